@@ -1,0 +1,1 @@
+"""The embedded demo: a simulated fleet behind a real HTTP server on loopback, standard library only."""

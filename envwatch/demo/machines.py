@@ -1,0 +1,240 @@
+"""Who is in the demo fleet: names, owners, hosts and ids, each a pure function of (seed, index).
+
+Knows nothing of time passing (`states.py`), of what happens to the machines (`life.py`) or of JSON and HTTP.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from random import Random
+from typing import NamedTuple
+from uuid import UUID
+
+NEWEST_VERSION = "0.34.12"
+
+# What the current listener advertises, and what one from before 0.33 did.
+_COMMANDS = ["clear", "doctor", "dream", "init", "compact", "reload", "context-limit", "upgrade-letta-code", "toolset"]
+_OLD_COMMANDS = ["clear"]
+
+_PEOPLE = (
+    "hiro", "chen", "amara", "lukas", "priya", "sofia", "noor", "diego", "mei", "tomas", "ines", "kofi", "yuki", "ravi",
+    "elena", "omar", "freya", "jonas", "lena", "mateo", "zoe", "arjun", "nadia", "emil",
+)  # fmt: skip
+_REPOSITORIES = ("portal", "billing", "agents", "infra", "search", "mobile", "docs", "ledger")
+
+
+class Blueprint(NamedTuple):
+    """One ordinary machine, as an index turns it into many: `{who}` and `{n}` are filled in."""
+
+    name: str
+    os: str
+    device: str
+    """How its deviceId looks: uuid, hex, desktop or sandbox; "twin" shares the one of the blueprint before."""
+    mode: str | None
+    branch: str | None
+    presence: str = "online"
+    """online; away (every field of the link null); asleep (link kept, old beat); left (old beat, no link)."""
+
+
+# Oldest first. Every third one from the first is where most of the absent stand, so that the other two pods are
+# well filled and the loss of one of them is a mass event even in a fleet of 40.
+ROSTER = (
+    Blueprint("build-box-{n}", "linux", "uuid", "unrestricted", "main"),
+    Blueprint("{who}-laptop-{n}", "darwin", "uuid", "standard", "feat/login"),
+    Blueprint("mac-mini-{n}", "darwin", "hex", "acceptEdits", "main"),
+    Blueprint("old-jenkins-{n}", "linux", "hex", "default", None, "away"),
+    Blueprint("chen-nas", "linux", "uuid", None, None),
+    Blueprint("sandbox-{agent}", "linux", "sandbox", "standard", "main"),
+    Blueprint("{who}-thinkpad", "win32", "uuid", "standard", "fix/token-refresh"),
+    Blueprint("gpu-node-{n}", "linux", "uuid", "bypassPermissions", "train/v3"),
+    Blueprint("{who}-desktop", "win32", "desktop", "acceptEdits", "main"),
+    Blueprint("{who}-macbook-air", "darwin", "hex", "standard", "feat/onboarding", "asleep"),
+    Blueprint("東京-build-{n}", "linux", "uuid", "standard", "main"),
+    Blueprint("ci-runner-{n}", "linux", "hex", "fullAccess", "release/2026.11"),
+    Blueprint("meeting-room-{n}", "win32", "uuid", "standard", None, "left"),
+    Blueprint("{who}-workstation", "linux", "uuid", "acceptEdits", "perf/arena-alloc"),
+    Blueprint("{who}-workstation", "linux", "twin", "standard", "main"),
+    Blueprint("sandbox-{agent}", "linux", "sandbox", None, None, "away"),
+    Blueprint("Andre\u0301’s MacBook Pro", "darwin", "uuid", "standard", "feat/faktura"),
+    Blueprint("staging-{n}", "linux", "uuid", "strict", "staging"),
+    Blueprint("raspberry-{n}", "linux", "hex", "standard", "main"),
+    Blueprint("мария-ноутбук", "win32", "uuid", "acceptEdits", "feature/поиск"),
+    Blueprint("edge-fra-{n}", "linux", "uuid", "standard", "main"),
+    Blueprint("{who}-laptop-{n}", "darwin", "uuid", "acceptEdits", "spike/duckdb", "asleep"),
+    Blueprint("🚀 release-runner", "linux", "uuid", "unrestricted", "release/2026.11"),
+    Blueprint("{who}-studio", "darwin", "desktop", "standard", "main"),
+    Blueprint("build-box-{n}", "linux", "uuid", "standard", "main"),
+    Blueprint("مكتب-الرياض", "win32", "hex", "standard", "main"),
+    Blueprint("sandbox-{agent}", "linux", "sandbox", "acceptEdits", "agent/refactor-auth"),
+    Blueprint("db-replica-{n}", "linux", "uuid", "standard", None, "left"),
+    Blueprint("ci-eu-central-1-spot-c6gd-16xlarge-integration-tests-shard-{n}", "linux", "hex", "standard", "main"),
+    Blueprint("김-맥북", "darwin", "uuid", "plan", "feat/검색"),
+    Blueprint("{who}-devbox", "linux", "uuid", "acceptEdits", "feat/login"),
+    Blueprint("mac-mini-{n}", "darwin", "hex", "standard", "main"),
+    Blueprint("{who}-surface", "win32", "uuid", "standard", "docs/adr-19"),
+    Blueprint("qa-bench-{n}", "linux", "uuid", "standard", "main", "away"),
+    Blueprint("{who}-laptop-{n}", "darwin", "uuid", "standard", "main"),
+    Blueprint("sandbox-{agent}", "linux", "sandbox", "standard", "main"),
+    Blueprint("nightly-{n}", "linux", "uuid", "acceptEdits", "nightly"),
+    Blueprint("{who}-imac", "darwin", "uuid", "standard", "fix/flaky-tests"),
+    Blueprint("edge-sin-{n}", "linux", "hex", None, None),
+    Blueprint("sandbox-{agent}", "linux", "sandbox", None, None),
+)
+_ARRIVALS = tuple(blueprint for blueprint in ROSTER if blueprint.os == "linux" and blueprint.presence == "online")
+
+# osName, osVersion, architecture, processors, node versions
+_HOSTS = {
+    "darwin": ("macOS", "26.1", "arm64", ("Apple M2", "Apple M3 Pro", "Apple M4 Max"), ("v22.21.1", "v24.11.1")),
+    "linux": (
+        "Ubuntu",
+        "24.04.3 LTS",
+        "x64",
+        ("AMD EPYC 9454P", "Intel Xeon Gold 6430", "AMD Ryzen 9 7950X"),
+        ("v22.21.1", "v22.14.0", "v20.19.5"),
+    ),
+    "win32": (
+        "Windows 11 Pro",
+        "10.0.26200",
+        "x64",
+        ("Intel Core Ultra 7 155H", "AMD Ryzen 7 PRO 7840U"),
+        ("v22.20.0",),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What never changes of one environment, in the words of the wire."""
+
+    identity: dict[str, str]
+    """`id`, `connectionName`, `deviceId`, `organizationId` and, where the machine has them, the owner's fields."""
+    metadata: dict[str, object] | None
+    """The constant part of `metadata`; `None` for a listener that never sent any."""
+    os: str
+    home: str
+    """Where working directories begin, with the separator of its system."""
+    fraction: float | None
+    """Its times are floats, this much of a millisecond before the whole one; `None` for integers."""
+    mode: str | None
+    branch: str | None
+    version: str
+    node: str
+    presence: str
+
+    @property
+    def is_sandbox(self) -> bool:
+        """Whether it is one of the cloud's own, which come and go."""
+        return self.identity["deviceId"].startswith("sandbox-")
+
+
+def machine_at(seed: int, index: int, size: int) -> Machine:
+    """The machine that stands at an index: below `size` from the roster, from there on an arrival."""
+    cycle, place = divmod(index, len(ROSTER))
+    rng = random_at(seed, index)
+    blueprint = ROSTER[place] if index < size else rng.choice(_ARRIVALS)
+    is_twin = blueprint.device == "twin"
+    desk = random_at(seed, index - 1) if is_twin else rng  # a twin is a second listener on the machine before it
+    who = desk.choice(_PEOPLE[: 6 + size // 500])
+    number = desk.randrange(2, 30) + 30 * cycle
+    agent = f"agent-{_uuid(desk)}"
+    device = _device_id(blueprint.device, desk, agent)
+    name = blueprint.name.format(who=who, n=number, agent=agent)
+    if cycle and name == blueprint.name:
+        name = f"{name}-{cycle + 1}"
+    identity = {"id": f"env-{_uuid(rng)}", "connectionName": name, "deviceId": device}
+    identity["organizationId"] = "local" if blueprint.device == "desktop" else f"org-{_shared_uuid(seed, -1)}"
+    user = _shared_uuid(seed, -2 - _PEOPLE.index(who))
+    if place % 9 != 8:
+        identity["userId"] = f"user-{user}"
+    if place % 7 != 3:
+        identity["apiKeyOwner"] = f"user-{user}"
+    version = rng.choice(("0.34.9", "0.33.4", "0.32.1", "0.31.2")) if place % 4 == 3 else NEWEST_VERSION
+    current = version.startswith("0.34")
+    if current:
+        surface = "listen" if is_twin or blueprint.device == "desktop" else "server"
+        identity["listenerInstanceId"] = f"{surface}-{sha256(name.encode()).hexdigest()[:16]}"
+    return Machine(
+        identity=identity,
+        metadata=None if place % 20 == 18 else _metadata(blueprint, place, current=current, rng=rng),
+        os=blueprint.os,
+        home=_home(blueprint, who) + desk.choice(_REPOSITORIES),
+        fraction=rng.choice((0.0, 0.25, 0.5)) if place % 5 == 2 else None,
+        mode=blueprint.mode if index < size else None,
+        branch=blueprint.branch if index < size else None,
+        version=version if index < size else NEWEST_VERSION,
+        node=rng.choice(_HOSTS[blueprint.os][4]),
+        presence=blueprint.presence if index < size else "online",
+    )
+
+
+def random_at(seed: int, index: int) -> Random:
+    """The dice of one index: below zero for what the whole fleet shares, from 1 << 31 for what is not the machine."""
+    return Random((seed << 32) ^ (index & 0xFFFF_FFFF))  # noqa: S311 - a repeatable story, not a secret
+
+
+def _uuid(rng: Random) -> UUID:
+    return UUID(int=rng.getrandbits(128), version=4)
+
+
+@lru_cache(maxsize=64)
+def _shared_uuid(seed: int, index: int) -> UUID:
+    return _uuid(random_at(seed, index))
+
+
+def _device_id(form: str, rng: Random, agent: str) -> str:
+    match form:
+        case "hex":
+            return f"{rng.getrandbits(128):032x}"
+        case "desktop":
+            return f"desktop:{_uuid(rng)}"
+        case "sandbox":
+            return f"sandbox-{agent}"
+        case _:
+            return str(_uuid(rng))
+
+
+def _home(blueprint: Blueprint, who: str) -> str:
+    if blueprint.device == "sandbox":
+        return "/workspace/"
+    return {"darwin": f"/Users/{who}/src/", "linux": f"/home/{who}/work/", "win32": f"C:\\Users\\{who}\\src\\"}[
+        blueprint.os
+    ]
+
+
+def _metadata(blueprint: Blueprint, place: int, *, current: bool, rng: Random) -> dict[str, object]:
+    metadata: dict[str, object] = {"os": blueprint.os, "supported_commands": _COMMANDS if current else _OLD_COMMANDS}
+    if place % 6 != 5:
+        metadata["self_update"] = _self_update(blueprint, place)
+    if current:
+        os_name, os_version, architecture, processors, _ = _HOSTS[blueprint.os]
+        metadata["environmentMessageProtocol"] = "v2-input"
+        metadata["supportsPairedListenerGenerations"] = True
+        metadata["machine"] = {
+            "architecture": architecture,
+            "cpu": rng.choice(processors),
+            "memoryBytes": rng.choice((8, 16, 32, 64, 128)) << 30,
+            "osName": os_name,
+            "osVersion": os_version,
+        }
+    return metadata
+
+
+def _self_update(blueprint: Blueprint, place: int) -> dict[str, object]:
+    command = "npm install -g @letta-ai/letta-code@latest"
+    if blueprint.device == "sandbox":
+        return {"supported": False, "writable": False, "reason": "managed by the sandbox image"}
+    if place % 3 == 0 and blueprint.os != "win32":
+        path = "/usr/lib/node_modules/@letta-ai/letta-code"
+        reason = f"{path} is not writable by this user"
+        manual = f"sudo {command}"
+        return {"supported": True, "writable": False, "reason": reason, "install_path": path, "manual_command": manual}
+    if place % 3 == 1:
+        return {"supported": True, "writable": True}
+    path = {
+        "darwin": "/opt/homebrew/lib/node_modules/@letta-ai/letta-code",
+        "linux": "/usr/local/lib/node_modules/@letta-ai/letta-code",
+        "win32": "C:\\Program Files\\nodejs\\node_modules\\@letta-ai\\letta-code",
+    }[blueprint.os]
+    return {"supported": True, "writable": True, "install_path": path, "manual_command": command}

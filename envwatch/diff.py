@@ -1,0 +1,77 @@
+"""What differs between two sightings of one environment.
+
+Pure: two values in, changes out. Knows no verdicts (`presence`) and no history (`fleet`).
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING, NamedTuple
+
+from envwatch.events import Kind
+from envwatch.modes import mode_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from envwatch.models import Environment
+    from envwatch.text import Clean
+
+
+class Change(NamedTuple):
+    """One field that differs."""
+
+    kind: Kind
+    field: str
+    before: Clean | None
+    after: Clean | None
+
+
+_WATCHED: tuple[tuple[Kind, str, Callable[[Environment], Clean | None]], ...] = (
+    (Kind.RENAMED, "name", attrgetter("name")),
+    (Kind.MODE, "mode", lambda environment: mode_of(environment.mode)),
+    (Kind.VERSION, "version", attrgetter("version")),
+    (Kind.BRANCH, "branch", attrgetter("branch")),
+    (Kind.CHANGED, "directory", attrgetter("working_directory")),
+    (Kind.CHANGED, "node", attrgetter("node_version")),
+    (Kind.CHANGED, "os", attrgetter("os")),
+    (Kind.CHANGED, "user", attrgetter("user_id")),
+)
+
+_WHILE_ONLINE = (Kind.CHANGED, "pod", attrgetter("pod_id"))
+"""Null while offline, so only a change from one value to another says anything."""
+
+
+def changes(before: Environment, after: Environment) -> Iterator[Change]:
+    """Yield the fields that a person would call changed, in a fixed order.
+
+    Instants, connections and the platform's own bookkeeping are left out: they change all the time, and what they mean
+    is the verdict's business.
+    """
+    for kind, field, value_of in _WATCHED:
+        was, now = value_of(before), value_of(after)
+        if was != now:
+            yield Change(kind, field, was, now)
+    kind, field, value_of = _WHILE_ONLINE
+    was, now = value_of(before), value_of(after)
+    if was and now and was != now:
+        yield Change(kind, field, was, now)
+
+
+def is_new_connection(before: Environment, after: Environment) -> bool:
+    """Whether the live link was replaced: by its id, or by the instant at which it was made."""
+    if not before.connection_id or not after.connection_id:
+        return False
+    if before.connection_id != after.connection_id:
+        return True
+    return None not in (before.connected_at, after.connected_at) and before.connected_at != after.connected_at
+
+
+def is_new_process(before: Environment, after: Environment) -> bool:
+    """Whether another listener stands behind the row: another instance, or another version of it."""
+    pairs = (
+        (before.listener_instance_id, after.listener_instance_id),
+        (before.version, after.version),
+        (before.node_version, after.node_version),
+    )
+    return any(was and now and was != now for was, now in pairs)

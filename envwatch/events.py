@@ -1,0 +1,79 @@
+"""What changed: one value for each thing that happened to an environment or to our view of the fleet.
+
+Owns the vocabulary of events and nothing of how they are found or shown. The age of a heartbeat is never an event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from envwatch.text import Clean
+
+
+class Kind(StrEnum):
+    """The kinds of events."""
+
+    APPEARED = "appeared"
+    ONLINE = "online"
+    OFFLINE = "offline"
+    RECONNECTED = "reconnected"
+    """A new connection, and the environment was never seen offline."""
+    RESTARTED = "restarted"
+    """The same, and the listener behind it is another process or another version."""
+    GONE = "gone"
+    RETURNED = "returned"
+    """Listed again after it was gone."""
+    MODE = "mode"
+    VERSION = "version"
+    BRANCH = "branch"
+    RENAMED = "renamed"
+    CHANGED = "changed"
+    """Another field that a person set: directory, node version, OS, pod, user."""
+    FLAPPING = "flapping"
+    STEADY = "steady"
+    """No longer flapping."""
+    TOGETHER = "together"
+    """Many events of one kind in one listing."""
+    WHILE_BLIND = "while blind"
+    """All that changed while nothing could be seen."""
+    HELD = "held"
+    """The platform's answer is too unlikely to be believed at once."""
+    STALLED = "stalled"
+    RESUMED = "resumed"
+    """The platform's heartbeats stand still, or move again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that changed."""
+
+    kind: Kind
+    at: float
+    """When the listing that proved it was asked for: milliseconds since the epoch, server's clock."""
+    id: Clean | None = None
+    """The environment's id; None where the event is about the fleet."""
+    name: Clean | None = None
+    field: str | None = None
+    """The field that changed, for `changed`."""
+    before: Clean | None = None
+    after: Clean | None = None
+    """Values before and after; a presence for the kinds that speak of one."""
+    reason: Clean | None = None
+    lasted: timedelta | None = None
+    """How long the state before had lasted, as far as is known."""
+    of: Kind | None = None
+    """What happened together, for `together`."""
+    members: tuple[Event, ...] = ()
+    """The events that this one stands for."""
+    since: float | None = None
+    """When seeing ended, for `while blind`."""
+
+
+def leaves(events: tuple[Event, ...] | list[Event]) -> list[Event]:
+    """Return the events without groups: each group replaced by what it stands for."""
+    return [leaf for event in events for leaf in (leaves(event.members) if event.members else [event])]

@@ -1,0 +1,231 @@
+"""The fleet: all that is known, as one immutable value, and how a poll's outcome changes it.
+
+Pure: `fleet.after(outcome)` gives the next fleet and the events in between. Transitions arise only from a complete,
+fresh listing that can be believed; a failed poll changes no verdict. Moments come with the outcome; there is no clock.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from envwatch import rules
+from envwatch.anomalies import Anomaly, Hold, Pulse, anomaly_of
+from envwatch.clock import Reading, ServerClock
+from envwatch.events import Event, Kind
+from envwatch.groups import with_masses
+from envwatch.outcome import Failed, Listed, Outcome, Slept, Snapshot
+from envwatch.presence import Judge, Presence
+from envwatch.rules import Rules
+from envwatch.text import Clean
+from envwatch.watch import Listing, Watch, events_between, missed, sighted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from envwatch.models import Environment
+
+_GONE_KEPT_MS = rules.GONE_KEPT / timedelta(milliseconds=1)
+_FUTURE_MS = rules.HEARTBEAT_EVERY / timedelta(milliseconds=1)
+
+
+class Sight(StrEnum):
+    """How well envwatch sees the fleet."""
+
+    WAITING = "waiting"
+    """No listing has come yet."""
+    LIVE = "live"
+    STALE = "stale"
+    BLIND = "blind"
+    """What is shown is too old to be true: every row reads unknown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """Everything that is known at one moment."""
+
+    rules: Rules = field(default_factory=Rules)
+    watches: Mapping[Clean, Watch] = field(default_factory=dict)
+    """By id, in the order of the listing; those that it lacked stand at the end."""
+    listings: int = 0
+    """How many listings were believed."""
+    listed: Reading | None = None
+    """When the newest believed listing was asked for."""
+    clock: ServerClock = field(default_factory=ServerClock)
+    interval: timedelta = timedelta()
+    """From poll to poll, as it was in force when the newest outcome came."""
+    failure: Failed | None = None
+    """The newest poll's failure; None when it succeeded."""
+    failures: int = 0
+    """Failed polls in a row."""
+    hold: Hold | None = None
+    """What the newest listing claims, while it is not believed."""
+    pulse: Pulse = field(default_factory=Pulse)
+    snapshot: Snapshot | None = None
+    """The newest believed listing without its rows: pages, bytes, rows set aside."""
+    unseen_since: Reading | None = None
+    """The last moment before this machine slept, until a listing has come since."""
+
+    def after(self, outcome: Outcome) -> tuple[Fleet, tuple[Event, ...]]:
+        """Return the fleet after one poll, and what it changed, oldest first."""
+        match outcome:
+            case Listed():
+                return _after_listing(self, outcome)
+            case Failed():
+                return replace(self, failure=outcome, failures=self.failures + 1, interval=outcome.interval), ()
+            case Slept():
+                return replace(self, clock=ServerClock(), unseen_since=self.unseen_since or outcome.last_awake), ()
+
+    def age(self, now: Reading) -> timedelta | None:
+        """Return how old the data on the screen is, by whichever clock says more; None without data."""
+        if self.listed is None:
+            return None
+        by_wall = (now.wall - self.listed.wall) / 1000
+        return timedelta(seconds=max(by_wall, now.monotonic - self.listed.monotonic, 0.0))
+
+    def sight(self, now: Reading) -> Sight:
+        """Return how well the fleet is seen: stale over 15 s, blind over 60 s, neither before three intervals."""
+        age = self.age(now)
+        if age is None:
+            return Sight.WAITING
+        patience = rules.STALE_INTERVALS * self.interval
+        if age > max(rules.BLIND_AT_LEAST, patience):
+            return Sight.BLIND
+        return Sight.STALE if age > max(rules.STALE_AT_LEAST, patience) else Sight.LIVE
+
+    def doubts(self, watch: Watch, now: Reading) -> bool:
+        """Whether the verdict on a row must be shown as unknown: envwatch is blind, or the platform's beats stall."""
+        return self.sight(now) is Sight.BLIND or (self.pulse.is_stalled and watch.verdict.is_up)
+
+    def counts(self) -> Mapping[Presence, int]:
+        """Return how many environments there are of each presence."""
+        return Counter(watch.presence for watch in self.watches.values())
+
+
+def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, ...]]:
+    clock = fleet.clock
+    for bounds in outcome.snapshot.clock:
+        clock = clock.after(bounds)
+    at = clock.at(outcome.started.wall)
+    rows = _rows(outcome.snapshot, clock)
+    seen = replace(fleet, clock=clock, interval=outcome.interval, failure=None, failures=0)
+
+    anomaly = anomaly_of(fleet.watches, {id_: row for id_, (row, _) in rows.items()})
+    if anomaly is not None:
+        hold = _next_hold(fleet.hold, anomaly)
+        if hold.listings < rules.ANOMALY_POLLS:
+            news = () if hold.listings > 1 else (Event(kind=Kind.HELD, at=at, reason=Clean(anomaly)),)
+            return replace(seen, hold=hold), news
+
+    monotonic = outcome.started.monotonic
+    pulse = _pulse(fleet, rows, monotonic)
+    listing = Listing(
+        number=fleet.listings + 1,
+        monotonic=monotonic,
+        gap=monotonic - fleet.listed.monotonic if fleet.listed else 0.0,
+        beats_count=pulse.beats_count,
+    )
+    watches, events = _next_watches(fleet, rows, at, listing)
+    following = replace(
+        seen,
+        watches=MappingProxyType(watches),
+        listings=listing.number,
+        listed=outcome.started,
+        hold=None,
+        pulse=pulse,
+        snapshot=replace(outcome.snapshot, pages=()),
+        unseen_since=None,
+    )
+    if fleet.listed is None:
+        return following, ()
+    return following, (*_told(fleet, outcome.started, clock, watches, events), *_pulse_news(fleet.pulse, pulse, at))
+
+
+def _rows(snapshot: Snapshot, clock: ServerClock) -> dict[Clean, tuple[Environment, float]]:
+    """Return each id's row and the moment for which it speaks; of duplicates, the one with the newest heartbeat."""
+    rows: dict[Clean, tuple[Environment, float]] = {}
+    for page in snapshot.pages:
+        at = clock.at(page.asked_at)
+        for environment in page.environments:
+            known = rows.get(environment.id)
+            if known is None or _freshness(environment) > _freshness(known[0]):
+                rows[environment.id] = (environment, at)
+    return rows
+
+
+def _freshness(environment: Environment) -> tuple[float, float, str]:
+    """Return a key by which the newer of two rows of one id is greater, in whatever order they came."""
+    beat = environment.last_heartbeat_at
+    return (float("-inf") if beat is None else beat, environment.last_seen_at, repr(environment))
+
+
+def _next_hold(hold: Hold | None, anomaly: Anomaly) -> Hold:
+    return Hold(anomaly, hold.listings + 1) if hold and hold.anomaly is anomaly else Hold(anomaly)
+
+
+def _pulse(fleet: Fleet, rows: Mapping[Clean, tuple[Environment, float]], monotonic: float) -> Pulse:
+    newest, online = 0.0, 0
+    for id_, (row, at) in rows.items():
+        watch = fleet.watches.get(id_)
+        if watch is not None and watch.verdict.is_up and row.connection_id:
+            online += 1
+            beat = row.last_heartbeat_at
+            # A beat from the future stands still for long, whatever the others do.
+            if beat is not None and newest < beat <= at + _FUTURE_MS:
+                newest = beat
+    return fleet.pulse.after(newest, online, monotonic)
+
+
+def _pulse_news(before: Pulse, after: Pulse, at: float) -> tuple[Event, ...]:
+    if before.is_stalled == after.is_stalled:
+        return ()
+    return (Event(kind=Kind.STALLED if after.is_stalled else Kind.RESUMED, at=at),)
+
+
+def _next_watches(
+    fleet: Fleet, rows: Mapping[Clean, tuple[Environment, float]], at: float, listing: Listing
+) -> tuple[dict[Clean, Watch], list[Event]]:
+    judge = Judge(fleet.rules)
+    old = fleet.watches
+    watches: dict[Clean, Watch] = {}
+    events: list[Event] = []
+    for id_, (environment, row_at) in rows.items():
+        before = old.get(id_)
+        watch = sighted(before, environment, row_at, listing, judge)
+        watches[id_] = watch
+        if watch is not before:
+            events += events_between(before, watch, row_at)
+    for id_, before in old.items():
+        if id_ in watches:
+            continue
+        watch = missed(before, at, listing)
+        if watch.presence is not Presence.GONE or at - (watch.since_at or at) < _GONE_KEPT_MS:
+            watches[id_] = watch
+            events += events_between(before, watch, at)
+    return watches, events
+
+
+def _told(
+    fleet: Fleet, now: Reading, clock: ServerClock, watches: Mapping[Clean, Watch], events: list[Event]
+) -> list[Event]:
+    """Return the events as a person should hear of them: in groups where many belong together."""
+    if not events:
+        return []
+    dark_since = fleet.unseen_since or (fleet.listed if fleet.sight(now) is Sight.BLIND else None)
+    if dark_since is not None:
+        at = clock.at(now.wall)
+        return [Event(kind=Kind.WHILE_BLIND, at=at, since=clock.at(dark_since.wall), members=tuple(events))]
+
+    def survivors(lost: set[Clean]) -> list[Environment]:
+        return [
+            watch.environment
+            for id_, watch in fleet.watches.items()
+            if id_ not in lost and watch.verdict.is_up and watches[id_].verdict.is_up
+        ]
+
+    were_online = sum(watch.verdict.is_up for watch in fleet.watches.values())
+    return list(with_masses(events, were_online, lambda id_: fleet.watches[id_].environment, survivors))

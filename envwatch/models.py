@@ -1,0 +1,243 @@
+"""The rows of the API: one page of JSON bytes becomes frozen values of cleaned text.
+
+Owns the wire format and the boundary where untrusted text is cleaned. Knows nothing of HTTP, of verdicts or of time.
+
+A page takes one of two ways. Nearly every page is plain ASCII without surprises: a cheap proof over its bytes shows
+that cleaning would change nothing, and pydantic validates straight from them. Any other page goes row by row: each row
+is cleaned, fields that nobody told us of are kept, and a row that does not fit is set aside instead of losing the page.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Annotated, TypeAlias
+
+import pydantic_core
+from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, ValidationError, with_config
+
+from envwatch.text import LONGEST, Clean, clean, cleaned, is_plain_json
+
+JsonObject: TypeAlias = Mapping[str, JsonValue]
+
+_Text = Annotated[Clean, Field(max_length=LONGEST)]
+_Instant = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+
+_NEVER_ON_THE_WIRE = "\0"
+"""An alias that no plain page can contain, for a field that only this module fills."""
+
+
+class PageError(ValueError):
+    """The bytes are no page of environments; the text says why in one line."""
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """One row of the listing, as received, its text cleaned.
+
+    Instants are milliseconds since the epoch by the server's clock, integer or float, as the API sends them.
+    """
+
+    id: Annotated[Clean, Field(min_length=1, max_length=LONGEST)]
+    """The row's key, never ephemeral."""
+    name: Annotated[_Text, Field(alias="connectionName")]
+    """Chosen by the machine's user; not unique."""
+    device_id: Annotated[_Text, Field(alias="deviceId")]
+    """Stable per machine; shared by two listeners on one machine."""
+    organization_id: Annotated[_Text, Field(alias="organizationId")]
+    """`local` marks a row of the Desktop app."""
+    first_seen_at: Annotated[_Instant, Field(alias="firstSeenAt")]
+    last_seen_at: Annotated[_Instant, Field(alias="lastSeenAt")]
+    connection_id: Annotated[_Text | None, Field(alias="connectionId")] = None
+    """The live link; null when offline, new after a re-registration."""
+    connected_at: Annotated[_Instant | None, Field(alias="connectedAt")] = None
+    last_heartbeat_at: Annotated[_Instant | None, Field(alias="lastHeartbeat")] = None
+    pod_id: Annotated[_Text | None, Field(alias="podId")] = None
+    listener_instance_id: Annotated[_Text | None, Field(alias="listenerInstanceId")] = None
+    """Undocumented, sent today: `<surface>-<hash>`."""
+    api_key_owner: Annotated[_Text | None, Field(alias="apiKeyOwner")] = None
+    user_id: Annotated[_Text | None, Field(alias="userId")] = None
+    mode: Annotated[_Text | None, Field(alias="currentMode")] = None
+    """Open in practice: unknown modes are normal, and so is none on a fresh row."""
+    metadata: Annotated[dict[str, JsonValue] | None, Field(alias="metadata")] = None
+    """Open; the properties below read what is known by name and ignore a value of the wrong type."""
+    unknown: Annotated[dict[str, JsonValue], Field(alias=_NEVER_ON_THE_WIRE)] = field(default_factory=dict)
+    """Fields of the row itself that this version does not know by name."""
+
+    @property
+    def version(self) -> Clean | None:
+        """Version of Letta Code."""
+        return self._text("lettaCodeVersion")
+
+    @property
+    def branch(self) -> Clean | None:
+        """Git branch; known only once an agent has run there."""
+        return self._text("gitBranch")
+
+    @property
+    def working_directory(self) -> Clean | None:
+        """Known only once an agent has run there."""
+        return self._text("workingDirectory")
+
+    @property
+    def os(self) -> Clean | None:
+        """Node's `process.platform`: darwin, linux, win32."""
+        return self._text("os")
+
+    @property
+    def node_version(self) -> Clean | None:
+        """Version of Node.js, with its leading v."""
+        return self._text("nodeVersion")
+
+    @property
+    def self_update(self) -> JsonObject | None:
+        """Whether the listener can update itself, and the command if it cannot."""
+        return self._object("self_update")
+
+    @property
+    def machine(self) -> JsonObject | None:
+        """Undocumented: architecture, cpu, memoryBytes, osName, osVersion."""
+        return self._object("machine")
+
+    @property
+    def supported_commands(self) -> tuple[Clean, ...] | None:
+        """Names of the commands that the listener takes."""
+        value = (self.metadata or {}).get("supported_commands")
+        return tuple(Clean(name) for name in value if isinstance(name, str)) if isinstance(value, list) else None
+
+    def _text(self, key: str) -> Clean | None:
+        value = self.metadata.get(key) if self.metadata else None
+        return Clean(value) if isinstance(value, str) else None
+
+    def _object(self, key: str) -> JsonObject | None:
+        value = self.metadata.get(key) if self.metadata else None
+        return value if isinstance(value, dict) else None
+
+
+KNOWN_METADATA = frozenset(
+    {
+        "lettaCodeVersion",
+        "gitBranch",
+        "workingDirectory",
+        "os",
+        "nodeVersion",
+        "self_update",
+        "machine",
+        "supported_commands",
+    }
+)
+"""Keys of `metadata` that a property of `Environment` reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What one answer of `GET /v1/environments` held."""
+
+    environments: list[Environment]
+    has_next_page: bool
+    cursor: str | None
+    """The `id` of the last row exactly as received, uncleaned: the next page's `after`, for nothing else."""
+    set_aside: int
+    """Rows that did not fit the API's description."""
+
+
+@dataclass(frozen=True, slots=True)
+class _PlainPage:
+    connections: list[Environment]
+    has_next_page: Annotated[bool, Field(alias="hasNextPage", strict=True)]
+
+
+_PLAIN_PAGE = TypeAdapter(_PlainPage)
+_ENVIRONMENT = TypeAdapter(Environment)
+
+
+def page_of(data: bytes, known: Mapping[Clean, Environment] | None = None) -> Page:
+    """Decode one page.
+
+    Args:
+        data: the body of an answer, inflated.
+        known: rows by id of an earlier listing; one that has not changed is taken from here instead of a copy of it,
+            so that whoever compares the two listings finds most of it done, and the garbage collector too.
+
+    Raises:
+        PageError: if it is not JSON, holds numbers or nesting that no API sends, or is not shaped like a page.
+    """
+    page = _plain_page(data) or _page_row_by_row(data)
+    if known:
+        rows = page.environments
+        for index, row in enumerate(rows):
+            if row == (before := known.get(row.id)):
+                rows[index] = before
+    return page
+
+
+def environment_of(row: JsonValue) -> Environment:
+    """Return one decoded row as a value: its text cleaned, its unknown fields kept.
+
+    Raises:
+        ValueError: if it does not fit the API's description.
+    """
+    if not isinstance(row, dict):
+        return _ENVIRONMENT.validate_python(row)
+    names = _wire_names()
+    environment = _ENVIRONMENT.validate_python({key: cleaned(row[key]) for key in row.keys() & names})
+    unknown: dict[str, JsonValue] = {clean(key): cleaned(value) for key, value in row.items() if key not in names}
+    return replace(environment, unknown=unknown) if unknown else environment
+
+
+def _plain_page(data: bytes) -> Page | None:
+    if not is_plain_json(data):
+        return None
+    try:
+        plain = _PLAIN_PAGE.validate_json(data)
+    except ValidationError:
+        return None
+    rows = plain.connections
+    if not all(row.metadata is None or _is_tame(row.metadata.values()) for row in rows):
+        return None
+    return Page(rows, plain.has_next_page, rows[-1].id if rows else None, 0)
+
+
+def _page_row_by_row(data: bytes) -> Page:
+    try:
+        page = pydantic_core.from_json(data, allow_inf_nan=False)
+    except ValueError as error:
+        raise PageError(f"not JSON: {clean(str(error), 120)}") from None
+    rows = page.get("connections") if isinstance(page, dict) else None
+    has_next_page = page.get("hasNextPage") if isinstance(page, dict) else None
+    if not isinstance(rows, list) or not isinstance(has_next_page, bool):
+        raise PageError("no page of environments: it lacks `connections` or `hasNextPage`")
+    environments = []
+    for row in rows:
+        try:
+            environments.append(environment_of(row))
+        except ValueError:
+            continue
+    ids = [row["id"] for row in rows if isinstance(row, dict) and isinstance(row.get("id"), str)]
+    return Page(environments, has_next_page, ids[-1] if ids else None, len(rows) - len(environments))
+
+
+@cache
+def _wire_names() -> frozenset[str]:
+    """The names under which `Environment`'s fields travel."""
+    return frozenset(_ENVIRONMENT.json_schema()["properties"]) - {_NEVER_ON_THE_WIRE}
+
+
+def _is_tame(values: Iterable[JsonValue]) -> bool:
+    """Whether decoded JSON holds no overlong text and no number that is not finite (1e999 reads as infinity)."""
+    for value in values:
+        if isinstance(value, str):
+            if len(value) > LONGEST:
+                return False
+        elif isinstance(value, dict):
+            if not _is_tame(value.values()):
+                return False
+        elif isinstance(value, list):
+            if not _is_tame(value):
+                return False
+        elif isinstance(value, float) and not math.isfinite(value):
+            return False
+    return True

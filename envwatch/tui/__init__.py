@@ -1,0 +1,1 @@
+"""The dashboard: Textual screens and widgets that draw a fleet. No rules about presence, no requests of their own."""

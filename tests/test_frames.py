@@ -1,0 +1,480 @@
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import pyte
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.color import ColorSystem
+from rich.console import Console
+from rich.segment import ControlType, Segment
+from rich.style import Style
+from rich.text import Text
+from textual._compositor import ChopsUpdate, InlineUpdate, LayoutUpdate
+from textual.geometry import Region
+from textual.strip import Strip
+from ticking_app import Ages, FrugalTickingApp
+
+from envwatch.tui.cells import PLAIN, Pen, Shadow, cells_of, pen_change, pen_of
+from envwatch.tui.frames import Frame, frame_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyte.screens import Char
+
+HOME = (0, 0)
+STYLES = [
+    None,
+    Style(),
+    Style(color="#ff8000"),
+    Style(color="#ff8000", bold=True),
+    Style(color="#ff8000", bgcolor="#202020"),
+    Style(color="red", bgcolor="#202020", dim=True),
+    Style(bgcolor="#202020", bold=True, dim=True),
+    Style(bgcolor="blue", italic=True),
+    Style(underline=True, bold=True),
+    Style(color="color(123)", reverse=True),
+    Style(reverse=True, strike=True),
+    Style(color="default", bgcolor="default", blink=True),
+    Style(color="#ff8000", meta={"@click": "app.bell"}),
+    Style(underline2=True, overline=True, color="#ff8000"),
+]
+# Characters of one and two cells, with and without marks, on whose width everyone agrees.
+GRAPHEMES = ["a", "Z", "0", " ", " ", "·", "│", "●", "漢", "字", "한", "🤖", "e\u0301", "漢\u0301"]
+
+
+# -- what a terminal shows ---------------------------------------------------------------------------------------------
+def look(char: Char) -> tuple[Any, ...]:
+    """What can be seen of a cell: a blank shows no colour and no weight."""
+    drawn_over = (char.bg, char.underscore, char.reverse, char.strikethrough)
+    if char.data == " ":
+        return (" ", *drawn_over, char.fg if char.reverse else "")
+    return (char.data, *drawn_over, char.fg, char.bold, char.italics, char.blink)
+
+
+def looks(screen: pyte.Screen) -> list[list[tuple[Any, ...]]]:
+    return [[look(screen.buffer[y][x]) for x in range(screen.columns)] for y in range(screen.lines)]
+
+
+def terminal(width: int, height: int) -> tuple[pyte.Screen, pyte.Stream]:
+    screen = pyte.Screen(width, height)
+    stream = pyte.Stream(screen)
+    stream.feed("\x1b[?7l")  # As Textual's driver sets it.
+    return screen, stream
+
+
+def by_textual(update: LayoutUpdate, width: int, height: int) -> list[list[tuple[Any, ...]]]:
+    console = Console(file=io.StringIO(), force_terminal=True, color_system="truecolor", legacy_windows=False)
+    screen, stream = terminal(width, height)
+    stream.feed(update.render_segments(console))
+    return looks(screen)
+
+
+def put(shadow: Shadow, frame: Frame | None, color_system: ColorSystem = ColorSystem.TRUECOLOR) -> None:
+    assert frame is not None
+    assert frame[:2] == shadow.size
+    for x, y, strip in frame.patches:
+        shadow.put(x, y, cells_of(strip, color_system))
+
+
+def shadow_of(*lines: Strip) -> Shadow:
+    """A terminal that shows these lines."""
+    shadow = Shadow(lines[0].cell_length, len(lines))
+    want(shadow, *lines)
+    shadow.update(HOME)
+    return shadow
+
+
+def want(shadow: Shadow, *lines: Strip) -> None:
+    width, height = shadow.size
+    put(shadow, frame_of(LayoutUpdate([[line] for line in lines], Region(0, 0, width, height))))
+
+
+def strip(text: str, style: Style | None = None) -> Strip:
+    return Strip([Segment(text, style)])
+
+
+def strips(width: int) -> st.SearchStrategy[Strip]:
+    """Strips of exactly `width` cells."""
+
+    def filled(parts: list[tuple[str, Style | None]]) -> Strip:
+        segments: list[Segment] = []
+        room = width
+        for text, style in parts:
+            segment = Segment(text, style)
+            if segment.cell_length <= room:
+                segments.append(segment)
+                room -= segment.cell_length
+        return Strip([*segments, Segment(" " * room)])
+
+    texts = st.sampled_from(GRAPHEMES) | st.text("ab 0·", max_size=width)
+    return st.lists(st.tuples(texts, st.sampled_from(STYLES)), max_size=width).map(filled)
+
+
+# -- the difference between frames -------------------------------------------------------------------------------------
+@given(st.data())
+def test_differences_show_what_textual_shows_with_full_frames(data: st.DataObject) -> None:
+    width, height = data.draw(st.integers(2, 14)), data.draw(st.integers(1, 4))
+    cut = data.draw(st.integers(1, width - 1))
+    region = Region(0, 0, width, height)
+    screen, stream = terminal(width, height)
+    shadow = Shadow(width, height)
+    lines: list[list[Strip]] = []
+    for _ in range(data.draw(st.integers(1, 5))):
+        if not lines or data.draw(st.booleans()):
+            lines = [[data.draw(strips(cut)), data.draw(strips(width - cut))] for _ in range(height)]
+            put(shadow, frame_of(LayoutUpdate(list(lines), region)))
+        else:
+            chops: list[dict[int, Strip | None]] = [{0: None, cut: None} for _ in range(height)]
+            spans = []
+            for y in sorted(data.draw(st.sets(st.integers(0, height - 1), min_size=1))):
+                start = data.draw(st.integers(0, width - 1))
+                spans.append((y, start, stop := data.draw(st.integers(start + 1, width))))
+                chops[y] = {0: data.draw(strips(cut)), cut: data.draw(strips(width - cut))}
+                touched = (start < cut, stop > cut)
+                new = chops[y].values()
+                lines[y] = [b if b and hit else a for a, b, hit in zip(lines[y], new, touched, strict=True)]
+            put(shadow, frame_of(ChopsUpdate(chops, spans, [[cut, width]] * height)))
+        if data.draw(st.integers(0, 3)) == 0:
+            shadow.forget()
+            screen.reset()
+            stream.feed("\x1b[?7l")
+        if data.draw(st.booleans()):
+            continue  # The terminal was not ready: the next update has to make up for it.
+        cursor = (data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1)))
+        stream.feed(shadow.update(cursor))
+        assert looks(screen) == by_textual(LayoutUpdate(list(lines), region), width, height)
+        assert (screen.cursor.x, screen.cursor.y) == cursor
+        assert screen.cursor.attrs == screen.default_char
+
+
+def sgr_applied(pen: Pen, sequence: str) -> Pen:
+    """A terminal's reading of SGR, written from ECMA-48 and xterm's list."""
+    attributes, color, background = set(pen.attributes), pen.color, pen.background
+    ends = {"22": "1 2", "23": "3", "24": "4 21", "25": "5 6", "27": "7", "28": "8", "29": "9", "54": "51 52", "55": "53"}
+    codes = re.fullmatch(r"\x1b\[([0-9;]*)m", sequence)[1].split(";") if sequence else []  # type: ignore[index] # must match
+    while codes:
+        code = codes.pop(0)
+        if code in {"", "0"}:
+            attributes, color, background = set(), "", ""
+        elif code in {"38", "48"}:
+            size = {"5": 2, "2": 4}[codes[0]]
+            value, codes = ";".join([code, *codes[:size]]), codes[size:]
+            color, background = (value, background) if code == "38" else (color, value)
+        elif code in ends:
+            attributes -= set(ends[code].split())
+        elif re.fullmatch("3[0-79]|9[0-7]", code):
+            color = "" if code == "39" else code
+        elif re.fullmatch("4[0-79]|10[0-7]", code):
+            background = "" if code == "49" else code
+        else:
+            attributes.add(code)
+    return Pen(frozenset(attributes), color, background)
+
+
+pens = st.builds(
+    Pen,
+    st.frozensets(st.sampled_from(["1", "2", "3", "4", "5", "6", "7", "8", "9", "21", "51", "52", "53"]), max_size=4),
+    st.sampled_from(["", "31", "95", "38;5;200", "38;2;1;22;133"]),
+    st.sampled_from(["", "44", "103", "48;5;200", "48;2;1;22;133"]),
+)
+
+
+@given(pens, pens)
+def test_a_change_of_pen_ends_at_the_new_pen(before: Pen, after: Pen) -> None:
+    assert sgr_applied(before, pen_change(before, after)) == after
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_pens_are_the_styles_that_textual_draws(style: Style | None) -> None:
+    for color_system in (ColorSystem.TRUECOLOR, ColorSystem.EIGHT_BIT, ColorSystem.STANDARD):
+        codes = Strip.render_ansi(style, color_system) if style else ""
+        assert pen_of(style, color_system) == sgr_applied(PLAIN, f"\x1b[;{codes}m" if codes else "")
+
+
+def test_a_pen_that_only_loses_its_weight_keeps_its_colours_unsaid() -> None:
+    bold = Pen(frozenset({"1"}), "38;2;1;22;133", "48;2;9;9;9")
+    assert pen_change(bold, bold._replace(attributes=frozenset())) == "\x1b[22m"
+
+
+def test_an_equal_frame_sends_nothing() -> None:
+    shadow = shadow_of(strip("idle"))
+    want(shadow, strip("idle"))
+    assert shadow.update(HOME) == ""
+
+
+def test_an_equal_frame_with_another_cursor_sends_the_cursor() -> None:
+    assert shadow_of(strip("idle")).update((3, 0)) == "\x1b[;4H"
+
+
+def test_only_the_changed_digit_is_sent() -> None:
+    shadow = shadow_of(strip("age 12s"))
+    want(shadow, strip("age 13s"))
+    assert shadow.update(HOME) == "\x1b[;6H3\x1b[H"
+
+
+def test_the_next_line_is_reached_by_steps_from_the_last() -> None:
+    shadow = shadow_of(strip("  12s"), strip("  19s"), strip("  41s"))
+    want(shadow, strip("  13s"), strip("  20s"), strip("  42s"))
+    assert shadow.update(HOME) == "\x1b[;4H3\x1b[B\b\b20\x1b[B\b2\x1b[H"
+
+
+@pytest.mark.parametrize(("kept", "passed"), [("xxx", "xxx"), ("xxxx", "\x1b[4C"), ("●", "\x1b[C")])
+def test_up_to_three_unchanged_letters_are_written_again_and_others_are_jumped_over(kept: str, passed: str) -> None:
+    shadow = shadow_of(strip(f"a{kept}b "))
+    want(shadow, strip(f"1{kept}2 "))
+    assert shadow.update(HOME) == f"\x1b[H1{passed}2\x1b[H"
+
+
+def test_a_blank_is_sent_without_a_change_of_colour() -> None:
+    red, green = Style(color="#ff0000", bgcolor="#000000"), Style(color="#00ff00", bgcolor="#000000")
+    shadow = Shadow(4, 1)
+    want(shadow, Strip([Segment("a", red), Segment("  ", green), Segment("b", red)]))
+    assert shadow.update(HOME) == "\x1b[H\x1b[38;2;255;0;0;48;2;0;0;0ma  b\x1b[m\x1b[H"
+
+
+def test_a_change_of_one_half_draws_the_whole_wide_character() -> None:
+    shadow = shadow_of(strip("漢字"))
+    want(shadow, strip("a漢b"))
+    screen, stream = terminal(4, 1)
+    stream.feed(shadow.update(HOME))
+    assert screen.display == ["a漢b"]
+
+
+@pytest.mark.parametrize(("x", "left"), [(0, "x 字"), (1, " x字"), (2, "漢x "), (3, "漢 x")])
+def test_what_is_drawn_over_half_of_a_wide_character_leaves_a_blank(x: int, left: str) -> None:
+    shadow = shadow_of(strip("漢字"))
+    shadow.put(x, 0, cells_of(strip("x"), ColorSystem.TRUECOLOR))
+    shadow.forget()
+    screen, stream = terminal(4, 1)
+    stream.feed(shadow.update(HOME))
+    assert screen.display == [left]
+
+
+def test_a_line_that_is_too_long_is_cut_without_half_a_character() -> None:
+    shadow = Shadow(3, 1)
+    shadow.put(0, 0, cells_of(strip("漢字"), ColorSystem.TRUECOLOR))
+    assert shadow.update(HOME) == "\x1b[H漢\x1b[3G \x1b[H"
+
+
+def test_a_mark_belongs_to_its_base_across_styles_and_controls_are_dropped() -> None:
+    control = Segment("\x1b[2J", None, [(ControlType.CLEAR,)])
+    line = [Segment("e"), control, Segment("\u0301\x1b\x9b漢", Style(bold=True)), Segment("\u0301\x07x")]
+    assert [text for text, _ in cells_of(line, ColorSystem.TRUECOLOR)] == ["e\u0301", "漢\u0301", "", "x"]
+
+
+def test_emoji_presentation_makes_a_character_wide() -> None:
+    assert [text for text, _ in cells_of([Segment("❤\ufe0fx")], ColorSystem.TRUECOLOR)] == ["❤\ufe0f", "", "x"]
+
+
+def test_after_a_cluster_the_column_is_not_taken_for_granted() -> None:
+    shadow = Shadow(4, 1)
+    want(shadow, strip("❤\ufe0fxy"))
+    assert shadow.update(HOME) == "\x1b[H  \b\b❤\ufe0f\x1b[3Gxy\x1b[H"
+
+
+def test_links_and_metadata_cannot_be_seen() -> None:
+    shadow = shadow_of(strip("mac", Style(bold=True, link="https://a.example", meta={"@click": "app.bell"})))
+    want(shadow, strip("mac", Style(bold=True)))
+    assert shadow.update(HOME) == ""
+    want(shadow, strip("nas", Style(bold=True, link="https://b.example")))
+    assert "]8;" not in shadow.update(HOME)
+
+
+@pytest.mark.parametrize("foreign", [None, Text("a"), InlineUpdate([strip("a")])])
+def test_what_is_not_a_frame_of_a_full_screen_is_left_to_textual(foreign: object) -> None:
+    assert frame_of(foreign) is None
+
+
+# -- the app in a terminal ---------------------------------------------------------------------------------------------
+class Terminal:
+    """A real pseudo-terminal around the ticking app; what `pyte` would print as text is taken out."""
+
+    UNKNOWN_TO_PYTE = re.compile(rb"\x1b\[(?:[<>][0-9;]*u|\?[0-9;]*\$p)")
+    UNFINISHED = re.compile(rb"\x1b(?:\[[0-9;?<>$]*)?\Z")
+
+    def __init__(self, kind: str = "frugal", columns: int = 80, lines: int = 24) -> None:
+        self.screen = pyte.Screen(columns, lines)
+        self.stream = pyte.ByteStream(self.screen)
+        self.received = bytearray()
+        self._rest = b""
+        self.master, self._slave = pty.openpty()
+        self._set_size(columns, lines)
+        self.floods, floods = os.pipe()
+        env = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "FLOODS_FD": str(floods)}
+        self.app = subprocess.Popen(
+            [sys.executable, Path(__file__).with_name("ticking_app.py"), kind],
+            stdin=self._slave,
+            stdout=self._slave,
+            stderr=self._slave,
+            start_new_session=True,
+            pass_fds=[floods],
+            env={**env, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        os.close(floods)
+
+    def __enter__(self) -> Self:
+        self.wait_for("tick 0")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.app.kill()
+        self.app.wait()
+        for descriptor in (self.master, self._slave, self.floods):
+            os.close(descriptor)
+
+    def _set_size(self, columns: int, lines: int) -> None:
+        fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    def resize(self, columns: int, lines: int) -> None:
+        self.screen.resize(lines, columns)
+        self._set_size(columns, lines)
+        self.app.send_signal(signal.SIGWINCH)
+
+    def press(self, keys: str) -> None:
+        os.write(self.master, keys.encode())
+
+    def wait(self, condition: Callable[[], object]) -> None:
+        """Read until the condition holds, for 20 seconds at most."""
+        until = time.monotonic() + 20
+        while not condition():
+            ready, _, _ = select.select([self.master], [], [], until - time.monotonic())
+            assert ready, "\n".join(self.screen.display)
+            chunk = os.read(self.master, 65536)
+            self.received += chunk
+            data = self._rest + chunk
+            self._rest = match[0] if (match := self.UNFINISHED.search(data)) else b""
+            self.stream.feed(self.UNKNOWN_TO_PYTE.sub(b"", data.removesuffix(self._rest)))
+
+    def wait_for(self, text: str) -> None:
+        self.wait(lambda: text in "\n".join(self.screen.display))
+
+    def wait_for_tick(self, number: int) -> None:
+        self.wait(lambda: self.screen.display[-1].rstrip() == f"tick {number}")
+
+    def tick_to(self, number: int) -> None:
+        """Tick once more, up to this number."""
+        self.press("t")
+        self.wait_for_tick(number)
+
+
+def reference(columns: int = 80, lines: int = 24, *, ticks: int = 0) -> list[list[tuple[Any, ...]]]:
+    """What plain Textual shows."""
+    with Terminal("plain", columns, lines) as textual:
+        for tick in range(1, ticks + 1):
+            textual.tick_to(tick)
+        return looks(textual.screen)
+
+
+@pytest.mark.parametrize(("columns", "lines", "budget"), [(80, 24, 300), (200, 50, 550)])
+def test_a_tick_of_all_ages_stays_in_the_budget_of_bytes(columns: int, lines: int, budget: int) -> None:
+    with Terminal("frugal", columns, lines) as frugal:
+        started = len(frugal.received)
+        for tick in range(1, 21):
+            frugal.tick_to(tick)
+        assert (len(frugal.received) - started) / 20 <= budget
+        assert looks(frugal.screen) == reference(columns, lines, ticks=20)
+
+
+def test_the_start_stays_in_the_budget_of_bytes() -> None:
+    with Terminal() as frugal:
+        frugal.tick_to(1)
+        assert len(frugal.received) <= 8 * 1024
+
+
+@pytest.mark.parametrize("sizes", [[(60, 20)], [(100, 30)], [(3, 2), (81, 25)], [(40, 10), (1, 1), (80, 24)]])
+def test_a_resized_terminal_shows_what_textual_shows_at_that_size(sizes: list[tuple[int, int]]) -> None:
+    expected = reference(*sizes[-1])
+    with Terminal() as frugal:
+        for columns, lines in sizes:
+            frugal.resize(columns, lines)
+        frugal.wait(lambda: looks(frugal.screen) == expected)
+
+
+def test_a_size_that_changes_and_comes_back_unseen_is_drawn_again() -> None:
+    with Terminal() as frugal:
+        expected = looks(frugal.screen)
+        frugal.screen.reset()
+        frugal.resize(80, 24)
+        frugal.wait(lambda: looks(frugal.screen) == expected)
+
+
+def test_a_box_that_opens_and_closes_leaves_nothing_behind() -> None:
+    with Terminal() as frugal:
+        before = looks(frugal.screen)
+        frugal.press("m")
+        frugal.wait_for("the box")
+        with Terminal("plain") as textual:
+            textual.press("m")
+            textual.wait_for("the box")
+            textual.wait(lambda: looks(textual.screen) == looks(frugal.screen))
+        frugal.press("\x1b")
+        frugal.wait(lambda: looks(frugal.screen) == before)
+
+
+def test_the_cursor_stands_in_the_field_that_is_typed_in() -> None:
+    with Terminal() as frugal:
+        frugal.press("m")
+        frugal.wait_for("the box")
+        frugal.press("漢b")
+        frugal.wait_for("漢b")
+        line = next(y for y, text in enumerate(frugal.screen.display) if "漢b" in text)
+        column = next(x for x in range(80) if frugal.screen.buffer[line][x].data == "漢")
+        frugal.wait(lambda: (frugal.screen.cursor.x, frugal.screen.cursor.y) == (column + 3, line))
+
+
+def test_a_process_that_was_stopped_draws_everything_again() -> None:
+    with Terminal() as frugal:
+        expected = looks(frugal.screen)
+        frugal.app.send_signal(signal.SIGTSTP)
+        frugal.wait(lambda: b"\x1b[?1004l" in frugal.received)
+        os.waitid(os.P_PID, frugal.app.pid, os.WSTOPPED)
+        frugal.screen.reset()
+        frugal.stream.feed(b"$ vi\r\nanother program")
+        frugal.app.send_signal(signal.SIGCONT)
+        frugal.wait(lambda: looks(frugal.screen) == expected)
+
+
+def test_a_stalled_terminal_does_not_hold_the_app_and_gets_the_newest_frame_afterwards() -> None:
+    floods = 300
+    with Terminal() as frugal:
+        started = len(frugal.received)
+        for _ in range(floods):
+            frugal.press("f")
+            assert os.read(frugal.floods, 1) == b"."
+        frugal.wait(lambda: looks(frugal.screen)[1][0][0] == chr(ord("A") + floods % 26))
+        frugal.tick_to(1)
+        assert len(set(frugal.screen.display[1:-1])) == 1
+        assert len(frugal.received) - started < floods * 80 * 22 / 2
+
+
+def test_long_frames_are_marked_as_one_where_the_terminal_can_and_short_ones_are_not() -> None:
+    with Terminal() as frugal:
+        frugal.press("\x1b[?2026;2$y")
+        frugal.press("f")
+        frugal.wait(lambda: frugal.received.endswith(b"\x1b[?2026l"))
+        assert frugal.received.count(b"\x1b[?2026h") == 1
+        frugal.tick_to(1)
+        assert frugal.received.count(b"\x1b[?2026h") == 1
+
+
+async def test_without_a_terminal_textual_draws() -> None:
+    app = FrugalTickingApp()
+    async with app.run_test() as pilot:
+        await pilot.press("t")
+        assert app.query_one(Ages).tick == 1
