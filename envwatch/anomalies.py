@@ -6,7 +6,7 @@ held until three listings in a row say the same. Heartbeats that stand still eve
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from envwatch.models import Environment
     from envwatch.text import Clean
     from envwatch.watch import Watch
+
+
+_GRACE = rules.HEARTBEAT_EVERY * 1.5
+"""A row may beat as late as one period after the platform recovers, and is not late before 45 s."""
 
 
 class Anomaly(StrEnum):
@@ -56,10 +60,8 @@ def anomaly_of(watches: Mapping[Clean, Watch], rows: Mapping[Clean, Environment]
 class Pulse:
     """Whether the platform's heartbeats advance at all."""
 
-    newest_at: float = 0.0
-    """The newest heartbeat of any online row, server's clock in ms."""
     advanced_at: float = 0.0
-    """When a listing last brought a newer one, monotonic seconds."""
+    """When a listing last showed a heartbeat that had advanced, monotonic seconds."""
     is_stalled: bool = False
     resumed_at: float | None = None
     """When they moved again after standing still, monotonic seconds; None once every row has had time to beat."""
@@ -69,20 +71,27 @@ class Pulse:
         """Whether a row's silence proves anything."""
         return not self.is_stalled and self.resumed_at is None
 
-    def after(self, newest_at: float, online: int, monotonic: float) -> Pulse:
+    def after(self, monotonic: float, *, online: int, has_advanced: bool) -> Pulse:
         """Return the pulse after a listing.
 
         Args:
-            newest_at: the newest heartbeat of the rows that were online; 0 for none.
-            online: how many rows were online.
             monotonic: when the listing was asked for.
+            online: how many rows were online.
+            has_advanced: whether the heartbeat of any of those did.
         """
-        if newest_at > self.newest_at or online < rules.STALL_ROWS:
-            resumed_at = monotonic if self.is_stalled else self.resumed_at
-            # A row may beat as late as one period after the platform recovers, and is not late before 45 s.
-            grace = (rules.HEARTBEAT_EVERY * 1.5).total_seconds()
-            if resumed_at is not None and monotonic - resumed_at >= grace:
-                resumed_at = None
-            return Pulse(max(newest_at, self.newest_at), monotonic, resumed_at=resumed_at)
-        is_stalled = monotonic - self.advanced_at >= rules.STALL_AFTER.total_seconds()
-        return Pulse(self.newest_at, self.advanced_at, self.is_stalled or is_stalled, self.resumed_at)
+        if not has_advanced and online >= rules.STALL_ROWS:
+            is_stalled = monotonic - self.advanced_at >= rules.STALL_AFTER.total_seconds()
+            return replace(self, is_stalled=self.is_stalled or is_stalled)
+        resumed_at = monotonic if self.is_stalled else self.resumed_at
+        if resumed_at is not None and monotonic - resumed_at >= _GRACE.total_seconds():
+            resumed_at = None
+        return Pulse(monotonic, resumed_at=resumed_at)
+
+
+def has_advanced(before: Environment, after: Environment) -> bool:
+    """Whether a heartbeat came over one and the same connection: a new one brings a beat of its own, ping or no ping.
+
+    Each row is compared with itself alone, so that neither a heartbeat from the future nor a wrong clock matters.
+    """
+    old, new = before.last_heartbeat_at, after.last_heartbeat_at
+    return old is not None and new is not None and new > old and before.connection_id == after.connection_id

@@ -22,8 +22,11 @@ class Reading:
 
     def slept_since(self, earlier: Reading) -> bool:
         """Whether the clocks drifted apart in between: the machine slept, or its wall clock was set."""
-        wall = (self.wall - earlier.wall) / 1000
-        return abs(wall - (self.monotonic - earlier.monotonic)) > rules.SLEPT_FROM.total_seconds()
+        return abs(self.drift_since(earlier)) > rules.SLEPT_FROM.total_seconds()
+
+    def drift_since(self, earlier: Reading) -> float:
+        """Return by how many seconds the wall clock ran ahead of the monotonic one in between."""
+        return (self.wall - earlier.wall) / 1000 - (self.monotonic - earlier.monotonic)
 
 
 @dataclass(frozen=True, slots=True)

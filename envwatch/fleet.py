@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from envwatch import rules
-from envwatch.anomalies import Anomaly, Hold, Pulse, anomaly_of
+from envwatch.anomalies import Anomaly, Hold, Pulse, anomaly_of, has_advanced
 from envwatch.clock import Reading, ServerClock
 from envwatch.events import Event, Kind
 from envwatch.groups import with_masses
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from envwatch.models import Environment
 
 _GONE_KEPT_MS = rules.GONE_KEPT / timedelta(milliseconds=1)
-_FUTURE_MS = rules.HEARTBEAT_EVERY / timedelta(milliseconds=1)
 
 
 class Sight(StrEnum):
@@ -115,19 +114,21 @@ def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, .
     seen = replace(fleet, clock=clock, interval=outcome.interval, failure=None, failures=0)
 
     anomaly = anomaly_of(fleet.watches, {id_: row for id_, (row, _) in rows.items()})
+    held = 0
     if anomaly is not None:
         hold = _next_hold(fleet.hold, anomaly)
         if hold.listings < rules.ANOMALY_POLLS:
             news = () if hold.listings > 1 else (Event(kind=Kind.HELD, at=at, reason=Clean(anomaly)),)
             return replace(seen, hold=hold), news
+        held = hold.listings - 1 if anomaly is Anomaly.EMPTIED else 0
 
-    monotonic = outcome.started.monotonic
-    pulse = _pulse(fleet, rows, monotonic)
+    pulse = _pulse(fleet, rows, outcome.started.monotonic)
     listing = Listing(
         number=fleet.listings + 1,
-        monotonic=monotonic,
-        gap=monotonic - fleet.listed.monotonic if fleet.listed else 0.0,
+        monotonic=outcome.started.monotonic,
+        gap=(fleet.age(outcome.started) or timedelta()).total_seconds(),
         beats_count=pulse.beats_count,
+        held=held,
     )
     watches, events = _next_watches(fleet, rows, at, listing)
     following = replace(
@@ -168,16 +169,13 @@ def _next_hold(hold: Hold | None, anomaly: Anomaly) -> Hold:
 
 
 def _pulse(fleet: Fleet, rows: Mapping[Clean, tuple[Environment, float]], monotonic: float) -> Pulse:
-    newest, online = 0.0, 0
-    for id_, (row, at) in rows.items():
-        watch = fleet.watches.get(id_)
-        if watch is not None and watch.verdict.is_up and row.connection_id:
-            online += 1
-            beat = row.last_heartbeat_at
-            # A beat from the future stands still for long, whatever the others do.
-            if beat is not None and newest < beat <= at + _FUTURE_MS:
-                newest = beat
-    return fleet.pulse.after(newest, online, monotonic)
+    online = [
+        (watch.environment, row)
+        for id_, (row, _) in rows.items()
+        if row.connection_id and (watch := fleet.watches.get(id_)) is not None and watch.verdict.is_up
+    ]
+    advanced = any(has_advanced(before, row) for before, row in online)
+    return fleet.pulse.after(monotonic, online=len(online), has_advanced=advanced)
 
 
 def _pulse_news(before: Pulse, after: Pulse, at: float) -> tuple[Event, ...]:

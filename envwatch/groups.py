@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from envwatch.models import Environment
 
 _OF_THE_CONNECTED = frozenset({Kind.OFFLINE, Kind.GONE, Kind.RECONNECTED, Kind.RESTARTED})
-"""Kinds that can only happen to what was online, so that the share of those can be large."""
+"""Kinds that befall what was online, so that a large share of those can be struck at once."""
 
 _SHAREABLE: tuple[tuple[str, Callable[[Environment], Clean | None]], ...] = (
     ("pod", attrgetter("pod_id")),
@@ -35,15 +35,23 @@ _SHAREABLE: tuple[tuple[str, Callable[[Environment], Clean | None]], ...] = (
 )
 
 
-def is_mass(kind: Kind, count: int, were_online: int) -> bool:
-    """Return whether so many events of one kind in one listing are one event."""
-    if count >= rules.MASS_COUNT:
+def is_mass(same: Sequence[Event], were_online: int) -> bool:
+    """Return whether the events of one kind in one listing are one event.
+
+    Args:
+        same: the events, at least one.
+        were_online: how many environments were online before.
+    """
+    if len(same) >= rules.MASS_COUNT:
         return True
-    return kind in _OF_THE_CONNECTED and count >= rules.MASS_MIN and count >= rules.MASS_SHARE * were_online
+    # What was offline can be gone as well, and is no part of those that were online.
+    struck = sum(event.kind is not Kind.GONE or event.before == "online" for event in same)
+    is_of_the_connected = same[0].kind in _OF_THE_CONNECTED
+    return is_of_the_connected and struck >= rules.MASS_MIN and struck >= rules.MASS_SHARE * were_online
 
 
 def with_masses(
-    events: Iterable[Event],
+    events: Sequence[Event],
     were_online: int,
     before: Callable[[Clean], Environment],
     survivors: Callable[[set[Clean]], Iterable[Environment]],
@@ -59,9 +67,13 @@ def with_masses(
     by_kind: dict[Kind, list[Event]] = defaultdict(list)
     for event in events:
         by_kind[event.kind].append(event)
-    for kind, same in by_kind.items():
-        if not is_mass(kind, len(same), were_online):
-            yield from same
+    masses = {kind for kind, same in by_kind.items() if is_mass(same, were_online)}
+    for event in events:
+        kind, same = event.kind, by_kind[event.kind]
+        if kind not in masses:
+            yield event
+            continue
+        if event is not same[0]:
             continue
         ids = {event.id for event in same if event.id is not None}
         shared = blast_radius([before(id_) for id_ in ids], survivors(ids)) if kind in _OF_THE_CONNECTED else ()

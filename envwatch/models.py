@@ -18,7 +18,7 @@ from typing import Annotated, TypeAlias
 import pydantic_core
 from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, ValidationError, with_config
 
-from envwatch.text import LONGEST, Clean, clean, cleaned, is_plain_json
+from envwatch.text import BITS, DEPTH, LONGEST, Clean, clean, cleaned, is_plain_json
 
 JsonObject: TypeAlias = Mapping[str, JsonValue]
 
@@ -196,7 +196,7 @@ def _plain_page(data: bytes) -> Page | None:
     except ValidationError:
         return None
     rows = plain.connections
-    if not all(row.metadata is None or _is_tame(row.metadata.values()) for row in rows):
+    if not _is_tame(row.metadata for row in rows):
         return None
     return Page(rows, plain.has_next_page, rows[-1].id if rows else None, 0)
 
@@ -226,18 +226,24 @@ def _wire_names() -> frozenset[str]:
     return frozenset(_ENVIRONMENT.json_schema()["properties"]) - {_NEVER_ON_THE_WIRE}
 
 
-def _is_tame(values: Iterable[JsonValue]) -> bool:
-    """Whether decoded JSON holds no overlong text and no number that is not finite (1e999 reads as infinity)."""
+def _is_tame(values: Iterable[JsonValue], depth: int = DEPTH) -> bool:
+    """Whether `cleaned` would leave decoded JSON of plain text as it is: the same limits, without the copy."""
     for value in values:
-        if isinstance(value, str):
+        if type(value) is str:
             if len(value) > LONGEST:
                 return False
-        elif isinstance(value, dict):
-            if not _is_tame(value.values()):
+        elif type(value) is dict:
+            if not (depth and _is_tame(value, depth - 1) and _is_tame(value.values(), depth - 1)):
                 return False
-        elif isinstance(value, list):
-            if not _is_tame(value):
+        elif type(value) is list:
+            if not (depth and _is_tame(value, depth - 1)):
                 return False
-        elif isinstance(value, float) and not math.isfinite(value):
+        elif not _is_tame_number(value):
             return False
     return True
+
+
+def _is_tame_number(value: JsonValue) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)  # 1e999 reads as infinity
+    return not isinstance(value, int) or value.bit_length() <= BITS

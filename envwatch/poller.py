@@ -8,12 +8,13 @@ clocks, its way of waiting and its dice are passed in.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from envwatch import rules
 from envwatch.clock import Reading
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 _TICK = 1.0
 """Seconds between looks at the clocks while waiting: a gap between two of them shows that the process stood still."""
+
+_Due: TypeAlias = "Callable[[], float | None]"
+"""Tells the monotonic second of the next poll, as things stand when it is asked; None to stop until the user acts."""
 
 FASTEST = timedelta(seconds=1)
 SLOWEST = timedelta(minutes=10)
@@ -109,6 +113,8 @@ class Poller:
         self._world = surroundings or Surroundings.real()
         self._wanted_interval = settings.interval
         self._requests = 1
+        self._failures = 0
+        self._refusals = 0
         self._wake = asyncio.Event()
         self._is_paused = False
         self._asked_now = False
@@ -118,8 +124,7 @@ class Poller:
     @property
     def interval(self) -> timedelta:
         """From poll to poll: as wanted, or as long as the request budget makes it for a listing of this size."""
-        by_budget = timedelta(minutes=1) * self._requests / self._rules.requests_per_minute
-        return max(self._wanted_interval, by_budget)
+        return max(self._wanted_interval, self._budgeted(self._requests))
 
     def refresh(self) -> None:
         """Poll now, also when paused or stopped."""
@@ -141,22 +146,16 @@ class Poller:
 
         Closing the iterator drops the poll in flight.
         """
-        failures = 0
         while True:
             self._asked_now = False
             self.plan = Plan(Stance.POLLING, self.interval)
             outcome = await self._poll()
-            if isinstance(outcome, Slept):
-                yield outcome
-                continue
-            failures = failures + 1 if isinstance(outcome, Failed) else 0
-            if isinstance(outcome, Listed):
-                self._requests = max(outcome.snapshot.requests, 1)
-            due = self._due(outcome, failures)
-            self._announce(due)
+            due = self._due_after(outcome)
+            last = outcome.awake if isinstance(outcome, Slept) else outcome.ended
+            self._announce(due())
             yield outcome
-            slept = await self._until(due)
-            if slept is not None:
+            while (slept := await self._rest(due, last)) is not None:
+                due, last = _brought_forward(due, slept), slept.awake
                 yield slept
 
     async def _poll(self) -> Outcome:
@@ -185,44 +184,69 @@ class Poller:
                     retry_after=error.retry_after,
                     pages_read=error.pages_read,
                 )
+            self._requests = max(snapshot.requests, 1)
             return Listed(snapshot, started, self._world.clocks(), self.interval)
         finally:
-            if not task.done():
-                task.cancel()
-                await asyncio.wait({task})
+            task.cancel()
+            # Fetches what it may have raised: asyncio would complain, over the screen, of an error that nobody wanted.
+            await asyncio.gather(task, return_exceptions=True)
 
-    def _due(self, outcome: Listed | Failed, failures: int) -> float | None:
-        """Return the monotonic second of the next poll; None to stop until the user acts."""
-        started, ended = outcome.started.monotonic, outcome.ended.monotonic
+    def _due_after(self, outcome: Outcome) -> _Due:
+        """Take note of an outcome, and return when the next poll is due after it."""
+        match outcome:
+            case Slept(awake=awake):
+                return lambda: awake.monotonic
+            case Listed():
+                self._failures = self._refusals = 0
+                return lambda: self._next_tick(outcome)
+            case Failed():
+                self._failures += 1
+                self._refusals += outcome.cause is Cause.UNAUTHORIZED
+                at = self._retry_at(outcome)
+                return lambda: at
+
+    def _next_tick(self, listed: Listed) -> float:
+        """Return the next tick; those that fell into the poll are skipped, not made up for."""
+        started, ended = listed.started.monotonic, listed.ended.monotonic
         interval = self.interval.total_seconds()
-        if isinstance(outcome, Listed):
-            # Ticks that fell into the poll are skipped, not made up for.
-            return max(started + interval, ended)
-        if outcome.cause.needs_the_user:
-            if outcome.cause is Cause.UNAUTHORIZED and failures == 1:
-                return ended + rules.UNAUTHORIZED_RECHECK.total_seconds()
-            return None
-        if outcome.retry_after is not None:
-            return ended + min(outcome.retry_after, rules.RETRY_AFTER_CAP).total_seconds()
-        doubled: int = 2 ** min(failures - 1, 16)
-        return ended + self._world.dice() * min(rules.BACKOFF_BASE * doubled, rules.BACKOFF_CAP).total_seconds()
+        return started + interval * max(math.ceil((ended - started) / interval), 1)
 
-    async def _until(self, due: float | None) -> Slept | None:
-        """Wait for the next poll's time or for the user; return the news if this machine stood still meanwhile."""
-        last = self._world.clocks()
+    def _retry_at(self, failed: Failed) -> float | None:
+        ended = failed.ended.monotonic
+        if failed.cause.needs_the_user:
+            is_first_refusal = failed.cause is Cause.UNAUTHORIZED and self._refusals == 1
+            return ended + rules.UNAUTHORIZED_RECHECK.total_seconds() if is_first_refusal else None
+        doubled: int = 2 ** min(self._failures - 1, 16)
+        backoff = self._world.dice() * min(rules.BACKOFF_BASE * doubled, rules.BACKOFF_CAP)
+        asked_for = min(failed.retry_after or timedelta(), rules.RETRY_AFTER_CAP)
+        by_budget = failed.started.monotonic + self._budgeted(failed.pages_read).total_seconds()
+        return max(ended + max(backoff, asked_for).total_seconds(), by_budget)
+
+    def _budgeted(self, requests: int) -> timedelta:
+        """Return how long so many requests must last."""
+        return timedelta(minutes=1) * requests / self._rules.requests_per_minute
+
+    async def _rest(self, due: _Due, last: Reading) -> Slept | None:
+        """Wait until a poll is due or the user wants one; return the news if this machine stood still meanwhile.
+
+        Args:
+            due: asked again whenever the user changed something.
+            last: the newest reading of the clocks; whoever drew the outcome may have taken his time since.
+        """
+        now = self._world.clocks()
+        if now.slept_since(last):
+            return Slept(last, now)
         while not self._asked_now:
-            self._announce(due)
             self._wake.clear()
-            seconds = _TICK
-            if due is not None and not self._is_paused:
-                seconds = min(due - last.monotonic, _TICK)
-                if seconds <= 0:
-                    return None
+            at = due()
+            self._announce(at)
+            seconds = _TICK if at is None or self._is_paused else min(at - now.monotonic, _TICK)
+            if seconds <= 0:
+                return None
             await self._world.wait(self._wake, seconds)
-            now = self._world.clocks()
+            last, now = now, self._world.clocks()
             if self._stood_still(last, now, seconds):
                 return Slept(last, now)
-            last = now
         return None
 
     def _announce(self, due: float | None) -> None:
@@ -236,3 +260,14 @@ class Poller:
     def _stood_still(self, last: Reading, now: Reading, waited: float) -> bool:
         overrun = now.monotonic - last.monotonic - waited
         return now.slept_since(last) or overrun > rules.SLEPT_TICKS * self.interval.total_seconds()
+
+
+def _brought_forward(due: _Due, slept: Slept) -> _Due:
+    """Return when a poll is due if the time that the monotonic clock slept through counts as waited."""
+    unmeasured = max(slept.awake.drift_since(slept.last_awake), 0.0)
+
+    def brought_forward() -> float | None:
+        at = due()
+        return None if at is None else at - unmeasured
+
+    return brought_forward

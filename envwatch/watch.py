@@ -62,9 +62,11 @@ class Listing:
     monotonic: float
     """When it was asked for, in seconds."""
     gap: float
-    """Seconds since the listing before it was asked for."""
+    """Seconds since the listing before it was asked for, by whichever clock says more: one may sleep."""
     beats_count: bool = True
     """False while the platform's heartbeats stand still: then silence proves nothing."""
+    held: int = 0
+    """Listings right before it that lacked the same rows and were not believed until now."""
 
 
 def sighted(watch: Watch | None, environment: Environment, at: float, listing: Listing, judge: Judge) -> Watch:
@@ -78,7 +80,11 @@ def sighted(watch: Watch | None, environment: Environment, at: float, listing: L
         judge: the rule.
     """
     if watch is None:
-        return Watch(environment=environment, verdict=judge.verdict(environment, at), changed_in=listing.number)
+        return Watch(
+            environment=environment,
+            verdict=judge.verdict(environment, at),
+            changed_in=0 if listing.number == 1 else listing.number,
+        )
     before = watch.environment
     if (
         (environment is before or environment == before)
@@ -90,11 +96,13 @@ def sighted(watch: Watch | None, environment: Environment, at: float, listing: L
         if verdict is watch.verdict:
             return watch
     environment = _with_newest_beat(before, environment)
-    beat = environment.last_heartbeat_at
+    beat, beat_before = environment.last_heartbeat_at, before.last_heartbeat_at
     advanced_at, is_doubted = watch.advanced_at, watch.is_doubted
-    if beat is not None and (before.last_heartbeat_at is None or beat > before.last_heartbeat_at):
+    if beat is not None and (beat_before is None or beat > beat_before):
         advanced_at = listing.monotonic
-        is_doubted = not -_DISAGREES_MS <= at - beat <= listing.gap * 1000 + _DISAGREES_MS
+        # How fresh it must be is known only if the listing before showed the row with its old heartbeat.
+        if beat_before is not None and not watch.absent:
+            is_doubted = not -_DISAGREES_MS <= at - beat <= listing.gap * 1000 + _DISAGREES_MS
     if is_doubted and advanced_at is not None and beat is not None:
         verdict = judge.verdict_by_age(environment, (listing.monotonic - advanced_at) * 1000)
     else:
@@ -102,14 +110,15 @@ def sighted(watch: Watch | None, environment: Environment, at: float, listing: L
     if verdict is HEARTBEAT_LOST and watch.verdict.is_up and not listing.beats_count:
         verdict = watch.verdict
     turned = verdict.is_up != watch.verdict.is_up or watch.presence is Presence.GONE
+    has_shifted = turned or is_new_connection(before, environment)
     shifts = tuple(shift for shift in watch.shifts if at - shift < _CHURN_MS)
-    if turned or is_new_connection(before, environment):
+    if has_shifted:
         shifts = (*shifts, at)
     return Watch(
         environment=environment,
         verdict=verdict,
         since_at=at if turned else watch.since_at,
-        changed_in=listing.number if shifts and shifts[-1] == at else watch.changed_in,
+        changed_in=listing.number if has_shifted else watch.changed_in,
         advanced_at=advanced_at,
         is_doubted=is_doubted,
         shifts=shifts,
@@ -119,7 +128,7 @@ def sighted(watch: Watch | None, environment: Environment, at: float, listing: L
 
 def missed(watch: Watch, at: float, listing: Listing) -> Watch:
     """Return the watch after a complete listing lacked its row: one may have shifted, two in a row prove it gone."""
-    absent = watch.absent + 1
+    absent = watch.absent + 1 + listing.held
     if watch.presence is Presence.GONE or absent < rules.LISTINGS_TO_GONE:
         return replace(watch, absent=absent)
     return replace(watch, absent=absent, verdict=GONE, since_at=at, changed_in=listing.number, is_flapping=False)
@@ -134,7 +143,6 @@ def events_between(before: Watch | None, after: Watch, at: float) -> Iterator[Ev
         at: the moment for which the newer listing speaks, server's clock in ms.
     """
     environment = after.environment
-
     event = partial(Event, at=at, id=environment.id, name=environment.name)
     if before is None:
         yield event(kind=Kind.APPEARED, after=_side(after), reason=_reason(after, at))

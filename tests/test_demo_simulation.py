@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -59,7 +60,7 @@ def happenings(before: dict[str, Row], after: dict[str, Row], then: int, now: in
 def story(fleet: SimulatedFleet, seconds: range) -> set[str]:
     seen: set[str] = set()
     before = by_id(fleet, START + seconds[0] * 1_000)
-    for then, now in zip(seconds, seconds[1:], strict=False):
+    for then, now in pairwise(seconds):
         after = by_id(fleet, START + now * 1_000)
         seen |= happenings(before, after, START + then * 1_000, START + now * 1_000)
         before = after
@@ -78,7 +79,7 @@ def test_within_20_seconds_every_promised_thing_happens(size: int, seed: int) ->
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("offset", range(5))
 def test_a_poll_every_5_seconds_sees_them_as_well(seed: int, offset: int) -> None:
-    assert story(SimulatedFleet(40, seed, START), range(offset, 21, 5)) >= OPENING - ({"back"} if offset > 3 else set())
+    assert story(SimulatedFleet(40, seed, START), range(offset, 21, 5)) >= OPENING
 
 
 def test_the_opening_also_plays_among_10_000() -> None:
@@ -94,9 +95,9 @@ def test_a_machine_of_the_opening_goes_offline_by_age_on_the_same_connection_and
     later = by_id(fleet, START + 20_000)[aged[0]["id"]]
     assert presence(later, START + 20_000) == "silent"
     assert later == aged[0]
-    awake = by_id(fleet, START + 3 * MINUTE)[aged[0]["id"]]
-    assert awake["lastHeartbeat"] > START
-    assert awake["firstSeenAt"] == aged[0]["firstSeenAt"]
+    minute_later = [by_id(fleet, now)[aged[0]["id"]] for now in range(START + 50_000, START + 92_000, 1_000)]
+    awake = next(row for row in minute_later if row["lastHeartbeat"] > START)
+    assert {**awake, "lastHeartbeat": 0, "lastSeenAt": 0} == {**aged[0], "lastHeartbeat": 0, "lastSeenAt": 0}
 
 
 def test_over_an_hour_everything_else_happens_too() -> None:
@@ -116,10 +117,10 @@ def test_a_pod_is_lost_with_all_that_hang_on_it_and_they_come_back_on_another() 
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("size", [5, 40, 400])
+@pytest.mark.parametrize("size", [5, 40, 150])
 def test_most_are_online_and_the_size_is_kept_for_a_day(size: int, seed: int) -> None:
     fleet = SimulatedFleet(size, seed, START)
-    for minute in range(7, 24 * 60, 13):
+    for minute in range(7, 24 * 60, 17):
         now = START + minute * MINUTE
         rows = fleet.rows(now)
         online = sum(presence(row, now) in {"online", "late"} for row in rows)
@@ -133,19 +134,18 @@ def test_somebody_is_offline_after_a_day_too() -> None:
     assert any(presence(row, at) in {"disconnected", "silent"} for at in now for row in fleet.rows(at))
 
 
-@pytest.mark.parametrize(("size", "fewest", "most"), [(40, 120, 900), (10_000, 600, 7_200)])
+@pytest.mark.parametrize(("size", "fewest", "most"), [(40, 120, 900), (10_000, 900, 7_200)])
 def test_the_pace_is_calm_at_any_size(size: int, fewest: int, most: int) -> None:
     fleet = SimulatedFleet(size, 3, START)
     changes = 0
-    step = 10
-    before = by_id(fleet, START)
-    for second in range(step, 601, step):
+    before = by_id(fleet, START + 20_000)
+    for second in range(35, 171, 15):
         after = by_id(fleet, START + second * 1_000)
         for row_id in before.keys() & after.keys():
             old, new = before[row_id], after[row_id]
             changes += old["connectionId"] != new["connectionId"] or old.get("metadata") != new.get("metadata")
         before = after
-    assert fewest <= changes * 6 <= most
+    assert fewest <= changes * 24 <= most
 
 
 def test_one_machine_flaps() -> None:
@@ -173,7 +173,7 @@ def test_a_heartbeat_ages_to_just_under_30_seconds_and_starts_again() -> None:
     assert 29_500 <= max(ages) < 30_000
     beats = {at - age for at, age in zip(range(START, START + 90_000, 500), ages, strict=True)}
     assert len(beats) == 4
-    assert {later - earlier for earlier, later in zip(sorted(beats), sorted(beats)[1:], strict=False)} == {30_000}
+    assert {later - earlier for earlier, later in pairwise(sorted(beats))} == {30_000}
 
 
 def test_the_beats_of_a_fleet_are_spread_over_the_30_seconds() -> None:

@@ -11,7 +11,6 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -29,8 +28,9 @@ from textual.geometry import Region
 from textual.strip import Strip
 from ticking_app import Ages, FrugalTickingApp
 
-from envwatch.tui.cells import PLAIN, Pen, Shadow, cells_of, pen_change, pen_of
+from envwatch.tui.cells import PLAIN, Pen, cells_of, pen_change, pen_of
 from envwatch.tui.frames import Frame, frame_of
+from envwatch.tui.shadow import Shadow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,7 +166,17 @@ def test_differences_show_what_textual_shows_with_full_frames(data: st.DataObjec
 def sgr_applied(pen: Pen, sequence: str) -> Pen:
     """A terminal's reading of SGR, written from ECMA-48 and xterm's list."""
     attributes, color, background = set(pen.attributes), pen.color, pen.background
-    ends = {"22": "1 2", "23": "3", "24": "4 21", "25": "5 6", "27": "7", "28": "8", "29": "9", "54": "51 52", "55": "53"}
+    ends = {
+        "22": "1 2",
+        "23": "3",
+        "24": "4 21",
+        "25": "5 6",
+        "27": "7",
+        "28": "8",
+        "29": "9",
+        "54": "51 52",
+        "55": "53",
+    }
     codes = re.fullmatch(r"\x1b\[([0-9;]*)m", sequence)[1].split(";") if sequence else []  # type: ignore[index] # must match
     while codes:
         code = codes.pop(0)
@@ -330,6 +340,8 @@ class Terminal:
 
     def __enter__(self) -> Self:
         self.wait_for("tick 0")
+        corner = self.screen.buffer[self.screen.lines - 1]
+        self.wait(lambda: corner[self.screen.columns - 1].bg == "303030")  # The first frame has come to its end.
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -349,20 +361,25 @@ class Terminal:
     def press(self, keys: str) -> None:
         os.write(self.master, keys.encode())
 
+    def read(self) -> None:
+        chunk = os.read(self.master, 65536)
+        self.received += chunk
+        data = self._rest + chunk
+        self._rest = match[0] if (match := self.UNFINISHED.search(data)) else b""
+        self.stream.feed(self.UNKNOWN_TO_PYTE.sub(b"", data.removesuffix(self._rest)))
+
     def wait(self, condition: Callable[[], object]) -> None:
-        """Read until the condition holds, for 20 seconds at most."""
-        until = time.monotonic() + 20
+        """Read until the condition holds; fail when nothing comes for ten seconds."""
         while not condition():
-            ready, _, _ = select.select([self.master], [], [], until - time.monotonic())
+            ready, _, _ = select.select([self.master], [], [], 10)
             assert ready, "\n".join(self.screen.display)
-            chunk = os.read(self.master, 65536)
-            self.received += chunk
-            data = self._rest + chunk
-            self._rest = match[0] if (match := self.UNFINISHED.search(data)) else b""
-            self.stream.feed(self.UNKNOWN_TO_PYTE.sub(b"", data.removesuffix(self._rest)))
+            self.read()
 
     def wait_for(self, text: str) -> None:
         self.wait(lambda: text in "\n".join(self.screen.display))
+
+    def wait_for_cursor(self, x: int, y: int) -> None:
+        self.wait(lambda: (self.screen.cursor.x, self.screen.cursor.y) == (x, y))
 
     def wait_for_tick(self, number: int) -> None:
         self.wait(lambda: self.screen.display[-1].rstrip() == f"tick {number}")
@@ -414,28 +431,32 @@ def test_a_size_that_changes_and_comes_back_unseen_is_drawn_again() -> None:
         frugal.wait(lambda: looks(frugal.screen) == expected)
 
 
-def test_a_box_that_opens_and_closes_leaves_nothing_behind() -> None:
-    with Terminal() as frugal:
+def test_a_box_looks_as_with_textual_and_leaves_nothing_behind() -> None:
+    with Terminal("plain") as textual, Terminal("frugal") as frugal:
         before = looks(frugal.screen)
-        frugal.press("m")
-        frugal.wait_for("the box")
-        with Terminal("plain") as textual:
-            textual.press("m")
-            textual.wait_for("the box")
-            textual.wait(lambda: looks(textual.screen) == looks(frugal.screen))
+        for app in (textual, frugal):
+            app.press("m")
+            app.wait_for("▁▁▁")
+        while looks(frugal.screen) != looks(textual.screen):
+            ready, _, _ = select.select([textual.master, frugal.master], [], [], 10)
+            assert ready, "\n".join(frugal.screen.display)
+            for app in (textual, frugal):
+                if app.master in ready:
+                    app.read()
         frugal.press("\x1b")
         frugal.wait(lambda: looks(frugal.screen) == before)
 
 
-def test_the_cursor_stands_in_the_field_that_is_typed_in() -> None:
-    with Terminal() as frugal:
-        frugal.press("m")
-        frugal.wait_for("the box")
-        frugal.press("漢b")
-        frugal.wait_for("漢b")
-        line = next(y for y, text in enumerate(frugal.screen.display) if "漢b" in text)
-        column = next(x for x in range(80) if frugal.screen.buffer[line][x].data == "漢")
-        frugal.wait(lambda: (frugal.screen.cursor.x, frugal.screen.cursor.y) == (column + 3, line))
+def test_the_cursor_stands_where_textual_puts_it_in_the_field_that_is_typed_in() -> None:
+    with Terminal("plain") as textual, Terminal("frugal") as frugal:
+        for app in (textual, frugal):
+            app.press("m")
+            app.wait_for("the box")
+            app.press("漢b")
+            app.wait_for("漢b")
+            app.wait_for_cursor(32, 11)
+            app.press("c")
+            app.wait_for_cursor(33, 11)
 
 
 def test_a_process_that_was_stopped_draws_everything_again() -> None:

@@ -54,7 +54,9 @@ class Box(ModalScreen[None]):
     BINDINGS: ClassVar = [("escape", "dismiss", "Close")]
 
     def compose(self) -> ComposeResult:
-        yield Input(placeholder="the box", select_on_focus=False)
+        field = Input(placeholder="the box", select_on_focus=False)
+        field.cursor_blink = False
+        yield field
 
 
 class TickingApp(App[None]):

@@ -124,7 +124,7 @@ class Life:
     def _open_unrestricted(self) -> None:
         chosen = self._idle(self._started_at, lambda env: _beats(env) and env.last.mode not in _UNRESTRICTED)
         if chosen is not None:
-            at = self._started_at + self._between(2_500, 4_500)
+            at = self._started_at + self._between(4_200, 5_500)
             chosen.add(replace(chosen.last, since=at, mode="unrestricted"))
 
     def _open_reconnect(self) -> None:

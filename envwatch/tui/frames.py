@@ -1,7 +1,7 @@
 """Frames for slow links: an App that sends the terminal only the cells that changed.
 
 Textual sends whole regions, whatever changed in them. `FrugalApp` stands at the one place where frames leave for the
-terminal, keeps a shadow of what the terminal shows (`cells.py`), and sends the difference. While the terminal does not
+terminal, keeps a shadow of what the terminal shows (`shadow.py`), and sends the difference. While the terminal does not
 keep up, it sends nothing, so that a stalled link never blocks the dashboard; then the difference to the newest frame.
 
 Every use of Textual's private parts stands in this module: `App._display`, which paints a frame, with the attributes in
@@ -13,27 +13,34 @@ It must not know any widget, nor what the frames are about.
 from __future__ import annotations
 
 from inspect import signature
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from rich.color import ColorSystem
 from rich.console import COLOR_SYSTEMS
 from textual.app import App, ReturnType
+from textual.events import Resize
+from textual.geometry import Size
 
-from envwatch.tui.cells import Shadow, cells_of
+from envwatch.tui.cells import cells_of
+from envwatch.tui.shadow import Shadow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from rich.console import RenderableType
     from textual.driver import Driver
-    from textual.events import Resize
-    from textual.geometry import Region, Size
+    from textual.geometry import Region
     from textual.screen import Screen
     from textual.strip import Strip
     from textual.timer import Timer
 
-BACKLOG_LIMIT: Final = 3
-"""Frames that may wait for the terminal. Textual's own queue blocks the event loop at 30 writes."""
+BACKLOG_LIMIT: Final = 800
+"""Characters that may wait for the terminal when a frame is sent.
+
+Textual's queue blocks the event loop at 30 writes. It holds 17 when an app starts, of 8 characters each, so they are
+not what is counted; three ticks of ages are.
+"""
 
 RETRY_AFTER: Final = 0.1
 """Seconds until a terminal that did not keep up is tried again."""
@@ -114,9 +121,12 @@ def _writer_of(driver: Driver | None) -> object:
 
 
 def _backlog_of(driver: Driver | None) -> int:
-    """Writes that wait for the terminal."""
+    """Characters that wait for the terminal, without those that are being written."""
     queue = getattr(_writer_of(driver), "_queue", None)
-    return 0 if queue is None else int(queue.qsize())
+    if queue is None:
+        return 0
+    with queue.mutex:
+        return sum(len(text) for text in queue.queue if text)
 
 
 class FrugalApp(App[ReturnType]):
@@ -144,13 +154,19 @@ class FrugalApp(App[ReturnType]):
 
     def on_resize(self, event: Resize) -> None:
         """Forget what the terminal shows: it may have reflowed or cut its lines."""
+        in_band = getattr(self._driver, "_in_band_window_resize", False)
         # A size reported in the terminal's own band repeats itself when reporting is switched on; a signal never does.
-        if event.size != self._frugal_size or not getattr(self._driver, "_in_band_window_resize", False):
+        if event.size != self._frugal_size or not in_band:
             self.forget()
             if event.size == self._frugal_shadow.size:
                 # There and back, too fast for Textual to see: nothing else would draw.
                 self._send_difference()
         self._frugal_size = event.size
+        if _writer_of(self._driver) is not None and not in_band:
+            # A signal that interrupts the handling of the one before it has its newer size overtaken by the older one.
+            size = Size(*get_terminal_size())
+            if event.size != size:
+                self.post_message(Resize(size, size))
 
     if list(signature(getattr(App, "_display", lambda: None)).parameters) == ["self", "screen", "renderable"]:
 
@@ -182,7 +198,7 @@ class FrugalApp(App[ReturnType]):
         if (writer := _writer_of(driver)) is not self._frugal_writer:
             self._frugal_writer = writer
             self.forget()
-        if _backlog_of(driver) >= BACKLOG_LIMIT:
+        if _backlog_of(driver) > BACKLOG_LIMIT:
             if self._frugal_retry is None:
                 self._frugal_retry = self.set_timer(RETRY_AFTER, self._retry)
             return
@@ -190,7 +206,7 @@ class FrugalApp(App[ReturnType]):
         if sequence := self._frugal_shadow.update(cursor):
             if self._sync_available and len(sequence) >= _SYNC_FROM:
                 sequence = f"{_SYNC_START}{sequence}{_SYNC_END}"
-            driver.write(sequence)  # One write a frame: it is what the backlog counts.
+            driver.write(sequence)
             driver.flush()
 
     def _retry(self) -> None:

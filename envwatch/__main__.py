@@ -1,0 +1,8 @@
+"""`python -m envwatch` is the command `envwatch`."""
+
+import sys
+
+from envwatch.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

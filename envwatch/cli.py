@@ -1,0 +1,311 @@
+"""The commands: how the parts are wired together, and what comes of it on standard output and as exit code.
+
+The only module that knows all the others, and it imports them late: help and refusals must come at once, and `list`
+must not pay for the screen. Data goes to standard output, narration to standard error; a failure is one line that says
+what to do.
+"""
+# ruff: noqa: PLC0415 - see above: imports stand where they are needed
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from contextlib import ExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, NoReturn, TextIO, cast
+
+from envwatch.options import Exit, Options, StopError, options_in
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
+
+    from envwatch.client import Client
+    from envwatch.key import Access
+    from envwatch.outcome import Listed, Outcome
+    from envwatch.poller import Poller
+    from envwatch.report import Report
+    from envwatch.rules import Rules
+    from envwatch.tui.app import EnvwatchApp
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code.
+
+    Args:
+        arguments: without the program's name; the process's own if None.
+    """
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except StopError as stop:
+        if stop.line:
+            _tell(f"envwatch: {stop.line}")
+        return stop.code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        options = options_in(arguments)
+    except SystemExit:
+        _write(b"")  # help must arrive, too
+        return Exit.FINE
+    # Importing makes hundreds of thousands of objects and next to no garbage.
+    gc.disable()
+    match options.command:
+        case "list":
+            return _list(options)
+        case "demo" if options.serve:
+            return _serve(options)
+        case "demo":
+            return _demo(options)
+        case _:
+            _check_terminal()
+            return _dashboard(_access(), _rules(options), options, profile="default")
+
+
+def _list(options: Options) -> int:
+    """Print one listing. There is one attempt: whoever calls this knows better when to try again."""
+    import asyncio
+
+    from envwatch import report
+
+    stdout = _stdout()
+    access = _access()
+    listed = asyncio.run(_listing(access, options))
+    told = report.report_of(listed, _rules(options))
+    _write(_text(told, options, stdout))
+    if options.output == report.Format.TABLE or not told.is_complete:
+        _tell(report.summary_of(told, _host(access)))
+    return Exit.FINE
+
+
+def _text(told: Report, options: Options, stdout: TextIO) -> bytes:
+    from envwatch import report
+
+    match report.Format(options.output):
+        case report.Format.JSON:
+            return report.json_of(told)
+        case report.Format.JSONL:
+            return report.jsonl_of(told)
+        case report.Format.CSV:
+            return report.csv_of(told)
+        case report.Format.TABLE:
+            width = os.get_terminal_size(stdout.fileno()).columns if stdout.isatty() else 0
+            ascii_only = options.ascii or not _is_utf8(stdout)
+            return report.table_of(told, width=width or None, encoding=stdout.encoding, ascii_only=ascii_only)
+
+
+async def _listing(access: Access, options: Options) -> Listed:
+    from envwatch.outcome import Cause, Listed, SourceError
+    from envwatch.poller import read_clocks
+
+    rules = _rules(options)
+    async with _client(access, rules, options) as client:
+        gc.freeze()
+        gc.enable()
+        started = read_clocks()
+        try:
+            snapshot = await client.snapshot()
+        except SourceError as error:
+            refused = error.cause in {Cause.UNAUTHORIZED, Cause.FORBIDDEN}
+            code = Exit.AUTHENTICATION if refused else Exit.UNREACHABLE
+            whose = f" (the key came from {access.origin})" if refused else ""
+            raise StopError(code, f"{error.cause}: {error.message}{whose}") from None
+        return Listed(snapshot, started, read_clocks(), rules.interval)
+
+
+def _demo(options: Options) -> int:
+    """Run the dashboard on a demo server, which starts while we import."""
+    _check_terminal()
+    from dataclasses import replace
+
+    from envwatch.demo.child import ChildServer
+
+    with ExitStack() as stack:
+        try:
+            child = stack.enter_context(ChildServer.start(options.size, options.seed))
+            from pydantic import SecretStr
+
+            from envwatch.key import Access
+
+            access = Access(key=SecretStr(child.key), base_url=child.ready(), origin="the demo itself")
+        except OSError as error:
+            raise StopError(Exit.FAILED, f"no demo: {error}") from None
+        rules = replace(_rules(options), requests_per_minute=_UNLIMITED)
+        return _dashboard(access, rules, options, profile="demo")
+
+
+_UNLIMITED = 1_000_000
+"""Requests a minute: the server is our own."""
+
+
+def _serve(options: Options) -> NoReturn:
+    """Run the demo server alone until ctrl+c."""
+    import secrets
+    import signal
+
+    from envwatch.demo.server import serve
+
+    try:
+        server = serve(size=options.size, seed=options.seed, key=f"demo-{secrets.token_urlsafe(24)}")
+    except OSError as error:
+        raise StopError(Exit.FAILED, f"the demo server cannot listen: {error.strerror}") from None
+    with server:
+        _write(f"export LETTA_BASE_URL={server.base_url}\nexport LETTA_API_KEY={server.key}\n".encode())
+        _tell(f"serving {options.size} environments until ctrl+c: paste these lines into another shell for `envwatch`")
+        while True:
+            signal.pause()
+
+
+def _dashboard(access: Access, rules: Rules, options: Options, *, profile: str) -> int:
+    import asyncio
+
+    return asyncio.run(_screen(access, rules, options, profile))
+
+
+async def _screen(access: Access, rules: Rules, options: Options, profile: str) -> int:
+    """Show the dashboard; the first poll is on its way while Textual is imported."""
+    import asyncio
+
+    from envwatch.poller import Poller
+
+    async with _client(access, rules, options) as client:
+        poller = Poller(client, rules)
+        async with _polling(poller) as outcomes:
+            app_class = await asyncio.to_thread(_app_class)
+            gc.freeze()
+            gc.enable()
+            app = app_class(
+                poller=poller,
+                outcomes=outcomes,
+                settings=rules,
+                host=_host(access),
+                profile=profile,
+                key_origin=access.origin,
+                ascii_only=options.ascii or not _is_utf8(_stdout()),
+            )
+            await app.run_async(mouse=not options.no_mouse)
+            return app.return_code or Exit.FINE
+
+
+def _app_class() -> type[EnvwatchApp]:
+    from envwatch.tui.app import EnvwatchApp
+
+    return EnvwatchApp
+
+
+@asynccontextmanager
+async def _polling(poller: Poller) -> AsyncIterator[AsyncIterator[Outcome]]:
+    """Poll at once and hand out what comes; at the end, drop whatever is in flight."""
+    import asyncio
+
+    outcomes = cast("AsyncGenerator[Outcome]", poller.outcomes())
+    first = asyncio.ensure_future(anext(outcomes))
+    primed = _primed(first, outcomes)
+    try:
+        yield primed
+    finally:
+        await primed.aclose()
+        first.cancel()
+        await asyncio.wait({first})
+        await outcomes.aclose()
+
+
+async def _primed(first: Awaitable[Outcome], others: AsyncIterator[Outcome]) -> AsyncGenerator[Outcome]:
+    yield await first
+    async for outcome in others:
+        yield outcome
+
+
+def _rules(options: Options) -> Rules:
+    from envwatch.rules import Rules
+
+    usual = Rules()
+    return Rules(interval=options.interval or usual.interval, page_size=options.page_size or usual.page_size)
+
+
+def _access() -> Access:
+    import time
+
+    from envwatch.key import AccessError, access_of
+
+    try:
+        return access_of(os.environ, now=time.time() * 1000)
+    except AccessError as error:
+        raise StopError(Exit.USAGE, str(error)) from None
+
+
+def _client(access: Access, rules: Rules, options: Options) -> Client:
+    from envwatch.client import Client, Query
+    from envwatch.route import SettingsError
+
+    query = Query(online_only=options.online_only, source=options.source, user_id=options.user)
+    try:
+        return Client(base_url=access.base_url, key=access.key, rules=rules, query=query)
+    except SettingsError as error:
+        raise StopError(Exit.USAGE, str(error)) from None
+
+
+def _host(access: Access) -> str:
+    return access.base_url.partition("://")[2].partition("/")[0]
+
+
+def _check_terminal() -> None:
+    """Refuse to draw where nothing can be drawn. Textual reads standard input and draws on standard error."""
+    streams = (sys.__stdin__, sys.__stdout__, sys.__stderr__)
+    if not all(stream is not None and stream.isatty() for stream in streams):
+        raise StopError(Exit.USAGE, "the dashboard needs a terminal; `envwatch list` prints the environments once")
+    terminal = os.environ.get("TERM", "")
+    if terminal in {"", "dumb"}:
+        told = f"TERM is {terminal or 'not set'}, and the dashboard needs a terminal that can move its cursor"
+        raise StopError(Exit.USAGE, f"{told}; `envwatch list` prints the environments once")
+
+
+def _is_utf8(stream: TextIO) -> bool:
+    return stream.encoding.lower().replace("-", "") == "utf8"
+
+
+def _stdout() -> TextIO:
+    stdout = sys.__stdout__
+    if stdout is None:
+        raise StopError(Exit.FAILED, "standard output is closed")
+    return stdout
+
+
+def _write(data: bytes) -> None:
+    """Write to standard output, all of it, now.
+
+    Raises:
+        StopError: if it cannot be written: quietly if its reader went away.
+    """
+    stdout = _stdout()
+    try:
+        stdout.flush()
+        # Not by way of `stdout.buffer`: under PYTHONUNBUFFERED it may write a part, and says so to nobody.
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(stdout.fileno(), rest) :]
+    except BrokenPipeError:
+        _abandon(stdout)
+        raise StopError(Exit.BROKEN_PIPE) from None
+    except OSError as error:
+        _abandon(stdout)
+        raise StopError(Exit.FAILED, f"cannot write to standard output: {error.strerror}") from None
+
+
+def _tell(line: str) -> None:
+    """Write a line for people to standard error, if anybody is there to read it."""
+    stderr = sys.__stderr__
+    if stderr is None:
+        return
+    try:
+        stderr.write(f"{line}\n")
+        stderr.flush()
+    except OSError:
+        _abandon(stderr)
+
+
+def _abandon(stream: TextIO) -> None:
+    """Send what a stream still holds nowhere: Python writes it once more at its end, and complains aloud."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

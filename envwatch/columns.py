@@ -1,0 +1,174 @@
+"""The columns of the table: what each shows of an environment, how it sorts, and from which width it is there.
+
+Pure. Knows nothing of widgets or colours. STATE comes first and holds the ticking age: see the frame differ for why.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from envwatch.modes import UNRESTRICTED, mode_of
+from envwatch.phrases import short_age
+from envwatch.presence import span
+from envwatch.text import Clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from envwatch.models import Environment
+    from envwatch.watch import Watch
+
+VersionKey: TypeAlias = tuple[tuple[int, int, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One value of an environment that can be shown, searched and sorted by."""
+
+    id: str
+    title: str
+    width: int
+    """Cells, without the space behind it."""
+    from_width: int
+    """Cells of the table below which the column is not shown even where it would fit."""
+    text: Callable[[Watch, float], Clean | None]
+    """What it shows at a moment (server's clock, ms)."""
+    rank: Callable[[Watch], Any]
+    """The raw value that sorting compares: of one type for all rows, or None."""
+    is_searched: bool = True
+    """Whether filter words look into it: not into ages, which change by themselves."""
+    keep: Literal["start", "ends", "end"] = "start"
+    """Which part stays when it is cut."""
+
+
+def version_key(version: str) -> VersionKey:
+    """Return a key that orders versions as versions: 0.9 before 0.34, 1.0-rc1 before 1.0."""
+    release, _, suffix = version.removeprefix("v").partition("-")
+    parts = [_part(part, 2) for part in release.split(".")]
+    return (*parts, *(_part(part, 0) for part in re.findall(r"[0-9]+|[^0-9.]+", suffix)), (1, 0, ""))
+
+
+def newest_version(watches: Iterable[Watch]) -> Clean | None:
+    """Return the newest version of Letta Code among some environments."""
+    versions = [watch.environment.version for watch in watches]
+    return max((version for version in versions if version), key=version_key, default=None)
+
+
+def _part(part: str, weight: int) -> tuple[int, int, str]:
+    return (weight, int(part[:18]), "") if part.isascii() and part.isdecimal() else (weight, -1, part)
+
+
+def quiet_at(watch: Watch) -> float:
+    """Return the last sign of life, server's clock in ms: the heartbeat, or when it was last seen."""
+    environment = watch.environment
+    return environment.last_seen_at if environment.last_heartbeat_at is None else environment.last_heartbeat_at
+
+
+def lost_at(watch: Watch) -> float:
+    """Return when an environment that is down went down, as far as is known."""
+    return quiet_at(watch) if watch.since_at is None else watch.since_at
+
+
+def mode_text(sent: Clean | None) -> Clean | None:
+    """Return a mode as it stands in the table: the one that approves everything is marked."""
+    mode = mode_of(sent)
+    return Clean(f"{mode} !") if mode == UNRESTRICTED else mode
+
+
+def update_text(environment: Environment) -> Clean | None:
+    """Return whether the listener can update itself, in a word or two."""
+    update = environment.self_update
+    if update is None:
+        return None
+    if not update.get("supported"):
+        return Clean("no")
+    return Clean("yes" if update.get("writable") else "by hand")
+
+
+def _field(id_: str, title: str, width: int, from_width: int, value: Callable[[Environment], Clean | None]) -> Column:
+    return Column(
+        id=id_,
+        title=title,
+        width=width,
+        from_width=from_width,
+        text=lambda watch, _: value(watch.environment),
+        rank=lambda watch: (value(watch.environment) or Clean("")).casefold() or None,
+        keep=_KEPT.get(id_, "start"),
+    )
+
+
+def _instant(id_: str, title: str, width: int, from_width: int, value: Callable[[Environment], float | None]) -> Column:
+    def text(watch: Watch, now: float) -> Clean | None:
+        at = value(watch.environment)
+        return None if at is None else short_age(span(now - at))
+
+    def rank(watch: Watch) -> float | None:
+        at = value(watch.environment)
+        return None if at is None else -at
+
+    return Column(id=id_, title=title, width=width, from_width=from_width, text=text, rank=rank, is_searched=False)
+
+
+_KEPT: Mapping[str, Literal["start", "ends", "end"]] = {
+    **dict.fromkeys(("name", "user", "pod", "device", "connection", "owner")),
+    "directory": "end",
+}
+"""Where the start alone does not tell rows apart."""
+
+NAME_AT_LEAST = 16
+"""Cells that NAME keeps before another column gets any."""
+MARK_WIDTH = 2
+"""Cells of the mark of change behind NAME, with the space behind it."""
+
+_ALL = (
+    Column(
+        id="state",
+        title="STATE  BEAT",
+        width=11,
+        from_width=0,
+        text=lambda watch, now: short_age(span(now - quiet_at(watch))),
+        rank=lambda watch: -quiet_at(watch),
+        is_searched=False,
+    ),
+    _field("name", "NAME", NAME_AT_LEAST, 0, lambda environment: environment.name),
+    _field("mode", "MODE", 14, 0, lambda environment: mode_text(environment.mode)),
+    Column(
+        id="version",
+        title="VERSION",
+        width=9,
+        from_width=0,
+        text=lambda watch, _: watch.environment.version,
+        rank=lambda watch: version_key(version) if (version := watch.environment.version) else None,
+    ),
+    _field("branch", "BRANCH", 15, 0, lambda environment: environment.branch),
+    _instant("up", "UP", 5, 100, lambda environment: environment.connected_at),
+    _field("os", "OS", 6, 100, lambda environment: environment.os),
+    _field("user", "USER", 12, 120, lambda environment: environment.user_id),
+    _field("pod", "POD", 8, 120, lambda environment: environment.pod_id),
+    _field("directory", "DIRECTORY", 20, 120, lambda environment: environment.working_directory),
+    _field("device", "DEVICE", 14, 160, lambda environment: environment.device_id),
+    _field("connection", "CONNECTION", 14, 160, lambda environment: environment.connection_id),
+    _field("node", "NODE", 9, 160, lambda environment: environment.node_version),
+    _field("owner", "KEY OWNER", 12, 160, lambda environment: environment.api_key_owner),
+    _field("update", "UPDATE", 7, 160, update_text),
+    _instant("seen", "SEEN", 5, 160, lambda environment: environment.last_seen_at),
+    _instant("first", "FIRST", 5, 160, lambda environment: environment.first_seen_at),
+)
+
+COLUMNS: Mapping[str, Column] = {column.id: column for column in _ALL}
+"""By id, in the order of the table and of their claim to its width."""
+
+
+def fitting(width: int) -> tuple[tuple[Column, int], ...]:
+    """Return the columns that fit into a table of so many cells, each with its width; NAME takes what is left over."""
+    state, name, *others = COLUMNS.values()
+    left = width - (state.width + 1) - (name.width + 1) - MARK_WIDTH
+    fit = []
+    for column in others:
+        if column.from_width > width or column.width + 1 > left:
+            break
+        fit.append((column, column.width))
+        left -= column.width + 1
+    return ((state, state.width), (name, max(name.width + left, 1)), *fit)

@@ -1,0 +1,234 @@
+"""All that is known of one environment, as labelled lines for the detail pane.
+
+Pure: the moment and the way to show instants are arguments. What changes each second (`pulse_facts`) is apart from
+what changes with a listing (`environment_facts`), so that a tick need not lay out a whole pane.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+import humanize
+
+from envwatch import rules
+from envwatch.columns import newest_version
+from envwatch.models import KNOWN_METADATA
+from envwatch.modes import UNRESTRICTED, meaning_of, mode_of
+from envwatch.phrases import NOTHING, TimeStyle, clock_text, date_text, face_of, long_age
+from envwatch.presence import Presence, Reason, heartbeat_age, span
+from envwatch.sentences import event_text
+from envwatch.text import Clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import tzinfo
+
+    from pydantic import JsonValue
+
+    from envwatch.clock import Reading
+    from envwatch.events import Event
+    from envwatch.fleet import Fleet
+    from envwatch.models import Environment, JsonObject
+    from envwatch.watch import Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One line: a label, what is known, and the style in which it stands."""
+
+    label: str
+    text: Clean
+    style: str = ""
+
+
+def heading(watch: Watch, fleet: Fleet, now: Reading) -> Fact:
+    """Return the state of an environment in full words."""
+    face = face_of(watch, is_unknown=fleet.doubts(watch, now))
+    words = [watch.presence.value]
+    if fleet.doubts(watch, now):
+        words = ["unknown", f"last seen {watch.presence}"]
+    if watch.is_doubted:
+        words.append("clock?")
+    if watch.is_flapping:
+        words.append("flapping")
+    return Fact(face.glyph, Clean(" · ".join(words)), face.style)
+
+
+def why(watch: Watch, fleet: Fleet, now: Reading) -> Clean:
+    """Return the rule that made the verdict, with its inputs."""
+    environment = watch.environment
+    if watch.presence is Presence.GONE:
+        return Clean(f"absent from {watch.absent} complete listings in a row")
+    if not environment.connection_id:
+        return Clean("no connectionId: the listener closed its link")
+    age = heartbeat_age(environment, fleet.clock.at(now.wall))
+    if age is None:
+        return Clean("connectionId set · no lastHeartbeat")
+    limit = fleet.rules.online_for.total_seconds()
+    sign = "≥" if watch.verdict.reason is Reason.HEARTBEAT_LOST else "<"
+    return Clean(f"connectionId set · beat {age.total_seconds():.0f} s {sign} {limit:.0f} s")
+
+
+def beats(watch: Watch, fleet: Fleet, now: Reading) -> tuple[int, int]:
+    """Return how many pings fit into the time in which a row stays online, and how many of those were missed."""
+    limit = int(fleet.rules.online_for / rules.HEARTBEAT_EVERY)
+    age = heartbeat_age(watch.environment, fleet.clock.at(now.wall))
+    missed = limit if age is None else int(age / rules.HEARTBEAT_EVERY)
+    return limit, min(missed, limit) if watch.environment.connection_id else limit
+
+
+def pulse_facts(watch: Watch, fleet: Fleet, now: Reading, style: TimeStyle) -> Iterator[Fact]:
+    """Yield what the time alone changes: the rule with its age, the heartbeat, the countdown."""
+    yield Fact("why", why(watch, fleet, now))
+    server_now = fleet.clock.at(now.wall)
+    beat_at = watch.environment.last_heartbeat_at
+    if beat_at is None:
+        yield Fact("beat", Clean("none while offline" if not watch.verdict.is_up else "none"))
+    else:
+        age = span(server_now - beat_at)
+        text = f"{_clock(beat_at, style)} ({long_age(age)} ago)"
+        if watch.verdict.is_up:
+            left = (fleet.rules.online_for - age).total_seconds()
+            text += f" · offline in {left:.0f} s" if left > 0 else " · offline at the next listing"
+        yield Fact("beat", Clean(text))
+    environment = watch.environment
+    if environment.connected_at is not None and watch.verdict.is_up:
+        yield Fact("connected", _when(environment.connected_at, server_now, style))
+    elif watch.since_at is not None:
+        yield Fact(watch.presence.value, _when(watch.since_at, server_now, style))
+    yield Fact("last seen", _when(environment.last_seen_at, server_now, style))
+    yield Fact("first seen", _when(environment.first_seen_at, server_now, style))
+
+
+def environment_facts(watch: Watch, fleet: Fleet) -> Iterator[Fact]:
+    """Yield what only a listing changes."""
+    environment = watch.environment
+    mode = mode_of(environment.mode)
+    sent_as = f" (sent as {environment.mode})" if mode != environment.mode else ""
+    yield Fact(
+        "mode",
+        Clean(f"{mode or NOTHING} · {meaning_of(environment.mode)}{sent_as}"),
+        "unrestricted" if mode == UNRESTRICTED else "",
+    )
+    yield Fact("version", _version(environment, fleet))
+    yield Fact("branch", environment.branch or NOTHING)
+    yield Fact("directory", environment.working_directory or NOTHING)
+    yield Fact("host", _host(environment))
+    yield from _update(environment)
+    if watch.shifts:
+        count = len(watch.shifts)
+        yield Fact("churn", Clean(f"{count} {'change' if count == 1 else 'changes'} of connection in the last hour"))
+    twins = [
+        other.environment.name
+        for other in fleet.watches.values()
+        if other.environment.device_id == environment.device_id and other.environment.id != environment.id
+    ]
+    if twins:
+        yield Fact("twins", Clean(", ".join(twins)))
+    yield Fact("id", environment.id)
+    yield Fact("device", environment.device_id)
+    yield Fact("connection", environment.connection_id or NOTHING)
+    yield Fact("listener", environment.listener_instance_id or NOTHING)
+    yield Fact("pod", environment.pod_id or NOTHING)
+    yield Fact("user", environment.user_id or NOTHING)
+    yield Fact("key owner", environment.api_key_owner or NOTHING)
+    yield Fact("org", environment.organization_id)
+    commands = environment.supported_commands
+    yield Fact("commands", Clean(", ".join(commands)) if commands else NOTHING)
+    yield from _unknown(environment)
+
+
+def event_facts(events: Iterable[Event], style: TimeStyle) -> Iterator[Fact]:
+    """Yield one line for each event of this environment, newest first."""
+    for event in events:
+        yield Fact(_clock(event.at, style)[:8], event_text(event, zone_of(style)))
+
+
+def _version(environment: Environment, fleet: Fleet) -> Clean:
+    version = environment.version
+    if version is None:
+        return NOTHING
+    newest = newest_version(fleet.watches.values())
+    return Clean(f"{version} · newest here" if version == newest else f"{version} · behind {newest}")
+
+
+def _host(environment: Environment) -> Clean:
+    machine = environment.machine or {}
+    system = [value for key in ("osName", "osVersion") if isinstance(value := machine.get(key), str)]
+    memory = machine.get("memoryBytes")
+    words = [
+        environment.os,
+        " ".join(system),
+        machine.get("cpu"),
+        machine.get("architecture"),
+        humanize.naturalsize(memory, binary=True) if isinstance(memory, (int, float)) else None,
+        f"node {environment.node_version}" if environment.node_version else None,
+    ]
+    return Clean(" · ".join(word for word in words if isinstance(word, str) and word)) or NOTHING
+
+
+def _update(environment: Environment) -> Iterator[Fact]:
+    update = environment.self_update
+    if update is None:
+        yield Fact("update", NOTHING)
+        return
+    reason = update.get("reason")
+    because = f" · {reason}" if isinstance(reason, str) and reason else ""
+    if not update.get("supported"):
+        yield Fact("update", Clean(f"not by itself{because}"))
+    elif not update.get("writable"):
+        yield Fact("update", Clean(f"not writable{because}"))
+    else:
+        yield Fact("update", Clean(f"by itself{because}"))
+    command, path = update.get("manual_command"), update.get("install_path")
+    if isinstance(command, str) and command:
+        yield Fact("by hand", Clean(command))
+    if isinstance(path, str) and path:
+        yield Fact("installed", Clean(path))
+
+
+_KNOWN_MACHINE = frozenset({"osName", "osVersion", "cpu", "architecture", "memoryBytes"})
+_KNOWN_UPDATE = frozenset({"supported", "writable", "reason", "manual_command", "install_path"})
+
+
+def _unknown(environment: Environment) -> Iterator[Fact]:
+    """Yield what this version of envwatch has no name for."""
+    for key, value in (environment.metadata or {}).items():
+        is_shown = isinstance(value, str) if key in _TEXTS else key in KNOWN_METADATA
+        if not is_shown:
+            yield Fact(key, _json(value))
+    yield from _leftovers("machine", environment.machine, _KNOWN_MACHINE)
+    yield from _leftovers("self_update", environment.self_update, _KNOWN_UPDATE)
+    for key, value in environment.unknown.items():
+        yield Fact(key, _json(value))
+
+
+_TEXTS = frozenset({"lettaCodeVersion", "gitBranch", "workingDirectory", "os", "nodeVersion"})
+
+
+def _leftovers(name: str, values: JsonObject | None, known: frozenset[str]) -> Iterator[Fact]:
+    for key, value in (values or {}).items():
+        if key not in known:
+            yield Fact(f"{name}.{key}", _json(value))
+
+
+def _json(value: JsonValue) -> Clean:
+    return Clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+def zone_of(style: TimeStyle) -> tzinfo | None:
+    """Return the zone in which instants are shown; None for the local one."""
+    return UTC if style is TimeStyle.UTC else None
+
+
+def _clock(at: float, style: TimeStyle) -> Clean:
+    return clock_text(at, zone_of(style))
+
+
+def _when(at: float, now: float, style: TimeStyle) -> Clean:
+    """Return an instant as the user wants it first, and the other way behind it."""
+    date, ago = date_text(at, zone_of(style)), f"{long_age(span(now - at))} ago"
+    return Clean(f"{ago} · {date}" if style is TimeStyle.RELATIVE else f"{date} · {ago}")

@@ -1,0 +1,175 @@
+"""What the command line says: its options, its help, and the exit codes.
+
+Owns the words and the bounds. Runs nothing and imports nothing of what it is about, so that help and refusals come at
+once. No option takes the API key: every user of a machine can see those.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from contextlib import suppress
+from datetime import timedelta
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+from envwatch import __version__
+from envwatch.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+class Exit(IntEnum):
+    """Exit codes: an API, documented in the help."""
+
+    FINE = 0
+    FAILED = 1
+    USAGE = 2
+    UNREACHABLE = 3
+    AUTHENTICATION = 4
+    INTERRUPTED = 130
+    BROKEN_PIPE = 141
+
+
+class StopError(Exception):
+    """The command ends here, with a code and one line for people; no line where nobody is left to read it."""
+
+    def __init__(self, code: Exit, line: str = "") -> None:
+        super().__init__(line)
+        self.code = code
+        self.line = line
+
+
+class Options(argparse.Namespace):
+    """What the command line says. The parsers set only what was given; the values here hold for the rest."""
+
+    command: str | None = None
+    interval: timedelta | None = None
+    page_size: int | None = None
+    online_only: bool = False
+    source: Literal["local", "remote"] | None = None
+    user: str | None = None
+    ascii: bool = False
+    no_mouse: bool = False
+    size: int = 40
+    seed: int = 7
+    serve: bool = False
+    output: str = "table"
+
+
+_EPILOG = """\
+examples:
+  envwatch demo                     look around; needs no key
+  envwatch                          watch your environments
+  envwatch list --online-only       one listing, for people
+  envwatch list -o csv > fleet.csv  one listing, for a spreadsheet
+  envwatch list -o json | jq -r '.environments[] | select(.state == "offline") | .name'
+
+environment variables:
+  LETTA_API_KEY   the API key; without it, the login of the Letta CLI (~/.letta/settings.json) is read.
+                  It is never an option: every user of a machine can see those.
+  LETTA_BASE_URL  the server, if it is not https://api.letta.com; https, or http to this machine. Whichever
+                  key is used goes there.
+  HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR, NO_COLOR  as everywhere
+
+exit codes:
+  0 fine   1 failed   2 usage or configuration   3 no listing to be had   4 key refused
+  130 interrupted   141 the reader of the output went away
+"""
+
+
+_LONG_WORD = re.compile(r"(?<![^\s'=])(?!--)[^\s'=]{17,}")
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that guesses nothing, sets only what was given, and whose errors are one line like any other failure."""
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - argparse's own, passed through
+        super().__init__(
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            argument_default=argparse.SUPPRESS,
+            allow_abbrev=False,
+            **settings,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Stop. Words long enough to be a key are left out: one may have been pasted in the wrong place."""
+        told = clean(_LONG_WORD.sub("…", message))
+        raise StopError(Exit.USAGE, f"{told}; see `{self.prog} --help`")
+
+
+def options_in(arguments: Sequence[str] | None) -> Options:
+    """Return what the command line says.
+
+    Raises:
+        StopError: if that makes no sense.
+        SystemExit: after help or version.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments, namespace=Options())
+    if options.command == "list" and vars(options).keys() & {"interval", "no_mouse"}:
+        parser.error("--interval and --no-mouse are for the dashboard, not for list")
+    return options
+
+
+def _parser() -> _Parser:
+    filters = _Parser(add_help=False)
+    filters.add_argument("--page-size", type=_whole(1, 1000), metavar="N", help="rows a request (default 100)")
+    filters.add_argument("--online-only", action="store_true", help="only what the server calls online")
+    filters.add_argument("--source", choices=("local", "remote"), help="only environments of this kind")
+    filters.add_argument("--user", type=_user, metavar="ID", help="only this user's environments")
+    filters.add_argument("--ascii", action="store_true", help="draw with ASCII alone")
+
+    screen = _Parser(add_help=False)
+    screen.add_argument("--interval", type=_interval, metavar="S", help="seconds from poll to poll (default 5)")
+    screen.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
+
+    parser = _Parser(
+        prog="envwatch",
+        description="Watch Letta environments: which are up, which went down, why, and can the screen be believed.",
+        epilog=_EPILOG,
+        parents=[screen, filters],
+    )
+    parser.add_argument("--version", action="version", version=f"envwatch {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands (without one: the dashboard)")
+    demo = commands.add_parser(
+        "demo",
+        help="the dashboard on an embedded demo fleet",
+        description="The dashboard on a demo fleet: a real server of the same API on this machine. Needs no key.",
+        parents=[screen, filters],
+    )
+    demo.add_argument("--size", type=_whole(0, 100_000), metavar="N", help="environments (default 40)")
+    demo.add_argument("--seed", type=_whole(0, 2**63 - 1), metavar="N", help="which fleet (default 7)")
+    demo.add_argument("--serve", action="store_true", help="only the server, until ctrl+c; prints how to use it")
+    listing = commands.add_parser(
+        "list",
+        help="one listing",
+        description="List the environments once, problems first.",
+        parents=[filters],
+    )
+    listing.add_argument("-o", "--output", choices=("table", "json", "jsonl", "csv"), help="the format (default table)")
+    return parser
+
+
+def _interval(text: str) -> timedelta:
+    with suppress(ValueError):
+        if 1 <= float(text) <= 600:
+            return timedelta(seconds=float(text))
+    raise argparse.ArgumentTypeError("must be 1 to 600 seconds")
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        with suppress(ValueError):
+            if low <= int(text) <= high:
+                return int(text)
+        raise argparse.ArgumentTypeError(f"must be a whole number from {low} to {high}")
+
+    return number
+
+
+def _user(text: str) -> str:
+    if not text or not text.isprintable():
+        raise argparse.ArgumentTypeError("must be a user's id")
+    return text

@@ -1,0 +1,109 @@
+"""One sentence for each event, and the glyph it stands under in the log.
+
+Pure. Whatever is put together here from cleaned text is clean.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from envwatch.events import Event, Kind
+from envwatch.modes import UNRESTRICTED
+from envwatch.phrases import NOTHING, Face, clock_text, long_age
+from envwatch.presence import Presence
+from envwatch.text import Clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import tzinfo
+
+_KIND_GLYPHS = {
+    Kind.ONLINE: ("●", "+", "online"),
+    Kind.RETURNED: ("●", "+", "online"),
+    Kind.APPEARED: ("●", "+", "online"),
+    Kind.OFFLINE: ("○", "x", "offline"),
+    Kind.GONE: ("·", "-", "gone"),
+    Kind.RECONNECTED: ("↻", "r", "online"),
+    Kind.RESTARTED: ("↻", "R", "online"),
+    Kind.MODE: ("△", "!", "plain"),
+    Kind.FLAPPING: ("≈", "w", "flapping"),
+    Kind.STEADY: ("●", "+", "online"),
+    Kind.WHILE_BLIND: ("?", "?", "unknown"),
+    Kind.HELD: ("?", "?", "unknown"),
+    Kind.STALLED: ("?", "?", "unknown"),
+    Kind.RESUMED: ("●", "+", "online"),
+}
+
+
+def event_face(event: Event) -> Face:
+    """Return how an event looks in the log."""
+    kind = event.of if event.of is not None else event.kind
+    glyph, ascii_glyph, style = _KIND_GLYPHS.get(kind, ("~", "~", "plain"))
+    if kind is Kind.APPEARED and event.after == Presence.OFFLINE.value:
+        glyph, ascii_glyph, style = _KIND_GLYPHS[Kind.OFFLINE]
+    if kind is Kind.MODE and event.after == UNRESTRICTED:
+        style = "unrestricted"
+    return Face(glyph, ascii_glyph, Clean(kind.value), style)
+
+
+def _with_reason(text: str, event: Event) -> str:
+    return f"{text} · {event.reason}" if event.reason else text
+
+
+def _came_or_went(event: Event) -> str:
+    lasted = long_age(event.lasted) if event.lasted is not None else None
+    match event.kind:
+        case Kind.ONLINE:
+            return "back online" + (f" after {lasted}" if lasted else "")
+        case Kind.OFFLINE:
+            return _with_reason("went offline", event) + (f" · was on for {lasted}" if lasted else "")
+        case Kind.GONE:
+            return _with_reason("gone", event)
+        case Kind.RETURNED:
+            return f"listed again, {event.after}" + (f" after {lasted}" if lasted else "")
+        case _:
+            return _with_reason(f"appeared, {event.after}", event)
+
+
+_TOGETHER = {
+    Kind.OFFLINE: "lost together",
+    Kind.ONLINE: "back together",
+    Kind.GONE: "gone together",
+    Kind.APPEARED: "appeared together",
+    Kind.RECONNECTED: "reconnected together",
+    Kind.RESTARTED: "restarted together",
+    Kind.RETURNED: "listed again together",
+}
+
+
+def _change(event: Event) -> str:
+    warning = " !" if event.kind is Kind.MODE and event.after == UNRESTRICTED else ""
+    return f"{event.field} {event.before or NOTHING} → {event.after or NOTHING}{warning}"
+
+
+def _together(event: Event) -> str:
+    what = _TOGETHER.get(event.of, f"changed together: {event.of}") if event.of else "together"
+    return f"{len(event.members)} {what}" + (f": all {event.reason}" if event.reason else "")
+
+
+_SENTENCES: Mapping[Kind, Callable[[Event], str]] = {
+    **dict.fromkeys((Kind.ONLINE, Kind.OFFLINE, Kind.GONE, Kind.RETURNED, Kind.APPEARED), _came_or_went),
+    **dict.fromkeys((Kind.MODE, Kind.VERSION, Kind.BRANCH, Kind.CHANGED), _change),
+    Kind.RECONNECTED: lambda _: "reconnected · new connection, never seen offline",
+    Kind.RESTARTED: lambda _: "restarted · new listener, never seen offline",
+    Kind.RENAMED: lambda event: f"renamed · was {event.before}",
+    Kind.FLAPPING: lambda _: "flapping: it keeps coming and going",
+    Kind.STEADY: lambda _: "steady again",
+    Kind.TOGETHER: _together,
+    Kind.HELD: lambda event: f"not believed yet: {event.reason}",
+    Kind.STALLED: lambda _: "upstream heartbeats stalled: no heartbeat of any row advances",
+    Kind.RESUMED: lambda _: "upstream heartbeats advance again",
+}
+
+
+def event_text(event: Event, zone: tzinfo | None = None) -> Clean:
+    """Return what happened, without its time and without the name: `went offline · heartbeat lost (121 s)`."""
+    if event.kind is Kind.WHILE_BLIND:
+        since = clock_text(event.since, zone) if event.since is not None else NOTHING
+        return Clean(f"{len(event.members)} changed while blind ({since} to {clock_text(event.at, zone)})")
+    return Clean(_SENTENCES[event.kind](event))

@@ -1,0 +1,211 @@
+"""The app: one worker that takes in outcomes, one clock, and what works on every screen.
+
+Owns the fleet's life in the terminal and nothing of its rules: `Fleet.after` makes the next fleet, the screens draw it.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import SystemCommand
+from textual.binding import Binding, BindingType
+from textual.reactive import reactive
+
+from envwatch.fleet import Fleet
+from envwatch.phrases import TimeStyle
+from envwatch.poller import Stance, read_clocks
+from envwatch.tui.dashboard import Dashboard
+from envwatch.tui.eventlog import EventLog
+from envwatch.tui.frames import FrugalApp
+from envwatch.tui.keys import HelpScreen, helps
+from envwatch.tui.marks import ASCII, UNICODE, Marks
+from envwatch.tui.themes import STATE_COLOURS, THEMES
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+
+    from textual.screen import Screen
+
+    from envwatch.clock import Reading
+    from envwatch.events import Event
+    from envwatch.outcome import Outcome
+    from envwatch.poller import Plan, Poller
+    from envwatch.rules import Rules
+    from envwatch.text import Clean
+
+HISTORY = 5_000
+"""Events kept for the log."""
+
+_INTERVALS = [timedelta(seconds=seconds) for seconds in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600)]
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def stylesheet() -> Path:
+    """Return the stylesheet: the package's copy in an installed envwatch, the repository's in a checkout."""
+    packaged = _PACKAGE / "styles.tcss"
+    return packaged if packaged.exists() else _PACKAGE.parent / "styles.tcss"
+
+
+class EnvwatchApp(FrugalApp[int]):
+    """envwatch in a terminal.
+
+    Args:
+        poller: told about pauses, intervals and the wish to poll now.
+        outcomes: what the polls give, from the first on.
+        settings: the user's.
+        host: whom we ask, for the status line.
+        profile: under which name.
+        key_origin: where the key came from, never the key.
+        ascii_only: whether the terminal shows nothing but ASCII.
+        clocks: this machine's.
+    """
+
+    CSS_PATH = stylesheet()
+    COMMAND_PALETTE_BINDING = "ctrl+p"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("e", "events", "Events", id="app.events"),
+        Binding("p", "pause", "Pause", id="poll.pause"),
+        Binding("r", "refresh_now", "Refresh now", show=False, id="poll.now"),
+        Binding("plus,equals_sign", "interval(1)", "Poll less often", key_display="+", show=False, id="poll.slower"),
+        Binding("minus", "interval(-1)", "Poll more often", key_display="-", show=False, id="poll.faster"),
+        Binding("t", "times", "Times: relative, local, UTC", show=False, id="app.times"),
+        Binding("colon,ctrl+p", "command_palette", "Palette", key_display=":", show=False, id="app.palette"),
+        Binding("question_mark,f1", "help", "Help", key_display="?", id="app.help"),
+        Binding("q", "leave(0)", "Quit", id="app.quit"),
+        Binding("ctrl+c", "leave(130)", "Quit", show=False, priority=True, id="app.interrupt"),
+        Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True, id="app.suspend"),
+    ]
+
+    fleet: reactive[Fleet] = reactive(Fleet, init=False)
+    """What is known."""
+    now: reactive[Reading | None] = reactive(None, init=False)
+    """This machine's clocks, read each second."""
+    plan: reactive[Plan | None] = reactive(None)
+    """What the poller does next."""
+    pages: reactive[int] = reactive(0)
+    """Pages read of the walk under way."""
+    history: reactive[Sequence[Event]] = reactive((), init=False)
+    """Events since the start, oldest first."""
+    times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE)
+    marks: reactive[Marks] = reactive(UNICODE)
+
+    def __init__(  # noqa: PLR0913  all of them named, none of them optional wiring
+        self,
+        *,
+        poller: Poller,
+        outcomes: AsyncIterator[Outcome],
+        settings: Rules,
+        host: str,
+        profile: str = "default",
+        key_origin: str = "",
+        ascii_only: bool = False,
+        clocks: Callable[[], Reading] = read_clocks,
+    ) -> None:
+        super().__init__()
+        self._poller = poller
+        self._outcomes = outcomes
+        self._clocks = clocks
+        self._profile = profile
+        self._host = host
+        self._key_origin = key_origin
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = THEMES[0].name
+        self.set_reactive(EnvwatchApp.fleet, Fleet(rules=settings))
+        self.set_reactive(EnvwatchApp.now, clocks())
+        self.set_reactive(EnvwatchApp.plan, poller.plan)
+        self.set_reactive(EnvwatchApp.marks, ASCII if ascii_only else UNICODE)
+
+    def get_default_screen(self) -> Screen[None]:
+        """Return the dashboard."""
+        cls = EnvwatchApp
+        return Dashboard(profile=self._profile, host=self._host).data_bind(
+            cls.fleet, cls.now, cls.plan, cls.pages, cls.history, cls.times, cls.marks
+        )
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Return the states' colours for themes that do not name their own."""
+        return STATE_COLOURS
+
+    def on_mount(self) -> None:
+        """Start the clock and the worker."""
+        self.set_interval(1, self._tick)
+        self.run_worker(self._take_in(), exit_on_error=True)
+
+    async def _take_in(self) -> None:
+        async for outcome in self._outcomes:
+            self.now = self._clocks()
+            self.plan = self._poller.plan
+            self.fleet, events = self.fleet.after(outcome)
+            if events:
+                self.history = (*self.history, *events)[-HISTORY:]
+
+    def _tick(self) -> None:
+        self.plan = self._poller.plan
+        self.now = self._clocks()
+
+    @property
+    def dashboard(self) -> Dashboard:
+        """The screen below all others."""
+        return next(screen for screen in self.screen_stack if isinstance(screen, Dashboard))
+
+    def _answer(self, text: str) -> None:
+        self.plan = self._poller.plan
+        self.dashboard.flash(text)
+
+    def action_pause(self) -> None:
+        """Stop polling, or go on."""
+        paused = self._poller.plan.stance is not Stance.PAUSED
+        self._poller.pause(paused=paused)
+        self._answer("paused: p goes on, r polls once" if paused else "polling again")
+
+    def action_refresh_now(self) -> None:
+        """Poll now."""
+        self._poller.refresh()
+        self._answer("asking now")
+
+    def action_interval(self, step: int) -> None:
+        """Take the next longer or shorter interval."""
+        now = self._poller.interval
+        others = [i for i in _INTERVALS if (i > now if step > 0 else i < now)]
+        if others:
+            self._poller.want_interval(others[0] if step > 0 else others[-1])
+        self._answer(f"polling every {self._poller.interval.total_seconds():.0f} s")
+
+    def action_times(self) -> None:
+        """Show instants the next way."""
+        self.times = self.times.following
+        self._answer(f"times: {self.times}")
+
+    def action_events(self) -> None:
+        """Open the log of events."""
+        cls = EnvwatchApp
+        self.push_screen(EventLog().data_bind(cls.history, cls.times, cls.marks), self._go_to)
+
+    def _go_to(self, id_: Clean | None) -> None:
+        if id_ is not None:
+            self.dashboard.select(id_)
+
+    def action_help(self) -> None:
+        """Show every key."""
+        dashboard = self.dashboard
+        self.push_screen(HelpScreen(helps((dashboard.table, dashboard, self)), self._host, self._key_origin))
+
+    def action_leave(self, code: int) -> None:
+        """End the program."""
+        self.exit(code, return_code=code)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Return every action that works now, for the palette."""
+        for namespace, binding, enabled, _ in screen.active_bindings.values():
+            if binding.id and enabled and binding.id != "app.palette":
+                yield SystemCommand(
+                    binding.description,
+                    f"key {self.get_key_display(binding)}",
+                    partial(self.run_action, binding.action, namespace),
+                )
+        yield SystemCommand("Theme", "Change the colours", self.action_change_theme)

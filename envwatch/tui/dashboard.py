@@ -1,0 +1,275 @@
+"""The screen that is watched: status line, table, detail pane, news, filter, keys.
+
+Owns the layout, what the user wants to see of the fleet, and which layer a key goes to. State comes from the app by
+data binding; wishes about polling go up to it as actions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+from textual.reactive import reactive
+from textual.screen import Screen
+from textual.widgets import Input, Static
+
+from envwatch.columns import COLUMNS
+from envwatch.fleet import Fleet
+from envwatch.phrases import TimeStyle
+from envwatch.text import clean
+from envwatch.tui.detail import DetailPane
+from envwatch.tui.keys import KeyLine
+from envwatch.tui.marks import UNICODE, Marks
+from envwatch.tui.news import NewsLine
+from envwatch.tui.status import StatusLine
+from envwatch.tui.table import EnvironmentTable
+from envwatch.view import Preset, View
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from textual.app import ComposeResult
+    from textual.events import Resize
+
+    from envwatch.clock import Reading
+    from envwatch.events import Event
+    from envwatch.poller import Plan
+    from envwatch.text import Clean
+
+_PRESETS = {"1": Preset.ALL, "2": Preset.ONLINE, "3": Preset.LATE, "4": Preset.OFFLINE}
+
+
+class Dashboard(Screen[None]):
+    """The live view of the fleet."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "filter", "Filter", key_display="/", id="find.filter"),
+        Binding("enter", "open", "Detail", key_display="⏎", id="row.open"),
+        Binding("escape", "back", "Back", key_display="esc", id="app.back"),
+        Binding("n", "problem(1)", "Next problem", id="find.next_problem"),
+        Binding("N", "problem(-1)", "Previous problem", show=False, id="find.previous_problem"),
+        Binding("v", "detail", "Detail pane on or off", show=False, id="row.pane"),
+        *(
+            Binding(key, f"preset('{preset}')", f"Show {preset}", show=False, id=f"find.{preset}")
+            for key, preset in _PRESETS.items()
+        ),
+        Binding("0", "reset", "Reset filter, preset and sorting", show=False, id="find.reset"),
+        Binding("full_stop", "sort(1)", "Sort by the next column", key_display=".", show=False, id="sort.right"),
+        Binding("comma", "sort(-1)", "Sort by the column before", key_display=",", show=False, id="sort.left"),
+        Binding("I", "invert", "Invert the sorting", show=False, id="sort.invert"),
+        Binding("c", "copy_name", "Copy the name", show=False, id="row.copy_name"),
+    ]
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-slim"), (40, "-narrow"), (120, "-wide")]
+    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-flat"), (8, "-short"), (40, "-tall")]
+
+    fleet: reactive[Fleet] = reactive(Fleet, init=False)
+    now: reactive[Reading | None] = reactive(None, init=False)
+    plan: reactive[Plan | None] = reactive(None)
+    pages: reactive[int] = reactive(0)
+    history: reactive[Sequence[Event]] = reactive((), init=False)
+    times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE)
+    marks: reactive[Marks] = reactive(UNICODE)
+    view: reactive[View] = reactive(View)
+    """What the user wants to see."""
+    wants_detail: reactive[bool | None] = reactive(None)
+    """Whether the user wants the detail pane; None leaves it to the room there is."""
+
+    def __init__(self, *, profile: str, host: str) -> None:
+        super().__init__()
+        self._profile = profile
+        self._host = host
+
+    def compose(self) -> ComposeResult:
+        """Return the screen from top to bottom."""
+        cls = Dashboard
+        yield StatusLine(profile=self._profile, host=self._host).data_bind(
+            cls.fleet, cls.now, cls.plan, cls.view, cls.pages, cls.marks
+        )
+        with Container(id="body"):
+            yield EnvironmentTable(id="table").data_bind(cls.fleet, cls.now, cls.view, cls.marks, cls.times)
+            yield DetailPane(id="detail").data_bind(cls.fleet, cls.now, cls.history, cls.times, cls.marks)
+        yield NewsLine().data_bind(cls.fleet, cls.now, cls.plan, cls.times, cls.marks)
+        yield Input(id="filter", placeholder="words that the row must show", compact=True)
+        yield KeyLine()
+        yield Static("too small", id="too-small", markup=False)
+
+    def on_mount(self) -> None:
+        """Give the keys to the table."""
+        self.table.focus()
+
+    @property
+    def table(self) -> EnvironmentTable:
+        """The live table."""
+        return self.query_one(EnvironmentTable)
+
+    @property
+    def _box(self) -> Input:
+        return self.query_one("#filter", Input)
+
+    @property
+    def _is_wide(self) -> bool:
+        return self.size.width >= 120
+
+    @property
+    def _has_room(self) -> bool:
+        return self._is_wide or self.size.height >= 40
+
+    @property
+    def _shows_detail(self) -> bool:
+        return self._is_wide if self.wants_detail is None else self.wants_detail
+
+    # State comes down.
+
+    def watch_history(self) -> None:
+        """Tell the newest event."""
+        self.query_one(NewsLine).newest = self.history[-1] if self.history else None
+
+    def watch_wants_detail(self) -> None:
+        """Open or close the pane."""
+        self._lay_out()
+
+    @on(EnvironmentTable.Moved)
+    def _show_selected(self) -> None:
+        table = self.table
+        self.query_one(DetailPane).watched = table.cursor
+        self.query_one(StatusLine).shown = len(table.rows)
+
+    def on_resize(self, _: Resize) -> None:
+        """Find a place for the detail pane."""
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        if not self.is_mounted:
+            return
+        detail, table, shows = self.query_one(DetailPane), self.table, self._shows_detail
+        was_focused = detail.has_focus or table.has_focus
+        detail.display = shows
+        table.display = not shows or self._has_room
+        if was_focused:
+            (table if table.display else detail).focus()
+        if shows:
+            detail.redraw()
+        self.refresh_bindings()
+
+    # Keys.
+
+    def flash(self, text: str) -> None:
+        """Answer a key in the news line."""
+        if self.now is not None:
+            self.query_one(NewsLine).flash = (clean(text), self.now.monotonic)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Hide keys that would do nothing now."""
+        match action:
+            case "back":
+                return self._box.display or self._shows_detail or self.view.is_narrowed
+            case "open":
+                return not self.query_one(DetailPane).has_focus
+            case _:
+                return super().check_action(action, parameters)
+
+    def action_open(self) -> None:
+        """Open the detail pane, or go into it."""
+        self.wants_detail = True
+        self.query_one(DetailPane).focus()
+        self.refresh_bindings()
+
+    def action_detail(self) -> None:
+        """Open or close the detail pane."""
+        self.wants_detail = not self._shows_detail
+
+    def action_back(self) -> None:
+        """Leave one layer: the filter box, a pane that has the keys, the filter, the pane."""
+        if self._box.display:
+            self._close_box()
+            self.view = replace(self.view, words=())
+        elif self.query_one(DetailPane).has_focus and self._has_room:
+            self.table.focus()
+        elif self._shows_detail and not self._has_room:
+            self.wants_detail = False
+        elif self.view.is_narrowed:
+            self._narrow(View(sort=self.view.sort, is_inverted=self.view.is_inverted))
+        else:
+            self.wants_detail = False
+        self.refresh_bindings()
+
+    def action_problem(self, direction: int) -> None:
+        """Go to the next or the previous problem."""
+        if not self.table.go_to_problem(direction):
+            self.flash("no problems in view")
+
+    def action_preset(self, preset: str) -> None:
+        """Show a part of the fleet."""
+        self._narrow(replace(self.view, preset=Preset(preset)))
+
+    def action_reset(self) -> None:
+        """Show everything in the default order."""
+        self._narrow(View())
+
+    def _narrow(self, view: View) -> None:
+        self.view = view
+        self._box.value = " ".join(view.words)
+        self.refresh_bindings()
+
+    def action_sort(self, step: int) -> None:
+        """Sort by a neighbour of the present column; beyond either end stands the default order."""
+        orders: list[str | None] = [None, *(column.id for column in self.table.columns)]
+        place = orders.index(self.view.sort) if self.view.sort in orders else 0
+        self._sort_by(orders[(place + step) % len(orders)], is_inverted=False)
+
+    def action_invert(self) -> None:
+        """Invert the order."""
+        self._sort_by(self.view.sort, is_inverted=not self.view.is_inverted)
+
+    @on(EnvironmentTable.SortWanted)
+    def _sort_by_header(self, message: EnvironmentTable.SortWanted) -> None:
+        is_same = message.column == self.view.sort
+        self._sort_by(message.column, is_inverted=is_same and not self.view.is_inverted)
+
+    def _sort_by(self, column: str | None, *, is_inverted: bool) -> None:
+        self.view = replace(self.view, sort=column, is_inverted=is_inverted)
+        by = "problems first" if column is None else f"by {COLUMNS[column].title}"
+        self.flash(f"sorted {by}{', inverted' if is_inverted else ''}")
+
+    @on(EnvironmentTable.Opened)
+    def _open_selected(self) -> None:
+        self.action_open()
+
+    def action_copy_name(self) -> None:
+        """Send the name to the terminal's clipboard."""
+        watch = self.table.cursor
+        if watch is not None:
+            self.app.copy_to_clipboard(watch.environment.name)
+            self.flash(f"sent to the clipboard: {watch.environment.name}")
+
+    # The filter box.
+
+    def action_filter(self) -> None:
+        """Open the filter box."""
+        self._box.display = True
+        self._box.focus()
+        self.refresh_bindings()
+
+    def _close_box(self) -> None:
+        self._box.display = False
+        self._box.value = " ".join(self.view.words)
+        (self.table if self.table.display else self.query_one(DetailPane)).focus()
+        self.refresh_bindings()
+
+    @on(Input.Changed, "#filter")
+    def _filter(self, message: Input.Changed) -> None:
+        if self._box.display:
+            self.view = replace(self.view, words=tuple(message.value.casefold().split()))
+
+    @on(Input.Submitted, "#filter")
+    def _keep_filter(self) -> None:
+        self._close_box()
+
+    def select(self, id_: Clean) -> None:
+        """Move the cursor to an environment, widening the view if it hides it."""
+        if not self.table.select(id_):
+            self._narrow(View(sort=self.view.sort, is_inverted=self.view.is_inverted))
+            self.call_after_refresh(self.table.select, id_)

@@ -1,0 +1,132 @@
+"""The detail pane: everything that is known of the environment under the cursor, as text that can be selected.
+
+Draws what `facts` says. The part that changes with the time alone is a widget of its own, so that a tick lays out five
+lines and not fifty.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from itertools import chain
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.reactive import reactive
+from textual.widgets import Static
+
+from envwatch.facts import beats, environment_facts, event_facts, heading, pulse_facts
+from envwatch.fleet import Fleet
+from envwatch.phrases import TimeStyle
+from envwatch.tui.marks import UNICODE, Marks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from textual.app import ComposeResult
+
+    from envwatch.clock import Reading
+    from envwatch.events import Event
+    from envwatch.facts import Fact
+    from envwatch.watch import Watch
+
+_LABEL = 11
+"""Cells of the labels' column."""
+
+
+class DetailPane(VerticalScroll):
+    """One environment in full."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j,down", "scroll_down", "Scroll down", show=False, id="move.pane_down"),
+        Binding("k,up", "scroll_up", "Scroll up", show=False, id="move.pane_up"),
+        Binding("g,home", "scroll_home", "Top", show=False, id="move.pane_top"),
+        Binding("G,end", "scroll_end", "Bottom", show=False, id="move.pane_bottom"),
+        Binding("ctrl+d,pagedown,space", "page_down", "Page down", show=False, id="move.pane_page_down"),
+        Binding("ctrl+u,pageup", "page_up", "Page up", show=False, id="move.pane_page_up"),
+    ]
+
+    fleet: reactive[Fleet] = reactive(Fleet, init=False)
+    now: reactive[Reading | None] = reactive(None, init=False)
+    watched: reactive[Watch | None] = reactive(None, init=False)
+    """What to show."""
+    history: reactive[Sequence[Event]] = reactive((), init=False)
+    """All events, oldest first."""
+    times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE, init=False)
+    marks: reactive[Marks] = reactive(UNICODE, init=False)
+
+    def compose(self) -> ComposeResult:
+        """Return the three parts: state and pulse, facts, events."""
+        yield Static(id="pulse", markup=False)
+        yield Static(id="facts", markup=False)
+        yield Static(id="history", markup=False)
+
+    def watch_watched(self, before: Watch | None, after: Watch | None) -> None:
+        """Show another environment from its top, or the same one's news where the reader is."""
+        if before is None or after is None or before.environment.id != after.environment.id:
+            self.scroll_home(animate=False)
+        self.redraw()
+
+    def watch_times(self) -> None:
+        """Show instants the other way."""
+        self.redraw()
+
+    def watch_history(self) -> None:
+        """Show the newest events."""
+        self.redraw()
+
+    def watch_now(self) -> None:
+        """Let the pulse tick, if anybody sees it."""
+        if self.display:
+            self._draw_pulse()
+
+    def on_resize(self) -> None:
+        """Wrap anew."""
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Lay everything out anew, if anybody sees it."""
+        if not self.display or not self.is_mounted:
+            return
+        self._draw_pulse()
+        watch = self.watched
+        facts, history = Content(""), Content("")
+        if watch is not None:
+            facts = self._lines(environment_facts(watch, self.fleet))
+            own = [event for event in self.history if event.id == watch.environment.id][::-1]
+            if own:
+                title = Content.styled(f"{self.marks.rule * 2} events\n", "$faint")
+                history = Content("\n").join([Content(""), title + self._lines(event_facts(own, self.times))])
+        self.query_one("#facts", Static).update(facts)
+        self.query_one("#history", Static).update(history)
+
+    def _draw_pulse(self) -> None:
+        watch, now = self.watched, self.now
+        content = Content("")
+        if watch is not None and now is not None:
+            state = heading(watch, self.fleet, now)
+            total, missed = beats(watch, self.fleet, now)
+            glyph = state.label if not self.marks.is_ascii else ""
+            content = Content.assemble(
+                (f"{watch.environment.name}\n", "bold"),
+                (f"{glyph} {state.text}".strip() + "  ", f"bold $state-{state.style}"),
+                (self.marks.beat * (total - missed), "$state-online"),
+                (self.marks.missed * missed, "$state-late"),
+                (f" {missed} missed" if missed else "", "$state-late"),
+                "\n",
+                self._lines(pulse_facts(watch, self.fleet, now, self.times)),
+            )
+        self.query_one("#pulse", Static).update(content)
+
+    def _lines(self, facts: Iterable[Fact]) -> Content:
+        width = max(self.scrollable_content_region.width - _LABEL, 12)
+        lines = chain.from_iterable(self._wrapped(fact, width) for fact in facts)
+        return Content("\n").join(lines)
+
+    def _wrapped(self, fact: Fact, width: int) -> list[Content]:
+        first, *rest = textwrap.wrap(fact.text, width, break_on_hyphens=False) or [""]
+        style = f"$state-{fact.style}" if fact.style else ""
+        label = f"{fact.label:<{_LABEL - 1}} " if len(fact.label) < _LABEL else f"{fact.label} "
+        head = Content.assemble((label, "$faint"), (first, style))
+        return [head, *(Content.assemble(" " * _LABEL, (line, style)) for line in rest)]

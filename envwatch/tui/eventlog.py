@@ -1,0 +1,197 @@
+"""The full log of events: a screen over the dashboard, drawn line by line like the table.
+
+Owns which groups are open and where the cursor stands. What an event says comes from `sentences`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from rich.segment import Segment
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.message import Message
+from textual.reactive import reactive
+from textual.screen import ModalScreen
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from envwatch.facts import zone_of
+from envwatch.phrases import TimeStyle, clock_text
+from envwatch.sentences import event_face, event_text
+from envwatch.text import Clean, fitted, shortened
+from envwatch.tui.keys import KeyLine
+from envwatch.tui.marks import UNICODE, Marks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from textual import events
+    from textual.app import ComposeResult
+
+    from envwatch.events import Event
+
+_NAME = 24
+"""Cells of the names' column."""
+
+
+class _Entry(NamedTuple):
+    event: Event
+    depth: int
+
+
+class EventList(ScrollView, can_focus=True):
+    """The events, newest first; a group opens where it stands."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j,down", "move(1)", "Down", show=False),
+        Binding("k,up", "move(-1)", "Up", show=False),
+        Binding("g,home", "move(-1000000)", "Top", show=False),
+        Binding("G,end", "move(1000000)", "Bottom", show=False),
+        Binding("ctrl+d,pagedown,space", "page(1)", "Page down", show=False),
+        Binding("ctrl+u,pageup", "page(-1)", "Page up", show=False),
+        Binding("enter", "choose", "Open group, or go to the row", key_display="⏎"),
+    ]
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "log--cursor",
+        "log--faint",
+        "log--plain",
+        "log--online",
+        "log--offline",
+        "log--late",
+        "log--unknown",
+        "log--flapping",
+        "log--gone",
+        "log--unrestricted",
+    }
+
+    history: reactive[Sequence[Event]] = reactive(())
+    """All events, oldest first."""
+    times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE)
+    marks: reactive[Marks] = reactive(UNICODE)
+
+    class Chosen(Message):
+        """The user wants to see the environment of an event."""
+
+        def __init__(self, id_: Clean) -> None:
+            super().__init__()
+            self.id = id_
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._entries: list[_Entry] = []
+        self._open: set[int] = set()
+        self._cursor = 0
+
+    def watch_history(self, before: Sequence[Event], after: Sequence[Event]) -> None:
+        """List the newest events; the cursor stays on its event."""
+        self._list()
+        if self._cursor and len(after) > len(before):
+            self._go(self._cursor + len(after) - len(before))
+
+    def watch_times(self) -> None:
+        """Show instants the other way."""
+        self.refresh()
+
+    def _list(self) -> None:
+        self._entries = []
+        for event in reversed(self.history):
+            self._entries.append(_Entry(event, 0))
+            if id(event) in self._open:
+                self._entries += [_Entry(member, 1) for member in event.members]
+        self.virtual_size = Size(self.size.width, len(self._entries))
+        self.refresh()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Take the new width."""
+        self.virtual_size = Size(event.size.width, len(self._entries))
+
+    def _go(self, place: int) -> None:
+        self._cursor = min(max(place, 0), max(len(self._entries) - 1, 0))
+        top, height = self.scroll_offset.y, self.size.height
+        if not top <= self._cursor < top + height:
+            y = self._cursor if self._cursor < top else self._cursor - height + 1
+            self.scroll_to(y=y, animate=False, immediate=True)
+        self.refresh()
+
+    def action_move(self, lines: int) -> None:
+        """Move the cursor by so many lines."""
+        self._go(self._cursor + lines)
+
+    def action_page(self, pages: int) -> None:
+        """Move the cursor by what is visible."""
+        self._go(self._cursor + pages * self.size.height)
+
+    def action_choose(self) -> None:
+        """Open or close a group; for a single event, go to its environment."""
+        if not self._entries:
+            return
+        event = self._entries[self._cursor].event
+        if event.members:
+            self._open ^= {id(event)}
+            self._list()
+        elif event.id is not None:
+            self.post_message(self.Chosen(event.id))
+
+    def on_click(self, event: events.Click) -> None:
+        """Move the cursor to the line under the pointer; choose it on a double click."""
+        self._go(self.scroll_offset.y + event.y)
+        if event.chain > 1:
+            self.action_choose()
+
+    def render_line(self, y: int) -> Strip:
+        """Draw one visible event."""
+        width, place = self.size.width, self.scroll_offset.y + y
+        if place >= len(self._entries):
+            text = (
+                "  Nothing has happened yet. The first listing is the baseline." if not self._entries and y == 1 else ""
+            )
+            faint = self.rich_style + self.get_component_rich_style("log--faint", partial=True)
+            return Strip([Segment(text, faint)]).adjust_cell_length(width, self.rich_style)
+        event, depth = self._entries[place]
+        base = self.rich_style
+        if place == self._cursor:
+            base += self.get_component_rich_style("log--cursor", partial=True)
+        face = event_face(event)
+        style = base + self.get_component_rich_style(f"log--{face.style}", partial=True)
+        glyph = face.ascii if self.marks.is_ascii else face.glyph
+        sign = " " if not event.members else self.marks.opened if id(event) in self._open else self.marks.closed
+        name = fitted(event.name or Clean(""), _NAME, keep="ends", ellipsis=self.marks.ellipsis)
+        head = f"{self.marks.cursor if place == self._cursor else ' '}{'  ' * depth}{sign}"
+        when = f"{clock_text(event.at, zone_of(self.times)):<14}"
+        text = event_text(event, zone_of(self.times))
+        if event.name is None:
+            name = Clean("")
+        room = max(width - len(head) - len(when) - 3 - len(name) - 1, 0)
+        faint = base + self.get_component_rich_style("log--faint", partial=True)
+        return Strip(
+            [
+                Segment(head, base),
+                Segment(when, faint),
+                Segment(f"{glyph}  ", style),
+                Segment(f"{name} " if name else "", base),
+                Segment(shortened(text, room, ellipsis=self.marks.ellipsis), style),
+            ]
+        ).adjust_cell_length(width, base)
+
+
+class EventLog(ModalScreen["Clean | None"]):
+    """The log over the dashboard; it answers with the id of an environment to go to, or with none."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,e,q", "dismiss", "Close", key_display="esc"),
+    ]
+
+    history: reactive[Sequence[Event]] = reactive(())
+    times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE)
+    marks: reactive[Marks] = reactive(UNICODE)
+
+    def compose(self) -> ComposeResult:
+        """Return the list and its keys."""
+        yield EventList().data_bind(EventLog.history, EventLog.times, EventLog.marks)
+        yield KeyLine()
+
+    def on_event_list_chosen(self, message: EventList.Chosen) -> None:
+        """Answer with the chosen environment."""
+        self.dismiss(message.id)

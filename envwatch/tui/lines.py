@@ -1,0 +1,81 @@
+"""Widgets one line high: parts on the left, parts on the right, and the least important dropped where room is short.
+
+Owns the layout of a line. What a line says is its subclass's business.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich.segment import Segment
+from textual.strip import Strip
+from textual.widget import Widget
+
+from envwatch.text import Clean, cells, shortened
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+_WORTH_READING = 12
+"""Cells of a cut part below which other parts go instead."""
+
+
+class Part(NamedTuple):
+    """A piece of a line."""
+
+    text: str
+    style: str = ""
+    """Name of a component class of the widget without its prefix; none for the line's own style."""
+    weight: int = 5
+    """Parts of less weight go first where room is short."""
+    is_cut: bool = False
+    """Cut to the room there is before any part goes; at most one part of a line."""
+
+
+class Line(Widget):
+    """A widget one line high."""
+
+    GAP = 2
+    """Cells between two parts."""
+
+    def parts(self) -> tuple[Sequence[Part], Sequence[Part]]:
+        """Return what stands on the left and what on the right."""
+        raise NotImplementedError
+
+    def render_line(self, y: int) -> Strip:  # noqa: ARG002  Textual asks for line 0 only
+        """Draw the line."""
+        width = self.size.width
+        left, right = self._fitting(*map(list, self.parts()), width)
+        base = self.rich_style
+        segments = [Segment(" ", base)]
+        for part in left:
+            style = base + self.get_component_rich_style(f"line--{part.style}", partial=True) if part.style else base
+            segments += [Segment(part.text, style), Segment(" " * self.GAP, base)]
+        room = width - sum(cells(segment.text) for segment in segments)
+        tail: list[Segment] = []
+        for part in right:
+            style = base + self.get_component_rich_style(f"line--{part.style}", partial=True) if part.style else base
+            tail += [Segment(" " * self.GAP, base), Segment(part.text, style)]
+        taken = sum(cells(segment.text) for segment in tail) + 1
+        if tail:
+            segments += [Segment(" " * max(room - taken, 0), base), *tail]
+        return Strip(segments).adjust_cell_length(width, base)
+
+    def _fitting(self, left: list[Part], right: list[Part], width: int) -> tuple[list[Part], list[Part]]:
+        """Cut the part that may be cut, then drop the lightest parts until the rest fits."""
+        while (excess := self._taken((*left, *right)) - width) > 0:
+            flexible = next((part for part in (*left, *right) if part.is_cut), None)
+            room = cells(flexible.text) - excess if flexible else 0
+            if flexible and (room >= _WORTH_READING or len(left) + len(right) == 1):
+                side = left if flexible in left else right
+                side[side.index(flexible)] = flexible._replace(text=shortened(Clean(flexible.text), max(room, 0)))
+                break
+            if not (left or right):
+                break
+            lightest = min((*left, *right), key=lambda part: part.weight)
+            (left if lightest in left else right).remove(lightest)
+        return left, right
+
+    def _taken(self, parts: Sequence[Part]) -> int:
+        return 2 + sum(cells(part.text) for part in parts) + self.GAP * max(len(parts) - 1, 0)

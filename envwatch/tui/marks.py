@@ -1,0 +1,63 @@
+"""The signs that carry meaning on the screen, for terminals that show Unicode and for those that do not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from envwatch.text import Clean
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marks:
+    """One set of signs, each a cell wide, except the ellipsis."""
+
+    is_ascii: bool
+    cursor: str
+    changed: str
+    behind: str
+    """Behind the newest version of the fleet."""
+    ascending: str
+    descending: str
+    ellipsis: str
+    nothing: Clean
+    """In place of a value that is not there."""
+    separator: str
+    rule: str
+    beat: str
+    missed: str
+    opened: str
+    closed: str
+
+
+UNICODE = Marks(
+    is_ascii=False,
+    cursor="▌",
+    changed="Δ",
+    behind="↓",
+    ascending="▲",
+    descending="▼",
+    ellipsis="…",
+    nothing=Clean("–"),
+    separator="·",
+    rule="─",
+    beat="▇",
+    missed="▁",
+    opened="▾",
+    closed="▸",
+)
+ASCII = Marks(
+    is_ascii=True,
+    cursor=">",
+    changed="*",
+    behind="v",
+    ascending="^",
+    descending="v",
+    ellipsis="..",
+    nothing=Clean("-"),
+    separator="-",
+    rule="-",
+    beat="#",
+    missed="_",
+    opened="v",
+    closed=">",
+)

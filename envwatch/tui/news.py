@@ -1,0 +1,95 @@
+"""The line at the foot of the table: what is wrong with our view if anything is, else the newest event."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.reactive import reactive
+
+from envwatch import rules
+from envwatch.facts import zone_of
+from envwatch.fleet import Fleet
+from envwatch.phrases import TimeStyle, clock_text, short_age
+from envwatch.poller import Plan, Stance
+from envwatch.presence import span
+from envwatch.sentences import event_face, event_text
+from envwatch.tui.lines import Line, Part
+from envwatch.tui.marks import UNICODE, Marks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from envwatch.clock import Reading
+    from envwatch.events import Event
+
+FLASH_FOR = 4.0
+"""Seconds for which an answer to a key stands."""
+
+
+class NewsLine(Line):
+    """One line for what a person should know now."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "line--faint",
+        "line--plain",
+        "line--online",
+        "line--late",
+        "line--offline",
+        "line--unknown",
+        "line--flapping",
+        "line--gone",
+        "line--unrestricted",
+        "line--alarm",
+        "line--flash",
+    }
+
+    fleet: reactive[Fleet] = reactive(Fleet, init=False)
+    now: reactive[Reading | None] = reactive(None, init=False)
+    plan: reactive[Plan | None] = reactive(None)
+    newest: reactive[Event | None] = reactive(None)
+    """The newest event."""
+    flash: reactive[tuple[str, float]] = reactive(("", float("-inf")))
+    """The answer to the last key, and the monotonic second at which it was given."""
+    times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE)
+    marks: reactive[Marks] = reactive(UNICODE)
+
+    def parts(self) -> tuple[Sequence[Part], Sequence[Part]]:
+        """Return a flash, else trouble, else the newest event."""
+        text, given_at = self.flash
+        if self.now is not None and self.now.monotonic - given_at < FLASH_FOR:
+            return [Part(text, "flash", is_cut=True)], []
+        return self._trouble() or self._event()
+
+    def _trouble(self) -> tuple[list[Part], list[Part]] | None:
+        failure, plan = self.fleet.failure, self.plan
+        if failure is None or plan is None or self.now is None:
+            hold = self.fleet.hold
+            if hold is None:
+                return None
+            text = f"{hold.anomaly} ({hold.listings} of {rules.ANOMALY_POLLS}): not believed yet"
+            return [Part(text, "late", is_cut=True)], []
+        partial = f" after {failure.pages_read} pages" if failure.pages_read else ""
+        if plan.stance is Stance.STOPPED:
+            following = "polling stopped: r tries again"
+        elif plan.next_at is None:
+            following = "paused" if plan.stance is Stance.PAUSED else "trying"
+        else:
+            following = f"next try in {max(plan.next_at - self.now.monotonic, 0):.0f} s"
+        cause = Part(f"{failure.cause}{partial}:", "alarm", 7)
+        return [cause, Part(failure.message, "", 6, is_cut=True)], [Part(following, "late", 8)]
+
+    def _event(self) -> tuple[list[Part], list[Part]]:
+        event = self.newest
+        if event is None:
+            text = "no events yet: the first listing is the baseline" if self.fleet.listed is not None else ""
+            return [Part(text, "faint")], []
+        face = event_face(event)
+        when = clock_text(event.at, zone_of(self.times))
+        name = [Part(event.name, "plain", 8)] if event.name is not None else []
+        glyph = face.ascii if self.marks.is_ascii else face.glyph
+        ago = []
+        if self.times is TimeStyle.RELATIVE and self.now is not None:
+            age = short_age(span(self.fleet.clock.at(self.now.wall) - event.at))
+            ago = [Part(f"{age} ago", "faint", 4)]
+        text = event_text(event, zone_of(self.times))
+        return [Part(when, "faint", 6), Part(glyph, face.style, 9), *name, Part(text, face.style, 7, is_cut=True)], ago

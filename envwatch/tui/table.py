@@ -1,0 +1,389 @@
+"""The live table: a widget on Textual's Line API that draws only the lines that can be seen.
+
+Owns the cursor, the scrolling, the order on the screen and the drawing of a row. What is shown and how it is sorted
+comes from `view`, the columns from `columns`. The cursor follows the id of a row through every change of the order; a
+row that vanishes under the cursor stays as a ghost until it is left; and nothing is reordered under a cursor that has
+just moved. Until somebody moves it, the cursor stands on the first row, so that the pane tells of the worst problem.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.segment import Segment
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.reactive import reactive
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from envwatch.columns import MARK_WIDTH, fitting, newest_version, quiet_at
+from envwatch.fleet import Fleet
+from envwatch.phrases import TimeStyle, face_of, short_age
+from envwatch.presence import Presence, span
+from envwatch.text import Clean, fitted
+from envwatch.tui.marks import UNICODE, Marks
+from envwatch.view import View, is_changed, is_problem, shown
+
+if TYPE_CHECKING:
+    from rich.style import Style
+    from textual import events
+
+    from envwatch.clock import Reading
+    from envwatch.columns import Column
+    from envwatch.watch import Watch
+
+SETTLES_AFTER = 3.0
+"""Seconds after a move of the cursor before rows may change places under it."""
+
+_TICKING = 13
+"""Cells from the left edge that hold everything that changes with the time alone."""
+
+
+class EnvironmentTable(ScrollView, can_focus=True):
+    """A table with a line for each environment that the view shows."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j,down", "move(1)", "Down", show=False, id="move.down"),
+        Binding("k,up", "move(-1)", "Up", show=False, id="move.up"),
+        Binding("g,home", "move_to(0)", "Top", show=False, id="move.top"),
+        Binding("G,end", "move_to(-1)", "Bottom", show=False, id="move.bottom"),
+        Binding("ctrl+d", "page(0.5)", "Half a page down", show=False, id="move.half_down"),
+        Binding("ctrl+u", "page(-0.5)", "Half a page up", show=False, id="move.half_up"),
+        Binding("pagedown,ctrl+f,space", "page(1)", "Page down", show=False, id="move.page_down"),
+        Binding("pageup", "page(-1)", "Page up", show=False, id="move.page_up"),
+    ]
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "table--header",
+        "table--sorted",
+        "table--cursor",
+        "table--fresh",
+        "table--online",
+        "table--late",
+        "table--offline",
+        "table--flapping",
+        "table--unknown",
+        "table--gone",
+        "table--unrestricted",
+        "table--faint",
+        "table--empty",
+    }
+
+    fleet: reactive[Fleet] = reactive(Fleet, init=False)
+    """What is known."""
+    view: reactive[View] = reactive(View, init=False)
+    """What of it the user wants to see."""
+    now: reactive[Reading | None] = reactive(None, init=False)
+    """This machine's clocks, set each second."""
+    times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE, init=False)
+    """How instants are shown."""
+    marks: reactive[Marks] = reactive(UNICODE, init=False)
+    """The glyphs that the terminal can show."""
+
+    class Moved(Message):
+        """The cursor stands on another environment, or on none."""
+
+        def __init__(self, watch: Watch | None) -> None:
+            super().__init__()
+            self.watch = watch
+
+    class Opened(Message):
+        """The user wants to see all of the environment under the cursor."""
+
+    class SortWanted(Message):
+        """The user clicked on the header of a column."""
+
+        def __init__(self, column: str) -> None:
+            super().__init__()
+            self.column = column
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  Textual's own name for it
+        super().__init__(id=id)
+        self._rows: list[Watch] = []
+        self._places: dict[Clean, int] = {}
+        self._cursor: Clean | None = None
+        self._was_moved = False
+        self._moved_at = float("-inf")
+        self._is_due = False
+        self._newest_version: Clean | None = None
+        self._columns: tuple[tuple[Column, int], ...] = ()
+
+    # What others may ask.
+
+    @property
+    def cursor(self) -> Watch | None:
+        """The environment under the cursor."""
+        place = self._place
+        return None if place is None else self._rows[place]
+
+    @property
+    def rows(self) -> list[Watch]:
+        """What is shown, in order."""
+        return self._rows
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The visible columns."""
+        return tuple(column for column, _ in self._columns)
+
+    def select(self, id_: Clean) -> bool:
+        """Move the cursor to an environment; False if the view does not show it."""
+        if id_ not in self._places:
+            return False
+        self._move_to(self._places[id_])
+        return True
+
+    # State comes down.
+
+    def watch_fleet(self) -> None:
+        """Show the newest listing; its order waits while the cursor is on the move."""
+        self._newest_version = newest_version(self.fleet.watches.values())
+        self._arrange(is_steady=self._has_just_moved())
+
+    def watch_view(self) -> None:
+        """Show what the user wants to see now."""
+        self._arrange(is_steady=False)
+
+    def watch_times(self) -> None:
+        """Show instants the other way."""
+        self.refresh()
+
+    def watch_marks(self) -> None:
+        """Draw everything with the other glyphs."""
+        self.refresh()
+
+    def watch_now(self) -> None:
+        """Let the ages tick: only the lines whose age reads differently are drawn."""
+        if self._is_due and not self._has_just_moved():
+            self._arrange(is_steady=False)
+            return
+        self.refresh(Region(0, 1, _TICKING, self.size.height - 1))
+
+    def _has_just_moved(self) -> bool:
+        return self.now is not None and self.now.monotonic - self._moved_at < SETTLES_AFTER
+
+    def _arrange(self, *, is_steady: bool) -> None:
+        rows = shown(self.fleet.watches.values(), self.view, self.columns)
+        if is_steady:
+            before = self._places
+            kept = sorted((watch for watch in rows if watch.environment.id in before), key=self._place_before)
+            steady = kept + [watch for watch in rows if watch.environment.id not in before]
+            self._is_due = steady != rows
+            rows = steady
+        else:
+            self._is_due = False
+        self._put(self._with_ghost(rows))
+
+    def _place_before(self, watch: Watch) -> int:
+        return self._places[watch.environment.id]
+
+    def _with_ghost(self, rows: list[Watch]) -> list[Watch]:
+        """Return the rows with the one under the cursor, where it was, if they lack it."""
+        place = self._place if self._was_moved else None
+        if place is None or any(watch.environment.id == self._cursor for watch in rows):
+            return rows
+        before = self._rows[place]
+        ghost = self.fleet.watches.get(before.environment.id, before)
+        return [*rows[:place], ghost, *rows[place:]]
+
+    def _put(self, rows: list[Watch]) -> None:
+        top, height = self.scroll_offset.y, self.size.height - 1
+        place = self._place
+        self._rows = rows
+        self._places = {watch.environment.id: index for index, watch in enumerate(rows)}
+        size = Size(self.size.width, len(rows) + 1)
+        if self.virtual_size != size:
+            self.virtual_size = size
+        if not self._was_moved or self._cursor not in self._places:
+            self._cursor = rows[0].environment.id if rows else None
+        elif place is not None and top <= place < top + height:
+            self._keep_in_sight(place - top)
+        self.post_message(self.Moved(self.cursor))
+        self.refresh()
+
+    def _keep_in_sight(self, line: int) -> None:
+        """Scroll so that the cursor stays where it was on the screen; at the top of the list, let the top stay."""
+        place, top, height = self._place or 0, self.scroll_offset.y, self.size.height - 1
+        if top > 0:
+            self._scroll_to_row(place - line)
+        elif place >= height:
+            self._scroll_to_row(place - height + 1)
+
+    def _scroll_to_row(self, row: int) -> None:
+        self.scroll_to(y=max(row, 0), animate=False, immediate=True)
+
+    # The cursor.
+
+    @property
+    def _place(self) -> int | None:
+        return None if self._cursor is None else self._places.get(self._cursor)
+
+    def _move_to(self, place: int) -> None:
+        if not self._rows:
+            return
+        before = self._place
+        place = min(max(place, 0), len(self._rows) - 1)
+        self._was_moved = True
+        if self.now is not None:
+            self._moved_at = self.now.monotonic
+        if place == before:
+            return
+        self._cursor = self._rows[place].environment.id
+        self.post_message(self.Moved(self.cursor))
+        top, height = self.scroll_offset.y, self.size.height - 1
+        if place < top:
+            self._scroll_to_row(place)
+        elif place >= top + height:
+            self._scroll_to_row(place - height + 1)
+        if before is not None:
+            self._refresh_row(before)
+            self._drop_ghost(before)
+        self._refresh_row(place)
+
+    def _drop_ghost(self, place: int) -> None:
+        """Forget the ghost that the cursor has just left."""
+        if not self.view.is_narrowed and self._rows[place].environment.id in self.fleet.watches:
+            return
+        wanted = shown([self._rows[place]], self.view, self.columns)
+        if not wanted or self._rows[place].environment.id not in self.fleet.watches:
+            self._put([watch for index, watch in enumerate(self._rows) if index != place])
+
+    def _refresh_row(self, place: int) -> None:
+        self.refresh(Region(0, place - self.scroll_offset.y + 1, self.size.width, 1))
+
+    def action_move(self, lines: int) -> None:
+        """Move the cursor by so many lines."""
+        self._move_to((self._place or 0) + lines)
+
+    def action_move_to(self, place: int) -> None:
+        """Move the cursor to a line, counted from the end if negative."""
+        self._move_to(place if place >= 0 else len(self._rows) + place)
+
+    def action_page(self, pages: float) -> None:
+        """Move the cursor by a part of what is visible."""
+        self._move_to((self._place or 0) + round(pages * max(self.size.height - 1, 1)))
+
+    def go_to_problem(self, direction: int) -> bool:
+        """Move the cursor to the next or the previous problem, around the end; False if there is none."""
+        count, start = len(self._rows), self._place or 0
+        for step in range(1, count + 1):
+            place = (start + direction * step) % count
+            if is_problem(self._rows[place]):
+                self._move_to(place)
+                return True
+        return False
+
+    def on_click(self, event: events.Click) -> None:
+        """Select the row under the pointer, open it on a double click; sort by a column on its header."""
+        if event.y == 0:
+            column = self._column_at(event.x)
+            if column is not None:
+                self.post_message(self.SortWanted(column.id))
+            return
+        place = self.scroll_offset.y + event.y - 1
+        if place < len(self._rows):
+            self._move_to(place)
+            if event.chain > 1:
+                self.post_message(self.Opened())
+
+    def _column_at(self, x: int) -> Column | None:
+        left = 1
+        for column, width in self._columns:
+            left += width + 1 + (MARK_WIDTH if column.id == "name" else 0)
+            if x < left:
+                return column
+        return None
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Give the columns the new width, and keep the cursor in sight."""
+        self._columns = fitting(event.size.width - 1)
+        self.virtual_size = Size(event.size.width, len(self._rows) + 1)
+        place, height = self._place, event.size.height - 1
+        if place is not None and not self.scroll_offset.y <= place < self.scroll_offset.y + height:
+            self._scroll_to_row(place - height + 1)
+        self.refresh()
+
+    # Drawing.
+
+    def render_line(self, y: int) -> Strip:
+        """Draw one visible line."""
+        width = self.size.width
+        if y == 0:
+            return self._header().adjust_cell_length(width, self.get_component_rich_style("table--header"))
+        place = self.scroll_offset.y + y - 1
+        if place < len(self._rows):
+            return self._row(self._rows[place], is_cursor=self._rows[place].environment.id == self._cursor)
+        if not self._rows and y == 2:
+            return self._empty_line()
+        return Strip.blank(width, self.rich_style)
+
+    def _empty_line(self) -> Strip:
+        if self.fleet.listed is None:
+            text = ""
+        elif self.view.is_narrowed and self.fleet.watches:
+            text = "  Nothing matches. esc clears the filter, 0 resets the view."
+        else:
+            text = "  No environments. Start one with `letta server` on the machine that should appear here."
+        style = self.get_component_rich_style("table--empty")
+        return Strip([Segment(text, style)]).adjust_cell_length(self.size.width, self.rich_style)
+
+    def _header(self) -> Strip:
+        plain = self.get_component_rich_style("table--header")
+        segments = [Segment(" ", plain)]
+        for column, width in self._columns:
+            title = Clean(column.title)
+            style = plain
+            if column.id == self.view.sort:
+                title = Clean(f"{title}{self.marks.descending if self.view.is_inverted else self.marks.ascending}")
+                style = self.get_component_rich_style("table--sorted")
+            segments.append(Segment(fitted(title, width) + " ", style))
+            if column.id == "name":
+                segments.append(Segment(" " * MARK_WIDTH, plain))
+        return Strip(segments)
+
+    def _row(self, watch: Watch, *, is_cursor: bool) -> Strip:
+        fleet = self.fleet
+        is_fresh = is_changed(watch, fleet.listings)
+        base = self.rich_style
+        if is_cursor:
+            base += self.get_component_rich_style("table--cursor", partial=True)
+        elif is_fresh:
+            base += self.get_component_rich_style("table--fresh", partial=True)
+        is_ghost = watch.environment.id not in fleet.watches
+        if is_ghost or watch.presence is Presence.GONE:
+            base += self.get_component_rich_style("table--gone", partial=True)
+        server_now = fleet.clock.at(self.now.wall) if self.now is not None else 0.0
+        segments = [Segment(self.marks.cursor if is_cursor else " ", base)]
+        for column, width in self._columns:
+            if column.id == "state":
+                segments += self._state(watch, server_now, base)
+            elif column.id == "name":
+                segments.append(
+                    Segment(fitted(watch.environment.name, width, keep="ends", ellipsis=self.marks.ellipsis), base)
+                )
+                segments.append(Segment(f" {self.marks.changed if is_fresh else ' '} ", base))
+            else:
+                segments.append(self._cell(column, width, watch, server_now, base))
+        return Strip(segments).adjust_cell_length(self.size.width, base)
+
+    def _state(self, watch: Watch, server_now: float, base: Style) -> list[Segment]:
+        is_unknown = self.now is not None and self.fleet.doubts(watch, self.now)
+        face = face_of(watch, is_unknown=is_unknown)
+        style = base + self.get_component_rich_style(f"table--{face.style}", partial=True)
+        glyph = face.ascii if self.marks.is_ascii else face.glyph
+        age = short_age(span(server_now - quiet_at(watch)))
+        return [Segment(f"{glyph} {face.word:<4}", style), Segment(f"{age:>5} ", base)]
+
+    def _cell(self, column: Column, width: int, watch: Watch, server_now: float, base: Style) -> Segment:
+        text = column.text(watch, server_now)
+        if text is None:
+            style = base + self.get_component_rich_style("table--faint", partial=True)
+            return Segment(fitted(self.marks.nothing, width) + " ", style)
+        style = base
+        if column.id == "version" and text != self._newest_version:
+            text = Clean(f"{text} {self.marks.behind}")
+        elif column.id == "mode" and text.endswith("!"):
+            style += self.get_component_rich_style("table--unrestricted", partial=True)
+        return Segment(fitted(text, width, keep=column.keep, ellipsis=self.marks.ellipsis) + " ", style)

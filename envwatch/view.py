@@ -1,0 +1,124 @@
+"""Which environments are shown, and in what order: pure functions from watches to a list.
+
+Owns the presets, the filter words and the sorting. Knows nothing of widgets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from operator import itemgetter
+from typing import TYPE_CHECKING
+
+from envwatch.columns import COLUMNS, lost_at, quiet_at
+from envwatch.presence import Presence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from envwatch.columns import Column
+    from envwatch.watch import Watch
+
+_DEFAULT_RANK = {Presence.OFFLINE: 0, Presence.LATE: 1, Presence.ONLINE: 2, Presence.GONE: 3}
+
+FRESH_LISTINGS = 2
+"""A change is marked for so many listings, the one that brought it included."""
+
+
+class Preset(StrEnum):
+    """What is shown of the fleet."""
+
+    ALL = "all"
+    ONLINE = "online"
+    LATE = "late"
+    OFFLINE = "offline"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the user wants to see."""
+
+    preset: Preset = Preset.ALL
+    words: tuple[str, ...] = ()
+    """All of them must occur in the visible fields of a row, in either case."""
+    sort: str | None = None
+    """Id of a column; None for problems first, then those nearest to falling, then by name."""
+    is_inverted: bool = False
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether anything may be hidden."""
+        return self.preset is not Preset.ALL or bool(self.words)
+
+
+def is_problem(watch: Watch) -> bool:
+    """Whether a person should look at it."""
+    return watch.presence in (Presence.OFFLINE, Presence.LATE) or watch.is_flapping
+
+
+def is_changed(watch: Watch, listings: int) -> bool:
+    """Whether it came, went or reconnected in one of the last listings, of which there were so many in all."""
+    return watch.changed_in > 0 and listings - watch.changed_in < FRESH_LISTINGS
+
+
+def shown(watches: Iterable[Watch], view: View, columns: Sequence[Column]) -> list[Watch]:
+    """Return the watches that a view shows, in its order.
+
+    Args:
+        watches: of the fleet.
+        view: what the user wants.
+        columns: the visible ones, in which filter words are looked for.
+    """
+    chosen = [watch for watch in watches if _is_in_preset(watch, view.preset)]
+    if view.words:
+        searched = [column for column in columns if column.is_searched]
+        chosen = [watch for watch in chosen if _has_words(watch, view.words, searched)]
+    return in_order(chosen, view.sort, is_inverted=view.is_inverted)
+
+
+def in_default_order(watches: Iterable[Watch]) -> list[Watch]:
+    """Return the latest losses first, then those nearest to falling, then by name, the gone last."""
+    return sorted(watches, key=_default_key)
+
+
+def in_order(watches: Iterable[Watch], column: str | None, *, is_inverted: bool) -> list[Watch]:
+    """Return the watches sorted by a column's raw value: rows without one last, ties by name, then id."""
+    if column is None:
+        ordered = in_default_order(watches)
+        return ordered[::-1] if is_inverted else ordered
+    rank = COLUMNS[column].rank
+    ranked = [(rank(watch), watch.environment.name.casefold(), watch.environment.id, watch) for watch in watches]
+    without = sorted((row for row in ranked if row[0] is None), key=_tie)
+    valued = sorted((row for row in ranked if row[0] is not None), key=_tie)
+    valued.sort(key=itemgetter(0), reverse=is_inverted)
+    return [row[-1] for row in (*valued, *without)]
+
+
+_tie = itemgetter(1, 2)
+
+
+def _default_key(watch: Watch) -> tuple[int, float, str, str]:
+    presence = watch.presence
+    environment = watch.environment
+    if presence is Presence.OFFLINE or presence is Presence.GONE:
+        urgency = -lost_at(watch)
+    else:
+        urgency = quiet_at(watch) if presence is Presence.LATE else 0.0
+    return (_DEFAULT_RANK[presence], urgency, environment.name.casefold(), environment.id)
+
+
+def _is_in_preset(watch: Watch, preset: Preset) -> bool:
+    match preset:
+        case Preset.ALL:
+            return True
+        case Preset.ONLINE:
+            return watch.verdict.is_up
+        case Preset.LATE:
+            return watch.presence is Presence.LATE
+        case Preset.OFFLINE:
+            return watch.presence in (Presence.OFFLINE, Presence.GONE)
+
+
+def _has_words(watch: Watch, words: Sequence[str], columns: Sequence[Column]) -> bool:
+    text = "\n".join(column.text(watch, 0.0) or "" for column in columns).casefold()
+    return all(word in text for word in words)

@@ -1,0 +1,253 @@
+"""One environment from listing to listing: its verdict, the witness of its heartbeat, its events."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from builders import NOW, environment, wire_row
+
+from envwatch.events import Event, Kind
+from envwatch.presence import GONE, Judge, Presence, Reason
+from envwatch.rules import Rules
+from envwatch.text import Clean
+from envwatch.watch import Listing, Watch, events_between, missed, sighted
+
+JUDGE = Judge(Rules())
+GAP = 5.0
+
+
+def listing_at(at: float, **changes: Any) -> Listing:
+    return Listing(**({"number": 2, "monotonic": (at - NOW) / 1000, "gap": GAP} | changes))
+
+
+def next_watch(watch: Watch | None, at: float, listing: Listing | None = None, **row: Any) -> Watch:
+    return sighted(watch, environment(**row), at, listing or listing_at(at), JUDGE)
+
+
+def first_watch(**row: Any) -> Watch:
+    return next_watch(None, NOW, listing_at(NOW, number=1), **row)
+
+
+def events_to(before: Watch, after: Watch, at: float = NOW + 5_000) -> list[Event]:
+    return list(events_between(before, after, at))
+
+
+def kinds(events: list[Event]) -> list[Kind]:
+    return [event.kind for event in events]
+
+
+def test_a_row_that_says_nothing_new_leaves_the_very_same_watch() -> None:
+    watch = first_watch()
+
+    assert next_watch(watch, NOW + 5_000) is watch
+
+
+# Heartbeats
+
+
+def test_a_heartbeat_does_not_go_backwards_on_one_connection() -> None:
+    watch = next_watch(first_watch(lastHeartbeat=NOW), NOW + 5_000, lastHeartbeat=NOW - 30_000)
+
+    assert watch.environment.last_heartbeat_at == NOW
+
+
+def test_a_new_connection_brings_its_own_heartbeat() -> None:
+    watch = next_watch(first_watch(lastHeartbeat=NOW), NOW + 5_000, connectionId="conn-2", lastHeartbeat=NOW - 30_000)
+
+    assert watch.environment.last_heartbeat_at == NOW - 30_000
+
+
+# A beat that advanced between two listings 5 s apart can be no older than these 5 s; one whole beat is tolerated.
+@pytest.mark.parametrize(
+    ("age", "is_doubted"), [(-30_001, True), (-30_000, False), (0, False), (35_000, False), (35_001, True)]
+)
+def test_a_heartbeat_that_advanced_must_be_fresh_by_the_clock(age: float, *, is_doubted: bool) -> None:
+    at = NOW + 5_000
+    watch = next_watch(first_watch(lastHeartbeat=NOW - 3_600_000), at, lastHeartbeat=at - age)
+
+    assert watch.is_doubted is is_doubted
+
+
+@pytest.mark.parametrize(("elapsed", "is_up"), [(119_999, True), (120_000, False)])
+@pytest.mark.parametrize("skew", [-300_000, 300_000])
+def test_a_doubted_row_is_judged_by_the_time_since_its_heartbeat_advanced(
+    skew: float, elapsed: float, *, is_up: bool
+) -> None:
+    at = NOW + 5_000
+    doubted = next_watch(first_watch(lastHeartbeat=at - skew - 30_000), at, lastHeartbeat=at - skew)
+    assert doubted.is_doubted
+    assert doubted.presence is Presence.ONLINE
+
+    assert next_watch(doubted, at + elapsed, lastHeartbeat=at - skew).verdict.is_up is is_up
+
+
+def test_doubt_ends_when_the_clocks_agree_again() -> None:
+    doubted = next_watch(first_watch(), NOW + 5_000, lastHeartbeat=NOW + 305_000)
+
+    assert not next_watch(doubted, NOW + 310_000, lastHeartbeat=NOW + 309_000).is_doubted
+
+
+def test_an_old_heartbeat_is_no_contradiction_when_nobody_looked_meanwhile() -> None:
+    """Blind for an hour, in which it beat on for half an hour: it is offline, and no clock is wrong."""
+    at = NOW + 3_600_000
+    watch = next_watch(first_watch(), at, listing_at(at, gap=3_600.0), lastHeartbeat=at - 1_800_000)
+
+    assert (watch.presence, watch.is_doubted) == (Presence.OFFLINE, False)
+
+
+def test_nor_when_the_row_was_not_listed_meanwhile() -> None:
+    watch = first_watch()
+    for seconds in range(5, 300, 5):
+        watch = missed(watch, NOW + seconds * 1000, listing_at(NOW + seconds * 1000))
+    watch = next_watch(watch, NOW + 300_000, lastHeartbeat=NOW + 60_000)
+
+    assert (watch.presence, watch.is_doubted) == (Presence.OFFLINE, False)
+
+
+def test_nor_when_the_heartbeat_was_withheld_meanwhile() -> None:
+    watch = next_watch(first_watch(), NOW + 5_000, lastHeartbeat=None)
+    watch = next_watch(watch, NOW + 200_000, lastHeartbeat=NOW + 60_000)
+
+    assert (watch.presence, watch.is_doubted) == (Presence.OFFLINE, False)
+
+
+def test_silence_proves_nothing_while_the_platforms_heartbeats_stand_still() -> None:
+    at = NOW + 200_000
+    stalled = listing_at(at, beats_count=False)
+
+    assert next_watch(first_watch(), at, stalled).verdict.is_up
+    assert not next_watch(first_watch(), at, stalled, connectionId=None).verdict.is_up
+
+
+# Coming and going
+
+
+@pytest.mark.parametrize(
+    ("after", "said"),
+    [
+        ({"connectionId": None, "lastHeartbeat": None}, "disconnected"),
+        ({"lastHeartbeat": None}, "no heartbeat"),
+        ({"lastHeartbeat": NOW - 116_000}, "heartbeat lost (121 s)"),
+    ],
+)
+def test_going_offline_tells_why_and_how_long_it_was_online(after: dict[str, Any], said: str) -> None:
+    before = first_watch(lastHeartbeat=NOW - 116_000, connectedAt=NOW - 95_000)
+    watch = next_watch(before, NOW + 5_000, **after)
+
+    assert events_to(before, watch) == [
+        Event(
+            kind=Kind.OFFLINE,
+            at=NOW + 5_000,
+            id=watch.environment.id,
+            name=watch.environment.name,
+            before=Clean("online"),
+            after=Clean("offline"),
+            reason=Clean(said),
+            lasted=timedelta(seconds=100),
+        )
+    ]
+
+
+def test_coming_back_tells_how_long_it_was_away() -> None:
+    up = first_watch()
+    down = next_watch(up, NOW + 5_000, connectionId=None)
+    back = next_watch(down, NOW + 257_000, connectionId="conn-2", lastHeartbeat=NOW + 256_000)
+    (event,) = events_to(down, back, NOW + 257_000)
+
+    assert (event.kind, event.before, event.after) == (Kind.ONLINE, "offline", "online")
+    assert event.lasted == timedelta(minutes=4, seconds=12)
+
+
+def test_being_late_is_no_event() -> None:
+    before = first_watch()
+    late = next_watch(before, NOW + 60_000)
+
+    assert late.presence is Presence.LATE
+    assert events_to(before, late) == []
+
+
+@pytest.mark.parametrize(
+    ("row", "kind"),
+    [
+        ({"connectionId": "conn-2"}, Kind.RECONNECTED),
+        ({"connectedAt": NOW}, Kind.RECONNECTED),
+        ({"connectionId": "conn-2", "listenerInstanceId": "server-2"}, Kind.RESTARTED),
+    ],
+)
+def test_a_new_connection_never_seen_offline_is_a_reconnect_or_a_restart(row: dict[str, Any], kind: Kind) -> None:
+    before = first_watch()
+    after = next_watch(before, NOW + 5_000, **row)
+    (event,) = events_to(before, after)
+
+    assert (event.kind, event.before, event.after) == (kind, "conn-of-env-1", after.environment.connection_id)
+    assert after.shifts == (NOW + 5_000,)
+    assert after.since_at is None
+
+
+def test_an_upgrade_is_a_restart_and_a_new_version() -> None:
+    before = first_watch()
+    metadata = wire_row()["metadata"] | {"lettaCodeVersion": "0.35.0"}
+    after = next_watch(before, NOW + 5_000, connectionId="conn-2", metadata=metadata)
+
+    assert kinds(events_to(before, after)) == [Kind.RESTARTED, Kind.VERSION]
+
+
+def test_one_listing_that_lacks_a_row_proves_nothing_and_the_second_that_it_is_gone() -> None:
+    watch = first_watch()
+    absent = missed(watch, NOW + 5_000, listing_at(NOW + 5_000))
+    gone = missed(absent, NOW + 10_000, listing_at(NOW + 10_000, number=3))
+
+    assert (absent.verdict, events_to(watch, absent)) == (watch.verdict, [])
+    assert (gone.verdict, gone.changed_in) == (GONE, 3)
+    (event,) = events_to(absent, gone)
+    assert (event.kind, event.before, event.after, event.reason) == (Kind.GONE, "online", "gone", Reason.ABSENT.value)
+
+
+def test_a_row_that_is_listed_again_in_time_was_never_away() -> None:
+    watch = first_watch()
+    absent = missed(watch, NOW + 5_000, listing_at(NOW + 5_000))
+    listed = next_watch(absent, NOW + 10_000)
+    absent_again = missed(listed, NOW + 15_000, listing_at(NOW + 15_000))
+
+    assert absent_again.presence is Presence.ONLINE
+
+
+@pytest.mark.parametrize(("connection_id", "after"), [("conn-of-env-1", "online"), (None, "offline")])
+def test_a_row_that_is_listed_after_it_was_gone_returned(connection_id: str | None, after: str) -> None:
+    gone = first_watch()
+    for _ in range(2):
+        gone = missed(gone, NOW + 10_000, listing_at(NOW + 10_000))
+    back = next_watch(gone, NOW + 15_000, connectionId=connection_id)
+    (event,) = events_to(gone, back, NOW + 15_000)
+
+    assert (event.kind, event.before, event.after) == (Kind.RETURNED, "gone", after)
+    assert event.lasted == timedelta(seconds=5)
+
+
+def test_a_row_that_is_still_gone_is_no_event() -> None:
+    gone = first_watch()
+    for _ in range(2):
+        gone = missed(gone, NOW + 10_000, listing_at(NOW + 10_000))
+
+    assert events_to(gone, missed(gone, NOW + 15_000, listing_at(NOW + 15_000))) == []
+
+
+def test_an_environment_that_nobody_knew_appeared() -> None:
+    (event,) = events_between(None, first_watch(connectionId=None), NOW)
+
+    assert (event.kind, event.before, event.after, event.reason) == (Kind.APPEARED, None, "offline", "disconnected")
+
+
+def test_flapping_begins_and_ends_with_an_event() -> None:
+    watch, told = first_watch(), []
+    for minute in range(30):
+        at = NOW + minute * 60_000
+        connection_id = None if minute % 2 and minute < 8 else "conn-of-env-1"
+        before, watch = watch, next_watch(watch, at, connectionId=connection_id, lastHeartbeat=at)
+        told += [(minute, kind) for kind in kinds(events_to(before, watch, at)) if kind in (Kind.FLAPPING, Kind.STEADY)]
+
+    # Samples 0, 2, 4, 6, 8 weigh 28.6 % together, the sixth change makes it 33.6 %. Minutes later the last five, in
+    # samples 10 to 18, still weigh 22.0 %, and the last four 17.1 %.
+    assert told == [(6, Kind.FLAPPING), (14, Kind.STEADY)]
