@@ -117,6 +117,8 @@ _KEPT: Mapping[str, Literal["start", "ends", "end"]] = {
 }
 """Where the start alone does not tell rows apart."""
 
+SCROLLBAR = 1
+"""Cells at the right of the table that belong to no column."""
 NAME_AT_LEAST = 16
 """Cells that NAME keeps before another column gets any."""
 MARK_WIDTH = 2
@@ -167,7 +169,7 @@ def fitting(width: int) -> tuple[tuple[Column, int], ...]:
     left = width - (state.width + 1) - (name.width + 1) - MARK_WIDTH
     fit = []
     for column in others:
-        if column.from_width > width or column.width + 1 > left:
+        if column.from_width > width + SCROLLBAR or column.width + 1 > left:
             break
         fit.append((column, column.width))
         left -= column.width + 1

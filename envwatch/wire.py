@@ -197,5 +197,5 @@ class _Body:
             self.content += inflate.decompress(chunk, self._bound + 1 - len(self.content)) if inflate else chunk
             if max(len(self.content), self.received) > self._bound:
                 raise BodyError(Cause.TOO_LARGE, f"is larger than {self._bound // 1024} KiB")
-        if inflate and (not inflate.eof):
+        if inflate and (inflate.unused_data or not inflate.eof):
             raise BodyError(Cause.GARBLED, "is not one whole gzip stream")

@@ -19,6 +19,7 @@ from envwatch.phrases import TimeStyle
 from envwatch.poller import Stance, read_clocks
 from envwatch.tui.dashboard import Dashboard
 from envwatch.tui.eventlog import EventLog
+from envwatch.tui.explain import ExplainScreen
 from envwatch.tui.frames import FrugalApp
 from envwatch.tui.keys import HelpScreen, helps
 from envwatch.tui.marks import ASCII, UNICODE, Marks
@@ -68,6 +69,7 @@ class EnvwatchApp(FrugalApp[int]):
     COMMAND_PALETTE_BINDING = "ctrl+p"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("e", "events", "Events", id="app.events"),
+        Binding("E", "explain", "Explain", id="row.explain"),
         Binding("p", "pause", "Pause", id="poll.pause"),
         Binding("r", "refresh_now", "Refresh now", show=False, id="poll.now"),
         Binding("plus,equals_sign", "interval(1)", "Poll less often", key_display="+", show=False, id="poll.slower"),
@@ -189,6 +191,12 @@ class EnvwatchApp(FrugalApp[int]):
     def _go_to(self, id_: Clean | None) -> None:
         if id_ is not None:
             self.dashboard.select(id_)
+
+    def action_explain(self) -> None:
+        """Show every rule that made the verdict on the environment under the cursor."""
+        cls = EnvwatchApp
+        if (watch := self.dashboard.table.cursor) is not None:
+            self.push_screen(ExplainScreen(watch.environment.id).data_bind(cls.fleet, cls.now, cls.times))
 
     def action_help(self) -> None:
         """Show every key."""

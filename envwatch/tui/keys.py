@@ -33,7 +33,9 @@ class KeyLine(Line):
     def parts(self) -> tuple[Sequence[Part], Sequence[Part]]:
         """Return key and label in turn."""
         active = self.screen.active_bindings.values()
-        first_keys = {binding.action: binding for _, binding, enabled, _ in reversed(active) if binding.show and enabled}
+        first_keys = {
+            binding.action: binding for _, binding, enabled, _ in reversed(active) if binding.show and enabled
+        }
         parts: list[Part] = []
         for weight, binding in zip(range(len(first_keys), 0, -1), reversed(first_keys.values()), strict=True):
             key = self.app.get_key_display(binding)

@@ -18,7 +18,7 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from envwatch.columns import MARK_WIDTH, fitting, newest_version, quiet_at
+from envwatch.columns import MARK_WIDTH, SCROLLBAR, fitting, newest_version, quiet_at
 from envwatch.fleet import Fleet
 from envwatch.phrases import TimeStyle, face_of, short_age
 from envwatch.presence import Presence, span
@@ -298,7 +298,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     def on_resize(self, event: events.Resize) -> None:
         """Give the columns the new width, and keep the cursor in sight."""
-        self._columns = fitting(event.size.width - 1)
+        self._columns = fitting(event.size.width - SCROLLBAR)
         self.virtual_size = Size(event.size.width, len(self._rows) + 1)
         place, height = self._place, event.size.height - 1
         if place is not None and not self.scroll_offset.y <= place < self.scroll_offset.y + height:

@@ -1,0 +1,178 @@
+"""Why envwatch says what it says of one environment: every rule, its inputs with their units, and its result.
+
+Pure. Made from the same values as the verdict, so that it can be argued with; it decides nothing itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from envwatch import rules
+from envwatch.flapping import change_rate
+from envwatch.fleet import Sight
+from envwatch.phrases import MS, NOTHING, date_text, long_age
+from envwatch.presence import Judge, Presence
+from envwatch.text import Clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import tzinfo
+
+    from envwatch.clock import Reading
+    from envwatch.fleet import Fleet
+    from envwatch.watch import Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One rule as it was applied."""
+
+    rule: str
+    inputs: Clean
+    result: Clean
+    is_against: bool = False
+    """Whether it speaks against trusting a row that is called online, or against trusting the screen."""
+
+
+def trace(watch: Watch, fleet: Fleet, now: Reading, zone: tzinfo | None = None) -> Iterator[Step]:
+    """Yield every rule for one environment, in the order in which they decide.
+
+    Args:
+        watch: the environment.
+        fleet: what is known.
+        now: this machine's clocks.
+        zone: in which instants are shown; None for the local one.
+    """
+    yield _listing(fleet, now, zone)
+    yield _clock(fleet)
+    yield _connection(watch)
+    yield _heartbeat(watch, fleet, zone)
+    yield _witness(watch, fleet)
+    yield _upstream(fleet)
+    yield _absence(watch)
+    yield _flapping(watch, fleet)
+    yield _verdict(watch, fleet, now, zone)
+    yield _official(watch, fleet, now)
+
+
+def _ms(value: float) -> str:
+    return f"{value:,.0f} ms"
+
+
+def _asked_at(fleet: Fleet) -> float:
+    return fleet.clock.at(fleet.listed.wall) if fleet.listed else 0.0
+
+
+def _listing(fleet: Fleet, now: Reading, zone: tzinfo | None) -> Step:
+    if fleet.listed is None:
+        return Step("listing", Clean("none yet"), Clean("nothing is known"), is_against=True)
+    snapshot = fleet.snapshot
+    pages = f" of {len(fleet.watches)} rows in {snapshot.requests} page(s)" if snapshot else ""
+    asked = f"asked for {date_text(_asked_at(fleet), zone)}, {long_age(fleet.age(now))} ago"
+    inputs = f"listing {fleet.listings}{pages}, {asked}"
+    sight = fleet.sight(now)
+    results = {
+        Sight.LIVE: "fresh",
+        Sight.STALE: "stale: verdicts are from then",
+        Sight.BLIND: "blind: every row reads unknown",
+        Sight.WAITING: "nothing is known",
+    }
+    return Step("listing", Clean(inputs), Clean(results[sight]), is_against=sight is not Sight.LIVE)
+
+
+def _clock(fleet: Fleet) -> Step:
+    bounds = fleet.clock.bounds
+    if bounds is None:
+        return Step(
+            "clock", Clean("no answer carried a Date header"), Clean("the local clock is used"), is_against=True
+        )
+    inputs = (
+        f"server minus local clock: {fleet.clock.offset / 1000:+.2f} s, between {bounds.low / 1000:+.2f} and "
+        f"{bounds.high / 1000:+.2f} s by the Date headers of {len(fleet.clock.samples)} answers"
+    )
+    return Step("clock", Clean(inputs), Clean("ages are by the server's clock"), is_against=fleet.clock.is_far_off)
+
+
+def _connection(watch: Watch) -> Step:
+    connection = watch.environment.connection_id
+    if connection:
+        return Step("connectionId", connection, Clean("non-empty: may be online"))
+    value = "empty" if connection is not None else "null"
+    return Step("connectionId", Clean(value), Clean("offline: disconnected"), is_against=True)
+
+
+def _heartbeat(watch: Watch, fleet: Fleet, zone: tzinfo | None) -> Step:
+    beat = watch.environment.last_heartbeat_at
+    if beat is None:
+        return Step("lastHeartbeat", Clean("null"), Clean("no number: offline"), is_against=True)
+    age = _asked_at(fleet) - beat
+    limit, late = fleet.rules.online_for / MS, fleet.rules.late_after / MS
+    inputs = f"{date_text(beat, zone)}, when listed {_ms(age)} old"
+    if age >= limit:
+        return Step("lastHeartbeat", Clean(inputs), Clean(f"≥ {_ms(limit)}: heartbeat lost"), is_against=True)
+    if age >= late:
+        return Step("lastHeartbeat", Clean(inputs), Clean(f"< {_ms(limit)} but ≥ {_ms(late)}: late, a ping was missed"))
+    return Step("lastHeartbeat", Clean(inputs), Clean(f"< {_ms(late)}: beating"))
+
+
+def _witness(watch: Watch, fleet: Fleet) -> Step:
+    if watch.advanced_at is None or fleet.listed is None:
+        return Step("witness", Clean("heartbeat not yet seen to advance"), Clean("nothing to compare the clock with"))
+    ago = fleet.listed.monotonic - watch.advanced_at
+    inputs = f"heartbeat advanced {ago:.1f} s before the newest listing, by this machine's monotonic clock"
+    if watch.is_doubted:
+        return Step("witness", Clean(inputs), Clean("contradicts the clock: judged by this instead"), is_against=True)
+    return Step("witness", Clean(inputs), Clean("agrees with the clock"))
+
+
+def _upstream(fleet: Fleet) -> Step:
+    pulse = fleet.pulse
+    if fleet.hold is not None:
+        inputs = f"{fleet.hold.anomaly}, {fleet.hold.listings} of {rules.ANOMALY_POLLS} listings"
+        return Step("upstream", Clean(inputs), Clean("the newest listing is not believed yet"), is_against=True)
+    if pulse.is_stalled:
+        inputs = "no online row's heartbeat advances"
+        return Step(
+            "upstream", Clean(inputs), Clean("silence proves nothing: online rows read unknown"), is_against=True
+        )
+    if not pulse.beats_count:
+        inputs = "heartbeats have just begun to advance again"
+        return Step("upstream", Clean(inputs), Clean("silence proves nothing yet"), is_against=True)
+    return Step("upstream", Clean("heartbeats of the fleet advance"), Clean("nothing unusual"))
+
+
+def _absence(watch: Watch) -> Step:
+    inputs = Clean(f"absent from {watch.absent} complete listings in a row")
+    if watch.presence is Presence.GONE:
+        return Step("absence", inputs, Clean(f"≥ {rules.LISTINGS_TO_GONE}: gone"), is_against=True)
+    return Step("absence", inputs, Clean(f"< {rules.LISTINGS_TO_GONE}: not gone"), is_against=watch.absent > 0)
+
+
+def _flapping(watch: Watch, fleet: Fleet) -> Step:
+    rate = change_rate(watch.shifts, _asked_at(fleet))
+    minutes = (rules.FLAP_SAMPLES - 1) * rules.FLAP_EVERY / timedelta(minutes=1)
+    limits = f"on from {rules.FLAP_ON:.0f}, off at {rules.FLAP_OFF:.0f}"
+    inputs = f"weighted changes of the last {minutes:.0f} min: {rate:.1f} % ({limits})"
+    return Step(
+        "flapping", Clean(inputs), Clean("flapping" if watch.is_flapping else "steady"), is_against=watch.is_flapping
+    )
+
+
+def _verdict(watch: Watch, fleet: Fleet, now: Reading, zone: tzinfo | None) -> Step:
+    verdict = watch.verdict
+    since = f", since {date_text(watch.since_at, zone)}" if watch.since_at is not None else ", since before we looked"
+    word = f"unknown, last {verdict.presence}" if fleet.doubts(watch, now) else verdict.presence.value
+    return Step("verdict", Clean(f"{verdict.reason}{since}"), Clean(word), is_against=not verdict.is_up)
+
+
+def _official(watch: Watch, fleet: Fleet, now: Reading) -> Step:
+    """Return what Letta's own client on this machine would say now: the same rule, by the local clock."""
+    verdict = Judge(rules.Rules()).verdict(watch.environment, now.wall)
+    beat = watch.environment.last_heartbeat_at
+    inputs = NOTHING if beat is None else Clean(f"local clock minus lastHeartbeat = {_ms(now.wall - beat)}")
+    says = "online" if verdict.is_up else "offline"
+    agrees = verdict.is_up == watch.verdict.is_up
+    note = "" if agrees else ": disagrees, see clock and listing above" if fleet.listed else ""
+    return Step("official client", inputs, Clean(f"would say {says}{note}"), is_against=not agrees)

@@ -1,0 +1,92 @@
+"""The rule trace of one environment, on a screen of its own; it keeps up with the clock and the listings."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.reactive import reactive
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from envwatch.explain import trace
+from envwatch.facts import zone_of
+from envwatch.fleet import Fleet
+from envwatch.phrases import TimeStyle
+from envwatch.tui.keys import KeyLine
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+    from envwatch.clock import Reading
+    from envwatch.explain import Step
+    from envwatch.text import Clean
+
+_RULE = 17
+"""Cells of the rules' column."""
+
+
+class ExplainScreen(ModalScreen[None]):
+    """Every rule that made a verdict."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,E,q,enter", "dismiss", "Close", key_display="esc"),
+        Binding("j,down", "scroll(1)", show=False),
+        Binding("k,up", "scroll(-1)", show=False),
+    ]
+
+    fleet: reactive[Fleet] = reactive(Fleet, init=False)
+    now: reactive[Reading | None] = reactive(None, init=False)
+    times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE, init=False)
+
+    def __init__(self, id_: Clean) -> None:
+        super().__init__()
+        self._id = id_
+
+    def compose(self) -> ComposeResult:
+        """Return the trace and its keys."""
+        with VerticalScroll(id="explain"):
+            yield Static(id="trace", markup=False)
+        yield KeyLine()
+
+    def on_mount(self) -> None:
+        """Draw it for the first time."""
+        self._draw()
+
+    def watch_now(self) -> None:
+        """Follow the clock."""
+        self._draw()
+
+    def on_resize(self) -> None:
+        """Wrap anew."""
+        self._draw()
+
+    def _draw(self) -> None:
+        watch = self.fleet.watches.get(self._id)
+        if not self.is_mounted or watch is None or self.now is None:
+            return
+        lines = [
+            Content.assemble((watch.environment.name, "bold"), "  why is it ", (watch.presence.value, "bold"), "?"),
+            Content(""),
+        ]
+        for step in trace(watch, self.fleet, self.now, zone_of(self.times)):
+            lines += self._lines(step)
+        self.query_one("#trace", Static).update(Content("\n").join(lines))
+
+    def _lines(self, step: Step) -> list[Content]:
+        width = max(self.size.width - _RULE - 4, 20)
+        first, *rest = textwrap.wrap(step.inputs, width, break_on_hyphens=False) or [""]
+        result = textwrap.wrap(f"→ {step.result}", width)
+        style = "bold $state-offline" if step.is_against else "$state-online"
+        return [
+            Content.assemble((f"{step.rule:<{_RULE}}", "$faint"), first),
+            *(Content(" " * _RULE + line) for line in rest),
+            *(Content.assemble(" " * _RULE, (line, style)) for line in result),
+        ]
+
+    def action_scroll(self, lines: int) -> None:
+        """Scroll by a line."""
+        self.query_one("#explain", VerticalScroll).scroll_relative(y=lines, animate=False)
