@@ -93,7 +93,7 @@ class Walk:
         else:
             self._cursors.add(page.cursor)
             return page.cursor
-        # rows that do not fit lead nowhere either, and are the better explanation
+        self._check_rows()  # rows that do not fit lead nowhere either, and are the better explanation
         raise _endless(why)
 
     def _check_rows(self) -> None:

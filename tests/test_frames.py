@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from pyte.screens import Char
 
 HOME = (0, 0)
+IN_BAND_SIZES = "\x1b[?2048;2$y"
+"""A terminal's answer that it can report its size by itself."""
+
 STYLES = [
     None,
     Style(),
@@ -199,7 +202,8 @@ def sgr_applied(pen: Pen, sequence: str) -> Pen:
 
 pens = st.builds(
     Pen,
-    st.frozensets(st.sampled_from(["1", "2", "3", "4", "5", "6", "7", "8", "9", "21", "51", "52", "53"]), max_size=4),
+    st.frozensets(st.sampled_from(["1", "2", "5", "6"]))
+    | st.frozensets(st.sampled_from(["1", "2", "3", "4", "5", "6", "7", "8", "9", "21", "51", "52", "53"]), max_size=4),
     st.sampled_from(["", "31", "95", "38;5;200", "38;2;1;22;133"]),
     st.sampled_from(["", "44", "103", "48;5;200", "48;2;1;22;133"]),
 )
@@ -220,6 +224,11 @@ def test_pens_are_the_styles_that_textual_draws(style: Style | None) -> None:
 def test_a_pen_that_only_loses_its_weight_keeps_its_colours_unsaid() -> None:
     bold = Pen(frozenset({"1"}), "38;2;1;22;133", "48;2;9;9;9")
     assert pen_change(bold, bold._replace(attributes=frozenset())) == "\x1b[22m"
+
+
+def test_what_shares_its_end_with_a_lost_attribute_is_set_again() -> None:
+    heavy = Pen(frozenset({"1", "2"}), "38;2;1;22;133", "48;2;9;9;9")
+    assert pen_change(heavy, heavy._replace(attributes=frozenset({"1"}))) == "\x1b[22;1m"
 
 
 def test_an_equal_frame_sends_nothing() -> None:
@@ -459,8 +468,11 @@ def test_the_cursor_stands_where_textual_puts_it_in_the_field_that_is_typed_in()
             app.wait_for_cursor(33, 11)
 
 
-def test_a_process_that_was_stopped_draws_everything_again() -> None:
+@pytest.mark.parametrize("answer", ["", IN_BAND_SIZES])
+def test_a_process_that_was_stopped_draws_everything_again(answer: str) -> None:
     with Terminal() as frugal:
+        frugal.press(answer)
+        frugal.tick_to(1)
         expected = looks(frugal.screen)
         frugal.app.send_signal(signal.SIGTSTP)
         frugal.wait(lambda: b"\x1b[?1004l" in frugal.received)
@@ -469,6 +481,14 @@ def test_a_process_that_was_stopped_draws_everything_again() -> None:
         frugal.stream.feed(b"$ vi\r\nanother program")
         frugal.app.send_signal(signal.SIGCONT)
         frugal.wait(lambda: looks(frugal.screen) == expected)
+
+
+def test_a_terminal_that_reports_the_size_it_has_is_not_drawn_again() -> None:
+    with Terminal() as frugal:
+        started = len(frugal.received)
+        frugal.press(f"{IN_BAND_SIZES}\x1b[48;24;80;480;1600t")
+        frugal.tick_to(1)
+        assert len(frugal.received) - started < 500
 
 
 def test_a_stalled_terminal_does_not_hold_the_app_and_gets_the_newest_frame_afterwards() -> None:

@@ -66,10 +66,16 @@ class TickingApp(App[None]):
     CSS = "Ages { height: 1fr; background: #1e1e1e; } Static { height: 1; background: #303030; }"
     BINDINGS: ClassVar = [("t", "tick"), ("m", "box"), ("f", "flood"), ("x", "exit")]
 
+    seconds = 0.0
+
     def compose(self) -> ComposeResult:
         yield Static("envwatch", markup=False)
         yield Ages()
         yield Static("tick 0", id="status", markup=False)
+
+    def on_mount(self) -> None:
+        if self.seconds:
+            self.set_interval(self.seconds, self.action_tick)
 
     def action_tick(self) -> None:
         ages = self.query_one(Ages)
@@ -81,8 +87,8 @@ class TickingApp(App[None]):
         ages = self.query_one(Ages)
         ages.flood += 1
         ages.refresh()
-        # The way past a terminal that is not read: what the loop did, one byte a flood.
-        os.write(int(os.environ["FLOODS_FD"]), b".")
+        # The way past a terminal that is not read: one byte for each flood that was drawn, or was to be.
+        self.call_after_refresh(os.write, int(os.environ["FLOODS_FD"]), b".")
 
     def action_box(self) -> None:
         self.push_screen(Box())
@@ -97,6 +103,6 @@ class FrugalTickingApp(FrugalApp[None], TickingApp):
 
 if __name__ == "__main__":
     app = {"frugal": FrugalTickingApp, "plain": TickingApp}[sys.argv[1]]()
-    for seconds in sys.argv[2:]:
-        app.set_interval(float(seconds), app.action_tick)
+    if sys.argv[2:]:
+        app.seconds = float(sys.argv[2])
     app.run()
