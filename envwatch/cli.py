@@ -11,10 +11,10 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from contextlib import ExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, NoReturn, TextIO, cast
+from contextlib import ExitStack, asynccontextmanager, suppress
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
-from envwatch.options import Exit, Options, StopError, options_in
+from envwatch.options import Exit, HelpAsked, Options, StopError, options_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
@@ -47,8 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     try:
         options = options_in(arguments)
-    except SystemExit:
-        _write(b"")  # help must arrive, too
+    except HelpAsked as asked:
+        _write(asked.text.encode())
         return Exit.FINE
     # Importing makes hundreds of thousands of objects and next to no garbage.
     gc.disable()
@@ -200,7 +200,7 @@ async def _polling(poller: Poller) -> AsyncIterator[AsyncIterator[Outcome]]:
     """Poll at once and hand out what comes; at the end, drop whatever is in flight."""
     import asyncio
 
-    outcomes = cast("AsyncGenerator[Outcome]", poller.outcomes())
+    outcomes = poller.outcomes()
     first = asyncio.ensure_future(anext(outcomes))
     primed = _primed(first, outcomes)
     try:
@@ -279,18 +279,15 @@ def _write(data: bytes) -> None:
     Raises:
         StopError: if it cannot be written: quietly if its reader went away.
     """
-    stdout = _stdout()
+    stdout = _stdout().fileno()
+    # Not by way of `sys.stdout.buffer`: under PYTHONUNBUFFERED it may write a part, and nobody notices.
+    rest = memoryview(data)
     try:
-        stdout.flush()
-        # Not by way of `stdout.buffer`: under PYTHONUNBUFFERED it may write a part, and says so to nobody.
-        rest = memoryview(data)
         while rest:
-            rest = rest[os.write(stdout.fileno(), rest) :]
+            rest = rest[os.write(stdout, rest) :]
     except BrokenPipeError:
-        _abandon(stdout)
         raise StopError(Exit.BROKEN_PIPE) from None
     except OSError as error:
-        _abandon(stdout)
         raise StopError(Exit.FAILED, f"cannot write to standard output: {error.strerror}") from None
 
 
@@ -299,13 +296,5 @@ def _tell(line: str) -> None:
     stderr = sys.__stderr__
     if stderr is None:
         return
-    try:
-        stderr.write(f"{line}\n")
-        stderr.flush()
-    except OSError:
-        _abandon(stderr)
-
-
-def _abandon(stream: TextIO) -> None:
-    """Send what a stream still holds nowhere: Python writes it once more at its end, and complains aloud."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    with suppress(OSError):
+        os.write(stderr.fileno(), f"{line}\n".encode(stderr.encoding, "backslashreplace"))

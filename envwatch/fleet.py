@@ -25,7 +25,7 @@ from envwatch.text import Clean
 from envwatch.watch import Listing, Watch, events_between, missed, sighted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from envwatch.models import Environment
 
@@ -119,7 +119,7 @@ def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, .
         hold = _next_hold(fleet.hold, anomaly)
         if hold.listings < rules.ANOMALY_POLLS:
             news = () if hold.listings > 1 else (Event(kind=Kind.HELD, at=at, reason=Clean(anomaly)),)
-            return replace(seen, hold=hold), news
+            return replace(seen, hold=hold, watches=_still_listed(fleet.watches, rows)), news
         held = hold.listings - 1 if anomaly is Anomaly.EMPTIED else 0
 
     pulse = _pulse(fleet, rows, outcome.started.monotonic)
@@ -164,6 +164,18 @@ def _freshness(environment: Environment) -> tuple[float, float, str]:
     return (float("-inf") if beat is None else beat, environment.last_seen_at, repr(environment))
 
 
+def _still_listed(watches: Mapping[Clean, Watch], rows: Collection[Clean]) -> Mapping[Clean, Watch]:
+    """Return the watches after a listing that is held: whatever it does hold is not absent, and no more follows."""
+    if not any(watch.absent for watch in watches.values()):
+        return watches
+    present = {
+        id_: replace(watch, absent=0)
+        for id_, watch in watches.items()
+        if id_ in rows and watch.presence is not Presence.GONE
+    }
+    return MappingProxyType({**watches, **present})
+
+
 def _next_hold(hold: Hold | None, anomaly: Anomaly) -> Hold:
     return Hold(anomaly, hold.listings + 1) if hold and hold.anomaly is anomaly else Hold(anomaly)
 
@@ -203,7 +215,8 @@ def _next_watches(
         watch = missed(before, at, listing)
         if watch.presence is not Presence.GONE or at - (watch.since_at or at) < _GONE_KEPT_MS:
             watches[id_] = watch
-            events += events_between(before, watch, at)
+            if watch is not before:
+                events += events_between(before, watch, at)
     return watches, events
 
 

@@ -41,10 +41,19 @@ class StopError(Exception):
         self.line = line
 
 
+class HelpAsked(Exception):  # noqa: N818 - a wish, no error
+    """Somebody wants to read a text, and nothing else is to be done."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
 class Options(argparse.Namespace):
     """What the command line says. The parsers set only what was given; the values here hold for the rest."""
 
     command: str | None = None
+    version: bool = False
     interval: timedelta | None = None
     page_size: int | None = None
     online_only: bool = False
@@ -93,6 +102,10 @@ class _Parser(argparse.ArgumentParser):
             **settings,
         )
 
+    def print_help(self, file: object = None) -> NoReturn:  # noqa: ARG002 - argparse's own signature
+        """Hand the help to whoever writes: argparse itself swallows the errors of writing."""
+        raise HelpAsked(self.format_help())
+
     def error(self, message: str) -> NoReturn:
         """Stop. Words long enough to be a key are left out: one may have been pasted in the wrong place."""
         told = clean(_LONG_WORD.sub("…", message))
@@ -104,10 +117,12 @@ def options_in(arguments: Sequence[str] | None) -> Options:
 
     Raises:
         StopError: if that makes no sense.
-        SystemExit: after help or version.
+        HelpAsked: if help or version is wanted.
     """
     parser = _parser()
     options = parser.parse_args(arguments, namespace=Options())
+    if options.version:
+        raise HelpAsked(f"envwatch {__version__}\n")
     if options.command == "list" and vars(options).keys() & {"interval", "no_mouse"}:
         parser.error("--interval and --no-mouse are for the dashboard, not for list")
     return options
@@ -131,7 +146,7 @@ def _parser() -> _Parser:
         epilog=_EPILOG,
         parents=[screen, filters],
     )
-    parser.add_argument("--version", action="version", version=f"envwatch {__version__}")
+    parser.add_argument("--version", action="store_true", help="show the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands (without one: the dashboard)")
     demo = commands.add_parser(
         "demo",

@@ -21,7 +21,7 @@ from envwatch.clock import Reading
 from envwatch.outcome import Cause, Failed, Listed, Outcome, Slept, Snapshot, SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from envwatch.rules import Rules
 
@@ -141,7 +141,7 @@ class Poller:
         self._wanted_interval = min(max(interval, FASTEST), SLOWEST)
         self._wake.set()
 
-    async def outcomes(self) -> AsyncIterator[Outcome]:
+    async def outcomes(self) -> AsyncGenerator[Outcome, None]:
         """Poll for ever, and yield what each poll gave; the first one starts at once.
 
         Closing the iterator drops the poll in flight.

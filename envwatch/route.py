@@ -43,7 +43,7 @@ def checked_base_url(text: str) -> str:
         SettingsError: unless it is https, or http to this machine, with nothing but host, port and path.
     """
     text = text.strip()
-    if not (text.isascii() and text.isprintable()) or " " in text or "\\" in text:
+    if not (text.isascii() and text.isprintable()) or " " in text:
         raise SettingsError("the base URL holds characters that no address has")
     try:
         url = httpx.URL(text)

@@ -5,6 +5,7 @@ Owns the presets, the filter words and the sorting. Knows nothing of widgets.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 from operator import itemgetter
@@ -12,11 +13,13 @@ from typing import TYPE_CHECKING
 
 from envwatch.columns import COLUMNS, lost_at, quiet_at
 from envwatch.presence import Presence
+from envwatch.text import look_alikes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from envwatch.columns import Column
+    from envwatch.text import Clean
     from envwatch.watch import Watch
 
 _DEFAULT_RANK = {Presence.OFFLINE: 0, Presence.LATE: 1, Presence.ONLINE: 2, Presence.GONE: 3}
@@ -59,6 +62,12 @@ def is_problem(watch: Watch) -> bool:
 def is_changed(watch: Watch, listings: int) -> bool:
     """Whether it came, went or reconnected in one of the last listings, of which there were so many in all."""
     return watch.changed_in > 0 and listings - watch.changed_in < FRESH_LISTINGS
+
+
+def ambiguous_names(names: Iterable[Clean]) -> frozenset[Clean]:
+    """Return the names that do not tell environments apart: those used twice, and those that look like another."""
+    counts = Counter(names)
+    return look_alikes(counts) | {name for name, count in counts.items() if count > 1}
 
 
 def shown(watches: Iterable[Watch], view: View, columns: Sequence[Column]) -> list[Watch]:

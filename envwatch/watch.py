@@ -128,8 +128,10 @@ def sighted(watch: Watch | None, environment: Environment, at: float, listing: L
 
 def missed(watch: Watch, at: float, listing: Listing) -> Watch:
     """Return the watch after a complete listing lacked its row: one may have shifted, two in a row prove it gone."""
+    if watch.presence is Presence.GONE:
+        return watch
     absent = watch.absent + 1 + listing.held
-    if watch.presence is Presence.GONE or absent < rules.LISTINGS_TO_GONE:
+    if absent < rules.LISTINGS_TO_GONE:
         return replace(watch, absent=absent)
     return replace(watch, absent=absent, verdict=GONE, since_at=at, changed_in=listing.number, is_flapping=False)
 
@@ -162,8 +164,9 @@ def events_between(before: Watch | None, after: Watch, at: float) -> Iterator[Ev
             after=environment.connection_id,
             lasted=_lasted(before, at),
         )
-    for change in changes(before.environment, environment):
-        yield event(kind=change.kind, field=change.field, before=change.before, after=change.after)
+    if environment is not before.environment:
+        for change in changes(before.environment, environment):
+            yield event(kind=change.kind, field=change.field, before=change.before, after=change.after)
     if before.is_flapping != after.is_flapping and after.presence is not Presence.GONE:
         yield event(kind=Kind.FLAPPING if after.is_flapping else Kind.STEADY)
 

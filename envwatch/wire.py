@@ -90,6 +90,7 @@ class Wire:
         self._wall = wall
         self._error_patience = error_patience.total_seconds()
         self.proxy = proxy_for(url, environ)
+        """What stands between, None for the direct way."""
         self._transport = httpx.AsyncHTTPTransport(
             verify=trust_for(url, environ),
             trust_env=False,
@@ -104,7 +105,7 @@ class Wire:
         connection that breaks does.
 
         Raises:
-            httpx.HTTPError, OSError, zlib.error, BodyError, UnicodeError: and what else the libraries below let out.
+            Exception: one of `answers.FAILURES`; what httpx itself raises holds the key, so it must not get far.
         """
         attempt = _Attempt()
         try:

@@ -22,6 +22,7 @@ from envwatch.fleet import Fleet
 from envwatch.modes import mode_of
 from envwatch.outcome import Cause, Listed, Slept
 from envwatch.presence import Presence
+from envwatch.text import Clean
 
 if TYPE_CHECKING:
     from envwatch.models import Environment
@@ -64,35 +65,34 @@ class Box:
     version: int | None = 1
     branch: int | None = 1
 
+    @property
+    def id(self) -> Clean:
+        return Clean(f"env-{self.number}")
+
     def row(self, **changes: Any) -> Environment:
         connection = {"connectionId": f"conn-{self.number}-{self.connections}", "lastHeartbeat": self.beat_at}
         if not self.is_connected:
             connection = {"connectionId": None, "connectedAt": None, "lastHeartbeat": None}
         metadata = {"lettaCodeVersion": self.version and f"0.{self.version}", "gitBranch": self.branch and "fix" * 2}
         shown = {"connectionName": f"box {self.name}", "currentMode": self.mode, "metadata": metadata}
-        return environment(f"env-{self.number}", **(shown | connection | changes))
+        return environment(self.id, **(shown | connection | changes))
 
     def connect(self, at: float) -> None:
         self.is_connected, self.is_beating, self.beat_at = True, True, at
         self.connections += 1
 
 
-@dataclass(frozen=True)
-class Told:
-    """What the events alone tell of one environment."""
-
-    presence: str
-    name: str
-    mode: str | None
-    version: str | None
-    branch: str | None
-    connection: str | None
-
-    @classmethod
-    def of(cls, watch: Watch) -> Told:
-        row = watch.environment
-        presence = "online" if watch.verdict.is_up else watch.presence.value
-        return cls(presence, row.name, mode_of(row.mode), row.version, row.branch, row.connection_id)
+def told_of(watch: Watch) -> dict[str, str | None]:
+    """What events tell of an environment."""
+    row = watch.environment
+    return {
+        "presence": "online" if watch.verdict.is_up else watch.presence.value,
+        "name": row.name,
+        "mode": mode_of(row.mode),
+        "version": row.version,
+        "branch": row.branch,
+        "connection": row.connection_id,
+    }
 
 
 class FleetMachine(RuleBasedStateMachine):
@@ -107,8 +107,9 @@ class FleetMachine(RuleBasedStateMachine):
         self.fleet = Fleet()
         self.skewed = Fleet()
         """The same fleet on a machine whose wall clock is wrong."""
-        self.told: dict[str, Told] = {}
-        self.lacked: Counter[str] = Counter()
+        self.told: dict[Clean, dict[str, str | None]] = {}
+        """What the events alone tell since the first listing."""
+        self.lacked: Counter[Clean] = Counter()
         """Complete listings in a row that lacked an id."""
 
     def after(self, fleet: Fleet, outcome: Outcome) -> tuple[Fleet, tuple[Event, ...]]:
@@ -196,7 +197,7 @@ class FleetMachine(RuleBasedStateMachine):
     @rule(cause=st.sampled_from(Cause), pages_read=st.integers(0, 3), seed=SEEDS)
     def a_poll_fails(self, cause: Cause, pages_read: int, seed: int) -> None:
         read = self._rows(set(), set(), set(), seed)[: 2 * pages_read]
-        told = []
+        told: list[Event] = []
         for fleet, skew in ((self.fleet, 0.0), (self.skewed, self.skew)):
             outcome = replace(failed(cause, pages_read=pages_read), started=self._clocks(skew))
             if pages_read:
@@ -221,7 +222,7 @@ class FleetMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.fleet.hold is None and not any(w.absent == 1 for w in self.fleet.watches.values()))
     @rule(seed=SEEDS)
     def two_polls_bring_the_same(self, seed: int) -> None:
-        rows = self._rows({box.number for box in self.boxes if self.lacked[f"env-{box.number}"]}, set(), set(), seed)
+        rows = self._rows({box.number for box in self.boxes if self.lacked[box.id]}, set(), set(), seed)
         self._take(rows, seed)
         if self.fleet.hold or any(watch.absent == 1 for watch in self.fleet.watches.values()):
             return
@@ -236,7 +237,7 @@ class FleetMachine(RuleBasedStateMachine):
             for box in self.boxes
             if box.is_listed and box.number not in lacking
         ]
-        beaten = {f"env-{number}" for number in doubled}
+        beaten = {self.boxes[number].id for number in doubled}
         rows += [
             replace(row, last_heartbeat_at=row.last_heartbeat_at - 31_000, mode=None)
             for row in rows
@@ -268,7 +269,9 @@ class FleetMachine(RuleBasedStateMachine):
         if after.listings == before.listings:
             assert after.hold is not None
             assert not rows or any(row.last_heartbeat_at is None for row in rows), "a healthy listing was not believed"
-            assert after.watches == before.watches
+            assert {id_: watch.verdict for id_, watch in after.watches.items()} == {
+                id_: watch.verdict for id_, watch in before.watches.items()
+            }
             assert not leaves(events) or leaves(events)[0].kind is Kind.HELD
         else:
             self._check_verdicts(before, after, newest)
@@ -284,7 +287,7 @@ class FleetMachine(RuleBasedStateMachine):
         assert Counter(leaves(told)) == Counter(leaves(events))
         assert Counter(event.kind for event in told) == Counter(event.kind for event in events)
 
-    def _check_verdicts(self, before: Fleet, after: Fleet, newest: dict[str, Environment]) -> None:
+    def _check_verdicts(self, before: Fleet, after: Fleet, newest: dict[Clean, Environment]) -> None:
         for id_, watch in after.watches.items():
             was = before.watches.get(id_)
             row = newest.get(id_)
@@ -305,40 +308,37 @@ class FleetMachine(RuleBasedStateMachine):
     def _check_events(self, before: Fleet, after: Fleet, events: tuple[Event, ...]) -> None:
         if before.listings == 0:
             assert not events, "the first listing was an event"
-            self.told = {id_: Told.of(watch) for id_, watch in after.watches.items()}
+            self.told = {id_: told_of(watch) for id_, watch in after.watches.items()}
             return
         for event in leaves(events):
             if event.id is not None:
-                self._replay(event, Told.of(after.watches[event.id]))
+                self._replay(event.id, event, told_of(after.watches[event.id]))
         for id_, told in self.told.items():
             if id_ not in after.watches:
-                assert told.presence == "gone", "forgotten, and not gone"
+                assert told["presence"] == "gone", "forgotten, and not gone"
                 continue
-            is_now = Told.of(after.watches[id_])
-            if is_now.presence != "online":
-                is_now = replace(is_now, connection=told.connection)
+            is_now = told_of(after.watches[id_])
+            if is_now["presence"] != "online":
+                is_now["connection"] = told["connection"]
             assert told == is_now, "the events tell another story than the fleet"
         assert self.told.keys() >= after.watches.keys(), "nothing told of a new environment"
 
-    def _replay(self, event: Event, listed_as: Told) -> None:
+    def _replay(self, id_: Clean, event: Event, listed_as: dict[str, str | None]) -> None:
         """Let one event change what is told; whatever comes or goes brings the connection of its row."""
-        assert event.id is not None
         if event.kind is Kind.APPEARED:
-            assert event.id not in self.told or self.told[event.id].presence == "gone"
-            assert event.before is None
-            assert event.after == listed_as.presence
-            self.told[event.id] = listed_as
-            return
-        told = self.told[event.id]
-        if event.kind in (Kind.FLAPPING, Kind.STEADY, Kind.CHANGED):
-            return
-        field = _FIELDS.get(event.kind, "presence")
-        assert event.before == getattr(told, field), "an event began with what was not so"
-        told = replace(told, **{field: event.after})
-        self.told[event.id] = replace(told, connection=listed_as.connection) if field == "presence" else told
+            assert id_ not in self.told or self.told[id_]["presence"] == "gone", "appeared, and was there"
+            assert (event.before, event.after) == (None, listed_as["presence"])
+            self.told[id_] = listed_as
+        elif event.kind not in (Kind.FLAPPING, Kind.STEADY, Kind.CHANGED):
+            told = self.told[id_]
+            field = _FIELDS.get(event.kind, "presence")
+            assert event.before == told[field], "an event began with what was not so"
+            if field == "presence":
+                told["connection"] = listed_as["connection"]
+            told[field] = event.after
 
 
-def _newest(rows: list[Environment]) -> dict[str, Environment]:
+def _newest(rows: list[Environment]) -> dict[Clean, Environment]:
     """Each id's row with the newest heartbeat."""
     by_beat = sorted(rows, key=lambda row: -1.0 if row.last_heartbeat_at is None else row.last_heartbeat_at)
     return {row.id: row for row in by_beat}

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import traceback
+import weakref
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -310,14 +313,34 @@ async def test_failures_leave_no_descriptor_behind(server: Faulty) -> None:
     async with client_of(server) as client:
         await client.snapshot()
         await server.settled(1)
-        before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # counting, with no paths to make
+        before = len(os.listdir("/dev/fd"))  # noqa: PTH208  # counting, with no paths to make
         for poll in range(50):
             server.break_page(poll % 3, faults[poll % 5])
             await failure_of(client)
             server.heal()
         await client.snapshot()
         await server.settled(1)
-        assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+        assert len(os.listdir("/dev/fd")) == before  # noqa: PTH208
+
+
+async def test_a_failure_that_is_let_go_takes_the_pages_with_it(server: Faulty) -> None:
+    server.break_page(1, says(500))
+    async with client_of(server) as client:
+        gc.collect()
+        gc.disable()
+        try:
+            error = weakref.ref(await failure_of(client))
+            assert error() is None
+        finally:
+            gc.enable()
+
+
+async def test_a_failure_does_not_hold_the_answer_that_it_came_from(server: Faulty) -> None:
+    server.break_page(1, says(200, "no JSON"))
+    async with client_of(server) as client:
+        error = await failure_of(client)
+    frames = traceback.extract_tb(error.__traceback__)
+    assert {frame.name for frame in frames if frame.filename.endswith("envwatch/client.py")} == {"snapshot"}
 
 
 async def test_the_key_is_not_shown_by_the_client(server: Faulty) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -121,6 +122,7 @@ FAULTS: dict[str, tuple[Cause, list[Fault]]] = {
     "gzip twice": (Cause.GARBLED, [body(GOOD, **{"Content-Encoding": "gzip, gzip"})]),
     "no gzip": (Cause.GARBLED, [body(GOOD, **{"Content-Encoding": "gzip"})]),
     "half of a gzip": (Cause.GARBLED, [body(gzip.compress(GOOD)[:-20], **{"Content-Encoding": "gzip"})]),
+    "gzip without its end": (Cause.GARBLED, [body(gzip.compress(GOOD)[:-4], **{"Content-Encoding": "gzip"})]),
     "gzip with a wrong sum": (
         Cause.GARBLED,
         [body(gzip.compress(GOOD)[:-8] + b"12345678", **{"Content-Encoding": "gzip"})],
@@ -169,6 +171,19 @@ async def test_a_fault_is_one_failure_with_its_cause_and_nothing_after_it(fault:
         server.heal()
         assert sum(len(read.environments) for read in (await client.snapshot()).pages) == 6
         assert {seen.headers["host"] for seen in server.seen} == {server.url.removeprefix("http://")}
+
+
+async def test_a_bomb_is_not_inflated_beyond_its_bound() -> None:
+    bomb = gzip.compress(b" " * (64 << 20))
+    async with faulty_server([]) as server, client_of(server, Rules()) as client:
+        server.break_page(0, body(bomb, **{"Content-Encoding": "gzip"}))
+        tracemalloc.start()
+        try:
+            assert (await failure_of(client)).cause is Cause.TOO_LARGE
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak < 3 * PAGE_BYTES
 
 
 async def test_pages_read_before_a_failure_are_counted() -> None:

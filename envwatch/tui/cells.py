@@ -150,8 +150,14 @@ def _join(cells: list[Cell], marks: str) -> None:
     cells[head] = (text + marks, pen)
 
 
-def cells_of(segments: Iterable[Segment], color_system: ColorSystem) -> list[Cell]:
-    """The cells that a line of segments covers. Control segments and control characters are left out."""
+def cells_of(segments: Iterable[Segment], color_system: ColorSystem, needed: int | None = None) -> list[Cell]:
+    """The cells that a line of segments covers. Control segments and control characters are left out.
+
+    Args:
+        segments: The line, or a part of one.
+        color_system: The colours that the terminal has.
+        needed: Cells after which whole segments may be left out; None for all.
+    """
     cells: list[Cell] = []
     for text, style, control in segments:
         if control:
@@ -159,5 +165,7 @@ def cells_of(segments: Iterable[Segment], color_system: ColorSystem) -> list[Cel
         marks, own = _cells_of_segment(text, style, color_system)
         if marks and cells:
             _join(cells, marks)
+        if needed is not None and len(cells) >= needed:
+            break
         cells.extend(own)
     return cells

@@ -46,7 +46,8 @@ class Dashboard(Screen[None]):
     """The live view of the fleet."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "filter", "Filter", key_display="/", id="find.filter"),
+        # By priority: keys that came in one packet with it are typed into the box, and do not pause or quit.
+        Binding("slash", "filter", "Filter", key_display="/", priority=True, id="find.filter"),
         Binding("enter", "open", "Detail", key_display="⏎", id="row.open"),
         Binding("escape", "back", "Back", key_display="esc", id="app.back"),
         Binding("n", "problem(1)", "Next problem", id="find.next_problem"),
@@ -166,6 +167,8 @@ class Dashboard(Screen[None]):
         match action:
             case "back":
                 return self._box.display or self._shows_detail or self.view.is_narrowed
+            case "filter":
+                return not self._box.has_focus
             case "open":
                 return not self.query_one(DetailPane).has_focus
             case _:
@@ -250,7 +253,7 @@ class Dashboard(Screen[None]):
     def action_filter(self) -> None:
         """Open the filter box."""
         self._box.display = True
-        self._box.focus()
+        self.set_focus(self._box)
         self.refresh_bindings()
 
     def _close_box(self) -> None:

@@ -87,8 +87,8 @@ class DetailPane(VerticalScroll):
 
     def redraw(self) -> None:
         """Lay everything out anew, if anybody sees it."""
-        if not self.display or not self.is_mounted:
-            return
+        if not self.display or not self.is_mounted or not self.size:
+            return  # it is drawn when it gets its size
         self._draw_pulse()
         watch = self.watched
         facts, history = Content(""), Content("")

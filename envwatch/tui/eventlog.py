@@ -19,7 +19,7 @@ from textual.strip import Strip
 from envwatch.facts import zone_of
 from envwatch.phrases import TimeStyle, clock_text
 from envwatch.sentences import event_face, event_text
-from envwatch.text import Clean, fitted, shortened
+from envwatch.text import Clean, cells, fitted, shortened
 from envwatch.tui.keys import KeyLine
 from envwatch.tui.marks import UNICODE, Marks
 
@@ -163,7 +163,7 @@ class EventList(ScrollView, can_focus=True):
         text = event_text(event, zone_of(self.times))
         if event.name is None:
             name = Clean("")
-        room = max(width - len(head) - len(when) - 3 - len(name) - 1, 0)
+        room = max(width - len(head) - len(when) - 3 - cells(name) - 1, 0)
         faint = base + self.get_component_rich_style("log--faint", partial=True)
         return Strip(
             [

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from inspect import signature
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeGuard
 
 from rich.color import ColorSystem
 from rich.console import COLOR_SYSTEMS
@@ -54,7 +54,6 @@ _SYNC_END: Final = "\x1b[?2026l"
 _ATTRIBUTES: Final = ("_batch_count", "_closed", "_driver", "_running", "_sync_available")
 
 
-@runtime_checkable
 class _ScreenUpdate(Protocol):
     """Textual's `LayoutUpdate`: lines of strips, side by side from the region's left edge."""
 
@@ -62,7 +61,6 @@ class _ScreenUpdate(Protocol):
     region: Region
 
 
-@runtime_checkable
 class _SpansUpdate(Protocol):
     """Textual's `ChopsUpdate`: spans of lines to draw, from lines cut into strips where widgets begin and end."""
 
@@ -80,6 +78,8 @@ class Patch(NamedTuple):
     x: int
     y: int
     strip: Strip
+    width: int
+    """Cells from the strip's start on that changed; the rest is as it was."""
 
 
 class Frame(NamedTuple):
@@ -92,24 +92,30 @@ class Frame(NamedTuple):
     patches: list[Patch]
 
 
+def _is_spans_update(update: object) -> TypeGuard[_SpansUpdate]:
+    return all(hasattr(update, name) for name in ("chops", "spans", "chop_ends"))
+
+
+def _is_screen_update(update: object) -> TypeGuard[_ScreenUpdate]:
+    return all(hasattr(update, name) for name in ("strips", "region"))
+
+
 def frame_of(update: object) -> Frame | None:
     """The frame in one of Textual's updates; None for anything else, which Textual must draw itself."""
-    if isinstance(update, _SpansUpdate):
-        # Strips are taken whole where Textual crops them to the span: a crop can cut a wide character in two.
-        patches = [
-            Patch(x, y, strip)
-            for y, start, stop in update.spans
-            for end, (x, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False)
-            if strip is not None and x < stop and end > start
-        ]
+    patches: list[Patch] = []
+    if _is_spans_update(update):
+        # Strips are not cropped to the span, as Textual does: that can cut a wide character in two.
+        for y, start, stop in update.spans:
+            for end, (x, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
+                if strip is not None and x < stop and end > start:
+                    patches.append(Patch(x, y, strip, min(stop, end) - x))
         return Frame(max((ends[-1] for ends in update.chop_ends), default=0), len(update.chops), patches)
-    if isinstance(update, _ScreenUpdate):
+    if _is_screen_update(update):
         region = update.region
-        patches = []
         for y, line in enumerate(update.strips, region.y):
             x = region.x
             for strip in filter(None, line):
-                patches.append(Patch(x, y, strip))
+                patches.append(Patch(x, y, strip, strip.cell_length))
                 x += strip.cell_length
         return Frame(region.right, region.bottom, patches)
     return None
@@ -185,8 +191,8 @@ class FrugalApp(App[ReturnType]):
             if frame[:2] != self._frugal_shadow.size:
                 self._frugal_shadow = Shadow(frame.width, frame.height)
             color_system = COLOR_SYSTEMS.get(self.console.color_system or "", ColorSystem.TRUECOLOR)
-            for x, y, strip in frame.patches:
-                self._frugal_shadow.put(x, y, cells_of(strip, color_system))
+            for x, y, strip, width in frame.patches:
+                self._frugal_shadow.put(x, y, cells_of(strip, color_system, width))
             self._send_difference()
             self.post_display_hook()
 

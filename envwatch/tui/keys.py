@@ -40,6 +40,8 @@ class KeyLine(Line):
         for weight, binding in zip(range(len(first_keys), 0, -1), reversed(first_keys.values()), strict=True):
             key = self.app.get_key_display(binding)
             parts += [Part(key, "key", weight), Part(f"{binding.description} ", "", weight)]
+        while parts and self._taken(parts) > self.size.width:
+            del parts[-2:]  # a key goes with its label
         return parts, []
 
 

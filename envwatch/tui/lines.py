@@ -56,7 +56,7 @@ class Line(Widget):
         tail: list[Segment] = []
         for part in right:
             style = base + self.get_component_rich_style(f"line--{part.style}", partial=True) if part.style else base
-            tail += [Segment(" " * self.GAP, base), Segment(part.text, style)]
+            tail += [Segment(" " * self.GAP if tail else "", base), Segment(part.text, style)]
         taken = sum(cells(segment.text) for segment in tail) + 1
         if tail:
             segments += [Segment(" " * max(room - taken, 0), base), *tail]

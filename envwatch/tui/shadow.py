@@ -11,14 +11,19 @@ from rich.cells import get_character_cell_size
 from envwatch.tui.cells import BLANK, PLAIN, SEEN_ON_A_BLANK, Cell, Pen, blank_of, pen_change
 
 
-def _blank_out(cells: list[Cell], x: int) -> None:
-    """Replace the whole wide character that covers `x` by blanks, as a terminal does when half of it is overwritten."""
+def _blank_out(cells: list[Cell], x: int) -> tuple[int, int]:
+    """Replace the whole wide character that covers `x` by blanks, as a terminal does when half of it is overwritten.
+
+    Returns:
+        The character's first column and the one after its last.
+    """
     start, end = x, x + 1
     while start and not cells[start][0]:
         start -= 1
     while end < len(cells) and not cells[end][0]:
         end += 1
     cells[start:end] = [blank_of(cells[start][1])] * (end - start)
+    return start, end
 
 
 class _Output:
@@ -84,7 +89,8 @@ class Shadow:
         self.size = (width, height)
         self._wanted: list[list[Cell]] = [[BLANK] * width for _ in range(height)]
         self._shown: list[list[Cell | None]] = []
-        self._dirty: set[int] = set()
+        self._dirty: dict[int, tuple[int, int]] = {}
+        """For each line where something changed, the first column that may differ and the one after the last."""
         self._cursor: tuple[int, int] | None = None
         self.forget()
 
@@ -92,7 +98,7 @@ class Shadow:
         """Take nothing for granted of what the terminal shows: the next update draws every cell."""
         width, height = self.size
         self._shown = [[None] * width for _ in range(height)]
-        self._dirty = set(range(height))
+        self._dirty = dict.fromkeys(range(height), (0, width))
         self._cursor = None
 
     def put(self, x: int, y: int, cells: list[Cell]) -> None:
@@ -109,11 +115,13 @@ class Shadow:
         end = x + len(cells)
         if line[x:end] == cells:
             return
+        start, stop = self._dirty.get(y, (x, end))
         for edge in (x, end):
             if edge < width and not line[edge][0]:
-                _blank_out(line, edge)
+                first, after = _blank_out(line, edge)
+                start, stop = min(start, first), max(stop, after)
         line[x:end] = cells
-        self._dirty.add(y)
+        self._dirty[y] = (min(start, x), max(stop, end))
 
     def update(self, cursor: tuple[int, int]) -> str:
         """The sequences that make the terminal show what is wanted, and believed to be written from now on.
@@ -122,8 +130,8 @@ class Shadow:
             cursor: Column and line where the terminal's cursor must stand in the end.
         """
         output = _Output(self.size[0])
-        for y in sorted(self._dirty):
-            self._draw_line(output, y)
+        for y, (start, stop) in sorted(self._dirty.items()):
+            self._draw_line(output, y, start, stop)
         self._dirty.clear()
         if not output.parts and cursor == self._cursor:
             return ""
@@ -133,10 +141,11 @@ class Shadow:
         self._cursor = cursor
         return "".join(output.parts)
 
-    def _draw_line(self, output: _Output, y: int) -> None:
+    def _draw_line(self, output: _Output, y: int, start: int, stop: int) -> None:
         wanted, shown = self._wanted[y], self._shown[y]
-        for x, (cell, old) in enumerate(zip(wanted, shown, strict=True)):
-            if cell is old or cell == old or not cell[0]:
+        for x in range(start, stop):
+            cell = wanted[x]
+            if cell == shown[x] or not cell[0]:
                 continue  # A cell without text is drawn by the wide character that covers it.
             gap = wanted[output.x : x] if output.y == y and output.x is not None else []
             if 0 < len(gap) <= 3 and all(output.would_draw(passed) for passed in gap):
@@ -149,4 +158,4 @@ class Shadow:
                 output.write((" ", cell[1]))
                 output.move(x, y)
             output.write(cell)
-        shown[:] = wanted
+        shown[start:stop] = wanted[start:stop]

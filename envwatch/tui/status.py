@@ -58,6 +58,10 @@ class StatusLine(Line):
         self._counts = self._counted()
         self.refresh()
 
+    def watch_marks(self) -> None:
+        """Count anew, with the other glyphs."""
+        self.watch_fleet()
+
     def watch_now(self) -> None:
         """Let the age of the data tick."""
         self.refresh()

@@ -1,13 +1,14 @@
 """The live table: a widget on Textual's Line API that draws only the lines that can be seen.
 
-Owns the cursor, the scrolling, the order on the screen and the drawing of a row. What is shown and how it is sorted
-comes from `view`, the columns from `columns`. The cursor follows the id of a row through every change of the order; a
+Owns the cursor, the scrolling and the order on the screen. What is shown and how it is sorted comes from `view`, the
+columns from `columns`, the look of a row from `rows`. The cursor follows the id of a row through every change of the order; a
 row that vanishes under the cursor stays as a ghost until it is left; and nothing is reordered under a cursor that has
 just moved. Until somebody moves it, the cursor stands on the first row, so that the pane tells of the worst problem.
 """
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
@@ -18,13 +19,12 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from envwatch.columns import MARK_WIDTH, SCROLLBAR, fitting, newest_version, quiet_at
+from envwatch.columns import MARK_WIDTH, SCROLLBAR, fitting, newest_version
 from envwatch.fleet import Fleet
-from envwatch.phrases import TimeStyle, face_of, short_age
-from envwatch.presence import Presence, span
-from envwatch.text import Clean, fitted
+from envwatch.phrases import TimeStyle
 from envwatch.tui.marks import UNICODE, Marks
-from envwatch.view import View, is_changed, is_problem, shown
+from envwatch.tui.rows import Look
+from envwatch.view import View, ambiguous_names, is_problem, shown
 
 if TYPE_CHECKING:
     from rich.style import Style
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from envwatch.clock import Reading
     from envwatch.columns import Column
+    from envwatch.text import Clean
     from envwatch.watch import Watch
 
 SETTLES_AFTER = 3.0
@@ -108,7 +109,8 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self._moved_at = float("-inf")
         self._is_due = False
         self._newest_version: Clean | None = None
-        self._columns: tuple[tuple[Column, int], ...] = ()
+        self._names: frozenset[tuple[Clean, Clean]] = frozenset()
+        self._ambiguous: frozenset[Clean] = frozenset()
 
     # What others may ask.
 
@@ -122,6 +124,10 @@ class EnvironmentTable(ScrollView, can_focus=True):
     def rows(self) -> list[Watch]:
         """What is shown, in order."""
         return self._rows
+
+    @property
+    def _columns(self) -> tuple[tuple[Column, int], ...]:
+        return fitting(self.size.width - SCROLLBAR)
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -139,12 +145,18 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     def watch_fleet(self) -> None:
         """Show the newest listing; its order waits while the cursor is on the move."""
-        self._newest_version = newest_version(self.fleet.watches.values())
+        watches = self.fleet.watches.values()
+        self._newest_version = newest_version(watches)
+        names = frozenset((watch.environment.id, watch.environment.name) for watch in watches)
+        if names != self._names:
+            self._names = names
+            self._ambiguous = ambiguous_names(name for _, name in names)
         self._arrange(is_steady=self._has_just_moved())
 
-    def watch_view(self) -> None:
-        """Show what the user wants to see now."""
-        self._arrange(is_steady=False)
+    def watch_view(self, before: View, after: View) -> None:
+        """Show what the user wants to see now: no ghost among the rows that a new filter lets through."""
+        is_same = (before.preset, before.words) == (after.preset, after.words)
+        self._arrange(is_steady=False, keeps_ghost=is_same)
 
     def watch_times(self) -> None:
         """Show instants the other way."""
@@ -164,7 +176,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
     def _has_just_moved(self) -> bool:
         return self.now is not None and self.now.monotonic - self._moved_at < SETTLES_AFTER
 
-    def _arrange(self, *, is_steady: bool) -> None:
+    def _arrange(self, *, is_steady: bool, keeps_ghost: bool = True) -> None:
         rows = shown(self.fleet.watches.values(), self.view, self.columns)
         if is_steady:
             before = self._places
@@ -174,7 +186,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
             rows = steady
         else:
             self._is_due = False
-        self._put(self._with_ghost(rows))
+        self._put(self._with_ghost(rows) if keeps_ghost else rows)
 
     def _place_before(self, watch: Watch) -> int:
         return self._places[watch.environment.id]
@@ -298,7 +310,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     def on_resize(self, event: events.Resize) -> None:
         """Give the columns the new width, and keep the cursor in sight."""
-        self._columns = fitting(event.size.width - SCROLLBAR)
         self.virtual_size = Size(event.size.width, len(self._rows) + 1)
         place, height = self._place, event.size.height - 1
         if place is not None and not self.scroll_offset.y <= place < self.scroll_offset.y + height:
@@ -309,81 +320,46 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """Draw one visible line."""
-        width = self.size.width
+        look = self._look()
         if y == 0:
-            return self._header().adjust_cell_length(width, self.get_component_rich_style("table--header"))
+            return look.header(self.view)
         place = self.scroll_offset.y + y - 1
         if place < len(self._rows):
-            return self._row(self._rows[place], is_cursor=self._rows[place].environment.id == self._cursor)
-        if not self._rows and y == 2:
-            return self._empty_line()
-        return Strip.blank(width, self.rich_style)
+            watch = self._rows[place]
+            return look.row(watch, is_cursor=watch.environment.id == self._cursor)
+        if not self._rows:
+            return self._empty_line(y - 2)
+        return Strip.blank(look.width, look.base)
 
-    def _empty_line(self) -> Strip:
-        if self.fleet.listed is None:
-            text = ""
-        elif self.view.is_narrowed and self.fleet.watches:
-            text = "  Nothing matches. esc clears the filter, 0 resets the view."
-        else:
-            text = "  No environments. Start one with `letta server` on the machine that should appear here."
-        style = self.get_component_rich_style("table--empty")
+    def _look(self) -> Look:
+        return Look(
+            width=self.size.width,
+            columns=self._columns,
+            fleet=self.fleet,
+            now=self.now,
+            newest_version=self._newest_version,
+            ambiguous=self._ambiguous,
+            marks=self.marks,
+            base=self.rich_style,
+            style=self._style,
+        )
+
+    def _style(self, part: str) -> Style:
+        return self.get_component_rich_style(f"table--{part}", partial=True)
+
+    def _empty_line(self, number: int) -> Strip:
+        """Return a line of what is said where there is nothing to show."""
+        lines = textwrap.wrap(self._nothing_because(), max(self.size.width - 4, 1))
+        text = f"  {lines[number]}" if 0 <= number < len(lines) else ""
+        style = self.rich_style + self._style("empty")
         return Strip([Segment(text, style)]).adjust_cell_length(self.size.width, self.rich_style)
 
-    def _header(self) -> Strip:
-        plain = self.get_component_rich_style("table--header")
-        segments = [Segment(" ", plain)]
-        for column, width in self._columns:
-            title = Clean(column.title)
-            style = plain
-            if column.id == self.view.sort:
-                title = Clean(f"{title}{self.marks.descending if self.view.is_inverted else self.marks.ascending}")
-                style = self.get_component_rich_style("table--sorted")
-            segments.append(Segment(fitted(title, width) + " ", style))
-            if column.id == "name":
-                segments.append(Segment(" " * MARK_WIDTH, plain))
-        return Strip(segments)
-
-    def _row(self, watch: Watch, *, is_cursor: bool) -> Strip:
+    def _nothing_because(self) -> str:
         fleet = self.fleet
-        is_fresh = is_changed(watch, fleet.listings)
-        base = self.rich_style
-        if is_cursor:
-            base += self.get_component_rich_style("table--cursor", partial=True)
-        elif is_fresh:
-            base += self.get_component_rich_style("table--fresh", partial=True)
-        is_ghost = watch.environment.id not in fleet.watches
-        if is_ghost or watch.presence is Presence.GONE:
-            base += self.get_component_rich_style("table--gone", partial=True)
-        server_now = fleet.clock.at(self.now.wall) if self.now is not None else 0.0
-        segments = [Segment(self.marks.cursor if is_cursor else " ", base)]
-        for column, width in self._columns:
-            if column.id == "state":
-                segments += self._state(watch, server_now, base)
-            elif column.id == "name":
-                segments.append(
-                    Segment(fitted(watch.environment.name, width, keep="ends", ellipsis=self.marks.ellipsis), base)
-                )
-                segments.append(Segment(f" {self.marks.changed if is_fresh else ' '} ", base))
-            else:
-                segments.append(self._cell(column, width, watch, server_now, base))
-        return Strip(segments).adjust_cell_length(self.size.width, base)
-
-    def _state(self, watch: Watch, server_now: float, base: Style) -> list[Segment]:
-        is_unknown = self.now is not None and self.fleet.doubts(watch, self.now)
-        face = face_of(watch, is_unknown=is_unknown)
-        style = base + self.get_component_rich_style(f"table--{face.style}", partial=True)
-        glyph = face.ascii if self.marks.is_ascii else face.glyph
-        age = short_age(span(server_now - quiet_at(watch)))
-        return [Segment(f"{glyph} {face.word:<4}", style), Segment(f"{age:>5} ", base)]
-
-    def _cell(self, column: Column, width: int, watch: Watch, server_now: float, base: Style) -> Segment:
-        text = column.text(watch, server_now)
-        if text is None:
-            style = base + self.get_component_rich_style("table--faint", partial=True)
-            return Segment(fitted(self.marks.nothing, width) + " ", style)
-        style = base
-        if column.id == "version" and text != self._newest_version:
-            text = Clean(f"{text} {self.marks.behind}")
-        elif column.id == "mode" and text.endswith("!"):
-            style += self.get_component_rich_style("table--unrestricted", partial=True)
-        return Segment(fitted(text, width, keep=column.keep, ellipsis=self.marks.ellipsis) + " ", style)
+        if fleet.listed is None:
+            if fleet.failure is None:
+                return "Asking for the first listing."
+            return f"No listing yet: {fleet.failure.message} (r tries again now, q quits)"
+        if self.view.is_narrowed and fleet.watches:
+            return "Nothing matches. esc clears the filter, 0 resets the view."
+        return "No environments. Run `letta server` on a machine, and it appears here."

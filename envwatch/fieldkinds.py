@@ -1,0 +1,259 @@
+"""The kinds of field that a filter knows, and what a typed value means to each.
+
+Owns the matching of one value. Knows nothing of which fields there are (`fields`) or of the line they stand in
+(`query`), and needs no clock: a value becomes a test that takes the moment. Whatever is matched is cleaned text, and
+so is what was typed: a pasted control character looks for the escape that stands on the screen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from envwatch.literals import is_release, stretch_of, text_test, version_of, version_test
+from envwatch.presence import Presence
+from envwatch.text import Clean, clean
+from envwatch.tokens import written
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from datetime import tzinfo
+
+    from envwatch.models import Environment
+    from envwatch.tokens import Token
+    from envwatch.watch import Watch
+
+Test: TypeAlias = "Callable[[Watch, float, int], bool]"
+"""Whether a watch has what was asked for, at a moment (server's clock, ms) and after so many listings."""
+
+NONE = "none"
+"""The value of a field that an environment does not have; quoted, it is a text like any other."""
+
+FRESH_LISTINGS = 2
+"""A change is marked for so many listings, the one that brought it included."""
+
+_OPERATORS = (">=", "<=", ">", "<", "=")
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One of the alternatives of a term. Two are equal if they are written alike."""
+
+    written: str
+    """As it must be typed to mean the same again."""
+    test: Test = field(compare=False, repr=False)
+    operator: str = field(default="", compare=False, repr=False)
+    edge: tuple[str, Any] | None = field(default=None, compare=False, repr=False)
+    """What the operator compares with: the kind, and a number or key that sorts among its kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextField:
+    """A field with at most one text: a plain value is looked for within it, one with wildcards must match it whole."""
+
+    name: str
+    about: str
+    text: Callable[[Environment], Clean | None]
+    is_prefix: bool = False
+    """A plain value must begin it: `os:win` must not find darwin, nor `mode:strict` what is unrestricted."""
+    meant: Callable[[Clean], Clean | None] = lambda typed: typed
+    """What a typed value stands for."""
+
+    def value(self, token: Token, zone: tzinfo | None) -> Value:  # noqa: ARG002  # only instants know zones
+        """Read a text, or `none`."""
+        text = self.text
+        if _is_none(token):
+            return Value(NONE, lambda watch, _, __: not text(watch.environment))
+        operator, typed = _operator_and_text(self, token)
+        typed = self.meant(typed) or typed
+        has = text_test(typed, is_exact=bool(operator), is_prefix=self.is_prefix)
+
+        def test(watch: Watch, _: float, __: int) -> bool:
+            sent = text(watch.environment)
+            return has(sent.casefold()) if sent else False
+
+        return Value(operator + written(typed), test)
+
+    def seen(self, watch: Watch) -> Iterable[Clean | None]:
+        """Return what a watch has of it, as it can be asked for; None for nothing."""
+        return (self.text(watch.environment) or None,)
+
+
+@dataclass(frozen=True, slots=True)
+class ListField:
+    """A field with any number of texts, one of which must match."""
+
+    name: str
+    about: str
+    texts: Callable[[Environment], Iterable[Clean]]
+
+    def value(self, token: Token, zone: tzinfo | None) -> Value:  # noqa: ARG002  # only instants know zones
+        """Read a text, or `none`."""
+        texts = self.texts
+        if _is_none(token):
+            return Value(NONE, lambda watch, _, __: not any(texts(watch.environment)))
+        operator, typed = _operator_and_text(self, token)
+        has = text_test(typed, is_exact=bool(operator))
+        return Value(
+            operator + written(typed),
+            lambda watch, _, __: any(bool(sent) and has(sent.casefold()) for sent in texts(watch.environment)),
+        )
+
+    def seen(self, watch: Watch) -> Iterable[Clean | None]:
+        """Return what a watch has of it; None for nothing."""
+        return [text for text in self.texts(watch.environment) if text] or (None,)
+
+
+@dataclass(frozen=True, slots=True)
+class VersionField:
+    """A field with a version: it can be compared, and `0.34` means all of 0.34.x."""
+
+    name: str
+    about: str
+    text: Callable[[Environment], Clean | None]
+
+    def value(self, token: Token, zone: tzinfo | None) -> Value:
+        """Read a version with or without an operator, a range, a text or `none`."""
+        operator, rest = _operator(token)
+        if ".." in rest.shape:
+            return self._range(token, operator)
+        if not operator and not is_release(rest.text):
+            return TextField(self.name, self.about, self.text).value(token, zone)
+        version = version_of(rest)
+        test = self._test(version_test(version, operator or "="))
+        return Value(operator + version.text, test, operator, ("version", version.key))
+
+    def _range(self, token: Token, operator: str) -> Value:
+        low, high = (version_of(end) for end in _ends(token, operator))
+        if low.key > high.key:
+            raise token.error(f"the range runs backwards: write {high.text}..{low.text}")
+        is_from, is_to = version_test(low, ">="), version_test(high, "<=")
+        return Value(f"{low.text}..{high.text}", self._test(lambda sent: is_from(sent) and is_to(sent)))
+
+    def _test(self, has: Callable[[str], bool]) -> Test:
+        text = self.text
+        has_once = lru_cache(maxsize=1024)(has)  # a fleet of 10,000 has a dozen versions
+
+        def test(watch: Watch, _: float, __: int) -> bool:
+            sent = text(watch.environment)
+            return has_once(sent.lower()) if sent else False
+
+        return test
+
+    def seen(self, watch: Watch) -> Iterable[Clean | None]:
+        """Return what a watch has of it, as it can be asked for; None for nothing."""
+        return (self.text(watch.environment) or None,)
+
+
+@dataclass(frozen=True, slots=True)
+class InstantField:
+    """A field with an instant, asked for by how long ago it was (`>90s`) or by when (`>2026-11-01`)."""
+
+    name: str
+    about: str
+    at: Callable[[Environment], float | None]
+
+    def value(self, token: Token, zone: tzinfo | None) -> Value:
+        """Read a duration or a date with or without an operator, a range or `none`."""
+        at = self.at
+        if _is_none(token):
+            return Value(NONE, lambda watch, _, __: at(watch.environment) is None)
+        operator, rest = _operator(token)
+        if ".." in rest.shape:
+            return self._range(token, operator, zone)
+        stretch = stretch_of(rest, zone)
+        kind = "age" if stretch.is_age else "date"
+        test = self._test(*stretch.bounds(operator), is_age=stretch.is_age)
+        return Value(operator + stretch.text, test, operator, (kind, stretch.start))
+
+    def _range(self, token: Token, operator: str, zone: tzinfo | None) -> Value:
+        low, high = (stretch_of(end, zone) for end in _ends(token, operator))
+        if low.is_age != high.is_age:
+            raise token.error("both ends of a range must be durations, or both dates")
+        if low.start > high.start:
+            raise token.error(f"the range runs backwards: write {high.text}..{low.text}")
+        return Value(f"{low.text}..{high.text}", self._test(low.start, high.end, is_age=low.is_age))
+
+    def _test(self, start: float, end: float, *, is_age: bool) -> Test:
+        at = self.at
+
+        def has_age(watch: Watch, now: float, _: int) -> bool:
+            then = at(watch.environment)
+            return then is not None and start <= max(now - then, 0.0) < end
+
+        def has_date(watch: Watch, _: float, __: int) -> bool:
+            then = at(watch.environment)
+            return then is not None and start <= then < end
+
+        return has_age if is_age else has_date
+
+
+def _is_changed(watch: Watch, _: float, listings: int) -> bool:
+    return watch.changed_in > 0 and listings - watch.changed_in < FRESH_LISTINGS
+
+
+STATUSES: Mapping[str, tuple[str, Test]] = {
+    "online": ("up by the official rule, late ones included", lambda watch, _, __: watch.verdict.is_up),
+    "late": ("up, but a heartbeat was missed", lambda watch, _, __: watch.presence is Presence.LATE),
+    "offline": ("down, and still listed", lambda watch, _, __: watch.presence is Presence.OFFLINE),
+    "gone": ("no longer listed", lambda watch, _, __: watch.presence is Presence.GONE),
+    "flapping": ("coming and going, whatever it is now", lambda watch, _, __: watch.is_flapping),
+    "doubted": ("marked clk?: the clocks contradict each other", lambda watch, _, __: watch.is_doubted),
+    "changed": ("came, went or reconnected just now", _is_changed),
+}
+"""What each status means, and its test; they overlap."""
+
+_STATUS_ALIASES = {"on": "online", "off": "offline", "flap": "flapping", "clk?": "doubted", "clock?": "doubted"}
+"""As the screen shows them."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusField:
+    """The verdict, by its whole name: `on` must not find what is gone."""
+
+    name: str
+    about: str
+
+    def value(self, token: Token, zone: tzinfo | None) -> Value:  # noqa: ARG002  # only instants know zones
+        """Read one of the statuses."""
+        typed = token.part(1) if token.shape.startswith("=") else token
+        name = typed.text.casefold()
+        name = _STATUS_ALIASES.get(name, name)
+        if name not in STATUSES:
+            raise token.error(f"there is no status {clean(typed.text, 40)}; write one of {', '.join(STATUSES)}")
+        return Value(name, STATUSES[name][1])
+
+
+Field: TypeAlias = StatusField | TextField | ListField | VersionField | InstantField
+"""One thing to ask for, of any kind."""
+
+
+def _is_none(token: Token) -> bool:
+    return token.shape.casefold() == NONE
+
+
+def _operator(token: Token) -> tuple[str, Token]:
+    for operator in _OPERATORS:
+        if token.shape.startswith(operator):
+            return operator, token.part(len(operator))
+    return "", token
+
+
+def _operator_and_text(field: TextField | ListField, token: Token) -> tuple[str, Clean]:
+    operator, rest = _operator(token)
+    if operator not in ("", "="):
+        raise token.error(
+            f"{field.name} cannot be compared; as text, quote it: {field.name}:{written(clean(token.text, 40))}"
+        )
+    text = clean(rest.text)
+    if not text:
+        raise token.error(f"a value is missing; {field.name}:{NONE} finds what has none")
+    return operator, text
+
+
+def _ends(token: Token, operator: str) -> tuple[Token, Token]:
+    low, *high = token.parts("..")
+    if operator or len(high) != 1 or not low.text or not high[0].text:
+        raise token.error("a range has one value at each end and no operator: a..b")
+    return low, high[0]

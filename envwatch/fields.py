@@ -1,0 +1,119 @@
+"""What a filter can ask of an environment: its fields by name, and any key of its metadata.
+
+Owns the names. What a value means to a field is its kind's business (`fieldkinds`).
+"""
+
+from __future__ import annotations
+
+import json
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from envwatch.columns import update_text
+from envwatch.fieldkinds import InstantField, ListField, StatusField, TextField, VersionField
+from envwatch.modes import mode_of
+from envwatch.text import Clean, clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pydantic import JsonValue
+
+    from envwatch.fieldkinds import Field
+    from envwatch.models import Environment
+    from envwatch.tokens import Token
+
+META = "meta."
+"""Before the name of a key of the metadata, dots between its levels."""
+
+
+def named_field(token: Token) -> Field:
+    """Return the field of a name.
+
+    Raises:
+        QueryError: if there is none; it names the nearest.
+    """
+    name = token.text.casefold()
+    if name.startswith(META) and len(name) > len(META):
+        return meta_field(clean(token.text[len(META) :]))
+    if name in (META, META[:-1]):
+        raise token.error("name a key of the metadata: meta.KEY:value")
+    known = FIELDS.get(ALIASES.get(name, name))
+    if known is None:
+        raise token.error(
+            f"there is no field {clean(token.text, 40)}; {_nearest(name[:40])}. "
+            "To look for a text with a colon, put it in quotes"
+        )
+    return known
+
+
+def _nearest(name: str) -> str:
+    names = [*FIELDS, *ALIASES]
+    begun = [known for known in names if name and known.startswith(name)]
+    nearest = list(dict.fromkeys([*begun, *get_close_matches(name, names, cutoff=0.5)]))
+    return f"the nearest are {', '.join(nearest[:3])}" if nearest else f"there are {', '.join([*FIELDS][:5])} and more"
+
+
+def meta_field(key: str) -> Field:
+    """Return the field of a key of the metadata, or of the row where the API has added to it."""
+
+    def texts(environment: Environment) -> Iterator[Clean]:
+        value = member(environment.metadata, key)
+        return _texts_of(member(environment.unknown, key) if value is None else value)
+
+    return ListField(META + key, "a key of the metadata", texts)
+
+
+def member(value: JsonValue, path: str) -> JsonValue:
+    """Return what stands at a path, None for nothing; a key may hold dots itself."""
+    if not isinstance(value, dict):
+        return None
+    if path in value:
+        return value[path]
+    end = path.find(".")
+    while end >= 0:
+        if (found := member(value.get(path[:end]), path[end + 1 :])) is not None:
+            return found
+        end = path.find(".", end + 1)
+    return None
+
+
+def _texts_of(value: JsonValue) -> Iterator[Clean]:
+    """Yield a value of the metadata as text: the items of a list one by one, anything but text as JSON."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _texts_of(item)
+    elif value is not None:
+        yield Clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+_ALL: tuple[Field, ...] = (
+    StatusField("status", "online, late, offline, gone, flapping, changed"),
+    TextField("name", "the name its user chose", lambda row: row.name),
+    TextField("mode", "permission mode", lambda row: mode_of(row.mode), is_prefix=True, meant=mode_of),
+    VersionField("version", "version of Letta Code: <0.34", lambda row: row.version),
+    TextField("branch", "git branch", lambda row: row.branch),
+    TextField("directory", "working directory", lambda row: row.working_directory),
+    TextField("os", "darwin, linux, win32", lambda row: row.os, is_prefix=True),
+    VersionField("node", "version of Node.js: >=22", lambda row: row.node_version),
+    InstantField("beat", "last heartbeat: >90s", lambda row: row.last_heartbeat_at),
+    InstantField("up", "connected since: <2h", lambda row: row.connected_at),
+    InstantField("seen", "last seen: >1d", lambda row: row.last_seen_at),
+    InstantField("first", "first seen: <7d, >2026-11-01", lambda row: row.first_seen_at),
+    TextField("user", "id of its user", lambda row: row.user_id),
+    TextField("pod", "pod of the platform", lambda row: row.pod_id),
+    TextField("device", "id of the machine", lambda row: row.device_id),
+    TextField("connection", "id of the live link", lambda row: row.connection_id),
+    TextField("listener", "id of the listener's process", lambda row: row.listener_instance_id),
+    TextField("owner", "owner of its API key", lambda row: row.api_key_owner),
+    TextField("org", "id of its organization", lambda row: row.organization_id),
+    TextField("id", "id of the row", lambda row: row.id),
+    TextField("update", "whether it updates itself: yes, no, by hand", update_text, is_prefix=True),
+    ListField("command", "a command that it takes", lambda row: row.supported_commands or ()),
+)
+
+FIELDS: Mapping[str, Field] = {known.name: known for known in _ALL}
+"""By name, in the order in which they are offered."""
+
+ALIASES = {"state": "status", "dir": "directory", "conn": "connection", "heartbeat": "beat", "organization": "org"}
+"""Other names, taken for those."""

@@ -1,0 +1,169 @@
+"""What a filter box offers while a person types: fields, the values that the fleet has, and how to go on from a `>`.
+
+Owns the offers and their order. Knows the language (`query`) and its fields, no widget and no key.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from heapq import nsmallest
+from itertools import chain
+from typing import TYPE_CHECKING, TypeVar
+
+from envwatch.fieldkinds import NONE, STATUSES, InstantField, StatusField, TextField, VersionField
+from envwatch.fields import ALIASES, FIELDS, META, member, named_field
+from envwatch.text import Clean
+from envwatch.tokens import QueryError, Token, tokens, written
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from envwatch.fieldkinds import Field, ListField
+    from envwatch.watch import Watch
+
+MOST = 20
+"""Values offered at once."""
+
+HELP: tuple[tuple[str, str], ...] = (
+    ("web", "web in any visible column"),
+    ("mode:unrestricted,strict", "either mode"),
+    ("!os:darwin", "not on a Mac"),
+    ("beat:>90s", "no heartbeat for 90 s"),
+    ("version:<0.34", "older than 0.34"),
+    ("branch:feat/*", "branches that begin so"),
+    ("branch:none", "no branch known"),
+    ("first:>2026-11-01", "new since then"),
+    ('name:"build box"', "a text with a space"),
+)
+"""Examples of the language and what they find."""
+
+_COMPARISONS = (">", ">=", "<", "<=")
+_OF_INSTANTS = (
+    "longer ago or later than",
+    "as long ago or later",
+    "less long ago or earlier than",
+    "at most, or until",
+)
+_OF_VERSIONS = ("newer than", "this or newer", "older than", "this or older")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One way to go on: put `text` in the place of what stands from `start` to `end`."""
+
+    start: int
+    end: int
+    text: Clean
+    description: Clean
+
+
+def completions(text: str, cursor: int, watches: Iterable[Watch]) -> list[Completion]:
+    """Return what could stand where the cursor is, the likeliest first.
+
+    Args:
+        text: what is in the box.
+        cursor: before which character it stands.
+        watches: of the fleet, whose values are offered, the most frequent first.
+    """
+    token = _token_at(text, cursor)
+    body = token.part(1) if token.shape.startswith("!") else token
+    colon = body.shape.find(":")
+    if colon < 0 or cursor <= body.places[colon]:
+        name = body if colon < 0 else body.part(0, colon)
+        end = name.end if colon < 0 else name.end + 1
+        offers = _names(_typed(name, cursor), watches)
+        return [Completion(name.start, end, Clean(offer), Clean(about)) for offer, about in offers]
+    try:
+        field = named_field(body.part(0, colon))
+    except QueryError:
+        return []
+    value = next(part for part in body.part(colon + 1).parts(",") if cursor <= part.end)
+    offers = _values(field, value, _typed(value, cursor), watches)
+    return [Completion(value.start, value.end, Clean(offer), Clean(about)) for offer, about in offers]
+
+
+def _token_at(text: str, cursor: int) -> Token:
+    """Return the token that the cursor is in or right behind; an empty one if there is none."""
+    for token in tokens(text):
+        if token.start <= cursor <= token.end:
+            return token
+    return Token("", "", (cursor,), cursor)
+
+
+def _typed(token: Token, cursor: int) -> str:
+    """Return what of a token stands before the cursor, quotes taken off."""
+    return "".join(letter for letter, place in zip(token.text, token.places, strict=False) if place < cursor)
+
+
+def _names(typed: str, watches: Iterable[Watch]) -> Iterator[tuple[str, str]]:
+    """Yield the fields whose name or other name begins like this, each with its colon."""
+    folded = typed.casefold()
+    if folded.startswith(META):
+        yield from _metadata_keys(typed[len(META) :], watches)
+        return
+    begun = {field for name, field in ALIASES.items() if folded and name.startswith(folded)}
+    for name, field in FIELDS.items():
+        if name.startswith(folded) or name in begun:
+            yield f"{name}:", field.about
+    if META.startswith(folded):
+        yield META, "any key of the metadata"
+
+
+def _metadata_keys(typed: str, watches: Iterable[Watch]) -> Iterator[tuple[str, str]]:
+    """Yield the keys on the level that is being typed; one that holds more keys ends with a dot."""
+    path, dot, begun = typed.rpartition(".")
+    roots = (watch.environment.metadata for watch in watches)
+    levels = [level for root in roots if isinstance(level := member(root, path) if dot else root, dict)]
+    counts = Counter(chain.from_iterable(levels))
+    for key, count in _most_frequent((key, count) for key, count in counts.items() if key.startswith(begun)):
+        value = next(level[key] for level in levels if key in level)
+        name = f"{META}{path}{dot}{key}"
+        yield f"{name}." if isinstance(value, dict) else f"{written(name)}:", _counted(count)
+
+
+def _values(field: Field, token: Token, typed: str, watches: Iterable[Watch]) -> Iterator[tuple[str, str]]:
+    operator = next((sign for sign in (">=", "<=", ">", "<", "=") if token.shape.startswith(sign)), "")
+    typed = typed[len(operator) :]
+    if isinstance(field, StatusField):
+        yield from ((name, about) for name, (about, _) in STATUSES.items() if name.startswith(typed.casefold()))
+        return
+    if isinstance(field, InstantField):
+        if typed.isascii() and typed.isdecimal():
+            yield from ((f"{operator}{typed}{unit}", name) for unit, name in _UNITS.items())
+        elif not token.text:
+            yield from zip(_COMPARISONS, _OF_INSTANTS, strict=True)
+            yield NONE, "never"
+        return
+    if isinstance(field, VersionField) and not token.text:
+        yield from zip(_COMPARISONS, _OF_VERSIONS, strict=True)
+    yield from _seen(field, operator, typed, watches)
+
+
+def _seen(
+    field: TextField | ListField | VersionField, operator: str, typed: str, watches: Iterable[Watch]
+) -> Iterator[tuple[str, str]]:
+    """Yield the values in the fleet that what is typed would find, each as it must be written."""
+    folded = typed.casefold()
+    begins = isinstance(field, VersionField) or (isinstance(field, TextField) and field.is_prefix)
+
+    def is_begun(value: Clean | None) -> bool:
+        if value is None:
+            return not operator and NONE.startswith(folded)
+        return value.casefold().startswith(folded) if begins else folded in value.casefold()
+
+    counts = Counter(chain.from_iterable(field.seen(watch) for watch in watches))
+    for value, count in _most_frequent((value, count) for value, count in counts.items() if is_begun(value)):
+        yield NONE if value is None else operator + written(value), _counted(count)
+
+
+_Value = TypeVar("_Value", str, Clean | None)
+
+
+def _most_frequent(counted: Iterable[tuple[_Value, int]]) -> list[tuple[_Value, int]]:
+    return nsmallest(MOST, counted, key=lambda pair: (-pair[1], pair[0] or ""))
+
+
+def _counted(count: int) -> str:
+    return f"{count} environment{'' if count == 1 else 's'}"

@@ -1,0 +1,175 @@
+"""Durations, dates, versions and patterns as people write them in a query.
+
+A literal stands for the whole of what it names: `2026-11-01` for that day, `0.34` for all of 0.34.x. What is later
+than it comes after its end, what is earlier before its start; that is how npm reads `>0.34`, too. A duration is a
+point, `2m` is 120 s sharp; only `=2m` means what the screen shows as 2m.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+from typing import TYPE_CHECKING, TypeAlias
+
+from envwatch.columns import version_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from envwatch.columns import VersionKey
+    from envwatch.tokens import Token
+
+Bounds: TypeAlias = tuple[float, float]
+"""From (included) and to (excluded)."""
+
+_UNITS = {"s": 1_000.0, "m": 60_000.0, "h": 3_600_000.0, "d": 86_400_000.0, "w": 604_800_000.0}
+_DURATION = re.compile(r"(?:[0-9]{1,9}[smhdw])+")
+_TIME = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[T ]([0-9]{2}:[0-9]{2})(:[0-9]{2})?(Z|[+-][0-9]{2}(?::[0-9]{2})?)?)?"
+)
+_RELEASE = re.compile(r"v?[0-9]+(?:\.[0-9]+)*")
+_VERSION = re.compile(_RELEASE.pattern + r"(?:-[!-~]+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A duration or a piece of the calendar, in milliseconds."""
+
+    text: str
+    """As it is written best."""
+    is_age: bool
+    """A duration, to be compared with how long ago something was; else with when it was."""
+    start: float
+    end: float
+    """The first moment behind it; for a duration, the next number above it."""
+    shown_end: float
+    """Until where the screen shows it so: `2m` until 3m. For a date, the same as `end`."""
+
+    def bounds(self, operator: str) -> Bounds:
+        """Return what an operator makes of it."""
+        match operator:
+            case ">":
+                return (self.end, math.inf)
+            case ">=":
+                return (self.start, math.inf)
+            case "<":
+                return (-math.inf, self.start)
+            case "<=":
+                return (-math.inf, self.end)
+            case _:
+                return (self.start, self.shown_end)
+
+
+def stretch_of(token: Token, zone: tzinfo | None) -> Stretch:
+    """Read a duration (`90s`, `1h30m`) or a date with or without a time (`2026-11-24T03:00`, local unless it says).
+
+    Args:
+        token: what was typed.
+        zone: of dates without an offset; None for this machine's.
+
+    Raises:
+        QueryError: if it is neither, or no such day exists.
+    """
+    if _DURATION.fullmatch(text := token.text.lower()):
+        parts = [(int(part[:-1]), _UNITS[part[-1]]) for part in re.findall(r"[0-9]+[a-z]", text)]
+        start = sum(count * unit for count, unit in parts)
+        return Stretch(text, True, start, math.nextafter(start, math.inf), start + min(unit for _, unit in parts))
+    if match := _TIME.fullmatch(text := token.text.upper()):
+        try:
+            start, end = _calendar_bounds(match, zone)
+        except (ValueError, OverflowError, OSError):
+            raise token.error(f"there is no {text} in the calendar") from None
+        return Stretch(text.replace(" ", "T"), False, start, end, end)
+    if len(text) < 10 and text.isascii() and text.isdecimal():
+        raise token.error(f"{text} of what? Write {text}s, {text}m, {text}h, {text}d or {text}w")
+    raise token.error("write a duration like 90s, 2h or 1h30m, or a date like 2026-11-24 or 2026-11-24T03:00")
+
+
+def _calendar_bounds(match: re.Match[str], zone: tzinfo | None) -> Bounds:
+    date, minute, second, offset = match.groups()
+    start = datetime.fromisoformat(f"{date}T{minute or '00:00'}{second or ''}{offset or ''}")
+    if offset is None:
+        start = start.replace(tzinfo=zone)
+    if minute is None:
+        # By the calendar: a day on which the clocks change has 23 or 25 hours.
+        return start.timestamp() * 1000, (start + timedelta(days=1)).timestamp() * 1000
+    at = start.timestamp() * 1000
+    return at, at + _UNITS["m" if second is None else "s"]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version, or the beginning of one."""
+
+    text: str
+    key: VersionKey
+    """Without the end mark where all that begins like this is meant."""
+
+    def place(self, key: VersionKey) -> int:
+        """Return -1, 0 or 1 for a version before it, within it or after it."""
+        length = len(self.key)
+        head = key[:length]
+        if head != self.key:
+            return -1 if head < self.key else 1
+        is_early = len(key) > length and key[length][0] == 0  # 0.34-rc1 comes before 0.34
+        return -1 if is_early else 0
+
+
+def is_release(text: str) -> bool:
+    """Whether a text is a version or its beginning, without a suffix: then all that begins like this is meant."""
+    return _RELEASE.fullmatch(text.lower()) is not None
+
+
+def version_of(token: Token) -> Version:
+    """Read a version.
+
+    Raises:
+        QueryError: if it is none.
+    """
+    text = token.text.lower()
+    if not _VERSION.fullmatch(text):
+        raise token.error("write a version like 0.34, 0.34.12 or 22")
+    key = version_key(text)
+    return Version(text, key[:-1] if is_release(text) else key)
+
+
+def version_test(version: Version, operator: str) -> Callable[[str], bool]:
+    """Return whether a version in small letters stands to this one as an operator says; what is none never does."""
+    places = {">": (1,), ">=": (0, 1), "<": (-1,), "<=": (-1, 0), "=": (0,)}[operator]
+
+    def holds(sent: str) -> bool:
+        return _VERSION.fullmatch(sent) is not None and version.place(version_key(sent)) in places
+
+    return holds
+
+
+def text_test(pattern: str, *, is_exact: bool = False, is_prefix: bool = False) -> Callable[[str], bool]:
+    """Return whether folded text holds a typed one.
+
+    The text may be several, one a line: then a pattern with wildcards must match one of them whole.
+
+    Args:
+        pattern: what was typed; `*` stands for any characters and `?` for one.
+        is_exact: it has no wildcards and must be the whole text.
+        is_prefix: without wildcards, it must stand at the beginning.
+    """
+    folded = pattern.casefold()
+    if is_exact:
+        return lambda text: text == folded
+    if "*" in folded or "?" in folded:
+        search = _wildcards(folded).search
+        return lambda text: search(text) is not None
+    if is_prefix:
+        return lambda text: text.startswith(folded)
+    return lambda text: folded in text
+
+
+def _wildcards(pattern: str) -> re.Pattern[str]:
+    first, *others = (re.escape(piece).replace(r"\?", ".") for piece in re.split(r"\*+", pattern))
+    if not others:
+        return re.compile(f"^{first}$", re.MULTILINE)
+    # Atomic groups: the leftmost place of each piece is as good as any other, so a star is never tried twice.
+    middle = "".join(f"(?>.*?{piece})" for piece in others[:-1])
+    return re.compile(f"^{first}{middle}.*{others[-1]}$", re.MULTILINE)

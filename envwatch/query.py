@@ -1,0 +1,240 @@
+"""The filter language: which environments a person asks for, in one line.
+
+    query    = { term }                         all must hold, in any order
+    term     = [ "!" ] ( word | field ":" value { "," value } )
+    value    = "none" | [ operator ] text | text ".." text
+    operator = ">" | ">=" | "<" | "<=" | "="
+    word, text, field = characters without a space, or "quoted", a quote within doubled
+
+Terms on one field are alternatives, like the values behind one colon: `mode:strict mode:unrestricted` is the same as
+`mode:strict,unrestricted`. A negated term must hold in any case, and holds exactly where the same term without `!` does
+not: `!branch:main` finds what has no branch, too. A word looks in every visible field. `envwatch.fields` says what can
+stand before a colon and what a value means there; `none` finds what has no value, `!field:none` what has one.
+
+Pure: the moment, the visible columns and the number of listings are arguments. Knows nothing of boxes or keys.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from envwatch.fields import named_field
+from envwatch.literals import text_test
+from envwatch.text import Clean, clean
+from envwatch.tokens import tokens, written
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import tzinfo
+
+    from envwatch.columns import Column
+    from envwatch.fieldkinds import Test, Value
+    from envwatch.models import Environment
+    from envwatch.tokens import Token
+    from envwatch.watch import Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A text that a visible field must show."""
+
+    text: Clean
+    is_negated: bool = False
+
+    def __str__(self) -> str:
+        return "!" * self.is_negated + written(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """What a field must be: one of its values."""
+
+    field: str
+    values: tuple[Value, ...]
+    is_negated: bool = False
+
+    def __str__(self) -> str:
+        return f"{'!' * self.is_negated}{written(self.field)}:{','.join(value.written for value in self.values)}"
+
+
+class Haystacks:
+    """What rows show, made ready for words: whoever asks again and again keeps one, and typing costs less.
+
+    Holds a text for each row that the last round of questions looked into, and takes it for the next round where the
+    row is still the same.
+    """
+
+    __slots__ = ("_columns", "_texts")
+
+    def __init__(self) -> None:
+        self._columns: Sequence[Column] = ()
+        self._texts: dict[Clean, tuple[Environment, str]] = {}
+
+    def reader(self, columns: Sequence[Column]) -> Callable[[Watch], str]:
+        """Begin a round: return what gives the text of a row in some columns."""
+        before = self._texts if columns == self._columns else {}
+        texts: dict[Clean, tuple[Environment, str]] = {}
+        self._columns, self._texts = columns, texts
+
+        def text(watch: Watch) -> str:
+            row = watch.environment
+            known = before.get(row.id)
+            if known is None or known[0] is not row:
+                known = (row, _haystack(watch, columns))
+            texts[row.id] = known
+            return known[1]
+
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a person asked for; false when that is nothing."""
+
+    terms: tuple[Word | Term, ...] = ()
+    _tests: tuple[Test, ...] = field(init=False, compare=False, repr=False)
+    _words: tuple[tuple[Callable[[str], bool], bool], ...] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        words = [term for term in self.terms if isinstance(term, Word)]
+        object.__setattr__(self, "_tests", tuple(_tests(self.terms)))
+        object.__setattr__(self, "_words", tuple((text_test(word.text), not word.is_negated) for word in words))
+
+    def __bool__(self) -> bool:
+        return bool(self.terms)
+
+    def __str__(self) -> str:
+        """Return the same query in its plainest form."""
+        return " ".join(map(str, self.terms))
+
+    def matches(self, watch: Watch, now: float, columns: Sequence[Column], listings: int) -> bool:
+        """Whether one environment is asked for; `test` is the way to ask for many."""
+        return self.test(now, columns, listings)(watch)
+
+    def test(
+        self, now: float, columns: Sequence[Column], listings: int, haystacks: Haystacks | None = None
+    ) -> Callable[[Watch], bool]:
+        """Return whether an environment is asked for.
+
+        Args:
+            now: the moment by the server's clock, in ms.
+            columns: the visible ones, in which words are looked for.
+            listings: how many listings were believed.
+            haystacks: kept from call to call by who asks often.
+        """
+        tests, words = self._tests, self._words
+        searched = [column for column in columns if column.is_searched] if words else []
+        haystack = (
+            haystacks.reader(searched) if haystacks is not None and words else partial(_haystack, columns=searched)
+        )
+
+        def is_asked_for(watch: Watch) -> bool:
+            for test in tests:
+                if not test(watch, now, listings):
+                    return False
+            if words:
+                text = haystack(watch)
+                for has, wanted in words:
+                    if has(text) is not wanted:
+                        return False
+            return True
+
+        return is_asked_for
+
+
+def parse(text: str, zone: tzinfo | None = None) -> Query:
+    """Return the query that a line stands for.
+
+    Args:
+        text: what was typed.
+        zone: of dates without an offset; None for this machine's.
+
+    Raises:
+        QueryError: if it means nothing, with the place of the first mistake.
+    """
+    terms: list[Word | Term] = []
+    limits: dict[tuple[str, str], dict[str, Any]] = {}
+    for token in tokens(text):
+        term = _term(token, zone)
+        terms.append(term)
+        if isinstance(term, Term) and not term.is_negated:
+            _require_a_limit(limits, term, token)
+    return Query(tuple(terms))
+
+
+def _term(token: Token, zone: tzinfo | None) -> Word | Term:
+    if token.is_open:
+        raise token.error('a quote is not closed: put another " behind the text')
+    is_negated = token.shape.startswith("!")
+    body = token.part(1) if is_negated else token
+    if body.shape.startswith("!"):
+        raise token.error("one ! is enough")
+    colon = body.shape.find(":")
+    if colon < 0:
+        word = clean(body.text)
+        if not word:
+            raise token.error("a word is missing behind the !" if is_negated else "there is nothing in the quotes")
+        return Word(word, is_negated)
+    if colon == 0:
+        raise token.error("a field is missing before the colon; to look for a text with a colon, put it in quotes")
+    asked = named_field(body.part(0, colon))
+    values = []
+    for typed in body.part(colon + 1).parts(","):
+        if not typed.text:
+            raise body.error(f"{asked.name} needs a value; {asked.name}:none finds what has none")
+        if typed.shape.startswith("!"):
+            raise typed.error(f"the ! stands before the field: !{asked.name}:{clean(typed.text[1:], 40)}")
+        values.append(asked.value(typed, zone))
+    return Term(asked.name, tuple(values), is_negated)
+
+
+def _require_a_limit(limits: dict[tuple[str, str], dict[str, Any]], term: Term, token: Token) -> None:
+    """Refuse alternatives that together let everything through: who writes `beat:>30s beat:<90s` means a range.
+
+    Args:
+        limits: the least limit from below and the greatest from above so far, by field and kind.
+        term: the next one.
+        token: where it stands.
+    """
+    for value in term.values:
+        if value.edge is None or value.operator not in (">", ">=", "<", "<="):
+            continue
+        kind, edge = value.edge
+        side = value.operator[0]
+        known = limits.setdefault((term.field, kind), {})
+        known[side] = (min if side == ">" else max)(known.get(side, edge), edge)
+        if len(known) == 2 and known[">"] <= known["<"]:
+            raise token.error(
+                f"terms on one field are alternatives, and these let everything through: write {term.field}:a..b"
+            )
+
+
+def _tests(terms: Iterable[Word | Term]) -> Iterable[Test]:
+    """Yield one test for each negated term, and one for the alternatives of each field."""
+    wanted: dict[str, list[Test]] = {}
+    for term in terms:
+        if isinstance(term, Term):
+            tests = [value.test for value in term.values]
+            if term.is_negated:
+                yield _without(tests)
+            else:
+                wanted.setdefault(term.field, []).extend(tests)
+    yield from map(_either, wanted.values())
+
+
+def _either(tests: Sequence[Test]) -> Test:
+    if len(tests) == 1:
+        return tests[0]
+    return lambda watch, now, listings: any(test(watch, now, listings) for test in tests)
+
+
+def _without(tests: Sequence[Test]) -> Test:
+    either = _either(tests)
+    return lambda watch, now, listings: not either(watch, now, listings)
+
+
+def _haystack(watch: Watch, columns: Iterable[Column]) -> str:
+    """Return what a row shows, one column a line: cleaned text holds no line ends."""
+    return "\n".join([column.text(watch, 0.0) or "" for column in columns]).casefold()

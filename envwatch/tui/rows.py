@@ -1,0 +1,121 @@
+"""How a row of the table looks: segments from a watch, and nothing remembered in between.
+
+Owns the drawing of cells. Which rows there are, and where the cursor stands, is `table`'s business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.segment import Segment
+from textual.strip import Strip
+
+from envwatch.columns import MARK_WIDTH, quiet_at
+from envwatch.phrases import face_of, short_age
+from envwatch.presence import Presence, span
+from envwatch.text import Clean, cells, fitted, shortened
+from envwatch.view import is_changed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.style import Style
+
+    from envwatch.clock import Reading
+    from envwatch.columns import Column
+    from envwatch.fleet import Fleet
+    from envwatch.tui.marks import Marks
+    from envwatch.view import View
+    from envwatch.watch import Watch
+
+_ID_TAIL = 4
+"""Characters of the id behind a name that is not unique."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What all lines of one frame have in common."""
+
+    width: int
+    columns: tuple[tuple[Column, int], ...]
+    """Each with its width."""
+    fleet: Fleet
+    now: Reading | None
+    newest_version: Clean | None
+    """Of the fleet; whatever is not the newest is marked."""
+    ambiguous: frozenset[Clean]
+    """Names that do not tell environments apart."""
+    marks: Marks
+    base: Style
+    style: Callable[[str], Style]
+    """The style to be added to the base for a part of the table, by its name in the stylesheet."""
+
+    def header(self, view: View) -> Strip:
+        """Draw the titles, the one that sorts marked."""
+        plain = self.base + self.style("header")
+        segments = [Segment(" ", plain)]
+        for column, width in self.columns:
+            title = Clean(column.title)
+            style = plain
+            if column.id == view.sort:
+                title = Clean(f"{title}{self.marks.descending if view.is_inverted else self.marks.ascending}")
+                style = self.base + self.style("sorted")
+            segments.append(Segment(fitted(title, width) + " ", style))
+            if column.id == "name":
+                segments.append(Segment(" " * MARK_WIDTH, plain))
+        return Strip(segments).adjust_cell_length(self.width, plain)
+
+    def row(self, watch: Watch, *, is_cursor: bool) -> Strip:
+        """Draw one environment."""
+        fleet = self.fleet
+        is_fresh = is_changed(watch, fleet.listings)
+        base = self.base
+        if is_cursor:
+            base += self.style("cursor")
+        elif is_fresh:
+            base += self.style("fresh")
+        is_ghost = watch.environment.id not in fleet.watches
+        if is_ghost or watch.presence is Presence.GONE:
+            base += self.style("gone")
+        server_now = fleet.clock.at(self.now.wall) if self.now is not None else 0.0
+        segments = [Segment(self.marks.cursor if is_cursor else " ", base)]
+        for column, width in self.columns:
+            if column.id == "state":
+                segments += self._state(watch, server_now, base)
+            elif column.id == "name":
+                segments += self._name(watch, width, base)
+                segments.append(Segment(f" {self.marks.changed if is_fresh else ' '} ", base))
+            else:
+                segments.append(self._cell(column, width, watch, server_now, base))
+        return Strip(segments).adjust_cell_length(self.width, base)
+
+    def _state(self, watch: Watch, server_now: float, base: Style) -> list[Segment]:
+        is_unknown = self.now is not None and self.fleet.doubts(watch, self.now)
+        face = face_of(watch, is_unknown=is_unknown)
+        style = base + self.style(face.style)
+        glyph = face.ascii if self.marks.is_ascii else face.glyph
+        age = short_age(span(server_now - quiet_at(watch)))
+        return [Segment(f"{glyph} {face.word:<4}", style), Segment(f"{age:>5} ", base)]
+
+    def _name(self, watch: Watch, width: int, base: Style) -> list[Segment]:
+        """Return the name, with the end of the id where the name alone could be taken for another's."""
+        name, tail = watch.environment.name, ""
+        if name in self.ambiguous:
+            tail = f" {watch.environment.id[-_ID_TAIL:]}"
+        text = shortened(name, width - len(tail), keep="ends", ellipsis=self.marks.ellipsis)
+        faint = base + self.style("faint")
+        rest = width - cells(text) - cells(tail)
+        return [Segment(text, base), Segment(tail + " " * rest, faint)]
+
+    def _cell(self, column: Column, width: int, watch: Watch, server_now: float, base: Style) -> Segment:
+        text = column.text(watch, server_now)
+        if text is None:
+            style = base + self.style("faint")
+            return Segment(fitted(self.marks.nothing, width) + " ", style)
+        style = base
+        if column.id == "version" and text != self.newest_version:
+            text = Clean(f"{text} {self.marks.behind}")
+        elif column.id == "mode" and text.endswith("!"):
+            style += self.style("unrestricted")
+        return Segment(fitted(text, width, keep=column.keep, ellipsis=self.marks.ellipsis) + " ", style)

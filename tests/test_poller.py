@@ -1,0 +1,455 @@
+"""The poller's pace, in a world in which no real time passes; see `scripted`."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from contextlib import aclosing
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scripted import Script, World, error, outcomes_of, poller_of, walk
+
+from envwatch.outcome import Cause, Failed, Listed, Slept
+from envwatch.poller import FASTEST, SLOWEST, Plan, Stance, Surroundings
+from envwatch.rules import Rules
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@pytest.fixture(autouse=True)
+async def no_task_and_no_complaint_is_left() -> AsyncIterator[None]:
+    """After every test: nothing runs on, and asyncio has nothing to say of errors that nobody fetched."""
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
+    yield
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    gc.collect(1)
+    assert complaints == []
+
+
+def gaps(script: Script) -> list[float]:
+    """Seconds between one poll's start and the next's."""
+    return [later - earlier for earlier, later in zip(script.asked_at, script.asked_at[1:], strict=False)]
+
+
+# Interval and budget
+
+
+async def test_it_polls_at_once_and_then_at_every_tick() -> None:
+    script = Script(world := World())
+    outcomes = await outcomes_of(poller_of(world, script), 4)
+
+    assert script.asked_at == [0, 5, 10, 15]
+    assert all(isinstance(outcome, Listed) for outcome in outcomes)
+
+
+@pytest.mark.parametrize(("takes", "asked_at"), [(5, [0, 5, 10]), (5.001, [0, 10, 20]), (12, [0, 15, 30])])
+async def test_ticks_that_fall_into_a_poll_are_skipped(takes: float, asked_at: list[float]) -> None:
+    script = Script(world := World(), takes=takes)
+    await outcomes_of(poller_of(world, script), 3)
+
+    assert script.asked_at == asked_at
+
+
+@pytest.mark.parametrize(("requests", "interval"), [(1, 5), (5, 5), (6, 6), (100, 100)])
+async def test_the_interval_stretches_to_keep_within_a_request_a_second(requests: int, interval: float) -> None:
+    script = Script(world := World(), walk(requests))
+    outcomes = await outcomes_of(poller_of(world, script), 3)
+
+    assert gaps(script) == [interval, interval]
+    assert [outcome.interval for outcome in outcomes if isinstance(outcome, Listed)] == [timedelta(0, interval)] * 3
+
+
+async def test_the_interval_shrinks_again_with_the_listing() -> None:
+    script = Script(world := World(), walk(20), walk(1))
+    await outcomes_of(poller_of(world, script, Rules(requests_per_minute=120)), 3)
+
+    assert gaps(script) == [10, 5]
+
+
+async def test_a_wanted_interval_holds_from_the_last_poll_on() -> None:
+    script = Script(world := World())
+    poller = poller_of(world, script, Rules(interval=timedelta(seconds=60)))
+    world.plan(3, lambda: poller.want_interval(timedelta(seconds=10)))
+    world.plan(12, lambda: poller.want_interval(timedelta(seconds=1)))
+    await outcomes_of(poller, 5)
+
+    assert script.asked_at == [0, 10, 12, 13, 14]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "interval"),
+    [
+        (timedelta(), FASTEST),
+        (FASTEST, FASTEST),
+        (timedelta(seconds=7), timedelta(seconds=7)),
+        (SLOWEST, SLOWEST),
+        (timedelta.max, SLOWEST),
+    ],
+)
+async def test_a_wanted_interval_has_bounds(wanted: timedelta, interval: timedelta) -> None:
+    poller = poller_of(world := World(), Script(world))
+    poller.want_interval(wanted)
+
+    assert poller.interval == interval
+
+
+# Failures
+
+
+@pytest.mark.parametrize(
+    ("dice", "waits"),
+    [
+        (0.0, [0, 0, 0, 0, 0, 0, 0, 0]),
+        (0.5, [0.5, 1, 2, 4, 8, 16, 30, 30]),
+        (1.0, [1, 2, 4, 8, 16, 32, 60, 60]),
+    ],
+)
+async def test_failures_back_off_with_full_jitter_up_to_a_minute(dice: float, waits: list[float]) -> None:
+    script = Script(world := World(dice), error())
+    await outcomes_of(poller_of(world, script), len(waits) + 1)
+
+    assert gaps(script) == waits
+
+
+async def test_it_never_gives_up_on_a_server_or_a_network_that_fails() -> None:
+    script = Script(
+        world := World(), *[error(cause) for cause in (Cause.SERVER, Cause.UNREACHABLE, Cause.GARBLED)] * 99
+    )
+    outcomes = await outcomes_of(poller_of(world, script), 300)
+
+    assert all(isinstance(outcome, Failed) for outcome in outcomes)
+    assert max(gaps(script)) == 30
+
+
+async def test_a_listing_ends_the_backing_off() -> None:
+    script = Script(world := World(1.0), error(), error(), walk(), error(), walk())
+    await outcomes_of(poller_of(world, script), 5)
+
+    assert gaps(script) == [1, 2, 5, 1]
+
+
+async def test_the_pages_of_a_walk_that_failed_count_against_the_budget() -> None:
+    script = Script(world := World(), error(pages_read=90))
+    await outcomes_of(poller_of(world, script), 2)
+
+    assert gaps(script) == [90]
+
+
+@pytest.mark.parametrize(("asked_for", "waits"), [(0.0, 0.5), (0.4, 0.5), (7.0, 7), (600.0, 600), (601.0, 600)])
+async def test_retry_after_is_obeyed_up_to_ten_minutes(asked_for: float, waits: float) -> None:
+    script = Script(world := World(), error(Cause.RATE_LIMITED, timedelta(seconds=asked_for)))
+    await outcomes_of(poller_of(world, script), 2)
+
+    assert gaps(script) == [waits]
+
+
+async def test_a_server_that_keeps_saying_at_once_is_not_taken_by_its_word() -> None:
+    script = Script(world := World(1.0), error(Cause.RATE_LIMITED, timedelta()))
+    await outcomes_of(poller_of(world, script), 5)
+
+    assert gaps(script) == [1, 2, 4, 8]
+
+
+async def test_what_failed_is_told_with_all_that_is_known_of_it() -> None:
+    script = Script(world := World(), error(Cause.TIMEOUT, timedelta(seconds=3), pages_read=2), takes=4)
+    (outcome,) = await outcomes_of(poller_of(world, script), 1)
+
+    assert isinstance(outcome, Failed)
+    assert (outcome.cause, outcome.retry_after, outcome.pages_read) == (Cause.TIMEOUT, timedelta(seconds=3), 2)
+    assert (outcome.started.monotonic, outcome.ended.monotonic) == (0, 4)
+
+
+async def test_what_is_no_error_of_a_source_is_not_swallowed() -> None:
+    class Broken:
+        async def snapshot(self) -> Any:
+            raise ZeroDivisionError
+
+    world = World()
+    with pytest.raises(ZeroDivisionError):
+        await outcomes_of(poller_of(world, Broken()), 1)  # type: ignore[arg-type]  # that is the point
+
+
+# Stopping
+
+
+async def test_a_refused_key_is_tried_once_more_after_thirty_seconds_and_then_only_when_the_user_acts() -> None:
+    script = Script(world := World(), error(Cause.UNAUTHORIZED))
+    poller = poller_of(world, script)
+    stances = []
+    world.plan(29, lambda: stances.append(poller.plan))
+    world.plan(31, lambda: stances.append(poller.plan))
+    world.plan(7_200, poller.refresh)
+    world.plan(7_300, poller.refresh)
+    await outcomes_of(poller, 4)
+
+    assert script.asked_at == [0, 30, 7_200, 7_300]
+    assert stances == [Plan(Stance.WAITING, timedelta(0, 5), 30), Plan(Stance.STOPPED, timedelta(0, 5))]
+
+
+async def test_a_key_that_was_accepted_in_between_has_another_recheck() -> None:
+    script = Script(world := World(), error(Cause.UNAUTHORIZED), walk(), error(Cause.UNAUTHORIZED), walk())
+    await outcomes_of(poller_of(world, script), 4)
+
+    assert script.asked_at == [0, 30, 35, 65]
+
+
+async def test_other_failures_do_not_cost_a_refused_key_its_recheck() -> None:
+    script = Script(world := World(1.0), error(), error(Cause.UNAUTHORIZED), error(), error(Cause.UNAUTHORIZED))
+    poller = poller_of(world, script)
+    world.plan(7_200, poller.refresh)
+    await outcomes_of(poller, 5)
+
+    assert script.asked_at == [0, 1, 31, 35, 7_200]
+
+
+async def test_forbidden_stops_at_once() -> None:
+    script = Script(world := World(), error(Cause.FORBIDDEN), walk())
+    poller = poller_of(world, script)
+    world.plan(7_200, poller.refresh)
+    await outcomes_of(poller, 3)
+
+    assert script.asked_at == [0, 7_200, 7_205]
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_a_night_changes_nothing_for_a_poller_that_is_stopped_or_paused(*, paused: bool) -> None:
+    script = Script(world := World(), walk() if paused else error(Cause.FORBIDDEN))
+    poller = poller_of(world, script)
+    world.plan(1, lambda: poller.pause(paused=paused))
+    for moment in (100, 200):
+        world.plan(moment, lambda: world.suspend(28_800))
+    world.plan(1_000, poller.refresh)
+    outcomes = await outcomes_of(poller, 4)
+
+    assert script.asked_at == [0, 1_000]
+    assert [type(outcome) for outcome in outcomes[1:3]] == [Slept, Slept]
+
+
+# Pausing and asking
+
+
+async def test_a_pause_lasts_until_it_is_ended() -> None:
+    script = Script(world := World())
+    poller = poller_of(world, script)
+    stances: list[Plan] = []
+    world.plan(6, lambda: poller.pause(paused=True))
+    world.plan(600, lambda: stances.append(poller.plan))
+    world.plan(1_001, lambda: poller.pause(paused=False))
+    await outcomes_of(poller, 4)
+
+    assert script.asked_at == [0, 5, 1_001, 1_006]
+    assert stances == [Plan(Stance.PAUSED, timedelta(seconds=5))]
+
+
+async def test_asking_during_a_pause_polls_once_and_pauses_on() -> None:
+    script = Script(world := World())
+    poller = poller_of(world, script)
+    world.plan(1, lambda: poller.pause(paused=True))
+    world.plan(100, poller.refresh)
+    world.plan(900, poller.refresh)
+    await outcomes_of(poller, 3)
+
+    assert script.asked_at == [0, 100, 900]
+
+
+async def test_asking_does_not_wait_for_the_tick() -> None:
+    script = Script(world := World())
+    poller = poller_of(world, script)
+    world.plan(2, poller.refresh)
+    await outcomes_of(poller, 3)
+
+    assert script.asked_at == [0, 2, 7]
+
+
+async def test_asking_during_a_poll_polls_once_more_after_it() -> None:
+    script = Script(world := World(), takes=3)
+    poller = poller_of(world, script)
+    world.plan(1, poller.refresh)
+    world.plan(2, poller.refresh)
+    await outcomes_of(poller, 3)
+
+    assert script.asked_at == [0, 3, 8]
+
+
+async def test_the_plan_tells_when_the_next_poll_is() -> None:
+    script = Script(world := World(), takes=2)
+    poller = poller_of(world, script)
+    plans: list[Plan] = []
+    for moment in (1, 3):
+        world.plan(moment, lambda: plans.append(poller.plan))
+    await outcomes_of(poller, 2)
+
+    assert plans == [Plan(Stance.POLLING, timedelta(0, 5)), Plan(Stance.WAITING, timedelta(0, 5), 5)]
+
+
+# Sleep
+
+
+@pytest.mark.parametrize(("drift", "slept"), [(5.0, False), (5.001, True), (28_800.0, True)])
+@pytest.mark.parametrize("sign", [-1, 1])
+async def test_clocks_that_drift_apart_mean_sleep(drift: float, sign: int, *, slept: bool) -> None:
+    script = Script(world := World(), walk())
+    world.plan(2.5, lambda: world.suspend(sign * drift))
+    outcomes = await outcomes_of(poller_of(world, script), 2)
+
+    assert isinstance(outcomes[1], Slept) is slept
+
+
+@pytest.mark.parametrize(("overrun", "slept"), [(15.0, False), (15.001, True)])
+async def test_a_wait_that_overruns_by_three_intervals_means_that_the_process_stood_still(
+    overrun: float, *, slept: bool
+) -> None:
+    script = Script(world := World(), walk())
+    world.plan(3, lambda: world.stop(overrun))
+    outcomes = await outcomes_of(poller_of(world, script), 2)
+
+    assert isinstance(outcomes[1], Slept) is slept
+
+
+async def test_after_sleep_it_polls_at_once() -> None:
+    script = Script(world := World())
+    world.plan(2.5, lambda: world.suspend(28_800))
+    outcomes = await outcomes_of(poller_of(world, script), 3)
+
+    assert script.asked_at == [0, 3]
+    (slept,) = [outcome for outcome in outcomes if isinstance(outcome, Slept)]
+    assert (slept.last_awake.monotonic, slept.awake.monotonic) == (2, 3)
+    assert slept.awake.wall - slept.last_awake.wall == 28_801_000
+
+
+async def test_but_a_retry_after_is_obeyed_through_sleep() -> None:
+    script = Script(world := World(), error(Cause.RATE_LIMITED, timedelta(seconds=600)))
+    world.plan(100.5, lambda: world.suspend(60))
+    await outcomes_of(poller_of(world, script), 3)
+
+    assert script.asked_at == [0, 540]
+
+
+@pytest.mark.parametrize("error_in_flight", [False, True])
+async def test_an_answer_that_was_in_flight_is_dropped(*, error_in_flight: bool) -> None:
+    script = Script(world := World(), error() if error_in_flight else walk(9), walk(), takes=3)
+    world.plan(1.5, lambda: world.suspend(28_800))
+    outcomes = await outcomes_of(poller_of(world, script), 2)
+
+    assert script.dropped == 1
+    assert script.asked_at == [0, 2]
+    assert isinstance(outcomes[0], Slept)
+    assert isinstance(outcomes[1], Listed)
+    assert outcomes[1].snapshot.requests == 1
+
+
+async def test_so_is_one_that_came_while_asleep_even_if_it_was_an_error() -> None:
+    script = Script(world := World(), error(), walk(), takes=3)
+    world.plan(2.9, lambda: world.suspend(28_800))
+    outcomes = await outcomes_of(poller_of(world, script), 2)
+
+    assert [type(outcome) for outcome in outcomes] == [Slept, Listed]
+
+
+async def test_sleep_is_noticed_while_somebody_draws_the_outcome() -> None:
+    script = Script(world := World())
+    found = []
+    async with aclosing(poller_of(world, script).outcomes()) as outcomes:
+        async for outcome in outcomes:
+            found.append(type(outcome))
+            if len(found) == 1:
+                world.suspend(28_800)
+            elif len(found) == 3:
+                break
+
+    assert found == [Listed, Slept, Listed]
+
+
+async def test_somebody_who_takes_his_time_over_an_outcome_is_not_asleep() -> None:
+    script = Script(world := World())
+    found = []
+    async with aclosing(poller_of(world, script).outcomes()) as outcomes:
+        async for outcome in outcomes:
+            found.append(type(outcome))
+            world.stop(100)
+            if len(found) == 3:
+                break
+
+    assert found == [Listed, Listed, Listed]
+    assert script.asked_at == [0, 100, 200]
+
+
+# The end
+
+
+async def test_closing_calls_off_the_poll_in_flight() -> None:
+    script = Script(world := World(), takes=1_000)
+    waiting = asyncio.create_task(outcomes_of(poller_of(world, script), 1))
+    world.plan(500, waiting.cancel)
+    await asyncio.wait({waiting})
+
+    assert waiting.cancelled()
+    assert (script.asked_at, script.dropped) == ([0], 1)
+
+
+async def test_closing_between_two_polls_leaves_nothing_behind() -> None:
+    script = Script(world := World())
+    await outcomes_of(poller_of(world, script), 1)
+
+    assert (script.asked_at, script.dropped) == ([0], 0)
+
+
+# In general
+
+
+def _actions() -> st.SearchStrategy[list[tuple[float, str]]]:
+    return st.lists(st.tuples(st.floats(0, 300), st.sampled_from(["pause", "resume", "refresh", "slow", "suspend"])))
+
+
+@given(
+    answers=st.lists(st.sampled_from([walk(), walk(3), walk(90), error(), error(Cause.TIMEOUT, pages_read=9)])),
+    takes=st.sampled_from([0.0, 0.5, 4.0, 31.0]),
+    dice=st.floats(0, 1, exclude_max=True),
+    actions=_actions(),
+)
+@settings(max_examples=60, deadline=None)
+def test_there_is_never_more_than_one_poll_and_never_too_many(
+    answers: list[Any], takes: float, dice: float, actions: list[tuple[float, str]]
+) -> None:
+    """`Script` fails when it is asked twice at once; a poll that nobody asked for waits for its tick."""
+
+    async def run() -> Script:
+        script = Script(world := World(dice), *answers, walk(), takes=takes)
+        poller = poller_of(world, script)
+        acts = {
+            "pause": lambda: poller.pause(paused=True),
+            "resume": lambda: poller.pause(paused=False),
+            "refresh": poller.refresh,
+            "slow": lambda: poller.want_interval(timedelta(seconds=20)),
+            "suspend": lambda: world.suspend(60),
+        }
+        for moment, action in actions:
+            world.plan(moment, acts[action])
+        world.plan(301, lambda: poller.pause(paused=False))
+        await outcomes_of(poller, 12)
+        return script
+
+    script = asyncio.run(run())
+    asked_for = sum(action in ("refresh", "suspend") for _, action in actions) + len(answers)
+    assert sum(gap < min(5, max(takes, 5)) for gap in gaps(script)) <= asked_for
+
+
+# The real world
+
+
+async def test_the_real_world_waits_for_an_event_or_for_a_time() -> None:
+    real = Surroundings.real()
+    event = asyncio.Event()
+    await real.wait(event, 0)
+    event.set()
+    await real.wait(event, 3_600)
+
+    assert 0 <= real.dice() < 1
+    assert real.clocks().wall > 1.7e12
+    assert real.clocks().monotonic <= real.clocks().monotonic
