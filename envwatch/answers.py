@@ -27,10 +27,11 @@ from envwatch.text import Clean, clean
 from envwatch.wire import ERROR_BYTES, BodyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from pydantic import JsonValue, SecretStr
 
+    from envwatch.models import Environment
     from envwatch.wire import Answer
 
 FAILURES: Final = (
@@ -90,12 +91,12 @@ class Peer:
         return clean(" ".join(text.replace(self.key.get_secret_value(), "(your key)").split()), limit)
 
 
-def page_in(answer: Answer, peer: Peer) -> Page | SourceError:
-    """Return the page in an answer, or why there is none."""
+def page_in(answer: Answer, peer: Peer, known: Mapping[Clean, Environment]) -> Page | SourceError:
+    """Return the page in an answer, or why there is none; rows that are known and unchanged come from there."""
     if answer.status != httpx.codes.OK:
         return _refusal(answer, peer)
     try:
-        return page_of(answer.body)
+        return page_of(answer.body, known)
     except PageError as error:
         page = _web_page(answer, peer)
         if page is None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
+    from envwatch.models import Environment
     from envwatch.rules import Rules
 
 
@@ -76,6 +77,7 @@ class Client:
         self._rules = rules
         self._query = query
         self._on_page = on_page
+        self._known: Mapping[Clean, Environment] = {}  # the rows of the newest complete listing
         self._wire = Wire(url, key=key, wall=wall, error_patience=rules.page_deadline / 4, environ=environ)
         proxy = self._wire.proxy
         self._peer = Peer(_place(url), _place(proxy.url) if proxy else None, key)
@@ -90,7 +92,9 @@ class Client:
         failure: SourceError
         try:
             async with asyncio.timeout(self._rules.walk_deadline.total_seconds()):
-                return await self._through(walk)
+                snapshot = await self._through(walk)
+                self._known = {row.id: row for page in snapshot.pages for row in page.environments}
+                return snapshot
         except SourceError as error:
             failure = error
         except TimeoutError:
@@ -124,7 +128,7 @@ class Client:
         try:
             async with asyncio.timeout(self._rules.page_deadline.total_seconds()):
                 answer = await self._wire.answer(self._question(cursor))
-                page = page_in(answer, self._peer)
+                page = page_in(answer, self._peer, self._known)
         except TimeoutError:
             failure = self._too_slow(f"page {walk.pages_read + 1}", self._rules.page_deadline)
         except FAILURES as error:

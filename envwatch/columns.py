@@ -52,7 +52,7 @@ def version_key(version: str) -> VersionKey:
 
 def newest_version(watches: Iterable[Watch]) -> Clean | None:
     """Return the newest version of Letta Code among some environments."""
-    versions = [watch.environment.version for watch in watches]
+    versions = {watch.environment.version for watch in watches} - {None}
     return max((version for version in versions if version), key=version_key, default=None)
 
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from envwatch.fieldkinds import NONE, STATUSES, InstantField, StatusField, TextField, VersionField
 from envwatch.fields import ALIASES, FIELDS, META, member, named_field
+from envwatch.literals import is_version
 from envwatch.text import Clean
 from envwatch.tokens import QueryError, Token, tokens, written
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from envwatch.fieldkinds import Field, ListField
     from envwatch.watch import Watch
@@ -119,8 +120,7 @@ def _metadata_keys(typed: str, watches: Iterable[Watch]) -> Iterator[tuple[str, 
     counts = Counter(chain.from_iterable(levels))
     for key, count in _most_frequent((key, count) for key, count in counts.items() if key.startswith(begun)):
         value = next(level[key] for level in levels if key in level)
-        name = f"{META}{path}{dot}{key}"
-        yield f"{name}." if isinstance(value, dict) else f"{written(name)}:", _counted(count)
+        yield written(f"{META}{path}{dot}{key}") + ("." if isinstance(value, dict) else ":"), _counted(count)
 
 
 def _values(field: Field, token: Token, typed: str, watches: Iterable[Watch]) -> Iterator[tuple[str, str]]:
@@ -138,7 +138,8 @@ def _values(field: Field, token: Token, typed: str, watches: Iterable[Watch]) ->
         return
     if isinstance(field, VersionField) and not token.text:
         yield from zip(_COMPARISONS, _OF_VERSIONS, strict=True)
-    yield from _seen(field, operator, typed, watches)
+    if isinstance(field, VersionField) or operator in ("", "="):
+        yield from _seen(field, operator, typed, watches)
 
 
 def _seen(
@@ -146,11 +147,14 @@ def _seen(
 ) -> Iterator[tuple[str, str]]:
     """Yield the values in the fleet that what is typed would find, each as it must be written."""
     folded = typed.casefold()
-    begins = isinstance(field, VersionField) or (isinstance(field, TextField) and field.is_prefix)
+    is_version_field = isinstance(field, VersionField)
+    begins = is_version_field or (isinstance(field, TextField) and field.is_prefix)
 
     def is_begun(value: Clean | None) -> bool:
         if value is None:
             return not operator and NONE.startswith(folded)
+        if operator and is_version_field and not is_version(value):
+            return False
         return value.casefold().startswith(folded) if begins else folded in value.casefold()
 
     counts = Counter(chain.from_iterable(field.seen(watch) for watch in watches))
@@ -162,7 +166,7 @@ _Value = TypeVar("_Value", str, Clean | None)
 
 
 def _most_frequent(counted: Iterable[tuple[_Value, int]]) -> list[tuple[_Value, int]]:
-    return nsmallest(MOST, counted, key=lambda pair: (-pair[1], pair[0] or ""))
+    return nsmallest(MOST, counted, key=lambda pair: (-pair[1], pair[0] is None, pair[0] or ""))
 
 
 def _counted(count: int) -> str:

@@ -122,6 +122,11 @@ def is_release(text: str) -> bool:
     return _RELEASE.fullmatch(text.lower()) is not None
 
 
+def is_version(text: str) -> bool:
+    """Whether a text can be compared as a version."""
+    return _VERSION.fullmatch(text.lower()) is not None
+
+
 def version_of(token: Token) -> Version:
     """Read a version.
 
@@ -129,7 +134,7 @@ def version_of(token: Token) -> Version:
         QueryError: if it is none.
     """
     text = token.text.lower()
-    if not _VERSION.fullmatch(text):
+    if not is_version(text):
         raise token.error("write a version like 0.34, 0.34.12 or 22")
     key = version_key(text)
     return Version(text, key[:-1] if is_release(text) else key)
@@ -140,7 +145,7 @@ def version_test(version: Version, operator: str) -> Callable[[str], bool]:
     places = {">": (1,), ">=": (0, 1), "<": (-1,), "<=": (-1, 0), "=": (0,)}[operator]
 
     def holds(sent: str) -> bool:
-        return _VERSION.fullmatch(sent) is not None and version.place(version_key(sent)) in places
+        return is_version(sent) and version.place(version_key(sent)) in places
 
     return holds
 

@@ -2,9 +2,9 @@
 
 Owns the wire format and the boundary where untrusted text is cleaned. Knows nothing of HTTP, of verdicts or of time.
 
-A page takes one of two ways. Nearly every page is plain ASCII without surprises: a cheap proof over its bytes shows
-that cleaning would change nothing, and pydantic validates straight from them. Any other page goes row by row: each row
-is cleaned, fields that nobody told us of are kept, and a row that does not fit is set aside instead of losing the page.
+A page takes one of two ways. Mostly every row fits: pydantic validates the whole page straight from the bytes, and
+what is not plain ASCII is cleaned after that. A page with a row that does not fit, or with a field that nobody told us
+of, goes row by row: unknown fields are kept, and a row that does not fit is set aside instead of losing the page.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import pydantic_core
 from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, ValidationError, with_config
@@ -145,13 +145,25 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class _PlainPage:
+class _WholePage:
     connections: list[Environment]
     has_next_page: Annotated[bool, Field(alias="hasNextPage", strict=True)]
 
 
-_PLAIN_PAGE = TypeAdapter(_PlainPage)
+_WHOLE_PAGE = TypeAdapter(_WholePage)
 _ENVIRONMENT = TypeAdapter(Environment)
+_TEXTS = (
+    "id",
+    "name",
+    "device_id",
+    "organization_id",
+    "connection_id",
+    "pod_id",
+    "listener_instance_id",
+    "api_key_owner",
+    "user_id",
+    "mode",
+)
 
 
 def page_of(data: bytes, known: Mapping[Clean, Environment] | None = None) -> Page:
@@ -165,7 +177,7 @@ def page_of(data: bytes, known: Mapping[Clean, Environment] | None = None) -> Pa
     Raises:
         PageError: if it is not JSON, holds numbers or nesting that no API sends, or is not shaped like a page.
     """
-    page = _plain_page(data) or _page_row_by_row(data)
+    page = _page_at_once(data) or _page_row_by_row(data)
     if known:
         rows = page.environments
         for index, row in enumerate(rows):
@@ -188,17 +200,35 @@ def environment_of(row: JsonValue) -> Environment:
     return replace(environment, unknown=unknown) if unknown else environment
 
 
-def _plain_page(data: bytes) -> Page | None:
-    if not is_plain_json(data):
-        return None
+def _page_at_once(data: bytes) -> Page | None:
+    """Return a page all of whose rows fit the description, or None."""
     try:
-        plain = _PLAIN_PAGE.validate_json(data)
+        page = _WHOLE_PAGE.validate_json(data)
     except ValidationError:
         return None
-    rows = plain.connections
-    if not _is_tame(row.metadata for row in rows):
-        return None
-    return Page(rows, plain.has_next_page, rows[-1].id if rows else None, 0)
+    rows = page.connections
+    cursor = rows[-1].id if rows else None
+    if is_plain_json(data):
+        if not _is_tame((row.metadata for row in rows), is_plain=True):
+            return None
+    else:
+        try:
+            rows = [_with_clean_text(row) for row in rows]
+        except ValueError:
+            return None
+    return Page(rows, page.has_next_page, cursor, 0)
+
+
+def _with_clean_text(row: Environment) -> Environment:
+    if row.unknown:
+        raise ValueError("only this module fills that field")
+    texts = {name: text for name in _TEXTS if (text := getattr(row, name)) is not None}
+    dirty: dict[str, Any] = {
+        name: clean(text) for name, text in texts.items() if not (text.isascii() and text.isprintable())
+    }
+    if not _is_tame((row.metadata,), is_plain=False):
+        dirty["metadata"] = cleaned(row.metadata)
+    return replace(row, **dirty) if dirty else row
 
 
 def _page_row_by_row(data: bytes) -> Page:
@@ -226,17 +256,24 @@ def _wire_names() -> frozenset[str]:
     return frozenset(_ENVIRONMENT.json_schema()["properties"]) - {_NEVER_ON_THE_WIRE}
 
 
-def _is_tame(values: Iterable[JsonValue], depth: int = DEPTH) -> bool:
-    """Whether `cleaned` would leave decoded JSON of plain text as it is: the same limits, without the copy."""
+def _is_tame(values: Iterable[JsonValue], depth: int = DEPTH, *, is_plain: bool) -> bool:
+    """Whether `cleaned` would leave decoded JSON as it is: the same limits, without the copy.
+
+    Args:
+        values: what was decoded.
+        depth: how many levels of lists and objects there may be.
+        is_plain: whether all text in it is known to be printable ASCII.
+    """
     for value in values:
         if type(value) is str:
-            if len(value) > LONGEST:
+            if len(value) > LONGEST or not (is_plain or (value.isascii() and value.isprintable())):
                 return False
         elif type(value) is dict:
-            if not (depth and _is_tame(value, depth - 1) and _is_tame(value.values(), depth - 1)):
+            keys = _is_tame(value, depth - 1, is_plain=is_plain)
+            if not (depth and keys and _is_tame(value.values(), depth - 1, is_plain=is_plain)):
                 return False
         elif type(value) is list:
-            if not (depth and _is_tame(value, depth - 1)):
+            if not (depth and _is_tame(value, depth - 1, is_plain=is_plain)):
                 return False
         elif not _is_tame_number(value):
             return False

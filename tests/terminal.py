@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 
-PATIENCE = 15.0
+PATIENCE = 10.0
 """Seconds after which a test that waits for the screen has failed."""
 
 ESC, ENTER, UP, DOWN, TAB = "\x1b", "\r", "\x1b[A", "\x1b[B", "\t"

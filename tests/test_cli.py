@@ -16,6 +16,7 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,8 +26,8 @@ from faulty import How, Stop, Where, faulty_server, says, sends
 
 from envwatch import __version__
 from envwatch.demo.server import Server
-from envwatch.options import Options, StopError, options_in
 from envwatch.rules import Rules
+from envwatch.text import cells
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -121,8 +122,9 @@ def terminal(environ: Mapping[str, str], *arguments: str) -> Iterator[tuple[subp
 def screen_until(ours: int, wanted: bytes = b"\0never") -> bytes:
     """Read from a terminal until something is there, or the other side has left."""
     seen = b""
+    deadline = time.monotonic() + PATIENCE
     while wanted not in seen:
-        assert select.select([ours], [], [], PATIENCE)[0], seen[-2000:]
+        assert select.select([ours], [], [], max(deadline - time.monotonic(), 0))[0], seen[-2000:]
         try:
             some = os.read(ours, 65_536)
         except OSError:  # Linux's way to say that the terminal's other end is closed
@@ -136,7 +138,7 @@ def test_the_json_holds_every_environment_with_the_same_fields(environ: dict[str
     assert (told.code, told.err) == (0, "")
     document = json.loads(told.out)
     assert list(document) == ["taken_at", "complete", "counts", "environments"]
-    assert document["taken_at"] == "2025-11-24T16:00:00.000Z"[:17] + document["taken_at"][17:]
+    assert document["taken_at"].startswith("2025-11-24T16:00:0")  # by the server's clock, not by ours
     assert document["complete"] is True
     states = [row["state"] for row in document["environments"]]
     counts = {state: states.count(state) for state in ("online", "late", "offline")}
@@ -197,58 +199,6 @@ def test_the_help_tells_of_every_command_variable_and_exit_code(environ: dict[st
     assert f"default {Rules().interval.total_seconds():g})" in told.out.decode()
     assert f"default {Rules().page_size})" in told.out.decode()
     assert run(environ, "--version").out.decode() == f"envwatch {__version__}\n"
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("--no-such",),
-        ("--onl",),
-        ("nonsense",),
-        ("--interval", "0.99"),
-        ("--interval", "601"),
-        ("--interval", "nan"),
-        ("--interval", "soon"),
-        ("--page-size", "0"),
-        ("--page-size", "1001"),
-        ("--page-size", "9" * 5000),
-        ("--source", "elsewhere"),
-        ("--user", ""),
-        ("--user", "a\nb"),
-        ("demo", "--size", "-1"),
-        ("demo", "--size", "100001"),
-        ("demo", "--seed", "x"),
-        ("list", "-o", "xml"),
-        ("list", "--size", "5"),
-        ("list", "--interval", "5"),
-        ("--interval", "5", "list"),
-        ("list", "json"),
-    ],
-)
-def test_options_that_make_no_sense_are_one_line_with_the_way_to_the_help(arguments: tuple[str, ...]) -> None:
-    with pytest.raises(StopError) as caught:
-        options_in(arguments)
-    assert caught.value.code == 2
-    assert re.fullmatch(r"[^\n]+; see `envwatch( list| demo)? --help`", caught.value.line)
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("--interval", "1", "--page-size", "1"),
-        ("--interval=600", "--page-size=1000", "--source", "local"),
-        ("demo", "--size", "0", "--seed", "0"),
-        ("demo", "--size", "100000", "--interval", "2.5"),
-        ("list", "--online-only", "-o", "jsonl"),
-    ],
-)
-def test_the_bounds_themselves_are_allowed(arguments: tuple[str, ...]) -> None:
-    assert isinstance(options_in(arguments), Options)
-
-
-def test_options_before_a_command_hold_for_it_too() -> None:
-    options = options_in(["--page-size", "7", "--ascii", "demo", "--page-size", "8"])
-    assert (options.page_size, options.ascii, options.command) == (8, True, "demo")
 
 
 @pytest.mark.parametrize("arguments", [(KEY,), ("--api-key", KEY), (f"--api-key={KEY}",), ("list", KEY), ("-k", KEY)])
@@ -443,7 +393,7 @@ def test_the_table_fits_the_terminal_and_sends_it_no_escape(environ: dict[str, s
         assert process.wait(PATIENCE) == 0
     assert len(lines) == 133
     assert "\x1b" not in "".join(lines)
-    assert max(map(len, lines[:-2])) <= 80
+    assert max(map(cells, lines[:-2])) <= 80
 
 
 @pytest.mark.parametrize("arguments", [(), ("demo",), ("--interval", "2")])
@@ -486,9 +436,9 @@ def test_the_demo_shows_its_fleet_and_takes_its_server_with_it(environ: dict[str
     assert not os.path.exists(f"/proc/{child}")  # noqa: PTH110 - as short as it is clear
 
 
-def test_the_dashboard_watches_the_server_of_the_variables(environ: dict[str, str], server: Server) -> None:
+def test_the_dashboard_watches_the_server_of_the_variables(environ: dict[str, str]) -> None:
     with terminal(environ) as (process, ours):
-        seen = screen_until(ours, server.base_url.removeprefix("http://").encode())
+        seen = screen_until(ours, b"old-jenkins-111")
         os.write(ours, b"q")
         seen += screen_until(ours)
         assert process.wait(PATIENCE) == 0

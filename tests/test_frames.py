@@ -58,7 +58,7 @@ STYLES = [
     Style(underline2=True, overline=True, color="#ff8000"),
 ]
 # Characters of one and two cells, with and without marks, on whose width everyone agrees.
-GRAPHEMES = ["a", "Z", "0", " ", " ", "·", "│", "●", "漢", "字", "한", "🤖", "e\u0301", "漢\u0301"]
+GRAPHEMES = ["a", "Z", "0", " ", " ", "·", "│", "●", "漢", "字", "한", "🤖", "e\u0301", "漢\u0301", " \u0301"]
 
 
 # -- what a terminal shows ---------------------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def strips(width: int) -> st.SearchStrategy[Strip]:
 # -- the difference between frames -------------------------------------------------------------------------------------
 @st.composite
 def updates(draw: st.DrawFn, lines: list[list[Strip]], cut: int, width: int) -> ChopsUpdate:
-    """Textual's update after some lines, each of two strips that meet at `cut`, changed in one span; changes `lines`."""
+    """Textual's update after a span changed in some lines, which are two strips that meet at `cut`; changes `lines`."""
     chops: list[dict[int, Strip | None]] = [{0: None, cut: None} for _ in lines]
     spans = []
     for y in sorted(draw(st.sets(st.integers(0, len(lines) - 1)))):
@@ -156,7 +156,7 @@ def test_differences_show_what_textual_shows_with_full_frames(data: st.DataObjec
     shadow = Shadow(width, height)
     lines: list[list[Strip]] = []
     for _ in range(data.draw(st.integers(1, 5))):
-        if lines and data.draw(st.booleans()):
+        if data.draw(st.booleans()) and lines:
             put(shadow, frame_of(data.draw(updates(lines, cut, width))))
         else:
             lines = [[data.draw(strips(cut)), data.draw(strips(width - cut))] for _ in range(height)]
@@ -303,6 +303,13 @@ def test_a_mark_belongs_to_its_base_across_styles_and_controls_are_dropped() -> 
     control = Segment("\x1b[2J", None, [(ControlType.CLEAR,)])
     line = [Segment("e"), control, Segment("\u0301\x1b\x9b漢", Style(bold=True)), Segment("\u0301\x07x")]
     assert [text for text, _ in cells_of(line, ColorSystem.TRUECOLOR)] == ["e\u0301", "漢\u0301", "", "x"]
+
+
+def test_a_mark_on_a_space_is_drawn_in_its_colour() -> None:
+    red = Style(color="#ff0000")
+    assert cells_of([Segment(" \u0301", red)], ColorSystem.TRUECOLOR) == [
+        (" \u0301", Pen(frozenset(), "38;2;255;0;0", ""))
+    ]
 
 
 def test_emoji_presentation_makes_a_character_wide() -> None:

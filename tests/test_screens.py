@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SIZES = [(80, 24), (120, 36), (200, 50)]
+SIZES = [(200, 50), (80, 24), (120, 36)]
 HEADER = r"^ STATE  BEAT NAME"
 
 
@@ -43,7 +43,7 @@ def cursor_name(terminal: Terminal) -> str:
 
 def rows(terminal: Terminal) -> list[str]:
     """The lines of the table."""
-    return [line for line in terminal.display if re.match(r"[▌ ][●◐○·?] ", line)]
+    return [line for line in terminal.display[2:-2] if re.match(r"[▌ ][●◐○·?] ", line)]
 
 
 def quit_with(terminal: Terminal, key: str, code: int) -> None:
@@ -54,157 +54,178 @@ def quit_with(terminal: Terminal, key: str, code: int) -> None:
     assert terminal.received.rfind(b"\x1b[?25h") > terminal.received.rfind(b"\x1b[?25l")
 
 
-@pytest.mark.parametrize(("columns", "lines"), SIZES)
-def test_the_first_screen_has_every_part_in_its_place(tmp_path: Path, columns: int, lines: int) -> None:
-    with demo(tmp_path, columns, lines) as terminal:
-        if columns >= 120:
-            terminal.wait_for("▏ mode ")
-        terminal.wait_for("no events yet")
-        screen = terminal.display
-        assert re.search(r"demo · 127\.0\.0\.1:[0-9]+  ● [0-9]+ on  ◐ 1 late  ○ [0-9]+ off", screen[0])
-        assert re.search(r"live [0-9]s( +every 5s)? ?$", screen[0].rstrip())
-        assert screen[1].startswith(" STATE  BEAT NAME")
-        assert screen[-2].startswith(" no events yet: the first listing is the baseline")
-        assert screen[-1].startswith(" / Filter  ⏎ Detail")
-        assert all(
-            re.match(r"[▌ ](● on  |◐ late|○ off ) +[0-9]+[smhd] \S", line) for line in screen[2:-2] if line.strip(" ▏")
-        )
-        if columns >= 120:
-            edges = {
-                cells.index("▏")
-                for y in range(1, lines - 2)
-                if (cells := [terminal.part(y, x, x + 1) for x in range(columns)])
-            }
-            assert len(edges) == 1
-            assert [line for line in screen if "▏ why " in line]
-        assert not any("▏" in line for line in (screen[0], screen[-2], screen[-1]))
+def assert_every_part_is_in_its_place(terminal: Terminal) -> None:
+    columns, lines = terminal.screen.columns, terminal.screen.lines
+    screen = terminal.display
+    assert re.search(r"● [0-9]+ on  ◐ [0-9]+ late  ○ [0-9]+ off", screen[0])
+    assert re.search(r"live [0-9]s( +every 5s)?$", screen[0].rstrip())
+    assert screen[1].startswith(" STATE  BEAT NAME")
+    assert screen[-2].startswith((" no events yet: the first listing is the baseline", " 1", " 2", " 0"))
+    assert screen[-1].startswith(" / Filter  ⏎ Detail")
+    body = range(2, lines - 2)
+    table = [terminal.part(y, 0, 16) for y in body if terminal.part(y, 0, 16).strip()]
+    assert len(table) >= min(lines - 4, 40)
+    assert all(re.match(r"[▌ ](● on  |● flap|◐ late|○ off ) +[0-9]+[smhd] \S", line) for line in table)
+    edges = {x for y in body for x in range(columns) if terminal.part(y, x, x + 1) == "▏"}
+    assert len(edges) == (1 if columns >= 120 else 0)
+    for edge in edges:
+        assert all(terminal.part(y, edge, edge + 2) == "▏ " for y in range(1, lines - 2))
+        assert re.match(r"▏ why +(no connectionId|connectionId set)", terminal.part(3, edge))
 
 
-def test_a_person_finds_their_way_at_80_by_24(tmp_path: Path) -> None:
-    with demo(tmp_path, 80, 24) as terminal:
-        # Pausing keeps the fleet still, so that what is seen is the answer to the keys.
+@pytest.fixture(scope="module")
+def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
+    """A dashboard at 80x24 that is paused, so that what is seen is the answer to the keys. One run for many tests."""
+    with demo(tmp_path_factory.mktemp("home"), 80, 24) as terminal:
         terminal.press("p")
         terminal.wait_for("PAUSED")
         terminal.wait_for("paused: p goes on")
-
-        names = [cursor_name(terminal)]
-        for line in (3, 4):
-            terminal.press("j")
-            terminal.wait_until(lambda line=line: cursor_line(terminal) == line, f"the cursor on line {line}")
-            names.append(cursor_name(terminal))
-        assert len(set(names)) == 3
-        terminal.press("k")
-        terminal.wait_until(lambda: cursor_line(terminal) == 3)
-        terminal.press("G")
-        terminal.wait_until(lambda: cursor_line(terminal) == 21, "the cursor on the last line")
-        terminal.press("g")
-        terminal.wait_until(lambda: cursor_line(terminal) == 2)
-        terminal.press("\x04")
-        terminal.wait_until(lambda: cursor_line(terminal) == 12, "half a page down")
-        terminal.press("\x15")
-        terminal.wait_until(lambda: cursor_line(terminal) == 2)
-
-        # The detail pane opens over the table and closes again.
-        name = cursor_name(terminal)
-        terminal.press(ENTER)
-        terminal.wait_for(r"^ why +")
-        terminal.wait_for_no(HEADER)
-        assert terminal.display[1].strip() == name
-        assert re.search(r"○ offline +▁▁▁▁ 4 missed", terminal.display[2])
-        terminal.press("G")
-        terminal.wait_for("^ supportsPaired|^ commands|^ environmentMessage")
-        terminal.press(ESC)
-        terminal.wait_for(HEADER)
-        assert cursor_name(terminal) == name
-
-        # Filter: words, kept by enter, cleared by esc.
-        terminal.press("/laptop")
-        terminal.wait_for(r"FILTER 4/4\d")
-        assert len(rows(terminal)) == 4
-        assert all("laptop" in row for row in rows(terminal))
-        terminal.press(" sofia")
-        terminal.wait_for(r"FILTER 1/4\d")
-        terminal.press(ENTER)
-        terminal.wait_for("/ Filter")
-        assert [cursor_name(terminal), len(rows(terminal))] == ["sofia-laptop-4", 1]
-        terminal.press(ESC)
-        terminal.wait_for_no("FILTER")
-        assert cursor_name(terminal) == "sofia-laptop-4"
-        terminal.press("/nothing-has-this-name")
-        terminal.wait_for("Nothing matches. esc clears the filter")
-        terminal.press(ESC)
-        terminal.wait_for_no("FILTER")
-
-        # Presets.
-        for key, glyph in (("2", "[●◐]"), ("3", "◐"), ("4", "○")):
-            terminal.press(key)
-            terminal.wait_until(
-                lambda glyph=glyph: rows(terminal) and all(re.match(f".{glyph}", row) for row in rows(terminal)), key
-            )
-            terminal.wait_for("FILTER")
-        terminal.press("0")
-        terminal.wait_for_no("FILTER")
-
-        # Problems, in both directions and around the end.
-        terminal.press("g", "N")
-        terminal.wait_until(lambda: (cursor_line(terminal) or 0) > 8)
-        assert "◐" in terminal.display[cursor_line(terminal) or 0]
-        terminal.press("n")
-        terminal.wait_until(lambda: cursor_line(terminal) == 2)
-
-        # Sorting.
-        terminal.press(".")
-        terminal.wait_for("sorted by STATE")
-        terminal.press(".")
-        terminal.wait_for("NAME▲")
-        shown = [terminal.part(y, 13, 37).strip().casefold() for y in range(2, 22)]
-        assert shown == sorted(shown)
-        terminal.press("I")
-        terminal.wait_for("NAME▼")
-        terminal.press(",")
-        terminal.wait_for("BEAT▲")
-        terminal.press("0")
-        terminal.wait_for_no("▲")
-
-        # Times, interval, help, explain.
-        terminal.press("t")
-        terminal.wait_for("times: local")
-        terminal.press("t")
-        terminal.wait_for("times: UTC")
-        terminal.press("+")
-        terminal.wait_for("polling every 10 s")
-        terminal.press("-", "-")
-        terminal.wait_for("polling every 2 s")
-        terminal.press("?")
-        terminal.wait_for("asking 127.0.0.1:[0-9]+ with the key from the demo itself")
-        terminal.wait_for_no(HEADER)
-        terminal.press(ESC)
-        terminal.wait_for(HEADER)
-        terminal.press("E")
-        terminal.wait_for("why is it offline?")
-        terminal.wait_for(r"→ offline: disconnected|→ ≥ 120,000 ms: heartbeat lost")
-        terminal.press(ESC)
-        terminal.wait_for(HEADER)
-
-        # The palette runs what it offers.
-        terminal.press(":")
-        terminal.wait_for("Search for commands")
-        terminal.press("show late")
-        terminal.wait_for("Show late")
-        terminal.press(ENTER)
-        terminal.wait_for("FILTER 1/")
-        terminal.press("0")
-        terminal.wait_for_no("FILTER")
-
-        # The clipboard gets the name, and only now.
-        assert b"\x1b]52;" not in terminal.received
-        name = cursor_name(terminal)
-        terminal.press("c")
-        terminal.wait_for("sent to the clipboard: ")
-        sent = re.findall(rb"\x1b\]52;c;([A-Za-z0-9+/=]*)\x07", bytes(terminal.received))
-        assert [base64.b64decode(text).decode() for text in sent] == [name]
-
+        yield terminal
         quit_with(terminal, "q", 0)
+
+
+@pytest.fixture
+def terminal(still: Terminal) -> Terminal:
+    """The same, back at the start."""
+    still.press("0", "g")
+    still.wait_for(HEADER)
+    still.wait_until(lambda: cursor_line(still) == 2)
+    still.wait_for_no("FILTER")
+    return still
+
+
+def test_keys_move_the_cursor(terminal: Terminal) -> None:
+    names = [cursor_name(terminal)]
+    for line in (3, 4):
+        terminal.press("j")
+        terminal.wait_until(lambda line=line: cursor_line(terminal) == line, f"the cursor on line {line}")
+        names.append(cursor_name(terminal))
+    assert len(set(names)) == 3
+    terminal.press("k")
+    terminal.wait_until(lambda: cursor_line(terminal) == 3)
+    terminal.press("G")
+    terminal.wait_until(lambda: cursor_line(terminal) == 21, "the cursor on the last line")
+    terminal.press("g")
+    terminal.wait_until(lambda: cursor_line(terminal) == 2)
+    terminal.press("\x04")
+    terminal.wait_until(lambda: cursor_line(terminal) == 12, "half a page down")
+    terminal.press("\x15")
+    terminal.wait_until(lambda: cursor_line(terminal) == 2)
+
+
+def test_the_detail_pane_opens_over_the_table_and_closes_again(terminal: Terminal) -> None:
+    name = cursor_name(terminal)
+    terminal.press(ENTER)
+    terminal.wait_for(r"^ why +")
+    terminal.wait_for_no(HEADER)
+    assert terminal.display[1].strip() == name
+    assert re.search(r"○ offline +▁▁▁▁ 4 missed", terminal.display[2])
+    terminal.press("G")
+    terminal.wait_for("^ supportsPaired|^ commands|^ environmentMessage")
+    terminal.press(ESC)
+    terminal.wait_for(HEADER)
+    assert cursor_name(terminal) == name
+
+
+def test_filter_words_are_kept_by_enter_and_cleared_by_esc(terminal: Terminal) -> None:
+    terminal.press("/laptop")
+    terminal.wait_for(r"FILTER 3/4\d")
+    assert len(rows(terminal)) == 3
+    assert all("laptop" in row for row in rows(terminal))
+    terminal.press(" sofia")
+    terminal.wait_for(r"FILTER 1/4\d")
+    terminal.press(ENTER)
+    terminal.wait_for("/ Filter")
+    assert [cursor_name(terminal), len(rows(terminal))] == ["sofia-laptop-4", 1]
+    terminal.press(ESC)
+    terminal.wait_for_no("FILTER")
+    assert cursor_name(terminal) == "sofia-laptop-4"
+
+
+def test_keys_in_one_packet_with_the_slash_go_into_the_box_and_nowhere_else(terminal: Terminal) -> None:
+    terminal.press("/quit-r-t-0-1")
+    terminal.wait_for("^ quit-r-t-0-1")
+    terminal.wait_for("Nothing matches. esc clears the filter")
+    terminal.press(ESC)
+    terminal.wait_for_no("FILTER")
+
+
+def test_digits_show_a_part_of_the_fleet(terminal: Terminal) -> None:
+    for key, glyph in (("2", "[●◐]"), ("3", "◐"), ("4", "○")):
+        terminal.press(key)
+        terminal.wait_until(
+            lambda glyph=glyph: rows(terminal) and all(re.match(f".{glyph}", row) for row in rows(terminal)), key
+        )
+        terminal.wait_for("FILTER")
+    terminal.press("0")
+    terminal.wait_for_no("FILTER")
+
+
+def test_n_goes_from_problem_to_problem_around_the_end(terminal: Terminal) -> None:
+    terminal.press("g", "N")
+    terminal.wait_until(lambda: (cursor_line(terminal) or 0) > 8)
+    assert "◐" in terminal.display[cursor_line(terminal) or 0]
+    terminal.press("n")
+    terminal.wait_until(lambda: cursor_line(terminal) == 2)
+
+
+def test_the_order_can_be_chosen(terminal: Terminal) -> None:
+    terminal.press(".")
+    terminal.wait_for("sorted by STATE")
+    terminal.press(".")
+    terminal.wait_for("NAME▲")
+    shown = [terminal.part(y, 13, 37).strip().casefold() for y in range(2, 22)]
+    assert shown == sorted(shown)
+    terminal.press("I")
+    terminal.wait_for("NAME▼")
+    terminal.press(",")
+    terminal.wait_for("BEAT▲")
+    terminal.press("0")
+    terminal.wait_for_no("▲")
+
+
+def test_times_and_interval_answer_in_the_news_line(terminal: Terminal) -> None:
+    terminal.press("t")
+    terminal.wait_for("times: local")
+    terminal.press("t")
+    terminal.wait_for("times: UTC")
+    terminal.press("+")
+    terminal.wait_for("polling every 10 s")
+    terminal.press("-", "-")
+    terminal.wait_for("polling every 2 s")
+
+
+def test_help_and_explain_lie_over_the_dashboard(terminal: Terminal) -> None:
+    terminal.press("?")
+    terminal.wait_for("asking 127.0.0.1:[0-9]+ with the key from the demo itself")
+    terminal.wait_for_no(HEADER)
+    terminal.press(ESC)
+    terminal.wait_for(HEADER)
+    terminal.press("E")
+    terminal.wait_for("why is it offline?")
+    terminal.wait_for(r"→ offline: disconnected|→ ≥ 120,000 ms: heartbeat lost")
+    terminal.press(ESC)
+    terminal.wait_for(HEADER)
+
+
+def test_the_palette_runs_what_it_offers(terminal: Terminal) -> None:
+    terminal.press(":")
+    terminal.wait_for("Search for commands")
+    terminal.press("show late")
+    terminal.wait_for("Show late")
+    terminal.press(ENTER)
+    terminal.wait_for("FILTER 1/")
+    terminal.press("0")
+    terminal.wait_for_no("FILTER")
+
+
+def test_the_clipboard_gets_the_name_and_only_when_asked(terminal: Terminal) -> None:
+    assert b"\x1b]52;" not in terminal.received
+    name = cursor_name(terminal)
+    terminal.press("c")
+    terminal.wait_for("sent to the clipboard: ")
+    sent = re.findall(rb"\x1b\]52;c;([A-Za-z0-9+/=]*)\x07", bytes(terminal.received))
+    assert [base64.b64decode(text).decode() for text in sent] == [name]
 
 
 def test_the_pane_and_sizes_at_120_by_36(tmp_path: Path) -> None:
@@ -252,8 +273,17 @@ def test_the_pane_and_sizes_at_120_by_36(tmp_path: Path) -> None:
         quit_with(terminal, "\x03", 130)
 
 
-def test_within_twenty_seconds_the_demo_shows_what_envwatch_is_for(tmp_path: Path) -> None:
+def test_every_size_has_its_layout_and_within_twenty_seconds_the_demo_shows_what_envwatch_is_for(
+    tmp_path: Path,
+) -> None:
     with demo(tmp_path, 200, 50) as terminal:
+        for columns, lines in SIZES:
+            if terminal.screen.columns != columns:
+                terminal.screen.reset()
+                terminal.resize(columns, lines)
+            terminal.wait_for("▏ why " if columns >= 120 else HEADER)
+            terminal.wait_for("^ / Filter")
+            assert_every_part_is_in_its_place(terminal)
         beat = cursor_age(terminal)
         terminal.wait_until(lambda: cursor_age(terminal) != beat, "the age ticks", within=3)
         terminal.press("e")
@@ -282,32 +312,15 @@ def cursor_age(terminal: Terminal) -> str:
     return next((match[0] for row in rows(terminal) if (match := re.search(r"● on +[0-9]+s", row))), "")
 
 
-def test_a_burst_of_keys_behind_the_slash_goes_into_the_filter_and_nowhere_else(tmp_path: Path) -> None:
-    with demo(tmp_path, 80, 24) as terminal:
-        terminal.press("/quit-p-r-t-0-1")
-        terminal.wait_for("FILTER 0/4")
-        terminal.wait_for("^ quit-p-r-t-0-1")
-        assert terminal.process.poll() is None
-        assert "PAUSED" not in terminal.text
-
-
-def test_ascii_terminals_get_ascii_signs(tmp_path: Path) -> None:
-    with Terminal.of_envwatch("demo", "--seed", "7", "--ascii", "--size", "12", home=tmp_path) as terminal:
-        terminal.wait_for(r"^>[x~+] (off|late|on) ")
-        terminal.wait_until(lambda: terminal.display[-1].strip(), "the last line")
-        assert not set("●◐○▌Δ↓▲▼·…▾▸") & set("".join(terminal.display[:-1]))
-
-
-def test_without_colour_every_state_still_reads(tmp_path: Path) -> None:
-    with Terminal.of_envwatch("demo", "--seed", "7", home=tmp_path, environ={"NO_COLOR": "1"}) as terminal:
-        terminal.wait_for("● on ")
-        terminal.wait_for("○ off ")
+def test_without_colour_and_unicode_every_state_still_reads(tmp_path: Path) -> None:
+    environ = {"NO_COLOR": "1"}
+    with Terminal.of_envwatch("demo", "--seed", "7", "--ascii", home=tmp_path, environ=environ) as terminal:
+        for state in (r"^>x off ", "^ ~ late ", r"^ \+ on ", r"\+ [0-9]+ on  ~ 1 late  x [0-9]+ off", "^ / Filter"):
+            terminal.wait_for(state)
+        assert not set("●◐○▌Δ↓▲▼…▾▸") & set("".join(terminal.display[:-1]))
         terminal.press("q")
         assert terminal.wait_for_end() == 0
-    colours = {
-        int(value)
-        for codes in re.findall(rb"\x1b\[[0-9;]*?[34]8;5;([0-9]+)[0-9;]*m", bytes(terminal.received))
-        for value in [codes]
-    }
+    colours = set(re.findall(rb"[34]8;5;([0-9]+)", bytes(terminal.received)))
     greys = {0, 7, 8, 15, 16, 59, 102, 145, 188, 231, *range(232, 256)}
-    assert colours <= greys
+    assert {int(colour) for colour in colours} <= greys
+    assert not re.search(rb"\x1b\[(?:[0-9;]*;)?(?:3[1-6]|4[1-6]|9[1-6])m", terminal.received)

@@ -131,14 +131,14 @@ def _cells_of_segment(text: str, style: Style | None, color_system: ColorSystem)
         if _is_control(character):
             continue  # Text is cleaned where it comes in; this is the last gate before the terminal.
         if width and character not in _JOINERS:
-            cells.append(blank if character == " " else (character, pen))
+            cells.append((character, pen))
             cells.extend([("", pen)] * (width - 1))
         elif cells:
             _join(cells, character)
             cells.extend([("", pen)] * width)
         else:
             marks += character
-    return marks, tuple(cells)
+    return marks, tuple([blank if cell[0] == " " else cell for cell in cells])
 
 
 def _join(cells: list[Cell], marks: str) -> None:

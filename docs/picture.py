@@ -1,0 +1,49 @@
+"""Draws docs/dashboard.svg, the README's picture: the real dashboard on the real demo server, after 18 seconds.
+
+Run it with `uv run python docs/picture.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from envwatch.client import Client
+from envwatch.demo.child import ChildServer
+from envwatch.poller import Poller
+from envwatch.rules import Rules
+from envwatch.tui.app import EnvwatchApp
+
+SECONDS = 18
+"""By then a newcomer has seen every kind of event."""
+
+
+async def picture(base_url: str, key: str) -> str:
+    """Return the dashboard as SVG."""
+    settings = replace(Rules(), requests_per_minute=1000)
+    async with Client(base_url=base_url, key=SecretStr(key), rules=settings) as client:
+        poller = Poller(client, settings)
+        outcomes = poller.outcomes()
+        app = EnvwatchApp(poller=poller, outcomes=outcomes, settings=settings, host="127.0.0.1", profile="demo")
+        async with app.run_test(size=(130, 32)) as pilot:
+            await pilot.pause(SECONDS)
+            await pilot.press("j")
+            svg = app.export_screenshot(title="envwatch demo")
+        await outcomes.aclose()
+    # A picture needs no web font: whoever looks at it has a monospaced one.
+    return re.sub(r"@font-face\s*\{[^}]*\}", "", svg)
+
+
+def main() -> None:
+    """Draw it."""
+    with ChildServer.start(40, 7) as server:
+        svg = asyncio.run(picture(server.ready(), server.key))
+    Path(__file__).with_name("dashboard.svg").write_text(svg, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Files of our own that nobody else may read: mode 0600, in folders of mode 0700, whatever the umask says.
+
+Owns how such files are made. Knows nothing of what stands in them.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder and whatever is missing above it; what is there already stays as it is.
+
+    Raises:
+        OSError: if that cannot be done.
+    """
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    for place in reversed(missing):
+        place.mkdir(0o700, exist_ok=True)
+        place.chmod(0o700)  # a umask may have taken away what we need ourselves
+
+
+def open_private(path: Path) -> int:
+    """Open a file to write at its end, and return its descriptor; folders that are missing are made.
+
+    It never waits: a pipe that nobody reads is an error like any other.
+
+    Raises:
+        OSError: if that cannot be done.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except FileNotFoundError:
+        make_private_folder(path.parent)
+        descriptor = os.open(path, flags, 0o600)
+    try:
+        # A device like /dev/null belongs to everybody.
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.fchmod(descriptor, 0o600)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor

@@ -1,0 +1,331 @@
+"""Strangers' text against the real program in a real terminal: not one byte of theirs arrives as more than text.
+
+A tour visits every place that shows what came from outside, and every byte that the program sent is read. What it may
+send is what it sends on the same tour over a fleet of people who mean well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+from concurrent.futures import Future
+from contextlib import contextmanager
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+from unicodedata import bidirectional, category
+
+import pytest
+from faulty import KEY, Faulty, faulty_server, says
+from hostile import SURROGATE, WEAPONS, benign_rows, hostile_error, hostile_row, hostile_rows
+from terminal import ENTER, ESC, Terminal, environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+SIZES = [(80, 24), (120, 36), (200, 50)]
+
+_TOKEN = re.compile(
+    r"\x1b\[(?P<private>[<-?]*)(?P<parameters>[0-9;:]*)(?P<between>[ -/]*)(?P<final>[@-~])"
+    r"|\x1b\](?P<command>[0-9]*);?(?P<payload>[^\x07\x1b]*)(?:\x07|\x1b\\)"
+    r"|\x1b(?P<other>.?)"
+    r"|(?P<control>[\x00-\x1f\x7f-\x9f])",
+    re.DOTALL,
+)
+_LAYOUT = {"\r", "\n", "\b"}
+_BIDI = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+_PEN = re.compile(r"(?:[34]8;5;[0-9]+|[34]9|2?[123479]|0|)(?:;(?:[34]8;5;[0-9]+|[34]9|2[23479]|[123479]|0))*")
+"""What envwatch sends as SGR to a terminal of 256 colours: no blinking, no hiding, no named colour."""
+
+
+def kinds(sent: bytes) -> set[str]:
+    """Return what a program sent besides text, each thing by its kind; modes by their numbers.
+
+    Raises:
+        UnicodeDecodeError: if it is not UTF-8.
+    """
+    found = set()
+    for token in _TOKEN.finditer(sent.decode()):
+        if token["final"]:
+            kind = f"CSI {token['private']}{token['between']}{token['final']}"
+            is_plain = token["final"] not in "hlpmt" and not token["private"]
+            is_pen = token["final"] == "m" and not token["private"] and _PEN.fullmatch(token["parameters"])
+            if not (is_plain or is_pen):
+                kind += f" {token['parameters']}"
+            found.add(kind)
+        elif token["command"] is not None:
+            found.add(f"OSC {token['command']}" + ("" if token["command"] == "52" else f" {token['payload']}"))
+        elif token["other"] is not None:
+            found.add(f"ESC {token['other']}")
+        elif token["control"] not in _LAYOUT:
+            found.add(f"control {token['control']!r}")
+    return found
+
+
+def foreign_characters(sent: bytes) -> set[str]:
+    """Return the characters in the text that no terminal should get: invisible ones, and those that turn the line."""
+    text = _TOKEN.sub("", sent.decode())
+    return {c for c in set(text) if category(c) in {"Cf", "Cs", "Co", "Cn", "Zl", "Zp"} or bidirectional(c) in _BIDI}
+
+
+def findings(sent: bytes, allowed: set[str]) -> set[str]:
+    """Return everything in the bytes that the program had no cause to send."""
+    return (kinds(sent) - allowed) | {f"character {c!r}" for c in foreign_characters(sent)}
+
+
+def clipboard(sent: bytes) -> list[str]:
+    """Return what was written to the clipboard."""
+    return [base64.b64decode(text).decode() for text in re.findall(rb"\x1b\]52;c;([A-Za-z0-9+/=]*)\x07", sent)]
+
+
+# -- the tour ----------------------------------------------------------------------------------------------------------
+@contextmanager
+def serving(rows: Sequence[dict[str, Any]]) -> Iterator[Faulty]:
+    """A server of some rows in a thread of its own."""
+    started: Future[tuple[Faulty, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def serve() -> None:
+        ended = asyncio.Event()
+        async with faulty_server(rows) as server:
+            started.set_result((server, asyncio.get_running_loop(), ended))
+            await ended.wait()
+
+    thread = Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    server, loop, ended = started.result(10)
+    try:
+        yield server
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join()
+
+
+def access(server: Faulty) -> dict[str, str]:
+    return {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.url}
+
+
+def changed(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same fleet a little later: modes, versions, branches and names have changed places, and some rows left."""
+    others = [*rows[1:], rows[0]]
+    mixed = [
+        {
+            **row,
+            **{name: other[name] for name in ("connectionName", "currentMode", "podId", "userId")},
+            "metadata": {**row["metadata"], "gitBranch": other["metadata"]["gitBranch"], "os": other["metadata"]["os"]},
+        }
+        for row, other in zip(rows, others, strict=True)
+    ]
+    return mixed[:-2]
+
+
+def tour(terminal: Terminal, server: Faulty, error: str) -> None:  # noqa: PLR0915  a tour has as many steps as places
+    """Visit every place that shows text from outside; events and errors come last."""
+    is_wide = terminal.screen.columns >= 120
+    terminal.wait_for(" STATE  BEAT NAME")
+    terminal.wait_for("[▌](● on|◐ late|○ off)")
+    if is_wide:
+        terminal.press("v")  # the table alone, in all its width
+        terminal.wait_for_no("▏")
+        terminal.press("v")
+        terminal.wait_for("▏ ")
+    for key in "G", "g":
+        terminal.press(key)
+        terminal.wait_until(
+            lambda key=key: any(line.startswith("▌") for line in terminal.display[-3 if key == "G" else 2 :])
+        )
+    if is_wide:  # every row in the pane
+        for line in range(3, min(len(server.rows) + 2, terminal.screen.lines - 2)):
+            terminal.press("j")
+            terminal.wait_until(lambda line=line: terminal.display[line].startswith("▌"), f"the cursor on line {line}")
+    terminal.press(ENTER)
+    terminal.wait_for_no("⏎ Detail")
+    terminal.press(*(" " * 12), "g")
+    terminal.press(ESC)
+    terminal.wait_for("⏎ Detail")
+    terminal.press("E")
+    terminal.wait_for(r"official client|^ *verdict|^ *listing")
+    terminal.press(*("j" * 12))
+    terminal.press(ESC)
+    terminal.wait_for(" STATE  BEAT NAME")
+    terminal.press("?")
+    terminal.wait_for("asking 127")
+    terminal.press(ESC)
+    terminal.wait_for(" STATE  BEAT NAME")
+    terminal.press(":")
+    terminal.wait_for("Search for")
+    terminal.press("e", "\x1b[B", "\x1b[B")
+    terminal.press(ESC)
+    terminal.wait_for_no("▔▔▔▔")
+    for _ in range(6):
+        terminal.press(".")
+    terminal.wait_for("sorted by")
+    terminal.press("0")
+    terminal.wait_for_no("▲")
+    terminal.press("/x")
+    terminal.wait_for("FILTER")
+    terminal.press(ESC)
+    terminal.wait_for_no("FILTER")
+
+    server.rows = changed(server.rows)
+    terminal.press("r")
+    terminal.wait_for(r"[0-9][0-9]:[0-9][0-9]:[0-9][0-9]Z  ")
+    terminal.press("e")
+    terminal.wait_for("Close")
+    terminal.press(ENTER, *("j" * 10), ENTER, " ", "G")
+    terminal.wait_for("Z ")
+    terminal.press(ESC)
+    terminal.wait_for(" STATE  BEAT NAME|^ why|Z ")
+
+    for status, words in ((500, "server error:"), (403, "forbidden:")):
+        server.break_every_page(
+            says(status, error, Retry_After=error[:200].replace("\n", " "), X_Odd="\x1b]0;pwned\x07")
+        )
+        terminal.press("r")
+        terminal.wait_for(words)
+    server.break_every_page(says(200, f"<html><title>{error}</title></html>", Content_Type="text/html"))
+    terminal.press("r")
+    terminal.wait_for("unreadable answer:")
+    server.break_every_page(says(302, "", Location="https://\x1b]0;pwned\x07evil.example/[bold]"))
+    terminal.press("r")
+    terminal.wait_for("redirected:|unreadable answer:")
+    server.rows = [{**server.rows[0], "connectionName": SURROGATE}]
+    server.heal()
+    terminal.press("r")
+    terminal.wait_for("sent no listing|unreadable")
+
+
+def quit_after(terminal: Terminal) -> bytes:
+    terminal.press("q")
+    assert terminal.wait_for_end() == 0, terminal.text
+    return bytes(terminal.received)
+
+
+def dashboard(server: Faulty, home: Path, columns: int, lines: int) -> Terminal:
+    return Terminal.of_envwatch(home=home, columns=columns, lines=lines, environ=access(server))
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """What the program sends besides text when everybody means well."""
+    home = tmp_path_factory.mktemp("home")
+    with serving(benign_rows()) as server, dashboard(server, home, 120, 36) as terminal:
+        tour(terminal, server, '{"error": "no"}')
+        sent = quit_after(terminal)
+    assert not foreign_characters(sent)
+    return kinds(sent)
+
+
+def test_what_the_program_sends_of_itself_is_harmless(usual: set[str]) -> None:
+    assert not [kind for kind in usual if kind.startswith(("OSC 0", "OSC 1", "OSC 2 ", "OSC 5", "OSC 8", "control"))]
+    assert not [kind for kind in usual if re.match(r"CSI [nctS]", kind)], "asks for reports"
+    modes = {kind.rpartition(" ")[2] for kind in usual if re.match(r"CSI \?[hl]", kind)}
+    assert modes <= {"25", "1000", "1002", "1003", "1004", "1006", "1015", "1049", "2004", "2026", "2048", "7"}
+
+
+@pytest.mark.parametrize(("columns", "lines"), SIZES)
+def test_nothing_of_a_hostile_fleet_reaches_the_terminal_but_text(
+    usual: set[str], tmp_path: Path, columns: int, lines: int
+) -> None:
+    with serving(hostile_rows()) as server, dashboard(server, tmp_path, columns, lines) as terminal:
+        tour(terminal, server, hostile_error())
+        assert b"\x1b]52;" not in terminal.received
+        before = len(terminal.received)
+        terminal.press("c")
+        terminal.wait_for("sent to the clipboard: ")
+        copied = clipboard(bytes(terminal.received[before:]))
+        assert len(copied) == 1
+        assert copied[0].isprintable()
+        sent = quit_after(terminal)
+    assert len(clipboard(sent)) == 1
+    assert findings(sent, usual | {"OSC 52"}) == set()
+    assert KEY.encode() not in sent
+
+
+def test_each_hostile_name_is_copied_as_clean_text(usual: set[str], tmp_path: Path) -> None:
+    with serving(hostile_rows()) as server, dashboard(server, tmp_path, 80, 50) as terminal:
+        terminal.wait_for("▌")
+        for number in range(len(WEAPONS)):
+            before = len(terminal.received)
+            terminal.press("c")
+            terminal.wait_until(lambda before=before: b"\x1b]52;" in terminal.received[before:])
+            terminal.press("j")
+            line = min(number + 3, len(WEAPONS) + 1)
+            terminal.wait_until(lambda line=line: terminal.display[line].startswith("▌"), f"the cursor on line {line}")
+        sent = quit_after(terminal)
+    copied = clipboard(sent)
+    assert len(copied) == len(set(copied)) == len(WEAPONS)
+    assert all(text.isprintable() and len(text) <= 1024 for text in copied)
+    assert findings(sent, usual | {"OSC 52"}) == set()
+
+
+# -- whether the tests above can fail ----------------------------------------------------------------------------------
+INJECTED = [
+    weapon.replace("\t", "")
+    for weapon in WEAPONS
+    if re.search(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff\U000e0041]", weapon)
+]
+
+
+@pytest.mark.parametrize("weapon", INJECTED)
+def test_the_scanner_finds_a_weapon_that_got_through(usual: set[str], weapon: str) -> None:
+    assert findings(f"\x1b[H\x1b[38;5;117mname {weapon} end\x1b[m".encode(), usual)
+
+
+@pytest.mark.parametrize(
+    "injected",
+    [
+        "\x07",
+        "\x00",
+        "\x9b",
+        "\x1b[5m",
+        "\x1b[31m",
+        "\x1b[8m",
+        "\x1b[2J",
+        "\x1b]52;c;eA==\x07",
+        "\x1b]0;x\x07",
+        "\u202e",
+    ],
+)
+def test_the_scanner_finds_a_single_sequence(usual: set[str], injected: str) -> None:
+    assert findings(injected.encode(), usual)
+    assert not findings(b"\x1b[H\x1b[1;38;5;117;48;5;233mtext\x1b[22m\r\n\x1b[m", usual)
+
+
+# -- the listing -------------------------------------------------------------------------------------------------------
+def listing(server: Faulty, home: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "envwatch", "list", *arguments]
+    environ = environment(home, **access(server))
+    return subprocess.run(command, env=environ, cwd=home, capture_output=True, timeout=20, check=False)
+
+
+def test_a_hostile_listing_is_text_in_every_format(tmp_path: Path) -> None:
+    with serving(hostile_rows()) as server:
+        listings = {output: listing(server, tmp_path, "-o", output) for output in ("table", "json", "jsonl", "csv")}
+    for ended in listings.values():
+        assert ended.returncode == 0, ended.stderr
+        assert findings(ended.stdout + ended.stderr, set()) == set()
+        assert KEY.encode() not in ended.stdout + ended.stderr
+    count = len(WEAPONS)
+    assert len(json.loads(listings["json"].stdout)["environments"]) == count
+    assert len([json.loads(line) for line in listings["jsonl"].stdout.splitlines()]) == count
+    cells = list(csv.reader(io.StringIO(listings["csv"].stdout.decode())))
+    assert len(cells) == count + 1
+    assert not [cell for row in cells[1:] for cell in row if cell[:1] in {"=", "+", "@", "\t", "\r"}]
+    assert len(listings["table"].stdout.decode().split("\n")) == count + 2
+
+
+def test_a_hostile_error_is_one_line_of_text(tmp_path: Path) -> None:
+    with serving([hostile_row(0, "x", now=0)]) as server:
+        for status, code in ((500, 3), (403, 4), (429, 3), (404, 3)):
+            server.break_every_page(says(status, hostile_error()))
+            ended = listing(server, tmp_path)
+            assert ended.returncode == code
+            assert ended.stdout == b""
+            assert ended.stderr.count(b"\n") == 1
+            assert findings(ended.stderr, set()) == set()

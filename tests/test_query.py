@@ -1,0 +1,342 @@
+"""The filter language by examples: what a line finds, and what it refuses."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from builders import NOW
+from watches import ALL, BARE, watch
+
+from envwatch.columns import COLUMNS
+from envwatch.presence import GONE
+from envwatch.query import parse
+from envwatch.tokens import QueryError
+
+if TYPE_CHECKING:
+    from envwatch.watch import Watch
+
+SECOND = 1000
+
+
+def finds(text: str, one: Watch, listings: int = 1) -> bool:
+    return parse(text, UTC).matches(one, NOW, ALL, listings)
+
+
+def test_an_empty_line_asks_for_nothing_and_finds_everything() -> None:
+    assert not parse("")
+    assert not parse("  ")
+    assert parse("web")
+    assert finds("", watch())
+
+
+def test_all_words_and_terms_must_hold() -> None:
+    one = watch(connectionName="web-1")
+
+    assert finds("web mode:standard os:linux", one)
+    assert not finds("web mode:standard os:darwin", one)
+    assert not finds("api mode:standard os:linux", one)
+
+
+@pytest.mark.parametrize("text", ["os:darwin os:linux", "os:darwin,linux", "os:linux,darwin os:win32"])
+def test_terms_on_one_field_are_alternatives(text: str) -> None:
+    assert finds(text, watch())
+    assert not finds(text, watch(metadata={"os": "freebsd"}))
+
+
+def test_every_negated_term_must_hold() -> None:
+    one = watch()
+
+    assert finds("!os:darwin !os:win32", one)
+    assert not finds("!os:darwin !os:linux", one)
+    assert not finds("!os:darwin,linux", one)
+    assert not finds("os:linux !os:linux", one)
+
+
+def test_a_word_looks_in_visible_columns_only_and_in_either_case() -> None:
+    one = watch(connectionName="Build-Box", podId="p-Seven")
+    narrow = (COLUMNS["state"], COLUMNS["name"])
+
+    assert parse("bUILD").matches(one, NOW, narrow, 1)
+    assert parse("P-SEVEN").matches(one, NOW, ALL, 1)
+    assert not parse("p-seven").matches(one, NOW, narrow, 1)
+    assert parse("!p-seven").matches(one, NOW, narrow, 1)
+
+
+def test_a_word_does_not_look_into_ages() -> None:
+    one = watch(connectionName="x", lastHeartbeat=NOW - 12 * SECOND)
+
+    assert not finds("12s", one)
+
+
+def test_a_word_does_not_run_from_one_column_into_the_next() -> None:
+    one = watch(connectionName="web", currentMode="standard")
+
+    assert not finds('"web\nstandard"', one)
+    assert not finds("webstandard", one)
+
+
+def test_a_word_with_a_wildcard_must_be_all_that_a_column_shows() -> None:
+    one = watch(connectionName="web-1")
+
+    assert finds("web-?", one)
+    assert finds("*eb-*", one)
+    assert not finds("eb-?", one)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "branch", "is_found"),
+    [
+        ("feat/*", "feat/login", True),
+        ("feat/*", "feat/", True),
+        ("feat/*", "old/feat/login", False),
+        ("*", "main", True),
+        ("m?in", "main", True),
+        ("m?in", "min", False),
+        ("*a*a*", "banana", True),
+        ("*a*a*b", "banana", False),
+        ("FEAT/*", "feat/Login", True),
+        ("ma", "main", True),
+        ("=ma", "main", False),
+        ("=MAIN", "main", True),
+        ("=m*", "main", False),
+        ("=m*", "m*", True),
+        ('"a b"', "a b c", True),
+        ("[m]ain", "main", False),
+        ("m.in", "main", False),
+        ('"say ""hi"""', 'say "hi"', True),
+        (r"a\b", r"a\b", True),
+    ],
+)
+def test_text_is_found_within_and_wildcards_match_it_whole(pattern: str, branch: str, *, is_found: bool) -> None:
+    assert finds(f"branch:{pattern}", watch(metadata={"gitBranch": branch})) is is_found
+
+
+def test_many_stars_cost_no_time() -> None:
+    one = watch(metadata={"gitBranch": "a" * 1000})
+
+    assert not finds("branch:" + "*a" * 200 + "*b", one)
+    assert not finds("*a" * 200 + "*b", one)
+
+
+@pytest.mark.parametrize(
+    ("text", "metadata"),
+    [("os:win", {"os": "darwin"}), ("mode:strict", {}), ("update:y", {"self_update": {"supported": False}})],
+)
+def test_a_short_name_is_not_found_within_another(text: str, metadata: dict[str, Any]) -> None:
+    assert not finds(text, watch(metadata=metadata, currentMode="unrestricted"))
+
+
+def test_a_short_name_is_found_by_its_beginning() -> None:
+    one = watch(currentMode="acceptEdits", metadata={"os": "win32", "self_update": {"supported": True}})
+
+    assert finds("mode:accept os:win update:by", one)
+    assert finds('update:"by hand"', one)
+
+
+@pytest.mark.parametrize("sent", ["unrestricted", "bypassPermissions", "fullAccess"])
+@pytest.mark.parametrize("asked", ["unrestricted", "bypassPermissions", "fullAccess"])
+def test_a_mode_is_found_under_all_its_names(sent: str, asked: str) -> None:
+    assert finds(f"mode:{asked}", watch(currentMode=sent))
+    assert str(parse(f"mode:{asked}")) == "mode:unrestricted"
+
+
+@pytest.mark.parametrize(
+    ("age", "found", "lost"),
+    [
+        (10, "online on", "late offline off gone"),
+        (44.999, "online", "late"),
+        (45, "online late", "offline"),
+        (119.999, "online late", "offline"),
+        (120, "offline off", "online late gone"),
+    ],
+)
+def test_a_status_is_the_verdict_and_late_is_online(age: float, found: str, lost: str) -> None:
+    one = watch(lastHeartbeat=NOW - age * SECOND)
+
+    for name in found.split():
+        assert finds(f"status:{name}", one), name
+    for name in lost.split():
+        assert not finds(f"status:{name}", one), name
+
+
+def test_gone_is_neither_online_nor_offline() -> None:
+    one = replace(watch(), verdict=GONE)
+
+    assert finds("status:gone", one)
+    assert not finds("status:online,offline,late", one)
+
+
+def test_other_statuses_come_on_top_of_the_verdict() -> None:
+    one = replace(watch(), is_flapping=True, is_doubted=True, changed_in=3)
+
+    assert finds("status:flapping state:flap STATUS:ONLINE", one)
+    assert finds("status:doubted", one)
+    assert finds("status:clk?", one)
+    assert not finds("status:flapping,doubted", watch())
+
+
+@pytest.mark.parametrize(("listings", "is_found"), [(3, True), (4, True), (5, False)])
+def test_a_change_is_found_as_long_as_it_is_marked(listings: int, *, is_found: bool) -> None:
+    assert finds("status:changed", replace(watch(), changed_in=3), listings) is is_found
+
+
+def test_what_never_changed_is_not_found_as_changed() -> None:
+    assert not finds("status:changed", watch())
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "mode",
+        "version",
+        "branch",
+        "directory",
+        "os",
+        "node",
+        "beat",
+        "up",
+        "user",
+        "pod",
+        "connection",
+        "listener",
+        "owner",
+        "update",
+        "command",
+        "meta.x",
+    ],
+)
+def test_none_finds_what_has_no_value(field: str) -> None:
+    full = watch(apiKeyOwner="hiro", userId="u-1", metadata={"x": "y"})
+
+    assert finds(f"{field}:none", BARE)
+    assert not finds(f"!{field}:none", BARE)
+    assert not finds(f"{field}:NONE", full)
+    assert finds(f"!{field}:none", full)
+
+
+def test_none_in_quotes_is_a_text() -> None:
+    called_none = watch(metadata={"gitBranch": "none"})
+
+    assert finds('branch:"none"', called_none)
+    assert not finds("branch:none", called_none)
+    assert not finds('branch:"none"', BARE)
+
+
+def test_no_value_is_outside_every_comparison_and_so_inside_its_negation() -> None:
+    assert not finds("beat:>1s", BARE)
+    assert not finds("beat:<1s", BARE)
+    assert finds("!beat:>1s !version:<9 !os:linux !branch:*", BARE)
+
+
+def test_each_text_has_its_field() -> None:
+    one = watch(
+        connectionName="a1",
+        deviceId="desktop:b2",
+        connectionId="c3",
+        userId="d4",
+        podId="e5",
+        apiKeyOwner="f6",
+        organizationId="g7",
+        listenerInstanceId="h8",
+        metadata={"workingDirectory": "/i9", "supported_commands": ["abort", "reload"]},
+    )
+
+    assert finds('name:a1 device:"desktop:b2" connection:c3 user:d4 pod:e5 owner:f6 org:g7 listener:h8 id:env-1', one)
+    assert finds("dir:i9 directory:/i* conn:=c3 command:reload", one)
+    assert not finds("command:restart", one)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "meta.machine.cpu:ryzen",
+        "META.machine.memoryBytes:=34359738368",
+        "meta.self_update.writable:true",
+        "meta.supported_commands:abort",
+        "meta.dotted.key:=1",
+        'meta."odd: key":x',
+        "meta.fromTheRow:new",
+        "meta.list:2",
+        "meta.nothing:none",
+        "!meta.machine.CPU:ryzen",
+        "meta.os.deeper:none",
+    ],
+)
+def test_any_key_of_the_metadata_can_be_asked_for(text: str) -> None:
+    one = watch(metadata={"dotted.key": 1, "odd: key": "x", "list": [1, [2]], "nothing": None}, fromTheRow="newer")
+
+    assert finds(text, one)
+
+
+def test_typed_controls_are_looked_for_as_the_screen_shows_them() -> None:
+    one = watch(connectionName="evil\x1b[31m")
+
+    assert finds("name:evil\x1b", one)
+    assert finds(r"name:evil\x1b", one)
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "said"),
+    [
+        ("web brnch:x", "brnch", "the nearest are branch"),
+        ("di:x", "di", "directory"),
+        ("zzz:x", "zzz", "there are status"),
+        ("http://x", "http", "quotes"),
+        (":x", ":x", "a field is missing"),
+        ("a !", "!", "missing behind the !"),
+        ('a ""', '""', "nothing in the quotes"),
+        ("!!a", "!!a", "one ! is enough"),
+        ('a name:"build box', 'name:"build box', "not closed"),
+        ("branch:", "branch:", "branch:none"),
+        ("branch:a,,b", "branch:a,,b", "branch:none"),
+        ("branch:=", "=", "a value is missing"),
+        ("branch:\ufe0f", "\ufe0f", "a value is missing"),
+        ("os:linux,!darwin", "!darwin", "!os:darwin"),
+        ("name:>5", ">5", 'name:">5"'),
+        ("beat:>90", "90", "90s"),
+        ("beat:soon", "soon", "1h30m"),
+        ("beat:>1h30", "1h30", "1h30m"),
+        ("beat:", "beat:", "beat:none"),
+        ("first:2026-02-30", "2026-02-30", "calendar"),
+        ("first:9999-12-31", "9999-12-31", "calendar"),
+        ("beat:90s..30s", "90s..30s", "30s..90s"),
+        ("beat:30s..2026-11-01", "30s..2026-11-01", "both ends"),
+        ("beat:30s..", "30s..", "a..b"),
+        ("beat:>30s..90s", ">30s..90s", "a..b"),
+        ("version:0.1..0.2..0.3", "0.1..0.2..0.3", "a..b"),
+        ("version:2..1", "2..1", "1..2"),
+        ("version:>new", "new", "0.34.12"),
+        ("version:>0.3*", "0.3*", "0.34.12"),
+        ("status:unkown", "unkown", "online, late"),
+        ("meta:x", "meta", "meta.KEY"),
+        ("meta.:x", "meta.", "meta.KEY"),
+        ("beat:>30s x beat:<90s", "beat:<90s", "beat:a..b"),
+        ("version:<2,>1", "version:<2,>1", "version:a..b"),
+        ("first:>=2026-11-01 first:<=2026-11-01", "first:<=2026-11-01", "first:a..b"),
+    ],
+)
+def test_a_mistake_is_pointed_at_with_what_to_do(text: str, at: str, said: str) -> None:
+    with pytest.raises(QueryError, match=re.escape(said)) as raised:
+        parse(text)
+
+    error = raised.value
+    assert text[error.start : error.end] == at
+    assert error.message.isprintable()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "version:<0.30 version:>0.34",
+        "beat:<30s,>90s",
+        "beat:>30s !beat:>90s",
+        "beat:>30s up:<90s",
+        "first:>9d,<2026-11-01",
+    ],
+)
+def test_limits_that_leave_something_out_are_no_mistake(text: str) -> None:
+    assert parse(text)

@@ -1,0 +1,283 @@
+"""The filter language by its laws: any text is a query or a mistake within it, and a query finds what it says."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, timedelta
+from typing import TYPE_CHECKING, Any
+
+from builders import NOW, wire_row
+from hypothesis import example, given
+from hypothesis import strategies as st
+from watches import ALL, BARE, watch
+
+from envwatch.columns import COLUMNS, version_key
+from envwatch.models import environment_of
+from envwatch.query import Haystacks, Query, parse
+from envwatch.tokens import QueryError, tokens, written
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from envwatch.watch import Watch
+
+TEXTS = st.text(st.sampled_from('abN :!",.*?<>=-019smhdTZ \t\n\\\x1b\ufe0f\u0301ßİ'), max_size=24)
+PIECES = st.lists(
+    st.sampled_from(
+        [
+            "web",
+            "!",
+            ":",
+            ",",
+            '"',
+            '""',
+            "..",
+            ">",
+            ">=",
+            "=",
+            "status:",
+            "late",
+            "mode:",
+            "fullAccess",
+            "beat:",
+            "90s",
+            "1h",
+            "2026-11-01",
+            "T03:00",
+            "version:",
+            "0.34",
+            "-rc1",
+            "branch:",
+            "feat/*",
+            "none",
+            "meta.",
+            "meta.a.b:",
+            "node:",
+            "v22",
+            "dir:",
+            "up:",
+            "first:",
+            "\u0301",
+        ]
+    )
+    | st.just(" "),
+    max_size=12,
+).map("".join)
+LINES = st.one_of(TEXTS, PIECES, st.text(max_size=24))
+
+
+def parsed(text: str) -> Query | None:
+    try:
+        return parse(text, UTC)
+    except QueryError:
+        return None
+
+
+@given(LINES)
+@example('a"""')
+@example("branch:\u0301")
+@example("beat:" + "9" * 30 + "s")
+@example("version:>" + "9" * 5000)
+@example("first:0001-01-01")
+def test_any_text_is_a_query_or_one_plain_mistake_within_it(text: str) -> None:
+    try:
+        query = parse(text, UTC)
+    except QueryError as mistake:
+        error = mistake
+    else:
+        assert query.matches(watch(), NOW, ALL, 1) in (True, False)
+        return
+    assert 0 <= error.start <= error.end <= len(text)
+    assert error.message
+    assert error.message.isprintable()
+
+
+@given(LINES)
+def test_the_plainest_form_means_the_same(text: str) -> None:
+    query = parsed(text)
+
+    if query is not None:
+        again = parse(str(query), UTC)
+        assert again == query
+        assert str(again) == str(query)
+        assert hash(again) == hash(query)
+        assert all(
+            again.matches(one, NOW, ALL, 1) is query.matches(one, NOW, ALL, 1)
+            for one in (watch(), BARE, watch(podId="none"))
+        )
+
+
+@given(st.text())
+def test_what_is_written_is_read_as_one_text(text: str) -> None:
+    (token,) = tokens(written(text))
+
+    assert token.text == text
+    assert not token.is_open
+
+
+# A second opinion: terms made of parts, judged by code that shares nothing with the language.
+
+NAMES = ("web-1", "web 2", "API", "Straße", "none")
+VERSIONS = ("0.33.9", "0.34.0", "0.34.12-rc1", "0.34.12", "nightly", None)
+BRANCHES = ("main", "feat/login", "feat/x", "none", None)
+AGES = (0, 1, 59, 60, 61, 119, 120, 3599, 3600, None)
+SYSTEMS = ("linux", "darwin", "win32", None)
+
+Judgement = tuple[str, str, "Callable[[Watch], bool]"]
+"""A field (or a word), what is typed, and whether a watch has it."""
+
+
+def texts() -> st.SearchStrategy[Judgement]:
+    def within(value: str) -> Judgement:
+        return "branch", value, lambda one: one.environment.branch is not None and value in one.environment.branch
+
+    def whole(value: str) -> Judgement:
+        expression = re.compile(value.replace("*", ".*").replace("?", "."))
+        return (
+            "branch",
+            value,
+            lambda one: one.environment.branch is not None and expression.fullmatch(one.environment.branch) is not None,
+        )
+
+    absent: Judgement = ("branch", "none", lambda one: one.environment.branch is None)
+    return st.one_of(
+        st.sampled_from(["main", "feat", "/", "x", "zzz", "a"]).map(within),
+        st.sampled_from(["*", "feat/*", "*n", "ma?n", "?", "f*t/*o*"]).map(whole),
+        st.just(absent),
+    )
+
+
+def durations() -> st.SearchStrategy[Judgement]:
+    compare: dict[str, Callable[[float, float], bool]] = {
+        ">": lambda age, limit: age > limit,
+        ">=": lambda age, limit: age >= limit,
+        "<": lambda age, limit: age < limit,
+        "<=": lambda age, limit: age <= limit,
+    }
+
+    def judgement(operator: str, minutes: int, seconds: int) -> Judgement:
+        limit = timedelta(minutes=minutes, seconds=seconds).total_seconds()
+
+        def holds(one: Watch) -> bool:
+            beat = one.environment.last_heartbeat_at
+            return beat is not None and compare[operator]((NOW - beat) / 1000, limit)
+
+        return "beat", f"{operator}{minutes}m{seconds}s", holds
+
+    return st.builds(
+        judgement, st.sampled_from([*compare]), st.sampled_from([0, 1, 2, 60]), st.sampled_from([0, 1, 59])
+    )
+
+
+def systems() -> st.SearchStrategy[Judgement]:
+    def judgement(value: str) -> Judgement:
+        return "os", value, lambda one: (one.environment.os or "").startswith(value)
+
+    return st.sampled_from(["win", "l", "darwin", "n"]).map(judgement)
+
+
+def versions() -> st.SearchStrategy[Judgement]:
+    def judgement(value: str) -> Judgement:
+        def holds(one: Watch) -> bool:
+            sent = one.environment.version
+            return sent is not None and sent != "nightly" and version_key(sent) < version_key(value)
+
+        return "version", f"<{value}", holds
+
+    return st.sampled_from(["0.34.0", "0.34.12", "0.34.12-rc1", "1.0.0"]).map(judgement)
+
+
+def words() -> st.SearchStrategy[Judgement]:
+    def judgement(value: str) -> Judgement:
+        def holds(one: Watch) -> bool:
+            row = one.environment
+            shown = (row.name, row.branch, row.version)
+            return any(value.casefold() in text.casefold() for text in shown if text is not None)
+
+        return "", written(value), holds
+
+    return st.sampled_from(["web", "WEB", "0.34", "feat", "strasse", "api", "b 2"]).map(judgement)
+
+
+TERMS = st.tuples(st.one_of(texts(), durations(), systems(), versions(), words()), st.booleans())
+SHOWN = (COLUMNS["state"], COLUMNS["name"], COLUMNS["branch"], COLUMNS["version"])
+
+
+@st.composite
+def watches(draw: st.DrawFn) -> Watch:
+    age = draw(st.sampled_from(AGES))
+    return watch(
+        connectionName=draw(st.sampled_from(NAMES)),
+        lastHeartbeat=None if age is None else NOW - age * 1000,
+        metadata={
+            "gitBranch": draw(st.sampled_from(BRANCHES)),
+            "lettaCodeVersion": draw(st.sampled_from(VERSIONS)),
+            "os": draw(st.sampled_from(SYSTEMS)),
+        },
+    )
+
+
+def line(terms: list[tuple[Judgement, bool]]) -> str:
+    return " ".join(f"{'!' * is_negated}{field}{':' * bool(field)}{typed}" for (field, typed, _), is_negated in terms)
+
+
+def naive(terms: list[tuple[Judgement, bool]], one: Watch) -> bool:
+    fields = {field for (field, _, _), is_negated in terms if field and not is_negated}
+    return (
+        all(any(holds(one) for (name, _, holds), no in terms if name == field and not no) for field in fields)
+        and all(holds(one) for (field, _, holds), is_negated in terms if not field and not is_negated)
+        and not any(holds(one) for (_, _, holds), is_negated in terms if is_negated)
+    )
+
+
+@given(st.lists(TERMS, max_size=5), watches(), st.randoms(use_true_random=False))
+def test_a_query_finds_what_a_second_opinion_finds_in_any_order(
+    terms: list[tuple[Judgement, bool]], one: Watch, random: Any
+) -> None:
+    query = parsed(line(terms))
+    shuffled = random.sample(terms, len(terms))
+
+    if query is None:  # limits that together let everything through: in any order
+        assert parsed(line(shuffled)) is None
+        return
+    assert query.matches(one, NOW, SHOWN, 1) is naive(terms, one)
+    assert parse(line(shuffled)).matches(one, NOW, SHOWN, 1) is naive(terms, one)
+
+
+@given(TERMS, watches())
+def test_a_negated_term_finds_exactly_the_rest(term: tuple[Judgement, bool], one: Watch) -> None:
+    judgement, _ = term
+
+    assert parse(line([(judgement, True)])).matches(one, NOW, SHOWN, 1) is not parse(
+        line([(judgement, False)])
+    ).matches(one, NOW, SHOWN, 1)
+
+
+@given(st.lists(watches(), max_size=4), st.lists(watches(), max_size=4), st.lists(TERMS, max_size=3))
+def test_kept_haystacks_change_no_answer(before: list[Watch], after: list[Watch], terms: list[Any]) -> None:
+    query = parsed(line(terms))
+    if query is None:
+        return
+    haystacks = Haystacks()
+    for ones, columns in ((before, SHOWN), (after, SHOWN), (after, SHOWN[:2]), (after, ALL)):
+        test = query.test(NOW, columns, 1, haystacks)
+        assert [test(one) for one in ones] == [query.matches(one, NOW, columns, 1) for one in ones]
+
+
+def test_a_kept_haystack_is_read_once_while_the_row_stays_the_same() -> None:
+    reads: list[Watch] = []
+
+    def text(one: Watch, _: float) -> Any:
+        reads.append(one)
+        return one.environment.name
+
+    columns = (replace(COLUMNS["name"], text=text),)
+    one, haystacks = watch(connectionName="web-1"), Haystacks()
+
+    for typed in ("w", "we", "web"):
+        assert parse(typed).test(NOW, columns, 1, haystacks)(one)
+    assert len(reads) == 1
+    renamed = replace(one, environment=environment_of(wire_row(connectionName="api-1")))
+    assert not parse("web").test(NOW, columns, 1, haystacks)(renamed)
+    assert len(reads) == 2
