@@ -10,22 +10,26 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import sys
-from contextlib import ExitStack, asynccontextmanager, suppress
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from contextlib import ExitStack, aclosing, asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
+from envwatch import __version__
 from envwatch.options import Exit, HelpAsked, Options, StopError, options_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 
     from envwatch.client import Client
+    from envwatch.journal import Journal
     from envwatch.key import Access
     from envwatch.outcome import Listed, Outcome
     from envwatch.poller import Poller
     from envwatch.report import Report
     from envwatch.rules import Rules
     from envwatch.tui.app import EnvwatchApp
+    from envwatch.tui.lifecycle import LastingApp
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,19 +38,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: without the program's name; the process's own if None.
     """
+    options = Options()
     try:
-        return _run(arguments)
+        return _run(arguments, options)
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except StopError as stop:
         if stop.line:
             _tell(f"envwatch: {stop.line}")
         return stop.code
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is a bug
+        return crashed(error, _journal(options))
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _run(arguments: Sequence[str] | None, options: Options) -> int:
     try:
-        options = options_in(arguments)
+        options_in(arguments, options)
     except HelpAsked as asked:
         _write(asked.text.encode())
         return Exit.FINE
@@ -97,7 +104,7 @@ def _text(told: Report, options: Options, stdout: TextIO) -> bytes:
 
 
 async def _listing(access: Access, options: Options) -> Listed:
-    from envwatch.outcome import Cause, Listed, SourceError
+    from envwatch.outcome import Cause, Failed, Listed, SourceError
     from envwatch.poller import read_clocks
 
     rules = _rules(options)
@@ -105,14 +112,23 @@ async def _listing(access: Access, options: Options) -> Listed:
         gc.freeze()
         gc.enable()
         started = read_clocks()
+        outcome: Listed | Failed
         try:
-            snapshot = await client.snapshot()
+            outcome = Listed(await client.snapshot(), started, read_clocks(), rules.interval)
         except SourceError as error:
-            refused = error.cause in {Cause.UNAUTHORIZED, Cause.FORBIDDEN}
-            code = Exit.AUTHENTICATION if refused else Exit.UNREACHABLE
-            whose = f" (the key came from {access.origin})" if refused else ""
-            raise StopError(code, f"{error.cause}: {error.message}{whose}") from None
-        return Listed(snapshot, started, read_clocks(), rules.interval)
+            outcome = Failed.of(error, started, read_clocks(), rules.interval)
+    if options.log_file is not None:
+        from envwatch.journal import line_of
+
+        journal = _journal(options)
+        journal.tell(line_of(outcome))
+        journal.close()
+    if isinstance(outcome, Listed):
+        return outcome
+    refused = outcome.cause in {Cause.UNAUTHORIZED, Cause.FORBIDDEN}
+    code = Exit.AUTHENTICATION if refused else Exit.UNREACHABLE
+    whose = f" (the key came from {access.origin})" if refused else ""
+    raise StopError(code, f"{outcome.cause}: {outcome.message}{whose}")
 
 
 def _demo(options: Options) -> int:
@@ -176,17 +192,73 @@ async def _screen(access: Access, rules: Rules, options: Options, profile: str) 
             app_class = await asyncio.to_thread(_app_class)
             gc.freeze()
             gc.enable()
-            app = app_class(
-                poller=poller,
-                outcomes=outcomes,
-                settings=rules,
-                host=_host(access),
-                profile=profile,
-                key_origin=access.origin,
-                ascii_only=options.ascii or not _is_utf8(_stdout()),
-            )
-            await app.run_async(mouse=not options.no_mouse)
-            return app.return_code or Exit.FINE
+            journal = _journal(options)
+            async with aclosing(journal.watching(outcomes)) as watched:
+                app = app_class(
+                    poller=poller,
+                    outcomes=watched,
+                    settings=rules,
+                    host=_host(access),
+                    profile=profile,
+                    key_origin=access.origin,
+                    ascii_only=options.ascii or not _is_utf8(_stdout()),
+                )
+                asked = f"{_host(access)} every {poller.interval.total_seconds():g} s"
+                journal.note(f"envwatch {__version__} asks {asked}, with the key from {access.origin}")
+                return await show(app, journal, mouse=not options.no_mouse)
+
+
+async def show(app: LastingApp[int], journal: Journal, *, mouse: bool = True) -> int:
+    """Run an app to its end, whatever that is, and return the exit code; the terminal is given back by then."""
+    import asyncio
+
+    def note(_: object, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        journal.note(context["message"]) if error is None else journal.tell_crash(error)
+
+    # Of errors that nobody waits for asyncio would tell standard error, which is the screen.
+    asyncio.get_running_loop().set_exception_handler(note)
+    await app.run_async(mouse=mouse)
+    if app.crash is not None:
+        return crashed(app.crash, journal)
+    code = app.return_code or Exit.FINE
+    journal.note(f"ended with exit code {code}")
+    journal.close()
+    return code
+
+
+def crashed(error: BaseException, journal: Journal) -> int:
+    """Tell of a bug: everything to the log, one screen to standard error. Return the exit code."""
+    journal.tell_crash(error)
+    journal.close()
+    columns, lines = shutil.get_terminal_size()
+    for line in journal.screen_report(error, columns=columns, lines=lines):
+        _tell(line)
+    return Exit.FAILED
+
+
+def _journal(options: Options) -> Journal:
+    """Return the log that the options ask for; a dashboard has one in the state folder if they say nothing."""
+    from pathlib import Path
+
+    from envwatch.crash import Censor
+    from envwatch.journal import Journal, Level
+    from envwatch.key import KEY, AccessError, access_of
+
+    censor = Censor()
+    censor.learn(os.environ.get(KEY, "").strip())  # even if it cannot be used
+    with suppress(AccessError):
+        censor.learn(access_of(os.environ, now=0).key.get_secret_value())
+    path = None
+    if options.log_level != "off":
+        if options.log_file is not None:
+            path = Path(options.log_file)
+        elif options.command != "list":
+            import platformdirs
+
+            path = platformdirs.user_state_path("envwatch", appauthor=False) / "envwatch.log"
+    least = Level.INFO if options.log_level == "off" else Level[options.log_level.upper()]
+    return Journal(path, censor, least=least)
 
 
 def _app_class() -> type[EnvwatchApp]:

@@ -111,9 +111,14 @@ def _instant(id_: str, title: str, width: int, from_width: int, value: Callable[
     return Column(id=id_, title=title, width=width, from_width=from_width, text=text, rank=rank, is_searched=False)
 
 
-_KEPT: Mapping[str, Literal["start", "ends", "end"]] = {
-    **dict.fromkeys(("name", "user", "pod", "device", "connection", "owner")),
+_KEPT: Mapping[str, Literal["ends", "end"]] = {
+    "name": "ends",
+    "user": "ends",
+    "pod": "ends",
     "directory": "end",
+    "device": "ends",
+    "connection": "ends",
+    "owner": "ends",
 }
 """Where the start alone does not tell rows apart."""
 

@@ -23,7 +23,7 @@ from envwatch.fleet import Fleet, Sight
 from envwatch.outcome import Failed, Listed, Outcome, Slept
 from envwatch.phrases import long_age
 from envwatch.private import open_private
-from envwatch.text import Clean
+from envwatch.text import Clean, clean
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -131,6 +131,10 @@ class Journal:
         told = f"{now} [{os.getpid()}] {line.level.name.lower()} {self._censor(line.text)}\n"
         with suppress(Full):
             self._lines.put_nowait(told.encode())
+
+    def note(self, text: str) -> None:
+        """Write what is neither about a poll nor a bug."""
+        self.tell(Line(Level.INFO, clean(text)))
 
     def tell_crash(self, error: BaseException) -> None:
         """Write an exception with its whole traceback, but no local variable."""

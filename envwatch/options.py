@@ -65,6 +65,8 @@ class Options(argparse.Namespace):
     seed: int = 7
     serve: bool = False
     output: str = "table"
+    log_file: str | None = None
+    log_level: str = "info"
 
 
 _EPILOG = """\
@@ -84,7 +86,7 @@ environment variables:
 
 exit codes:
   0 fine   1 failed   2 usage or configuration   3 no listing to be had   4 key refused
-  130 interrupted   141 the reader of the output went away
+  129 the terminal went away   130 interrupted   141 the reader of the output went away   143 terminated
 """
 
 
@@ -112,15 +114,19 @@ class _Parser(argparse.ArgumentParser):
         raise StopError(Exit.USAGE, f"{told}; see `{self.prog} --help`")
 
 
-def options_in(arguments: Sequence[str] | None) -> Options:
+def options_in(arguments: Sequence[str] | None, options: Options | None = None) -> Options:
     """Return what the command line says.
+
+    Args:
+        arguments: without the program's name; the process's own if None.
+        options: where to note it, for whoever wants to know how far that got; new ones if None.
 
     Raises:
         StopError: if that makes no sense.
         HelpAsked: if help or version is wanted.
     """
     parser = _parser()
-    options = parser.parse_args(arguments, namespace=Options())
+    options = parser.parse_args(arguments, namespace=options or Options())
     if options.version:
         raise HelpAsked(f"envwatch {__version__}\n")
     if options.command == "list" and vars(options).keys() & {"interval", "no_mouse"}:
@@ -135,6 +141,12 @@ def _parser() -> _Parser:
     filters.add_argument("--source", choices=("local", "remote"), help="only environments of this kind")
     filters.add_argument("--user", type=_user, metavar="ID", help="only this user's environments")
     filters.add_argument("--ascii", action="store_true", help="draw with ASCII alone")
+    filters.add_argument(
+        "--log-file", metavar="PATH", help="a line a poll goes there (default: in the state folder; list: none)"
+    )
+    filters.add_argument(
+        "--log-level", choices=("info", "warning", "error", "off"), help="least that is worth a line (default info)"
+    )
 
     screen = _Parser(add_help=False)
     screen.add_argument("--interval", type=_interval, metavar="S", help="seconds from poll to poll (default 5)")

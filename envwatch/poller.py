@@ -175,15 +175,7 @@ class Poller:
             try:
                 snapshot = task.result()
             except SourceError as error:
-                return Failed(
-                    cause=error.cause,
-                    message=error.message,
-                    started=started,
-                    ended=self._world.clocks(),
-                    interval=self.interval,
-                    retry_after=error.retry_after,
-                    pages_read=error.pages_read,
-                )
+                return Failed.of(error, started, self._world.clocks(), self.interval)
             self._requests = max(snapshot.requests, 1)
             return Listed(snapshot, started, self._world.clocks(), self.interval)
         finally:

@@ -28,7 +28,7 @@ async def no_task_and_no_complaint_is_left() -> AsyncIterator[None]:
     asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
     yield
     assert asyncio.all_tasks() == {asyncio.current_task()}
-    gc.collect(1)
+    gc.collect()
     assert complaints == []
 
 

@@ -22,6 +22,7 @@ from envwatch.tui.eventlog import EventLog
 from envwatch.tui.explain import ExplainScreen
 from envwatch.tui.frames import FrugalApp
 from envwatch.tui.keys import HelpScreen, helps
+from envwatch.tui.lifecycle import LastingApp
 from envwatch.tui.marks import ASCII, UNICODE, Marks
 from envwatch.tui.themes import STATE_COLOURS, THEMES
 
@@ -51,7 +52,7 @@ def stylesheet() -> Path:
     return packaged if packaged.exists() else _PACKAGE.parent / "styles.tcss"
 
 
-class EnvwatchApp(FrugalApp[int]):
+class EnvwatchApp(LastingApp[int], FrugalApp[int]):
     """envwatch in a terminal.
 
     Args:

@@ -275,7 +275,7 @@ class LastingApp(App[ReturnType]):
 
 
 def _has_shell() -> bool:
-    """Tell whether somebody in this session can continue us: not in `ssh -t host envwatch`, nor alone in a container."""
+    """Whether somebody in this session can continue us: not in `ssh -t host envwatch`, nor alone in a container."""
     parent = os.getppid()
     try:
         return parent != 0 and os.getsid(parent) == os.getsid(0)

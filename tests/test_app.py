@@ -1,0 +1,327 @@
+"""The real app on scripted outcomes: what it shows of a poll, what keys do to it and to the poller."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from builders import beating, environment, failed
+from stage import staged
+
+from envwatch.outcome import Cause
+from envwatch.poller import Stance
+from envwatch.text import Clean
+from envwatch.tui.dashboard import Dashboard
+from envwatch.tui.eventlog import EventLog
+from envwatch.tui.explain import ExplainScreen
+from envwatch.tui.keys import HelpScreen
+
+if TYPE_CHECKING:
+    from envwatch.models import Environment
+
+
+def fleet_of_three(at: float) -> list[Environment]:
+    return [
+        environment("env-1", connectionName="ada", lastHeartbeat=at - 10_000, currentMode="unrestricted"),
+        environment("env-2", connectionName="bob", lastHeartbeat=at - 60_000),
+        environment("env-3", connectionName="cyd", connectionId=None, lastHeartbeat=None),
+    ]
+
+
+async def test_before_the_first_answer_the_screen_says_that_it_asks() -> None:
+    async with staged() as stage:
+        assert "asking" in stage.lines[0]
+        assert not re.search("[0-9] on", stage.lines[0])
+
+
+async def test_a_listing_fills_status_table_and_news() -> None:
+    async with staged() as stage:
+        await stage.show(fleet_of_three(stage.at))
+        assert re.search("● 1 on  ◐ 1 late  ○ 1 off  1 unrestricted +live 0s", stage.lines[0])
+        assert [line[1:37].split() for line in stage.lines[2:5]] == [
+            ["○", "off", "12s", "cyd"],
+            ["◐", "late", "60s", "bob"],
+            ["●", "on", "10s", "ada"],
+        ]
+        assert stage.lines[-2].startswith(" no events yet")
+
+
+async def test_ages_tick_and_no_verdict_changes_by_the_clock_alone() -> None:
+    async with staged() as stage:
+        await stage.show(fleet_of_three(stage.at))
+        await stage.tick(7)
+        assert stage.lines[4][1:20].split() == ["●", "on", "17s", "ada"]
+        assert "live 7s" in stage.lines[0]
+        await stage.tick(50)
+        assert stage.lines[4][1:20].split() == ["●", "on", "67s", "ada"]
+        assert "1 on" in stage.lines[0]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "badge"), [(15, "live 15s"), (15.001, "STALE 15s"), (60, "STALE 60s"), (60.001, "BLIND 60s")]
+)
+async def test_old_data_is_stale_then_blind(seconds: float, badge: str) -> None:
+    async with staged() as stage:
+        await stage.show(fleet_of_three(stage.at))
+        await stage.tick(seconds)
+        assert badge in stage.lines[0]
+        assert ("? 3 unknown" in stage.lines[0]) is badge.startswith("BLIND")
+        assert all(line[1] == "?" for line in stage.lines[2:5]) is badge.startswith("BLIND")
+
+
+async def test_a_failed_poll_keeps_the_rows_and_says_why_and_when_it_tries_again() -> None:
+    async with staged() as stage:
+        await stage.show(fleet_of_three(stage.at))
+        before = stage.lines[2:5]
+        await stage.take(failed(Cause.TIMEOUT, stage.at, pages_read=2))
+        assert stage.lines[2:5] == before
+        assert stage.lines[-2].startswith(" timeout after 2 pages:")
+        await stage.show(fleet_of_three(stage.at))
+        assert stage.lines[-2].startswith(" no events yet")
+
+
+async def test_a_failure_before_the_first_listing_is_no_empty_fleet() -> None:
+    async with staged() as stage:
+        await stage.take(failed(Cause.UNREACHABLE))
+        assert "no data yet" in stage.lines[0]
+        assert "No environments" not in "\n".join(stage.lines)
+        assert "unreachable" in stage.lines[-2]
+
+
+async def test_events_stand_in_the_news_and_in_the_log_newest_first() -> None:
+    async with staged() as stage:
+        await stage.show(beating(3))
+        stage.now = 5
+        await stage.show([environment("env-1", connectionId=None), *beating(3)[1:]])
+        stage.now = 10
+        await stage.show(
+            [environment("env-1", connectionId=None), environment("env-2", currentMode="unrestricted"), beating(3)[2]]
+        )
+        assert re.search("△  laptop of env-2  mode standard → unrestricted !", stage.lines[-2])
+        await stage.press("e")
+        assert isinstance(stage.app.screen, EventLog)
+        assert "laptop of env-2" in stage.lines[0]
+        assert "went offline · disconnected · was on for 1h" in stage.lines[1]
+        await stage.press("j", "enter")
+        assert isinstance(stage.app.screen, Dashboard)
+        assert stage.app.dashboard.table.cursor is not None
+        assert stage.app.dashboard.table.cursor.environment.id == "env-1"
+
+
+async def test_the_log_goes_to_a_row_that_the_filter_hides() -> None:
+    async with staged() as stage:
+        await stage.show(beating(3))
+        stage.now = 5
+        await stage.show([environment("env-1", connectionId=None), *beating(3, stage.at)[1:]])
+        await stage.press("2")
+        assert len(stage.app.dashboard.table.rows) == 2
+        await stage.press("e", "enter")
+        await stage.pilot.pause()
+        assert stage.app.dashboard.table.cursor is not None
+        assert stage.app.dashboard.table.cursor.environment.id == "env-1"
+
+
+async def test_a_group_opens_in_the_log_and_closes_again() -> None:
+    async with staged() as stage:
+        await stage.show(beating(12))
+        stage.now = 5
+        await stage.show(beating(12, connectionId=None))
+        await stage.press("e")
+        assert "12 lost together" in stage.lines[0]
+        assert stage.lines[1].strip() == ""
+        await stage.press("enter")
+        assert sum("went offline" in line for line in stage.lines) == 12
+        await stage.press("enter")
+        assert stage.lines[1].strip() == ""
+        await stage.press("escape")
+        assert isinstance(stage.app.screen, Dashboard)
+
+
+@pytest.mark.parametrize(("keys", "screen"), [("e", EventLog), ("E", ExplainScreen), ("question_mark", HelpScreen)])
+async def test_screens_open_and_close_by_their_key_escape_and_q(keys: str, screen: type) -> None:
+    async with staged() as stage:
+        await stage.show(fleet_of_three(stage.at))
+        for closing in (keys, "escape", "q"):
+            await stage.press(keys)
+            assert isinstance(stage.app.screen, screen)
+            await stage.press(closing)
+            assert isinstance(stage.app.screen, Dashboard)
+
+
+async def test_screens_open_over_an_empty_fleet_too() -> None:
+    async with staged() as stage:
+        await stage.press("E")
+        assert isinstance(stage.app.screen, Dashboard)
+        await stage.show([])
+        for key in (
+            "E",
+            "e",
+            "escape",
+            "question_mark",
+            "escape",
+            "j",
+            "G",
+            "n",
+            "enter",
+            "v",
+            "c",
+            "full_stop",
+            "I",
+            "slash",
+        ):
+            await stage.press(key)
+        assert stage.app.is_running
+
+
+async def test_polling_keys_reach_the_poller() -> None:
+    async with staged() as stage:
+        await stage.show(beating(1))
+        await stage.press("p")
+        stage.poller._announce(None)  # noqa: SLF001  nobody runs this poller, which would do it
+        await stage.tick(0)
+        assert stage.poller.plan.stance is Stance.PAUSED
+        assert " PAUSED " in stage.lines[0]
+        await stage.press("plus")
+        assert stage.poller.interval.total_seconds() == 10
+        await stage.press("minus", "minus")
+        assert stage.poller.interval.total_seconds() == 2
+
+
+async def test_quitting_gives_its_code() -> None:
+    async with staged() as stage:
+        await stage.press("q")
+        assert stage.app.return_code == 0
+    async with staged() as stage:
+        await stage.press("ctrl+c")
+        assert stage.app.return_code == 130
+
+
+async def test_help_names_every_key_once() -> None:
+    async with staged((80, 60)) as stage:
+        await stage.press("question_mark")
+        text = "\n".join(stage.lines)
+        for words in ("Move", "Find", "Sort", "Environment", "Polling", "Everywhere", "States"):
+            assert re.search(rf"^ {words} *$", text, re.MULTILINE)
+        for line in ("n +Next problem", "N +Previous problem", "p +Pause", "r +Refresh now", "E +Explain", r"0 +Reset"):
+            assert len(re.findall(rf"^ +{line}", text, re.MULTILINE)) == 1
+
+
+@pytest.mark.parametrize("width", [*range(40, 121, 3)])
+async def test_no_line_shows_a_key_without_its_label_or_cuts_a_word(width: int) -> None:
+    async with staged((width, 24)) as stage:
+        await stage.show(fleet_of_three(stage.at))
+        words = {"Filter", "Detail", "Back", "Next", "problem", "Events", "Explain", "Pause", "Help", "Quit"}
+        shown = stage.lines[-1].split()
+        assert shown[:2] == ["/", "Filter"]
+        assert [word for word in shown if len(word) > 3] == [word for word in shown if word in words]
+        assert shown[-1] in words
+        stage.now = 5
+        await stage.show(
+            [*fleet_of_three(stage.at)[:2], environment("env-3", connectionName="cyd", lastHeartbeat=stage.at)]
+        )
+        assert not re.search(r" (0|0s|0s a|0s ag)$", stage.lines[-2].rstrip())
+
+
+async def test_words_filter_while_they_are_typed_and_escape_takes_them_away() -> None:
+    async with staged() as stage:
+        await stage.show(fleet_of_three(stage.at))
+        await stage.press("slash", *"BO")
+        assert [watch.environment.name for watch in stage.app.dashboard.table.rows] == ["bob"]
+        assert " FILTER 1/3 " in stage.lines[0]
+        await stage.press("enter")
+        assert " FILTER 1/3 " in stage.lines[0]
+        await stage.press("escape")
+        assert len(stage.app.dashboard.table.rows) == 3
+        await stage.press("slash", *"zz", "escape")
+        assert len(stage.app.dashboard.table.rows) == 3
+
+
+async def test_the_digit_keys_type_into_the_filter_when_it_has_the_keys() -> None:
+    async with staged() as stage:
+        await stage.show(fleet_of_three(stage.at))
+        await stage.press("slash", "4", "slash")
+        assert stage.app.dashboard.view.words == ("4/",)
+        assert stage.app.dashboard.view.preset == "all"
+
+
+@pytest.mark.parametrize(
+    ("size", "is_shown", "table_too"),
+    [((119, 39), False, True), ((120, 24), True, True), ((80, 40), False, True), ((200, 50), True, True)],
+)
+async def test_the_pane_opens_by_itself_where_there_is_room(
+    size: tuple[int, int], is_shown: bool, table_too: bool
+) -> None:  # noqa: FBT001
+    async with staged(size) as stage:
+        await stage.show(fleet_of_three(stage.at))
+        assert stage.app.dashboard.query_one("#detail").display is is_shown
+        assert stage.app.dashboard.table.display is table_too
+
+
+@pytest.mark.parametrize(("size", "table_stays"), [((119, 39), False), ((120, 24), True), ((80, 40), True)])
+async def test_the_pane_stands_beside_or_below_the_table_or_covers_it(size: tuple[int, int], table_stays: bool) -> None:  # noqa: FBT001
+    async with staged(size) as stage:
+        await stage.show(fleet_of_three(stage.at))
+        await stage.press("enter")
+        assert stage.app.dashboard.query_one("#detail").display
+        assert stage.app.dashboard.query_one("#detail").has_focus
+        assert stage.app.dashboard.table.display is table_stays
+        await stage.press("escape", "escape")
+        assert stage.app.dashboard.table.has_focus
+        assert not stage.app.dashboard.query_one("#detail").display
+
+
+async def test_the_pane_tells_of_the_row_under_the_cursor_and_of_its_events() -> None:
+    async with staged((120, 50)) as stage:
+        await stage.show(fleet_of_three(stage.at))
+        stage.now = 5
+        await stage.show(
+            [*fleet_of_three(stage.at)[:2], environment("env-3", connectionName="cyd", lastHeartbeat=stage.at)]
+        )
+        await stage.press("g")
+        pane = "\n".join(line[74:] for line in stage.lines)
+        assert "bob" in pane
+        assert "offline in 60 s" in pane
+        await stage.press("G")
+        pane = "\n".join(line[74:] for line in stage.lines)
+        assert re.search("cyd|ada", pane)
+        stage.app.dashboard.select(Clean("env-3"))
+        await stage.pilot.pause()
+        pane = "\n".join(line[74:] for line in stage.lines)
+        assert re.search("back online", pane)
+
+
+async def test_times_go_from_relative_to_local_to_utc() -> None:
+    async with staged() as stage:
+        assert stage.app.times == "relative"
+        await stage.press("t")
+        assert stage.app.times == "local"
+        await stage.press("t")
+        assert stage.app.times == "UTC"
+        await stage.press("t")
+        assert stage.app.times == "relative"
+
+
+@pytest.mark.parametrize(("size", "is_too_small"), [((40, 8), False), ((39, 8), True), ((40, 7), True), ((1, 1), True)])
+async def test_a_terminal_below_40_by_8_is_too_small(size: tuple[int, int], is_too_small: bool) -> None:  # noqa: FBT001
+    async with staged(size) as stage:
+        await stage.show(fleet_of_three(stage.at))
+        assert stage.app.dashboard.query_one("#too-small").display is is_too_small
+        assert stage.app.dashboard.query_one("#body").display is not is_too_small
+
+
+async def test_markup_in_data_is_text_everywhere() -> None:
+    name = "[@click=app.quit]x[/] [/"
+    metadata = {"gitBranch": name, name: {name: name}, "self_update": {"supported": True, "reason": name}}
+    async with staged((160, 50)) as stage:
+        row = environment("env-1", connectionName=name, currentMode=name, metadata=metadata)
+        await stage.show([row])
+        stage.now = 5
+        await stage.show([environment("env-1", connectionName=name, currentMode=f"{name}2", metadata=metadata)])
+        assert sum(name[:12] in line for line in stage.lines) >= 6
+        for key in ("E", "escape", "e", "escape", "c"):
+            await stage.press(key)
+            assert name[:12] in "\n".join(stage.lines)
+        for x, y in ((20, 2), (110, 1), (110, 8), (40, 48)):
+            await stage.pilot.click(offset=(x, y))
+        assert stage.app.is_running
