@@ -116,7 +116,15 @@ async def _listing(access: Access, options: Options) -> Listed:
         try:
             outcome = Listed(await client.snapshot(), started, read_clocks(), rules.interval)
         except SourceError as error:
-            outcome = Failed.of(error, started, read_clocks(), rules.interval)
+            outcome = Failed(
+                cause=error.cause,
+                message=error.message,
+                started=started,
+                ended=read_clocks(),
+                interval=rules.interval,
+                retry_after=error.retry_after,
+                pages_read=error.pages_read,
+            )
     if options.log_file is not None:
         from envwatch.journal import line_of
 

@@ -105,19 +105,6 @@ class Failed:
     pages_read: int = 0
     """Pages that had come before it failed."""
 
-    @classmethod
-    def of(cls, error: SourceError, started: Reading, ended: Reading, interval: timedelta) -> Failed:
-        """Return what a source's error makes of a poll."""
-        return cls(
-            cause=error.cause,
-            message=error.message,
-            started=started,
-            ended=ended,
-            interval=interval,
-            retry_after=error.retry_after,
-            pages_read=error.pages_read,
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Slept:

@@ -175,7 +175,15 @@ class Poller:
             try:
                 snapshot = task.result()
             except SourceError as error:
-                return Failed.of(error, started, self._world.clocks(), self.interval)
+                return Failed(
+                    cause=error.cause,
+                    message=error.message,
+                    started=started,
+                    ended=self._world.clocks(),
+                    interval=self.interval,
+                    retry_after=error.retry_after,
+                    pages_read=error.pages_read,
+                )
             self._requests = max(snapshot.requests, 1)
             return Listed(snapshot, started, self._world.clocks(), self.interval)
         finally:

@@ -66,10 +66,11 @@ def test_a_word_looks_in_visible_columns_only_and_in_either_case() -> None:
     assert parse("!p-seven").matches(one, NOW, narrow, 1)
 
 
-def test_a_word_does_not_look_into_ages() -> None:
-    one = watch(connectionName="x", lastHeartbeat=NOW - 12 * SECOND)
+@pytest.mark.parametrize("word", ["0", "s", "12s", "1*"])
+def test_a_word_does_not_look_into_ages(word: str) -> None:
+    ages = tuple(COLUMNS[name] for name in ("state", "up", "seen", "first"))
 
-    assert not finds("12s", one)
+    assert not parse(word).matches(watch(lastHeartbeat=NOW - 12 * SECOND), NOW, ages, 1)
 
 
 def test_a_word_does_not_run_from_one_column_into_the_next() -> None:
@@ -258,6 +259,7 @@ def test_each_text_has_its_field() -> None:
         "meta.self_update.writable:true",
         "meta.supported_commands:abort",
         "meta.dotted.key:=1",
+        "meta.twice.dotted.key:=2",
         'meta."odd: key":x',
         "meta.fromTheRow:new",
         "meta.list:2",
@@ -267,7 +269,10 @@ def test_each_text_has_its_field() -> None:
     ],
 )
 def test_any_key_of_the_metadata_can_be_asked_for(text: str) -> None:
-    one = watch(metadata={"dotted.key": 1, "odd: key": "x", "list": [1, [2]], "nothing": None}, fromTheRow="newer")
+    one = watch(
+        metadata={"dotted.key": 1, "twice.dotted": {"key": 2}, "odd: key": "x", "list": [1, [2]], "nothing": None},
+        fromTheRow="newer",
+    )
 
     assert finds(text, one)
 

@@ -94,6 +94,8 @@ def test_any_text_is_a_query_or_one_plain_mistake_within_it(text: str) -> None:
 
 
 @given(LINES)
+@example('version:"a..b"')
+@example('branch:"none" !branch:"=x" ">y"')
 def test_the_plainest_form_means_the_same(text: str) -> None:
     query = parsed(text)
 

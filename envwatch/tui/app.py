@@ -67,6 +67,8 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
     """
 
     CSS_PATH = stylesheet()
+    HORIZONTAL_BREAKPOINTS = [(0, "-slim"), (40, "-narrow"), (120, "-wide")]  # noqa: RUF012  as Textual declares it
+    VERTICAL_BREAKPOINTS = [(0, "-flat"), (8, "-short"), (40, "-tall")]  # noqa: RUF012
     COMMAND_PALETTE_BINDING = "ctrl+p"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("e", "events", "Events", id="app.events"),

@@ -63,8 +63,6 @@ class Dashboard(Screen[None]):
         Binding("I", "invert", "Invert the sorting", show=False, id="sort.invert"),
         Binding("c", "copy_name", "Copy the name", show=False, id="row.copy_name"),
     ]
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-slim"), (40, "-narrow"), (120, "-wide")]
-    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-flat"), (8, "-short"), (40, "-tall")]
 
     fleet: reactive[Fleet] = reactive(Fleet, init=False)
     now: reactive[Reading | None] = reactive(None, init=False)

@@ -44,7 +44,7 @@ class ExplainScreen(ModalScreen[None]):
 
     def __init__(self, id_: Clean) -> None:
         super().__init__()
-        self._id = id_
+        self._environment_id = id_
 
     def compose(self) -> ComposeResult:
         """Return the trace and its keys."""
@@ -65,7 +65,7 @@ class ExplainScreen(ModalScreen[None]):
         self._draw()
 
     def _draw(self) -> None:
-        watch = self.fleet.watches.get(self._id)
+        watch = self.fleet.watches.get(self._environment_id)
         if not self.is_mounted or watch is None or self.now is None:
             return
         lines = [

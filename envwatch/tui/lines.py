@@ -46,7 +46,8 @@ class Line(Widget):
     def render_line(self, y: int) -> Strip:  # noqa: ARG002  Textual asks for line 0 only
         """Draw the line."""
         width = self.size.width
-        left, right = self._fitting(*map(list, self.parts()), width)
+        left, right = (list(parts) for parts in self.parts())
+        left, right = self._fitting(left, right, width)
         base = self.rich_style
         segments = [Segment(" ", base)]
         for part in left:

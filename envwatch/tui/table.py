@@ -1,9 +1,9 @@
 """The live table: a widget on Textual's Line API that draws only the lines that can be seen.
 
 Owns the cursor, the scrolling and the order on the screen. What is shown and how it is sorted comes from `view`, the
-columns from `columns`, the look of a row from `rows`. The cursor follows the id of a row through every change of the order; a
-row that vanishes under the cursor stays as a ghost until it is left; and nothing is reordered under a cursor that has
-just moved. Until somebody moves it, the cursor stands on the first row, so that the pane tells of the worst problem.
+columns from `columns`, the look of a row from `rows`. The cursor follows the id of a row through every change of the
+order; a row that vanishes under the cursor stays as a ghost until it is left; and nothing is reordered under a cursor
+that has just moved. Until somebody moves it, it stands on the first row, so that the pane tells of the worst problem.
 """
 
 from __future__ import annotations
