@@ -162,7 +162,7 @@ def tour(terminal: Terminal, server: Faulty, error: str) -> None:  # noqa: PLR09
     terminal.press("e", "\x1b[B", "\x1b[B")
     terminal.press(ESC)
     terminal.wait_for_no("▔▔▔▔")
-    for _ in range(6):
+    for _ in range(3):
         terminal.press(".")
     terminal.wait_for("sorted by")
     terminal.press("0")

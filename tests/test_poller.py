@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import Script, World, error, outcomes_of, poller_of, walk
 
-from envwatch.outcome import Cause, Failed, Listed, Slept
+from envwatch.outcome import Cause, Failed, Listed, Slept, Snapshot
 from envwatch.poller import FASTEST, SLOWEST, Plan, Stance, Surroundings
 from envwatch.rules import Rules
 
@@ -28,7 +28,7 @@ async def no_task_and_no_complaint_is_left() -> AsyncIterator[None]:
     asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
     yield
     assert asyncio.all_tasks() == {asyncio.current_task()}
-    gc.collect()
+    gc.collect(1)
     assert complaints == []
 
 
@@ -347,6 +347,21 @@ async def test_an_answer_that_was_in_flight_is_dropped(*, error_in_flight: bool)
 async def test_so_is_one_that_came_while_asleep_even_if_it_was_an_error() -> None:
     script = Script(world := World(), error(), walk(), takes=3)
     world.plan(2.9, lambda: world.suspend(28_800))
+    outcomes = await outcomes_of(poller_of(world, script), 2)
+
+    assert [type(outcome) for outcome in outcomes] == [Slept, Listed]
+
+
+async def test_a_source_that_fails_when_it_is_called_off_is_not_heard_of() -> None:
+    class Sulking(Script):
+        async def snapshot(self) -> Snapshot:
+            try:
+                return await super().snapshot()
+            except asyncio.CancelledError:
+                raise error() from None
+
+    script = Sulking(world := World(), takes=3)
+    world.plan(1.5, lambda: world.suspend(28_800))
     outcomes = await outcomes_of(poller_of(world, script), 2)
 
     assert [type(outcome) for outcome in outcomes] == [Slept, Listed]

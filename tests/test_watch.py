@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -42,6 +43,13 @@ def test_a_row_that_says_nothing_new_leaves_the_very_same_watch() -> None:
     watch = first_watch()
 
     assert next_watch(watch, NOW + 5_000) is watch
+
+
+def test_only_what_came_after_the_first_listing_reads_as_changed() -> None:
+    later = next_watch(None, NOW + 5_000, listing_at(NOW + 5_000, number=7))
+
+    assert (first_watch().changed_in, later.changed_in) == (0, 7)
+    assert next_watch(later, NOW + 10_000, connectionId="conn-2").changed_in == 2
 
 
 # Heartbeats
@@ -224,6 +232,7 @@ def test_a_row_that_is_listed_after_it_was_gone_returned(connection_id: str | No
 
     assert (event.kind, event.before, event.after) == (Kind.RETURNED, "gone", after)
     assert event.lasted == timedelta(seconds=5)
+    assert (back.since_at, back.shifts, back.absent) == (NOW + 15_000, (NOW + 15_000,), 0)
 
 
 def test_a_row_that_is_still_gone_is_no_event() -> None:
@@ -251,3 +260,10 @@ def test_flapping_begins_and_ends_with_an_event() -> None:
     # Samples 0, 2, 4, 6, 8 weigh 28.6 % together, the sixth change makes it 33.6 %. Minutes later the last five, in
     # samples 10 to 18, still weigh 22.0 %, and the last four 17.1 %.
     assert told == [(6, Kind.FLAPPING), (14, Kind.STEADY)]
+
+
+def test_flapping_ends_even_if_the_row_never_changes_again() -> None:
+    flapping = replace(first_watch(), shifts=(NOW,), is_flapping=True)
+    steady = next_watch(flapping, NOW + 5_000)
+
+    assert kinds(events_to(flapping, steady)) == [Kind.STEADY]
