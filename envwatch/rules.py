@@ -15,6 +15,8 @@ HEARTBEAT_EVERY = timedelta(seconds=30)
 LISTINGS_TO_GONE = 2
 """Complete listings in a row that must lack a row before it is gone: one alone may have shifted while it was walked."""
 
+FRESH_LISTINGS = 2
+"""A change is marked for so many listings, the one that brought it included."""
 GONE_KEPT = timedelta(hours=1)
 """How long a gone environment stays on the screen, and is recognised when it returns."""
 

@@ -6,26 +6,26 @@ Owns the presets, the filter words and the sorting. Knows nothing of widgets.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from envwatch.columns import COLUMNS, lost_at, quiet_at
 from envwatch.presence import Presence
+from envwatch.query.language import Query
 from envwatch.text import look_alikes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from envwatch.columns import Column
+    from envwatch.fleet import Fleet
+    from envwatch.query.language import Haystacks
     from envwatch.text import Clean
     from envwatch.watch import Watch
 
 _DEFAULT_RANK = {Presence.OFFLINE: 0, Presence.LATE: 1, Presence.ONLINE: 2, Presence.GONE: 3}
-
-FRESH_LISTINGS = 2
-"""A change is marked for so many listings, the one that brought it included."""
 
 
 class Preset(StrEnum):
@@ -35,6 +35,8 @@ class Preset(StrEnum):
     ONLINE = "online"
     LATE = "late"
     OFFLINE = "offline"
+    FLAPPING = "flapping"
+    CHANGED = "changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,8 @@ class View:
     """What the user wants to see."""
 
     preset: Preset = Preset.ALL
-    words: tuple[str, ...] = ()
-    """All of them must occur in the visible fields of a row, in either case."""
+    query: Query = field(default_factory=Query)
+    """What was asked for in the filter box."""
     sort: str | None = None
     """Id of a column; None for problems first, then those nearest to falling, then by name."""
     is_inverted: bool = False
@@ -51,17 +53,12 @@ class View:
     @property
     def is_narrowed(self) -> bool:
         """Whether anything may be hidden."""
-        return self.preset is not Preset.ALL or bool(self.words)
+        return self.preset is not Preset.ALL or bool(self.query)
 
 
 def is_problem(watch: Watch) -> bool:
     """Whether a person should look at it."""
     return watch.presence in (Presence.OFFLINE, Presence.LATE) or watch.is_flapping
-
-
-def is_changed(watch: Watch, listings: int) -> bool:
-    """Whether it came, went or reconnected in one of the last listings, of which there were so many in all."""
-    return watch.changed_in > 0 and listings - watch.changed_in < FRESH_LISTINGS
 
 
 def ambiguous_names(names: Iterable[Clean]) -> frozenset[Clean]:
@@ -70,18 +67,24 @@ def ambiguous_names(names: Iterable[Clean]) -> frozenset[Clean]:
     return look_alikes(counts) | {name for name, count in counts.items() if count > 1}
 
 
-def shown(watches: Iterable[Watch], view: View, columns: Sequence[Column]) -> list[Watch]:
+def shown(
+    fleet: Fleet, view: View, columns: Sequence[Column], now: float, haystacks: Haystacks | None = None
+) -> list[Watch]:
     """Return the watches that a view shows, in its order.
 
     Args:
-        watches: of the fleet.
+        fleet: what is known.
         view: what the user wants.
         columns: the visible ones, in which filter words are looked for.
+        now: the moment by the server's clock, in ms.
+        haystacks: kept from call to call by who asks often.
     """
-    chosen = [watch for watch in watches if _is_in_preset(watch, view.preset)]
-    if view.words:
-        searched = [column for column in columns if column.is_searched]
-        chosen = [watch for watch in chosen if _has_words(watch, view.words, searched)]
+    is_asked_for = view.query.test(now, columns, fleet.listings, haystacks)
+    chosen = [
+        watch
+        for watch in fleet.watches.values()
+        if _is_in_preset(watch, view.preset, fleet.listings) and is_asked_for(watch)
+    ]
     return in_order(chosen, view.sort, is_inverted=view.is_inverted)
 
 
@@ -116,7 +119,7 @@ def _default_key(watch: Watch) -> tuple[int, float, str, str]:
     return (_DEFAULT_RANK[presence], urgency, environment.name.casefold(), environment.id)
 
 
-def _is_in_preset(watch: Watch, preset: Preset) -> bool:
+def _is_in_preset(watch: Watch, preset: Preset, listings: int) -> bool:
     match preset:
         case Preset.ALL:
             return True
@@ -125,9 +128,8 @@ def _is_in_preset(watch: Watch, preset: Preset) -> bool:
         case Preset.LATE:
             return watch.presence is Presence.LATE
         case Preset.OFFLINE:
-            return watch.presence in (Presence.OFFLINE, Presence.GONE)
-
-
-def _has_words(watch: Watch, words: Sequence[str], columns: Sequence[Column]) -> bool:
-    text = "\n".join(column.text(watch, 0.0) or "" for column in columns).casefold()
-    return all(word in text for word in words)
+            return watch.presence in {Presence.OFFLINE, Presence.GONE}
+        case Preset.FLAPPING:
+            return watch.is_flapping
+        case Preset.CHANGED:
+            return watch.is_fresh(listings)

@@ -48,6 +48,10 @@ class Watch:
     """When it changed its presence or its connection within the last hour, server's clock in ms."""
     is_flapping: bool = False
 
+    def is_fresh(self, listings: int) -> bool:
+        """Whether it came, went or reconnected in one of the last listings, of which there were so many in all."""
+        return self.changed_in > 0 and listings - self.changed_in < rules.FRESH_LISTINGS
+
     @property
     def presence(self) -> Presence:
         """The presence of the verdict."""

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from watches import ALL, BARE, watch
 
-from envwatch.fields import FIELDS
-from envwatch.hints import HELP, MOST, completions
-from envwatch.query import parse
+from envwatch.query.fields import FIELDS
+from envwatch.query.hints import HELP, MOST, completions
+from envwatch.query.language import parse
 
 if TYPE_CHECKING:
     from envwatch.watch import Watch

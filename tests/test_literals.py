@@ -9,7 +9,7 @@ import pytest
 from builders import NOW
 from watches import ALL, watch
 
-from envwatch.query import parse
+from envwatch.query.language import parse
 
 SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
 

@@ -13,8 +13,8 @@ from watches import ALL, BARE, watch
 
 from envwatch.columns import COLUMNS
 from envwatch.presence import GONE
-from envwatch.query import parse
-from envwatch.tokens import QueryError
+from envwatch.query.language import parse
+from envwatch.query.tokens import QueryError
 
 if TYPE_CHECKING:
     from envwatch.watch import Watch

@@ -14,8 +14,8 @@ from watches import ALL, BARE, watch
 
 from envwatch.columns import COLUMNS, version_key
 from envwatch.models import environment_of
-from envwatch.query import Haystacks, Query, parse
-from envwatch.tokens import QueryError, tokens, written
+from envwatch.query.language import Haystacks, Query, parse
+from envwatch.query.tokens import QueryError, tokens, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable

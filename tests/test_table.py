@@ -12,6 +12,7 @@ from textual import on
 from textual.app import App
 
 from envwatch.fleet import Fleet
+from envwatch.query.language import parse
 from envwatch.text import Clean, cells
 from envwatch.tui.app import stylesheet
 from envwatch.tui.marks import ASCII
@@ -152,7 +153,7 @@ async def test_the_cursor_follows_its_row_through_refresh_sort_and_filter() -> N
         assert [table.cursor, table.names] == ["c", ["d", "a", "b", "c"]]
         await table.see(View(sort="name", is_inverted=True))
         assert [table.cursor, table.names] == ["c", ["d", "c", "b", "a"]]
-        await table.see(View(words=("c",), sort="name"))
+        await table.see(View(query=parse("c"), sort="name"))
         assert table.cursor == "c"
         await table.see(View())
         assert table.cursor == "c"
@@ -162,9 +163,9 @@ async def test_a_filter_that_hides_the_row_under_the_cursor_leaves_no_ghost() ->
     async with stand() as table:
         await table.show(several("ann", "bob", "cyd"))
         await table.press("j")
-        await table.see(View(words=("cyd",)))
+        await table.see(View(query=parse("cyd")))
         assert [table.names, table.cursor] == [["cyd"], "cyd"]
-        await table.see(View(words=("nobody",)))
+        await table.see(View(query=parse("nobody")))
         assert [table.names, table.cursor] == [[], None]
         assert "Nothing matches" in "\n".join(table.lines)
 
@@ -182,8 +183,8 @@ async def test_a_row_that_vanishes_under_the_cursor_stays_as_a_ghost_until_it_is
         await table.show(several("a", "c", at=NOW + table.now * 1000))
         await table.show(several("a", "c", at=NOW + table.now * 1000))
         assert "env-b" not in table.fleet.watches
-        assert [table.names, table.cursor] == [["a", "b", "c"], "b"]
-        await table.press("j")
+        assert [table.names, table.cursor] == [["a", "c", "b"], "b"]
+        await table.press("k")
         assert [table.names, table.cursor] == [["a", "c"], "c"]
 
 
@@ -316,7 +317,7 @@ async def test_columns_come_with_the_width(width: int, titles: list[str]) -> Non
 async def test_filter_words_look_into_the_columns_that_are_visible_after_a_resize() -> None:
     async with stand(80) as table:
         await table.show([named("a", podId="pod-x"), named("b", podId="pod-y")])
-        await table.see(View(words=("pod-x",)))
+        await table.see(View(query=parse("pod-x")))
         assert table.names == []
         await table.pilot.resize_terminal(140, 12)
         await table.pilot.pause()

@@ -111,6 +111,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
         clocks: Callable[[], Reading] = read_clocks,
     ) -> None:
         super().__init__()
+        self.ascii_only = ascii_only
         self._poller = poller
         self._outcomes = outcomes
         self._clocks = clocks

@@ -14,19 +14,21 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.reactive import reactive
 from textual.screen import Screen
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from envwatch.columns import COLUMNS
 from envwatch.fleet import Fleet
 from envwatch.phrases import TimeStyle
+from envwatch.query.language import Query
 from envwatch.text import clean
 from envwatch.tui.detail import DetailPane
+from envwatch.tui.filterbox import FilterBox
 from envwatch.tui.keys import KeyLine
 from envwatch.tui.marks import UNICODE, Marks
 from envwatch.tui.news import NewsLine
 from envwatch.tui.status import StatusLine
 from envwatch.tui.table import EnvironmentTable
-from envwatch.view import Preset, View
+from envwatch.view import Preset, View, is_problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from envwatch.poller import Plan
     from envwatch.text import Clean
 
-_PRESETS = {"1": Preset.ALL, "2": Preset.ONLINE, "3": Preset.LATE, "4": Preset.OFFLINE}
+_PRESETS = dict(zip("123456", Preset, strict=True))
 
 
 class Dashboard(Screen[None]):
@@ -91,7 +93,7 @@ class Dashboard(Screen[None]):
             yield EnvironmentTable(id="table").data_bind(cls.fleet, cls.now, cls.view, cls.marks, cls.times)
             yield DetailPane(id="detail").data_bind(cls.fleet, cls.now, cls.history, cls.times, cls.marks)
         yield NewsLine().data_bind(cls.fleet, cls.now, cls.plan, cls.times, cls.marks)
-        yield Input(id="filter", placeholder="words that the row must show", compact=True)
+        yield FilterBox().data_bind(cls.fleet)
         yield KeyLine()
         yield Static("too small", id="too-small", markup=False)
 
@@ -105,8 +107,8 @@ class Dashboard(Screen[None]):
         return self.query_one(EnvironmentTable)
 
     @property
-    def _box(self) -> Input:
-        return self.query_one("#filter", Input)
+    def _box(self) -> FilterBox:
+        return self.query_one(FilterBox)
 
     @property
     def _is_wide(self) -> bool:
@@ -134,7 +136,10 @@ class Dashboard(Screen[None]):
     def _show_selected(self) -> None:
         table = self.table
         self.query_one(DetailPane).watched = table.cursor
-        self.query_one(StatusLine).shown = len(table.rows)
+        status = self.query_one(StatusLine)
+        status.shown = len(table.rows)
+        problems = sum(map(is_problem, self.fleet.watches.values()))
+        status.hidden_problems = problems - sum(map(is_problem, table.rows)) if self.view.is_narrowed else 0
 
     def on_resize(self, _: Resize) -> None:
         """Find a place for the detail pane."""
@@ -166,7 +171,7 @@ class Dashboard(Screen[None]):
             case "back":
                 return self._box.display or self._shows_detail or self.view.is_narrowed
             case "filter":
-                return not self._box.has_focus
+                return not self._box.display
             case "open":
                 return not self.query_one(DetailPane).has_focus
             case _:
@@ -186,7 +191,7 @@ class Dashboard(Screen[None]):
         """Leave one layer: the filter box, a pane that has the keys, the filter, the pane."""
         if self._box.display:
             self._close_box()
-            self.view = replace(self.view, words=())
+            self.view = replace(self.view, query=Query())
         elif self.query_one(DetailPane).has_focus and self._has_room:
             self.table.focus()
         elif self._shows_detail and not self._has_room:
@@ -212,7 +217,6 @@ class Dashboard(Screen[None]):
 
     def _narrow(self, view: View) -> None:
         self.view = view
-        self._box.value = " ".join(view.words)
         self.refresh_bindings()
 
     def action_sort(self, step: int) -> None:
@@ -250,24 +254,18 @@ class Dashboard(Screen[None]):
 
     def action_filter(self) -> None:
         """Open the filter box."""
-        self._box.display = True
-        self.set_focus(self._box)
+        self._box.open(self.view.query)
         self.refresh_bindings()
 
+    @on(FilterBox.Asked)
+    def _filter(self, message: FilterBox.Asked) -> None:
+        self.view = replace(self.view, query=message.query)
+
+    @on(FilterBox.Kept)
     def _close_box(self) -> None:
         self._box.display = False
-        self._box.value = " ".join(self.view.words)
         (self.table if self.table.display else self.query_one(DetailPane)).focus()
         self.refresh_bindings()
-
-    @on(Input.Changed, "#filter")
-    def _filter(self, message: Input.Changed) -> None:
-        if self._box.display:
-            self.view = replace(self.view, words=tuple(message.value.casefold().split()))
-
-    @on(Input.Submitted, "#filter")
-    def _keep_filter(self) -> None:
-        self._close_box()
 
     def select(self, id_: Clean) -> None:
         """Move the cursor to an environment, widening the view if it hides it."""

@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import sys
 import termios
 import threading
 from contextlib import suppress
@@ -24,6 +23,8 @@ from typing import TYPE_CHECKING, Any, Final
 from textual.app import App, ReturnType
 from textual.drivers.linux_driver import LinuxDriver
 from textual.worker import WorkerFailed
+
+from envwatch.tui.ascii import to_ascii
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -52,9 +53,9 @@ _CHUNK: Final = 4096
 class _Outlet:
     """The terminal as a file to write to, which never fails: what a terminal that is gone should have shown is lost."""
 
-    def __init__(self, descriptor: int, encoding: str) -> None:
+    def __init__(self, descriptor: int, *, ascii_only: bool) -> None:
         self._descriptor = descriptor
-        self._encoding = encoding
+        self._ascii_only = ascii_only
         self._pending: list[str] = []
         self._writing = threading.Lock()
         self._is_shut = False
@@ -66,8 +67,9 @@ class _Outlet:
         self._pending.append(text)
 
     def flush(self) -> None:
-        rest = memoryview("".join(self._pending).encode(self._encoding, "backslashreplace"))
+        text = "".join(self._pending)
         self._pending.clear()
+        rest = memoryview((to_ascii(text) if self._ascii_only else text).encode("utf-8", "replace"))
         with suppress(OSError):
             while rest:
                 with self._writing:
@@ -95,8 +97,7 @@ class LastingDriver(LinuxDriver):
         self, app: App[Any], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
     ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
-        stderr = sys.__stderr__
-        self._outlet = _Outlet(2, stderr.encoding if stderr else "ascii")
+        self._outlet = _Outlet(2, ascii_only=isinstance(app, LastingApp) and app.ascii_only)
         self._file = self._outlet  # type: ignore[assignment]  # as much of a file as the writing thread needs
         self._is_taken = False
         """Whether the terminal is in our hands."""
@@ -227,6 +228,8 @@ class LastingApp(App[ReturnType]):
 
     crash: BaseException | None = None
     """What ended the app, if it was a bug."""
+    ascii_only: bool = False
+    """Whether the terminal gets nothing but ASCII, whatever is drawn. To be set before the app runs."""
 
     def get_driver_class(self) -> type[Driver]:
         """Return the driver for real terminals."""

@@ -15,7 +15,6 @@ from envwatch.columns import MARK_WIDTH, quiet_at
 from envwatch.phrases import face_of, short_age
 from envwatch.presence import Presence, span
 from envwatch.text import Clean, cells, fitted, shortened
-from envwatch.view import is_changed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +60,7 @@ class Look:
             if column.id == view.sort:
                 title = Clean(f"{title}{self.marks.descending if view.is_inverted else self.marks.ascending}")
                 style = self.base + self.style("sorted")
-            segments.append(Segment(fitted(title, width) + " ", style))
+            segments.append(Segment(fitted(title, width + 1), style))
             if column.id == "name":
                 segments.append(Segment(" " * MARK_WIDTH, plain))
         return Strip(segments).adjust_cell_length(self.width, plain)
@@ -69,7 +68,7 @@ class Look:
     def row(self, watch: Watch, *, is_cursor: bool) -> Strip:
         """Draw one environment."""
         fleet = self.fleet
-        is_fresh = is_changed(watch, fleet.listings)
+        is_fresh = watch.is_fresh(fleet.listings)
         base = self.base
         if is_cursor:
             base += self.style("cursor")

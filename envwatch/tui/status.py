@@ -43,6 +43,8 @@ class StatusLine(Line):
     view: reactive[View] = reactive(View)
     shown: reactive[int] = reactive(0)
     """How many rows the table shows."""
+    hidden_problems: reactive[int] = reactive(0)
+    """How many problems the view hides."""
     pages: reactive[int] = reactive(0)
     """Pages read so far of the walk under way."""
     marks: reactive[Marks] = reactive(UNICODE)
@@ -116,6 +118,8 @@ class StatusLine(Line):
         if fleet.snapshot is not None and fleet.snapshot.set_aside:
             parts.append(Part(f"{fleet.snapshot.set_aside} unreadable", "late", 6))
         if self.view.is_narrowed:
+            if self.hidden_problems:
+                parts.append(Part(f"{self.hidden_problems} problems hidden", "offline", 7))
             parts.append(Part(f" FILTER {self.shown}/{len(fleet.watches)} ", "badge", 8))
         if self.plan is not None and self.plan.stance is Stance.PAUSED:
             parts.append(Part(" PAUSED ", "badge", 9))

@@ -22,6 +22,7 @@ from textual.strip import Strip
 from envwatch.columns import MARK_WIDTH, SCROLLBAR, fitting, newest_version
 from envwatch.fleet import Fleet
 from envwatch.phrases import TimeStyle
+from envwatch.query.language import Haystacks
 from envwatch.tui.marks import UNICODE, Marks
 from envwatch.tui.rows import Look
 from envwatch.view import View, ambiguous_names, is_problem, shown
@@ -108,6 +109,8 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self._was_moved = False
         self._moved_at = float("-inf")
         self._is_due = False
+        self._has_ghost = False
+        self._haystacks = Haystacks()
         self._newest_version: Clean | None = None
         self._names: frozenset[tuple[Clean, Clean]] = frozenset()
         self._ambiguous: frozenset[Clean] = frozenset()
@@ -155,7 +158,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     def watch_view(self, before: View, after: View) -> None:
         """Show what the user wants to see now: no ghost among the rows that a new filter lets through."""
-        is_same = (before.preset, before.words) == (after.preset, after.words)
+        is_same = (before.preset, before.query) == (after.preset, after.query)
         self._arrange(is_steady=False, keeps_ghost=is_same)
 
     def watch_times(self) -> None:
@@ -177,7 +180,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         return self.now is not None and self.now.monotonic - self._moved_at < SETTLES_AFTER
 
     def _arrange(self, *, is_steady: bool, keeps_ghost: bool = True) -> None:
-        rows = shown(self.fleet.watches.values(), self.view, self.columns)
+        rows = shown(self.fleet, self.view, self.columns, self._server_now, self._haystacks)
         if is_steady:
             before = self._places
             kept = sorted((watch for watch in rows if watch.environment.id in before), key=self._place_before)
@@ -186,6 +189,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
             rows = steady
         else:
             self._is_due = False
+        self._has_ghost = False
         self._put(self._with_ghost(rows) if keeps_ghost else rows)
 
     def _place_before(self, watch: Watch) -> int:
@@ -194,11 +198,16 @@ class EnvironmentTable(ScrollView, can_focus=True):
     def _with_ghost(self, rows: list[Watch]) -> list[Watch]:
         """Return the rows with the one under the cursor, where it was, if they lack it."""
         place = self._place if self._was_moved else None
-        if place is None or any(watch.environment.id == self._cursor for watch in rows):
+        self._has_ghost = place is not None and all(watch.environment.id != self._cursor for watch in rows)
+        if place is None or not self._has_ghost:
             return rows
         before = self._rows[place]
         ghost = self.fleet.watches.get(before.environment.id, before)
         return [*rows[:place], ghost, *rows[place:]]
+
+    @property
+    def _server_now(self) -> float:
+        return 0.0 if self.now is None else self.fleet.clock.at(self.now.wall)
 
     def _put(self, rows: list[Watch]) -> None:
         top, height = self.scroll_offset.y, self.size.height - 1
@@ -251,16 +260,10 @@ class EnvironmentTable(ScrollView, can_focus=True):
             self._scroll_to_row(place - height + 1)
         if before is not None:
             self._refresh_row(before)
-            self._drop_ghost(before)
+            if self._has_ghost:  # it has just been left
+                self._has_ghost = False
+                self._put([watch for index, watch in enumerate(self._rows) if index != before])
         self._refresh_row(place)
-
-    def _drop_ghost(self, place: int) -> None:
-        """Forget the ghost that the cursor has just left."""
-        if not self.view.is_narrowed and self._rows[place].environment.id in self.fleet.watches:
-            return
-        wanted = shown([self._rows[place]], self.view, self.columns)
-        if not wanted or self._rows[place].environment.id not in self.fleet.watches:
-            self._put([watch for index, watch in enumerate(self._rows) if index != place])
 
     def _refresh_row(self, place: int) -> None:
         self.refresh(Region(0, place - self.scroll_offset.y + 1, self.size.width, 1))
@@ -309,8 +312,8 @@ class EnvironmentTable(ScrollView, can_focus=True):
         return None
 
     def on_resize(self, event: events.Resize) -> None:
-        """Give the columns the new width, and keep the cursor in sight."""
-        self.virtual_size = Size(event.size.width, len(self._rows) + 1)
+        """Give the columns the new width, look for filter words in those that show, and keep the cursor in sight."""
+        self._arrange(is_steady=self._has_just_moved())
         place, height = self._place, event.size.height - 1
         if place is not None and not self.scroll_offset.y <= place < self.scroll_offset.y + height:
             self._scroll_to_row(place - height + 1)

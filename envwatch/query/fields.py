@@ -10,8 +10,8 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from envwatch.columns import update_text
-from envwatch.fieldkinds import InstantField, ListField, StatusField, TextField, VersionField
 from envwatch.modes import mode_of
+from envwatch.query.kinds import InstantField, ListField, StatusField, TextField, VersionField
 from envwatch.text import Clean, clean
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from envwatch.fieldkinds import Field
     from envwatch.models import Environment
-    from envwatch.tokens import Token
+    from envwatch.query.kinds import Field
+    from envwatch.query.tokens import Token
 
 META = "meta."
 """Before the name of a key of the metadata, dots between its levels."""

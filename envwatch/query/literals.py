@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from envwatch.columns import VersionKey
-    from envwatch.tokens import Token
+    from envwatch.query.tokens import Token
 
 Bounds: TypeAlias = tuple[float, float]
 """From (included) and to (excluded)."""

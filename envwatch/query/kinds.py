@@ -11,17 +11,17 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from envwatch.literals import is_release, stretch_of, text_test, version_of, version_test
 from envwatch.presence import Presence
+from envwatch.query.literals import is_release, stretch_of, text_test, version_of, version_test
+from envwatch.query.tokens import written
 from envwatch.text import Clean, clean
-from envwatch.tokens import written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import tzinfo
 
     from envwatch.models import Environment
-    from envwatch.tokens import Token
+    from envwatch.query.tokens import Token
     from envwatch.watch import Watch
 
 Test: TypeAlias = "Callable[[Watch, float, int], bool]"
@@ -30,8 +30,6 @@ Test: TypeAlias = "Callable[[Watch, float, int], bool]"
 NONE = "none"
 """The value of a field that an environment does not have; quoted, it is a text like any other."""
 
-FRESH_LISTINGS = 2
-"""A change is marked for so many listings, the one that brought it included."""
 
 _OPERATORS = (">=", "<=", ">", "<", "=")
 
@@ -190,7 +188,7 @@ class InstantField:
 
 
 def _is_changed(watch: Watch, _: float, listings: int) -> bool:
-    return watch.changed_in > 0 and listings - watch.changed_in < FRESH_LISTINGS
+    return watch.is_fresh(listings)
 
 
 STATUSES: Mapping[str, tuple[str, Test]] = {

@@ -11,16 +11,16 @@ from heapq import nsmallest
 from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
-from envwatch.fieldkinds import NONE, STATUSES, InstantField, StatusField, TextField, VersionField
-from envwatch.fields import ALIASES, FIELDS, META, member, named_field
-from envwatch.literals import is_version
+from envwatch.query.fields import ALIASES, FIELDS, META, member, named_field
+from envwatch.query.kinds import NONE, STATUSES, InstantField, StatusField, TextField, VersionField
+from envwatch.query.literals import is_version
+from envwatch.query.tokens import QueryError, Token, tokens, written
 from envwatch.text import Clean
-from envwatch.tokens import QueryError, Token, tokens, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from envwatch.fieldkinds import Field, ListField
+    from envwatch.query.kinds import Field, ListField
     from envwatch.watch import Watch
 
 MOST = 20

@@ -8,8 +8,8 @@
 
 Terms on one field are alternatives, like the values behind one colon: `mode:strict mode:unrestricted` is the same as
 `mode:strict,unrestricted`. A negated term must hold in any case, and holds exactly where the same term without `!` does
-not: `!branch:main` finds what has no branch, too. A word looks in every visible field. `envwatch.fields` says what can
-stand before a colon and what a value means there; `none` finds what has no value, `!field:none` what has one.
+not: `!branch:main` finds what has no branch, too. A word looks in every visible field. `fields` says what can stand
+before a colon and what a value means there; `none` finds what has no value, `!field:none` what has one.
 
 Pure: the moment, the visible columns and the number of listings are arguments. Knows nothing of boxes or keys.
 """
@@ -20,19 +20,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from envwatch.fields import named_field
-from envwatch.literals import text_test
+from envwatch.query.fields import named_field
+from envwatch.query.literals import text_test
+from envwatch.query.tokens import tokens, written
 from envwatch.text import Clean, clean
-from envwatch.tokens import tokens, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import tzinfo
 
     from envwatch.columns import Column
-    from envwatch.fieldkinds import Test, Value
     from envwatch.models import Environment
-    from envwatch.tokens import Token
+    from envwatch.query.kinds import Test, Value
+    from envwatch.query.tokens import Token
     from envwatch.watch import Watch
 
 
