@@ -105,9 +105,10 @@ class FilterBox(Vertical):
     def _hint(self) -> None:
         hints = self.query_one(HintLine)
         hints.is_empty = not self.box.value.strip()
-        hints.offers = (
-            [] if hints.is_empty else completions(box.value, box.cursor_position, self.fleet.watches.values())
-        )
+        hints.offers = [] if hints.is_empty else self._offers()
+
+    def _offers(self) -> list[Completion]:
+        return completions(self.box.value, self.box.cursor_position, self.fleet.watches.values())
 
     def action_complete(self) -> None:
         """Take the first offer."""
