@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import humanize
 
@@ -217,6 +217,36 @@ def _leftovers(name: str, values: JsonObject | None, known: frozenset[str]) -> I
 
 def _json(value: JsonValue) -> Clean:
     return Clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+class Copy(NamedTuple):
+    """A text that is worth copying."""
+
+    label: str
+    text: Clean
+    note: Clean
+    """Its beginning."""
+
+
+def copies(environment: Environment) -> list[Copy]:
+    """Return what of an environment can be pasted elsewhere."""
+    update = environment.self_update or {}
+    command = update.get("manual_command")
+    texts = {
+        "name": environment.name,
+        "device id": environment.device_id,
+        "connection id": environment.connection_id,
+        "environment id": environment.id,
+        "update command": command if isinstance(command, str) else None,
+        "directory": environment.working_directory,
+        "JSON": Clean(json.dumps(_fields(environment), ensure_ascii=False, indent=2)),
+    }
+    return [Copy(label, Clean(text), Clean(text.partition("\n")[0][:60])) for label, text in texts.items() if text]
+
+
+def _fields(environment: Environment) -> dict[str, object]:
+    known = {name: getattr(environment, name) for name in environment.__slots__ if name != "unknown"}
+    return {**known, **environment.unknown}
 
 
 def zone_of(style: TimeStyle) -> tzinfo | None:

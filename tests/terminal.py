@@ -110,6 +110,10 @@ class Terminal:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Take the terminal away from the program."""
         if self._master >= 0:
             os.close(self._master)
             self._master = -1

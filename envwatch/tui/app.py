@@ -85,15 +85,15 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
         Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True, id="app.suspend"),
     ]
 
-    fleet: reactive[Fleet] = reactive(Fleet, init=False)
+    fleet: reactive[Fleet] = reactive(Fleet, init=False, repaint=False)
     """What is known."""
-    now: reactive[Reading | None] = reactive(None, init=False)
+    now: reactive[Reading | None] = reactive(None, init=False, repaint=False)
     """This machine's clocks, read each second."""
-    plan: reactive[Plan | None] = reactive(None)
+    plan: reactive[Plan | None] = reactive(None, repaint=False)
     """What the poller does next."""
-    pages: reactive[int] = reactive(0)
+    pages: reactive[int] = reactive(0, repaint=False)
     """Pages read of the walk under way."""
-    history: reactive[Sequence[Event]] = reactive((), init=False)
+    history: reactive[Sequence[Event]] = reactive((), init=False, repaint=False)
     """Events since the start, oldest first."""
     times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE)
     marks: reactive[Marks] = reactive(UNICODE)

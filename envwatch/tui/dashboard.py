@@ -17,6 +17,7 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from envwatch.columns import COLUMNS
+from envwatch.facts import copies
 from envwatch.fleet import Fleet
 from envwatch.phrases import TimeStyle
 from envwatch.query.language import Query
@@ -25,6 +26,7 @@ from envwatch.tui.detail import DetailPane
 from envwatch.tui.filterbox import FilterBox
 from envwatch.tui.keys import KeyLine
 from envwatch.tui.marks import UNICODE, Marks
+from envwatch.tui.menu import Choice, Menu
 from envwatch.tui.news import NewsLine
 from envwatch.tui.status import StatusLine
 from envwatch.tui.table import EnvironmentTable
@@ -63,14 +65,16 @@ class Dashboard(Screen[None]):
         Binding("full_stop", "sort(1)", "Sort by the next column", key_display=".", show=False, id="sort.right"),
         Binding("comma", "sort(-1)", "Sort by the column before", key_display=",", show=False, id="sort.left"),
         Binding("I", "invert", "Invert the sorting", show=False, id="sort.invert"),
+        Binding("o", "pick_sort", "Sort by …", show=False, id="sort.pick"),
         Binding("c", "copy_name", "Copy the name", show=False, id="row.copy_name"),
+        Binding("y", "copy_menu", "Copy …", show=False, id="row.copy"),
     ]
 
-    fleet: reactive[Fleet] = reactive(Fleet, init=False)
-    now: reactive[Reading | None] = reactive(None, init=False)
-    plan: reactive[Plan | None] = reactive(None)
-    pages: reactive[int] = reactive(0)
-    history: reactive[Sequence[Event]] = reactive((), init=False)
+    fleet: reactive[Fleet] = reactive(Fleet, init=False, repaint=False)
+    now: reactive[Reading | None] = reactive(None, init=False, repaint=False)
+    plan: reactive[Plan | None] = reactive(None, repaint=False)
+    pages: reactive[int] = reactive(0, repaint=False)
+    history: reactive[Sequence[Event]] = reactive((), init=False, repaint=False)
     times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE)
     marks: reactive[Marks] = reactive(UNICODE)
     view: reactive[View] = reactive(View)
@@ -239,16 +243,41 @@ class Dashboard(Screen[None]):
         by = "problems first" if column is None else f"by {COLUMNS[column].title}"
         self.flash(f"sorted {by}{', inverted' if is_inverted else ''}")
 
+    def action_pick_sort(self) -> None:
+        """Choose what to sort by."""
+        choices = [Choice("", "problems first", "then those nearest to falling, then by name")]
+        choices += [Choice(column.id, column.title) for column in self.table.columns]
+
+        def sort_by(column: str | None) -> None:
+            if column is not None:
+                self._sort_by(column or None, is_inverted=False)
+
+        self.app.push_screen(Menu("Sort by", choices, self.view.sort or ""), sort_by)
+
     @on(EnvironmentTable.Opened)
     def _open_selected(self) -> None:
         self.action_open()
 
     def action_copy_name(self) -> None:
         """Send the name to the terminal's clipboard."""
-        watch = self.table.cursor
-        if watch is not None:
-            self.app.copy_to_clipboard(watch.environment.name)
-            self.flash(f"sent to the clipboard: {watch.environment.name}")
+        if (watch := self.table.cursor) is not None:
+            self._copy(watch.environment.name)
+
+    def action_copy_menu(self) -> None:
+        """Choose what to send to the terminal's clipboard."""
+        if (watch := self.table.cursor) is None:
+            return
+        texts = {text.label: text for text in copies(watch.environment)}
+
+        def copy(label: str | None) -> None:
+            if label is not None:
+                self._copy(texts[label].text)
+
+        self.app.push_screen(Menu("Copy", [Choice(text.label, text.label, text.note) for text in texts.values()]), copy)
+
+    def _copy(self, text: Clean) -> None:
+        self.app.copy_to_clipboard(text)
+        self.flash(f"sent to the clipboard: {text}")
 
     # The filter box.
 

@@ -48,7 +48,7 @@ class DetailPane(VerticalScroll):
     ]
 
     fleet: reactive[Fleet] = reactive(Fleet, init=False)
-    now: reactive[Reading | None] = reactive(None, init=False)
+    now: reactive[Reading | None] = reactive(None, init=False, repaint=False)
     watched: reactive[Watch | None] = reactive(None, init=False)
     """What to show."""
     history: reactive[Sequence[Event]] = reactive((), init=False)

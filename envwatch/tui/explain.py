@@ -39,7 +39,7 @@ class ExplainScreen(ModalScreen[None]):
     ]
 
     fleet: reactive[Fleet] = reactive(Fleet, init=False)
-    now: reactive[Reading | None] = reactive(None, init=False)
+    now: reactive[Reading | None] = reactive(None, init=False, repaint=False)
     times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE, init=False)
 
     def __init__(self, id_: Clean) -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class HintLine(Line):
     """What can be typed next, or what is wrong with what was typed."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"line--key", "line--faint", "line--alarm"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"line--key", "line--faint"}
 
     error: reactive[QueryError | None] = reactive(None)
     offers: reactive[Sequence[Completion]] = reactive(())
@@ -41,7 +41,8 @@ class HintLine(Line):
     def parts(self) -> tuple[Sequence[Part], Sequence[Part]]:
         """Return the mistake, else the offers, else examples of the language."""
         if self.error is not None:
-            return [Part(" " * self.error.start + "^", "alarm"), Part(str(self.error), "", 9, is_cut=True)], []
+            pointer = " " * self.error.start + "^"
+            return [Part(pointer, "key", 1), Part(str(self.error), "", 9, is_cut=True)], []
         if self.is_empty:
             examples = [
                 (Part(example, "key", -n), Part(meaning, "faint", -n)) for n, (example, meaning) in enumerate(HELP)

@@ -77,7 +77,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
     """What is known."""
     view: reactive[View] = reactive(View, init=False)
     """What of it the user wants to see."""
-    now: reactive[Reading | None] = reactive(None, init=False)
+    now: reactive[Reading | None] = reactive(None, init=False, repaint=False)
     """This machine's clocks, set each second."""
     times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE, init=False)
     """How instants are shown."""
