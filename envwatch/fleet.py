@@ -217,7 +217,30 @@ def _next_watches(
             watches[id_] = watch
             if watch is not before:
                 events += events_between(before, watch, at)
-    return watches, events
+    return watches, _introduced(events, watches)
+
+
+def _introduced(events: list[Event], watches: Mapping[Clean, Watch]) -> list[Event]:
+    """Return the events, each newcomer on a device that is known told as a twin or as a replacement."""
+    newcomers = {event.id for event in events if event.kind is Kind.APPEARED}
+    if not newcomers:
+        return events
+    on_device: dict[Clean, list[Watch]] = {}
+    for id_, watch in watches.items():
+        if id_ not in newcomers:
+            on_device.setdefault(watch.environment.device_id, []).append(watch)
+
+    def introduced(event: Event) -> Event:
+        if event.kind is not Kind.APPEARED or event.id is None:
+            return event
+        kin = on_device.get(watches[event.id].environment.device_id, [])
+        if not kin:
+            return event
+        twin = next((watch for watch in kin if watch.verdict.is_up), None)
+        relation = f"twin of {twin.environment.name}" if twin else f"replaces {kin[-1].environment.name}"
+        return replace(event, reason=Clean(f"{relation}, same device"))
+
+    return [introduced(event) for event in events]
 
 
 def _told(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from envwatch.events import Event
+    from envwatch.models import Environment
     from envwatch.outcome import Outcome
 
 HOUR = 3_600_000.0
@@ -264,3 +265,19 @@ def test_an_outcome_leaves_the_fleet_before_it_as_it_was() -> None:
 
     assert (list(before.watches), before.listings, before) == (ids, 1, watched([listed(beating(3))])[0])
     assert Fleet() == Fleet()
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (environment(id="old", connectionName="nas", deviceId="d-1"), "twin of nas, same device"),
+        (environment(id="old", connectionName="nas", deviceId="d-1", connectionId=None), "replaces nas, same device"),
+        (environment(id="old", connectionName="nas", deviceId="d-2"), None),
+    ],
+)
+def test_a_newcomer_on_a_known_device_is_told_as_its_twin_or_its_replacement(
+    other: Environment, told: str | None
+) -> None:
+    newcomer = environment(id="new", connectionName="nas-2", deviceId="d-1")
+    _, events = watched([listed([other]), listed([other, newcomer], NOW + 5_000)])
+    assert [(event.kind, event.reason) for event in events] == [(Kind.APPEARED, told)]

@@ -180,7 +180,7 @@ class FrugalApp(App[ReturnType]):
             """Draw an update from Textual's compositor, for which Textual calls this."""
             expected = all(hasattr(self, name) for name in _ATTRIBUTES)
             if renderable is None or not expected or self._batch_count or not self._running or self._closed:
-                super()._display(screen, renderable)  # It draws nothing.
+                super()._display(screen, renderable)  # Nothing is drawn, or Textual alone draws.
                 return
             foreign = self.is_headless or self.is_inline or self.is_web or _writer_of(self._driver) is None
             frame = None if foreign else frame_of(renderable)
@@ -199,7 +199,7 @@ class FrugalApp(App[ReturnType]):
     def _send_difference(self) -> None:
         """Bring the terminal up to date, now or when it is ready."""
         driver = self._driver
-        if driver is None or not all(self._frugal_shadow.size):
+        if driver is None or not self._running or self._closed or not all(self._frugal_shadow.size):
             return
         if (writer := _writer_of(driver)) is not self._frugal_writer:
             self._frugal_writer = writer
@@ -208,7 +208,7 @@ class FrugalApp(App[ReturnType]):
             if self._frugal_retry is None:
                 self._frugal_retry = self.set_timer(RETRY_AFTER, self._retry)
             return
-        cursor = self.screen.outer_size.clamp_offset(self.cursor_position)
+        cursor = Size(*self._frugal_shadow.size).clamp_offset(self.cursor_position)
         if sequence := self._frugal_shadow.update(cursor):
             if self._sync_available and len(sequence) >= _SYNC_FROM:
                 sequence = f"{_SYNC_START}{sequence}{_SYNC_END}"

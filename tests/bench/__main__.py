@@ -1,0 +1,75 @@
+"""Every budget of speed, measured against a reference in the same run: `uv run python tests/bench [NAME ...]`.
+
+Prints one table in Markdown. Nothing fails here: what a machine is busy with is not known, and ratios are to be read.
+Each bench has a process of its own, and all of them a cache of compiled modules that the first run of a program fills,
+as on a user's machine.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import platform
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from findings import HEAD, Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+BENCHES = {
+    "decode": "pure.decode",
+    "reduce": "pure.reduce",
+    "poll": "polling.poll",
+    "list": "polling.listing",
+    "start": "screen.start",
+    "idle": "screen.idle",
+    "keys": "screen.keys",
+    "hold": "polling.hold",
+    "memory": "screen.memory",
+}
+ON_REQUEST = {
+    "memory-100k": "screen.memory_100k",
+    "views-100k": "views.views_100k",
+}
+"""Only when named: they take minutes."""
+
+
+def main(names: Iterable[str]) -> None:
+    """Run some benches, all the usual ones if none is named, and print what they found."""
+    every = BENCHES | ON_REQUEST
+    if unknown := set(names) - every.keys():
+        sys.exit(f"no such bench: {', '.join(sorted(unknown))}; there are {', '.join(every)}")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.stdout.write(f"{HEAD}\n")
+    with (
+        TemporaryDirectory() as cache,
+        ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as processes,
+    ):
+        os.environ["PYTHONPYCACHEPREFIX"] = cache
+        for found in processes.map(bench, [every[name] for name in names or BENCHES]):
+            sys.stdout.writelines(f"{finding.line()}\n" for finding in found)
+            sys.stdout.flush()
+    load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
+    sys.stdout.write(
+        f"\nPython {platform.python_version()}, Textual {version('textual')}, {os.cpu_count()} cores, load {load}\n"
+    )
+
+
+def bench(place: str) -> list[Finding]:
+    """Run one bench in a process that has imported no other."""
+    module, _, name = place.partition(".")
+    found: list[Finding] = getattr(import_module(module), name)()
+    return found
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,65 @@
+"""Fleets to measure on: pages of bytes as an API sends them, and rows as the reference shows them."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from builders import NOW, page_bytes, wire_rows
+from demo_client import Client
+
+from envwatch.demo.fleet import SimulatedFleet
+from envwatch.models import page_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from envwatch.demo.child import ChildServer
+    from envwatch.models import Environment
+    from envwatch.text import Clean
+
+PAGE = 100
+
+
+def plain_rows(count: int) -> list[dict[str, Any]]:
+    """Return rows of nothing but printable ASCII."""
+    return wire_rows(count)
+
+
+def demo_rows(count: int) -> list[dict[str, Any]]:
+    """Return the rows of the demo's fleet, with names from all over the world."""
+    return SimulatedFleet(count, seed=7, started_at=int(NOW)).rows(int(NOW))
+
+
+def beating(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows five seconds later: one in six has a new heartbeat."""
+    later = {"lastHeartbeat": NOW - 1_000, "lastSeenAt": NOW - 1_000}
+    return [row if index % 6 else row | later for index, row in enumerate(rows)]
+
+
+def pages_of(rows: Sequence[dict[str, Any]]) -> list[bytes]:
+    """Return the bodies of a walk."""
+    return [page_bytes(rows[first : first + PAGE], first + PAGE < len(rows)) for first in range(0, len(rows), PAGE)]
+
+
+def decoded(pages: Sequence[bytes], known: Mapping[Clean, Environment] | None = None) -> list[Environment]:
+    """Return the rows of a walk as the client decodes them."""
+    return [row for page in pages for row in page_of(page, known).environments]
+
+
+def write_reference_rows(server: ChildServer, path: Path) -> None:
+    """Write what the reference shows of a server's fleet."""
+    now = time.time() * 1000
+    with Client(server.base_url, server.key) as client:
+        listed = client.rows()
+    path.write_text(json.dumps([_reference_row(row, now) for row in listed]))
+
+
+def _reference_row(row: dict[str, Any], now: float) -> list[Any]:
+    age = (now - (row.get("lastHeartbeat") or row["lastSeenAt"])) / 1000
+    metadata = row.get("metadata") or {}
+    state = "● on" if row.get("connectionId") and age < 120 else "○ off"
+    rest = (row["connectionName"], row.get("currentMode"), metadata.get("lettaCodeVersion"), metadata.get("gitBranch"))
+    return [state, age, *(text or "–" for text in rest)]

@@ -1,0 +1,161 @@
+"""What polls cost the process that polls: its CPU, how long they hold the event loop, and a listing from scratch."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import time
+from contextlib import aclosing
+from datetime import timedelta
+from statistics import median
+from typing import TYPE_CHECKING, NamedTuple
+
+from findings import Finding
+from builders import page_bytes
+from fleets import demo_rows
+from letta_client import Letta
+from programs import ENVWATCH, PATIENCE, SDK, home_for, run, served
+from pydantic import SecretStr
+from sdk import count_all
+
+from envwatch.client import Client
+from envwatch.fleet import Fleet
+from envwatch.outcome import Listed
+from envwatch.poller import Poller, read_clocks
+from envwatch.rules import Rules
+from envwatch.tui.app import EnvwatchApp
+
+if TYPE_CHECKING:
+    from envwatch.demo.child import ChildServer
+
+UNLIMITED = Rules(requests_per_minute=1_000_000, interval=timedelta(seconds=2))
+"""No budget of requests: the server is our own."""
+
+POLLS = 5
+BETWEEN = 5.0
+"""Seconds from poll to poll, so that as many heartbeats are new as in life."""
+
+
+def poll() -> list[Finding]:
+    """Fetch, decode and reduce 1,000 rows in 10 pages."""
+    with served(1_000) as server:
+        ours, theirs = asyncio.run(_polls(server))
+    against = "the SDK's listing, same process"
+    return [
+        Finding(
+            what="a poll of 1,000 rows in 10 pages: fetch, decode, reduce (CPU)",
+            measured=median(ours),
+            unit="ms",
+            reference=median(theirs),
+            against=against,
+            limit=25,
+        )
+    ]
+
+
+async def _polls(server: ChildServer) -> tuple[list[float], list[float]]:
+    ours, theirs = [], []
+    fleet = Fleet(rules=UNLIMITED)
+    with Letta(api_key=server.key, base_url=server.base_url) as sdk:
+        async with _client(server) as client:
+            await client.snapshot()
+            count_all(sdk)
+            gc.freeze()
+            for _ in range(POLLS):
+                started, clocks = time.process_time(), read_clocks()
+                snapshot = await client.snapshot()
+                fleet, _events = fleet.after(Listed(snapshot, clocks, read_clocks(), UNLIMITED.interval))
+                ours.append((time.process_time() - started) * 1000)
+                started = time.process_time()
+                count_all(sdk)
+                theirs.append((time.process_time() - started) * 1000)
+                await asyncio.sleep(BETWEEN)
+    return ours, theirs
+
+
+def listing() -> list[Finding]:
+    """List 1,000 rows in 10 pages in a fresh process."""
+    commands = ([*ENVWATCH, "list"], SDK)
+    times: list[list[tuple[float, float]]] = [[], []]
+    with served(1_000) as server, home_for(server) as environ:
+        for command in commands:
+            run(command, environ)
+        for _ in range(7):
+            for command, each in zip(commands, times, strict=True):
+                each.append(run(command, environ))
+    (wall, cpu), (sdk_wall, sdk_cpu) = ([median(column) for column in zip(*each, strict=True)] for each in times)
+    what, against = "`envwatch list`, 1,000 rows in 10 pages, fresh process", "the SDK, fresh process"
+    return [
+        Finding(
+            what=f"{what} (wall)",
+            measured=wall,
+            unit="ms",
+            reference=sdk_wall,
+            against=against,
+            limit=300,
+            ratio_limit=1,
+        ),
+        Finding(what=f"{what} (CPU)", measured=cpu, unit="ms", reference=sdk_cpu, against=against),
+    ]
+
+
+class _Held(NamedTuple):
+    """The event loop was not free for so long."""
+
+    wall: float
+    cpu: float
+    """Of the thread that runs the loop: free of what other processes took from it."""
+    listings: int
+    """That the app had taken in by the end."""
+
+
+def hold() -> list[Finding]:
+    """Let an app without a terminal poll 10,000 rows, and see how long its event loop is held."""
+    body = page_bytes(demo_rows(10_000))
+    with served(10_000) as server:
+        holds = asyncio.run(_holds(server))
+    started = time.perf_counter()
+    whole = json.loads(body)
+    reference = (time.perf_counter() - started) * 1000
+    del whole
+    found = []
+    for what, some in (
+        ("first poll", [held for held in holds if held.listings <= 1]),
+        ("later polls", [held for held in holds if held.listings > 1]),
+    ):
+        for unit, longest in (("wall", max(held.wall for held in some)), ("CPU", max(held.cpu for held in some))):
+            found.append(
+                Finding(
+                    what=f"longest hold of the event loop at 10,000 rows, {what} ({unit})",
+                    measured=longest * 1000,
+                    unit="ms",
+                    reference=reference,
+                    against="`json.loads` of it all at once",
+                    limit=50,
+                )
+            )
+    return found
+
+
+async def _holds(server: ChildServer) -> list[_Held]:
+    holds: list[_Held] = []
+    async with _client(server) as client:
+        poller = Poller(client, UNLIMITED)
+        async with aclosing(poller.outcomes()) as outcomes:
+            app = EnvwatchApp(poller=poller, outcomes=outcomes, settings=UNLIMITED, host="demo")
+            gc.freeze()
+            async with app.run_test(size=(80, 24)), asyncio.timeout(PATIENCE):
+                await _tick_until(app, 4, holds)
+    return holds
+
+
+async def _tick_until(app: EnvwatchApp, listings: int, holds: list[_Held]) -> None:
+    while app.fleet.listings < listings:
+        wall, cpu = time.perf_counter(), time.thread_time()
+        await asyncio.sleep(0)
+        holds.append(_Held(time.perf_counter() - wall, time.thread_time() - cpu, app.fleet.listings))
+
+
+def _client(server: ChildServer) -> Client:
+    return Client(base_url=server.base_url, key=SecretStr(server.key), rules=UNLIMITED, environ={})

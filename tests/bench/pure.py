@@ -1,0 +1,72 @@
+"""What a listing of 10,000 rows costs without network and screen: decoding it, and telling what it changed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+
+from builders import NOW, listed
+from findings import Finding, in_turn
+from fleets import beating, decoded, demo_rows, pages_of, plain_rows
+
+from envwatch.fleet import Fleet
+from envwatch.models import Environment, page_of
+
+ROWS = 10_000
+
+
+def decode() -> list[Finding]:
+    """Decode and validate, page by page, as the first poll does and as the later ones do."""
+    found = []
+    for name, rows in (("plain ASCII", plain_rows(ROWS)), ("the demo's", demo_rows(ROWS))):
+        pages, later = pages_of(rows), pages_of(beating(rows))
+        known = {row.id: row for row in decoded(pages)}
+        first, again, plain = in_turn(
+            lambda pages=pages: [page_of(page) for page in pages],
+            lambda later=later, known=known: [page_of(page, known) for page in later],
+            lambda pages=pages: [json.loads(page) for page in pages],
+        )
+        size = f"{sum(map(len, pages)) / 1e6:.1f} MB"
+        for what, spent in (("", first), (", the next poll", again)):
+            found.append(
+                Finding(
+                    what=f"decode and validate 10,000 rows, {size}, {name}{what} (CPU)",
+                    measured=spent,
+                    unit="ms",
+                    reference=plain,
+                    against="`json.loads`",
+                    limit=60,
+                    ratio_limit=1.3,
+                )
+            )
+    return found
+
+
+def reduce() -> list[Finding]:
+    """Tell what a listing changed: nothing, or one heartbeat in six."""
+    rows = plain_rows(ROWS)
+    before = decoded(pages_of(rows))
+    known = {row.id: row for row in before}
+    same, later = (decoded(pages_of(each), known) for each in (rows, beating(rows)))
+    apart = decoded(pages_of(beating(rows)))
+    fleet, _ = Fleet().after(listed(before, NOW))
+    names = [field.name for field in fields(Environment)]
+    left, right = ([tuple(getattr(row, name) for name in names) for row in each] for each in (before, apart))
+    outcomes = [listed(each, NOW + 5_000) for each in (same, later)]
+    nothing, beats, tuples = in_turn(
+        lambda: fleet.after(outcomes[0]),
+        lambda: fleet.after(outcomes[1]),
+        lambda: sum(one != other for one, other in zip(left, right, strict=True)),
+        times=9,
+    )
+    return [
+        Finding(
+            what=f"fleet after a listing of 10,000 rows, {what} (CPU)",
+            measured=spent,
+            unit="ms",
+            reference=tuples,
+            against="comparing 10,000 pairs of tuples",
+            limit=6,
+        )
+        for what, spent in (("nothing changed", nothing), ("one in six with a new heartbeat", beats))
+    ]

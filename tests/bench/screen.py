@@ -1,0 +1,187 @@
+"""The dashboard in a terminal of its own: its start, its bytes, its CPU at idle, its answers to keys, its memory.
+
+The reference is the plain way to build it, a DataTable of the same rows: `data_table.py`.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+from findings import Finding, share
+from fleets import write_reference_rows
+from programs import ENVWATCH, PATIENCE, REFERENCE, Glass, home_for, run, served
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from envwatch.demo.child import ChildServer
+
+DATA_TABLE = "a DataTable app"
+
+_KEYS = ("j", "j", "j", "\x04", "j", "j", "\x04", "k", "G", "k", "k", "\x15", "k", "g")
+"""Each of them moves the cursor: down, half a page, to the end, and back."""
+
+
+@contextmanager
+def _stage(size: int) -> Iterator[tuple[ChildServer, dict[str, str]]]:
+    """Return a server and the environment of programs that show its fleet, the reference among them."""
+    with served(size) as server, home_for(server) as environ:
+        rows = Path(environ["HOME"]) / "rows.json"
+        write_reference_rows(server, rows)
+        yield server, {**environ, "ROWS": str(rows)}
+
+
+def _dashboard(environ: dict[str, str], *, columns: int = 80, lines: int = 24) -> Glass:
+    """Start the dashboard; after its first poll it is left alone for ten minutes."""
+    command = [*ENVWATCH, "--interval", "600", "--log-file", str(_log(environ))]
+    return Glass(command, environ, columns=columns, lines=lines)
+
+
+def _log(environ: dict[str, str]) -> Path:
+    return Path(environ["HOME"]) / "polls.log"
+
+
+def start() -> list[Finding]:
+    """Wait for the first data of 100 rows."""
+    importing = [sys.executable, "-c", "import textual.app"]
+    ours, tables, imports = [], [], []
+    with _stage(100) as (_, environ):
+        for number in range(8):
+            with _dashboard(environ) as dashboard:
+                ours.append(dashboard.first_data())
+            with Glass(REFERENCE, environ) as reference:
+                tables.append(reference.first_data())
+            imports.append(run(importing, environ)[0])
+            if not number:  # the first of each compiles what it imports
+                for each in (ours, tables, imports):
+                    each.clear()
+    what = "dashboard, exec to first data on screen, 100 rows (wall)"
+    return [
+        Finding(
+            what=what,
+            measured=median(ours),
+            unit="ms",
+            reference=median(tables),
+            against=f"{DATA_TABLE} that fetches nothing",
+            limit=300,
+        ),
+        Finding(
+            what=what, measured=median(ours), unit="ms", reference=median(imports), against="`import textual.app` alone"
+        ),
+    ]
+
+
+def idle() -> list[Finding]:
+    """Count what is sent and spent while only the ages tick, 40 rows."""
+    found = []
+    with _stage(40) as (_, environ):
+        for columns, lines, tick_bytes, percent in ((80, 24, 300, 0.5), (200, 50, 550, 0.9)):
+            size = f"{columns}x{lines}"
+            with _dashboard(environ, columns=columns, lines=lines) as dashboard:
+                ours = _idling(dashboard)
+            with Glass(REFERENCE, environ, columns=columns, lines=lines) as reference:
+                theirs = _idling(reference)
+            for what, unit, measured, against, limit in (
+                ("bytes to start", "B", ours[0], theirs[0], 8_192 if columns == 80 else None),
+                ("bytes a tick", "B", ours[1], theirs[1], tick_bytes),
+                ("CPU at idle, of one core", "%", ours[2], theirs[2], percent),
+            ):
+                found.append(
+                    Finding(
+                        what=f"{what}, {size}, 40 rows",
+                        measured=measured,
+                        unit=unit,
+                        reference=against,
+                        against=DATA_TABLE,
+                        limit=limit,
+                    )
+                )
+    return found
+
+
+def _idling(program: Glass) -> tuple[float, float, float]:
+    """Return the bytes until it stood, the bytes a tick, and the share of a core in percent over ten ticks."""
+    program.first_data()
+    program.burst(0.2)
+    started = len(program.received)
+    program.ticks(2)
+    cpu, wall = program.cpu, time.perf_counter()
+    ticks = program.ticks(10)
+    spent = (program.cpu - cpu) / (time.perf_counter() - wall)
+    return started, median(ticks), spent * 100
+
+
+def keys() -> list[Finding]:
+    """Time the first byte of what keys make the screen show, 10,000 rows."""
+    with _stage(10_000) as (_, environ):
+        with _dashboard(environ) as dashboard:
+            ours = _answers(dashboard)
+        with Glass(REFERENCE, environ) as reference:
+            theirs = _answers(reference)
+    return [
+        Finding(
+            what=f"key to paint at 10,000 rows, {name} of {len(ours)} (wall)",
+            measured=share(ours, part),
+            unit="ms",
+            reference=share(theirs, part),
+            against=DATA_TABLE,
+            limit=limit,
+        )
+        for name, part, limit in (("p50", 0.5, 5), ("p99", 0.99, 15))
+    ]
+
+
+def _answers(program: Glass) -> list[float]:
+    program.first_data()
+    program.ticks(3)
+    return [program.answer_to(key) for _ in range(15) for key in _KEYS]
+
+
+def memory() -> list[Finding]:
+    """Look at the most memory that two polls of 10,000 rows need."""
+    return _memory(10_000, 70)
+
+
+def memory_100k() -> list[Finding]:
+    """Look at the most memory that two polls of 100,000 rows need; takes minutes."""
+    return _memory(100_000, 250)
+
+
+def _memory(size: int, limit: float) -> list[Finding]:
+    with _stage(size) as (_, environ):
+        with _dashboard(environ) as dashboard:
+            _wait_for_polls(dashboard, environ, 1)
+            first = dashboard.peak
+            dashboard.press("r")
+            _wait_for_polls(dashboard, environ, 2)
+            second = dashboard.peak
+        with Glass(REFERENCE, environ) as reference:
+            reference.first_data()
+            reference.burst(0.3)
+            theirs = reference.peak
+    return [
+        Finding(
+            what=f"most memory of the dashboard at {size:,} rows, {what}",
+            measured=measured,
+            unit="MiB",
+            reference=theirs,
+            against=DATA_TABLE,
+            limit=limit,
+        )
+        for what, measured in (("after one poll", first), ("after two", second))
+    ]
+
+
+def _wait_for_polls(dashboard: Glass, environ: dict[str, str], count: int) -> None:
+    """Wait until the log tells of so many listings, and the screen of the last."""
+    deadline = time.perf_counter() + PATIENCE
+    while not _log(environ).exists() or _log(environ).read_text().count(" rows") < count:
+        if time.perf_counter() > deadline:
+            raise AssertionError(f"no poll: {_log(environ).read_text()}")
+        dashboard.take(0.2)
+    dashboard.ticks(2)

@@ -1,0 +1,88 @@
+"""A hundred thousand rows against ten thousand: choosing and sorting them, and moving through them on the screen."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from statistics import median
+from typing import TYPE_CHECKING
+
+from builders import NOW, listed
+from findings import Finding, in_turn
+from fleets import decoded, demo_rows, pages_of
+from stage import staged
+
+from envwatch.columns import fitting
+from envwatch.fleet import Fleet
+from envwatch.view import Preset, View, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from envwatch.models import Environment
+
+FEW, MANY = 10_000, 100_000
+
+VIEWS = {
+    "problems first": View(),
+    "sort by name": View(sort="name"),
+    "sort by version": View(sort="version"),
+    "sort by beat": View(sort="state"),
+    "filter by a word": View(words=("build",)),
+    "only offline": View(preset=Preset.OFFLINE),
+}
+KEYS = {"down": "j", "page down": "pagedown", "end": "G", "top": "g"}
+
+
+def views_100k() -> list[Finding]:
+    """Choose, sort and move at 100,000 rows; the reference is the same at 10,000."""
+    few, many = (decoded(pages_of(demo_rows(count))) for count in (FEW, MANY))
+    found = []
+    for what, measured, reference in (*_choosing(few, many), *_moving(few, many)):
+        found.append(
+            Finding(
+                what=f"100,000 rows: {what}", measured=measured, unit="ms", reference=reference, against="10,000 rows"
+            )
+        )
+    return found
+
+
+def _choosing(few: Sequence[Environment], many: Sequence[Environment]) -> list[tuple[str, float, float]]:
+    columns = tuple(column for column, _ in fitting(79))
+    small, large = (tuple(Fleet().after(listed(rows, NOW))[0].watches.values()) for rows in (few, many))
+    times = []
+    for what, view in VIEWS.items():
+        reference, measured = in_turn(
+            lambda view=view: shown(small, view, columns), lambda view=view: shown(large, view, columns), times=3
+        )
+        times.append((f"{what}, the pure view (CPU)", measured, reference))
+    return times
+
+
+def _moving(few: Sequence[Environment], many: Sequence[Environment]) -> list[tuple[str, float, float]]:
+    reference, measured = (asyncio.run(_moves(rows)) for rows in (few, many))
+    return [(f"{what}, headless (CPU)", measured[what], reference[what]) for what in reference]
+
+
+async def _moves(rows: Sequence[Environment]) -> dict[str, float]:
+    """Return the median CPU milliseconds of a listing taken in, of each key, and of a tick."""
+    async with staged() as stage:
+        times: dict[str, list[float]] = {}
+
+        def note(what: str, started: float) -> None:
+            times.setdefault(what, []).append((time.process_time() - started) * 1000)
+
+        outcome = listed(rows, stage.at)
+        for _ in range(3):
+            started = time.process_time()
+            await stage.take(outcome)
+            note("a listing taken in and drawn", started)
+        for _ in range(5):
+            for what, key in KEYS.items():
+                started = time.process_time()
+                await stage.press(key)
+                note(f"key {what}", started)
+            started = time.process_time()
+            await stage.tick()
+            note("a tick", started)
+        return {what: median(each) for what, each in times.items()}
