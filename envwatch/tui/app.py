@@ -6,11 +6,9 @@ Owns the fleet's life in the terminal and nothing of its rules: `Fleet.after` ma
 from __future__ import annotations
 
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 
@@ -24,10 +22,11 @@ from envwatch.tui.frames import FrugalApp
 from envwatch.tui.keys import HelpScreen, helps
 from envwatch.tui.lifecycle import LastingApp
 from envwatch.tui.marks import ASCII, UNICODE, Marks
+from envwatch.tui.palette import ActionCommands, EnvironmentCommands
 from envwatch.tui.themes import STATE_COLOURS, THEMES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from textual.screen import Screen
 
@@ -69,6 +68,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
     CSS_PATH = stylesheet()
     HORIZONTAL_BREAKPOINTS = [(0, "-slim"), (40, "-narrow"), (120, "-wide")]  # noqa: RUF012  as Textual declares it
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (8, "-short"), (40, "-tall")]  # noqa: RUF012
+    COMMANDS = {ActionCommands, EnvironmentCommands}  # noqa: RUF012  as Textual declares it
     COMMAND_PALETTE_BINDING = "ctrl+p"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("e", "events", "Events", id="app.events"),
@@ -210,14 +210,3 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
     def action_leave(self, code: int) -> None:
         """End the program."""
         self.exit(code, return_code=code)
-
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Return every action that works now, for the palette."""
-        for namespace, binding, enabled, _ in screen.active_bindings.values():
-            if binding.id and enabled and binding.id != "app.palette":
-                yield SystemCommand(
-                    binding.description,
-                    f"key {self.get_key_display(binding)}",
-                    partial(self.run_action, binding.action, namespace),
-                )
-        yield SystemCommand("Theme", "Change the colours", self.action_change_theme)

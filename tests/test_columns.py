@@ -1,0 +1,136 @@
+"""The columns: what they show, how they sort, and how they fit into a width."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from builders import NOW
+from hypothesis import given
+from hypothesis import strategies as st
+from watches import ALL, BARE, watch
+
+from envwatch.columns import (
+    COLUMNS,
+    MARK_WIDTH,
+    NAME_AT_LEAST,
+    SCROLLBAR,
+    fitting,
+    mode_text,
+    newest_version,
+    version_key,
+)
+from envwatch.text import Clean, cells
+
+ORDERED = [
+    "0.9",
+    "0.9.1",
+    "0.31.2",
+    "0.34.9",
+    "0.34.12-rc1",
+    "0.34.12-rc2",
+    "0.34.12-rc10",
+    "0.34.12",
+    "1.0-beta",
+    "1.0",
+    "10.0",
+]
+
+
+def test_versions_sort_as_versions() -> None:
+    assert sorted(reversed(ORDERED), key=version_key) == ORDERED
+
+
+@pytest.mark.parametrize(("lower", "higher"), list(pairwise(ORDERED)))
+def test_each_version_is_below_the_next(lower: str, higher: str) -> None:
+    assert version_key(lower) < version_key(higher)
+    assert version_key(f"v{lower}") == version_key(lower)
+
+
+@given(st.lists(st.text()))
+def test_any_texts_can_be_compared_as_versions(versions: list[str]) -> None:
+    assert sorted(sorted(versions, key=version_key), key=version_key) == sorted(versions, key=version_key)
+
+
+def test_the_newest_version_of_a_fleet_is_found_among_rows_without_one() -> None:
+    rows = [watch(metadata={"lettaCodeVersion": version}) for version in ("0.9.0", "0.34.12", None, "0.34.9")]
+    assert newest_version(rows) == "0.34.12"
+    assert newest_version([BARE]) is None
+    assert newest_version([]) is None
+
+
+@given(st.integers(-5, 400))
+def test_columns_never_take_more_than_the_table_has(width: int) -> None:
+    fit = fitting(width)
+    state, name, *others = fit
+    assert [state[0].id, name[0].id] == ["state", "name"]
+    taken = 1 + sum(cell + 1 for _, cell in fit[1:]) + state[1] + MARK_WIDTH
+    if width >= state[1] + 2 + NAME_AT_LEAST + MARK_WIDTH:
+        assert taken <= width + 1
+        assert name[1] >= NAME_AT_LEAST
+    assert all(cell == column.width for column, cell in others)
+    assert all(column.from_width <= width + SCROLLBAR for column, _ in others)
+
+
+@given(st.integers(80, 399))
+def test_a_wider_table_loses_no_column(width: int) -> None:
+    narrow, wide = ([column.id for column, _ in fitting(size)] for size in (width, width + 1))
+    assert wide[: len(narrow)] == narrow
+
+
+@pytest.mark.parametrize(
+    ("terminal", "last"),
+    [(79, "branch"), (80, "branch"), (99, "branch"), (100, "os"), (119, "os"), (120, "pod"), (300, "first")],
+)
+def test_columns_come_at_their_widths(terminal: int, last: str) -> None:
+    assert fitting(terminal - SCROLLBAR)[-1][0].id == last
+
+
+@pytest.mark.parametrize("column", ALL, ids=lambda column: column.id)
+def test_every_column_takes_a_row_that_has_nothing_and_one_that_has_all(column: Any) -> None:
+    for row in (BARE, watch()):
+        text = column.text(row, NOW)
+        assert text is None or text
+        assert (column.rank(row) is None) <= (text is None)
+    assert cells(Clean(column.title)) <= column.width + 1
+
+
+def test_ages_count_from_the_moment_that_is_asked_for() -> None:
+    assert COLUMNS["state"].text(watch(), NOW) == "12s"
+    assert COLUMNS["up"].text(watch(), NOW) == "60m"
+    assert COLUMNS["up"].text(watch(), NOW + 40 * 60_000) == "1h"
+    assert COLUMNS["state"].text(watch(), NOW - 10**9) == "0s"
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        (None, None),
+        ("standard", "standard"),
+        ("default", "standard"),
+        ("unrestricted", "unrestricted !"),
+        ("bypassPermissions", "unrestricted !"),
+        ("fullAccess", "unrestricted !"),
+        ("Unrestricted", "Unrestricted"),
+        ("mystery", "mystery"),
+    ],
+)
+def test_modes_read_by_their_present_name_and_the_one_that_approves_all_is_marked(
+    sent: str | None, shown: str | None
+) -> None:
+    assert mode_text(None if sent is None else Clean(sent)) == shown
+
+
+@pytest.mark.parametrize(
+    ("update", "text"),
+    [
+        (None, None),
+        ({}, "no"),
+        ({"supported": False, "writable": True}, "no"),
+        ({"supported": True}, "by hand"),
+        ({"supported": True, "writable": True}, "yes"),
+    ],
+)
+def test_self_updates_in_a_word(update: dict[str, Any] | None, text: str | None) -> None:
+    assert COLUMNS["update"].text(watch(metadata={"self_update": update}), NOW) == text

@@ -1,0 +1,179 @@
+"""Which environments are shown, and in what order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from builders import NOW, listed
+from hypothesis import given
+from hypothesis import strategies as st
+from watches import ALL, watch
+
+from envwatch.fleet import Fleet
+from envwatch.presence import GONE, Presence
+from envwatch.query.language import parse
+from envwatch.text import Clean
+from envwatch.view import Preset, View, ambiguous_names, in_default_order, in_order, is_problem, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from envwatch.watch import Watch
+
+IDS = [column.id for column in ALL]
+
+
+def named(name: str, **changes: Any) -> Watch:
+    return watch(id=f"env-{name}", connectionName=name, **changes)
+
+
+def online(name: str) -> Watch:
+    return named(name)
+
+
+def late(name: str, seconds: float = 60) -> Watch:
+    return named(name, lastHeartbeat=NOW - seconds * 1000)
+
+
+def offline(name: str, since: float = 300) -> Watch:
+    return named(name, connectionId=None, lastHeartbeat=NOW - since * 1000, lastSeenAt=NOW - since * 1000)
+
+
+def gone(name: str) -> Watch:
+    return replace(offline(name), verdict=GONE, since_at=NOW)
+
+
+def fleet_of(watches: Iterable[Watch], listings: int = 9) -> Fleet:
+    fleet, _ = Fleet().after(listed([]))
+    return replace(fleet, watches=MappingProxyType({w.environment.id: w for w in watches}), listings=listings)
+
+
+def names(watches: Iterable[Watch]) -> list[str]:
+    return [watch.environment.name for watch in watches]
+
+
+def seen(watches: Iterable[Watch], view: View) -> list[str]:
+    return names(shown(fleet_of(watches), view, ALL, NOW))
+
+
+def test_problems_come_first_the_newest_loss_and_the_nearest_fall_at_their_top() -> None:
+    rows = [
+        gone("g"),
+        online("b"),
+        online("A"),
+        late("l1", 50),
+        late("l2", 110),
+        offline("o1", 9_000),
+        offline("o2", 10),
+    ]
+    assert names(in_default_order(rows)) == ["o2", "o1", "l2", "l1", "A", "b", "g"]
+
+
+WATCHES = st.builds(
+    lambda name, number, kind: kind(f"{name}{number}"),
+    st.sampled_from("abAB"),
+    st.integers(0, 30),
+    st.sampled_from([online, late, offline, gone]),
+)
+
+
+@given(
+    st.lists(WATCHES, unique_by=lambda watch: watch.environment.id),
+    st.sampled_from([None, *IDS]),
+    st.booleans(),
+    st.randoms(),
+)
+def test_the_order_is_total_and_does_not_depend_on_the_order_before(
+    rows: list[Watch],
+    column: str | None,
+    is_inverted: bool,
+    dice: Any,  # noqa: FBT001  Hypothesis passes by position
+) -> None:
+    ordered = in_order(rows, column, is_inverted=is_inverted)
+    mixed = rows.copy()
+    dice.shuffle(mixed)
+    assert in_order(mixed, column, is_inverted=is_inverted) == ordered
+    assert sorted(names(ordered)) == sorted(names(rows))
+
+
+@pytest.mark.parametrize("is_inverted", [False, True])
+def test_rows_without_a_value_come_last_in_both_directions(is_inverted: bool) -> None:  # noqa: FBT001
+    rows = [named("x", podId=None), named("a", podId="p-2"), named("b", podId="p-1"), named("c", podId="")]
+    ordered = names(in_order(rows, "pod", is_inverted=is_inverted))
+    assert ordered[:2] == (["a", "b"] if is_inverted else ["b", "a"])
+    assert ordered[2:] == ["c", "x"]
+
+
+def test_ties_go_by_name_then_id_in_both_directions() -> None:
+    rows = [named("b", podId="p"), named("A", podId="p"), watch(id="env-0", connectionName="a", podId="p")]
+    for is_inverted in (False, True):
+        ordered = [watch.environment.id for watch in in_order(rows, "pod", is_inverted=is_inverted)]
+        assert ordered == ["env-0", "env-A", "env-b"]
+
+
+def test_versions_sort_as_versions_in_the_table() -> None:
+    rows = [named(version, metadata={"lettaCodeVersion": version}) for version in ("0.34.12", "0.9.0", "0.34.9")]
+    assert names(in_order(rows, "version", is_inverted=False)) == ["0.9.0", "0.34.9", "0.34.12"]
+
+
+@pytest.mark.parametrize(
+    ("preset", "expected"),
+    [
+        (Preset.ALL, {"on", "late", "off", "gone", "flap", "new"}),
+        (Preset.ONLINE, {"on", "late", "flap", "new"}),
+        (Preset.LATE, {"late"}),
+        (Preset.OFFLINE, {"off", "gone"}),
+        (Preset.FLAPPING, {"flap"}),
+        (Preset.CHANGED, {"new"}),
+    ],
+)
+def test_presets_show_a_part_of_the_fleet(preset: Preset, expected: set[str]) -> None:
+    rows = [
+        online("on"),
+        late("late"),
+        offline("off"),
+        gone("gone"),
+        replace(online("flap"), is_flapping=True),
+        replace(online("new"), changed_in=9),
+    ]
+    assert set(seen(rows, View(preset=preset))) == expected
+
+
+def test_words_must_all_occur_in_either_case_and_presets_hold_as_well() -> None:
+    rows = [named("Build-1", podId="p-7"), named("build-2", podId="p-8"), offline("build-3")]
+    assert seen(rows, View(query=parse("BUILD p-7"))) == ["Build-1"]
+    assert seen(rows, View(query=parse("build"), preset=Preset.OFFLINE)) == ["build-3"]
+    assert seen(rows, View(query=parse("build nothing"))) == []
+
+
+def test_words_are_sought_only_in_visible_columns() -> None:
+    fleet = fleet_of([named("a", podId="p-7")])
+    visible = [column for column in ALL if column.id != "pod"]
+    assert shown(fleet, View(query=parse("p-7")), visible, NOW) == []
+    assert len(shown(fleet, View(query=parse("p-7")), ALL, NOW)) == 1
+
+
+def test_only_a_preset_or_a_query_narrows() -> None:
+    assert not View(sort="name", is_inverted=True).is_narrowed
+    assert View(preset=Preset.LATE).is_narrowed
+    assert View(query=parse("x")).is_narrowed
+
+
+@pytest.mark.parametrize(("listings", "is_fresh"), [(5, True), (6, True), (7, False)])
+def test_a_change_is_fresh_for_two_listings(listings: int, is_fresh: bool) -> None:  # noqa: FBT001
+    assert replace(online("a"), changed_in=5).is_fresh(listings) is is_fresh
+    assert not online("a").is_fresh(listings)
+
+
+def test_problems_are_what_is_off_late_or_flapping() -> None:
+    rows = [online("a"), late("b"), offline("c"), gone("d"), replace(online("e"), is_flapping=True)]
+    assert names(filter(is_problem, rows)) == ["b", "c", "e"]
+    assert rows[3].presence is Presence.GONE
+
+
+def test_names_are_ambiguous_that_are_used_twice_or_look_alike() -> None:
+    found = ambiguous_names([Clean(name) for name in ("nas", "nas", "hiro", "hirο", "mac-1")])
+    assert found == {"nas", "hiro", "hirο"}
