@@ -20,6 +20,7 @@ from envwatch.view import Preset, View, ambiguous_names, in_default_order, in_or
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from random import Random
 
     from envwatch.watch import Watch
 
@@ -81,16 +82,13 @@ WATCHES = st.builds(
 
 
 @given(
-    st.lists(WATCHES, unique_by=lambda watch: watch.environment.id),
-    st.sampled_from([None, *IDS]),
-    st.booleans(),
-    st.randoms(),
+    rows=st.lists(WATCHES, unique_by=lambda watch: watch.environment.id),
+    column=st.sampled_from([None, *IDS]),
+    is_inverted=st.booleans(),
+    dice=st.randoms(),
 )
 def test_the_order_is_total_and_does_not_depend_on_the_order_before(
-    rows: list[Watch],
-    column: str | None,
-    is_inverted: bool,
-    dice: Any,  # noqa: FBT001  Hypothesis passes by position
+    *, rows: list[Watch], column: str | None, is_inverted: bool, dice: Random
 ) -> None:
     ordered = in_order(rows, column, is_inverted=is_inverted)
     mixed = rows.copy()
@@ -100,7 +98,7 @@ def test_the_order_is_total_and_does_not_depend_on_the_order_before(
 
 
 @pytest.mark.parametrize("is_inverted", [False, True])
-def test_rows_without_a_value_come_last_in_both_directions(is_inverted: bool) -> None:  # noqa: FBT001
+def test_rows_without_a_value_come_last_in_both_directions(*, is_inverted: bool) -> None:
     rows = [named("x", podId=None), named("a", podId="p-2"), named("b", podId="p-1"), named("c", podId="")]
     ordered = names(in_order(rows, "pod", is_inverted=is_inverted))
     assert ordered[:2] == (["a", "b"] if is_inverted else ["b", "a"])
@@ -163,7 +161,7 @@ def test_only_a_preset_or_a_query_narrows() -> None:
 
 
 @pytest.mark.parametrize(("listings", "is_fresh"), [(5, True), (6, True), (7, False)])
-def test_a_change_is_fresh_for_two_listings(listings: int, is_fresh: bool) -> None:  # noqa: FBT001
+def test_a_change_is_fresh_for_two_listings(listings: int, *, is_fresh: bool) -> None:
     assert replace(online("a"), changed_in=5).is_fresh(listings) is is_fresh
     assert not online("a").is_fresh(listings)
 

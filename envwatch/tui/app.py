@@ -5,6 +5,7 @@ Owns the fleet's life in the terminal and nothing of its rules: `Fleet.after` ma
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 
+from envwatch.clipboard import clipboard_sequence
 from envwatch.fleet import Fleet
 from envwatch.phrases import TimeStyle
 from envwatch.poller import Stance, read_clocks
@@ -162,6 +164,10 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
     def _answer(self, text: str) -> None:
         self.plan = self._poller.plan
         self.dashboard.flash(text)
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Ask the terminal to take a text, through tmux as well."""
+        self.send(clipboard_sequence(text, in_tmux="TMUX" in os.environ))
 
     def action_pause(self) -> None:
         """Stop polling, or go on."""

@@ -218,3 +218,8 @@ class FrugalApp(App[ReturnType]):
     def _retry(self) -> None:
         self._frugal_retry = None
         self._send_difference()
+
+    def send(self, sequence: str) -> None:
+        """Send the terminal something that is no frame."""
+        if self._driver is not None:
+            self._driver.write(sequence)

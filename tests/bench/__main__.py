@@ -12,7 +12,6 @@ import os
 import platform
 import sys
 from concurrent.futures import ProcessPoolExecutor
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from findings import HEAD, Finding
+from findings import HEAD, found_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,20 +54,13 @@ def main(names: Iterable[str]) -> None:
         ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as processes,
     ):
         os.environ["PYTHONPYCACHEPREFIX"] = cache
-        for found in processes.map(bench, [every[name] for name in names or BENCHES]):
+        for found in processes.map(found_by, [every[name] for name in names or BENCHES]):
             sys.stdout.writelines(f"{finding.line()}\n" for finding in found)
             sys.stdout.flush()
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
     sys.stdout.write(
         f"\nPython {platform.python_version()}, Textual {version('textual')}, {os.cpu_count()} cores, load {load}\n"
     )
-
-
-def bench(place: str) -> list[Finding]:
-    """Run one bench in a process that has imported no other."""
-    module, _, name = place.partition(".")
-    found: list[Finding] = getattr(import_module(module), name)()
-    return found
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import time
 from dataclasses import dataclass
+from importlib import import_module
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,16 @@ class Finding:
         ratio = "–" if self.ratio is None else f"{self.ratio:.2f}"
         met = {True: "yes", False: "**no**", None: "–"}[self.is_met]
         return f"| {self.what} | {_number(self.measured)} {self.unit} | {reference} | {ratio} | {self.budget} | {met} |"
+
+
+def found_by(place: str) -> list[Finding]:
+    """Run one bench, named by its module and function, and return what it found.
+
+    To be called in a process of its own, which then has imported no other.
+    """
+    module, _, name = place.partition(".")
+    found: list[Finding] = getattr(import_module(module), name)()
+    return found
 
 
 def in_turn(*works: Callable[[], object], times: int = 5) -> list[float]:

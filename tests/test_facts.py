@@ -1,0 +1,220 @@
+"""All that is known of one environment, as labelled lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from builders import NOW, environment, failed, listed, reading, watched
+from hypothesis import given
+from hypothesis import strategies as st
+from watches import BARE
+
+from envwatch.facts import beats, environment_facts, event_facts, heading, pulse_facts, why, zone_of
+from envwatch.phrases import TimeStyle
+from envwatch.text import Clean
+
+if TYPE_CHECKING:
+    from envwatch.fleet import Fleet
+    from envwatch.models import Environment
+
+
+def fleet_of(*rows: Environment) -> Fleet:
+    return watched([listed(rows)])[0]
+
+
+def facts_of(*others: Environment, **changes: Any) -> dict[str, str]:
+    row = environment("env-1", **changes)
+    fleet = fleet_of(row, *others)
+    return {fact.label: fact.text for fact in environment_facts(fleet.watches[row.id], fleet)}
+
+
+def pulse(row: Environment, at: float = NOW, style: TimeStyle = TimeStyle.UTC) -> dict[str, str]:
+    fleet = fleet_of(row)
+    return {fact.label: fact.text for fact in pulse_facts(fleet.watches[row.id], fleet, reading(at), style)}
+
+
+def test_a_healthy_row_tells_everything_by_its_name() -> None:
+    assert facts_of() == {
+        "mode": "standard · normal approvals",
+        "version": "0.34.12 · newest here",
+        "branch": "main",
+        "directory": "/home/hiro/work/portal",
+        "host": "linux · Ryzen 7 · x64 · 32.0 GiB · node v22.1.0",
+        "update": "by itself",
+        "id": "env-1",
+        "device": "device-of-env-1",
+        "connection": "conn-of-env-1",
+        "listener": "server-env-1",
+        "pod": "pod-1",
+        "user": "–",
+        "key owner": "–",
+        "org": "org-1",
+        "commands": "abort, reload",
+    }
+
+
+def test_a_bare_row_has_the_same_lines_with_dashes() -> None:
+    fleet = fleet_of(BARE.environment)
+    told = {fact.label: fact.text for fact in environment_facts(BARE, fleet)}
+    assert told["mode"] == "– · not told yet"
+    assert {told[label] for label in ("version", "branch", "host", "update", "connection", "pod", "commands")} == {"–"}
+
+
+@pytest.mark.parametrize(
+    ("sent", "text"),
+    [
+        ("bypassPermissions", "unrestricted · all tools auto-approved (sent as bypassPermissions)"),
+        ("unrestricted", "unrestricted · all tools auto-approved"),
+        ("mystery", "mystery · not known to this version of envwatch"),
+    ],
+)
+def test_modes_come_with_their_meaning(sent: str, text: str) -> None:
+    assert facts_of(currentMode=sent)["mode"] == text
+
+
+def test_a_version_is_compared_with_the_newest_of_the_fleet() -> None:
+    other = environment("env-2", metadata={"lettaCodeVersion": "0.35.0"})
+    assert facts_of(other)["version"] == "0.34.12 · behind 0.35.0"
+
+
+def test_twins_share_a_device() -> None:
+    assert facts_of(environment("env-2", deviceId="device-of-env-1", connectionName="twin"))["twins"] == "twin"
+    assert "twins" not in facts_of(environment("env-2"))
+
+
+@pytest.mark.parametrize(
+    ("update", "lines"),
+    [
+        ({"supported": False, "reason": "snap"}, {"update": "not by itself · snap"}),
+        (
+            {"supported": True, "writable": False, "manual_command": "npm i", "install_path": "/usr"},
+            {"update": "not writable", "by hand": "npm i", "installed": "/usr"},
+        ),
+        ({"supported": True, "writable": True, "reason": 5, "manual_command": ["x"]}, {"update": "by itself"}),
+    ],
+)
+def test_self_updates_come_with_reason_and_command(update: dict[str, Any], lines: dict[str, str]) -> None:
+    told = facts_of(metadata={"self_update": update})
+    assert {label: text for label, text in told.items() if label in {"update", "by hand", "installed"}} == lines
+
+
+def test_what_is_not_known_by_name_is_shown() -> None:
+    told = facts_of(
+        newField={"a": [1, None]},
+        metadata={"odd": True, "gitBranch": 7, "machine": {"gpu": "none"}, "self_update": {"supported": True, "x": 1}},
+    )
+    assert told["newField"] == '{"a": [1, null]}'
+    assert (told["odd"], told["gitBranch"], told["machine.gpu"], told["self_update.x"]) == ("true", "7", "none", "1")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=9),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(max_size=9), values, max_size=3),
+    max_leaves=8,
+)
+METADATA = st.dictionaries(
+    st.sampled_from(["os", "machine", "self_update", "supported_commands", "gitBranch", "x"]),
+    JSON
+    | st.dictionaries(st.sampled_from(["memoryBytes", "cpu", "osName", "supported", "reason", "manual_command"]), JSON),
+)
+
+
+@given(METADATA)
+def test_no_metadata_of_any_shape_breaks_the_pane(metadata: dict[str, Any]) -> None:
+    assert all(text.isprintable() and text for text in facts_of(metadata=metadata).values())
+
+
+@pytest.mark.parametrize(
+    "memory",
+    [10**400, -(10**400), 10**3000, -1, 0, True, 1e308],
+    ids=lambda size: f"{size:.0e}" if abs(size) <= 1e308 else "huge",
+)
+def test_no_size_of_memory_breaks_the_pane(memory: float) -> None:
+    assert facts_of(metadata={"machine": {"memoryBytes": memory}})
+
+
+@pytest.mark.parametrize(
+    ("age", "text"),
+    [
+        (0, "08:53:20Z (0s ago) · offline in 120 s"),
+        (119_000, "08:51:21Z (1m 59s ago) · offline in 1 s"),
+        (-60_000, "08:54:20Z (0s ago) · offline in 120 s"),
+    ],
+)
+def test_the_countdown_ends_at_120_seconds(age: float, text: str) -> None:
+    assert pulse(environment("env-1", lastHeartbeat=NOW - age))["beat"] == text
+
+
+@pytest.mark.parametrize(("later", "ends"), [(9_000, "offline in 1 s"), (10_000, "offline at the next listing")])
+def test_no_row_is_called_offline_before_a_listing_proves_it(later: float, ends: str) -> None:
+    assert pulse(environment("env-1", lastHeartbeat=NOW - 110_000), NOW + later)["beat"].endswith(ends)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"connectionId": None}, "no connectionId: the listener closed its link"),
+        ({"connectionId": ""}, "no connectionId: the listener closed its link"),
+        ({"lastHeartbeat": None}, "connectionId set · no lastHeartbeat"),
+        ({"lastHeartbeat": NOW - 119_000}, "connectionId set · beat 119 s < 120 s"),
+        ({"lastHeartbeat": NOW - 120_000}, "connectionId set · beat 120 s ≥ 120 s"),
+    ],
+)
+def test_the_rule_stands_there_with_its_inputs(changes: dict[str, Any], text: str) -> None:
+    row = environment("env-1", **changes)
+    fleet = fleet_of(row)
+    assert why(fleet.watches[row.id], fleet, reading()) == text
+
+
+@pytest.mark.parametrize(("age", "missed"), [(0, 0), (29_999, 0), (30_000, 1), (119_999, 3), (120_000, 4), (10**9, 4)])
+def test_missed_beats_are_counted_by_thirty_seconds(age: float, missed: int) -> None:
+    row = environment("env-1", lastHeartbeat=NOW - age)
+    fleet = fleet_of(row)
+    assert beats(fleet.watches[row.id], fleet, reading()) == (4, missed)
+
+
+def test_without_a_connection_all_beats_are_missed() -> None:
+    assert beats(BARE, fleet_of(BARE.environment), reading()) == (4, 4)
+
+
+def test_when_blind_the_heading_says_unknown_and_what_was_last_seen() -> None:
+    row = environment("env-1")
+    fleet, _ = watched([listed([row]), failed(at=NOW + 60_000)])
+    only = fleet.watches[row.id]
+    assert heading(only, fleet, reading(NOW + 60_000)).text == "online"
+    assert heading(only, fleet, reading(NOW + 60_001)).text == "unknown · last seen online"
+    assert heading(only, fleet, reading(NOW + 60_001)).style == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("style", "text"),
+    [(TimeStyle.RELATIVE, "12s ago · 2025-10-09"), (TimeStyle.UTC, "2025-10-09 08:53:08Z · 12s ago")],
+)
+def test_instants_come_both_ways_the_wanted_one_first(style: TimeStyle, text: str) -> None:
+    assert pulse(environment("env-1"), style=style)["last seen"].startswith(text)
+
+
+def test_only_utc_has_a_zone_of_its_own() -> None:
+    assert [zone_of(style) is None for style in TimeStyle] == [True, True, False]
+
+
+def test_events_stand_behind_their_time() -> None:
+    _, told = watched([listed([environment("env-1")]), listed([environment("env-1", connectionId=None)], NOW + 5_000)])
+    (fact,) = event_facts(told, TimeStyle.UTC)
+    assert (fact.label, fact.text) == ("08:53:25", "went offline · disconnected · was on for 1h")
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_no_instant_of_the_api_breaks_the_pulse(at: float) -> None:
+    row = environment("env-1", lastHeartbeat=at, lastSeenAt=at, firstSeenAt=at, connectedAt=at)
+    for style in TimeStyle:
+        assert all(text.isprintable() for text in pulse(row, style=style).values())
+
+
+def test_churn_counts_changes_of_connection() -> None:
+    rows = [environment("env-1", connectionId=Clean(f"conn-{number}")) for number in range(3)]
+    fleet, _ = watched([listed([row], NOW + 5_000 * number) for number, row in enumerate(rows)])
+    told = {fact.label: fact.text for fact in environment_facts(fleet.watches[rows[0].id], fleet)}
+    assert told["churn"] == "2 changes of connection in the last hour"
+    assert "churn" not in facts_of()
