@@ -71,21 +71,22 @@ class Finding:
 def found_by(place: str) -> list[Finding]:
     """Run one bench, named by its module and function, and return what it found.
 
-    To be called in a process of its own, which then has imported no other.
+    To be called in a process of its own, which then has imported no other. What was imported is left out of garbage
+    collections from here on, as the dashboard does.
     """
     module, _, name = place.partition(".")
-    found: list[Finding] = getattr(import_module(module), name)()
+    run = getattr(import_module(module), name)
+    gc.collect()
+    gc.freeze()
+    found: list[Finding] = run()
     return found
 
 
 def in_turn(*works: Callable[[], object], times: int = 5) -> list[float]:
     """Return the median CPU milliseconds of each work; they take turns, so that noise meets all of them alike.
 
-    What is garbage before is collected before, and what a work returns is dropped after its time is taken. What was
-    imported or built so far is left out of collections, as the dashboard does.
+    What is garbage before is collected before, and what a work returns is dropped after its time is taken.
     """
-    gc.collect()
-    gc.freeze()
     spent: list[list[float]] = [[] for _ in works]
     for _ in range(times):
         for work, each in zip(works, spent, strict=True):
@@ -94,7 +95,6 @@ def in_turn(*works: Callable[[], object], times: int = 5) -> list[float]:
             result = work()
             each.append((time.process_time() - started) * 1000)
             del result
-    gc.unfreeze()
     return [median(each) for each in spent]
 
 

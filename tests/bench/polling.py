@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import time
 from contextlib import aclosing
@@ -61,7 +60,6 @@ async def _polls(server: ChildServer) -> tuple[list[float], list[float]]:
         async with _client(server) as client:
             await client.snapshot()
             count_all(sdk)
-            gc.freeze()
             for _ in range(POLLS):
                 started, clocks = time.process_time(), read_clocks()
                 snapshot = await client.snapshot()
@@ -144,7 +142,6 @@ async def _holds(server: ChildServer) -> list[_Held]:
         poller = Poller(client, UNLIMITED)
         async with aclosing(poller.outcomes()) as outcomes:
             app = EnvwatchApp(poller=poller, outcomes=outcomes, settings=UNLIMITED, host="demo")
-            gc.freeze()
             async with app.run_test(size=(80, 24)), asyncio.timeout(PATIENCE):
                 await _tick_until(app, 4, holds)
     return holds

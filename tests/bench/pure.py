@@ -18,8 +18,8 @@ ROWS = 10_000
 def decode() -> list[Finding]:
     """Decode and validate, page by page, as the first poll does and as the later ones do."""
     found = []
-    for name, rows in (("plain ASCII", plain_rows(ROWS)), ("the demo's", demo_rows(ROWS))):
-        pages, later = pages_of(rows), pages_of(beating(rows))
+    for name, rows_of in (("plain ASCII", plain_rows), ("the demo's", demo_rows)):
+        pages, later = pages_of(rows_of(ROWS)), pages_of(beating(rows_of(ROWS)))
         known = {row.id: row for row in decoded(pages)}
         first, again, plain = in_turn(
             lambda pages=pages: [page_of(page) for page in pages],
@@ -44,11 +44,11 @@ def decode() -> list[Finding]:
 
 def reduce() -> list[Finding]:
     """Tell what a listing changed: nothing, or one heartbeat in six."""
-    rows = plain_rows(ROWS)
-    before = decoded(pages_of(rows))
+    pages, later_pages = pages_of(plain_rows(ROWS)), pages_of(beating(plain_rows(ROWS)))
+    before = decoded(pages)
     known = {row.id: row for row in before}
-    same, later = (decoded(pages_of(each), known) for each in (rows, beating(rows)))
-    apart = decoded(pages_of(beating(rows)))
+    same, later = (decoded(each, known) for each in (pages, later_pages))
+    apart = decoded(later_pages)
     fleet, _ = Fleet().after(listed(before, NOW))
     names = [field.name for field in fields(Environment)]
     left, right = ([tuple(getattr(row, name) for name in names) for row in each] for each in (before, apart))
