@@ -100,7 +100,7 @@ class BrokenApp(EnvwatchApp):
             "compose": lambda: self.push_screen(BrokenScreen()),
             "leave": lambda: self.exit(0),
             "task": lambda: (asyncio.get_running_loop().call_soon(fail), self.call_later(self.exit, 0)),
-            "stuck": lambda: (os.write(2, b"\x1b[Hstuck"), time.sleep(600)),
+            "stuck": lambda: os.write(2, b"\x1b[Hstuck") and time.sleep(600),
         }
         ways[self.place]()
 

@@ -26,7 +26,7 @@ from hostile import SURROGATE, WEAPONS, benign_rows, hostile_error, hostile_row,
 from terminal import ENTER, ESC, Terminal, environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 SIZES = [(80, 24), (120, 36), (200, 50)]
@@ -86,7 +86,7 @@ def clipboard(sent: bytes) -> list[str]:
 
 # -- the tour ----------------------------------------------------------------------------------------------------------
 @contextmanager
-def serving(rows: Sequence[dict[str, Any]]) -> Iterator[Faulty]:
+def serving(rows: Sequence[Mapping[str, Any]]) -> Iterator[Faulty]:
     """A server of some rows in a thread of its own."""
     started: Future[tuple[Faulty, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
@@ -110,7 +110,7 @@ def access(server: Faulty) -> dict[str, str]:
     return {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.url}
 
 
-def changed(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def changed(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The same fleet a little later: modes, versions, branches and names have changed places, and some rows left."""
     others = [*rows[1:], rows[0]]
     mixed = [
@@ -124,6 +124,15 @@ def changed(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return mixed[:-2]
 
 
+def wait_for_cursor(terminal: Terminal, line: int) -> None:
+    terminal.wait_until(lambda: terminal.display[line].startswith("▌"), f"the cursor on line {line}")
+
+
+def wait_for_clipboard(terminal: Terminal, before: int) -> None:
+    """Wait until something was written to the clipboard after so many bytes."""
+    terminal.wait_until(lambda: b"\x1b]52;" in terminal.received[before:], "the clipboard")
+
+
 def tour(terminal: Terminal, server: Faulty, error: str) -> None:  # noqa: PLR0915  a tour has as many steps as places
     """Visit every place that shows text from outside; events and errors come last."""
     is_wide = terminal.screen.columns >= 120
@@ -134,15 +143,14 @@ def tour(terminal: Terminal, server: Faulty, error: str) -> None:  # noqa: PLR09
         terminal.wait_for_no("▏")
         terminal.press("v")
         terminal.wait_for("▏ ")
-    for key in "G", "g":
-        terminal.press(key)
-        terminal.wait_until(
-            lambda key=key: any(line.startswith("▌") for line in terminal.display[-3 if key == "G" else 2 :])
-        )
+    terminal.press("G")
+    wait_for_cursor(terminal, min(len(server.rows) + 1, terminal.screen.lines - 3))
+    terminal.press("g")
+    wait_for_cursor(terminal, 2)
     if is_wide:  # every row in the pane
         for line in range(3, min(len(server.rows) + 2, terminal.screen.lines - 2)):
             terminal.press("j")
-            terminal.wait_until(lambda line=line: terminal.display[line].startswith("▌"), f"the cursor on line {line}")
+            wait_for_cursor(terminal, line)
     terminal.press(ENTER)
     terminal.wait_for_no("⏎ Detail")
     terminal.press(*(" " * 12), "g")
@@ -253,10 +261,10 @@ def test_each_hostile_name_is_copied_as_clean_text(usual: set[str], tmp_path: Pa
         for number in range(len(WEAPONS)):
             before = len(terminal.received)
             terminal.press("c")
-            terminal.wait_until(lambda before=before: b"\x1b]52;" in terminal.received[before:])
+            wait_for_clipboard(terminal, before)
             terminal.press("j")
             line = min(number + 3, len(WEAPONS) + 1)
-            terminal.wait_until(lambda line=line: terminal.display[line].startswith("▌"), f"the cursor on line {line}")
+            wait_for_cursor(terminal, line)
         sent = quit_after(terminal)
     copied = clipboard(sent)
     assert len(copied) == len(set(copied)) == len(WEAPONS)

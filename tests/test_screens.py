@@ -34,6 +34,15 @@ def cursor_line(terminal: Terminal) -> int | None:
     return next((y for y, line in enumerate(terminal.display) if line.startswith("▌")), None)
 
 
+def wait_for_cursor(terminal: Terminal, line: int) -> None:
+    terminal.wait_until(lambda: cursor_line(terminal) == line, f"the cursor on line {line}")
+
+
+def wait_for_rows(terminal: Terminal, pattern: str) -> None:
+    """Wait until every row of the table starts with something, and there is one."""
+    terminal.wait_until(lambda: (found := rows(terminal)) and all(re.match(pattern, row) for row in found), pattern)
+
+
 def cursor_name(terminal: Terminal) -> str:
     """The name of the environment under the cursor, as far as the table shows it."""
     line = cursor_line(terminal)
@@ -98,7 +107,7 @@ def test_keys_move_the_cursor(terminal: Terminal) -> None:
     names = [cursor_name(terminal)]
     for line in (3, 4):
         terminal.press("j")
-        terminal.wait_until(lambda line=line: cursor_line(terminal) == line, f"the cursor on line {line}")
+        wait_for_cursor(terminal, line)
         names.append(cursor_name(terminal))
     assert len(set(names)) == 3
     terminal.press("k")
@@ -153,9 +162,7 @@ def test_keys_in_one_packet_with_the_slash_go_into_the_box_and_nowhere_else(term
 def test_digits_show_a_part_of_the_fleet(terminal: Terminal) -> None:
     for key, glyph in (("2", "[●◐]"), ("3", "◐"), ("4", "○")):
         terminal.press(key)
-        terminal.wait_until(
-            lambda glyph=glyph: rows(terminal) and all(re.match(f".{glyph}", row) for row in rows(terminal)), key
-        )
+        wait_for_rows(terminal, f".{glyph}")
         terminal.wait_for("FILTER")
     terminal.press("0")
     terminal.wait_for_no("FILTER")
