@@ -112,7 +112,9 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
         ascii_only: bool = False,
         clocks: Callable[[], Reading] = read_clocks,
     ) -> None:
+        is_colourless = bool(os.environ.get("NO_COLOR"))  # Textual takes the variable away
         super().__init__()
+        self.set_class(is_colourless, "-colourless")
         self.ascii_only = ascii_only
         self._poller = poller
         self._outcomes = outcomes
@@ -164,6 +166,11 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
     def _answer(self, text: str) -> None:
         self.plan = self._poller.plan
         self.dashboard.flash(text)
+
+    def get_key_display(self, binding: Binding) -> str:
+        """Return a key as it is shown, in ASCII where the terminal needs that."""
+        shown = super().get_key_display(binding)
+        return shown if shown.isascii() or not self.marks.is_ascii else binding.key
 
     def copy_to_clipboard(self, text: str) -> None:
         """Ask the terminal to take a text, through tmux as well."""
