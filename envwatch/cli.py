@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from envwatch import __version__
 from envwatch.options import Exit, HelpAsked, Options, StopError, options_in
+from envwatch.wiring import access_for, censor, check_screen, client_for, mistakes_of_screen, settings_for, state_file
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 
-    from envwatch.client import Client
     from envwatch.journal import Journal
     from envwatch.key import Access
     from envwatch.outcome import Listed, Outcome
     from envwatch.poller import Poller
     from envwatch.report import Report
-    from envwatch.rules import Rules
+    from envwatch.settings import Settings
     from envwatch.tui.app import EnvwatchApp
     from envwatch.tui.lifecycle import LastingApp
 
@@ -66,9 +66,14 @@ def _run(arguments: Sequence[str] | None, options: Options) -> int:
             return _serve(options)
         case "demo":
             return _demo(options)
+        case "config":
+            return _config(options)
         case _:
             _check_terminal()
-            return _dashboard(_access(), _rules(options), options, profile="default")
+            from envwatch.key import typed_key
+
+            settings = settings_for(options)
+            return _dashboard(access_for(settings, typed_key), settings, options)
 
 
 def _list(options: Options) -> int:
@@ -78,9 +83,10 @@ def _list(options: Options) -> int:
     from envwatch import report
 
     stdout = _stdout()
-    access = _access()
-    listed = asyncio.run(_listing(access, options))
-    told = report.report_of(listed, _rules(options))
+    settings = settings_for(options)
+    access = access_for(settings)
+    listed = asyncio.run(_listing(access, settings, options))
+    told = report.report_of(listed, settings.rules)
     _write(_text(told, options, stdout))
     if options.output == report.Format.TABLE or not told.is_complete:
         _tell(report.summary_of(told, _host(access)))
@@ -103,12 +109,12 @@ def _text(told: Report, options: Options, stdout: TextIO) -> bytes:
             return report.table_of(told, width=width or None, encoding=stdout.encoding, ascii_only=ascii_only)
 
 
-async def _listing(access: Access, options: Options) -> Listed:
+async def _listing(access: Access, settings: Settings, options: Options) -> Listed:
     from envwatch.outcome import Cause, Failed, Listed, SourceError
     from envwatch.poller import read_clocks
 
-    rules = _rules(options)
-    async with _client(access, rules, options) as client:
+    rules = settings.rules
+    async with client_for(access, settings) as client:
         gc.freeze()
         gc.enable()
         started = read_clocks()
@@ -145,7 +151,9 @@ def _demo(options: Options) -> int:
     from dataclasses import replace
 
     from envwatch.demo.child import ChildServer
+    from envwatch.settings import LOOKS
 
+    settings = settings_for(options, only=LOOKS)
     with ExitStack() as stack:
         try:
             child = stack.enter_context(ChildServer.start(options.size, options.seed))
@@ -156,8 +164,9 @@ def _demo(options: Options) -> int:
             access = Access(key=SecretStr(child.key), base_url=child.ready(), origin="the demo itself")
         except OSError as error:
             raise StopError(Exit.FAILED, f"no demo: {error}") from None
-        rules = replace(_rules(options), requests_per_minute=_UNLIMITED)
-        return _dashboard(access, rules, options, profile="demo")
+        censor().learn(child.key)
+        rules = replace(settings.rules, requests_per_minute=_UNLIMITED)
+        return _dashboard(access, replace(settings, rules=rules, profile="demo"), options)
 
 
 _UNLIMITED = 1_000_000
@@ -182,38 +191,51 @@ def _serve(options: Options) -> NoReturn:
             signal.pause()
 
 
-def _dashboard(access: Access, rules: Rules, options: Options, *, profile: str) -> int:
+def _dashboard(access: Access, settings: Settings, options: Options) -> int:
     import asyncio
 
-    return asyncio.run(_screen(access, rules, options, profile))
+    return asyncio.run(_screen(access, settings, options))
 
 
-async def _screen(access: Access, rules: Rules, options: Options, profile: str) -> int:
+async def _screen(access: Access, settings: Settings, options: Options) -> int:
     """Show the dashboard; the first poll is on its way while Textual is imported."""
     import asyncio
 
+    from envwatch.memory import Memory
     from envwatch.poller import Poller
 
-    async with _client(access, rules, options) as client:
-        poller = Poller(client, rules)
+    async with client_for(access, settings) as client:
+        poller = Poller(client, settings.rules)
         async with _polling(poller) as outcomes:
             app_class = await asyncio.to_thread(_app_class)
+            check_screen(settings)
             gc.freeze()
             gc.enable()
             journal = _journal(options)
+            memory = Memory(state_file(), journal.note)
+            from envwatch.tui.keymap import keymap_of
+
             async with aclosing(journal.watching(outcomes)) as watched:
                 app = app_class(
                     poller=poller,
                     outcomes=watched,
-                    settings=rules,
+                    settings=settings.rules,
                     host=_host(access),
-                    profile=profile,
+                    profile=settings.profile,
                     key_origin=access.origin,
+                    theme=settings.theme,
+                    sort=settings.sort,
+                    filter_text=settings.filter,
+                    keymap=keymap_of(settings.keys),
+                    keep=memory.keep,
                     ascii_only=options.ascii or not _is_utf8(_stdout()),
                 )
                 asked = f"{_host(access)} every {poller.interval.total_seconds():g} s"
                 journal.note(f"envwatch {__version__} asks {asked}, with the key from {access.origin}")
-                return await show(app, journal, mouse=not options.no_mouse)
+                try:
+                    return await show(app, journal, mouse=not options.no_mouse)
+                finally:
+                    memory.close()
 
 
 async def show(app: LastingApp[int], journal: Journal, *, mouse: bool = True) -> int:
@@ -249,14 +271,8 @@ def _journal(options: Options) -> Journal:
     """Return the log that the options ask for; a dashboard has one in the state folder if they say nothing."""
     from pathlib import Path
 
-    from envwatch.crash import Censor
     from envwatch.journal import Journal, Level
-    from envwatch.key import KEY, AccessError, access_of
 
-    censor = Censor()
-    censor.learn(os.environ.get(KEY, "").strip())  # even if it cannot be used
-    with suppress(AccessError):
-        censor.learn(access_of(os.environ, now=0).key.get_secret_value())
     path = None
     if options.log_level != "off":
         if options.log_file is not None:
@@ -266,7 +282,7 @@ def _journal(options: Options) -> Journal:
 
             path = platformdirs.user_state_path("envwatch", appauthor=False) / "envwatch.log"
     least = Level.INFO if options.log_level == "off" else Level[options.log_level.upper()]
-    return Journal(path, censor, least=least)
+    return Journal(path, censor(), least=least)
 
 
 def _app_class() -> type[EnvwatchApp]:
@@ -298,33 +314,33 @@ async def _primed(first: Awaitable[Outcome], others: AsyncIterator[Outcome]) -> 
         yield outcome
 
 
-def _rules(options: Options) -> Rules:
-    from envwatch.rules import Rules
+def _config(options: Options) -> int:
+    """Tell of the configuration file and of what holds."""
+    from envwatch import origins
+    from envwatch.settings import config_path
 
-    usual = Rules()
-    return Rules(interval=options.interval or usual.interval, page_size=options.page_size or usual.page_size)
-
-
-def _access() -> Access:
-    import time
-
-    from envwatch.key import AccessError, access_of
-
-    try:
-        return access_of(os.environ, now=time.time() * 1000)
-    except AccessError as error:
-        raise StopError(Exit.USAGE, str(error)) from None
-
-
-def _client(access: Access, rules: Rules, options: Options) -> Client:
-    from envwatch.client import Client, Query
-    from envwatch.route import SettingsError
-
-    query = Query(online_only=options.online_only, source=options.source, user_id=options.user)
-    try:
-        return Client(base_url=access.base_url, key=access.key, rules=rules, query=query)
-    except SettingsError as error:
-        raise StopError(Exit.USAGE, str(error)) from None
+    path, is_wanted = config_path(options.config, os.environ)
+    match options.action:
+        case "path":
+            _write(os.fsencode(path) + b"\n")
+        case "schema":
+            _write(origins.schema().encode())
+        case "validate":
+            mistakes = origins.mistakes_in(path, is_wanted=is_wanted, of_screen=mistakes_of_screen)
+            for mistake in mistakes:
+                _tell(f"envwatch: {mistake}")
+            if mistakes:
+                return Exit.USAGE
+            _tell(f"{path}: {'fine' if path.exists() else 'there is no such file, and none is needed'}")
+        case "show":
+            settings = settings_for(options)
+            access: Access | str
+            try:
+                access = access_for(settings)
+            except StopError as stop:
+                access = stop.line
+            _write(origins.shown(settings, access, path).encode())
+    return Exit.FINE
 
 
 def _host(access: Access) -> str:

@@ -154,7 +154,7 @@ class Journal:
         """Write what is left, unless that takes too long."""
         if self._thread is not None:
             with suppress(Full):
-                self._lines.put_nowait(None)
+                self._lines.put(None, timeout=_PATIENCE)
             self._thread.join(_PATIENCE)
             if self._thread.is_alive():
                 self._trouble = "it takes too long"

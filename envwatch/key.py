@@ -1,26 +1,42 @@
-"""Where the API key and the server's address come from: the environment, else the Letta CLI's login. Only reads.
+"""Where the API key and the server's address come from. Only reads.
 
 Owns the order of the sources and the words when there is no usable key. Sends nothing; which addresses are allowed is
-`route`'s. A key is a `SecretStr` from here on, and no message repeats it.
+`route`'s. A key is a `SecretStr` from here on, and no message repeats it. The sources, the first that has a key counts:
 
-The address is the user's word: `LETTA_BASE_URL` holds for a key from either source, as it does in Letta's own tools.
-The address in the CLI's settings holds only for the key beside it: a key from the environment never goes there.
+1. `LETTA_API_KEY`
+2. the variable or the file that the profile names (`api_key_env`, `api_key_file`)
+3. the system's keyring, if the package `keyring` is there
+4. the login of the Letta CLI
+5. the person at the terminal, if there is one to ask
+
+The address is the user's word: `LETTA_BASE_URL`, else the profile's `base_url`, holds for a key from any source, as it
+does in Letta's own tools. So the key in `LETTA_API_KEY` goes to whichever address is configured. The address in the
+CLI's settings holds only for the key beside it: no other key ever goes there.
 """
 
 from __future__ import annotations
 
+import getpass
+import importlib
+import os
 import re
+import shlex
+import signal
+import stat
+import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import pydantic_core
 from pydantic import SecretStr
 
 from envwatch.route import SettingsError, checked_base_url
+from envwatch.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from pydantic import JsonValue
 
@@ -33,9 +49,16 @@ LETTA_CLOUD: Final = "https://api.letta.com"
 LETTA_SETTINGS: Final = Path("~/.letta/settings.json")
 """Where the Letta CLI keeps its login."""
 
+KEYRING_SERVICE: Final = "letta"
+KEYRING_USER: Final = "api-key"
+"""Under which names the system's keyring is asked; a profile's own name comes before the user's."""
+
 _USABLE: Final = re.compile(r"[\x21-\x7e]{8,512}")
 
-_NO_KEY: Final = (
+_KEY_FILE_BYTES: Final = 4096
+"""More than any key has, with blanks around it."""
+
+NO_KEY: Final = (
     f"no API key: make one at https://app.letta.com/api-keys and `export {KEY}=…`, or log in with `letta`; "
     "`envwatch demo` needs none"
 )
@@ -43,6 +66,19 @@ _NO_KEY: Final = (
 
 class AccessError(ValueError):
     """There is no key or address that can be used; the text is one line that says what to do, and never the key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a profile says of the key and the address."""
+
+    profile: str = "default"
+    api_key_env: str | None = None
+    api_key_file: Path | None = None
+    base_url: str = ""
+    """Empty if it names none."""
+    base_url_origin: str = ""
+    """Where it does, for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +90,8 @@ class Access:
     """Allowed by `route`."""
     origin: str
     """Where the key came from, for people; never the key."""
+    base_url_origin: str = "default"
+    """Where the address came from, for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,38 +99,160 @@ class _Login:
     """What one source holds."""
 
     key: SecretStr
-    base_url: str
-    """Unchecked; empty if the source names none."""
     origin: str
+    base_url: str = ""
+    """Unchecked; empty if the source names none."""
 
 
-def access_of(environ: Mapping[str, str], *, now: float, settings: Path = LETTA_SETTINGS) -> Access:
+_NOTHING_WANTED: Final = Wanted()
+
+
+def access_of(
+    environ: Mapping[str, str],
+    *,
+    now: float,
+    settings: Path = LETTA_SETTINGS,
+    wanted: Wanted = _NOTHING_WANTED,
+    ask: Callable[[], str] | None = None,
+) -> Access:
     """Return the key and the address to use it at.
 
     Args:
         environ: the process's environment.
         now: our wall clock, milliseconds since the epoch: a login may have expired.
         settings: the Letta CLI's file.
+        wanted: what the profile says.
+        ask: asks the person at the terminal for the key; None where nobody is there to be asked.
 
     Raises:
         AccessError: if there is no key, or the one that counts cannot be used.
     """
-    login = _login_in_environment(environ) or _login_of_letta(settings, now)
+    login = (
+        _login_in_environment(environ, KEY)
+        or _login_of_profile(environ, wanted)
+        or _login_in_keyring(wanted.profile)
+        or _login_of_letta(settings, now)
+        or _login_typed(ask)
+    )
     if login is None:
-        raise AccessError(_NO_KEY)
+        raise AccessError(NO_KEY)
     if not _USABLE.fullmatch(login.key.get_secret_value()):
         raise AccessError(f"the key in {login.origin} is no API key: it must be 8 to 512 characters without spaces")
-    named = environ.get(BASE_URL, "").strip()
+    addresses = (
+        (environ.get(BASE_URL, "").strip(), BASE_URL),
+        (wanted.base_url, wanted.base_url_origin),
+        (login.base_url, login.origin),
+        (LETTA_CLOUD, "default"),
+    )
+    named, source = next(address for address in addresses if address[0])
     try:
-        base_url = checked_base_url(named or login.base_url or LETTA_CLOUD)
+        base_url = checked_base_url(named)
     except SettingsError as error:
-        raise AccessError(f"{error} (see {BASE_URL if named else login.origin})") from None
-    return Access(key=login.key, base_url=base_url, origin=login.origin)
+        raise AccessError(f"{error} (see {source})") from None
+    return Access(key=login.key, base_url=base_url, origin=login.origin, base_url_origin=source)
 
 
-def _login_in_environment(environ: Mapping[str, str]) -> _Login | None:
-    key = SecretStr(environ.get(KEY, "").strip())
-    return _Login(key, "", KEY) if key else None
+def typed_key() -> str:
+    """Ask for the key at the terminal without showing it; empty if it is not given.
+
+    Raises:
+        KeyboardInterrupt: on ctrl+c.
+    """
+    with _ends_with_echo():
+        try:
+            return getpass.getpass("API key (not shown, and not kept): ")
+        except EOFError:
+            sys.stderr.write("\n")
+            return ""
+
+
+@contextmanager
+def _ends_with_echo() -> Iterator[None]:
+    """Let a signal that ends us unwind the stack: a terminal without echo is nothing to leave behind."""
+
+    def end(number: int, _: object) -> NoReturn:
+        sys.exit(128 + number)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        # Whoever started us may want one ignored: nohup does.
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _login_in_environment(environ: Mapping[str, str], name: str) -> _Login | None:
+    key = SecretStr(environ.get(name, "").strip())
+    return _Login(key, name) if key else None
+
+
+def _login_of_profile(environ: Mapping[str, str], wanted: Wanted) -> _Login | None:
+    """Return what the profile names, None if it names nothing.
+
+    Raises:
+        AccessError: if there is no key in there: another one would be a surprise.
+    """
+    if wanted.api_key_env is not None:
+        login = _login_in_environment(environ, wanted.api_key_env)
+        if login is None:
+            raise AccessError(
+                f"no API key: profile {wanted.profile} wants it in {wanted.api_key_env}, which is not set"
+            )
+        return login
+    if wanted.api_key_file is not None:
+        return _Login(_key_in(wanted.api_key_file), str(clean(str(wanted.api_key_file))))
+    return None
+
+
+def _key_in(path: Path) -> SecretStr:
+    """Return the key in a file that belongs to us and that nobody else can read."""
+    told = clean(str(path))
+    try:
+        # A pipe that nobody writes to would hold us for ever; it is no regular file, whatever it has.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise AccessError(f"the key file {told} cannot be read: {error.strerror}") from None
+    try:
+        # Of what was opened, not of what has that name by now.
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise AccessError(f"the key file {told} is no file")
+        if status.st_uid != os.geteuid():
+            raise AccessError(f"the key file {told} belongs to somebody else: make one of your own")
+        if status.st_mode & 0o077:
+            quoted = clean(shlex.quote(str(path)))
+            raise AccessError(f"the key file {told} can be read by others: `chmod 600 {quoted}`")
+        content = os.read(descriptor, _KEY_FILE_BYTES)
+    except OSError as error:
+        raise AccessError(f"the key file {told} cannot be read: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
+    key = SecretStr(content.decode("latin-1").strip())
+    if not key:
+        raise AccessError(f"the key file {told} is empty")
+    return key
+
+
+def _login_in_keyring(profile: str) -> _Login | None:
+    """Return what the system's keyring holds, None if there is no keyring, or none that works."""
+    try:
+        keyring = importlib.import_module("keyring")
+        for user in (profile, KEYRING_USER):
+            key = keyring.get_password(KEYRING_SERVICE, user)
+            if isinstance(key, str) and key.strip():
+                return _Login(SecretStr(key.strip()), f"the system's keyring ({KEYRING_SERVICE}, {user})")
+    except Exception:  # noqa: BLE001 - plug-ins of other people: one that fails in any way is not there
+        return None
+    return None
+
+
+def _login_typed(ask: Callable[[], str] | None) -> _Login | None:
+    key = SecretStr(ask().strip() if ask else "")
+    return _Login(key, "the terminal") if key else None
 
 
 def _login_of_letta(path: Path, now: float) -> _Login | None:
@@ -119,4 +279,4 @@ def _login_of_letta(path: Path, now: float) -> _Login | None:
         return None
     if isinstance(expires_at, (int, float)) and expires_at <= now:
         raise AccessError(f"the login in {path} has expired: run `letta` to log in again, or `export {KEY}=…`")
-    return _Login(SecretStr(key.strip()), base_url.strip() if isinstance(base_url, str) else "", str(path))
+    return _Login(SecretStr(key.strip()), str(path), base_url.strip() if isinstance(base_url, str) else "")

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import argparse
 import re
-from contextlib import suppress
-from datetime import timedelta
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
 from envwatch import __version__
 from envwatch.text import clean
+from envwatch.values import duration, line, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import timedelta
+
+_T = TypeVar("_T")
 
 
 class Exit(IntEnum):
@@ -54,6 +56,9 @@ class Options(argparse.Namespace):
 
     command: str | None = None
     version: bool = False
+    action: Literal["show", "validate", "path", "schema"] = "show"
+    config: str | None = None
+    profile: str | None = None
     interval: timedelta | None = None
     page_size: int | None = None
     online_only: bool = False
@@ -78,10 +83,14 @@ examples:
   envwatch list -o json | jq -r '.environments[] | select(.state == "offline") | .name'
 
 environment variables:
-  LETTA_API_KEY   the API key; without it, the login of the Letta CLI (~/.letta/settings.json) is read.
-                  It is never an option: every user of a machine can see those.
+  LETTA_API_KEY   the API key; without it, in this order: what the profile names, the system's keyring, the
+                  login of the Letta CLI (~/.letta/settings.json), the terminal. It is never an option: every
+                  user of a machine can see those.
   LETTA_BASE_URL  the server, if it is not https://api.letta.com; https, or http to this machine. Whichever
                   key is used goes there.
+  ENVWATCH_CONFIG, ENVWATCH_PROFILE  like --config and --profile
+  ENVWATCH_INTERVAL, ENVWATCH_THEME, …  each setting of the configuration file, over what that says;
+                  `envwatch config show` tells what holds, and why
   HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR, NO_COLOR  as everywhere
 
 exit codes:
@@ -131,15 +140,21 @@ def options_in(arguments: Sequence[str] | None, options: Options | None = None) 
         raise HelpAsked(f"envwatch {__version__}\n")
     if options.command == "list" and vars(options).keys() & {"interval", "no_mouse"}:
         parser.error("--interval and --no-mouse are for the dashboard, not for list")
+    if options.command == "demo" and "profile" in vars(options):
+        parser.error("--profile is for your own environments, not for the demo's")
     return options
 
 
 def _parser() -> _Parser:
     filters = _Parser(add_help=False)
-    filters.add_argument("--page-size", type=_whole(1, 1000), metavar="N", help="rows a request (default 100)")
-    filters.add_argument("--online-only", action="store_true", help="only what the server calls online")
+    filters.add_argument(
+        "--page-size", type=_argument(whole(1, 1000)), metavar="N", help="rows a request (default 100)"
+    )
+    filters.add_argument(
+        "--online-only", action=argparse.BooleanOptionalAction, help="only what the server calls online"
+    )
     filters.add_argument("--source", choices=("local", "remote"), help="only environments of this kind")
-    filters.add_argument("--user", type=_user, metavar="ID", help="only this user's environments")
+    filters.add_argument("--user", type=_argument(line), metavar="ID", help="only this user's environments")
     filters.add_argument("--ascii", action="store_true", help="draw with ASCII alone")
     filters.add_argument(
         "--log-file", metavar="PATH", help="a line a poll goes there (default: in the state folder; list: none)"
@@ -148,15 +163,24 @@ def _parser() -> _Parser:
         "--log-level", choices=("info", "warning", "error", "off"), help="least that is worth a line (default info)"
     )
 
+    filters.add_argument(
+        "--config", metavar="PATH", help="the configuration file (default: see `envwatch config path`)"
+    )
+
+    own = _Parser(add_help=False)
+    own.add_argument("--profile", metavar="NAME", help="which profile of the configuration file")
+
     screen = _Parser(add_help=False)
-    screen.add_argument("--interval", type=_interval, metavar="S", help="seconds from poll to poll (default 5)")
+    screen.add_argument(
+        "--interval", type=_argument(duration(1, 600)), metavar="TIME", help="from poll to poll: 5s, 2m (default 5)"
+    )
     screen.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
 
     parser = _Parser(
         prog="envwatch",
         description="Watch Letta environments: which are up, which went down, why, and can the screen be believed.",
         epilog=_EPILOG,
-        parents=[screen, filters],
+        parents=[screen, own, filters],
     )
     parser.add_argument("--version", action="store_true", help="show the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands (without one: the dashboard)")
@@ -166,37 +190,43 @@ def _parser() -> _Parser:
         description="The dashboard on a demo fleet: a real server of the same API on this machine. Needs no key.",
         parents=[screen, filters],
     )
-    demo.add_argument("--size", type=_whole(0, 100_000), metavar="N", help="environments (default 40)")
-    demo.add_argument("--seed", type=_whole(0, 2**63 - 1), metavar="N", help="which fleet (default 7)")
+    demo.add_argument("--size", type=_argument(whole(0, 100_000)), metavar="N", help="environments (default 40)")
+    demo.add_argument("--seed", type=_argument(whole(0, 2**63 - 1)), metavar="N", help="which fleet (default 7)")
     demo.add_argument("--serve", action="store_true", help="only the server, until ctrl+c; prints how to use it")
     listing = commands.add_parser(
         "list",
         help="one listing",
         description="List the environments once, problems first.",
-        parents=[filters],
+        parents=[own, filters],
     )
     listing.add_argument("-o", "--output", choices=("table", "json", "jsonl", "csv"), help="the format (default table)")
+    config = commands.add_parser(
+        "config",
+        help="what holds, and why",
+        description="Tell what holds and where it comes from. envwatch never writes the configuration file.",
+        parents=[own, filters],
+    )
+    actions = config.add_subparsers(dest="action", metavar="ACTION", required=True, title="actions")
+    for action, about in _CONFIG_ACTIONS.items():
+        actions.add_parser(action, help=about, description=f"{about[0].upper()}{about[1:]}.", parents=[own, filters])
     return parser
 
 
-def _interval(text: str) -> timedelta:
-    with suppress(ValueError):
-        if 1 <= float(text) <= 600:
-            return timedelta(seconds=float(text))
-    raise argparse.ArgumentTypeError("must be 1 to 600 seconds")
+_CONFIG_ACTIONS = {
+    "show": "each value with its origin, but never the key",
+    "validate": "whether the file can be used; exit 2 and a line for each mistake if not",
+    "path": "where the file is, or would be",
+    "schema": "the file's JSON schema, for editors",
+}
 
 
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        with suppress(ValueError):
-            if low <= int(text) <= high:
-                return int(text)
-        raise argparse.ArgumentTypeError(f"must be a whole number from {low} to {high}")
+def _argument(read: Callable[[object], _T]) -> Callable[[str], _T]:
+    """Return the same reader, its refusals in argparse's form."""
 
-    return number
+    def argument(text: str) -> _T:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
 
-
-def _user(text: str) -> str:
-    if not text or not text.isprintable():
-        raise argparse.ArgumentTypeError("must be a user's id")
-    return text
+    return argument

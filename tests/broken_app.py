@@ -41,6 +41,12 @@ def fail() -> NoReturn:
     raise RuntimeError(f"a bug with {header}, {KEY[2:15]}, {KEY!r} and {KEY}")
 
 
+def get_stuck() -> None:
+    """Hold the event loop for good."""
+    os.write(2, b"\x1b[Hstuck")
+    time.sleep(600)
+
+
 class BrokenClient:
     """Finds three environments the first time, and then a bug."""
 
@@ -100,7 +106,7 @@ class BrokenApp(EnvwatchApp):
             "compose": lambda: self.push_screen(BrokenScreen()),
             "leave": lambda: self.exit(0),
             "task": lambda: (asyncio.get_running_loop().call_soon(fail), self.call_later(self.exit, 0)),
-            "stuck": lambda: os.write(2, b"\x1b[Hstuck") and time.sleep(600),
+            "stuck": get_stuck,
         }
         ways[self.place]()
 

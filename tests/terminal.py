@@ -30,7 +30,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 10.0
 """Seconds after which a test that waits for the screen has failed."""
 
-ESC, ENTER, UP, DOWN, TAB = "\x1b", "\r", "\x1b[A", "\x1b[B", "\t"
+ESC, ENTER = "\x1b[27u", "\r"
+"""Escape as terminals with Kitty's protocol send it, which nobody can take for the start of the key behind it."""
 
 _KEPT = re.compile(r"PATH|COVERAGE\w*|PYTHON(HASHSEED|DONTWRITEBYTECODE)")
 """Names of the variables that a child gets from the process that runs the tests."""

@@ -249,7 +249,7 @@ def test_the_pane_and_sizes_at_120_by_36(tmp_path: Path) -> None:
         terminal.press("j")
         terminal.wait_until(lambda: terminal.display[1].partition("▏")[2] != first, "the pane follows the cursor")
         terminal.press(ENTER)
-        terminal.wait_for("▏ ")
+        terminal.wait_for_no("⏎ Detail")
         terminal.press("G")
         terminal.wait_for("▏ environmentMessage|▏ supportsPaired")
         terminal.press(ESC)

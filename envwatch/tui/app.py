@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
@@ -17,6 +18,7 @@ from envwatch.clipboard import clipboard_sequence
 from envwatch.fleet import Fleet
 from envwatch.phrases import TimeStyle
 from envwatch.poller import Stance, read_clocks
+from envwatch.query.language import parse
 from envwatch.tui.dashboard import Dashboard
 from envwatch.tui.eventlog import EventLog
 from envwatch.tui.explain import ExplainScreen
@@ -26,11 +28,13 @@ from envwatch.tui.lifecycle import LastingApp
 from envwatch.tui.marks import ASCII, UNICODE, Marks
 from envwatch.tui.palette import ActionCommands, EnvironmentCommands
 from envwatch.tui.themes import STATE_COLOURS, THEMES
+from envwatch.view import View
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from textual.screen import Screen
+    from textual.theme import Theme
 
     from envwatch.clock import Reading
     from envwatch.events import Event
@@ -39,12 +43,18 @@ if TYPE_CHECKING:
     from envwatch.rules import Rules
     from envwatch.text import Clean
 
+_NO_KEYMAP: Final[Mapping[str, str]] = MappingProxyType({})
+
 HISTORY = 5_000
 """Events kept for the log."""
 
 _INTERVALS = [timedelta(seconds=seconds) for seconds in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600)]
 
 _PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def _forget(**_: object) -> None:
+    """Remember nothing."""
 
 
 def stylesheet() -> Path:
@@ -63,6 +73,11 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
         host: whom we ask, for the status line.
         profile: under which name.
         key_origin: where the key came from, never the key.
+        theme: name of the first theme; envwatch's own if it is not to be had.
+        sort: id of the column to sort by at first; None for problems first.
+        filter_text: a query to start with.
+        keymap: keys of the user's own, by the ids of bindings.
+        keep: told by name what is worth remembering for the next run.
         ascii_only: whether the terminal shows nothing but ASCII.
         clocks: this machine's.
     """
@@ -109,12 +124,17 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
         host: str,
         profile: str = "default",
         key_origin: str = "",
+        theme: str | None = None,
+        sort: str | None = None,
+        filter_text: str = "",
+        keymap: Mapping[str, str] = _NO_KEYMAP,
+        keep: Callable[..., None] = _forget,
         ascii_only: bool = False,
         clocks: Callable[[], Reading] = read_clocks,
     ) -> None:
-        is_colourless = bool(os.environ.get("NO_COLOR"))  # Textual takes the variable away
+        self._is_colourless = bool(os.environ.get("NO_COLOR"))  # Textual takes the variable away
         super().__init__()
-        self.set_class(is_colourless, "-colourless")
+        self.set_class(self._is_colourless, "-colourless")
         self.ascii_only = ascii_only
         self._poller = poller
         self._outcomes = outcomes
@@ -122,9 +142,12 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
         self._profile = profile
         self._host = host
         self._key_origin = key_origin
-        for theme in THEMES:
-            self.register_theme(theme)
-        self.theme = THEMES[0].name
+        self._first_view = View(sort=sort, query=parse(filter_text))
+        self._keep = keep
+        for own in THEMES:
+            self.register_theme(own)
+        self.theme = theme if theme in self.available_themes else THEMES[0].name
+        self.set_keymap(keymap)
         self.set_reactive(EnvwatchApp.fleet, Fleet(rules=settings))
         self.set_reactive(EnvwatchApp.now, clocks())
         self.set_reactive(EnvwatchApp.plan, poller.plan)
@@ -133,9 +156,15 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
     def get_default_screen(self) -> Screen[None]:
         """Return the dashboard."""
         cls = EnvwatchApp
-        return Dashboard(profile=self._profile, host=self._host).data_bind(
-            cls.fleet, cls.now, cls.plan, cls.pages, cls.history, cls.times, cls.marks
-        )
+        dashboard = Dashboard(profile=self._profile, host=self._host, view=self._first_view)
+        self.watch(dashboard, "view", self._keep_sort, init=False)
+        return dashboard.data_bind(cls.fleet, cls.now, cls.plan, cls.pages, cls.history, cls.times, cls.marks)
+
+    @property
+    def available_themes(self) -> dict[str, Theme]:
+        """The themes to choose from; without colours, Textual draws those of the terminal black on black."""
+        themes = super().available_themes
+        return {name: theme for name, theme in themes.items() if not (theme.ansi and self._is_colourless)}
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Return the states' colours for themes that do not name their own."""
@@ -143,8 +172,13 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
 
     def on_mount(self) -> None:
         """Start the clock and the worker."""
+        self.theme_changed_signal.subscribe(self, lambda theme: self._keep(theme=theme.name))
         self.set_interval(1, self._tick)
         self.run_worker(self._take_in(), exit_on_error=True)
+
+    def _keep_sort(self, before: View, view: View) -> None:
+        if view.sort != before.sort:
+            self._keep(sort=view.sort)
 
     async def _take_in(self) -> None:
         async for outcome in self._outcomes:

@@ -82,8 +82,9 @@ class Dashboard(Screen[None]):
     wants_detail: reactive[bool | None] = reactive(None)
     """Whether the user wants the detail pane; None leaves it to the room there is."""
 
-    def __init__(self, *, profile: str, host: str) -> None:
+    def __init__(self, *, profile: str, host: str, view: View) -> None:
         super().__init__()
+        self.set_reactive(Dashboard.view, view)
         self._profile = profile
         self._host = host
 

@@ -193,5 +193,6 @@ class EventLog(ModalScreen["Clean | None"]):
         yield KeyLine()
 
     def on_event_list_chosen(self, message: EventList.Chosen) -> None:
-        """Answer with the chosen environment."""
-        self.dismiss(message.id)
+        """Answer with the chosen environment, unless a second key has closed the log meanwhile."""
+        if self.is_current:
+            self.dismiss(message.id)

@@ -68,7 +68,9 @@ def helps(nodes: Iterable[DOMNode]) -> dict[str, list[Help]]:
     """Return every binding that has an id under its section's title, once, with all of its keys."""
     found: dict[str, tuple[Binding, list[str]]] = {}
     for node in nodes:
-        for _, binding in node._bindings:  # noqa: SLF001  Textual's own help panel reads them too
+        bindings = node._bindings.copy()  # noqa: SLF001  Textual's own help panel reads them too
+        bindings.apply_keymap(node.app._keymap)  # noqa: SLF001  the user's keys, which Textual has no other way to
+        for _, binding in bindings:
             if binding.id:
                 keys = found.setdefault(binding.id, (binding, []))[1]
                 key = node.app.get_key_display(binding)

@@ -17,6 +17,7 @@ import select
 import signal
 import termios
 import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +28,8 @@ from textual.worker import WorkerFailed
 from envwatch.tui.ascii import to_ascii
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from rich.console import RenderableType
     from textual.driver import Driver
 
@@ -58,6 +61,8 @@ class _Outlet:
         self._ascii_only = ascii_only
         self._pending: list[str] = []
         self._writing = threading.Lock()
+        self._writer: int | None = None
+        """The thread that is writing just now."""
         self._is_shut = False
 
     def fileno(self) -> int:
@@ -75,7 +80,11 @@ class _Outlet:
                 with self._writing:
                     if self._is_shut:
                         return
-                    rest = rest[os.write(self._descriptor, rest[:_CHUNK]) :]
+                    self._writer = threading.get_ident()
+                    try:
+                        rest = rest[os.write(self._descriptor, rest[:_CHUNK]) :]
+                    finally:
+                        self._writer = None
 
     def shut_with(self, text: str) -> None:
         """Write this and nothing ever after, from whatever thread; what the terminal has not read yet is dropped."""
@@ -83,6 +92,8 @@ class _Outlet:
         with suppress(OSError, termios.error):
             # Once to let a write end that waits for a terminal that is not read, once to drop what it wrote.
             termios.tcflush(self._descriptor, termios.TCOFLUSH)
+            if (writer := self._writer) is not None:
+                signal.pthread_kill(writer, signal.SIGCONT)  # to look again whether there is room
             self._writing.acquire(timeout=0.1)
             termios.tcflush(self._descriptor, termios.TCOFLUSH)
         with suppress(OSError):
@@ -101,64 +112,67 @@ class LastingDriver(LinuxDriver):
         self._file = self._outlet  # type: ignore[assignment]  # as much of a file as the writing thread needs
         self._is_taken = False
         """Whether the terminal is in our hands."""
-        self._force: threading.Timer | None = None
-        # By the loop, not wherever Python stands just then: it could hold the very lock that the handler needs.
+        self._was_released = threading.Event()
+        self._alarm, self._alarm_rope = os.pipe()
+        """One byte, the exit code, tells the guard that the end is wanted: no more is safe in a signal's handler."""
+        self._is_ending = False
+        self._usual_handlers: dict[signal.Signals, Any] = {}
         for number in _ENDS:
             # Whoever started us wants this one ignored: nohup, or a shell that runs us in the background.
             if signal.getsignal(number) is not signal.SIG_IGN:
-                self._loop.add_signal_handler(number, self.end, 128 + number)
+                self._usual_handlers[number] = signal.signal(number, self._on_end_signal)
+        # By the loop, not wherever Python stands just then: it could hold the very lock that these need.
         self._loop.add_signal_handler(signal.SIGTSTP, self._stop)
         # Later than signals that came with it: `kill %1` sends a stopped job TERM and CONT.
         self._loop.add_signal_handler(signal.SIGCONT, self._loop.call_soon, self._go_on)
-        threading.Thread(target=self._watch_line, name="terminal-watch", daemon=True).start()
+        threading.Thread(target=self._guard, name="terminal-guard", daemon=True).start()
 
     # The end.
 
     def end(self, code: int) -> None:
         """End the app with an exit code, soon."""
-        self.force_later(code)
         if not self._app._exit:  # noqa: SLF001 - the first reason counts
             self._app.exit(return_code=code)
 
-    def force_later(self, code: int) -> None:
+    def ring(self, code: int) -> None:
         """Make sure that the process ends with this code, whatever it waits for then; the first call counts."""
-        if self._force is None:
-            self._force = self._timer(PATIENCE, code)
+        self._is_ending = True
+        os.write(self._alarm_rope, bytes([code]))
 
-    def _timer(self, seconds: float, code: int) -> threading.Timer:
-        timer = threading.Timer(seconds, self._end_by_force, [code])
-        timer.daemon = True
-        timer.start()
-        return timer
+    def release(self) -> None:
+        """Give everything back that still is in our hands."""
+        self.stop_application_mode()
+        self.close()
+        self._was_released.set()
+        for number, usual in self._usual_handlers.items():
+            signal.signal(number, usual)
+        for number in (signal.SIGTSTP, signal.SIGCONT):
+            self._loop.remove_signal_handler(number)
 
-    def _end_by_force(self, code: int) -> None:
-        if self._is_taken:
+    def _on_end_signal(self, number: int, _: FrameType | None) -> None:
+        self.ring(128 + number)
+        self._loop.call_soon_threadsafe(self.end, 128 + number)
+
+    def _guard(self) -> None:
+        """Wait in the kernel until the end is wanted or the terminal gone, then see to it that the end comes."""
+        line = select.poll()
+        line.register(self.fileno, 0)
+        line.register(self._alarm, select.POLLIN)
+        if all(place != self._alarm for place, _ in line.poll()):
+            self._hang_up()
+        code = os.read(self._alarm, 1)[0]
+        if self._was_released.wait(PATIENCE):
+            time.sleep(AFTERLIFE)
+        elif self._is_taken:
             self._outlet.shut_with(_RESET)
             if self.attrs_before is not None:
                 with suppress(termios.error):
                     termios.tcsetattr(self.fileno, termios.TCSANOW, self.attrs_before)
         os._exit(code)
 
-    def release(self) -> None:
-        """Give everything back that still is in our hands."""
-        self.stop_application_mode()
-        self.close()
-        if self._force is not None:
-            self._force.cancel()
-            self._force = self._timer(AFTERLIFE, *self._force.args)
-        for number in (*_ENDS, signal.SIGTSTP, signal.SIGCONT):
-            self._loop.remove_signal_handler(number)
-
-    def _watch_line(self) -> None:
-        """Wait in the kernel until nobody holds the terminal's other end any more."""
-        line = select.poll()
-        line.register(self.fileno, 0)
-        if any(event & select.POLLHUP for _, event in line.poll()):
-            self._hang_up()
-
     def _hang_up(self) -> None:
         code = 128 + signal.SIGHUP
-        self.force_later(code)
+        self.ring(code)
         with suppress(RuntimeError):  # the loop has ended already
             self._loop.call_soon_threadsafe(self.end, code)
 
@@ -171,7 +185,7 @@ class LastingDriver(LinuxDriver):
         os.kill(os.getpid(), signal.SIGSTOP)
 
     def _go_on(self) -> None:
-        if self._app._exit or not self._auto_restart:  # noqa: SLF001 - see above
+        if self._is_ending or not self._auto_restart:
             return
         if not self._is_in_foreground():
             os.kill(os.getpid(), signal.SIGSTOP)  # `bg`: there is no screen to draw on
@@ -208,6 +222,11 @@ class LastingDriver(LinuxDriver):
         if self._is_taken:
             super().close()
             self._is_taken = False
+
+    def disable_input(self) -> None:
+        """Read no more keys. From a terminal that belongs to the shell again, even asking would stop us."""
+        if self._is_taken:
+            super().disable_input()
 
     def write(self, data: str) -> None:
         """Write to the terminal, while it is ours."""
@@ -249,7 +268,7 @@ class LastingApp(App[ReturnType]):
     ) -> None:
         """End the app, soon, whatever it waits for."""
         if isinstance(self._driver, LastingDriver):
-            self._driver.force_later(return_code)
+            self._driver.ring(return_code)
         super().exit(result, return_code, message)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -267,7 +286,7 @@ class LastingApp(App[ReturnType]):
         if self.crash is None:
             self.crash = error.error if isinstance(error, WorkerFailed) and error.error is not None else error
         if isinstance(self._driver, LastingDriver):
-            self._driver.force_later(1)
+            self._driver.ring(1)
         super()._handle_exception(error)
 
     def _fatal_error(self) -> None:

@@ -1,13 +1,13 @@
-"""Colours: envwatch's own dark and light theme, and the states' colours for any other.
+"""Colours: envwatch's own themes, and the states' colours for any other.
 
 A state is never told by its colour alone. The colours keep apart for people who do not see red and green as others do:
-blue for online, yellow for late, orange for offline. All of them stand in the palette of 256 colours, so that a
-terminal without true colour shows the same ones.
+blue for online, yellow for late, orange for offline. All of the dark and light themes stand in the palette of 256
+colours, so that a terminal without true colour shows the same ones. The contrast of each is tested.
 """
 
 from __future__ import annotations
 
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
 STATE_COLOURS = {
     "state-online": "#87d7ff",
@@ -37,35 +37,60 @@ _LIGHT_STATES = {
     "faint": "#585858",
 }
 
+_CONTRAST_STATES = {
+    "state-online": "#5fffff",
+    "state-late": "#ffff5f",
+    "state-offline": "#ffaf5f",
+    "state-flapping": "#ffafff",
+    "state-unknown": "#ffffff",
+    "state-gone": "#d0d0d0",
+    "state-unrestricted": "#ffaf5f",
+    "state-plain": "#ffffff",
+    "row-cursor": "#00005f",
+    "row-fresh": "#303030",
+    "faint": "#d0d0d0",
+}
+
+_ANSI_STATES = {
+    "state-online": "ansi_blue",
+    "state-late": "ansi_default",
+    "state-offline": "ansi_red",
+    "state-flapping": "ansi_magenta",
+    "state-unknown": "ansi_default",
+    "state-gone": "ansi_default",
+    "state-unrestricted": "ansi_red",
+    "state-plain": "ansi_default",
+    "row-cursor": "ansi_default",
+    "row-fresh": "ansi_default",
+    "faint": "ansi_default",
+}
+
+
+def _theme(name: str, states: dict[str, str], background: str, panel: str, *, dark: bool) -> Theme:
+    return Theme(
+        name=name,
+        primary=states["state-online"],
+        secondary=states["faint"],
+        accent=states["state-late"],
+        warning=states["state-late"],
+        error=states["state-offline"],
+        success=states["state-online"],
+        foreground=states["state-plain"],
+        background=background,
+        surface=background,
+        panel=panel,
+        dark=dark,
+        variables=states,
+    )
+
+
 THEMES = (
-    Theme(
-        name="envwatch-dark",
-        primary="#87d7ff",
-        secondary="#9e9e9e",
-        accent="#ffd75f",
-        warning="#ffd75f",
-        error="#ff8700",
-        success="#87d7ff",
-        foreground="#d0d0d0",
-        background="#121212",
-        surface="#121212",
-        panel="#262626",
-        dark=True,
-        variables=STATE_COLOURS,
-    ),
-    Theme(
-        name="envwatch-light",
-        primary="#005f87",
-        secondary="#585858",
-        accent="#5f5f00",
-        warning="#5f5f00",
-        error="#af0000",
-        success="#005f87",
-        foreground="#262626",
-        background="#ffffff",
-        surface="#ffffff",
-        panel="#e4e4e4",
-        dark=False,
-        variables=_LIGHT_STATES,
-    ),
+    _theme("envwatch-dark", STATE_COLOURS, "#121212", "#262626", dark=True),
+    _theme("envwatch-light", _LIGHT_STATES, "#ffffff", "#e4e4e4", dark=False),
+    _theme("envwatch-contrast", _CONTRAST_STATES, "#000000", "#000000", dark=True),
 )
+
+
+def theme_names() -> tuple[str, ...]:
+    """Return the names of all themes there are."""
+    return (*(theme.name for theme in THEMES), *BUILTIN_THEMES)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builders import NOW, page_bytes, wire_rows
@@ -15,6 +14,7 @@ from envwatch.models import page_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from envwatch.demo.child import ChildServer
     from envwatch.models import Environment

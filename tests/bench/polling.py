@@ -10,8 +10,8 @@ from datetime import timedelta
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
-from findings import Finding
 from builders import page_bytes
+from findings import Finding
 from fleets import demo_rows
 from letta_client import Letta
 from programs import ENVWATCH, PATIENCE, SDK, home_for, run, served

@@ -69,9 +69,7 @@ def run(command: Sequence[str], environ: dict[str, str]) -> tuple[float, float]:
 class Glass(Terminal):
     """A program in a terminal whose bytes are counted and timed, and drawn by nobody."""
 
-    def __init__(
-        self, command: Sequence[str], environ: dict[str, str], *, columns: int = 80, lines: int = 24
-    ) -> None:
+    def __init__(self, command: Sequence[str], environ: dict[str, str], *, columns: int = 80, lines: int = 24) -> None:
         self.started = time.perf_counter()
         super().__init__(command, environ, columns=columns, lines=lines)
 

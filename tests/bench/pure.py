@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from builders import NOW, listed
 from findings import Finding, in_turn
 from fleets import beating, decoded, demo_rows, pages_of, plain_rows
 
 from envwatch.fleet import Fleet
-from envwatch.models import Environment, page_of
+from envwatch.models import Environment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ROWS = 10_000
 
@@ -21,11 +26,7 @@ def decode() -> list[Finding]:
     for name, rows_of in (("plain ASCII", plain_rows), ("the demo's", demo_rows)):
         pages, later = pages_of(rows_of(ROWS)), pages_of(beating(rows_of(ROWS)))
         known = {row.id: row for row in decoded(pages)}
-        first, again, plain = in_turn(
-            lambda pages=pages: [page_of(page) for page in pages],
-            lambda later=later, known=known: [page_of(page, known) for page in later],
-            lambda pages=pages: [json.loads(page) for page in pages],
-        )
+        first, again, plain = in_turn(partial(decoded, pages), partial(decoded, later, known), partial(_parsed, pages))
         size = f"{sum(map(len, pages)) / 1e6:.1f} MB"
         for what, spent in (("", first), (", the next poll", again)):
             found.append(
@@ -40,6 +41,10 @@ def decode() -> list[Finding]:
                 )
             )
     return found
+
+
+def _parsed(pages: Sequence[bytes]) -> list[Any]:
+    return [row for page in pages for row in json.loads(page)["connections"]]
 
 
 def reduce() -> list[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from stage import staged
 
 from envwatch.columns import fitting
 from envwatch.fleet import Fleet
+from envwatch.query.language import parse
 from envwatch.view import Preset, View, shown
 
 if TYPE_CHECKING:
@@ -28,7 +30,8 @@ VIEWS = {
     "sort by name": View(sort="name"),
     "sort by version": View(sort="version"),
     "sort by beat": View(sort="state"),
-    "filter by a word": View(words=("build",)),
+    "filter by a word": View(query=parse("build")),
+    "filter by a field": View(query=parse("version:<0.34")),
     "only offline": View(preset=Preset.OFFLINE),
 }
 KEYS = {"down": "j", "page down": "pagedown", "end": "G", "top": "g"}
@@ -49,12 +52,11 @@ def views_100k() -> list[Finding]:
 
 def _choosing(few: Sequence[Environment], many: Sequence[Environment]) -> list[tuple[str, float, float]]:
     columns = tuple(column for column, _ in fitting(79))
-    small, large = (tuple(Fleet().after(listed(rows, NOW))[0].watches.values()) for rows in (few, many))
+    small, large = (Fleet().after(listed(rows, NOW))[0] for rows in (few, many))
     times = []
     for what, view in VIEWS.items():
-        reference, measured = in_turn(
-            lambda view=view: shown(small, view, columns), lambda view=view: shown(large, view, columns), times=3
-        )
+        works = (partial(shown, fleet, view, columns, NOW) for fleet in (small, large))
+        reference, measured = in_turn(*works, times=3)
         times.append((f"{what}, the pure view (CPU)", measured, reference))
     return times
 

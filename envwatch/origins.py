@@ -1,0 +1,98 @@
+"""What `envwatch config` tells: each value that holds with its origin, and every mistake of the file.
+
+Owns the words. Writes to nobody: `cli` does. Of the key it knows where it came from and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from envwatch.rules import Rules
+from envwatch.settings import Settings, document_at, settings_of
+from envwatch.text import Clean, clean
+from envwatch.values import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from envwatch.key import Access
+
+_MASKED: Final = Clean("********")
+_NOTHING: Final = Clean("-")
+_NAMES: Final = ("filter", "columns", "sort", "theme", "online_only", "source", "user")
+
+
+def shown(settings: Settings, access: Access | str, path: Path) -> str:
+    """Return a line for each value that holds: its name, the value, where it came from.
+
+    Args:
+        settings: what holds.
+        access: what was found of key and address, or why nothing was.
+        path: of the configuration file.
+    """
+    is_there = settings.document is not None
+    rows = [(Clean("config"), clean(str(path)), Clean("read" if is_there else "not there"))]
+    rows.append((Clean("profile"), clean(settings.profile), settings.origin("profile")))
+    if isinstance(access, str):
+        rows.append((Clean("api_key"), _NOTHING, clean(access)))
+    else:
+        rows.append((Clean("api_key"), _MASKED, clean(access.origin)))
+        rows.append((Clean("base_url"), clean(access.base_url), clean(access.base_url_origin)))
+    rows += [(Clean(name), _written(getattr(settings, name)), settings.origin(name)) for name in _NAMES]
+    for limit in fields(Rules):
+        rows.append((Clean(limit.name), _written(getattr(settings.rules, limit.name)), settings.origin(limit.name)))
+    for id_, keys in settings.keys.items():
+        rows.append((clean(f"keys.{id_}"), clean(",".join(keys)), settings.origin(f"keys.{id_}")))
+    name_width = max(len(name) for name, _, _ in rows)
+    value_width = min(max(len(value) for _, value, _ in rows[1:]), 32)
+    return "".join(f"{name:<{name_width}}  {value:<{value_width}}  {origin}\n" for name, value, origin in rows)
+
+
+def mistakes_in(path: Path, *, is_wanted: bool, of_screen: Callable[[Settings], Iterator[str]]) -> tuple[Clean, ...]:
+    """Return a line for each mistake of a configuration file, in the file's order as far as one look finds them.
+
+    Args:
+        path: the file.
+        is_wanted: the user named it, so it must be there.
+        of_screen: tells what the screen could not do of some settings.
+    """
+    try:
+        document = document_at(path, is_wanted=is_wanted)
+    except ConfigError as error:
+        return error.lines
+    if document is None:
+        return ()
+    found: dict[Clean, None] = {}
+    for profile in (None, *document.config.profiles):
+        named = {} if profile is None else {"profile": profile}
+        try:
+            settings = settings_of({"config": str(path), **named}, {})
+        except ConfigError as error:
+            found |= dict.fromkeys(error.lines)
+        else:
+            found |= dict.fromkeys(map(clean, of_screen(settings)))
+    return tuple(found)
+
+
+def schema() -> str:
+    """Return the configuration file's JSON schema."""
+    from envwatch.config import Config  # noqa: PLC0415 - nothing else here needs it
+
+    told: Mapping[str, Any] = Config.model_json_schema() | {"title": "envwatch's configuration file"}
+    return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+
+
+def _written(value: object) -> Clean:
+    match value:
+        case timedelta():
+            return Clean(f"{value.total_seconds():g}s")
+        case bool():
+            return Clean(str(value).lower())
+        case tuple():
+            return clean(",".join(value)) or _NOTHING
+        case _:
+            return clean("" if value is None else str(value)) or _NOTHING

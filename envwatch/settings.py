@@ -1,0 +1,219 @@
+"""What holds in the end: options over variables over the configuration file over what is remembered over defaults.
+
+Owns that order, and for each value where it came from. The file is read only if it is there, and neither it nor its
+checks cost anything otherwise. Knows no key: `key` finds one by what stands here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
+
+from envwatch.rules import Rules
+from envwatch.text import Clean, clean, shortened
+from envwatch.values import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from envwatch.config import Document
+
+PREFIX: Final = "ENVWATCH_"
+CONFIG: Final = "ENVWATCH_CONFIG"
+PROFILE: Final = "ENVWATCH_PROFILE"
+"""Variables. Each setting of how to watch has one too: the prefix, and its name in capitals."""
+
+_DEFAULT_PROFILE: Final = "default"
+
+LOOKS: Final = frozenset({"theme", "columns", "sort", "interval", "page_size"})
+"""What the demo takes of file and variables: the rest is about the user's own environments."""
+
+_OPTIONS: Final = {
+    "interval": "--interval",
+    "page_size": "--page-size",
+    "online_only": "--online-only",
+    "source": "--source",
+    "user": "--user",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What holds."""
+
+    profile: str = _DEFAULT_PROFILE
+    base_url: str = ""
+    """Of the file; empty if it names none."""
+    api_key_env: str | None = None
+    api_key_file: Path | None = None
+    filter: str = ""
+    columns: tuple[str, ...] = ()
+    """Empty for those that fit."""
+    sort: str | None = None
+    theme: str | None = None
+    online_only: bool = False
+    source: Literal["local", "remote"] | None = None
+    user: str | None = None
+    rules: Rules = field(default_factory=Rules)
+    keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Keys by the id of a binding. Whether there is such a binding is the screen's to say."""
+    origins: Mapping[str, Clean] = field(default_factory=dict)
+    """Where each value came from that is not the default, by its name; those of keys by `keys.` and the id."""
+    document: Document | None = None
+    """The file, if there is one."""
+
+    def origin(self, name: str) -> Clean:
+        """Return where a value came from, for people."""
+        return self.origins.get(name, Clean("default"))
+
+
+def config_path(option: str | None, environ: Mapping[str, str]) -> tuple[Path, bool]:
+    """Return where the configuration file is, or would be, and whether the user says so."""
+    named = option if option is not None else environ.get(CONFIG, "")
+    if named:
+        return Path(named), True
+    import platformdirs  # noqa: PLC0415 - only where nobody names a file
+
+    return platformdirs.user_config_path("envwatch", appauthor=False) / "config.toml", False
+
+
+def document_at(path: Path, *, is_wanted: bool) -> Document | None:
+    """Read the configuration file; None if there is none.
+
+    Args:
+        path: where it is.
+        is_wanted: the user named it, so it must be there.
+
+    Raises:
+        ConfigError: if it cannot be used.
+    """
+    if not is_wanted and not path.exists():
+        return None
+    from envwatch.config import read  # noqa: PLC0415 - only for those who have a file
+
+    return read(path)
+
+
+def settings_of(
+    options: Mapping[str, Any],
+    environ: Mapping[str, str],
+    *,
+    remembered: Mapping[str, Any] | None = None,
+    only: Iterable[str] | None = None,
+) -> Settings:
+    """Return what holds.
+
+    Args:
+        options: what the command line says, by the options' names; only what was given.
+        environ: the process's environment.
+        remembered: what the last run left, by the settings' names.
+        only: names of settings to take from file and variables; all if None.
+
+    Raises:
+        ConfigError: if file, variables or options make no sense, alone or together.
+    """
+    path, is_wanted = config_path(options.get("config"), environ)
+    document = document_at(path, is_wanted=is_wanted)
+    profile, origins = _profile(options.get("profile"), environ, document, path)
+    values: dict[str, Any] = {}
+
+    def take(more: Mapping[str, Any], places: Mapping[str, str]) -> None:
+        for name, value in more.items():
+            values[name] = value
+            origins[name] = clean(places[name])
+
+    known = {name: value for name, value in (remembered or {}).items() if value}
+    take(known, dict.fromkeys(known, "remembered"))
+    keys: Mapping[str, tuple[str, ...]] = {}
+    if document is not None:
+        keys = document.config.keys
+        origins |= {f"keys.{id_}": document.place("keys", id_) for id_ in keys}
+        for place in ((), ("profiles", profile)):
+            told = _told_in(document, place, only)
+            if told.keys() & {"api_key_env", "api_key_file"}:
+                values.pop("api_key_env", None)
+                values.pop("api_key_file", None)
+            take(told, {name: document.place(*place, name) for name in told})
+    variables = {name: value for name, value in _variables(environ).items() if only is None or name in only}
+    take(variables, {name: f"{PREFIX}{name.upper()}" for name in variables})
+    given = {name: options[name] for name in _OPTIONS if name in options}
+    take(given, {name: _OPTIONS[name] for name in given})
+
+    limits = {limit.name: values.pop(limit.name) for limit in fields(Rules) if limit.name in values}
+    settings = Settings(profile=profile, keys=keys, origins=origins, document=document, rules=Rules(**limits), **values)
+    _check(settings)
+    return settings
+
+
+def _profile(
+    option: str | None, environ: Mapping[str, str], document: Document | None, path: Path
+) -> tuple[str, dict[str, Clean]]:
+    """Return the name of the profile that counts, with its origin unless nobody named one."""
+    named, origin = next(
+        (
+            (name, place)
+            for name, place in (
+                (option, "--profile"),
+                (environ.get(PROFILE, "").strip() or None, PROFILE),
+                (document.config.default_profile if document else None, ""),
+            )
+            if name is not None
+        ),
+        (_DEFAULT_PROFILE, None),
+    )
+    if origin is None:
+        return named, {}
+    if document is not None and not origin:
+        return named, {"profile": document.place("default_profile")}
+    if "," in named:
+        raise ConfigError(f"{origin} takes one profile: several at a time cannot be watched yet")
+    if document is None:
+        raise ConfigError(f"{origin}: there are no profiles, for there is no file {path}")
+    if named not in document.config.profiles:
+        known = ", ".join(document.config.profiles) or "none at all"
+        raise ConfigError(f"{origin}: {path} has no profile {shortened(clean(named), 40)}; it has {known}")
+    return named, {"profile": clean(origin)}
+
+
+def _told_in(document: Document, place: tuple[str, ...], only: Iterable[str] | None) -> dict[str, Any]:
+    """Return what the top of the file or one of its profiles says."""
+    config = document.config
+    section = config.profiles.get(place[-1]) if place else config
+    names = set() if section is None else section.model_fields_set - {"default_profile", "profiles", "keys"}
+    told = {name: getattr(section, name) for name in names if only is None or name in only}
+    if "api_key_file" in told:
+        told["api_key_file"] = document.path.parent / told["api_key_file"]
+    return told
+
+
+def _variables(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the variables say; an empty one says nothing."""
+    told = {
+        name.removeprefix(PREFIX).lower(): text
+        for name, text in environ.items()
+        if name.startswith(PREFIX) and name not in {CONFIG, PROFILE} and text.strip()
+    }
+    if not told:
+        return {}
+    from envwatch.config import choices_in  # noqa: PLC0415 - only for those who have such variables
+
+    choices = choices_in(told)
+    return {name: getattr(choices, name) for name in choices.model_fields_set}
+
+
+def _check(settings: Settings) -> None:
+    """Raise unless the values fit together, wherever each of them came from."""
+    rules = settings.rules
+    if rules.late_after >= rules.online_for:
+        _refuse(settings, "late_after", "must be shorter than", "online_for")
+    if rules.page_deadline > rules.walk_deadline:
+        _refuse(settings, "page_deadline", "must not be longer than", "walk_deadline")
+
+
+def _refuse(settings: Settings, name: str, how: str, other: str) -> NoReturn:
+    def told(limit: str) -> str:
+        return f"{limit} ({getattr(settings.rules, limit).total_seconds():g} s)"
+
+    places = [settings.origins[limit] for limit in (name, other) if limit in settings.origins]
+    raise ConfigError(f"{places[0]}: {told(name)} {how} {told(other)}")

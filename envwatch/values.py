@@ -1,0 +1,130 @@
+"""How a person writes a value: durations, whole numbers, choices, yes or no.
+
+The command line, the variables and the configuration file read the same words within the same bounds. Knows no setting
+by name. Each function here returns one that reads a value, or raises `ValueError` with the end of a sentence: "must be
+…", never the value itself, which may be a secret in the wrong place.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from envwatch.text import Clean, clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+_DURATION = re.compile(
+    r"(?=.)(?:(?P<hours>[0-9]{1,4})h)?(?:(?P<minutes>[0-9]{1,6})m)?(?:(?P<seconds>[0-9]{1,8}(?:\.[0-9]{1,6})?)s?)?"
+)
+DURATION_PATTERN = r"^(?=.)([0-9]{1,4}h)?([0-9]{1,6}m)?([0-9]{1,8}(\.[0-9]{1,6})?s?)?$"
+"""The same for a JSON schema."""
+
+
+class ConfigError(ValueError):
+    """Settings that cannot be used.
+
+    Attributes:
+        lines: one plain line for each mistake, with its place.
+    """
+
+    def __init__(self, *lines: str) -> None:
+        self.lines: tuple[Clean, ...] = tuple(clean(told) for told in lines)
+        super().__init__("\n".join(self.lines))
+
+
+_YES = frozenset({"1", "true", "yes", "on"})
+_NO = frozenset({"0", "false", "no", "off"})
+
+
+def duration(low: int, high: int) -> Callable[[object], timedelta]:
+    """Return what reads a duration: `45s`, `2m`, `1m30s`, `1h`, or a number of seconds.
+
+    Args:
+        low: the least number of seconds allowed.
+        high: the greatest.
+    """
+
+    def read(told: object) -> timedelta:
+        text = str(told).strip() if isinstance(told, (str, int, float)) and not isinstance(told, bool) else ""
+        if match := _DURATION.fullmatch(text):
+            parts = {unit: float(count) for unit, count in match.groupdict(default="0").items()}
+            found = timedelta(**parts)
+            if timedelta(seconds=low) <= found <= timedelta(seconds=high):
+                return found
+        raise ValueError(f"must be {_spelled(low)} to {_spelled(high)}, written like 45s, 2m or a number of seconds")
+
+    return read
+
+
+def whole(low: int, high: int) -> Callable[[object], int]:
+    """Return what reads a whole number within bounds, both included."""
+
+    def read(told: object) -> int:
+        if isinstance(told, (str, int)) and not isinstance(told, bool):
+            with suppress(ValueError):
+                if low <= int(told) <= high:
+                    return int(told)
+        raise ValueError(f"must be a whole number from {low} to {high}")
+
+    return read
+
+
+def one_of(choices: Collection[str]) -> Callable[[object], str]:
+    """Return what reads one of some words."""
+
+    def read(told: object) -> str:
+        if isinstance(told, str) and told.strip() in choices:
+            return told.strip()
+        raise ValueError(f"must be one of {', '.join(choices)}")
+
+    return read
+
+
+def some_of(choices: Collection[str]) -> Callable[[object], tuple[str, ...]]:
+    """Return what reads a list of different words out of some, or the same with commas between them."""
+
+    def read(told: object) -> tuple[str, ...]:
+        parts = told.split(",") if isinstance(told, str) else told
+        if isinstance(parts, (list, tuple)) and all(isinstance(part, str) for part in parts):
+            words = tuple(part.strip() for part in parts)
+            if words and set(words) <= set(choices) and len(set(words)) == len(words):
+                return words
+        raise ValueError(f"must be a list of {', '.join(choices)}, each at most once")
+
+    return read
+
+
+def yes_or_no(told: object) -> bool:
+    """Read a yes or a no: true, false, and what variables have for them."""
+    if isinstance(told, bool):
+        return told
+    word = told.strip().casefold() if isinstance(told, str) else ""
+    if word in _YES | _NO:
+        return word in _YES
+    raise ValueError("must be true or false")
+
+
+def line(told: object) -> str:
+    """Read a text of one line, not empty."""
+    if isinstance(told, str) and told.strip() and told.isprintable():
+        return told.strip()
+    raise ValueError("must be a text of one line")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return a question after the known word that somebody may have meant, to be put behind a sentence; or nothing."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only after a mistake
+
+    found = get_close_matches(word, list(known), n=1)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def _spelled(seconds: int) -> str:
+    for size, unit in ((3600, "h"), (60, "m")):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"

@@ -1,0 +1,127 @@
+"""From the command line to what the commands need: what holds, the key, the client, and what must not be told.
+
+Owns the order in which these are found, and turns whatever is wrong with them into one line and an exit code. Imports
+late, like `cli`, which alone uses it.
+"""
+# ruff: noqa: PLC0415 - see above: imports stand where they are needed
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from envwatch.options import Exit, Options, StopError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from envwatch.client import Client
+    from envwatch.crash import Censor
+    from envwatch.key import Access
+    from envwatch.settings import Settings
+
+
+def settings_for(options: Options, only: Iterable[str] | None = None) -> Settings:
+    """Return what options, variables, file and memory make together."""
+    from envwatch.settings import settings_of
+    from envwatch.values import ConfigError
+
+    try:
+        return settings_of(vars(options), os.environ, remembered=_remembered(options), only=only)
+    except ConfigError as error:
+        raise _stop(error.lines) from None
+
+
+def _remembered(options: Options) -> dict[str, Any]:
+    """Return what the last dashboard left; a listing has no use for it."""
+    if options.command == "list":
+        return {}
+    from dataclasses import asdict
+
+    from envwatch.columns import COLUMNS
+    from envwatch.memory import remembered
+
+    known = asdict(remembered(state_file()))
+    return known if known["sort"] in COLUMNS else known | {"sort": None}
+
+
+def state_file() -> Path:
+    """Return where it is remembered how the screen looked."""
+    import platformdirs
+
+    return platformdirs.user_state_path("envwatch", appauthor=False) / "state.json"
+
+
+def _stop(mistakes: Sequence[str]) -> StopError:
+    """Return what stops a command, with the first mistake: a command fails in one line."""
+    others = f" (and {len(mistakes) - 1} more: `envwatch config validate`)" if len(mistakes) > 1 else ""
+    return StopError(Exit.USAGE, f"{mistakes[0]}{others}")
+
+
+def check_screen(settings: Settings) -> None:
+    """Stop if the screen does not know what the settings ask of it; imports Textual if they ask for anything."""
+    if mistakes := list(mistakes_of_screen(settings)):
+        raise _stop(mistakes)
+
+
+def mistakes_of_screen(settings: Settings) -> Iterator[str]:
+    """Yield what only the screen knows to be wrong: names of themes and of bindings."""
+    if settings.origin("theme") not in {"default", "remembered"}:
+        from envwatch.tui.themes import theme_names
+        from envwatch.values import nearest
+
+        if settings.theme not in theme_names():
+            yield f"{settings.origin('theme')}: theme is none of ours{nearest(settings.theme or '', theme_names())}"
+    if settings.keys:
+        from envwatch.tui.keymap import mistakes
+
+        for id_, what in mistakes(settings.keys):
+            yield f"{settings.origin(f'keys.{id_}')}: keys.{id_} {what}"
+
+
+def access_for(settings: Settings, ask: Callable[[], str] | None = None) -> Access:
+    """Return key and address; whoever is asked for the key may not know it."""
+    import time
+
+    from envwatch.key import NO_KEY, AccessError, Wanted, access_of
+
+    wanted = Wanted(
+        profile=settings.profile,
+        api_key_env=settings.api_key_env,
+        api_key_file=settings.api_key_file,
+        base_url=settings.base_url,
+        base_url_origin=settings.origin("base_url"),
+    )
+    try:
+        access = access_of(os.environ, now=time.time() * 1000, wanted=wanted, ask=ask)
+    except AccessError as error:
+        raise StopError(Exit.USAGE, str(error)) from None
+    except KeyboardInterrupt:
+        raise StopError(Exit.INTERRUPTED, NO_KEY if ask else "") from None
+    censor().learn(access.key.get_secret_value())
+    return access
+
+
+def client_for(access: Access, settings: Settings) -> Client:
+    """Return the client that asks; nothing is connected yet."""
+    from envwatch.client import Client, Query
+    from envwatch.route import SettingsError
+
+    query = Query(online_only=settings.online_only, source=settings.source, user_id=settings.user)
+    try:
+        return Client(base_url=access.base_url, key=access.key, rules=settings.rules, query=query)
+    except SettingsError as error:
+        raise StopError(Exit.USAGE, str(error)) from None
+
+
+@cache
+def censor() -> Censor:
+    """Return the one that knows this process's secrets."""
+    from envwatch.crash import Censor
+    from envwatch.key import KEY
+
+    found = Censor()
+    found.learn(os.environ.get(KEY, "").strip())  # even if it cannot be used
+    return found
