@@ -51,9 +51,12 @@ def version_key(version: str) -> VersionKey:
 
 
 def newest_version(watches: Iterable[Watch]) -> Clean | None:
-    """Return the newest version of Letta Code among some environments."""
-    versions = {watch.environment.version for watch in watches} - {None}
-    return max((version for version in versions if version), key=version_key, default=None)
+    """Return the newest version of Letta Code among some environments; what is no version does not count."""
+    versions = {watch.environment.version for watch in watches}
+    return max((version for version in versions if version and _VERSION.match(version)), key=version_key, default=None)
+
+
+_VERSION = re.compile(r"v?[0-9]+(\.[0-9]+)+([-+.][0-9A-Za-z.+-]+)?$")
 
 
 def _part(part: str, weight: int) -> tuple[int, int, str]:

@@ -27,15 +27,17 @@ class Change(NamedTuple):
     after: Clean | None
 
 
-_WATCHED: tuple[tuple[Kind, str, Callable[[Environment], Clean | None]], ...] = (
+_OF_THE_ROW: tuple[tuple[Kind, str, Callable[[Environment], Clean | None]], ...] = (
     (Kind.RENAMED, "name", attrgetter("name")),
     (Kind.MODE, "mode", lambda environment: mode_of(environment.mode)),
+    (Kind.CHANGED, "user", attrgetter("user_id")),
+)
+_IN_METADATA: tuple[tuple[Kind, str, Callable[[Environment], Clean | None]], ...] = (
     (Kind.VERSION, "version", attrgetter("version")),
     (Kind.BRANCH, "branch", attrgetter("branch")),
     (Kind.CHANGED, "directory", attrgetter("working_directory")),
     (Kind.CHANGED, "node", attrgetter("node_version")),
     (Kind.CHANGED, "os", attrgetter("os")),
-    (Kind.CHANGED, "user", attrgetter("user_id")),
 )
 
 _WHILE_ONLINE = (Kind.CHANGED, "pod", attrgetter("pod_id"))
@@ -48,7 +50,8 @@ def changes(before: Environment, after: Environment) -> Iterator[Change]:
     Instants, connections and the platform's own bookkeeping are left out: they change all the time, and what they mean
     is the verdict's business.
     """
-    for kind, field, value_of in _WATCHED:
+    watched = _OF_THE_ROW if before.metadata is after.metadata else (*_OF_THE_ROW, *_IN_METADATA)
+    for kind, field, value_of in watched:
         was, now = value_of(before), value_of(after)
         if was != now:
             yield Change(kind, field, was, now)

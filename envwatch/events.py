@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import timedelta
 
     from envwatch.text import Clean
@@ -74,6 +75,6 @@ class Event:
     """When seeing ended, for `while blind`."""
 
 
-def leaves(events: tuple[Event, ...] | list[Event]) -> list[Event]:
+def leaves(events: Iterable[Event]) -> list[Event]:
     """Return the events without groups: each group replaced by what it stands for."""
     return [leaf for event in events for leaf in (leaves(event.members) if event.members else [event])]

@@ -158,16 +158,25 @@ def _version(environment: Environment, fleet: Fleet) -> Clean:
 def _host(environment: Environment) -> Clean:
     machine = environment.machine or {}
     system = [value for key in ("osName", "osVersion") if isinstance(value := machine.get(key), str)]
-    memory = machine.get("memoryBytes")
     words = [
         environment.os,
         " ".join(system),
         machine.get("cpu"),
         machine.get("architecture"),
-        humanize.naturalsize(memory, binary=True) if isinstance(memory, (int, float)) else None,
+        _memory(machine.get("memoryBytes")),
         f"node {environment.node_version}" if environment.node_version else None,
     ]
     return Clean(" · ".join(word for word in words if isinstance(word, str) and word)) or NOTHING
+
+
+def _memory(size: JsonValue) -> str | None:
+    """Return a size in bytes as people say it, if any machine could have it."""
+    if not isinstance(size, (int, float)) or isinstance(size, bool) or not 0 < size < _MOST_MEMORY:
+        return None
+    return humanize.naturalsize(size, binary=True)
+
+
+_MOST_MEMORY = 2**60
 
 
 def _update(environment: Environment) -> Iterator[Fact]:
@@ -216,7 +225,7 @@ def _leftovers(name: str, values: JsonObject | None, known: frozenset[str]) -> I
 
 
 def _json(value: JsonValue) -> Clean:
-    return Clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    return Clean(value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False))
 
 
 class Copy(NamedTuple):

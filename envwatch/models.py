@@ -9,11 +9,13 @@ of, goes row by row: unknown fields are kept, and a row that does not fit is set
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, NoReturn, TypeAlias
 
 import pydantic_core
 from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, ValidationError, with_config
@@ -177,13 +179,7 @@ def page_of(data: bytes, known: Mapping[Clean, Environment] | None = None) -> Pa
     Raises:
         PageError: if it is not JSON, holds numbers or nesting that no API sends, or is not shaped like a page.
     """
-    page = _page_at_once(data) or _page_row_by_row(data)
-    if known:
-        rows = page.environments
-        for index, row in enumerate(rows):
-            if row == (before := known.get(row.id)):
-                rows[index] = before
-    return page
+    return _page_at_once(data, known or {}) or _page_row_by_row(data)
 
 
 def environment_of(row: JsonValue) -> Environment:
@@ -200,7 +196,7 @@ def environment_of(row: JsonValue) -> Environment:
     return replace(environment, unknown=unknown) if unknown else environment
 
 
-def _page_at_once(data: bytes) -> Page | None:
+def _page_at_once(data: bytes, known: Mapping[Clean, Environment]) -> Page | None:
     """Return a page all of whose rows fit the description, or None."""
     try:
         page = _WHOLE_PAGE.validate_json(data)
@@ -208,34 +204,45 @@ def _page_at_once(data: bytes) -> Page | None:
         return None
     rows = page.connections
     cursor = rows[-1].id if rows else None
-    if is_plain_json(data):
-        if not _is_tame((row.metadata for row in rows), is_plain=True):
-            return None
-    else:
-        try:
-            rows = [_with_clean_text(row) for row in rows]
-        except ValueError:
-            return None
+    is_plain = is_plain_json(data)
+    for index, row in enumerate(rows):
+        before = known.get(row.id)
+        # What equals a row that was cleaned needs no cleaning.
+        if before is None or row != before:
+            try:
+                rows[index] = _settled(row, before, is_plain=is_plain)
+            except ValueError:
+                return None
+        else:
+            rows[index] = before
     return Page(rows, page.has_next_page, cursor, 0)
 
 
-def _with_clean_text(row: Environment) -> Environment:
+def _settled(row: Environment, before: Environment | None, *, is_plain: bool) -> Environment:
+    """Return a row with clean text, and with the metadata of the row before where it has not changed.
+
+    Raises:
+        ValueError: if it cannot be had this way.
+    """
     if row.unknown:
         raise ValueError("only this module fills that field")
-    texts = {name: text for name in _TEXTS if (text := getattr(row, name)) is not None}
-    dirty: dict[str, Any] = {
-        name: clean(text) for name, text in texts.items() if not (text.isascii() and text.isprintable())
-    }
-    if not _is_tame((row.metadata,), is_plain=False):
-        dirty["metadata"] = cleaned(row.metadata)
-    return replace(row, **dirty) if dirty else row
+    changes: dict[str, Any] = {}
+    if not is_plain:
+        texts = ((name, getattr(row, name)) for name in _TEXTS)
+        changes = {name: clean(text) for name, text in texts if text is not None and not _is_plain(text)}
+    if before is not None and row.metadata == before.metadata:
+        changes["metadata"] = before.metadata
+    elif not _is_tame((row.metadata,), is_plain=is_plain):
+        changes["metadata"] = cleaned(row.metadata)
+    return replace(row, **changes) if changes else row
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable()
 
 
 def _page_row_by_row(data: bytes) -> Page:
-    try:
-        page = pydantic_core.from_json(data, allow_inf_nan=False)
-    except ValueError as error:
-        raise PageError(f"not JSON: {clean(str(error), 120)}") from None
+    page = _decoded(data)
     rows = page.get("connections") if isinstance(page, dict) else None
     has_next_page = page.get("hasNextPage") if isinstance(page, dict) else None
     if not isinstance(rows, list) or not isinstance(has_next_page, bool):
@@ -246,8 +253,36 @@ def _page_row_by_row(data: bytes) -> Page:
             environments.append(environment_of(row))
         except ValueError:
             continue
-    ids = [row["id"] for row in rows if isinstance(row, dict) and isinstance(row.get("id"), str)]
-    return Page(environments, has_next_page, ids[-1] if ids else None, len(rows) - len(environments))
+    ids = [row.get("id") for row in rows if isinstance(row, dict)]
+    cursors = [id_ for id_ in ids if isinstance(id_, str) and _is_sendable(id_)]
+    return Page(environments, has_next_page, cursors[-1] if cursors else None, len(rows) - len(environments))
+
+
+def _decoded(data: bytes) -> JsonValue:
+    try:
+        page: JsonValue = pydantic_core.from_json(data, allow_inf_nan=False)
+    except ValueError as error:
+        # The platform's own JSON can hold half of a surrogate pair, which pydantic refuses: one machine's name must
+        # not blind everybody.
+        if not _SURROGATE.search(data):
+            raise PageError(f"not JSON: {clean(str(error), 120)}") from None
+        try:
+            page = json.loads(data, parse_constant=_refuse)
+        except (ValueError, RecursionError) as other:
+            raise PageError(f"not JSON: {clean(str(other), 120)}") from None
+    return page
+
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number")
+
+
+def _is_sendable(id_: str) -> bool:
+    """Whether an id can be a cursor: text that a URL can hold."""
+    return not any("\ud800" <= character <= "\udfff" for character in id_)
 
 
 @cache
@@ -266,7 +301,7 @@ def _is_tame(values: Iterable[JsonValue], depth: int = DEPTH, *, is_plain: bool)
     """
     for value in values:
         if type(value) is str:
-            if len(value) > LONGEST or not (is_plain or (value.isascii() and value.isprintable())):
+            if len(value) > LONGEST or not (is_plain or _is_plain(value)):
                 return False
         elif type(value) is dict:
             keys = _is_tame(value, depth - 1, is_plain=is_plain)

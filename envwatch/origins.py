@@ -6,6 +6,7 @@ Owns the words. Writes to nobody: `cli` does. Of the key it knows where it came 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -53,7 +54,7 @@ def shown(settings: Settings, access: Access | str, path: Path) -> str:
 
 
 def mistakes_in(path: Path, *, is_wanted: bool, of_screen: Callable[[Settings], Iterator[str]]) -> tuple[Clean, ...]:
-    """Return a line for each mistake of a configuration file, in the file's order as far as one look finds them.
+    """Return a line for each mistake of a configuration file, in the file's order.
 
     Args:
         path: the file.
@@ -75,7 +76,7 @@ def mistakes_in(path: Path, *, is_wanted: bool, of_screen: Callable[[Settings], 
             found |= dict.fromkeys(error.lines)
         else:
             found |= dict.fromkeys(map(clean, of_screen(settings)))
-    return tuple(found)
+    return tuple(sorted(found, key=lambda told: _line_in(told, path)))
 
 
 def schema() -> str:
@@ -84,6 +85,11 @@ def schema() -> str:
 
     told: Mapping[str, Any] = Config.model_json_schema() | {"title": "envwatch's configuration file"}
     return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+
+
+def _line_in(told: str, path: Path) -> int:
+    number = re.match(r":([0-9]+):", told.removeprefix(clean(str(path))))
+    return int(number[1]) if number else 0
 
 
 def _written(value: object) -> Clean:

@@ -207,6 +207,29 @@ def fitted(
     return Clean(text + padding if align == "left" else padding + text)
 
 
+def wrapped(text: Clean, width: int) -> list[Clean]:
+    """Return a text in lines of at most `width` cells, broken at spaces and, where a word is too long, within it.
+
+    Args:
+        text: what to break; runs of spaces count as one.
+        width: cells, at least 2: a wide character has to fit.
+    """
+    lines: list[str] = [""]
+    for word in text.split():
+        rest = word
+        if lines[-1] and cells(lines[-1]) + 1 + cells(rest) <= width:
+            lines[-1] += f" {rest}"
+            continue
+        if lines[-1]:
+            lines.append("")
+        while cells(rest) > width:
+            head = _head(rest, width)
+            lines[-1:] = [head, ""]
+            rest = rest[len(head) :]
+        lines[-1] = rest
+    return [Clean(line) for line in lines]
+
+
 def csv_cell(text: Clean) -> str:
     """Return a text that no spreadsheet runs as a formula: an apostrophe before it makes it text (OWASP's rule).
 
@@ -293,6 +316,7 @@ _LATIN: Final = {
 _ONE_FORM: Final = str.maketrans("01i|", "olll")
 
 
+@lru_cache(maxsize=65_536)
 def _skeleton(name: str) -> str:
     if not name.isascii():
         name = "".join(character for character in normalize("NFKD", name) if not combining(character))

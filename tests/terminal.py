@@ -151,6 +151,11 @@ class Terminal:
         """The whole screen, without the blanks at the lines' ends."""
         return "\n".join(line.rstrip() for line in self.display)
 
+    @property
+    def echoes(self) -> bool:
+        """Whether the terminal shows what is typed."""
+        return bool(termios.tcgetattr(self._master)[3] & termios.ECHO)
+
     def part(self, line: int, start: int, stop: int | None = None) -> str:
         """Return what stands on a line between two columns, however wide the characters before are."""
         row = self.screen.buffer[line]

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +14,10 @@ import pytest
 from builders import NOW
 from hypothesis import given
 from hypothesis import strategies as st
+from terminal import ROOT, Terminal, environment
 
-from envwatch.key import Access, AccessError, access_of
+from envwatch.demo.server import Server
+from envwatch.key import Access, AccessError, Wanted, access_of
 
 KEY = "sk-let-from-the-environment"
 LOGIN_KEY = "sk-let-from-the-login"
@@ -186,3 +192,202 @@ def test_reading_the_login_changes_nothing(tmp_path: Path) -> None:
     access({}, path)
     assert (path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_mode) == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+# What the profile names.
+
+
+def key_file(folder: Path, content: bytes = KEY.encode(), mode: int = 0o600) -> Path:
+    path = folder / "key file"
+    path.write_bytes(content)
+    path.chmod(mode)
+    return path
+
+
+def found(wanted: Wanted, environ: dict[str, str] | None = None, settings: Path = NO_FILE) -> Access:
+    return access_of(environ or {}, now=NOW, settings=settings, wanted=wanted)
+
+
+def wanted_refusal(wanted: Wanted, environ: dict[str, str] | None = None) -> str:
+    with pytest.raises(AccessError) as caught:
+        found(wanted, environ)
+    assert "\n" not in str(caught.value)
+    assert KEY not in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_profiles_variable_comes_after_lettas_own_and_before_the_login(tmp_path: Path) -> None:
+    wanted, path = Wanted(api_key_env="WORK_KEY"), letta_file(tmp_path, login())
+    both = {"WORK_KEY": "sk-let-from-work", "LETTA_API_KEY": KEY}
+    assert found(wanted, both, path).origin == "LETTA_API_KEY"
+    work = found(wanted, {"WORK_KEY": " sk-let-from-work\n"}, path)
+    assert (work.origin, work.key.get_secret_value()) == ("WORK_KEY", "sk-let-from-work")
+
+
+@pytest.mark.parametrize("environ", [{}, {"WORK_KEY": ""}, {"WORK_KEY": " "}])
+def test_a_profiles_variable_that_is_missing_is_told_by_its_name(environ: dict[str, str]) -> None:
+    told = wanted_refusal(Wanted(profile="work", api_key_env="WORK_KEY"), environ)
+    assert told == "no API key: profile work wants it in WORK_KEY, which is not set"
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0o700])
+def test_a_key_file_that_only_its_owner_can_read_is_taken(tmp_path: Path, mode: int) -> None:
+    path = key_file(tmp_path, f" {KEY}\n".encode(), mode)
+    access = found(Wanted(api_key_file=path))
+    assert (access.key.get_secret_value(), access.origin) == (KEY, str(path))
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o610, 0o601])
+def test_a_key_file_that_others_can_touch_is_refused_with_the_remedy(tmp_path: Path, mode: int) -> None:
+    path = key_file(tmp_path, mode=mode)
+    assert wanted_refusal(Wanted(api_key_file=path)).endswith(f"`chmod 600 '{path}'`")
+
+
+def test_a_key_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    path = key_file(tmp_path)
+    if os.geteuid() == 0:
+        os.chown(path, 12_345, -1)
+    else:
+        path = Path("/etc/passwd")
+    assert "belongs to somebody else" in wanted_refusal(Wanted(api_key_file=path))
+
+
+def test_a_key_file_behind_a_link_is_judged_by_itself(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(key_file(tmp_path, mode=0o644))
+    assert "chmod 600" in wanted_refusal(Wanted(api_key_file=link))
+    key_file(tmp_path)
+    assert found(Wanted(api_key_file=link)).key.get_secret_value() == KEY
+
+
+def test_what_is_no_key_file_is_told(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o600)
+    assert wanted_refusal(Wanted(api_key_file=pipe)).endswith("is no file")
+    assert wanted_refusal(Wanted(api_key_file=tmp_path)).endswith("is no file")
+    assert "No such file" in wanted_refusal(Wanted(api_key_file=tmp_path / "missing"))
+    assert wanted_refusal(Wanted(api_key_file=key_file(tmp_path, b" \n"))).endswith("is empty")
+    assert "is no API key" in wanted_refusal(Wanted(api_key_file=key_file(tmp_path, b"\xff\xfe\x00bin\xe4ry\x00")))
+    assert "is no API key" in wanted_refusal(Wanted(api_key_file=key_file(tmp_path, b"k" * 5000)))
+
+
+def test_the_profiles_server_is_for_a_key_from_any_source_and_the_variable_goes_before_it(tmp_path: Path) -> None:
+    wanted = Wanted(base_url="https://profile.example.com", base_url_origin="config.toml:3")
+    path = letta_file(tmp_path, login())
+    assert found(wanted, {"LETTA_API_KEY": KEY}).base_url == "https://profile.example.com"
+    access = found(wanted, {}, path)
+    assert (access.base_url, access.base_url_origin) == ("https://profile.example.com", "config.toml:3")
+    named = found(wanted, {"LETTA_BASE_URL": "https://named.example.com"}, path)
+    assert (named.base_url, named.base_url_origin) == ("https://named.example.com", "LETTA_BASE_URL")
+    bad = Wanted(base_url="http://profile.example.com", base_url_origin="config.toml:3")
+    assert wanted_refusal(bad, {"LETTA_API_KEY": KEY}).endswith("(see config.toml:3)")
+
+
+# The person at the terminal.
+
+
+def test_a_person_is_asked_only_where_no_other_source_has_a_key(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def answer() -> str:
+        asked.append("once")
+        return f" {KEY} "
+
+    path = letta_file(tmp_path, login())
+    assert access_of({"LETTA_API_KEY": KEY}, now=NOW, settings=NO_FILE, ask=answer).origin == "LETTA_API_KEY"
+    assert access_of({}, now=NOW, settings=path, ask=answer).origin == str(path)
+    assert asked == []
+    typed = access_of({}, now=NOW, settings=NO_FILE, ask=answer)
+    assert (typed.key.get_secret_value(), typed.origin, asked) == (KEY, "the terminal", ["once"])
+
+
+@pytest.mark.parametrize(("answer", "code"), [("\r", 2), ("\x04", 2), ("\x03", 130)])
+def test_a_person_who_gives_no_key_gets_the_line_and_an_exit_code(tmp_path: Path, answer: str, code: int) -> None:
+    with Terminal.of_envwatch(home=tmp_path) as terminal:
+        terminal.wait_for("API key")
+        terminal.press(answer)
+        assert terminal.wait_for_end() == code
+        assert "envwatch: no API key" in terminal.text
+        assert b"\x1b" not in terminal.received
+
+
+def test_a_typed_key_is_never_shown_and_leads_to_the_dashboard(tmp_path: Path) -> None:
+    with Server(size=3, seed=1, key=KEY, now=lambda: int(NOW)) as server:
+        environ = {"LETTA_BASE_URL": server.base_url}
+        with Terminal.of_envwatch(home=tmp_path, environ=environ) as terminal:
+            terminal.wait_for("API key")
+            terminal.press(f"{KEY}\r")
+            terminal.wait_for("[0-9] on")
+            terminal.press("q")
+            assert terminal.wait_for_end() == 0
+        assert KEY.encode() not in terminal.received
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_while_the_key_is_asked_for_gives_the_echo_back(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    with Terminal.of_envwatch(home=tmp_path) as terminal:
+        terminal.wait_for("API key")
+        assert not terminal.echoes
+        terminal.send_signal(number)
+        assert terminal.wait_for_end() == code
+        assert terminal.echoes
+
+
+def test_a_listing_asks_nobody(tmp_path: Path) -> None:
+    with Terminal.of_envwatch("list", home=tmp_path) as terminal:
+        assert terminal.wait_for_end() == 2
+        assert "API key (" not in terminal.text
+
+
+# The system's keyring: the package `keyring` as other programs find it, with a backend of our own.
+
+KEYRING = """
+import os
+class Backend:
+    def get_password(self, service, user):
+        if os.environ.get("KEYRING_BREAKS"):
+            raise OSError("locked: sk-let-from-the-error")
+        return {kept!r}.get((service, user))
+def get_password(service, user):
+    return Backend().get_password(service, user)
+"""
+
+ASK = (
+    "import json, os, sys; from pathlib import Path; from envwatch.key import *\n"
+    "try: access = access_of(os.environ, now=0, settings=Path('/nowhere'), wanted=Wanted(profile=sys.argv[1]))\n"
+    "except AccessError as error: print(error)\n"
+    "else: print(access.key.get_secret_value(), access.origin)\n"
+)
+
+
+def told_with_keyring(folder: Path, code: str, profile: str = "default", **environ: str) -> str:
+    package = folder / "packages" / "keyring"
+    package.mkdir(parents=True, exist_ok=True)
+    (package / "__init__.py").write_text(code)
+    path = f"{package.parent}{os.pathsep}{ROOT}"
+    usual = environment(folder, PYTHONPATH=path, PYTHONDONTWRITEBYTECODE="1", **environ)
+    return subprocess.run(
+        [sys.executable, "-c", ASK, profile], env=usual, capture_output=True, text=True, check=True, timeout=20
+    ).stdout.strip()
+
+
+def test_the_keyring_is_asked_for_the_profiles_key_and_then_for_the_users(tmp_path: Path) -> None:
+    code = KEYRING.format(kept={("letta", "api-key"): "sk-let-usual", ("letta", "work"): "sk-let-work\n"})
+    assert told_with_keyring(tmp_path, code) == "sk-let-usual the system's keyring (letta, api-key)"
+    assert told_with_keyring(tmp_path, code, "work") == "sk-let-work the system's keyring (letta, work)"
+    assert told_with_keyring(tmp_path, code, "home") == "sk-let-usual the system's keyring (letta, api-key)"
+    assert told_with_keyring(tmp_path, code, LETTA_API_KEY=KEY) == f"{KEY} LETTA_API_KEY"
+
+
+@pytest.mark.parametrize(
+    "code", ["raise RuntimeError('no backend')", "1 / 0", "get_password = None", "syntax error", ""]
+)
+def test_a_keyring_that_fails_in_any_way_is_not_there(tmp_path: Path, code: str) -> None:
+    assert told_with_keyring(tmp_path, code).startswith("no API key: make one")
+
+
+def test_a_locked_keyring_is_not_there(tmp_path: Path) -> None:
+    code = KEYRING.format(kept={("letta", "api-key"): "sk-let-usual"})
+    assert told_with_keyring(tmp_path, code, KEYRING_BREAKS="1").startswith("no API key: make one")

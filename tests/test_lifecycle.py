@@ -245,7 +245,11 @@ def test_a_stopped_job_can_be_resumed_and_ended_from_its_shell(environ: dict[str
         terminal.wait_for("Filter")
         terminal.press("\x1a")
         terminal.wait_until(lambda: terminal.received.count(b"Stopped") == 2, "stopped again")
-        terminal.press("kill %1; wait %1; echo code $?\n")
+        ended = os.pidfd_open(child_of(terminal))
+        terminal.press("kill %1\n")
+        assert select.select([ended], [], [], 5)[0]
+        os.close(ended)
+        terminal.press("wait %1; echo code $?\n")
         terminal.wait_for("code 143")
         assert restored(terminal)
         terminal.press("exit\n")

@@ -201,7 +201,6 @@ def test_long_text_is_cut_wherever_it_stands() -> None:
         page_bytes([wire_row()]) * 2,
         page_bytes([wire_row()]).replace(b"main", b"m\xe9in"),
         page_bytes([wire_row()]).replace(b"main", b"m\x00in"),
-        page_bytes([wire_row()]).replace(b"main", b"m\\ud800in"),
         page_bytes([wire_row()]).decode().encode("utf-16"),
         with_member('"lastHeartbeat": NaN'),
         with_member('"lastHeartbeat": -Infinity'),
@@ -292,3 +291,23 @@ def test_a_row_that_has_not_changed_is_the_very_same_object() -> None:
 def test_a_value_that_is_no_object_is_no_row(value: JsonValue) -> None:
     with pytest.raises(ValueError, match="validation error"):
         environment_of(value)
+
+
+@pytest.mark.parametrize("half", [b"\\ud800", b"\\uDFFF", b"\\udc00\\ud800"])
+def test_half_a_surrogate_pair_in_one_row_blinds_nobody(half: bytes) -> None:
+    data = page_bytes([wire_row("env-1"), wire_row("env-2")]).replace(b"main", b"m" + half + b"n", 1)
+    page = page_of(data)
+    assert [row.id for row in page.environments] == ["env-1", "env-2"]
+    assert page.environments[0].branch == f"m{half.decode().lower()}n"
+    assert page.cursor == "env-2"
+
+
+def test_half_a_surrogate_pair_is_no_cursor() -> None:
+    page = page_of(page_bytes([wire_row("env-1"), wire_row("env-2")], has_next=True).replace(b"env-2", b"\\ud800"))
+    assert ([row.id for row in page.environments], page.cursor) == (["env-1", "\\ud800"], "env-1")
+
+
+def test_half_a_surrogate_pair_excuses_nothing_else() -> None:
+    for bad in (b"NaN", b"9" * 5000, b"[" * 100_000):
+        with pytest.raises(PageError):
+            page_of(b'{"connections": [{"id": "\\ud800", "x": ' + bad)

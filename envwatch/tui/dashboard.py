@@ -143,8 +143,10 @@ class Dashboard(Screen[None]):
         self.query_one(DetailPane).watched = table.cursor
         status = self.query_one(StatusLine)
         status.shown = len(table.rows)
-        problems = sum(map(is_problem, self.fleet.watches.values()))
-        status.hidden_problems = problems - sum(map(is_problem, table.rows)) if self.view.is_narrowed else 0
+        hidden = 0
+        if self.view.is_narrowed:
+            hidden = sum(map(is_problem, self.fleet.watches.values())) - sum(map(is_problem, table.rows))
+        status.hidden_problems = hidden
 
     def on_resize(self, _: Resize) -> None:
         """Find a place for the detail pane."""

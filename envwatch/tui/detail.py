@@ -6,7 +6,6 @@ lines and not fifty.
 
 from __future__ import annotations
 
-import textwrap
 from itertools import chain
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,9 +15,11 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widgets import Static
 
+from envwatch.events import leaves
 from envwatch.facts import beats, environment_facts, event_facts, heading, pulse_facts
 from envwatch.fleet import Fleet
 from envwatch.phrases import TimeStyle
+from envwatch.text import Clean, cells, fitted, shortened, wrapped
 from envwatch.tui.marks import UNICODE, Marks
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class DetailPane(VerticalScroll):
     """All events, oldest first."""
     times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE, init=False)
     marks: reactive[Marks] = reactive(UNICODE, init=False)
+
+    _pulse_lines = -1
 
     def compose(self) -> ComposeResult:
         """Return the three parts: state and pulse, facts, events."""
@@ -94,7 +97,7 @@ class DetailPane(VerticalScroll):
         facts, history = Content(""), Content("")
         if watch is not None:
             facts = self._lines(environment_facts(watch, self.fleet))
-            own = [event for event in self.history if event.id == watch.environment.id][::-1]
+            own = [event for event in leaves(self.history) if event.id == watch.environment.id][::-1]
             if own:
                 title = Content.styled(f"{self.marks.rule * 2} events\n", "$faint")
                 history = Content("\n").join([Content(""), title + self._lines(event_facts(own, self.times))])
@@ -108,8 +111,9 @@ class DetailPane(VerticalScroll):
             state = heading(watch, self.fleet, now)
             total, missed = beats(watch, self.fleet, now)
             glyph = state.label if not self.marks.is_ascii else ""
+            name = shortened(watch.environment.name, 2 * self._width, keep="ends", ellipsis=self.marks.ellipsis)
             content = Content.assemble(
-                (f"{watch.environment.name}\n", "bold"),
+                (f"{name}\n", "bold"),
                 (f"{glyph} {state.text}".strip() + "  ", f"bold $state-{state.style}"),
                 (self.marks.beat * (total - missed), "$state-online"),
                 (self.marks.missed * missed, "$state-late"),
@@ -117,16 +121,24 @@ class DetailPane(VerticalScroll):
                 "\n",
                 self._lines(pulse_facts(watch, self.fleet, now, self.times)),
             )
-        self.query_one("#pulse", Static).update(content)
+        lines = content.plain.count("\n")
+        self.query_one("#pulse", Static).update(content, layout=lines != self._pulse_lines)
+        self._pulse_lines = lines
+
+    @property
+    def _width(self) -> int:
+        return max(self.scrollable_content_region.width, _LABEL + 12)
 
     def _lines(self, facts: Iterable[Fact]) -> Content:
-        width = max(self.scrollable_content_region.width - _LABEL, 12)
-        lines = chain.from_iterable(self._wrapped(fact, width) for fact in facts)
-        return Content("\n").join(lines)
+        return Content("\n").join(chain.from_iterable(map(self._wrapped, facts)))
 
-    def _wrapped(self, fact: Fact, width: int) -> list[Content]:
-        first, *rest = textwrap.wrap(fact.text, width, break_on_hyphens=False) or [""]
+    def _wrapped(self, fact: Fact) -> list[Content]:
         style = f"$state-{fact.style}" if fact.style else ""
-        label = f"{fact.label:<{_LABEL - 1}} " if len(fact.label) < _LABEL else f"{fact.label} "
-        head = Content.assemble((label, "$faint"), (first, style))
+        if cells(fact.label) < _LABEL:
+            first, *rest = wrapped(fact.text, self._width - _LABEL)
+            label = fitted(Clean(fact.label), _LABEL)
+            head = Content.assemble((label, "$faint"), (first, style))
+        else:
+            rest = wrapped(fact.text, self._width - _LABEL)
+            head = Content.styled(shortened(Clean(fact.label), self._width), "$faint")
         return [head, *(Content.assemble(" " * _LABEL, (line, style)) for line in rest)]

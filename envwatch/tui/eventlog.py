@@ -87,8 +87,9 @@ class EventList(ScrollView, can_focus=True):
     def watch_history(self, before: Sequence[Event], after: Sequence[Event]) -> None:
         """List the newest events; the cursor stays on its event."""
         self._list()
-        if self._cursor and len(after) > len(before):
-            self._go(self._cursor + len(after) - len(before))
+        if self._cursor and before:
+            new = next((count for count, event in enumerate(reversed(after)) if event is before[-1]), 0)
+            self._go(self._cursor + new)
 
     def watch_times(self) -> None:
         """Show instants the other way."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
@@ -16,6 +15,7 @@ from envwatch.explain import trace
 from envwatch.facts import zone_of
 from envwatch.fleet import Fleet
 from envwatch.phrases import TimeStyle
+from envwatch.text import Clean, wrapped
 from envwatch.tui.keys import KeyLine
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from envwatch.clock import Reading
     from envwatch.explain import Step
-    from envwatch.text import Clean
 
 _RULE = 17
 """Cells of the rules' column."""
@@ -65,8 +64,12 @@ class ExplainScreen(ModalScreen[None]):
         self._draw()
 
     def _draw(self) -> None:
+        if not self.is_mounted or self.now is None:
+            return
         watch = self.fleet.watches.get(self._environment_id)
-        if not self.is_mounted or watch is None or self.now is None:
+        if watch is None:
+            gone = "This environment has left the fleet: nothing is known of it any more."
+            self.query_one("#trace", Static).update(gone)
             return
         lines = [
             Content.assemble((watch.environment.name, "bold"), "  why is it ", (watch.presence.value, "bold"), "?"),
@@ -78,8 +81,8 @@ class ExplainScreen(ModalScreen[None]):
 
     def _lines(self, step: Step) -> list[Content]:
         width = max(self.size.width - _RULE - 4, 20)
-        first, *rest = textwrap.wrap(step.inputs, width, break_on_hyphens=False) or [""]
-        result = textwrap.wrap(f"→ {step.result}", width)
+        first, *rest = wrapped(step.inputs, width)
+        result = wrapped(Clean(f"→ {step.result}"), width)
         style = "bold $state-offline" if step.is_against else "$state-online"
         return [
             Content.assemble((f"{step.rule:<{_RULE}}", "$faint"), first),

@@ -39,6 +39,9 @@ PATIENCE: Final = 0.7
 AFTERLIFE: Final = 2.0
 """Seconds that may pass from then on to the end of the process; a name that is being resolved would hold it longer."""
 
+_TERM_LAG: Final = 0.3
+"""Seconds by which the TERM of `kill %1` may come later than the CONT that the shell sends with it."""
+
 _ENDS: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 _RESET: Final = (
@@ -123,8 +126,7 @@ class LastingDriver(LinuxDriver):
                 self._usual_handlers[number] = signal.signal(number, self._on_end_signal)
         # By the loop, not wherever Python stands just then: it could hold the very lock that these need.
         self._loop.add_signal_handler(signal.SIGTSTP, self._stop)
-        # Later than signals that came with it: `kill %1` sends a stopped job TERM and CONT.
-        self._loop.add_signal_handler(signal.SIGCONT, self._loop.call_soon, self._go_on)
+        self._loop.add_signal_handler(signal.SIGCONT, self._go_on)
         threading.Thread(target=self._guard, name="terminal-guard", daemon=True).start()
 
     # The end.
@@ -188,13 +190,18 @@ class LastingDriver(LinuxDriver):
         if self._is_ending or not self._auto_restart:
             return
         if not self._is_in_foreground():
-            os.kill(os.getpid(), signal.SIGSTOP)  # `bg`: there is no screen to draw on
+            # `bg`: there is no screen to draw on. Or `kill %1`, whose TERM may come by another thread a little later.
+            self._loop.call_later(0 if self._is_taken else _TERM_LAG, self._stop_in_background)
             return
         if self._is_taken:
             # Stopped by STOP, of which nobody is told; the shell has used the terminal since.
             self.suspend_application_mode()
             self._must_signal_resume = True
         self.resume_application_mode()
+
+    def _stop_in_background(self) -> None:
+        if not (self._is_ending or self._is_in_foreground()):
+            os.kill(os.getpid(), signal.SIGSTOP)
 
     def _is_in_foreground(self) -> bool:
         try:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from envwatch.clock import Reading
     from envwatch.events import Event
 
-FLASH_FOR = 4.0
+FLASH_FOR = 2.5
 """Seconds for which an answer to a key stands."""
 
 

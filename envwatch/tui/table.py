@@ -8,7 +8,6 @@ that has just moved. Until somebody moves it, it stands on the first row, so tha
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
@@ -23,6 +22,7 @@ from envwatch.columns import MARK_WIDTH, SCROLLBAR, fitting, newest_version
 from envwatch.fleet import Fleet
 from envwatch.phrases import TimeStyle
 from envwatch.query.language import Haystacks
+from envwatch.text import Clean, wrapped
 from envwatch.tui.marks import UNICODE, Marks
 from envwatch.tui.rows import Look
 from envwatch.view import View, ambiguous_names, is_problem, shown
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from envwatch.clock import Reading
     from envwatch.columns import Column
-    from envwatch.text import Clean
     from envwatch.watch import Watch
 
 SETTLES_AFTER = 3.0
@@ -352,7 +351,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     def _empty_line(self, number: int) -> Strip:
         """Return a line of what is said where there is nothing to show."""
-        lines = textwrap.wrap(self._nothing_because(), max(self.size.width - 4, 1))
+        lines = wrapped(Clean(self._nothing_because()), max(self.size.width - 4, 2))
         text = f"  {lines[number]}" if 0 <= number < len(lines) else ""
         style = self.rich_style + self._style("empty")
         return Strip([Segment(text, style)]).adjust_cell_length(self.size.width, self.rich_style)

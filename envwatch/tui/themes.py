@@ -13,35 +13,35 @@ STATE_COLOURS = {
     "state-online": "#87d7ff",
     "state-late": "#ffd75f",
     "state-offline": "#ff8700",
-    "state-flapping": "#ff87ff",
+    "state-flapping": "#ff5fff",
     "state-unknown": "#d0d0d0",
     "state-gone": "#b2b2b2",
     "state-unrestricted": "#ff8700",
     "state-plain": "#d0d0d0",
     "row-cursor": "#3a3a3a",
     "row-fresh": "#00005f",
-    "faint": "#9e9e9e",
+    "faint": "#a8a8a8",
 }
 
 _LIGHT_STATES = {
     "state-online": "#005f87",
-    "state-late": "#5f5f00",
-    "state-offline": "#af0000",
-    "state-flapping": "#870087",
+    "state-late": "#875f00",
+    "state-offline": "#870000",
+    "state-flapping": "#8700af",
     "state-unknown": "#444444",
     "state-gone": "#585858",
-    "state-unrestricted": "#af0000",
+    "state-unrestricted": "#870000",
     "state-plain": "#262626",
-    "row-cursor": "#dadada",
+    "row-cursor": "#e4e4e4",
     "row-fresh": "#ffffaf",
     "faint": "#585858",
 }
 
 _CONTRAST_STATES = {
-    "state-online": "#5fffff",
+    "state-online": "#5fd7ff",
     "state-late": "#ffff5f",
     "state-offline": "#ffaf5f",
-    "state-flapping": "#ffafff",
+    "state-flapping": "#ffafd7",
     "state-unknown": "#ffffff",
     "state-gone": "#d0d0d0",
     "state-unrestricted": "#ffaf5f",
@@ -51,9 +51,11 @@ _CONTRAST_STATES = {
     "faint": "#d0d0d0",
 }
 
+# Only what can be read on a light and on a dark background alike: a terminal's yellow, green and cyan vanish on white,
+# its blue on black. So red and magenta stand out, and what is well has the colour of all text.
 _ANSI_STATES = {
-    "state-online": "ansi_blue",
-    "state-late": "ansi_default",
+    "state-online": "ansi_default",
+    "state-late": "ansi_magenta",
     "state-offline": "ansi_red",
     "state-flapping": "ansi_magenta",
     "state-unknown": "ansi_default",
@@ -63,10 +65,21 @@ _ANSI_STATES = {
     "row-cursor": "ansi_default",
     "row-fresh": "ansi_default",
     "faint": "ansi_default",
+    # What Textual's own widgets ask for under such a theme: menus, boxes, the palette.
+    "ansi-background": "ansi_default",
+    "ansi-foreground": "ansi_default",
+    "block-cursor-foreground": "ansi_bright_white",
+    "block-cursor-background": "ansi_magenta",
+    "input-cursor-foreground": "ansi_bright_white",
+    "input-cursor-background": "ansi_magenta",
+    "input-selection-foreground": "ansi_bright_white",
+    "input-selection-background": "ansi_magenta",
+    "screen-selection-foreground": "ansi_bright_white",
+    "screen-selection-background": "ansi_magenta",
 }
 
 
-def _theme(name: str, states: dict[str, str], background: str, panel: str, *, dark: bool) -> Theme:
+def _theme(name: str, states: dict[str, str], background: str, panel: str, *, dark: bool = True) -> Theme:
     return Theme(
         name=name,
         primary=states["state-online"],
@@ -80,14 +93,16 @@ def _theme(name: str, states: dict[str, str], background: str, panel: str, *, da
         surface=background,
         panel=panel,
         dark=dark,
+        ansi=background.startswith("ansi"),
         variables=states,
     )
 
 
 THEMES = (
-    _theme("envwatch-dark", STATE_COLOURS, "#121212", "#262626", dark=True),
-    _theme("envwatch-light", _LIGHT_STATES, "#ffffff", "#e4e4e4", dark=False),
-    _theme("envwatch-contrast", _CONTRAST_STATES, "#000000", "#000000", dark=True),
+    _theme("envwatch-dark", STATE_COLOURS, "#121212", "#262626"),
+    _theme("envwatch-light", _LIGHT_STATES, "#ffffff", "#eeeeee", dark=False),
+    _theme("envwatch-contrast", _CONTRAST_STATES, "#000000", "#000000"),
+    _theme("envwatch-ansi", _ANSI_STATES, "ansi_default", "ansi_default"),
 )
 
 
