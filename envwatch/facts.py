@@ -136,8 +136,7 @@ def environment_facts(watch: Watch, fleet: Fleet) -> Iterator[Fact]:
     yield Fact("user", environment.user_id or NOTHING)
     yield Fact("key owner", environment.api_key_owner or NOTHING)
     yield Fact("org", environment.organization_id)
-    commands = environment.supported_commands
-    yield Fact("commands", Clean(", ".join(commands)) if commands else NOTHING)
+    yield Fact("commands", Clean(", ".join(filter(None, environment.supported_commands or ()))) or NOTHING)
     yield from _unknown(environment)
 
 

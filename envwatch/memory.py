@@ -61,7 +61,7 @@ class Memory:
 
     Args:
         path: the file.
-        note: told once, in one line, if the file cannot be written; from any thread.
+        note: told once, in one line, if the file is damaged, and if it cannot be written; from any thread.
     """
 
     def __init__(self, path: Path, note: Callable[[str], None]) -> None:
@@ -69,6 +69,8 @@ class Memory:
         self._note = note
         self._changes: SimpleQueue[Choices | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        if _whole(path) is None:
+            note(f"forgot how the screen looked: {path} is damaged")
 
     def keep(self, **changes: Unpack[Choices]) -> None:
         """Remember choices by their names, some time soon; never waits, never fails."""
@@ -133,14 +135,21 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _content(path: Path) -> dict[str, Any]:
+    return _whole(path) or {}
+
+
+def _whole(path: Path) -> dict[str, Any] | None:
+    """Return what a file holds, which is nothing if there is none; None if it is damaged."""
     try:
         # A pipe in its place would hold us for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
-            told = json.loads(file.read(_MOST) or b"null")
-    except (OSError, ValueError, RecursionError):
+            told = json.loads(file.read(_MOST))
+    except (FileNotFoundError, NotADirectoryError):
         return {}
-    return told if isinstance(told, dict) else {}
+    except (OSError, ValueError, RecursionError):
+        return None
+    return told if isinstance(told, dict) else None
 
 
 def _word(told: object) -> str | None:

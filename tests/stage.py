@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from builders import NOW, listed, reading
 from scripted import Script, World, walk
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Stage:
     """An app, its clock and the outcomes that it gets."""
 
-    def __init__(self, *, ascii_only: bool = False) -> None:
+    def __init__(self, *, ascii_only: bool = False, **wishes: Any) -> None:
         self.now = 0.0
         """Seconds since `NOW`, on all clocks."""
         self._queue: asyncio.Queue[Outcome] = asyncio.Queue()
@@ -39,6 +39,7 @@ class Stage:
             key_origin="a test",
             ascii_only=ascii_only,
             clocks=self.clocks,
+            **wishes,
         )
         self.pilot: Pilot[int]
 

@@ -101,7 +101,7 @@ def _theme(name: str, states: dict[str, str], background: str, panel: str, *, da
 THEMES = (
     _theme("envwatch-dark", STATE_COLOURS, "#121212", "#262626"),
     _theme("envwatch-light", _LIGHT_STATES, "#ffffff", "#eeeeee", dark=False),
-    _theme("envwatch-contrast", _CONTRAST_STATES, "#000000", "#000000"),
+    _theme("envwatch-contrast", _CONTRAST_STATES, "#000000", "#303030"),
     _theme("envwatch-ansi", _ANSI_STATES, "ansi_default", "ansi_default"),
 )
 

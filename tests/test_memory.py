@@ -1,0 +1,207 @@
+"""What is remembered from run to run: nothing is lost between instances, and no damage or disk ever stops anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from stage import Stage
+from terminal import ROOT, Terminal, environment
+
+from envwatch.demo.server import Server
+from envwatch.memory import Memory, Remembered, remembered
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def kept(path: Path, *changes: dict[str, Any]) -> list[str]:
+    """Keep changes one by one, and return what was noted."""
+    notes: list[str] = []
+    memory = Memory(path, notes.append)
+    for change in changes:
+        memory.keep(**change)
+    memory.close()
+    return notes
+
+
+def test_what_was_kept_is_remembered(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "state.json"
+    assert remembered(path) == Remembered()
+    assert (
+        kept(path, {"theme": "nord"}, {"sort": "mode", "columns": ("name", "mode")}, {"theme": "envwatch-light"}) == []
+    )
+    assert remembered(path) == Remembered("envwatch-light", "mode", ("name", "mode"))
+
+
+def test_what_is_none_is_forgotten(tmp_path: Path) -> None:
+    kept(tmp_path / "s", {"sort": "mode", "theme": "nord"}, {"sort": None})
+    assert remembered(tmp_path / "s") == Remembered(theme="nord")
+
+
+def test_nothing_is_written_before_something_changes(tmp_path: Path) -> None:
+    assert kept(tmp_path / "s") == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o777])
+def test_file_and_folder_are_private_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        kept(tmp_path / "deep" / "s", {"theme": "nord"}, {"theme": "dracula"})
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")}
+    assert modes == {"deep": 0o700, "s": 0o600, "s.lock": 0o600}
+    assert remembered(tmp_path / "deep" / "s").theme == "dracula"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"{",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"theme": 5, "sort": [], "columns": "name"}',
+        b'{"theme": "", "sort": "a\\nb", "columns": []}',
+        b'{"theme": "\\u001b[31m", "sort": null, "columns": ["name", 5]}',
+        json.dumps({"theme": "x" * 201, "columns": {"a": 1}}).encode(),
+    ],
+)
+def test_damage_reads_as_nothing_and_is_mended_by_the_next_change(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "s"
+    path.write_bytes(content)
+    assert remembered(path) == Remembered()
+    notes = kept(path, {"theme": "nord"})
+    assert notes in ([], [f"forgot how the screen looked: {path} is damaged"])
+    assert bool(notes) != content.startswith(b'{"')
+    assert remembered(path).theme == "nord"
+
+
+@given(
+    content=st.binary(max_size=60) | st.recursive(st.text() | st.none(), st.lists).map(lambda x: json.dumps(x).encode())
+)
+def test_no_content_stops_anything(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.mktemp("memory") / "s"
+    path.write_bytes(content)
+    assert remembered(path) == Remembered()
+
+
+def test_a_pipe_in_the_files_place_holds_nobody(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "s")
+    assert remembered(tmp_path / "s") == Remembered()
+
+
+def test_what_a_newer_envwatch_remembers_stays(tmp_path: Path) -> None:
+    (tmp_path / "s").write_text('{"theme": "nord", "panes": {"detail": 5}}')
+    kept(tmp_path / "s", {"sort": "mode"})
+    assert json.loads((tmp_path / "s").read_text()) == {"theme": "nord", "panes": {"detail": 5}, "sort": "mode"}
+
+
+def test_a_rest_of_a_killed_run_is_no_trouble(tmp_path: Path) -> None:
+    (tmp_path / "s.new").write_text("half a fi")
+    assert kept(tmp_path / "s", {"theme": "nord"}) == []
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["s", "s.lock"]
+
+
+def test_a_place_that_cannot_be_written_is_noted_once(tmp_path: Path) -> None:
+    (tmp_path / "folder").write_text("in the way")
+    path = tmp_path / "folder" / "s"
+    (note,) = kept(path, {"theme": "nord"}, {"theme": "dracula"}, {"sort": "mode"})
+    assert note.startswith(f"cannot remember in {path}: ")
+    assert remembered(path) == Remembered()
+
+
+def test_keeping_waits_for_no_lock_and_ending_not_for_long(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    holder = (
+        "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); "
+        "sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, f"{path}.lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"\n"
+        memory = Memory(path, print)
+        started = time.monotonic()
+        for _ in range(1000):
+            memory.keep(theme="nord")
+        assert time.monotonic() - started < 0.5  # all thousand of them; one may take 50 ms
+        memory.close()
+        assert time.monotonic() - started < 3
+        assert not path.exists()
+        process.communicate()
+    for thread in threading.enumerate():
+        if thread.name == "memory":
+            thread.join(10)
+    assert remembered(path).theme == "nord"
+
+
+def test_two_instances_at_once_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    script = (
+        "import sys; from pathlib import Path; from envwatch.memory import Memory, _merge\n"
+        "for n in range(40): _merge(Path(sys.argv[1]), {sys.argv[2]: f'{sys.argv[2]}-{n}'})"
+    )
+    names = ("theme", "sort", "panes", "times")
+    command = [sys.executable, "-c", script, str(path)]
+    running = [subprocess.Popen([*command, name], env=environment(tmp_path, PYTHONPATH=str(ROOT))) for name in names]
+    assert [process.wait(60) for process in running] == [0] * len(names)
+    assert json.loads(path.read_text()) == {name: f"{name}-39" for name in names}
+
+
+async def test_the_app_keeps_theme_and_sorting_as_they_change_and_nothing_else() -> None:
+    told: list[dict[str, Any]] = []
+    stage = Stage(theme="nord", sort="mode", filter_text="web", keep=lambda **changes: told.append(changes))
+    async with stage.app.run_test() as stage.pilot:
+        await stage.pilot.pause()
+        assert (stage.app.theme, str(stage.app.dashboard.view.query)) == ("nord", "web")
+        assert stage.app.dashboard.view.sort == "mode"
+        assert told == []
+        await stage.press("I", "2", "0")
+        assert told == [{"sort": None}]
+        await stage.press("full_stop")
+        stage.app.theme = "envwatch-light"
+        await stage.pilot.pause()
+        assert told[1:] == [{"sort": "state"}, {"theme": "envwatch-light"}]
+
+
+async def test_a_theme_that_is_gone_is_replaced_by_ours() -> None:
+    stage = Stage(theme="of a plug-in")
+    async with stage.app.run_test():
+        assert stage.app.theme == "envwatch-dark"
+
+
+def test_the_next_dashboard_looks_like_the_last_one(tmp_path: Path) -> None:
+    with Server(size=12, seed=7, key=KEY) as server:
+        environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url}
+        with Terminal.of_envwatch(home=tmp_path, environ=environ) as terminal:
+            terminal.wait_for("chen-nas")
+            terminal.press("..")
+            terminal.wait_for("NAME▲")
+            terminal.press("q")
+            assert terminal.wait_for_end() == 0
+        state = tmp_path / ".local" / "state" / "envwatch" / "state.json"
+        assert json.loads(state.read_text()) == {"sort": "name"}
+        state.write_text('{"sort": "name", "theme": "envwatch-light"}')
+        with Terminal.of_envwatch(home=tmp_path, environ=environ | {"COLORTERM": "truecolor"}) as terminal:
+            terminal.wait_for("NAME▲")
+            terminal.press("q")
+            assert terminal.wait_for_end() == 0
+        assert b"48;2;255;255;255" in terminal.received
