@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 
-PATIENCE = 10.0
+PATIENCE = 20.0
 """Seconds after which a test that waits for the screen has failed."""
 
 ESC, ENTER = "\x1b[27u", "\r"

@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -180,11 +181,12 @@ def test_a_terminal_that_is_not_read_does_not_hold_the_end(environ: dict[str, st
         ended = os.pidfd_open(child)
         ours = os.open(f"/proc/{child}/fd/0", os.O_RDWR | os.O_NOCTTY)
         deadline = time.monotonic() + 20
-        while select.select([], [ours], [], 0.02)[1]:
+        sizes = cycle((49, 50))
+        while select.select([], [ours], [], 0)[1]:
             assert time.monotonic() < deadline
-            for lines in (49, 50):
-                terminal.resize(200, lines)
-                os.kill(child, signal.SIGWINCH)
+            terminal.resize(200, next(sizes))
+            os.kill(child, signal.SIGWINCH)
+            assert not select.select([ended], [], [], 0.15)[0]  # as long as a screen takes to be drawn
         os.close(ours)
         os.kill(child, signal.SIGTERM)
         assert select.select([ended], [], [], 2 * RESTORED_WITHIN)[0]
