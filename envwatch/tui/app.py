@@ -5,6 +5,7 @@ Owns the fleet's life in the terminal and nothing of its rules: `Fleet.after` ma
 
 from __future__ import annotations
 
+import asyncio
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -26,13 +27,13 @@ from envwatch.tui.frames import FrugalApp
 from envwatch.tui.keys import HelpScreen, helps
 from envwatch.tui.lifecycle import LastingApp
 from envwatch.tui.marks import ASCII, UNICODE, Marks
-from envwatch.tui.palette import ActionCommands, EnvironmentCommands
 from envwatch.tui.themes import STATE_COLOURS, THEMES
 from envwatch.view import View
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
+    from textual.command import Provider
     from textual.screen import Screen
     from textual.theme import Theme
 
@@ -48,6 +49,9 @@ _NO_KEYMAP: Final[Mapping[str, str]] = MappingProxyType({})
 HISTORY = 5_000
 """Events kept for the log."""
 
+_BREATH: Final = 0.001
+"""Seconds between judging a listing and drawing it, for the keys that came while a large one was judged."""
+
 _INTERVALS = [timedelta(seconds=seconds) for seconds in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600)]
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -61,6 +65,13 @@ def stylesheet() -> Path:
     """Return the stylesheet: the package's copy in an installed envwatch, the repository's in a checkout."""
     packaged = _PACKAGE / "styles.tcss"
     return packaged if packaged.exists() else _PACKAGE.parent / "styles.tcss"
+
+
+def _commands() -> type[Provider]:
+    """Return what the palette offers; it is imported when it is first opened, not while somebody waits for data."""
+    from envwatch.tui.palette import Commands  # noqa: PLC0415
+
+    return Commands
 
 
 class EnvwatchApp(LastingApp[int], FrugalApp[int]):
@@ -85,7 +96,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
     CSS_PATH = stylesheet()
     HORIZONTAL_BREAKPOINTS = [(0, "-slim"), (40, "-narrow"), (120, "-wide")]  # noqa: RUF012  as Textual declares it
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (8, "-short"), (40, "-tall")]  # noqa: RUF012
-    COMMANDS = {ActionCommands, EnvironmentCommands}  # noqa: RUF012  as Textual declares it
+    COMMANDS = {_commands}  # noqa: RUF012  as Textual declares it
     COMMAND_PALETTE_BINDING = "ctrl+p"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("e", "events", "Events", id="app.events"),
@@ -184,7 +195,9 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
         async for outcome in self._outcomes:
             self.now = self._clocks()
             self.plan = self._poller.plan
-            self.fleet, events = self.fleet.after(outcome)
+            fleet, events = self.fleet.after(outcome)
+            await asyncio.sleep(_BREATH)
+            self.fleet = fleet
             if events:
                 self.history = (*self.history, *events)[-HISTORY:]
 

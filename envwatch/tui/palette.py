@@ -16,26 +16,27 @@ if TYPE_CHECKING:
 
     from textual.command import Hits
 
-    from envwatch.watch import Watch
-
 MOST = 50
 """Environments offered at once: more than fit on any screen."""
 
 
-class ActionCommands(Provider):
-    """What can be done now."""
+class Commands(Provider):
+    """What can be done now, and where to go."""
 
     async def discover(self) -> Hits:
-        """Offer everything."""
+        """Offer every action."""
         for title, keys, run in self._actions():
             yield DiscoveryHit(title, run, help=keys)
 
     async def search(self, query: str) -> Hits:
-        """Offer what sounds like the query."""
+        """Offer the actions that sound like the query, and the environments whose name contains it."""
         matcher = self.matcher(query)
         for title, keys, run in self._actions():
             if score := matcher.match(title):
                 yield Hit(score, matcher.highlight(title), run, help=keys)
+        if isinstance(self.screen, Dashboard):
+            for hit in islice(self._environments(self.screen, query.casefold()), MOST):
+                yield hit
 
     def _actions(self) -> Iterator[tuple[str, str, partial[Coroutine[Any, Any, bool]]]]:
         seen: set[str] = set()
@@ -46,26 +47,15 @@ class ActionCommands(Provider):
                 yield binding.description, key, partial(self.app.run_action, binding.action, namespace)
         yield "Theme", "change the colours", partial(self.app.run_action, "change_theme")
 
-
-class EnvironmentCommands(Provider):
-    """Where to go: environments whose name contains the query."""
-
-    async def search(self, query: str) -> Hits:
-        """Offer environments; a name that begins with the query comes first."""
-        dashboard = self.screen
-        if not isinstance(dashboard, Dashboard):
-            return
-        wanted = query.casefold()
-        for watch in islice(self._named(dashboard, wanted), MOST):
+    def _environments(self, dashboard: Dashboard, wanted: str) -> Iterator[Hit]:
+        """Yield the environments by whose name one can go to them; a name that begins so comes first."""
+        for watch in dashboard.fleet.watches.values():
             name = watch.environment.name
-            score = 0.9 if name.casefold().startswith(wanted) else 0.6
-            yield Hit(
-                score,
-                Content(name),
-                partial(dashboard.select, watch.environment.id),
-                text=name,
-                help=f"{watch.presence} · go to this environment",
-            )
-
-    def _named(self, dashboard: Dashboard, wanted: str) -> Iterator[Watch]:
-        return (watch for watch in dashboard.fleet.watches.values() if wanted in watch.environment.name.casefold())
+            if wanted in name.casefold():
+                yield Hit(
+                    0.9 if name.casefold().startswith(wanted) else 0.6,
+                    Content(name),
+                    partial(dashboard.select, watch.environment.id),
+                    text=name,
+                    help=f"{watch.presence} · go to this environment",
+                )

@@ -8,7 +8,7 @@ that has just moved. Until somebody moves it, it stands on the first row, so tha
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from rich.segment import Segment
 from textual.binding import Binding, BindingType
@@ -109,6 +109,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self._moved_at = float("-inf")
         self._is_due = False
         self._has_ghost = False
+        self._frame_look: Look | None = None
         self._haystacks = Haystacks()
         self._newest_version: Clean | None = None
         self._names: frozenset[tuple[Clean, Clean]] = frozenset()
@@ -142,6 +143,11 @@ class EnvironmentTable(ScrollView, can_focus=True):
             return False
         self._move_to(self._places[id_])
         return True
+
+    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
+        """Draw anew, with what holds now."""
+        self._frame_look = None
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
     # State comes down.
 
@@ -334,6 +340,12 @@ class EnvironmentTable(ScrollView, can_focus=True):
         return Strip.blank(look.width, look.base)
 
     def _look(self) -> Look:
+        """Return what the lines of this frame have in common, worked out once a frame: styles are dear."""
+        if self._frame_look is None:
+            self._frame_look = self._new_look()
+        return self._frame_look
+
+    def _new_look(self) -> Look:
         return Look(
             width=self.size.width,
             columns=self._columns,

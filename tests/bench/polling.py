@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from contextlib import aclosing
 from datetime import timedelta
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,6 +17,7 @@ from programs import ENVWATCH, PATIENCE, SDK, home_for, run, served
 from pydantic import SecretStr
 from sdk import count_all
 
+from envwatch.cli import polling
 from envwatch.client import Client
 from envwatch.fleet import Fleet
 from envwatch.outcome import Listed
@@ -140,7 +140,7 @@ async def _holds(server: ChildServer) -> list[_Held]:
     holds: list[_Held] = []
     async with _client(server) as client:
         poller = Poller(client, UNLIMITED)
-        async with aclosing(poller.outcomes()) as outcomes:
+        async with polling(poller) as outcomes:
             app = EnvwatchApp(poller=poller, outcomes=outcomes, settings=UNLIMITED, host="demo")
             async with app.run_test(size=(80, 24)), asyncio.timeout(PATIENCE):
                 await _tick_until(app, 4, holds)
