@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from envwatch.client import Client
+from envwatch.api.client import Client
 from envwatch.demo.child import ChildServer
 from envwatch.poller import Poller
 from envwatch.rules import Rules

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema
 
+from envwatch.api.route import checked_base_url
 from envwatch.columns import COLUMNS
 from envwatch.query.language import parse
-from envwatch.route import checked_base_url
 from envwatch.text import Clean, clean, shortened
 from envwatch.values import DURATION_PATTERN, ConfigError, duration, line, nearest, one_of, some_of, whole, yes_or_no
 

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import pydantic_core
 from pydantic import SecretStr
 
-from envwatch.route import SettingsError, checked_base_url
+from envwatch.api.route import SettingsError, checked_base_url
 from envwatch.text import clean
 
 if TYPE_CHECKING:

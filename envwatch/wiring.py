@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from envwatch.client import Client
+    from envwatch.api.client import Client
     from envwatch.crash import Censor
     from envwatch.key import Access
     from envwatch.settings import Settings
@@ -106,8 +106,8 @@ def access_for(settings: Settings, ask: Callable[[], str] | None = None) -> Acce
 
 def client_for(access: Access, settings: Settings) -> Client:
     """Return the client that asks; nothing is connected yet."""
-    from envwatch.client import Client, Query
-    from envwatch.route import SettingsError
+    from envwatch.api.client import Client, Query
+    from envwatch.api.route import SettingsError
 
     query = Query(online_only=settings.online_only, source=settings.source, user_id=settings.user)
     try:

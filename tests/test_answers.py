@@ -11,8 +11,8 @@ import pytest
 from faulty import KEY
 from pydantic import SecretStr
 
-from envwatch.answers import FAILURES, Peer, failure_of
-from envwatch.lean import httpx
+from envwatch.api.answers import FAILURES, Peer, failure_of
+from envwatch.api.lean import httpx
 from envwatch.outcome import Cause
 from envwatch.text import Clean
 

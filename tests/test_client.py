@@ -16,7 +16,7 @@ from faulty import KEY, Faulty, How, Reply, Stop, Where, edits, everything_in, f
 from pydantic import SecretStr
 
 from envwatch import rules
-from envwatch.client import Client, Query
+from envwatch.api.client import Client, Query
 from envwatch.outcome import Cause, Snapshot, SourceError
 from envwatch.rules import Rules
 

@@ -27,7 +27,7 @@ from faulty import (
 )
 from pydantic import SecretStr
 
-from envwatch.client import Client
+from envwatch.api.client import Client
 from envwatch.outcome import Cause, SourceError
 from envwatch.rules import PAGE_BYTES, Rules
 

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from envwatch.client import Client
-from envwatch.lean import httpx
+from envwatch.api.client import Client
+from envwatch.api.lean import httpx
+from envwatch.api.route import SettingsError, checked_base_url, is_loopback, proxy_for, unusable_settings
 from envwatch.outcome import Cause, SourceError
-from envwatch.route import SettingsError, checked_base_url, is_loopback, proxy_for, unusable_settings
 from envwatch.rules import Rules
 
 if TYPE_CHECKING:
@@ -270,7 +270,7 @@ async def test_a_proxy_that_refuses_or_is_not_there_is_named_without_its_passwor
 
 def test_the_client_loads_neither_a_screen_nor_the_cli_of_httpx() -> None:
     code = (
-        "import sys, envwatch.client\n"
+        "import sys, envwatch.api.client\n"
         "print(sorted({'textual', 'rich', 'click', 'pygments', 'httpx._main'} & set(sys.modules)))\n"
         "import httpx._main\n"
     )

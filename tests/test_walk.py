@@ -7,11 +7,11 @@ from builders import page_bytes, wire_rows
 from hypothesis import given
 from hypothesis import strategies as st
 
+from envwatch.api.walk import Walk
 from envwatch.clock import OffsetBounds
 from envwatch.models import Page, page_of
 from envwatch.outcome import Cause, SourceError
 from envwatch.rules import Rules
-from envwatch.walk import Walk
 
 
 def page(first: int, last: int, *, has_next: bool = False, set_aside: int = 0) -> Page:

@@ -17,8 +17,8 @@ from programs import ENVWATCH, PATIENCE, SDK, home_for, run, served
 from pydantic import SecretStr
 from sdk import count_all
 
+from envwatch.api.client import Client
 from envwatch.cli import polling
-from envwatch.client import Client
 from envwatch.fleet import Fleet
 from envwatch.outcome import Listed
 from envwatch.poller import Poller, read_clocks

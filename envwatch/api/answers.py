@@ -19,20 +19,20 @@ from socket import gaierror
 from typing import TYPE_CHECKING, Final
 
 from envwatch import rules
+from envwatch.api.lean import httpx
+from envwatch.api.wire import ERROR_BYTES, BodyError
 from envwatch.clock import OffsetBounds
-from envwatch.lean import httpx
 from envwatch.models import Page, PageError, page_of
 from envwatch.outcome import Cause, SourceError
 from envwatch.text import Clean, clean
-from envwatch.wire import ERROR_BYTES, BodyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pydantic import JsonValue, SecretStr
 
+    from envwatch.api.wire import Answer
     from envwatch.models import Environment
-    from envwatch.wire import Answer
 
 FAILURES: Final = (
     httpx.HTTPError,

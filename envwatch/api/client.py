@@ -13,13 +13,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, Self
 
-from envwatch.answers import FAILURES, Peer, failure_of, offset_in, page_in
-from envwatch.lean import httpx
+from envwatch.api.answers import FAILURES, Peer, failure_of, offset_in, page_in
+from envwatch.api.lean import httpx
+from envwatch.api.route import SettingsError, checked_base_url
+from envwatch.api.walk import Walk
+from envwatch.api.wire import Wire
 from envwatch.outcome import Cause, Snapshot, SourceError
-from envwatch.route import SettingsError, checked_base_url
 from envwatch.text import Clean, clean
-from envwatch.walk import Walk
-from envwatch.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from envwatch import __version__, rules
-from envwatch.lean import httpx
+from envwatch.api.lean import httpx
+from envwatch.api.route import proxy_for, trust_for
 from envwatch.outcome import Cause
-from envwatch.route import proxy_for, trust_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

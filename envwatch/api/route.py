@@ -15,7 +15,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from envwatch.lean import httpx
+from envwatch.api.lean import httpx
 from envwatch.text import clean
 
 if TYPE_CHECKING:
