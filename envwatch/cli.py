@@ -204,7 +204,10 @@ async def _screen(access: Access, settings: Settings, options: Options) -> int:
     from envwatch.memory import Memory
     from envwatch.poller import Poller
 
-    async with client_for(access, settings) as client:
+    def note_pages(pages: int) -> None:
+        poller.pages_read = pages
+
+    async with client_for(access, settings, on_page=note_pages) as client:
         poller = Poller(client, settings.rules)
         async with polling(poller) as outcomes:
             app_class = await asyncio.to_thread(_app_class)
@@ -225,6 +228,7 @@ async def _screen(access: Access, settings: Settings, options: Options) -> int:
                     key_origin=access.origin,
                     theme=settings.theme,
                     sort=settings.sort,
+                    columns=settings.columns,
                     filter_text=settings.filter,
                     keymap=keymap_of(settings.keys),
                     keep=memory.keep,

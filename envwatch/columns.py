@@ -15,7 +15,7 @@ from envwatch.presence import span
 from envwatch.text import Clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from envwatch.models import Environment
     from envwatch.watch import Watch
@@ -171,13 +171,19 @@ COLUMNS: Mapping[str, Column] = {column.id: column for column in _ALL}
 """By id, in the order of the table and of their claim to its width."""
 
 
-def fitting(width: int) -> tuple[tuple[Column, int], ...]:
-    """Return the columns that fit into a table of so many cells, each with its width; NAME takes what is left over."""
-    state, name, *others = COLUMNS.values()
+def fitting(width: int, wanted: Sequence[str] = ()) -> tuple[tuple[Column, int], ...]:
+    """Return the columns that fit into a table, each with its width; NAME takes what is left over.
+
+    Args:
+        width: cells of the table.
+        wanted: ids of the columns to show after STATE and NAME, in this order; none for those that the width is for.
+    """
+    state, name, *usual = COLUMNS.values()
+    others = [COLUMNS[id_] for id_ in wanted if id_ not in {"state", "name"}] or usual
     left = width - (state.width + 1) - (name.width + 1) - MARK_WIDTH
     fit = []
     for column in others:
-        if column.from_width > width + SCROLLBAR or column.width + 1 > left:
+        if (column.from_width > width + SCROLLBAR and not wanted) or column.width + 1 > left:
             break
         fit.append((column, column.width))
         left -= column.width + 1

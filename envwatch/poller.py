@@ -120,6 +120,8 @@ class Poller:
         self._asked_now = False
         self.plan = Plan(Stance.POLLING, self._wanted_interval)
         """What comes next; for showing."""
+        self.pages_read = 0
+        """Pages read of the walk under way, as whoever hears of them notes here; for showing."""
 
     @property
     def interval(self) -> timedelta:
@@ -162,6 +164,7 @@ class Poller:
         """Poll once, watching the clocks meanwhile; an answer that was in flight while we slept is dropped."""
         done = asyncio.Event()
         started = self._world.clocks()
+        self.pages_read = 0
         task = asyncio.create_task(self._source.snapshot())
         task.add_done_callback(lambda _: done.set())
         try:

@@ -6,7 +6,7 @@ Owns the presets, the filter words and the sorting. Knows nothing of widgets.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from operator import itemgetter
 from typing import TYPE_CHECKING
@@ -49,11 +49,18 @@ class View:
     sort: str | None = None
     """Id of a column; None for problems first, then those nearest to falling, then by name."""
     is_inverted: bool = False
+    columns: tuple[str, ...] = ()
+    """Ids of the columns to show, in this order; none for as many as fit."""
 
     @property
     def is_narrowed(self) -> bool:
         """Whether anything may be hidden."""
         return self.preset is not Preset.ALL or bool(self.query)
+
+    @property
+    def widened(self) -> View:
+        """The same view of the whole fleet."""
+        return replace(self, preset=Preset.ALL, query=Query())
 
 
 def is_problem(watch: Watch) -> bool:

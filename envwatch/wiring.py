@@ -104,14 +104,14 @@ def access_for(settings: Settings, ask: Callable[[], str] | None = None) -> Acce
     return access
 
 
-def client_for(access: Access, settings: Settings) -> Client:
-    """Return the client that asks; nothing is connected yet."""
+def client_for(access: Access, settings: Settings, on_page: Callable[[int], None] = lambda _: None) -> Client:
+    """Return the client that asks; nothing is connected yet. After each page it tells how many it has read."""
     from envwatch.api.client import Client, Query
     from envwatch.api.route import SettingsError
 
     query = Query(online_only=settings.online_only, source=settings.source, user_id=settings.user)
     try:
-        return Client(base_url=access.base_url, key=access.key, rules=settings.rules, query=query)
+        return Client(base_url=access.base_url, key=access.key, rules=settings.rules, query=query, on_page=on_page)
     except SettingsError as error:
         raise StopError(Exit.USAGE, str(error)) from None
 

@@ -136,3 +136,9 @@ def test_modes_read_by_their_present_name_and_the_one_that_approves_all_is_marke
 )
 def test_self_updates_in_a_word(update: dict[str, Any] | None, text: str | None) -> None:
     assert COLUMNS["update"].text(watch(metadata={"self_update": update}), NOW) == text
+
+
+def test_wanted_columns_stand_in_the_order_in_which_they_are_wanted_and_whatever_the_width_is_for() -> None:
+    assert [column.id for column, _ in fitting(80, ["device", "mode", "name"])] == ["state", "name", "device", "mode"]
+    assert [column.id for column, _ in fitting(50, ["device", "mode"])] == ["state", "name", "device"]
+    assert sum(width + 1 for _, width in fitting(80, ["device"])) + MARK_WIDTH == 80

@@ -137,6 +137,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
         key_origin: str = "",
         theme: str | None = None,
         sort: str | None = None,
+        columns: tuple[str, ...] = (),
         filter_text: str = "",
         keymap: Mapping[str, str] = _NO_KEYMAP,
         keep: Callable[..., None] = _forget,
@@ -153,7 +154,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
         self._profile = profile
         self._host = host
         self._key_origin = key_origin
-        self._first_view = View(sort=sort, query=parse(filter_text))
+        self._first_view = View(sort=sort, query=parse(filter_text), columns=columns)
         self._keep = keep
         for own in THEMES:
             self.register_theme(own)
@@ -203,6 +204,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
 
     def _tick(self) -> None:
         self.plan = self._poller.plan
+        self.pages = self._poller.pages_read
         self.now = self._clocks()
 
     @property

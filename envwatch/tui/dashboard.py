@@ -204,7 +204,7 @@ class Dashboard(Screen[None]):
         elif self._shows_detail and not self._has_room:
             self.wants_detail = False
         elif self.view.is_narrowed:
-            self._narrow(View(sort=self.view.sort, is_inverted=self.view.is_inverted))
+            self._narrow(self.view.widened)
         else:
             self.wants_detail = False
         self.refresh_bindings()
@@ -220,7 +220,7 @@ class Dashboard(Screen[None]):
 
     def action_reset(self) -> None:
         """Show everything in the default order."""
-        self._narrow(View())
+        self._narrow(View(columns=self.view.columns))
 
     def _narrow(self, view: View) -> None:
         self.view = view
@@ -302,5 +302,5 @@ class Dashboard(Screen[None]):
     def select(self, id_: Clean) -> None:
         """Move the cursor to an environment, widening the view if it hides it."""
         if not self.table.select(id_):
-            self._narrow(View(sort=self.view.sort, is_inverted=self.view.is_inverted))
+            self._narrow(self.view.widened)
             self.call_after_refresh(self.table.select, id_)

@@ -130,7 +130,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     @property
     def _columns(self) -> tuple[tuple[Column, int], ...]:
-        return fitting(self.size.width - SCROLLBAR)
+        return fitting(self.size.width - SCROLLBAR, self.view.columns)
 
     @property
     def columns(self) -> tuple[Column, ...]:
