@@ -340,7 +340,7 @@ async def test_a_failure_does_not_hold_the_answer_that_it_came_from(server: Faul
     async with client_of(server) as client:
         error = await failure_of(client)
     frames = traceback.extract_tb(error.__traceback__)
-    assert {frame.name for frame in frames if frame.filename.endswith("envwatch/client.py")} == {"snapshot"}
+    assert {frame.name for frame in frames if frame.filename.endswith("envwatch/api/client.py")} == {"snapshot"}
 
 
 async def test_the_key_is_not_shown_by_the_client(server: Faulty) -> None:
