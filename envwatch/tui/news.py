@@ -68,7 +68,9 @@ class NewsLine(Line):
                 return None
             text = f"{hold.anomaly} ({hold.listings} of {rules.ANOMALY_POLLS}): not believed yet"
             return [Part(text, "late", is_cut=True)], []
-        partial = f" after {failure.pages_read} pages" if failure.pages_read else ""
+        last = self.fleet.snapshot
+        pages = last.requests if last and last.requests > failure.pages_read else "?"
+        partial = f" · partial ({failure.pages_read}/{pages})" if failure.pages_read else ""
         if plan.stance is Stance.STOPPED:
             following = "polling stopped: r tries again"
         elif plan.next_at is None:
