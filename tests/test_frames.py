@@ -363,12 +363,19 @@ class Terminal:
         os.close(floods)
 
     def __enter__(self) -> Self:
-        self.wait_for("tick 0")
-        corner = self.screen.buffer[self.screen.lines - 1]
-        self.wait(lambda: corner[self.screen.columns - 1].bg == "303030")  # The first frame has come to its end.
+        try:
+            self.wait_for("tick 0")
+            corner = self.screen.buffer[self.screen.lines - 1]
+            self.wait(lambda: corner[self.screen.columns - 1].bg == "303030")  # The first frame has come to its end.
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self.app.kill()
         self.app.wait()
         for descriptor in (self.master, self._slave, self.floods):
@@ -393,9 +400,9 @@ class Terminal:
         self.stream.feed(self.UNKNOWN_TO_PYTE.sub(b"", data.removesuffix(self._rest)))
 
     def wait(self, condition: Callable[[], object]) -> None:
-        """Read until the condition holds; fail when nothing comes for ten seconds."""
+        """Read until the condition holds; fail when nothing comes for twenty seconds."""
         while not condition():
-            ready, _, _ = select.select([self.master], [], [], 10)
+            ready, _, _ = select.select([self.master], [], [], 20)
             assert ready, "\n".join(self.screen.display)
             self.read()
 
