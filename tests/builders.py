@@ -41,7 +41,7 @@ def wire_row(id: str = "env-1", **changes: Any) -> dict[str, Any]:  # noqa: A002
             "os": "linux",
             "nodeVersion": "v22.1.0",
             "gitBranch": "main",
-            "workingDirectory": "/home/hiro/work/portal",
+            "workingDirectory": "/home/hiro/code/portal",
             "self_update": {"supported": True, "writable": True},
             "supported_commands": ["abort", "reload"],
             "machine": {"architecture": "x64", "cpu": "Ryzen 7", "memoryBytes": 34_359_738_368},

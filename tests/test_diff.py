@@ -39,7 +39,7 @@ def test_nothing_differs_from_itself() -> None:
         ({"metadata": METADATA | {"nodeVersion": "v24"}}, change(Kind.CHANGED, "node", "v22.1.0", "v24")),
         (
             {"metadata": METADATA | {"workingDirectory": "/"}},
-            change(Kind.CHANGED, "directory", "/home/hiro/work/portal", "/"),
+            change(Kind.CHANGED, "directory", "/home/hiro/code/portal", "/"),
         ),
         ({"userId": "u-1"}, change(Kind.CHANGED, "user", None, "u-1")),
         ({"podId": "pod-2"}, change(Kind.CHANGED, "pod", "pod-1", "pod-2")),

@@ -39,7 +39,7 @@ def test_a_healthy_row_tells_everything_by_its_name() -> None:
         "mode": "standard · normal approvals",
         "version": "0.34.12 · newest here",
         "branch": "main",
-        "directory": "/home/hiro/work/portal",
+        "directory": "/home/hiro/code/portal",
         "host": "linux · Ryzen 7 · x64 · 32.0 GiB · node v22.1.0",
         "update": "by itself",
         "id": "env-1",

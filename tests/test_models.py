@@ -49,7 +49,7 @@ def test_a_row_is_read_under_the_names_of_this_program() -> None:
 
     assert (row.id, row.name, row.mode, row.last_heartbeat_at) == ("env-7", "laptop of env-7", "acceptEdits", 5.0)
     assert (row.version, row.branch, row.os, row.node_version) == ("0.34.12", "main", "linux", "v22.1.0")
-    assert row.working_directory == "/home/hiro/work/portal"
+    assert row.working_directory == "/home/hiro/code/portal"
     assert row.supported_commands == ("abort", "reload")
     assert row.self_update == {"supported": True, "writable": True}
     assert row.machine is not None

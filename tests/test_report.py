@@ -82,7 +82,7 @@ def test_the_json_is_exactly_this() -> None:
                 "branch": "main",
                 "os": "linux",
                 "node_version": "v22.1.0",
-                "working_directory": "/home/hiro/work/portal",
+                "working_directory": "/home/hiro/code/portal",
                 "organization_id": "org-1",
                 "pod_id": "pod-1",
                 "user_id": "user-1",

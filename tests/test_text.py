@@ -210,7 +210,7 @@ def test_shortened_text_fits_and_is_whole_when_it_can_be(text: Clean, width: int
         ("abcdef", 4, "ends", "ab…f"),
         ("abcdef", 3, "ends", "a…f"),
         ("abcdef", 2, "ends", "a…"),
-        ("~/work/portal", 8, "end", "…/portal"),
+        ("~/code/portal", 8, "end", "…/portal"),
         ("東京都", 6, "start", "東京都"),
         ("東京都", 5, "start", "東京…"),
         ("東京都", 4, "start", "東…"),

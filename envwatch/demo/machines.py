@@ -198,7 +198,7 @@ def _device_id(form: str, rng: Random, agent: str) -> str:
 def _home(blueprint: Blueprint, who: str) -> str:
     if blueprint.device == "sandbox":
         return "/workspace/"
-    return {"darwin": f"/Users/{who}/src/", "linux": f"/home/{who}/work/", "win32": f"C:\\Users\\{who}\\src\\"}[
+    return {"darwin": f"/Users/{who}/src/", "linux": f"/home/{who}/code/", "win32": f"C:\\Users\\{who}\\src\\"}[
         blueprint.os
     ]
 
