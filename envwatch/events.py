@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from envwatch.text import Clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import timedelta
 
-    from envwatch.text import Clean
+SOLE: Final = Clean("")
+"""The profile of everything, where only one is watched."""
 
 
 class Kind(StrEnum):
@@ -56,6 +59,8 @@ class Event:
     kind: Kind
     at: float
     """When the listing that proved it was asked for: milliseconds since the epoch, server's clock."""
+    profile: Clean = SOLE
+    """Under which profile it was seen; empty where only one is watched."""
     id: Clean | None = None
     """The environment's id; None where the event is about the fleet."""
     name: Clean | None = None

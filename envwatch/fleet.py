@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from envwatch import rules
 from envwatch.anomalies import Anomaly, Hold, Pulse, anomaly_of, has_advanced
 from envwatch.clock import Reading, ServerClock
-from envwatch.events import Event, Kind
+from envwatch.events import SOLE, Event, Kind
 from envwatch.groups import with_masses
 from envwatch.outcome import Failed, Listed, Outcome, Slept, Snapshot
 from envwatch.presence import Judge, Presence
@@ -48,6 +48,8 @@ class Fleet:
     """Everything that is known at one moment."""
 
     rules: Rules = field(default_factory=Rules)
+    profile: Clean = SOLE
+    """Under which profile it is listed; empty where only one is watched."""
     watches: Mapping[Clean, Watch] = field(default_factory=dict)
     """By id, in the order of the listing; those that it lacked stand at the end."""
     listings: int = 0
@@ -118,8 +120,9 @@ def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, .
     if anomaly is not None:
         hold = _next_hold(fleet.hold, anomaly)
         if hold.listings < rules.ANOMALY_POLLS:
-            news = () if hold.listings > 1 else (Event(kind=Kind.HELD, at=at, reason=Clean(anomaly)),)
-            return replace(seen, hold=hold, watches=_still_listed(fleet.watches, rows)), news
+            event = Event(kind=Kind.HELD, at=at, profile=fleet.profile, reason=Clean(anomaly))
+            told = () if hold.listings > 1 else (event,)
+            return replace(seen, hold=hold, watches=_still_listed(fleet.watches, rows)), told
         held = hold.listings - 1 if anomaly is Anomaly.EMPTIED else 0
 
     pulse = _pulse(fleet, rows, outcome.started.monotonic)
@@ -129,6 +132,7 @@ def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, .
         gap=(fleet.age(outcome.started) or timedelta()).total_seconds(),
         beats_count=pulse.beats_count,
         held=held,
+        profile=fleet.profile,
     )
     watches, events = _next_watches(fleet, rows, at, listing)
     following = replace(
@@ -143,7 +147,7 @@ def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, .
     )
     if fleet.listed is None:
         return following, ()
-    return following, (*_told(fleet, outcome.started, clock, watches, events), *_pulse_news(fleet.pulse, pulse, at))
+    return following, (*_told(fleet, outcome.started, clock, watches, events), *_pulse_news(fleet, pulse, at))
 
 
 def _rows(snapshot: Snapshot, clock: ServerClock) -> dict[Clean, tuple[Environment, float]]:
@@ -190,10 +194,10 @@ def _pulse(fleet: Fleet, rows: Mapping[Clean, tuple[Environment, float]], monoto
     return fleet.pulse.after(monotonic, online=len(online), has_advanced=advanced)
 
 
-def _pulse_news(before: Pulse, after: Pulse, at: float) -> tuple[Event, ...]:
-    if before.is_stalled == after.is_stalled:
+def _pulse_news(fleet: Fleet, after: Pulse, at: float) -> tuple[Event, ...]:
+    if fleet.pulse.is_stalled == after.is_stalled:
         return ()
-    return (Event(kind=Kind.STALLED if after.is_stalled else Kind.RESUMED, at=at),)
+    return (Event(kind=Kind.STALLED if after.is_stalled else Kind.RESUMED, at=at, profile=fleet.profile),)
 
 
 def _next_watches(
@@ -252,7 +256,8 @@ def _told(
     dark_since = fleet.unseen_since or (fleet.listed if fleet.sight(now) is Sight.BLIND else None)
     if dark_since is not None:
         at = clock.at(now.wall)
-        return [Event(kind=Kind.WHILE_BLIND, at=at, since=clock.at(dark_since.wall), members=tuple(events))]
+        since, members = clock.at(dark_since.wall), tuple(events)
+        return [Event(kind=Kind.WHILE_BLIND, at=at, profile=fleet.profile, since=since, members=members)]
 
     def survivors(lost: set[Clean]) -> list[Environment]:
         return [

@@ -81,6 +81,7 @@ def with_masses(
             kind=Kind.TOGETHER,
             of=kind,
             at=max(event.at for event in same),
+            profile=event.profile,
             reason=Clean(", ".join(f"{field} {value}" for field, value in shared)) if shared else None,
             members=tuple(same),
         )

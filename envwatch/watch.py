@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from envwatch import rules
 from envwatch.diff import changes, is_new_connection, is_new_process
-from envwatch.events import Event, Kind
+from envwatch.events import SOLE, Event, Kind
 from envwatch.flapping import is_flapping
 from envwatch.presence import GONE, HEARTBEAT_LOST, Presence, Reason, Verdict, span
 from envwatch.text import Clean
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from envwatch.models import Environment
     from envwatch.presence import Judge
+
+WatchKey: TypeAlias = tuple[Clean, Clean]
+"""Profile and id."""
 
 _CHURN_MS = rules.CHURN_WINDOW / timedelta(milliseconds=1)
 _DISAGREES_MS = rules.WITNESS_DISAGREES_FROM / timedelta(milliseconds=1)
@@ -34,6 +37,8 @@ class Watch:
 
     environment: Environment
     verdict: Verdict
+    profile: Clean = SOLE
+    """Under which profile it is listed; empty where only one is watched."""
     since_at: float | None = None
     """When it was seen to come or go, server's clock in ms; None while it is as it was when it was first seen."""
     changed_in: int = 0
@@ -51,6 +56,11 @@ class Watch:
     def is_fresh(self, listings: int) -> bool:
         """Whether it came, went or reconnected in one of the last listings, of which there were so many in all."""
         return self.changed_in > 0 and listings - self.changed_in < rules.FRESH_LISTINGS
+
+    @property
+    def key(self) -> WatchKey:
+        """What tells it from all others: two profiles may list one environment, and two servers may use one id."""
+        return (self.profile, self.environment.id)
 
     @property
     def presence(self) -> Presence:
@@ -71,6 +81,8 @@ class Listing:
     """False while the platform's heartbeats stand still: then silence proves nothing."""
     held: int = 0
     """Listings right before it that lacked the same rows and were not believed until now."""
+    profile: Clean = SOLE
+    """Whose it is; empty where only one is watched."""
 
 
 def sighted(watch: Watch | None, environment: Environment, at: float, listing: Listing, judge: Judge) -> Watch:
@@ -87,6 +99,7 @@ def sighted(watch: Watch | None, environment: Environment, at: float, listing: L
         return Watch(
             environment=environment,
             verdict=judge.verdict(environment, at),
+            profile=listing.profile,
             changed_in=0 if listing.number == 1 else listing.number,
         )
     before = watch.environment
@@ -121,6 +134,7 @@ def sighted(watch: Watch | None, environment: Environment, at: float, listing: L
     return Watch(
         environment=environment,
         verdict=verdict,
+        profile=watch.profile,
         since_at=at if turned else watch.since_at,
         changed_in=listing.number if has_shifted else watch.changed_in,
         advanced_at=advanced_at,
@@ -149,7 +163,7 @@ def events_between(before: Watch | None, after: Watch, at: float) -> Iterator[Ev
         at: the moment for which the newer listing speaks, server's clock in ms.
     """
     environment = after.environment
-    event = partial(Event, at=at, id=environment.id, name=environment.name)
+    event = partial(Event, at=at, profile=after.profile, id=environment.id, name=environment.name)
     if before is None:
         yield event(kind=Kind.APPEARED, after=_side(after), reason=_reason(after, at))
         return
