@@ -14,7 +14,9 @@ from pydantic import SecretStr
 
 from envwatch.api.client import Client
 from envwatch.demo.child import ChildServer
+from envwatch.events import SOLE
 from envwatch.poller import Poller
+from envwatch.posts import Post, together
 from envwatch.rules import Rules
 from envwatch.tui.app import EnvwatchApp
 
@@ -28,7 +30,8 @@ async def picture(base_url: str, key: str) -> str:
     async with Client(base_url=base_url, key=SecretStr(key), rules=settings) as client:
         poller = Poller(client, settings)
         outcomes = poller.outcomes()
-        app = EnvwatchApp(poller=poller, outcomes=outcomes, settings=settings, host="127.0.0.1", profile="demo")
+        post = Post(profile="demo", host="127.0.0.1", key_origin="the demo", poller=poller, rules=settings)
+        app = EnvwatchApp(posts={SOLE: post}, outcomes=together({SOLE: outcomes}))
         async with app.run_test(size=(130, 32)) as pilot:
             await pilot.pause(SECONDS)
             await pilot.press("j")

@@ -12,12 +12,21 @@ import gc
 import os
 import shutil
 import sys
-from contextlib import ExitStack, aclosing, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from envwatch import __version__
 from envwatch.options import Exit, HelpAsked, Options, StopError, options_in
-from envwatch.wiring import access_for, censor, check_screen, client_for, mistakes_of_screen, settings_for, state_file
+from envwatch.wiring import (
+    access_for,
+    all_settings_for,
+    censor,
+    check_screen,
+    client_for,
+    mistakes_of_screen,
+    settings_for,
+    state_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
@@ -26,6 +35,7 @@ if TYPE_CHECKING:
     from envwatch.key import Access
     from envwatch.outcome import Listed, Outcome
     from envwatch.poller import Poller
+    from envwatch.posts import Post
     from envwatch.report import Report
     from envwatch.settings import Settings
     from envwatch.tui.app import EnvwatchApp
@@ -72,8 +82,8 @@ def _run(arguments: Sequence[str] | None, options: Options) -> int:
             _check_terminal()
             from envwatch.key import typed_key
 
-            settings = settings_for(options)
-            return _dashboard(access_for(settings, typed_key), settings, options)
+            watched = [(access_for(settings, typed_key), settings) for settings in all_settings_for(options)]
+            return _dashboard(watched, options)
 
 
 def _list(options: Options) -> int:
@@ -166,7 +176,7 @@ def _demo(options: Options) -> int:
             raise StopError(Exit.FAILED, f"no demo: {error}") from None
         censor().learn(child.key)
         rules = replace(settings.rules, requests_per_minute=_UNLIMITED)
-        return _dashboard(access, replace(settings, rules=rules, profile="demo"), options)
+        return _dashboard([(access, replace(settings, rules=rules, profile="demo"))], options)
 
 
 _UNLIMITED = 1_000_000
@@ -191,55 +201,79 @@ def _serve(options: Options) -> NoReturn:
             signal.pause()
 
 
-def _dashboard(access: Access, settings: Settings, options: Options) -> int:
+def _dashboard(watched: Sequence[tuple[Access, Settings]], options: Options) -> int:
     import asyncio
 
-    return asyncio.run(_screen(access, settings, options))
+    return asyncio.run(_screen(watched, options))
 
 
-async def _screen(access: Access, settings: Settings, options: Options) -> int:
-    """Show the dashboard; the first poll is on its way while Textual is imported."""
+async def _screen(watched: Sequence[tuple[Access, Settings]], options: Options) -> int:
+    """Show the dashboard; the first polls are on their way while Textual is imported.
+
+    Args:
+        watched: the profiles. How the screen looks, the first of them says.
+        options: of the command line.
+    """
     import asyncio
 
+    from envwatch.events import SOLE
     from envwatch.memory import Memory
+    from envwatch.posts import together
+    from envwatch.text import clean
+
+    looks = watched[0][1]
+    journal = _journal(options)
+    async with AsyncExitStack() as stack:
+        posts, streams = {}, {}
+        for access, settings in watched:
+            name = clean(settings.profile) if len(watched) > 1 else SOLE
+            posts[name], outcomes = await stack.enter_async_context(_post(access, settings))
+            streams[name] = await stack.enter_async_context(aclosing(journal.watching(outcomes, name)))
+        app_class = await asyncio.to_thread(_app_class)
+        check_screen(looks)
+        gc.freeze()
+        gc.enable()
+        memory = Memory(state_file(), journal.note)
+        stack.callback(memory.close)
+        from envwatch.tui.keymap import keymap_of
+
+        app = app_class(
+            posts=posts,
+            outcomes=await stack.enter_async_context(aclosing(together(streams))),
+            theme=looks.theme,
+            sort=looks.sort,
+            columns=looks.columns,
+            filter_text=looks.filter,
+            keymap=keymap_of(looks.keys),
+            keep=memory.keep,
+            ascii_only=options.ascii or not _is_utf8(_stdout()),
+        )
+        for post in posts.values():
+            asked = f"{post.host} every {post.poller.interval.total_seconds():g} s"
+            journal.note(f"envwatch {__version__} asks {asked}, with the key from {post.key_origin}")
+        return await show(app, journal, mouse=not options.no_mouse)
+
+
+@asynccontextmanager
+async def _post(access: Access, settings: Settings) -> AsyncIterator[tuple[Post, AsyncIterator[Outcome]]]:
+    """Begin to poll under one profile."""
     from envwatch.poller import Poller
+    from envwatch.posts import Post
 
     def note_pages(pages: int) -> None:
         poller.pages_read = pages
 
     async with client_for(access, settings, on_page=note_pages) as client:
         poller = Poller(client, settings.rules)
+        post = Post(
+            profile=settings.profile,
+            host=_host(access),
+            key_origin=access.origin,
+            poller=poller,
+            rules=settings.rules,
+        )
         async with polling(poller) as outcomes:
-            app_class = await asyncio.to_thread(_app_class)
-            check_screen(settings)
-            gc.freeze()
-            gc.enable()
-            journal = _journal(options)
-            memory = Memory(state_file(), journal.note)
-            from envwatch.tui.keymap import keymap_of
-
-            async with aclosing(journal.watching(outcomes)) as watched:
-                app = app_class(
-                    poller=poller,
-                    outcomes=watched,
-                    settings=settings.rules,
-                    host=_host(access),
-                    profile=settings.profile,
-                    key_origin=access.origin,
-                    theme=settings.theme,
-                    sort=settings.sort,
-                    columns=settings.columns,
-                    filter_text=settings.filter,
-                    keymap=keymap_of(settings.keys),
-                    keep=memory.keep,
-                    ascii_only=options.ascii or not _is_utf8(_stdout()),
-                )
-                asked = f"{_host(access)} every {poller.interval.total_seconds():g} s"
-                journal.note(f"envwatch {__version__} asks {asked}, with the key from {access.origin}")
-                try:
-                    return await show(app, journal, mouse=not options.no_mouse)
-                finally:
-                    memory.close()
+            yield post, outcomes
 
 
 async def show(app: LastingApp[int], journal: Journal, *, mouse: bool = True) -> int:

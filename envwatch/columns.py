@@ -143,6 +143,14 @@ _ALL = (
         is_searched=False,
     ),
     _field("name", "NAME", NAME_AT_LEAST, 0, lambda environment: environment.name),
+    Column(
+        id="profile",
+        title="PROFILE",
+        width=9,
+        from_width=0,
+        text=lambda watch, _: watch.profile or None,
+        rank=lambda watch: watch.profile.casefold() or None,
+    ),
     _field("mode", "MODE", 14, 0, lambda environment: mode_text(environment.mode)),
     Column(
         id="version",
@@ -171,15 +179,19 @@ COLUMNS: Mapping[str, Column] = {column.id: column for column in _ALL}
 """By id, in the order of the table and of their claim to its width."""
 
 
-def fitting(width: int, wanted: Sequence[str] = ()) -> tuple[tuple[Column, int], ...]:
+def fitting(width: int, wanted: Sequence[str] = (), *, has_profiles: bool = False) -> tuple[tuple[Column, int], ...]:
     """Return the columns that fit into a table, each with its width; NAME takes what is left over.
 
     Args:
         width: cells of the table.
         wanted: ids of the columns to show after STATE and NAME, in this order; none for those that the width is for.
+        has_profiles: whether rows of several profiles stand side by side; PROFILE is shown exactly then.
     """
-    state, name, *usual = COLUMNS.values()
-    others = [COLUMNS[id_] for id_ in wanted if id_ not in {"state", "name"}] or usual
+    state, name, profile, *usual = COLUMNS.values()
+    others = [COLUMNS[id_] for id_ in wanted if id_ not in {"state", "name", "profile"}] or usual
+    if has_profiles:
+        place = [id_ for id_ in wanted if id_ not in {"state", "name"}].index("profile") if "profile" in wanted else 0
+        others.insert(place, profile)
     left = width - (state.width + 1) - (name.width + 1) - MARK_WIDTH
     fit = []
     for column in others:

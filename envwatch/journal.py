@@ -141,13 +141,13 @@ class Journal:
         for line in (Clean("crashed:"), *whole_report(error, self._censor)):
             self.tell(Line(Level.ERROR, line))
 
-    async def watching(self, outcomes: AsyncIterator[Outcome]) -> AsyncGenerator[Outcome]:
-        """Pass outcomes on, and write a line about each."""
+    async def watching(self, outcomes: AsyncIterator[Outcome], profile: Clean) -> AsyncGenerator[Outcome]:
+        """Pass outcomes on, and write a line about each, with its profile where there are several."""
         lookout = Lookout()
+        whose = f"{profile}: " if profile else ""
         async for outcome in outcomes:
-            self.tell(line_of(outcome))
-            if (line := lookout.after(outcome)) is not None:
-                self.tell(line)
+            for line in filter(None, (line_of(outcome), lookout.after(outcome))):
+                self.tell(line._replace(text=Clean(f"{whose}{line.text}")))
             yield outcome
 
     def close(self) -> None:

@@ -101,6 +101,7 @@ def settings_of(
     *,
     remembered: Mapping[str, Any] | None = None,
     only: Iterable[str] | None = None,
+    profile: str | None = None,
 ) -> Settings:
     """Return what holds.
 
@@ -109,13 +110,14 @@ def settings_of(
         environ: the process's environment.
         remembered: what the last run left, by the settings' names.
         only: names of settings to take from file and variables; all if None.
+        profile: of several that options or variables name, the one that counts.
 
     Raises:
         ConfigError: if file, variables or options make no sense, alone or together.
     """
     path, is_wanted = config_path(options.get("config"), environ)
     document = document_at(path, is_wanted=is_wanted)
-    profile, origins = _profile(options.get("profile"), environ, document, path)
+    profile, origins = _profile(options.get("profile"), environ, document, path, profile)
     values: dict[str, Any] = {}
 
     def take(more: Mapping[str, Any], places: Mapping[str, str]) -> None:
@@ -146,10 +148,31 @@ def settings_of(
     return settings
 
 
+def all_settings_of(
+    options: Mapping[str, Any], environ: Mapping[str, str], *, remembered: Mapping[str, Any] | None = None
+) -> list[Settings]:
+    """Return what holds for each profile that options or variables name, in their order; at least one.
+
+    Raises:
+        ConfigError: as `settings_of`, for the first profile that has a mistake.
+    """
+    named = options.get("profile") or environ.get(PROFILE, "").strip()
+    names = list(dict.fromkeys(name.strip() for name in named.split(",") if name.strip())) if named else []
+    return [settings_of(options, environ, remembered=remembered, profile=name) for name in names or [None]]
+
+
 def _profile(
-    option: str | None, environ: Mapping[str, str], document: Document | None, path: Path
+    option: str | None, environ: Mapping[str, str], document: Document | None, path: Path, one: str | None
 ) -> tuple[str, dict[str, Clean]]:
-    """Return the name of the profile that counts, with its origin unless nobody named one."""
+    """Return the name of the profile that counts, with its origin unless nobody named one.
+
+    Args:
+        option: what the command line says.
+        environ: the process's environment.
+        document: the file, if there is one.
+        path: where it is, or would be.
+        one: of several that are named, the one that counts.
+    """
     named, origin = next(
         (
             (name, place)
@@ -166,8 +189,9 @@ def _profile(
         return named, {}
     if document is not None and not origin:
         return named, {"profile": document.place("default_profile")}
+    named = named if one is None else one
     if "," in named:
-        raise ConfigError(f"{origin} takes one profile: several at a time cannot be watched yet")
+        raise ConfigError(f"{origin}: here one profile at a time; several can be watched and listed together")
     if document is None:
         raise ConfigError(f"{origin}: there are no profiles, for there is no file {path}")
     if named not in document.config.profiles:

@@ -9,7 +9,8 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 from envwatch.columns import COLUMNS, lost_at, quiet_at
 from envwatch.presence import Presence
@@ -17,13 +18,16 @@ from envwatch.query.language import Query
 from envwatch.text import look_alikes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from envwatch.columns import Column
     from envwatch.fleet import Fleet
+    from envwatch.fleets import Fleets
     from envwatch.query.language import Haystacks
     from envwatch.text import Clean
     from envwatch.watch import Watch
+
+_NONE: Final[Mapping[Clean, Haystacks]] = MappingProxyType({})
 
 _DEFAULT_RANK = {Presence.OFFLINE: 0, Presence.LATE: 1, Presence.ONLINE: 2, Presence.GONE: 3}
 
@@ -75,24 +79,34 @@ def ambiguous_names(names: Iterable[Clean]) -> frozenset[Clean]:
 
 
 def shown(
-    fleet: Fleet, view: View, columns: Sequence[Column], now: float, haystacks: Haystacks | None = None
+    fleets: Fleets, view: View, columns: Sequence[Column], wall: float, haystacks: Mapping[Clean, Haystacks] = _NONE
 ) -> list[Watch]:
     """Return the watches that a view shows, in its order.
 
     Args:
-        fleet: what is known.
+        fleets: what is known.
         view: what the user wants.
         columns: the visible ones, in which filter words are looked for.
-        now: the moment by the server's clock, in ms.
-        haystacks: kept from call to call by who asks often.
+        wall: the moment by this machine's clock, in ms.
+        haystacks: by profile, kept from call to call by who asks often.
     """
-    is_asked_for = view.query.test(now, columns, fleet.listings, haystacks)
     chosen = [
         watch
-        for watch in fleet.watches.values()
-        if _is_in_preset(watch, view.preset, fleet.listings) and is_asked_for(watch)
+        for profile, fleet in fleets.by_profile.items()
+        for watch in _chosen(fleet, view, columns, wall, haystacks.get(profile))
     ]
     return in_order(chosen, view.sort, is_inverted=view.is_inverted)
+
+
+def _chosen(
+    fleet: Fleet, view: View, columns: Sequence[Column], wall: float, haystacks: Haystacks | None
+) -> Iterable[Watch]:
+    watches = fleet.watches.values()
+    if not view.is_narrowed:
+        return watches
+    is_asked_for = view.query.test(fleet.clock.at(wall), columns, fleet.listings, haystacks)
+    preset, listings = view.preset, fleet.listings
+    return [watch for watch in watches if _is_in_preset(watch, preset, listings) and is_asked_for(watch)]
 
 
 def in_default_order(watches: Iterable[Watch]) -> list[Watch]:

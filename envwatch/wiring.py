@@ -24,12 +24,23 @@ if TYPE_CHECKING:
 
 
 def settings_for(options: Options, only: Iterable[str] | None = None) -> Settings:
-    """Return what options, variables, file and memory make together."""
+    """Return what options, variables, file and memory make together, under the one profile that they name."""
     from envwatch.settings import settings_of
     from envwatch.values import ConfigError
 
     try:
         return settings_of(vars(options), os.environ, remembered=_remembered(options), only=only)
+    except ConfigError as error:
+        raise _stop(error.lines) from None
+
+
+def all_settings_for(options: Options) -> list[Settings]:
+    """Return the same for each profile that options or variables name, in their order."""
+    from envwatch.settings import all_settings_of
+    from envwatch.values import ConfigError
+
+    try:
+        return all_settings_of(vars(options), os.environ, remembered=_remembered(options))
     except ConfigError as error:
         raise _stop(error.lines) from None
 

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 from builders import environment
+from stage import marked, post_of
 from textual.screen import Screen
 from textual.widgets import Static
 
 from envwatch.cli import crashed, show
 from envwatch.crash import Censor
+from envwatch.events import SOLE
 from envwatch.journal import Journal
 from envwatch.outcome import ListedPage, Snapshot
 from envwatch.poller import Poller
@@ -124,7 +126,7 @@ async def main(place: str, journal: Journal) -> int:
     BrokenApp.place = place
     poller = BrokenPoller(BrokenClient(place), Rules())
     outcomes = poller.outcomes_and_bug() if place == "poller" else poller.outcomes()
-    app = BrokenApp(poller=poller, outcomes=journal.watching(outcomes), settings=Rules(), host="nowhere")
+    app = BrokenApp(posts={SOLE: post_of(poller)}, outcomes=marked(journal.watching(outcomes, SOLE)))
     return await show(app, journal)
 
 

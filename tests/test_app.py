@@ -9,6 +9,7 @@ import pytest
 from builders import beating, environment, failed
 from stage import staged
 
+from envwatch.events import SOLE
 from envwatch.outcome import Cause
 from envwatch.poller import Plan, Stance
 from envwatch.text import Clean
@@ -199,7 +200,7 @@ async def test_polling_keys_reach_the_poller() -> None:
 async def test_a_paused_poller_has_its_badge() -> None:
     async with staged() as stage:
         await stage.show(beating(1))
-        stage.app.plan = Plan(Stance.PAUSED, stage.poller.interval)
+        stage.app.plans = {SOLE: Plan(Stance.PAUSED, stage.poller.interval)}
         await stage.pilot.pause()
         assert " PAUSED " in stage.lines[0]
 
@@ -302,7 +303,7 @@ async def test_the_pane_tells_of_the_row_under_the_cursor_and_of_its_events() ->
         await stage.press("G")
         pane = "\n".join(line[74:] for line in stage.lines)
         assert re.search("cyd|ada", pane)
-        stage.app.dashboard.select(Clean("env-3"))
+        stage.app.dashboard.select((SOLE, Clean("env-3")))
         await stage.pilot.pause()
         pane = "\n".join(line[74:] for line in stage.lines)
         assert re.search("back online", pane)

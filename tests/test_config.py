@@ -240,7 +240,7 @@ def test_a_file_that_the_user_named_must_be_there(tmp_path: Path) -> None:
     ("named", "told"),
     [
         ("wrok", "has no profile wrok; it has work, at.home"),
-        ("work,at.home", "takes one profile: several at a time cannot be watched yet"),
+        ("work,at.home", "several can be watched and listed together"),
     ],
 )
 def test_a_profile_that_cannot_be_taken_is_told_with_who_named_it(tmp_path: Path, named: str, told: str) -> None:

@@ -15,6 +15,7 @@ import pytest
 from builders import NOW, beating, failed, listed, reading, slept
 
 from envwatch.crash import Censor
+from envwatch.events import SOLE
 from envwatch.journal import LIMIT, Journal, Level, Line, Lookout, line_of
 from envwatch.outcome import Cause, Listed
 from envwatch.private import make_private_folder, open_private
@@ -77,7 +78,7 @@ async def test_watching_passes_every_outcome_on_and_writes_a_line_about_each(tmp
 
     log = tmp_path / "envwatch.log"
     journal = Journal(log, Censor())
-    async with aclosing(journal.watching(source())) as watched:
+    async with aclosing(journal.watching(source(), SOLE)) as watched:
         assert [outcome async for outcome in watched] == outcomes
     journal.close()
     lines = log.read_text().splitlines()

@@ -11,7 +11,9 @@ from builders import NOW, beating, environment, listed, reading
 from textual import on
 from textual.app import App
 
+from envwatch.events import SOLE
 from envwatch.fleet import Fleet
+from envwatch.fleets import Fleets
 from envwatch.query.language import parse
 from envwatch.text import Clean, cells
 from envwatch.tui.app import stylesheet
@@ -76,7 +78,7 @@ class Stand:
         """Let a listing come, now."""
         self.fleet, _ = self.fleet.after(listed(rows, NOW + self.now * 1000))
         await self.wait(0)
-        self.table.fleet = self.fleet
+        self.table.fleets = Fleets({SOLE: self.fleet})
         await self.pilot.pause()
 
     async def wait(self, seconds: float) -> None:

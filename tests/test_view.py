@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from watches import ALL, watch
 
+from envwatch.events import SOLE
 from envwatch.fleet import Fleet
+from envwatch.fleets import Fleets
 from envwatch.presence import GONE, Presence
 from envwatch.query.language import parse
 from envwatch.text import Clean
@@ -47,9 +49,10 @@ def gone(name: str) -> Watch:
     return replace(offline(name), verdict=GONE, since_at=NOW)
 
 
-def fleet_of(watches: Iterable[Watch], listings: int = 9) -> Fleet:
+def fleet_of(watches: Iterable[Watch], listings: int = 9) -> Fleets:
     fleet, _ = Fleet().after(listed([]))
-    return replace(fleet, watches=MappingProxyType({w.environment.id: w for w in watches}), listings=listings)
+    by_id = MappingProxyType({watch.environment.id: watch for watch in watches})
+    return Fleets({SOLE: replace(fleet, watches=by_id, listings=listings)})
 
 
 def names(watches: Iterable[Watch]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from envwatch.columns import update_text
 from envwatch.modes import mode_of
-from envwatch.query.kinds import InstantField, ListField, StatusField, TextField, VersionField
+from envwatch.query.kinds import InstantField, ListField, ProfileField, StatusField, TextField, VersionField
 from envwatch.text import Clean, clean
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ _ALL: tuple[Field, ...] = (
     StatusField("status", "online, late, offline, gone, flapping, changed"),
     TextField("name", "the name its user chose", lambda row: row.name),
     TextField("mode", "permission mode", lambda row: mode_of(row.mode), is_prefix=True, meant=mode_of),
+    ProfileField("profile", "where several are watched"),
     VersionField("version", "version of Letta Code: <0.34", lambda row: row.version),
     TextField("branch", "git branch", lambda row: row.branch),
     TextField("directory", "working directory", lambda row: row.working_directory),

@@ -20,7 +20,7 @@ from envwatch.text import Clean
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from envwatch.query.kinds import Field, ListField
+    from envwatch.query.kinds import Field, ListField, ProfileField
     from envwatch.watch import Watch
 
 MOST = 20
@@ -143,7 +143,7 @@ def _values(field: Field, token: Token, typed: str, watches: Iterable[Watch]) ->
 
 
 def _seen(
-    field: TextField | ListField | VersionField, operator: str, typed: str, watches: Iterable[Watch]
+    field: TextField | ListField | VersionField | ProfileField, operator: str, typed: str, watches: Iterable[Watch]
 ) -> Iterator[tuple[str, str]]:
     """Yield the values in the fleet that what is typed would find, each as it must be written."""
     folded = typed.casefold()

@@ -223,7 +223,27 @@ class StatusField:
         return Value(name, STATUSES[name][1])
 
 
-Field: TypeAlias = StatusField | TextField | ListField | VersionField | InstantField
+@dataclass(frozen=True, slots=True)
+class ProfileField:
+    """The profile under which an environment is listed."""
+
+    name: str
+    about: str
+
+    def value(self, token: Token, zone: tzinfo | None) -> Value:  # noqa: ARG002  # only instants know zones
+        """Read the beginning of a name, or `none`."""
+        if _is_none(token):
+            return Value(NONE, lambda watch, _, __: not watch.profile)
+        operator, typed = _operator_and_text(self, token)
+        has = text_test(typed, is_exact=bool(operator))
+        return Value(operator + written(typed), lambda watch, _, __: has(watch.profile.casefold()))
+
+    def seen(self, watch: Watch) -> Iterable[Clean | None]:
+        """Return what a watch has of it; None for nothing."""
+        return (watch.profile or None,)
+
+
+Field: TypeAlias = StatusField | ProfileField | TextField | ListField | VersionField | InstantField
 """One thing to ask for, of any kind."""
 
 
@@ -238,7 +258,7 @@ def _operator(token: Token) -> tuple[str, Token]:
     return "", token
 
 
-def _operator_and_text(field: TextField | ListField, token: Token) -> tuple[str, Clean]:
+def _operator_and_text(field: TextField | ListField | ProfileField, token: Token) -> tuple[str, Clean]:
     operator, rest = _operator(token)
     if operator not in ("", "="):
         raise token.error(

@@ -1,6 +1,6 @@
 """The app: one worker that takes in outcomes, one clock, and what works on every screen.
 
-Owns the fleet's life in the terminal and nothing of its rules: `Fleet.after` makes the next fleet, the screens draw it.
+Owns the life of what is known, and nothing of its rules: `Fleets.after` makes what follows, the screens draw it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from textual.reactive import reactive
 
 from envwatch.clipboard import clipboard_sequence
 from envwatch.fleet import Fleet
+from envwatch.fleets import Fleets
 from envwatch.phrases import TimeStyle
 from envwatch.poller import Stance, read_clocks
 from envwatch.query.language import parse
@@ -40,9 +41,10 @@ if TYPE_CHECKING:
     from envwatch.clock import Reading
     from envwatch.events import Event
     from envwatch.outcome import Outcome
-    from envwatch.poller import Plan, Poller
-    from envwatch.rules import Rules
+    from envwatch.poller import Plan
+    from envwatch.posts import Post
     from envwatch.text import Clean
+    from envwatch.watch import WatchKey
 
 _NO_KEYMAP: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -78,12 +80,9 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
     """envwatch in a terminal.
 
     Args:
-        poller: told about pauses, intervals and the wish to poll now.
-        outcomes: what the polls give, from the first on.
-        settings: the user's.
-        host: whom we ask, for the status line.
-        profile: under which name.
-        key_origin: where the key came from, never the key.
+        posts: whom we ask, by profile (`SOLE` if there is one); their pollers are told about pauses, intervals and the
+            wish to poll now.
+        outcomes: what the polls give, from the first on, each with its profile.
         theme: name of the first theme; envwatch's own if it is not to be had.
         sort: id of the column to sort by at first; None for problems first.
         filter_text: a query to start with.
@@ -113,14 +112,14 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
         Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True, id="app.suspend"),
     ]
 
-    fleet: reactive[Fleet] = reactive(Fleet, init=False, repaint=False)
+    fleets: reactive[Fleets] = reactive(Fleets, init=False, repaint=False)
     """What is known."""
     now: reactive[Reading | None] = reactive(None, init=False, repaint=False)
     """This machine's clocks, read each second."""
-    plan: reactive[Plan | None] = reactive(None, repaint=False)
-    """What the poller does next."""
+    plans: reactive[Mapping[Clean, Plan]] = reactive(dict, repaint=False)
+    """What the pollers do next, by profile."""
     pages: reactive[int] = reactive(0, repaint=False)
-    """Pages read of the walk under way."""
+    """Pages read of the walks under way."""
     history: reactive[Sequence[Event]] = reactive((), init=False, repaint=False)
     """Events since the start, oldest first."""
     times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE)
@@ -129,12 +128,8 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
     def __init__(  # noqa: PLR0913  all of them named, none of them optional wiring
         self,
         *,
-        poller: Poller,
-        outcomes: AsyncIterator[Outcome],
-        settings: Rules,
-        host: str,
-        profile: str = "default",
-        key_origin: str = "",
+        posts: Mapping[Clean, Post],
+        outcomes: AsyncIterator[tuple[Clean, Outcome]],
         theme: str | None = None,
         sort: str | None = None,
         columns: tuple[str, ...] = (),
@@ -148,29 +143,28 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
         super().__init__()
         self.set_class(self._is_colourless, "-colourless")
         self.ascii_only = ascii_only
-        self._poller = poller
+        self._posts = posts
+        self._pollers = [post.poller for post in posts.values()]
         self._outcomes = outcomes
         self._clocks = clocks
-        self._profile = profile
-        self._host = host
-        self._key_origin = key_origin
         self._first_view = View(sort=sort, query=parse(filter_text), columns=columns)
         self._keep = keep
         for own in THEMES:
             self.register_theme(own)
         self.theme = theme if theme in self.available_themes else THEMES[0].name
         self.set_keymap(keymap)
-        self.set_reactive(EnvwatchApp.fleet, Fleet(rules=settings))
+        fleets = {profile: Fleet(rules=post.rules, profile=profile) for profile, post in posts.items()}
+        self.set_reactive(EnvwatchApp.fleets, Fleets(MappingProxyType(fleets)))
         self.set_reactive(EnvwatchApp.now, clocks())
-        self.set_reactive(EnvwatchApp.plan, poller.plan)
+        self.set_reactive(EnvwatchApp.plans, self._read_plans())
         self.set_reactive(EnvwatchApp.marks, ASCII if ascii_only else UNICODE)
 
     def get_default_screen(self) -> Screen[None]:
         """Return the dashboard."""
         cls = EnvwatchApp
-        dashboard = Dashboard(profile=self._profile, host=self._host, view=self._first_view)
+        dashboard = Dashboard(watched=self._watched(), view=self._first_view)
         self.watch(dashboard, "view", self._keep_sort, init=False)
-        return dashboard.data_bind(cls.fleet, cls.now, cls.plan, cls.pages, cls.history, cls.times, cls.marks)
+        return dashboard.data_bind(cls.fleets, cls.now, cls.plans, cls.pages, cls.history, cls.times, cls.marks)
 
     @property
     def available_themes(self) -> dict[str, Theme]:
@@ -193,18 +187,18 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
             self._keep(sort=view.sort)
 
     async def _take_in(self) -> None:
-        async for outcome in self._outcomes:
+        async for profile, outcome in self._outcomes:
             self.now = self._clocks()
-            self.plan = self._poller.plan
-            fleet, events = self.fleet.after(outcome)
+            self.plans = self._read_plans()
+            fleets, events = self.fleets.after(profile, outcome)
             await asyncio.sleep(_BREATH)
-            self.fleet = fleet
+            self.fleets = fleets
             if events:
                 self.history = (*self.history, *events)[-HISTORY:]
 
     def _tick(self) -> None:
-        self.plan = self._poller.plan
-        self.pages = self._poller.pages_read
+        self.plans = self._read_plans()
+        self.pages = sum(poller.pages_read for poller in self._pollers)
         self.now = self._clocks()
 
     @property
@@ -212,8 +206,18 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
         """The screen below all others."""
         return next(screen for screen in self.screen_stack if isinstance(screen, Dashboard))
 
+    def _read_plans(self) -> Mapping[Clean, Plan]:
+        return {profile: post.poller.plan for profile, post in self._posts.items()}
+
+    def _watched(self) -> str:
+        """Return what is watched, for people: a profile and its host, or several profiles."""
+        posts = list(self._posts.values())
+        if len(posts) > 1:
+            return ", ".join(post.profile for post in posts)
+        return f"{posts[0].profile} {self.marks.separator} {posts[0].host}"
+
     def _answer(self, text: str) -> None:
-        self.plan = self._poller.plan
+        self.plans = self._read_plans()
         self.dashboard.flash(text)
 
     def get_key_display(self, binding: Binding) -> str:
@@ -227,22 +231,26 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
 
     def action_pause(self) -> None:
         """Stop polling, or go on."""
-        paused = self._poller.plan.stance is not Stance.PAUSED
-        self._poller.pause(paused=paused)
+        paused = any(poller.plan.stance is not Stance.PAUSED for poller in self._pollers)
+        for poller in self._pollers:
+            poller.pause(paused=paused)
         self._answer("paused: p goes on, r polls once" if paused else "polling again")
 
     def action_refresh_now(self) -> None:
         """Poll now."""
-        self._poller.refresh()
+        for poller in self._pollers:
+            poller.refresh()
         self._answer("asking now")
 
     def action_interval(self, step: int) -> None:
         """Take the next longer or shorter interval."""
-        now = self._poller.interval
-        others = [i for i in _INTERVALS if (i > now if step > 0 else i < now)]
-        if others:
-            self._poller.want_interval(others[0] if step > 0 else others[-1])
-        self._answer(f"polling every {self._poller.interval.total_seconds():.0f} s")
+        for poller in self._pollers:
+            now = poller.interval
+            others = [i for i in _INTERVALS if (i > now if step > 0 else i < now)]
+            if others:
+                poller.want_interval(others[0] if step > 0 else others[-1])
+        intervals = dict.fromkeys(f"{poller.interval.total_seconds():.0f}" for poller in self._pollers)
+        self._answer(f"polling every {' and '.join(intervals)} s")
 
     def action_times(self) -> None:
         """Show instants the next way."""
@@ -254,20 +262,20 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
         cls = EnvwatchApp
         self.push_screen(EventLog().data_bind(cls.history, cls.times, cls.marks), self._go_to)
 
-    def _go_to(self, id_: Clean | None) -> None:
-        if id_ is not None:
-            self.dashboard.select(id_)
+    def _go_to(self, key: WatchKey | None) -> None:
+        if key is not None:
+            self.dashboard.select(key)
 
     def action_explain(self) -> None:
         """Show every rule that made the verdict on the environment under the cursor."""
         cls = EnvwatchApp
         if (watch := self.dashboard.table.cursor) is not None:
-            self.push_screen(ExplainScreen(watch.environment.id).data_bind(cls.fleet, cls.now, cls.times))
+            self.push_screen(ExplainScreen(watch.key).data_bind(cls.fleets, cls.now, cls.times))
 
     def action_help(self) -> None:
         """Show every key."""
         dashboard = self.dashboard
-        self.push_screen(HelpScreen(helps((dashboard.table, dashboard, self)), self._host, self._key_origin))
+        self.push_screen(HelpScreen(helps((dashboard.table, dashboard, self)), list(self._posts.values())))
 
     def action_leave(self, code: int) -> None:
         """End the program."""

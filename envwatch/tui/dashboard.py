@@ -18,7 +18,7 @@ from textual.widgets import Static
 
 from envwatch.columns import COLUMNS
 from envwatch.facts import copies
-from envwatch.fleet import Fleet
+from envwatch.fleets import Fleets
 from envwatch.phrases import TimeStyle
 from envwatch.query.language import Query
 from envwatch.text import clean
@@ -33,7 +33,7 @@ from envwatch.tui.table import EnvironmentTable
 from envwatch.view import Preset, View, is_problem
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from textual.app import ComposeResult
     from textual.events import Resize
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from envwatch.events import Event
     from envwatch.poller import Plan
     from envwatch.text import Clean
+    from envwatch.watch import WatchKey
 
 _PRESETS = dict(zip("123456", Preset, strict=True))
 
@@ -70,9 +71,9 @@ class Dashboard(Screen[None]):
         Binding("y", "copy_menu", "Copy …", show=False, id="row.copy"),
     ]
 
-    fleet: reactive[Fleet] = reactive(Fleet, init=False, repaint=False)
+    fleets: reactive[Fleets] = reactive(Fleets, init=False, repaint=False)
     now: reactive[Reading | None] = reactive(None, init=False, repaint=False)
-    plan: reactive[Plan | None] = reactive(None, repaint=False)
+    plans: reactive[Mapping[Clean, Plan]] = reactive(dict, repaint=False)
     pages: reactive[int] = reactive(0, repaint=False)
     history: reactive[Sequence[Event]] = reactive((), init=False, repaint=False)
     times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE)
@@ -82,23 +83,22 @@ class Dashboard(Screen[None]):
     wants_detail: reactive[bool | None] = reactive(None)
     """Whether the user wants the detail pane; None leaves it to the room there is."""
 
-    def __init__(self, *, profile: str, host: str, view: View) -> None:
+    def __init__(self, *, watched: str, view: View) -> None:
         super().__init__()
         self.set_reactive(Dashboard.view, view)
-        self._profile = profile
-        self._host = host
+        self._watched = watched
 
     def compose(self) -> ComposeResult:
         """Return the screen from top to bottom."""
         cls = Dashboard
-        yield StatusLine(profile=self._profile, host=self._host).data_bind(
-            cls.fleet, cls.now, cls.plan, cls.view, cls.pages, cls.marks
+        yield StatusLine(watched=self._watched).data_bind(
+            cls.fleets, cls.now, cls.plans, cls.view, cls.pages, cls.marks
         )
         with Container(id="body"):
-            yield EnvironmentTable(id="table").data_bind(cls.fleet, cls.now, cls.view, cls.marks, cls.times)
-            yield DetailPane(id="detail").data_bind(cls.fleet, cls.now, cls.history, cls.times, cls.marks)
-        yield NewsLine().data_bind(cls.fleet, cls.now, cls.plan, cls.times, cls.marks)
-        yield FilterBox().data_bind(cls.fleet)
+            yield EnvironmentTable(id="table").data_bind(cls.fleets, cls.now, cls.view, cls.marks, cls.times)
+            yield DetailPane(id="detail").data_bind(cls.fleets, cls.now, cls.history, cls.times, cls.marks)
+        yield NewsLine().data_bind(cls.fleets, cls.now, cls.plans, cls.times, cls.marks)
+        yield FilterBox().data_bind(cls.fleets)
         yield KeyLine()
         yield Static("too small", id="too-small", markup=False)
 
@@ -145,7 +145,7 @@ class Dashboard(Screen[None]):
         status.shown = len(table.rows)
         hidden = 0
         if self.view.is_narrowed:
-            hidden = sum(map(is_problem, self.fleet.watches.values())) - sum(map(is_problem, table.rows))
+            hidden = sum(map(is_problem, self.fleets.watches)) - sum(map(is_problem, table.rows))
         status.hidden_problems = hidden
 
     def on_resize(self, _: Resize) -> None:
@@ -299,8 +299,8 @@ class Dashboard(Screen[None]):
         (self.table if self.table.display else self.query_one(DetailPane)).focus()
         self.refresh_bindings()
 
-    def select(self, id_: Clean) -> None:
+    def select(self, key: WatchKey) -> None:
         """Move the cursor to an environment, widening the view if it hides it."""
-        if not self.table.select(id_):
+        if not self.table.select(key):
             self._narrow(self.view.widened)
-            self.call_after_refresh(self.table.select, id_)
+            self.call_after_refresh(self.table.select, key)

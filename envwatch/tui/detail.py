@@ -17,7 +17,7 @@ from textual.widgets import Static
 
 from envwatch.events import leaves
 from envwatch.facts import beats, environment_facts, event_facts, heading, pulse_facts
-from envwatch.fleet import Fleet
+from envwatch.fleets import Fleets
 from envwatch.phrases import TimeStyle
 from envwatch.text import Clean, cells, fitted, shortened, wrapped
 from envwatch.tui.marks import UNICODE, Marks
@@ -48,7 +48,7 @@ class DetailPane(VerticalScroll):
         Binding("ctrl+u,pageup", "page_up", "Page up", show=False, id="move.pane_page_up"),
     ]
 
-    fleet: reactive[Fleet] = reactive(Fleet, init=False)
+    fleets: reactive[Fleets] = reactive(Fleets, init=False)
     now: reactive[Reading | None] = reactive(None, init=False, repaint=False)
     watched: reactive[Watch | None] = reactive(None, init=False)
     """What to show."""
@@ -67,7 +67,7 @@ class DetailPane(VerticalScroll):
 
     def watch_watched(self, before: Watch | None, after: Watch | None) -> None:
         """Show another environment from its top, or the same one's news where the reader is."""
-        if before is None or after is None or before.environment.id != after.environment.id:
+        if before is None or after is None or before.key != after.key:
             self.scroll_home(animate=False)
         self.redraw()
 
@@ -96,8 +96,8 @@ class DetailPane(VerticalScroll):
         watch = self.watched
         facts, history = Content(""), Content("")
         if watch is not None:
-            facts = self._lines(environment_facts(watch, self.fleet))
-            own = [event for event in leaves(self.history) if event.id == watch.environment.id][::-1]
+            facts = self._lines(environment_facts(watch, self.fleets.of(watch)))
+            own = [event for event in leaves(self.history) if (event.profile, event.id) == watch.key][::-1]
             if own:
                 title = Content.styled(f"{self.marks.rule * 2} events\n", "$faint")
                 history = Content("\n").join([Content(""), title + self._lines(event_facts(own, self.times))])
@@ -108,8 +108,9 @@ class DetailPane(VerticalScroll):
         watch, now = self.watched, self.now
         content = Content("")
         if watch is not None and now is not None:
-            state = heading(watch, self.fleet, now)
-            total, missed = beats(watch, self.fleet, now)
+            fleet = self.fleets.of(watch)
+            state = heading(watch, fleet, now)
+            total, missed = beats(watch, fleet, now)
             glyph = state.label if not self.marks.is_ascii else ""
             name = shortened(watch.environment.name, 2 * self._width, keep="ends", ellipsis=self.marks.ellipsis)
             content = Content.assemble(
@@ -119,7 +120,7 @@ class DetailPane(VerticalScroll):
                 (self.marks.missed * missed, "$state-late"),
                 (f" {missed} missed" if missed else "", "$state-late"),
                 "\n",
-                self._lines(pulse_facts(watch, self.fleet, now, self.times)),
+                self._lines(pulse_facts(watch, fleet, now, self.times)),
             )
         lines = content.plain.count("\n")
         self.query_one("#pulse", Static).update(content, layout=lines != self._pulse_lines)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from envwatch.events import Event
+    from envwatch.watch import WatchKey
 
 _NAME = 24
 """Cells of the names' column."""
@@ -74,9 +75,9 @@ class EventList(ScrollView, can_focus=True):
     class Chosen(Message):
         """The user wants to see the environment of an event."""
 
-        def __init__(self, id_: Clean) -> None:
+        def __init__(self, key: WatchKey) -> None:
             super().__init__()
-            self.id = id_
+            self.key = key
 
     def __init__(self) -> None:
         super().__init__()
@@ -133,7 +134,7 @@ class EventList(ScrollView, can_focus=True):
             self._open ^= {id(event)}
             self._list()
         elif event.id is not None:
-            self.post_message(self.Chosen(event.id))
+            self.post_message(self.Chosen((event.profile, event.id)))
 
     def on_click(self, event: events.Click) -> None:
         """Move the cursor to the line under the pointer; choose it on a double click."""
@@ -177,8 +178,8 @@ class EventList(ScrollView, can_focus=True):
         ).adjust_cell_length(width, base)
 
 
-class EventLog(ModalScreen["Clean | None"]):
-    """The log over the dashboard; it answers with the id of an environment to go to, or with none."""
+class EventLog(ModalScreen["WatchKey | None"]):
+    """The log over the dashboard; it answers with the key of an environment to go to, or with none."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,e,q", "dismiss", "Close", key_display="esc"),
@@ -196,4 +197,4 @@ class EventLog(ModalScreen["Clean | None"]):
     def on_event_list_chosen(self, message: EventList.Chosen) -> None:
         """Answer with the chosen environment, unless a second key has closed the log meanwhile."""
         if self.is_current:
-            self.dismiss(message.id)
+            self.dismiss(message.key)

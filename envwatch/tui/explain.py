@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from envwatch.explain import trace
 from envwatch.facts import zone_of
-from envwatch.fleet import Fleet
+from envwatch.fleets import Fleets
 from envwatch.phrases import TimeStyle
 from envwatch.text import Clean, wrapped
 from envwatch.tui.keys import KeyLine
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from envwatch.clock import Reading
     from envwatch.explain import Step
+    from envwatch.watch import WatchKey
 
 _RULE = 17
 """Cells of the rules' column."""
@@ -37,13 +38,13 @@ class ExplainScreen(ModalScreen[None]):
         Binding("k,up", "scroll(-1)", show=False),
     ]
 
-    fleet: reactive[Fleet] = reactive(Fleet, init=False)
+    fleets: reactive[Fleets] = reactive(Fleets, init=False)
     now: reactive[Reading | None] = reactive(None, init=False, repaint=False)
     times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE, init=False)
 
-    def __init__(self, id_: Clean) -> None:
+    def __init__(self, key: WatchKey) -> None:
         super().__init__()
-        self._environment_id = id_
+        self._key = key
 
     def compose(self) -> ComposeResult:
         """Return the trace and its keys."""
@@ -66,7 +67,7 @@ class ExplainScreen(ModalScreen[None]):
     def _draw(self) -> None:
         if not self.is_mounted or self.now is None:
             return
-        watch = self.fleet.watches.get(self._environment_id)
+        watch = self.fleets.watch(self._key)
         if watch is None:
             gone = "This environment has left the fleet: nothing is known of it any more."
             self.query_one("#trace", Static).update(gone)
@@ -75,7 +76,7 @@ class ExplainScreen(ModalScreen[None]):
             Content.assemble((watch.environment.name, "bold"), "  why is it ", (watch.presence.value, "bold"), "?"),
             Content(""),
         ]
-        for step in trace(watch, self.fleet, self.now, zone_of(self.times)):
+        for step in trace(watch, self.fleets.of(watch), self.now, zone_of(self.times)):
             lines += self._lines(step)
         self.query_one("#trace", Static).update(Content("\n").join(lines))
 

@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widgets import Input
 
-from envwatch.fleet import Fleet
+from envwatch.fleets import Fleets
 from envwatch.query.hints import HELP, completions
 from envwatch.query.language import Query, parse
 from envwatch.query.tokens import QueryError
@@ -60,7 +60,7 @@ class FilterBox(Vertical):
         Binding("enter", "keep", "Keep", key_display="⏎", priority=True, id="find.keep"),
     ]
 
-    fleet: reactive[Fleet] = reactive(Fleet, init=False)
+    fleets: reactive[Fleets] = reactive(Fleets, init=False)
 
     class Asked(Message):
         """A valid query stands in the box."""
@@ -109,7 +109,7 @@ class FilterBox(Vertical):
         hints.offers = [] if hints.is_empty else self._offers()
 
     def _offers(self) -> list[Completion]:
-        return completions(self.box.value, self.box.cursor_position, self.fleet.watches.values())
+        return completions(self.box.value, self.box.cursor_position, self.fleets.watches)
 
     def action_complete(self) -> None:
         """Take the first offer."""

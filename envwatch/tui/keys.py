@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
     from textual.dom import DOMNode
 
+    from envwatch.posts import Post
+
 
 class KeyLine(Line):
     """The keys that work now, as many as fit."""
@@ -91,9 +93,9 @@ class HelpScreen(ModalScreen[None]):
         Binding("k,up", "scroll('up')", show=False),
     ]
 
-    def __init__(self, sections: dict[str, list[Help]], host: str, key_origin: str) -> None:
+    def __init__(self, sections: dict[str, list[Help]], posts: Iterable[Post]) -> None:
         super().__init__()
-        self._access = f"asking {host} with the key from {key_origin}"
+        self._access = "; ".join(f"asking {post.host} with the key from {post.key_origin}" for post in posts)
         self._sections = sections
 
     def compose(self) -> ComposeResult:

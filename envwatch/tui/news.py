@@ -8,7 +8,7 @@ from textual.reactive import reactive
 
 from envwatch import rules
 from envwatch.facts import zone_of
-from envwatch.fleet import Fleet
+from envwatch.fleets import Fleets
 from envwatch.phrases import TimeStyle, clock_text, short_age
 from envwatch.poller import Plan, Stance
 from envwatch.presence import span
@@ -17,10 +17,12 @@ from envwatch.tui.lines import Line, Part
 from envwatch.tui.marks import UNICODE, Marks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from envwatch.clock import Reading
     from envwatch.events import Event
+    from envwatch.fleet import Fleet
+    from envwatch.text import Clean
 
 FLASH_FOR = 2.5
 """Seconds for which an answer to a key stands."""
@@ -43,9 +45,9 @@ class NewsLine(Line):
         "line--flash",
     }
 
-    fleet: reactive[Fleet] = reactive(Fleet, init=False)
+    fleets: reactive[Fleets] = reactive(Fleets, init=False)
     now: reactive[Reading | None] = reactive(None, init=False)
-    plan: reactive[Plan | None] = reactive(None)
+    plans: reactive[Mapping[Clean, Plan]] = reactive(dict)
     newest: reactive[Event | None] = reactive(None)
     """The newest event."""
     flash: reactive[tuple[str, float]] = reactive(("", float("-inf")))
@@ -61,14 +63,23 @@ class NewsLine(Line):
         return self._trouble() or self._event()
 
     def _trouble(self) -> tuple[list[Part], list[Part]] | None:
-        failure, plan = self.fleet.failure, self.plan
-        if failure is None or plan is None or self.now is None:
-            hold = self.fleet.hold
-            if hold is None:
-                return None
-            text = f"{hold.anomaly} ({hold.listings} of {rules.ANOMALY_POLLS}): not believed yet"
+        """Return what is wrong under the first profile with trouble: a failed poll before a listing that is held."""
+        fleets = list(self.fleets)
+        troubled = next((fleet for fleet in fleets if fleet.failure), None)
+        troubled = troubled or next((fleet for fleet in fleets if fleet.hold), None)
+        if troubled is None or self.now is None:
+            return None
+        parts, tail = self._trouble_of(troubled, self.now)
+        whose = [Part(f"{troubled.profile}:", "", 7)] if self.fleets.are_several else []
+        return [*whose, *parts], tail
+
+    def _trouble_of(self, fleet: Fleet, now: Reading) -> tuple[list[Part], list[Part]]:
+        failure, plan = fleet.failure, self.plans.get(fleet.profile)
+        if failure is None or plan is None:
+            hold = fleet.hold
+            text = f"{hold.anomaly} ({hold.listings} of {rules.ANOMALY_POLLS}): not believed yet" if hold else ""
             return [Part(text, "late", is_cut=True)], []
-        last = self.fleet.snapshot
+        last = fleet.snapshot
         pages = last.requests if last and last.requests > failure.pages_read else "?"
         partial = f" · partial ({failure.pages_read}/{pages})" if failure.pages_read else ""
         if plan.stance is Stance.STOPPED:
@@ -76,14 +87,14 @@ class NewsLine(Line):
         elif plan.next_at is None:
             following = "paused" if plan.stance is Stance.PAUSED else "trying"
         else:
-            following = f"next try in {max(plan.next_at - self.now.monotonic, 0):.0f} s"
+            following = f"next try in {max(plan.next_at - now.monotonic, 0):.0f} s"
         cause = Part(f"{failure.cause}{partial}:", "alarm", 7)
         return [cause, Part(failure.message, "", 6, is_cut=True)], [Part(following, "late", 8)]
 
     def _event(self) -> tuple[list[Part], list[Part]]:
         event = self.newest
         if event is None:
-            text = "no events yet: the first listing is the baseline" if self.fleet.listed is not None else ""
+            text = "no events yet: the first listing is the baseline" if self.fleets.is_listed else ""
             return [Part(text, "faint")], []
         face = event_face(event)
         when = clock_text(event.at, zone_of(self.times))
@@ -91,7 +102,7 @@ class NewsLine(Line):
         glyph = face.ascii if self.marks.is_ascii else face.glyph
         ago = []
         if self.times is TimeStyle.RELATIVE and self.now is not None:
-            age = short_age(span(self.fleet.clock.at(self.now.wall) - event.at))
+            age = short_age(span(self.fleets.by_profile[event.profile].clock.at(self.now.wall) - event.at))
             ago = [Part(f"{age} ago", "faint", 4)]
         text = event_text(event, zone_of(self.times))
         return [Part(when, "faint", 6), Part(glyph, face.style, 9), *name, Part(text, face.style, 7, is_cut=True)], ago

@@ -49,13 +49,13 @@ class Commands(Provider):
 
     def _environments(self, dashboard: Dashboard, wanted: str) -> Iterator[Hit]:
         """Yield the environments by whose name one can go to them; a name that begins so comes first."""
-        for watch in dashboard.fleet.watches.values():
+        for watch in dashboard.fleets.watches:
             name = watch.environment.name
             if wanted in name.casefold():
                 yield Hit(
                     0.9 if name.casefold().startswith(wanted) else 0.6,
                     Content(name),
-                    partial(dashboard.select, watch.environment.id),
+                    partial(dashboard.select, watch.key),
                     text=name,
                     help=f"{watch.presence} · go to this environment",
                 )

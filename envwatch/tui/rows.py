@@ -17,13 +17,13 @@ from envwatch.presence import Presence, span
 from envwatch.text import Clean, cells, fitted, shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from rich.style import Style
 
     from envwatch.clock import Reading
     from envwatch.columns import Column
-    from envwatch.fleet import Fleet
+    from envwatch.fleets import Fleets
     from envwatch.tui.marks import Marks
     from envwatch.view import View
     from envwatch.watch import Watch
@@ -39,10 +39,10 @@ class Look:
     width: int
     columns: tuple[tuple[Column, int], ...]
     """Each with its width."""
-    fleet: Fleet
+    fleets: Fleets
     now: Reading | None
-    newest_version: Clean | None
-    """Of the fleet; whatever is not the newest is marked."""
+    newest_versions: Mapping[Clean, Clean | None]
+    """By profile; whatever is not the newest of its fleet is marked."""
     ambiguous: frozenset[Clean]
     """Names that do not tell environments apart."""
     marks: Marks
@@ -67,7 +67,7 @@ class Look:
 
     def row(self, watch: Watch, *, is_cursor: bool) -> Strip:
         """Draw one environment."""
-        fleet = self.fleet
+        fleet = self.fleets.of(watch)
         is_fresh = watch.is_fresh(fleet.listings)
         base = self.base
         if is_cursor:
@@ -90,7 +90,7 @@ class Look:
         return Strip(segments).adjust_cell_length(self.width, base)
 
     def _state(self, watch: Watch, server_now: float, base: Style) -> list[Segment]:
-        is_unknown = self.now is not None and self.fleet.doubts(watch, self.now)
+        is_unknown = self.now is not None and self.fleets.doubts(watch, self.now)
         face = face_of(watch, is_unknown=is_unknown)
         style = base + self.style(face.style)
         glyph = face.ascii if self.marks.is_ascii else face.glyph
@@ -113,7 +113,7 @@ class Look:
             style = base + self.style("faint")
             return Segment(fitted(self.marks.nothing, width) + " ", style)
         style = base
-        if column.id == "version" and text != self.newest_version:
+        if column.id == "version" and text != self.newest_versions[watch.profile]:
             text = Clean(f"{text} {self.marks.behind}")
         elif column.id == "mode" and text.endswith("!"):
             style += self.style("unrestricted")

@@ -6,23 +6,26 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.reactive import reactive
 
-from envwatch.fleet import Fleet, Sight
-from envwatch.modes import UNRESTRICTED, mode_of
+from envwatch.counts import Counts, counts_of
+from envwatch.fleet import Sight
+from envwatch.fleets import Fleets
 from envwatch.phrases import glyph_of, short_age
 from envwatch.poller import Plan, Stance
 from envwatch.presence import Presence
+from envwatch.text import Clean
 from envwatch.tui.lines import Line, Part
 from envwatch.tui.marks import UNICODE, Marks
 from envwatch.view import View
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from envwatch.clock import Reading
+    from envwatch.fleet import Fleet
 
 
 class StatusLine(Line):
-    """Profile and host, counts, modes that matter, age of the data, badges."""
+    """Profile and host, counts, drift of modes and versions, age of the data, badges."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "line--title",
@@ -37,32 +40,32 @@ class StatusLine(Line):
         "line--alarm",
     }
 
-    fleet: reactive[Fleet] = reactive(Fleet, init=False)
+    fleets: reactive[Fleets] = reactive(Fleets, init=False)
     now: reactive[Reading | None] = reactive(None, init=False)
-    plan: reactive[Plan | None] = reactive(None)
+    plans: reactive[Mapping[Clean, Plan]] = reactive(dict)
     view: reactive[View] = reactive(View)
     shown: reactive[int] = reactive(0)
     """How many rows the table shows."""
     hidden_problems: reactive[int] = reactive(0)
     """How many problems the view hides."""
     pages: reactive[int] = reactive(0)
-    """Pages read so far of the walk under way."""
+    """Pages read so far of the walks under way."""
     marks: reactive[Marks] = reactive(UNICODE)
 
-    def __init__(self, *, profile: str, host: str) -> None:
+    def __init__(self, *, watched: str) -> None:
         super().__init__()
-        self._profile = profile
-        self._host = host
-        self._counts: list[Part] = []
+        self._watched = watched
+        self._counts: Mapping[Clean, Counts] = {}
 
-    def watch_fleet(self) -> None:
-        """Count anew."""
-        self._counts = self._counted()
+    def watch_fleets(self, before: Fleets, after: Fleets) -> None:
+        """Count anew whatever has been listed anew."""
+        self._counts = {
+            profile: self._counts[profile]
+            if profile in self._counts and before.by_profile.get(profile) is fleet
+            else counts_of(fleet)
+            for profile, fleet in after.by_profile.items()
+        }
         self.refresh()
-
-    def watch_marks(self) -> None:
-        """Count anew, with the other glyphs."""
-        self.watch_fleet()
 
     def watch_now(self) -> None:
         """Let the age of the data tick."""
@@ -70,14 +73,24 @@ class StatusLine(Line):
 
     def parts(self) -> tuple[Sequence[Part], Sequence[Part]]:
         """Return the line's parts; badges outweigh all."""
-        left = [Part("envwatch", "title", 1), Part(f"{self._profile} {self.marks.separator} {self._host}", "faint", 3)]
-        return [*left, *(self._unknown() or self._counts)], [*self._badges(), *self._freshness()]
+        left = [Part("envwatch", "title", 1), Part(self._watched, "faint", 3)]
+        return [*left, *self._counted(), *self._unknown()], [*self._badges(), *self._freshness()]
+
+    def _sights(self) -> list[tuple[Clean, Fleet, Sight]]:
+        """Return how well each fleet is seen, the profile's name as it stands behind a badge."""
+        if self.now is None:
+            return []
+        return [
+            (Clean(f" {profile}" if self.fleets.are_several else ""), fleet, fleet.sight(self.now))
+            for profile, fleet in self.fleets.by_profile.items()
+        ]
 
     def _counted(self) -> list[Part]:
-        fleet = self.fleet
-        if fleet.listed is None:
+        """Return the counts of all that is seen."""
+        seen = [fleet.profile for _, fleet, sight in self._sights() if sight not in {Sight.BLIND, Sight.WAITING}]
+        if not seen:
             return []
-        counts = fleet.counts()
+        total = sum((self._counts[profile] for profile in seen), Counts())
         parts = []
         for presence, word, weight in (
             (Presence.ONLINE, "on", 8),
@@ -85,59 +98,76 @@ class StatusLine(Line):
             (Presence.OFFLINE, "off", 9),
             (Presence.GONE, "gone", 4),
         ):
-            count = counts[presence]
-            style = presence.value if count else "faint"
+            count = total.of(presence)
+            style = presence.value if count and presence is not Presence.GONE else "faint"
             if count or presence is not Presence.GONE:
                 glyph = glyph_of(presence, ascii_only=self.marks.is_ascii)
-                parts.append(
-                    Part(f"{glyph} {count} {word}", style if presence is not Presence.GONE else "faint", weight)
-                )
-        watches = fleet.watches.values()
-        if flapping := sum(watch.is_flapping for watch in watches):
-            parts.append(Part(f"{flapping} flapping", "flapping", 7))
-        unrestricted = sum(watch.verdict.is_up and mode_of(watch.environment.mode) == UNRESTRICTED for watch in watches)
-        if unrestricted:
-            parts.append(Part(f"{unrestricted} unrestricted", "unrestricted", 6))
+                parts.append(Part(f"{glyph} {count} {word}", style, weight))
+        if total.flapping:
+            parts.append(Part(f"{total.flapping} flapping", "flapping", 7))
+        if total.unrestricted:
+            parts.append(Part(f"{total.unrestricted} unrestricted", "unrestricted", 6))
+        if total.behind:
+            newest = f" {total.newest}" if total.newest else ""
+            parts.append(Part(f"{total.behind} behind{newest}", "late", 2))
         return parts
 
     def _unknown(self) -> list[Part]:
-        if self.now is None or self.fleet.sight(self.now) is not Sight.BLIND:
-            return []
-        return [Part(f"? {len(self.fleet.watches)} unknown", "unknown", 9)]
+        blind = [fleet for _, fleet, sight in self._sights() if sight is Sight.BLIND]
+        return [Part(f"? {sum(len(fleet.watches) for fleet in blind)} unknown", "unknown", 9)] if blind else []
 
     def _badges(self) -> list[Part]:
-        fleet, parts = self.fleet, []
-        if fleet.pulse.is_stalled:
-            parts.append(Part(" STALLED ", "alarm", 9))
-        if fleet.hold is not None:
-            parts.append(Part(f" HOLD {fleet.hold.listings}/3 ", "alarm", 9))
-        if fleet.clock.is_far_off:
-            parts.append(Part(f"our clock {-fleet.clock.offset / 1000:+.0f} s", "late", 6))
-        elif fleet.listed is not None and not fleet.clock.is_known:
-            parts.append(Part("server sends no time", "late", 4))
-        if fleet.snapshot is not None and fleet.snapshot.set_aside:
-            parts.append(Part(f"{fleet.snapshot.set_aside} unreadable", "late", 6))
+        parts: list[Part] = []
+        for whose, fleet, _ in self._sights():
+            parts += _doubts(fleet, whose)
         if self.view.is_narrowed:
             if self.hidden_problems:
                 parts.append(Part(f"{self.hidden_problems} problems hidden", "offline", 7))
-            parts.append(Part(f" FILTER {self.shown}/{len(fleet.watches)} ", "badge", 8))
-        if self.plan is not None and self.plan.stance is Stance.PAUSED:
+            parts.append(Part(f" FILTER {self.shown}/{len(self.fleets)} ", "badge", 8))
+        if any(plan.stance is Stance.PAUSED for plan in self.plans.values()):
             parts.append(Part(" PAUSED ", "badge", 9))
         return parts
 
     def _freshness(self) -> list[Part]:
-        if self.now is None or self.plan is None:
+        """Return how old the data is: a part for each fleet that is not seen live, one for the others."""
+        if self.now is None or not self.plans:
             return []
-        fleet = self.fleet
-        every = Part(f"every {self.plan.interval.total_seconds():.0f}s", "faint", 2)
-        age = fleet.age(self.now)
-        match fleet.sight(self.now):
-            case Sight.WAITING:
-                pages = f" {self.marks.separator} page {self.pages + 1}" if self.pages else ""
-                return [Part(f"asking{pages}" if fleet.failure is None else "no data yet", "late", 7)]
-            case Sight.BLIND:
-                return [Part(f" BLIND {short_age(age)} ", "alarm", 10)]
-            case Sight.STALE:
-                return [Part(f" STALE {short_age(age)} ", "badge", 10), every]
-            case Sight.LIVE:
-                return [Part(f"live {short_age(age)}", "online" if fleet.failure is None else "late", 7), every]
+        parts, live, every = [], [], []
+        for whose, fleet, sight in self._sights():
+            age = fleet.age(self.now)
+            match sight:
+                case Sight.WAITING:
+                    pages = f" {self.marks.separator} page {self.pages + 1}" if self.pages else ""
+                    text = f"asking{whose}{pages}" if fleet.failure is None else f"no data yet{whose}"
+                    parts.append(Part(text, "late", 7))
+                case Sight.BLIND:
+                    parts.append(Part(f" BLIND{whose} {short_age(age)} ", "alarm", 10))
+                case Sight.STALE:
+                    parts.append(Part(f" STALE{whose} {short_age(age)} ", "badge", 10))
+                    every.append(self.plans[fleet.profile].interval)
+                case Sight.LIVE:
+                    live.append((age, fleet.failure is not None))
+                    every.append(self.plans[fleet.profile].interval)
+        if live:
+            has_failed = any(failed for _, failed in live)
+            oldest = max(age for age, _ in live if age is not None)
+            parts.append(Part(f"live {short_age(oldest)}", "late" if has_failed else "online", 7))
+        if every:
+            parts.append(Part(f"every {max(every).total_seconds():.0f}s", "faint", 2))
+        return parts
+
+
+def _doubts(fleet: Fleet, whose: Clean) -> list[Part]:
+    """Return why a fleet's data may not be what it seems."""
+    parts = []
+    if fleet.pulse.is_stalled:
+        parts.append(Part(f" STALLED{whose} ", "alarm", 9))
+    if fleet.hold is not None:
+        parts.append(Part(f" HOLD{whose} {fleet.hold.listings}/3 ", "alarm", 9))
+    if fleet.clock.is_far_off:
+        parts.append(Part(f"our clock {-fleet.clock.offset / 1000:+.0f} s{whose}", "late", 6))
+    elif fleet.listed is not None and not fleet.clock.is_known:
+        parts.append(Part(f"server sends no time{whose}", "late", 4))
+    if fleet.snapshot is not None and fleet.snapshot.set_aside:
+        parts.append(Part(f"{fleet.snapshot.set_aside} unreadable{whose}", "late", 6))
+    return parts

@@ -8,6 +8,7 @@ that has just moved. Until somebody moves it, it stands on the first row, so tha
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from rich.segment import Segment
@@ -19,7 +20,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from envwatch.columns import MARK_WIDTH, SCROLLBAR, fitting, newest_version
-from envwatch.fleet import Fleet
+from envwatch.fleets import Fleets
 from envwatch.phrases import TimeStyle
 from envwatch.query.language import Haystacks
 from envwatch.text import Clean, wrapped
@@ -28,12 +29,14 @@ from envwatch.tui.rows import Look
 from envwatch.view import View, ambiguous_names, is_problem, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.style import Style
     from textual import events
 
     from envwatch.clock import Reading
     from envwatch.columns import Column
-    from envwatch.watch import Watch
+    from envwatch.watch import Watch, WatchKey
 
 SETTLES_AFTER = 3.0
 """Seconds after a move of the cursor before rows may change places under it."""
@@ -72,7 +75,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         "table--empty",
     }
 
-    fleet: reactive[Fleet] = reactive(Fleet, init=False)
+    fleets: reactive[Fleets] = reactive(Fleets, init=False)
     """What is known."""
     view: reactive[View] = reactive(View, init=False)
     """What of it the user wants to see."""
@@ -103,16 +106,16 @@ class EnvironmentTable(ScrollView, can_focus=True):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  Textual's own name for it
         super().__init__(id=id)
         self._rows: list[Watch] = []
-        self._places: dict[Clean, int] = {}
-        self._cursor: Clean | None = None
+        self._places: dict[WatchKey, int] = {}
+        self._cursor: WatchKey | None = None
         self._was_moved = False
         self._moved_at = float("-inf")
         self._is_due = False
         self._has_ghost = False
         self._frame_look: Look | None = None
-        self._haystacks = Haystacks()
-        self._newest_version: Clean | None = None
-        self._names: frozenset[tuple[Clean, Clean]] = frozenset()
+        self._haystacks: dict[Clean, Haystacks] = defaultdict(Haystacks)
+        self._newest_versions: Mapping[Clean, Clean | None] = {}
+        self._names: frozenset[tuple[WatchKey, Clean]] = frozenset()
         self._ambiguous: frozenset[Clean] = frozenset()
 
     # What others may ask.
@@ -130,18 +133,18 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     @property
     def _columns(self) -> tuple[tuple[Column, int], ...]:
-        return fitting(self.size.width - SCROLLBAR, self.view.columns)
+        return fitting(self.size.width - SCROLLBAR, self.view.columns, has_profiles=self.fleets.are_several)
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """The visible columns."""
         return tuple(column for column, _ in self._columns)
 
-    def select(self, id_: Clean) -> bool:
+    def select(self, key: WatchKey) -> bool:
         """Move the cursor to an environment; False if the view does not show it."""
-        if id_ not in self._places:
+        if key not in self._places:
             return False
-        self._move_to(self._places[id_])
+        self._move_to(self._places[key])
         return True
 
     def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
@@ -151,11 +154,13 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     # State comes down.
 
-    def watch_fleet(self) -> None:
+    def watch_fleets(self) -> None:
         """Show the newest listing; its order waits while the cursor is on the move."""
-        watches = self.fleet.watches.values()
-        self._newest_version = newest_version(watches)
-        names = frozenset((watch.environment.id, watch.environment.name) for watch in watches)
+        fleets = self.fleets
+        self._newest_versions = {
+            profile: newest_version(fleet.watches.values()) for profile, fleet in fleets.by_profile.items()
+        }
+        names = frozenset((watch.key, watch.environment.name) for watch in fleets.watches)
         if names != self._names:
             self._names = names
             self._ambiguous = ambiguous_names(name for _, name in names)
@@ -185,11 +190,11 @@ class EnvironmentTable(ScrollView, can_focus=True):
         return self.now is not None and self.now.monotonic - self._moved_at < SETTLES_AFTER
 
     def _arrange(self, *, is_steady: bool, keeps_ghost: bool = True) -> None:
-        rows = shown(self.fleet, self.view, self.columns, self._server_now, self._haystacks)
+        rows = shown(self.fleets, self.view, self.columns, self._wall, self._haystacks)
         if is_steady:
             before = self._places
-            kept = sorted((watch for watch in rows if watch.environment.id in before), key=self._place_before)
-            steady = kept + [watch for watch in rows if watch.environment.id not in before]
+            kept = sorted((watch for watch in rows if watch.key in before), key=self._place_before)
+            steady = kept + [watch for watch in rows if watch.key not in before]
             self._is_due = steady != rows
             rows = steady
         else:
@@ -198,32 +203,32 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self._put(self._with_ghost(rows) if keeps_ghost else rows)
 
     def _place_before(self, watch: Watch) -> int:
-        return self._places[watch.environment.id]
+        return self._places[watch.key]
 
     def _with_ghost(self, rows: list[Watch]) -> list[Watch]:
         """Return the rows with the one under the cursor, where it was, if they lack it."""
         place = self._place if self._was_moved else None
-        self._has_ghost = place is not None and all(watch.environment.id != self._cursor for watch in rows)
+        self._has_ghost = place is not None and all(watch.key != self._cursor for watch in rows)
         if place is None or not self._has_ghost:
             return rows
         before = self._rows[place]
-        ghost = self.fleet.watches.get(before.environment.id, before)
+        ghost = self.fleets.watch(before.key) or before
         return [*rows[:place], ghost, *rows[place:]]
 
     @property
-    def _server_now(self) -> float:
-        return 0.0 if self.now is None else self.fleet.clock.at(self.now.wall)
+    def _wall(self) -> float:
+        return 0.0 if self.now is None else self.now.wall
 
     def _put(self, rows: list[Watch]) -> None:
         top, height = self.scroll_offset.y, self.size.height - 1
         place = self._place
         self._rows = rows
-        self._places = {watch.environment.id: index for index, watch in enumerate(rows)}
+        self._places = {watch.key: index for index, watch in enumerate(rows)}
         size = Size(self.size.width, len(rows) + 1)
         if self.virtual_size != size:
             self.virtual_size = size
         if not self._was_moved or self._cursor not in self._places:
-            self._cursor = rows[0].environment.id if rows else None
+            self._cursor = rows[0].key if rows else None
         elif place is not None and top <= place < top + height:
             self._keep_in_sight(place - top)
         self.post_message(self.Moved(self.cursor))
@@ -256,7 +261,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
             self._moved_at = self.now.monotonic
         if place == before:
             return
-        self._cursor = self._rows[place].environment.id
+        self._cursor = self._rows[place].key
         self.post_message(self.Moved(self.cursor))
         top, height = self.scroll_offset.y, self.size.height - 1
         if place < top:
@@ -334,7 +339,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         place = self.scroll_offset.y + y - 1
         if place < len(self._rows):
             watch = self._rows[place]
-            return look.row(watch, is_cursor=watch.environment.id == self._cursor)
+            return look.row(watch, is_cursor=watch.key == self._cursor)
         if not self._rows:
             return self._empty_line(y - 2)
         return Strip.blank(look.width, look.base)
@@ -349,9 +354,9 @@ class EnvironmentTable(ScrollView, can_focus=True):
         return Look(
             width=self.size.width,
             columns=self._columns,
-            fleet=self.fleet,
+            fleets=self.fleets,
             now=self.now,
-            newest_version=self._newest_version,
+            newest_versions=self._newest_versions,
             ambiguous=self._ambiguous,
             marks=self.marks,
             base=self.rich_style,
@@ -369,11 +374,12 @@ class EnvironmentTable(ScrollView, can_focus=True):
         return Strip([Segment(text, style)]).adjust_cell_length(self.size.width, self.rich_style)
 
     def _nothing_because(self) -> str:
-        fleet = self.fleet
-        if fleet.listed is None:
-            if fleet.failure is None:
+        fleets = self.fleets
+        if not fleets.is_listed:
+            failure = next((fleet.failure for fleet in fleets if fleet.failure is not None), None)
+            if failure is None:
                 return "Asking for the first listing."
-            return f"No listing yet: {fleet.failure.message} (r tries again now, q quits)"
-        if self.view.is_narrowed and fleet.watches:
+            return f"No listing yet: {failure.message} (r tries again now, q quits)"
+        if self.view.is_narrowed and len(fleets):
             return "Nothing matches. esc clears the filter, 0 resets the view."
         return "No environments. Run `letta server` on a machine, and it appears here."

@@ -16,9 +16,11 @@ from letta_client import Letta
 from programs import ENVWATCH, PATIENCE, SDK, home_for, run, served
 from pydantic import SecretStr
 from sdk import count_all
+from stage import marked, post_of
 
 from envwatch.api.client import Client
 from envwatch.cli import polling
+from envwatch.events import SOLE
 from envwatch.fleet import Fleet
 from envwatch.outcome import Listed
 from envwatch.poller import Poller, read_clocks
@@ -141,17 +143,17 @@ async def _holds(server: ChildServer) -> list[_Held]:
     async with _client(server) as client:
         poller = Poller(client, UNLIMITED)
         async with polling(poller) as outcomes:
-            app = EnvwatchApp(poller=poller, outcomes=outcomes, settings=UNLIMITED, host="demo")
+            app = EnvwatchApp(posts={SOLE: post_of(poller, rules=UNLIMITED)}, outcomes=marked(outcomes))
             async with app.run_test(size=(80, 24)), asyncio.timeout(PATIENCE):
                 await _tick_until(app, 4, holds)
     return holds
 
 
 async def _tick_until(app: EnvwatchApp, listings: int, holds: list[_Held]) -> None:
-    while app.fleet.listings < listings:
+    while app.fleets.by_profile[SOLE].listings < listings:
         wall, cpu = time.perf_counter(), time.thread_time()
         await asyncio.sleep(0)
-        holds.append(_Held(time.perf_counter() - wall, time.thread_time() - cpu, app.fleet.listings))
+        holds.append(_Held(time.perf_counter() - wall, time.thread_time() - cpu, app.fleets.by_profile[SOLE].listings))
 
 
 def _client(server: ChildServer) -> Client:

@@ -14,7 +14,8 @@ from fleets import decoded, demo_rows, pages_of
 from stage import staged
 
 from envwatch.columns import fitting
-from envwatch.fleet import Fleet
+from envwatch.events import SOLE
+from envwatch.fleets import Fleets
 from envwatch.query.language import parse
 from envwatch.view import Preset, View, shown
 
@@ -52,10 +53,10 @@ def views_100k() -> list[Finding]:
 
 def _choosing(few: Sequence[Environment], many: Sequence[Environment]) -> list[tuple[str, float, float]]:
     columns = tuple(column for column, _ in fitting(79))
-    small, large = (Fleet().after(listed(rows, NOW))[0] for rows in (few, many))
+    small, large = (Fleets().after(SOLE, listed(rows, NOW))[0] for rows in (few, many))
     times = []
     for what, view in VIEWS.items():
-        works = (partial(shown, fleet, view, columns, NOW) for fleet in (small, large))
+        works = (partial(shown, fleets, view, columns, NOW) for fleets in (small, large))
         reference, measured = in_turn(*works, times=3)
         times.append((f"{what}, the pure view (CPU)", measured, reference))
     return times

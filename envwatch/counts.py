@@ -1,0 +1,64 @@
+"""What is counted of a fleet for the status line: presences, and what drifts away from the rest.
+
+Pure. Counted once a listing, and added up over the fleets.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from envwatch.columns import newest_version, version_key
+from envwatch.modes import UNRESTRICTED, mode_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from envwatch.fleet import Fleet
+    from envwatch.presence import Presence
+    from envwatch.text import Clean
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many environments there are of each kind that matters."""
+
+    presences: Mapping[Presence, int] = field(default_factory=dict)
+    flapping: int = 0
+    unrestricted: int = 0
+    """Up, in the mode that approves everything."""
+    behind: int = 0
+    """Up, and not of the newest version that is up in their fleet."""
+    newest: Clean | None = None
+    """That version; None where the fleets do not agree on one."""
+
+    def of(self, presence: Presence) -> int:
+        """Return how many have a presence."""
+        return self.presences.get(presence, 0)
+
+    def __add__(self, other: Counts) -> Counts:
+        versions = {counts.newest for counts in (self, other) if counts.behind}
+        return Counts(
+            presences=Counter(self.presences) + Counter(other.presences),
+            flapping=self.flapping + other.flapping,
+            unrestricted=self.unrestricted + other.unrestricted,
+            behind=self.behind + other.behind,
+            newest=versions.pop() if len(versions) == 1 else None,
+        )
+
+
+def counts_of(fleet: Fleet) -> Counts:
+    """Return what is to be counted of a fleet."""
+    watches = fleet.watches.values()
+    up = [watch for watch in watches if watch.verdict.is_up]
+    versions = Counter(watch.environment.version for watch in up)
+    newest = newest_version(up)
+    key = version_key(newest) if newest else ()
+    return Counts(
+        presences=fleet.counts(),
+        flapping=sum(watch.is_flapping for watch in watches),
+        unrestricted=sum(mode_of(watch.environment.mode) == UNRESTRICTED for watch in up),
+        behind=sum(count for version, count in versions.items() if version and version_key(version) < key),
+        newest=newest,
+    )
