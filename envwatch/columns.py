@@ -33,6 +33,8 @@ class Column:
     """Cells, without the space behind it."""
     from_width: int
     """Cells of the table below which the column is not shown even where it would fit."""
+    about: str
+    """What it tells, for who chooses."""
     text: Callable[[Watch, float], Clean | None]
     """What it shows at a moment (server's clock, ms)."""
     rank: Callable[[Watch], Any]
@@ -90,19 +92,20 @@ def update_text(environment: Environment) -> Clean | None:
     return Clean("yes" if update.get("writable") else "by hand")
 
 
-def _field(id_: str, title: str, width: int, from_width: int, value: Callable[[Environment], Clean | None]) -> Column:
+def _field(id_: str, width: int, from_width: int, about: str, value: Callable[[Environment], Clean | None]) -> Column:
     return Column(
         id=id_,
-        title=title,
+        title=_TITLES.get(id_, id_.upper()),
         width=width,
         from_width=from_width,
+        about=about,
         text=lambda watch, _: value(watch.environment),
         rank=lambda watch: (value(watch.environment) or Clean("")).casefold() or None,
         keep=_KEPT.get(id_, "start"),
     )
 
 
-def _instant(id_: str, title: str, width: int, from_width: int, value: Callable[[Environment], float | None]) -> Column:
+def _instant(id_: str, width: int, from_width: int, about: str, value: Callable[[Environment], float | None]) -> Column:
     def text(watch: Watch, now: float) -> Clean | None:
         at = value(watch.environment)
         return None if at is None else short_age(span(now - at))
@@ -111,8 +114,19 @@ def _instant(id_: str, title: str, width: int, from_width: int, value: Callable[
         at = value(watch.environment)
         return None if at is None else -at
 
-    return Column(id=id_, title=title, width=width, from_width=from_width, text=text, rank=rank, is_searched=False)
+    return Column(
+        id=id_,
+        title=_TITLES.get(id_, id_.upper()),
+        width=width,
+        from_width=from_width,
+        about=about,
+        text=text,
+        rank=rank,
+        is_searched=False,
+    )
 
+
+_TITLES: Mapping[str, str] = {"owner": "KEY OWNER"}
 
 _KEPT: Mapping[str, Literal["ends", "end"]] = {
     "name": "ends",
@@ -125,6 +139,8 @@ _KEPT: Mapping[str, Literal["ends", "end"]] = {
 }
 """Where the start alone does not tell rows apart."""
 
+FIXED = ("state", "name")
+"""Ids of the columns at the left, which every row has: what ticks must stand at the very left."""
 SCROLLBAR = 1
 """Cells at the right of the table that belong to no column."""
 NAME_AT_LEAST = 16
@@ -138,41 +154,44 @@ _ALL = (
         title="STATE  BEAT",
         width=11,
         from_width=0,
+        about="the verdict, and the time since the last heartbeat",
         text=lambda watch, now: short_age(span(now - quiet_at(watch))),
         rank=lambda watch: -quiet_at(watch),
         is_searched=False,
     ),
-    _field("name", "NAME", NAME_AT_LEAST, 0, lambda environment: environment.name),
+    _field("name", NAME_AT_LEAST, 0, "the name its user chose", lambda environment: environment.name),
     Column(
         id="profile",
         title="PROFILE",
         width=9,
         from_width=0,
+        about="under which profile it is listed",
         text=lambda watch, _: watch.profile or None,
         rank=lambda watch: watch.profile.casefold() or None,
     ),
-    _field("mode", "MODE", 14, 0, lambda environment: mode_text(environment.mode)),
+    _field("mode", 14, 0, "permission mode", lambda environment: mode_text(environment.mode)),
     Column(
         id="version",
         title="VERSION",
         width=9,
         from_width=0,
+        about="version of Letta Code",
         text=lambda watch, _: watch.environment.version,
         rank=lambda watch: version_key(version) if (version := watch.environment.version) else None,
     ),
-    _field("branch", "BRANCH", 15, 0, lambda environment: environment.branch),
-    _instant("up", "UP", 5, 100, lambda environment: environment.connected_at),
-    _field("os", "OS", 6, 100, lambda environment: environment.os),
-    _field("user", "USER", 12, 120, lambda environment: environment.user_id),
-    _field("pod", "POD", 8, 120, lambda environment: environment.pod_id),
-    _field("directory", "DIRECTORY", 20, 120, lambda environment: environment.working_directory),
-    _field("device", "DEVICE", 14, 160, lambda environment: environment.device_id),
-    _field("connection", "CONNECTION", 14, 160, lambda environment: environment.connection_id),
-    _field("node", "NODE", 9, 160, lambda environment: environment.node_version),
-    _field("owner", "KEY OWNER", 12, 160, lambda environment: environment.api_key_owner),
-    _field("update", "UPDATE", 7, 160, update_text),
-    _instant("seen", "SEEN", 5, 160, lambda environment: environment.last_seen_at),
-    _instant("first", "FIRST", 5, 160, lambda environment: environment.first_seen_at),
+    _field("branch", 15, 0, "git branch", lambda environment: environment.branch),
+    _instant("up", 5, 100, "time since it connected", lambda environment: environment.connected_at),
+    _field("os", 6, 100, "operating system", lambda environment: environment.os),
+    _field("user", 12, 120, "id of its user", lambda environment: environment.user_id),
+    _field("pod", 8, 120, "pod of the platform", lambda environment: environment.pod_id),
+    _field("directory", 20, 120, "working directory", lambda environment: environment.working_directory),
+    _field("device", 14, 160, "id of the machine", lambda environment: environment.device_id),
+    _field("connection", 14, 160, "id of the live link", lambda environment: environment.connection_id),
+    _field("node", 9, 160, "version of Node.js", lambda environment: environment.node_version),
+    _field("owner", 12, 160, "owner of its API key", lambda environment: environment.api_key_owner),
+    _field("update", 7, 160, "whether it updates itself", update_text),
+    _instant("seen", 5, 160, "time since it was last seen", lambda environment: environment.last_seen_at),
+    _instant("first", 5, 160, "time since it was first seen", lambda environment: environment.first_seen_at),
 )
 
 COLUMNS: Mapping[str, Column] = {column.id: column for column in _ALL}
@@ -188,10 +207,10 @@ def fitting(width: int, wanted: Sequence[str] = (), *, has_profiles: bool = Fals
         has_profiles: whether rows of several profiles stand side by side; PROFILE is shown exactly then.
     """
     state, name, profile, *usual = COLUMNS.values()
-    others = [COLUMNS[id_] for id_ in wanted if id_ not in {"state", "name", "profile"}] or usual
+    asked = [id_ for id_ in wanted if id_ not in FIXED]
+    others = [COLUMNS[id_] for id_ in asked if id_ != "profile"] if wanted else usual
     if has_profiles:
-        place = [id_ for id_ in wanted if id_ not in {"state", "name"}].index("profile") if "profile" in wanted else 0
-        others.insert(place, profile)
+        others.insert(asked.index("profile") if "profile" in asked else 0, profile)
     left = width - (state.width + 1) - (name.width + 1) - MARK_WIDTH
     fit = []
     for column in others:

@@ -20,6 +20,9 @@ FRESH_LISTINGS = 2
 GONE_KEPT = timedelta(hours=1)
 """How long a gone environment stays on the screen, and is recognised when it returns."""
 
+OLD_AFTER = timedelta(hours=24)
+"""Offline for as long as this, an environment is no news: it is folded away behind a counted line."""
+
 CLOCK_SAMPLES = 12
 """Answers whose `Date` bounds are intersected: one minute at the default interval."""
 CLOCK_WARN_FROM = timedelta(seconds=5)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from envwatch.columns import COLUMNS, lost_at, quiet_at
 from envwatch.presence import Presence
 from envwatch.query.language import Query
+from envwatch.sections import OLD, old_in, sectioned
 from envwatch.text import look_alikes
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from envwatch.fleet import Fleet
     from envwatch.fleets import Fleets
     from envwatch.query.language import Haystacks
+    from envwatch.sections import Line, LineKey
     from envwatch.text import Clean
     from envwatch.watch import Watch
 
@@ -55,6 +57,10 @@ class View:
     is_inverted: bool = False
     columns: tuple[str, ...] = ()
     """Ids of the columns to show, in this order; none for as many as fit."""
+    group: str | None = None
+    """What to group by, one of `GROUPINGS`."""
+    folded: frozenset[LineKey] = frozenset({OLD})
+    """Keys of the groups whose rows are not shown."""
 
     @property
     def is_narrowed(self) -> bool:
@@ -107,6 +113,18 @@ def _chosen(
     is_asked_for = view.query.test(fleet.clock.at(wall), columns, fleet.listings, haystacks)
     preset, listings = view.preset, fleet.listings
     return [watch for watch in watches if _is_in_preset(watch, preset, listings) and is_asked_for(watch)]
+
+
+def lines_of(rows: Sequence[Watch], fleets: Fleets, view: View, wall: float) -> Sequence[Line]:
+    """Return the lines of the table: what is old is folded only where nothing was asked for.
+
+    Args:
+        rows: what the view shows.
+        fleets: what is known.
+        view: what the user wants.
+        wall: the moment by this machine's clock, in ms.
+    """
+    return sectioned(rows, view.group, view.folded, None if view.is_narrowed else old_in(fleets, wall))
 
 
 def in_default_order(watches: Iterable[Watch]) -> list[Watch]:

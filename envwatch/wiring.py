@@ -55,7 +55,8 @@ def _remembered(options: Options) -> dict[str, Any]:
     from envwatch.memory import remembered
 
     known = asdict(remembered(state_file()))
-    return known if known["sort"] in COLUMNS else known | {"sort": None}
+    columns = tuple(id_ for id_ in known["columns"] or () if id_ in COLUMNS)
+    return known | {"columns": columns, "sort": known["sort"] if known["sort"] in COLUMNS else None}
 
 
 def state_file() -> Path:

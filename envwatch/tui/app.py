@@ -163,7 +163,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
         """Return the dashboard."""
         cls = EnvwatchApp
         dashboard = Dashboard(watched=self._watched(), view=self._first_view)
-        self.watch(dashboard, "view", self._keep_sort, init=False)
+        self.watch(dashboard, "view", self._keep_looks, init=False)
         return dashboard.data_bind(cls.fleets, cls.now, cls.plans, cls.pages, cls.history, cls.times, cls.marks)
 
     @property
@@ -182,9 +182,11 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
         self.set_interval(1, self._tick)
         self.run_worker(self._take_in(), exit_on_error=True)
 
-    def _keep_sort(self, before: View, view: View) -> None:
+    def _keep_looks(self, before: View, view: View) -> None:
         if view.sort != before.sort:
             self._keep(sort=view.sort)
+        if view.columns != before.columns:
+            self._keep(columns=view.columns)
 
     async def _take_in(self) -> None:
         async for profile, outcome in self._outcomes:

@@ -13,15 +13,12 @@ from textual import on
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.reactive import reactive
-from textual.screen import Screen
 from textual.widgets import Static
 
-from envwatch.columns import COLUMNS
 from envwatch.facts import copies
-from envwatch.fleets import Fleets
 from envwatch.phrases import TimeStyle
 from envwatch.query.language import Query
-from envwatch.text import clean
+from envwatch.tui.arranging import Arranging
 from envwatch.tui.detail import DetailPane
 from envwatch.tui.filterbox import FilterBox
 from envwatch.tui.keys import KeyLine
@@ -38,7 +35,6 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
     from textual.events import Resize
 
-    from envwatch.clock import Reading
     from envwatch.events import Event
     from envwatch.poller import Plan
     from envwatch.text import Clean
@@ -47,7 +43,7 @@ if TYPE_CHECKING:
 _PRESETS = dict(zip("123456", Preset, strict=True))
 
 
-class Dashboard(Screen[None]):
+class Dashboard(Arranging):
     """The live view of the fleet."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -63,23 +59,15 @@ class Dashboard(Screen[None]):
             for key, preset in _PRESETS.items()
         ),
         Binding("0", "reset", "Reset filter, preset and sorting", show=False, id="find.reset"),
-        Binding("full_stop", "sort(1)", "Sort by the next column", key_display=".", show=False, id="sort.right"),
-        Binding("comma", "sort(-1)", "Sort by the column before", key_display=",", show=False, id="sort.left"),
-        Binding("I", "invert", "Invert the sorting", show=False, id="sort.invert"),
-        Binding("o", "pick_sort", "Sort by …", show=False, id="sort.pick"),
         Binding("c", "copy_name", "Copy the name", show=False, id="row.copy_name"),
         Binding("y", "copy_menu", "Copy …", show=False, id="row.copy"),
     ]
 
-    fleets: reactive[Fleets] = reactive(Fleets, init=False, repaint=False)
-    now: reactive[Reading | None] = reactive(None, init=False, repaint=False)
     plans: reactive[Mapping[Clean, Plan]] = reactive(dict, repaint=False)
     pages: reactive[int] = reactive(0, repaint=False)
     history: reactive[Sequence[Event]] = reactive((), init=False, repaint=False)
     times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE)
     marks: reactive[Marks] = reactive(UNICODE)
-    view: reactive[View] = reactive(View)
-    """What the user wants to see."""
     wants_detail: reactive[bool | None] = reactive(None)
     """Whether the user wants the detail pane; None leaves it to the room there is."""
 
@@ -105,11 +93,6 @@ class Dashboard(Screen[None]):
     def on_mount(self) -> None:
         """Give the keys to the table."""
         self.table.focus()
-
-    @property
-    def table(self) -> EnvironmentTable:
-        """The live table."""
-        return self.query_one(EnvironmentTable)
 
     @property
     def _box(self) -> FilterBox:
@@ -167,11 +150,6 @@ class Dashboard(Screen[None]):
 
     # Keys.
 
-    def flash(self, text: str) -> None:
-        """Answer a key in the news line."""
-        if self.now is not None:
-            self.query_one(NewsLine).flash = (clean(text), self.now.monotonic)
-
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Hide keys that would do nothing now."""
         match action:
@@ -185,7 +163,10 @@ class Dashboard(Screen[None]):
                 return super().check_action(action, parameters)
 
     def action_open(self) -> None:
-        """Open the detail pane, or go into it."""
+        """Open the detail pane, or go into it; on a heading, open or fold the group."""
+        if (heading := self.table.heading) is not None and self.table.has_focus:
+            self.toggle(heading)
+            return
         self.wants_detail = True
         self.query_one(DetailPane).focus()
         self.refresh_bindings()
@@ -204,7 +185,7 @@ class Dashboard(Screen[None]):
         elif self._shows_detail and not self._has_room:
             self.wants_detail = False
         elif self.view.is_narrowed:
-            self._narrow(self.view.widened)
+            self.see(self.view.widened)
         else:
             self.wants_detail = False
         self.refresh_bindings()
@@ -216,46 +197,11 @@ class Dashboard(Screen[None]):
 
     def action_preset(self, preset: str) -> None:
         """Show a part of the fleet."""
-        self._narrow(replace(self.view, preset=Preset(preset)))
+        self.see(replace(self.view, preset=Preset(preset)))
 
     def action_reset(self) -> None:
         """Show everything in the default order."""
-        self._narrow(View(columns=self.view.columns))
-
-    def _narrow(self, view: View) -> None:
-        self.view = view
-        self.refresh_bindings()
-
-    def action_sort(self, step: int) -> None:
-        """Sort by a neighbour of the present column; beyond either end stands the default order."""
-        orders: list[str | None] = [None, *(column.id for column in self.table.columns)]
-        place = orders.index(self.view.sort) if self.view.sort in orders else 0
-        self._sort_by(orders[(place + step) % len(orders)], is_inverted=False)
-
-    def action_invert(self) -> None:
-        """Invert the order."""
-        self._sort_by(self.view.sort, is_inverted=not self.view.is_inverted)
-
-    @on(EnvironmentTable.SortWanted)
-    def _sort_by_header(self, message: EnvironmentTable.SortWanted) -> None:
-        is_same = message.column == self.view.sort
-        self._sort_by(message.column, is_inverted=is_same and not self.view.is_inverted)
-
-    def _sort_by(self, column: str | None, *, is_inverted: bool) -> None:
-        self.view = replace(self.view, sort=column, is_inverted=is_inverted)
-        by = "problems first" if column is None else f"by {COLUMNS[column].title}"
-        self.flash(f"sorted {by}{', inverted' if is_inverted else ''}")
-
-    def action_pick_sort(self) -> None:
-        """Choose what to sort by."""
-        choices = [Choice("", "problems first", "then those nearest to falling, then by name")]
-        choices += [Choice(column.id, column.title) for column in self.table.columns]
-
-        def sort_by(column: str | None) -> None:
-            if column is not None:
-                self._sort_by(column or None, is_inverted=False)
-
-        self.app.push_screen(Menu("Sort by", choices, self.view.sort or ""), sort_by)
+        self.see(View(columns=self.view.columns))
 
     @on(EnvironmentTable.Opened)
     def _open_selected(self) -> None:
@@ -302,5 +248,5 @@ class Dashboard(Screen[None]):
     def select(self, key: WatchKey) -> None:
         """Move the cursor to an environment, widening the view if it hides it."""
         if not self.table.select(key):
-            self._narrow(self.view.widened)
+            self.see(replace(self.view.widened, folded=frozenset()))
             self.call_after_refresh(self.table.select, key)

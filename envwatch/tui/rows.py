@@ -12,7 +12,7 @@ from rich.segment import Segment
 from textual.strip import Strip
 
 from envwatch.columns import MARK_WIDTH, quiet_at
-from envwatch.phrases import face_of, short_age
+from envwatch.phrases import face_of, glyph_of, short_age
 from envwatch.presence import Presence, span
 from envwatch.text import Clean, cells, fitted, shortened
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from envwatch.clock import Reading
     from envwatch.columns import Column
     from envwatch.fleets import Fleets
+    from envwatch.sections import Heading
     from envwatch.tui.marks import Marks
     from envwatch.view import View
     from envwatch.watch import Watch
@@ -88,6 +89,24 @@ class Look:
             else:
                 segments.append(self._cell(column, width, watch, server_now, base))
         return Strip(segments).adjust_cell_length(self.width, base)
+
+    def heading(self, heading: Heading, *, is_cursor: bool) -> Strip:
+        """Draw the line over a group: what it has in common, and how many of which presence."""
+        base = self.base + self.style("heading")
+        if is_cursor:
+            base += self.style("cursor")
+        sign = self.marks.opened if heading.is_open else self.marks.closed
+        is_unknown = self.now is not None and all(self.fleets.doubts(watch, self.now) for watch in heading.watches)
+        tail: list[Segment] = []
+        for presence in Presence:
+            if count := heading.counts.get(presence):
+                glyph = "?" if is_unknown else glyph_of(presence, ascii_only=self.marks.is_ascii)
+                style = base + self.style("unknown" if is_unknown else presence.value)
+                tail += [Segment("  ", base), Segment(f"{glyph} {count}", style)]
+        head = f"{self.marks.cursor if is_cursor else ' '}{sign} "
+        room = self.width - cells(head) - sum(cells(segment.text) for segment in tail) - 1
+        title = shortened(heading.title, max(room, 1), keep="ends", ellipsis=self.marks.ellipsis)
+        return Strip([Segment(f"{head}{title}", base), *tail]).adjust_cell_length(self.width, base)
 
     def _state(self, watch: Watch, server_now: float, base: Style) -> list[Segment]:
         is_unknown = self.now is not None and self.fleets.doubts(watch, self.now)

@@ -1,9 +1,7 @@
 """The live table: a widget on Textual's Line API that draws only the lines that can be seen.
 
-Owns the cursor, the scrolling and the order on the screen. What is shown and how it is sorted comes from `view`, the
-columns from `columns`, the look of a row from `rows`. The cursor follows the id of a row through every change of the
-order; a row that vanishes under the cursor stays as a ghost until it is left; and nothing is reordered under a cursor
-that has just moved. Until somebody moves it, it stands on the first row, so that the pane tells of the worst problem.
+Owns the scrolling and what is drawn anew when. What is shown and how it is sorted comes from `view`, where the cursor
+stands from `lineup`, the columns from `columns`, the look of a line from `rows`.
 """
 
 from __future__ import annotations
@@ -21,15 +19,17 @@ from textual.strip import Strip
 
 from envwatch.columns import MARK_WIDTH, SCROLLBAR, fitting, newest_version
 from envwatch.fleets import Fleets
+from envwatch.lineup import Lineup
 from envwatch.phrases import TimeStyle
 from envwatch.query.language import Haystacks
+from envwatch.sections import Heading
 from envwatch.text import Clean, wrapped
 from envwatch.tui.marks import UNICODE, Marks
 from envwatch.tui.rows import Look
-from envwatch.view import View, ambiguous_names, is_problem, shown
+from envwatch.view import View, ambiguous_names, is_problem, lines_of, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rich.style import Style
     from textual import events
@@ -62,6 +62,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "table--header",
         "table--sorted",
+        "table--heading",
         "table--cursor",
         "table--fresh",
         "table--online",
@@ -87,14 +88,10 @@ class EnvironmentTable(ScrollView, can_focus=True):
     """The glyphs that the terminal can show."""
 
     class Moved(Message):
-        """The cursor stands on another environment, or on none."""
-
-        def __init__(self, watch: Watch | None) -> None:
-            super().__init__()
-            self.watch = watch
+        """The cursor stands on another line, or what is known of it is new."""
 
     class Opened(Message):
-        """The user wants to see all of the environment under the cursor."""
+        """The user wants to see all of what the cursor stands on."""
 
     class SortWanted(Message):
         """The user clicked on the header of a column."""
@@ -105,13 +102,8 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  Textual's own name for it
         super().__init__(id=id)
-        self._rows: list[Watch] = []
-        self._places: dict[WatchKey, int] = {}
-        self._cursor: WatchKey | None = None
-        self._was_moved = False
+        self._lineup = Lineup()
         self._moved_at = float("-inf")
-        self._is_due = False
-        self._has_ghost = False
         self._frame_look: Look | None = None
         self._haystacks: dict[Clean, Haystacks] = defaultdict(Haystacks)
         self._newest_versions: Mapping[Clean, Clean | None] = {}
@@ -122,14 +114,30 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     @property
     def cursor(self) -> Watch | None:
-        """The environment under the cursor."""
-        place = self._place
-        return None if place is None else self._rows[place]
+        """The environment under the cursor; None on a heading."""
+        line = self._lineup.cursor
+        return None if isinstance(line, Heading) else line
 
     @property
-    def rows(self) -> list[Watch]:
-        """What is shown, in order."""
-        return self._rows
+    def heading(self) -> Heading | None:
+        """The heading that the cursor stands on."""
+        line = self._lineup.cursor
+        return line if isinstance(line, Heading) else None
+
+    @property
+    def group(self) -> Heading | None:
+        """The heading over the cursor, or under it."""
+        return self._lineup.heading()
+
+    @property
+    def headings(self) -> list[Heading]:
+        """The headings over all groups."""
+        return [line for line in self._lineup.lines if isinstance(line, Heading)]
+
+    @property
+    def rows(self) -> Sequence[Watch]:
+        """What the view shows, folded or not, in order."""
+        return self._lineup.rows
 
     @property
     def _columns(self) -> tuple[tuple[Column, int], ...]:
@@ -141,11 +149,11 @@ class EnvironmentTable(ScrollView, can_focus=True):
         return tuple(column for column, _ in self._columns)
 
     def select(self, key: WatchKey) -> bool:
-        """Move the cursor to an environment; False if the view does not show it."""
-        if key not in self._places:
-            return False
-        self._move_to(self._places[key])
-        return True
+        """Move the cursor to an environment; False if it is not on the screen."""
+        place = self._lineup.place_of(key)
+        if place is not None:
+            self._move_to(place)
+        return place is not None
 
     def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
         """Draw anew, with what holds now."""
@@ -181,7 +189,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     def watch_now(self) -> None:
         """Let the ages tick: only the lines whose age reads differently are drawn."""
-        if self._is_due and not self._has_just_moved():
+        if self._lineup.is_due and not self._has_just_moved():
             self._arrange(is_steady=False)
             return
         self.refresh(Region(0, 1, _TICKING, self.size.height - 1))
@@ -190,53 +198,30 @@ class EnvironmentTable(ScrollView, can_focus=True):
         return self.now is not None and self.now.monotonic - self._moved_at < SETTLES_AFTER
 
     def _arrange(self, *, is_steady: bool, keeps_ghost: bool = True) -> None:
-        rows = shown(self.fleets, self.view, self.columns, self._wall, self._haystacks)
-        if is_steady:
-            before = self._places
-            kept = sorted((watch for watch in rows if watch.key in before), key=self._place_before)
-            steady = kept + [watch for watch in rows if watch.key not in before]
-            self._is_due = steady != rows
-            rows = steady
-        else:
-            self._is_due = False
-        self._has_ghost = False
-        self._put(self._with_ghost(rows) if keeps_ghost else rows)
+        wall = 0.0 if self.now is None else self.now.wall
+        lineup = self._lineup
+        place, top, height = lineup.place, self.scroll_offset.y, self.size.height - 1
+        lineup.take(
+            shown(self.fleets, self.view, self.columns, wall, self._haystacks),
+            lambda rows: lines_of(rows, self.fleets, self.view, wall),
+            is_steady=is_steady,
+            known=self.fleets.watch if keeps_ghost else None,
+        )
+        self._fit()
+        if lineup.was_moved and place is not None and top <= place < top + height:
+            self._keep_in_sight(place - top)
+        self.post_message(self.Moved())
+        self.refresh()
 
-    def _place_before(self, watch: Watch) -> int:
-        return self._places[watch.key]
-
-    def _with_ghost(self, rows: list[Watch]) -> list[Watch]:
-        """Return the rows with the one under the cursor, where it was, if they lack it."""
-        place = self._place if self._was_moved else None
-        self._has_ghost = place is not None and all(watch.key != self._cursor for watch in rows)
-        if place is None or not self._has_ghost:
-            return rows
-        before = self._rows[place]
-        ghost = self.fleets.watch(before.key) or before
-        return [*rows[:place], ghost, *rows[place:]]
-
-    @property
-    def _wall(self) -> float:
-        return 0.0 if self.now is None else self.now.wall
-
-    def _put(self, rows: list[Watch]) -> None:
-        top, height = self.scroll_offset.y, self.size.height - 1
-        place = self._place
-        self._rows = rows
-        self._places = {watch.key: index for index, watch in enumerate(rows)}
-        size = Size(self.size.width, len(rows) + 1)
+    def _fit(self) -> None:
+        """Let the scrollbar know how many lines there are."""
+        size = Size(self.size.width, len(self._lineup.lines) + 1)
         if self.virtual_size != size:
             self.virtual_size = size
-        if not self._was_moved or self._cursor not in self._places:
-            self._cursor = rows[0].key if rows else None
-        elif place is not None and top <= place < top + height:
-            self._keep_in_sight(place - top)
-        self.post_message(self.Moved(self.cursor))
-        self.refresh()
 
     def _keep_in_sight(self, line: int) -> None:
         """Scroll so that the cursor stays where it was on the screen; at the top of the list, let the top stay."""
-        place, top, height = self._place or 0, self.scroll_offset.y, self.size.height - 1
+        place, top, height = self._lineup.place or 0, self.scroll_offset.y, self.size.height - 1
         if top > 0:
             self._scroll_to_row(place - line)
         elif place >= height:
@@ -247,32 +232,27 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     # The cursor.
 
-    @property
-    def _place(self) -> int | None:
-        return None if self._cursor is None else self._places.get(self._cursor)
-
     def _move_to(self, place: int) -> None:
-        if not self._rows:
-            return
-        before = self._place
-        place = min(max(place, 0), len(self._rows) - 1)
-        self._was_moved = True
+        lineup = self._lineup
+        before = lineup.place
         if self.now is not None:
             self._moved_at = self.now.monotonic
-        if place == before:
+        has_left_ghost = lineup.move_to(place)
+        place = lineup.place or 0
+        if place == before and not has_left_ghost:
             return
-        self._cursor = self._rows[place].key
-        self.post_message(self.Moved(self.cursor))
+        self.post_message(self.Moved())
         top, height = self.scroll_offset.y, self.size.height - 1
         if place < top:
             self._scroll_to_row(place)
         elif place >= top + height:
             self._scroll_to_row(place - height + 1)
+        if has_left_ghost:
+            self._fit()
+            self.refresh()
+            return
         if before is not None:
             self._refresh_row(before)
-            if self._has_ghost:  # it has just been left
-                self._has_ghost = False
-                self._put([watch for index, watch in enumerate(self._rows) if index != before])
         self._refresh_row(place)
 
     def _refresh_row(self, place: int) -> None:
@@ -280,22 +260,23 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     def action_move(self, lines: int) -> None:
         """Move the cursor by so many lines."""
-        self._move_to((self._place or 0) + lines)
+        self._move_to((self._lineup.place or 0) + lines)
 
     def action_move_to(self, place: int) -> None:
         """Move the cursor to a line, counted from the end if negative."""
-        self._move_to(place if place >= 0 else len(self._rows) + place)
+        self._move_to(place if place >= 0 else len(self._lineup.lines) + place)
 
     def action_page(self, pages: float) -> None:
         """Move the cursor by a part of what is visible."""
-        self._move_to((self._place or 0) + round(pages * max(self.size.height - 1, 1)))
+        self._move_to((self._lineup.place or 0) + round(pages * max(self.size.height - 1, 1)))
 
     def go_to_problem(self, direction: int) -> bool:
         """Move the cursor to the next or the previous problem, around the end; False if there is none."""
-        count, start = len(self._rows), self._place or 0
-        for step in range(1, count + 1):
-            place = (start + direction * step) % count
-            if is_problem(self._rows[place]):
+        lines, start = self._lineup.lines, self._lineup.place or 0
+        for step in range(1, len(lines) + 1):
+            place = (start + direction * step) % len(lines)
+            line = lines[place]
+            if not isinstance(line, Heading) and is_problem(line):
                 self._move_to(place)
                 return True
         return False
@@ -308,9 +289,9 @@ class EnvironmentTable(ScrollView, can_focus=True):
                 self.post_message(self.SortWanted(column.id))
             return
         place = self.scroll_offset.y + event.y - 1
-        if place < len(self._rows):
+        if place < len(self._lineup.lines):
             self._move_to(place)
-            if event.chain > 1:
+            if event.chain > 1 or self.heading is not None:
                 self.post_message(self.Opened())
 
     def _column_at(self, x: int) -> Column | None:
@@ -324,7 +305,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
     def on_resize(self, event: events.Resize) -> None:
         """Give the columns the new width, look for filter words in those that show, and keep the cursor in sight."""
         self._arrange(is_steady=self._has_just_moved())
-        place, height = self._place, event.size.height - 1
+        place, height = self._lineup.place, event.size.height - 1
         if place is not None and not self.scroll_offset.y <= place < self.scroll_offset.y + height:
             self._scroll_to_row(place - height + 1)
         self.refresh()
@@ -336,11 +317,13 @@ class EnvironmentTable(ScrollView, can_focus=True):
         look = self._look()
         if y == 0:
             return look.header(self.view)
-        place = self.scroll_offset.y + y - 1
-        if place < len(self._rows):
-            watch = self._rows[place]
-            return look.row(watch, is_cursor=watch.key == self._cursor)
-        if not self._rows:
+        lines, place = self._lineup.lines, self.scroll_offset.y + y - 1
+        if place < len(lines):
+            line, is_cursor = lines[place], place == self._lineup.place
+            if isinstance(line, Heading):
+                return look.heading(line, is_cursor=is_cursor)
+            return look.row(line, is_cursor=is_cursor)
+        if not lines:
             return self._empty_line(y - 2)
         return Strip.blank(look.width, look.base)
 

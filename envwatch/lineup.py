@@ -1,0 +1,130 @@
+"""The lines on the screen and the cursor among them, whatever happens to the rows below.
+
+Owns the rules that keep a reader's place: the cursor follows its row through every change of the order; a row that
+vanishes under it stays as a ghost until it is left, or the cursor goes to the heading that the row was folded behind;
+rows do not change places under a cursor that has just moved; and until somebody moves it, it stands on the first row.
+Knows no widget, no scrolling and no clock.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from envwatch.sections import Heading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from envwatch.sections import Line, LineKey
+    from envwatch.watch import Watch, WatchKey
+
+
+def _plain(rows: Sequence[Watch]) -> Sequence[Line]:
+    return rows
+
+
+class Lineup:
+    """What stands where."""
+
+    def __init__(self) -> None:
+        self.rows: Sequence[Watch] = ()
+        """Every environment that the view shows, folded or not, in its order."""
+        self.lines: Sequence[Line] = ()
+        """Those that are not folded away, and the headings."""
+        self.was_moved = False
+        """Whether somebody has moved the cursor."""
+        self.is_due = False
+        """Whether the wanted order still waits."""
+        self._cursor: LineKey | None = None
+        self._places: dict[LineKey, int] = {}
+        self._ghost: WatchKey | None = None
+        self._sectioned: Callable[[Sequence[Watch]], Sequence[Line]] = _plain
+
+    @property
+    def place(self) -> int | None:
+        """The line that the cursor stands on; None where there is none."""
+        return None if self._cursor is None else self._places.get(self._cursor)
+
+    @property
+    def cursor(self) -> Line | None:
+        """What the cursor stands on."""
+        place = self.place
+        return None if place is None else self.lines[place]
+
+    def place_of(self, key: LineKey) -> int | None:
+        """Return the line of an environment or a heading; None if it is not on the screen."""
+        return self._places.get(key)
+
+    def take(
+        self,
+        rows: Sequence[Watch],
+        sectioned: Callable[[Sequence[Watch]], Sequence[Line]],
+        *,
+        is_steady: bool,
+        known: Callable[[WatchKey], Watch | None] | None,
+    ) -> None:
+        """Show other rows, or the same ones in another order.
+
+        Args:
+            rows: what the view shows, in the wanted order.
+            sectioned: makes lines of rows.
+            is_steady: whether rows that are there already keep their places for now, before those that are new.
+            known: tells what is known by now of a row that is missing; None if a row that is missing is no ghost.
+        """
+        self._sectioned = sectioned
+        self.is_due = False
+        if is_steady:
+            before = {watch.key: place for place, watch in enumerate(self.rows)}
+            kept = sorted((watch for watch in rows if watch.key in before), key=lambda watch: before[watch.key])
+            steady = kept + [watch for watch in rows if watch.key not in before]
+            self.is_due = steady != list(rows)
+            rows = steady
+        self._ghost = None
+        self._put(rows if known is None else self._with_ghost(rows, known))
+
+    def _with_ghost(self, rows: Sequence[Watch], known: Callable[[WatchKey], Watch | None]) -> Sequence[Watch]:
+        """Return the rows with the one under the cursor, where it was, if they lack it."""
+        cursor = self.cursor
+        if not self.was_moved or cursor is None or isinstance(cursor, Heading):
+            return rows
+        key = cursor.key
+        if any(watch.key == key for watch in rows):
+            return rows
+        self._ghost = key
+        place = next(place for place, watch in enumerate(self.rows) if watch.key == key)
+        return [*rows[:place], known(key) or cursor, *rows[place:]]
+
+    def _put(self, rows: Sequence[Watch]) -> None:
+        self.rows = rows
+        self.lines = self._sectioned(rows)
+        self._places = {line.key: place for place, line in enumerate(self.lines)}
+        if self.was_moved and self._cursor in self._places:
+            return
+        folded = self._folded_behind(self._cursor) if self.was_moved else None
+        first = next((line for line in self.lines if not isinstance(line, Heading)), None)
+        fallback = first or next(iter(self.lines), None)
+        self._cursor = folded or (fallback.key if fallback else None)
+
+    def _folded_behind(self, key: LineKey | None) -> LineKey | None:
+        headings = (line for line in self.lines if isinstance(line, Heading) and not line.is_open)
+        return next((line.key for line in headings if any(watch.key == key for watch in line.watches)), None)
+
+    def move_to(self, place: int) -> bool:
+        """Move the cursor to a line, the nearest there is; tell whether the lines changed by that: a ghost was left."""
+        if not self.lines:
+            return False
+        self.was_moved = True
+        place = min(max(place, 0), len(self.lines) - 1)
+        self._cursor = self.lines[place].key
+        ghost = self._ghost
+        if ghost is None or ghost == self._cursor:
+            return False
+        self._ghost = None
+        self._put([watch for watch in self.rows if watch.key != ghost])
+        return True
+
+    def heading(self) -> Heading | None:
+        """Return the heading over the line under the cursor, or that line itself; None without groups."""
+        place = self.place
+        lines = self.lines[: place + 1] if place is not None else ()
+        return next((line for line in reversed(lines) if isinstance(line, Heading)), None)

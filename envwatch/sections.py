@@ -1,0 +1,120 @@
+"""The lines of the table: environments, and headings over groups of them that can be folded away.
+
+Pure. Owns what a group is and which rows are old enough to be folded without being asked. The order of the rows is
+`view`'s; groups stand in the order of their first rows, so that with problems first, the worst group is first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from envwatch import rules
+from envwatch.columns import COLUMNS, lost_at
+from envwatch.modes import mode_of
+from envwatch.presence import Presence
+from envwatch.text import Clean
+from envwatch.watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from envwatch.fleets import Fleets
+
+LineKey: TypeAlias = tuple[Clean, ...]
+"""What tells a line from all others: a watch's key, or a heading's, which has three parts."""
+
+OLD: Final[LineKey] = (Clean("old"), Clean(""), Clean(""))
+"""The key of the group of those that have been offline for long."""
+
+_OLD_MS: Final = rules.OLD_AFTER / timedelta(milliseconds=1)
+
+GROUPINGS: Final[Mapping[str, Callable[[Watch], Clean | None]]] = {
+    "profile": lambda watch: watch.profile,
+    "pod": lambda watch: watch.environment.pod_id,
+    "user": lambda watch: watch.environment.user_id,
+    "os": lambda watch: watch.environment.os,
+    "version": lambda watch: watch.environment.version,
+    "mode": lambda watch: mode_of(watch.environment.mode),
+    "branch": lambda watch: watch.environment.branch,
+}
+"""What rows can be grouped by: ids of columns, and the value that a group has in common."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heading:
+    """The line over a group."""
+
+    key: LineKey
+    title: Clean
+    watches: tuple[Watch, ...]
+    is_open: bool
+    counts: Mapping[Presence, int]
+
+    def __len__(self) -> int:
+        return len(self.watches)
+
+
+Line: TypeAlias = Watch | Heading
+
+
+def group_key(group: str, value: Clean | None) -> LineKey:
+    """Return the key of the heading over the rows with one value; None and nothing are one group."""
+    return (Clean("group"), Clean(group), value or Clean(""))
+
+
+def sectioned(
+    rows: Sequence[Watch], group: str | None, folded: frozenset[LineKey], is_old: Callable[[Watch], bool] | None
+) -> Sequence[Line]:
+    """Return the lines for some rows.
+
+    Args:
+        rows: in their order.
+        group: what to group by, one of `GROUPINGS`; None for no groups.
+        folded: keys of the headings whose rows are not shown.
+        is_old: tells the rows that go into a group of their own at the end; None to leave them where they are.
+    """
+    old = list(filter(is_old, rows)) if is_old is not None else []
+    if not old and group is None:
+        return rows
+    if old:
+        aside = {watch.key for watch in old}
+        rows = [watch for watch in rows if watch.key not in aside]
+    lines: list[Line] = []
+    if group is None:
+        lines += rows
+    else:
+        value_of = GROUPINGS[group]
+        groups: dict[Clean | None, list[Watch]] = {}
+        for watch in rows:
+            groups.setdefault(value_of(watch) or None, []).append(watch)
+        name = COLUMNS[group].title.lower()
+        for value, members in groups.items():
+            title = Clean(f"{name} {value}" if value else f"no {name}")
+            lines += _section(group_key(group, value), title, members, folded)
+    if old:
+        lines += _section(OLD, Clean(f"offline for over {rules.OLD_AFTER.total_seconds() / 3600:.0f} h"), old, folded)
+    return lines
+
+
+def _section(key: LineKey, title: Clean, members: Sequence[Watch], folded: frozenset[LineKey]) -> Iterable[Line]:
+    counts = Counter(watch.presence for watch in members)
+    heading = Heading(key=key, title=title, watches=tuple(members), is_open=key not in folded, counts=counts)
+    return (heading, *members) if heading.is_open else (heading,)
+
+
+def old_in(fleets: Fleets, wall: float) -> Callable[[Watch], bool]:
+    """Return the test for those that are offline and were lost long ago.
+
+    Args:
+        fleets: what is known.
+        wall: the moment by this machine's clock, in ms.
+    """
+    limits = {profile: fleet.clock.at(wall) - _OLD_MS for profile, fleet in fleets.by_profile.items()}
+
+    def is_old(watch: Watch) -> bool:
+        return watch.presence is Presence.OFFLINE and lost_at(watch) <= limits[watch.profile]
+
+    return is_old

@@ -1,0 +1,117 @@
+"""The keys that arrange the table: sorting, columns, groups and what is folded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar
+
+from textual import on
+from textual.binding import Binding, BindingType
+
+from envwatch.columns import COLUMNS
+from envwatch.sections import GROUPINGS, OLD, Heading
+from envwatch.tui.chooser import ColumnChooser
+from envwatch.tui.menu import Choice, Menu
+from envwatch.tui.table import EnvironmentTable
+from envwatch.tui.viewing import Viewing
+
+
+class Arranging(Viewing):
+    """How the rows stand."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("full_stop", "sort(1)", "Sort by the next column", key_display=".", show=False, id="sort.right"),
+        Binding("comma", "sort(-1)", "Sort by the column before", key_display=",", show=False, id="sort.left"),
+        Binding("I", "invert", "Invert the sorting", show=False, id="sort.invert"),
+        Binding("o", "pick_sort", "Sort by …", show=False, id="sort.pick"),
+        Binding("C", "pick_columns", "Columns …", show=False, id="sort.columns"),
+        Binding("b", "pick_group", "Group by …", show=False, id="sort.group"),
+        Binding("x", "fold", "Fold or open a group, or the long offline", show=False, id="sort.fold"),
+        Binding("X", "fold_all", "Fold or open all groups", show=False, id="sort.fold_all"),
+    ]
+
+    def action_sort(self, step: int) -> None:
+        """Sort by a neighbour of the present column; beyond either end stands the default order."""
+        orders: list[str | None] = [None, *(column.id for column in self.table.columns)]
+        place = orders.index(self.view.sort) if self.view.sort in orders else 0
+        self._sort_by(orders[(place + step) % len(orders)], is_inverted=False)
+
+    def action_invert(self) -> None:
+        """Invert the order."""
+        self._sort_by(self.view.sort, is_inverted=not self.view.is_inverted)
+
+    @on(EnvironmentTable.SortWanted)
+    def _sort_by_header(self, message: EnvironmentTable.SortWanted) -> None:
+        is_same = message.column == self.view.sort
+        self._sort_by(message.column, is_inverted=is_same and not self.view.is_inverted)
+
+    def _sort_by(self, column: str | None, *, is_inverted: bool) -> None:
+        self.view = replace(self.view, sort=column, is_inverted=is_inverted)
+        by = "problems first" if column is None else f"by {COLUMNS[column].title}"
+        self.flash(f"sorted {by}{', inverted' if is_inverted else ''}")
+
+    def action_pick_sort(self) -> None:
+        """Choose what to sort by."""
+        choices = [Choice("", "problems first", "then those nearest to falling, then by name")]
+        choices += [Choice(column.id, column.title, column.about) for column in self.table.columns]
+
+        def sort_by(column: str | None) -> None:
+            if column is not None:
+                self._sort_by(column or None, is_inverted=False)
+
+        self.app.push_screen(Menu("Sort by", choices, self.view.sort or ""), sort_by)
+
+    def action_pick_columns(self) -> None:
+        """Choose the columns and their order."""
+        table = self.table
+
+        def show(wanted: tuple[str, ...] | None) -> None:
+            if wanted is not None:
+                self.view = replace(self.view, columns=wanted)
+                hidden = len(wanted) - len({column.id for column in table.columns} & set(wanted))
+                self.flash(
+                    "columns: those that fit"
+                    if not wanted
+                    else f"{len(wanted)} columns{f', {hidden} of them do not fit here' if hidden else ''}"
+                )
+
+        shown = [column.id for column in table.columns]
+        self.app.push_screen(ColumnChooser(self.view.columns or shown, has_profiles=self.fleets.are_several), show)
+
+    def action_pick_group(self) -> None:
+        """Choose what to group by."""
+        watches = list(self.table.rows)
+        choices = [Choice("", "nothing", "one list")]
+        for id_, value_of in GROUPINGS.items():
+            if id_ != "profile" or self.fleets.are_several:
+                count = len({value_of(watch) or None for watch in watches})
+                choices.append(Choice(id_, COLUMNS[id_].title, f"{count} group{'' if count == 1 else 's'}"))
+
+        def group_by(column: str | None) -> None:
+            if column is not None:
+                self.see(replace(self.view, group=column or None, folded=self.view.folded & {OLD}))
+                title = COLUMNS[column].title if column else ""
+                self.flash(f"grouped by {title}: x folds a group, X all" if column else "not grouped")
+
+        self.app.push_screen(Menu("Group by", choices, self.view.group or ""), group_by)
+
+    def action_fold(self) -> None:
+        """Fold or open the group under the cursor; where the cursor is in none, that of the long offline."""
+        group = self.table.group or next(iter(self.table.headings), None)
+        if group is None:
+            self.flash("nothing to fold: b groups rows, and none here has been offline for a day")
+        else:
+            self.toggle(group)
+
+    def toggle(self, group: Heading) -> None:
+        """Fold a group that is open, open one that is folded."""
+        self.see(replace(self.view, folded=self.view.folded ^ {group.key}))
+
+    def action_fold_all(self) -> None:
+        """Fold all groups, or open them if none is open."""
+        headings = self.table.headings
+        if not headings:
+            self.flash("nothing to fold: b groups rows")
+            return
+        is_any_open = any(heading.is_open for heading in headings)
+        self.see(replace(self.view, folded=frozenset(heading.key for heading in headings if is_any_open)))

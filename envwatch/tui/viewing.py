@@ -1,0 +1,46 @@
+"""What every part of the dashboard works on: what is known, what the user wants to see of it, and the table.
+
+The parts are classes of their own, each with its keys (`arranging`, `taking`); the dashboard is made of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.reactive import reactive
+from textual.screen import Screen
+
+from envwatch.fleets import Fleets
+from envwatch.text import clean
+from envwatch.tui.news import NewsLine
+from envwatch.tui.table import EnvironmentTable
+from envwatch.view import View
+
+if TYPE_CHECKING:
+    from envwatch.clock import Reading
+
+
+class Viewing(Screen[None]):
+    """A screen with a table."""
+
+    fleets: reactive[Fleets] = reactive(Fleets, init=False, repaint=False)
+    """What is known."""
+    now: reactive[Reading | None] = reactive(None, init=False, repaint=False)
+    """This machine's clocks, read each second."""
+    view: reactive[View] = reactive(View)
+    """What the user wants to see."""
+
+    @property
+    def table(self) -> EnvironmentTable:
+        """The live table."""
+        return self.query_one(EnvironmentTable)
+
+    def flash(self, text: str) -> None:
+        """Answer a key in the news line."""
+        if self.now is not None:
+            self.query_one(NewsLine).flash = (clean(text), self.now.monotonic)
+
+    def see(self, view: View) -> None:
+        """Show what the user wants to see now, and the keys that work then."""
+        self.view = view
+        self.refresh_bindings()
