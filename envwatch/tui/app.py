@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 
-from envwatch.clipboard import clipboard_sequence
 from envwatch.fleet import Fleet
 from envwatch.fleets import Fleets
+from envwatch.osc import clipboard_sequence
 from envwatch.phrases import TimeStyle
 from envwatch.poller import Stance, read_clocks
 from envwatch.query.language import parse
