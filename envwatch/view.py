@@ -75,7 +75,7 @@ class View:
 
 def is_problem(watch: Watch) -> bool:
     """Whether a person should look at it."""
-    return watch.presence in (Presence.OFFLINE, Presence.LATE) or watch.is_flapping
+    return watch.is_problem
 
 
 def ambiguous_names(names: Iterable[Clean]) -> frozenset[Clean]:

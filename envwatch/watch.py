@@ -67,6 +67,11 @@ class Watch:
         """The presence of the verdict."""
         return self.verdict.presence
 
+    @property
+    def is_problem(self) -> bool:
+        """Whether a person should look at it."""
+        return self.presence in (Presence.OFFLINE, Presence.LATE) or self.is_flapping
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:

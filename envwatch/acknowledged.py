@@ -1,0 +1,89 @@
+"""Problems that a person has acknowledged, with a note: they count as new no longer, until they recover.
+
+Pure. Owns when an acknowledgement ends, and how acknowledgements are written down; where they are kept is `memory`'s
+business. Goes by the environment's id alone: the same one under two profiles is one problem.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from envwatch.presence import Presence
+from envwatch.text import Clean, clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from envwatch.watch import Watch
+
+LONGEST_NOTE: Final = 200
+"""Characters of a note."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """That a person knows of a problem."""
+
+    at: float
+    """When it was said: milliseconds since the epoch, by this machine's wall clock."""
+    note: Clean
+    """What was said of it; at most `LONGEST_NOTE` characters, maybe none."""
+
+
+Acks: TypeAlias = "Mapping[Clean, Ack]"
+"""By the environment's id."""
+
+
+def note_of(typed: str) -> Clean:
+    """Return what a person typed as a note."""
+    return clean(typed.strip(), LONGEST_NOTE)
+
+
+def recovered(acks: Acks, watches: Iterable[Watch]) -> frozenset[Clean]:
+    """Return the ids of acknowledged environments that are no problem any more.
+
+    Only a row proves that: what is gone, or absent from the newest listing, may come back as ill as it was.
+
+    Args:
+        acks: what is acknowledged.
+        watches: after a listing, of all profiles: where one of two lists it as a problem, it still is one.
+    """
+    if not acks:
+        return frozenset()
+    listed = [
+        watch
+        for watch in watches
+        if watch.environment.id in acks and not watch.absent and watch.presence is not Presence.GONE
+    ]
+    ill = {watch.environment.id for watch in listed if watch.is_problem}
+    return frozenset(watch.environment.id for watch in listed) - ill
+
+
+def content_of(acks: Acks) -> dict[str, dict[str, Any]]:
+    """Return acknowledgements as they are written down, as JSON: `{"<id>": {"at": 123.0, "note": "..."}}`."""
+    return {id_: asdict(ack) for id_, ack in acks.items()}
+
+
+def acks_of(content: Mapping[str, object]) -> Acks:
+    """Return what was written down, except each entry that is damaged; of two for one id, the newest counts."""
+    acks: dict[Clean, Ack] = {}
+    for told_id, told in content.items():
+        id_, ack = clean(told_id), _ack_of(told)
+        if ack is not None and (id_ not in acks or ack.at > acks[id_].at):
+            acks[id_] = ack
+    return acks
+
+
+def _ack_of(told: object) -> Ack | None:
+    if not isinstance(told, dict):
+        return None
+    at, note = told.get("at"), told.get("note", "")
+    if isinstance(at, bool) or not isinstance(at, (int, float)) or not isinstance(note, str):
+        return None
+    try:
+        at = float(at)
+    except OverflowError:
+        return None
+    return Ack(at, clean(note, LONGEST_NOTE)) if math.isfinite(at) else None

@@ -1,0 +1,174 @@
+"""Acknowledged problems: when they end, and how they are written down."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from builders import NOW
+from hostile import WEAPONS
+from hypothesis import given
+from hypothesis import strategies as st
+from watches import watch
+
+from envwatch.acknowledged import LONGEST_NOTE, Ack, acks_of, content_of, note_of, recovered
+from envwatch.presence import GONE
+from envwatch.text import Clean, clean
+
+if TYPE_CHECKING:
+    from envwatch.watch import Watch
+
+ID = Clean("env-1")
+ACKS = {ID: Ack(NOW, Clean("known"))}
+
+WELL = watch()
+LATE = watch(lastHeartbeat=NOW - 45_000)
+OFFLINE = watch(connectionId=None)
+FLAPPING = replace(WELL, is_flapping=True)
+
+
+def of_profile(profile: str, row: Watch) -> Watch:
+    return replace(row, profile=Clean(profile))
+
+
+# When they end
+
+
+@pytest.mark.parametrize(
+    ("row", "is_problem"),
+    [
+        (WELL, False),
+        (watch(lastHeartbeat=NOW - 44_999), False),
+        (LATE, True),
+        (OFFLINE, True),
+        (FLAPPING, True),
+        (replace(WELL, verdict=GONE), False),
+    ],
+)
+def test_a_problem_is_what_is_offline_late_or_flapping(row: Watch, *, is_problem: bool) -> None:
+    assert row.is_problem is is_problem
+
+
+def test_what_is_well_again_has_recovered() -> None:
+    assert recovered(ACKS, [WELL]) == {ID}
+
+
+@pytest.mark.parametrize("row", [LATE, OFFLINE, FLAPPING])
+def test_what_still_is_a_problem_of_whatever_kind_has_not(row: Watch) -> None:
+    assert recovered(ACKS, [row]) == frozenset()
+
+
+def test_what_is_gone_absent_or_not_known_proves_nothing() -> None:
+    assert recovered(ACKS, [replace(OFFLINE, verdict=GONE, absent=2)]) == frozenset()
+    assert recovered(ACKS, [replace(OFFLINE, verdict=GONE)]) == frozenset()
+    assert recovered(ACKS, [replace(WELL, absent=1)]) == frozenset()
+    assert recovered(ACKS, []) == frozenset()
+
+
+def test_nothing_recovers_that_nobody_acknowledged() -> None:
+    assert recovered({}, [WELL]) == frozenset()
+    assert recovered(ACKS, [watch(id="env-2"), OFFLINE]) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("second", "ends"),
+    [
+        (WELL, True),
+        (LATE, False),
+        (replace(OFFLINE, verdict=GONE, absent=2), True),
+        (replace(OFFLINE, absent=1), True),
+    ],
+)
+def test_under_two_profiles_every_row_that_is_listed_must_be_well(second: Watch, *, ends: bool) -> None:
+    rows = [of_profile("a", WELL), of_profile("b", second)]
+    for order in (rows, rows[::-1]):
+        assert recovered(ACKS, iter(order)) == ({ID} if ends else frozenset())
+
+
+# How they are written down
+
+
+IDS = st.text(min_size=1).map(clean)
+NOTES = (st.text() | st.sampled_from(WEAPONS)).map(note_of)
+
+
+@given(st.dictionaries(IDS, st.builds(Ack, st.floats(allow_nan=False, allow_infinity=False), NOTES)))
+def test_what_is_written_down_reads_the_same(acks: dict[Clean, Ack]) -> None:
+    assert acks_of(json.loads(json.dumps(content_of(acks)))) == acks
+
+
+def test_the_form_is_plain() -> None:
+    assert content_of({ID: Ack(123.0, Clean("disk full"))}) == {"env-1": {"at": 123.0, "note": "disk full"}}
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        None,
+        5,
+        "known",
+        [],
+        {},
+        {"note": "known"},
+        {"at": None, "note": "known"},
+        {"at": "5", "note": "known"},
+        {"at": True, "note": "known"},
+        {"at": float("nan"), "note": "known"},
+        {"at": float("inf"), "note": "known"},
+        {"at": 10**400, "note": "known"},
+        {"at": 5, "note": None},
+        {"at": 5, "note": ["known"]},
+    ],
+)
+def test_a_damaged_entry_is_dropped_and_no_other_with_it(damaged: object) -> None:
+    assert acks_of({"env-0": damaged, "env-1": {"at": NOW, "note": "known"}, "env-2": damaged}) == ACKS
+
+
+def test_what_is_not_known_of_an_entry_is_ignored_and_a_note_may_be_missing() -> None:
+    assert acks_of({"env-1": {"at": 5, "by": "hiro"}}) == {ID: Ack(5.0, Clean(""))}
+
+
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["at", "note"]), inner),
+    max_leaves=4,
+)
+ENTRIES = (
+    JSON
+    | st.fixed_dictionaries({"at": JSON, "note": JSON})
+    | st.fixed_dictionaries({"at": st.floats(), "note": st.text() | st.sampled_from(WEAPONS)})
+)
+
+
+@given(st.dictionaries(st.text() | st.sampled_from(WEAPONS), ENTRIES, max_size=4))
+def test_whatever_a_file_holds_only_clean_text_of_bounded_length_comes_out(content: dict[str, Any]) -> None:
+    for id_, ack in acks_of(content).items():
+        assert (id_, ack.note) == (clean(id_), clean(ack.note, LONGEST_NOTE))
+
+
+@pytest.mark.parametrize("weapon", WEAPONS)
+def test_hostile_text_in_a_file_is_cleaned_when_it_is_read(weapon: str) -> None:
+    ((id_, ack),) = acks_of({weapon: {"at": 5, "note": weapon}}).items()
+    assert (id_, ack.note) == (clean(weapon), clean(weapon, LONGEST_NOTE))
+
+
+def test_of_two_entries_that_are_one_once_cleaned_the_newest_counts() -> None:
+    twice = {"env-\x1b": {"at": 5, "note": "new"}, "env-\\x1b": {"at": 4, "note": "old"}}
+    for content in (twice, dict(reversed(twice.items()))):
+        assert acks_of(content) == {"env-\\x1b": Ack(5.0, Clean("new"))}
+
+
+@pytest.mark.parametrize(
+    ("typed", "note"),
+    [
+        ("", ""),
+        ("  disk full, T-17 \n", "disk full, T-17"),
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("x" * 200, "x" * 200),
+        ("x" * 201, "x" * 199 + "…"),
+    ],
+)
+def test_a_typed_note_is_cleaned_and_of_bounded_length(typed: str, note: str) -> None:
+    assert note_of(typed) == note
