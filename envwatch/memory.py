@@ -1,36 +1,29 @@
-"""What envwatch remembers from run to run: how the screen looked. State, in the state folder; never configuration.
+"""What envwatch remembers from run to run: how the screen looked, and which problems a person has acknowledged.
 
-Owns the file and how it is read and written. Remembering is best effort: what cannot be read is nothing, what cannot be
-written is told once and dropped, and nobody waits for a disk, for a thread of its own writes. Several instances may
-remember at once: each puts its changes into what stands there, under a lock, so that of each choice the last one counts
-and no other is lost.
+Owns what stands in the files, and believes nothing that it reads there. How they are kept is `state`'s business.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import threading
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
 
-from envwatch.private import make_private_folder, open_private
+from envwatch.acknowledged import Acks, acks_of, content_of
+from envwatch.state import Form, StateFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-_MOST: Final = 1 << 16
-"""Bytes of a file that can be ours."""
+    from envwatch.acknowledged import Ack
+    from envwatch.text import Clean
 
 _LONGEST: Final = 200
 """Characters of a text that can be ours."""
 
-_PATIENCE: Final = 0.3
-"""Seconds that the last change may take to be written."""
+MOST_ACKS: Final = 1_000
+"""Acknowledgements that are kept: the newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +33,7 @@ class Remembered:
     theme: str | None = None
     sort: str | None = None
     columns: tuple[str, ...] | None = None
+    bell: bool | None = None
 
 
 class Choices(TypedDict, total=False):
@@ -48,108 +42,64 @@ class Choices(TypedDict, total=False):
     theme: str | None
     sort: str | None
     columns: tuple[str, ...] | None
+    bell: bool | None
 
 
 def remembered(path: Path) -> Remembered:
-    """Return what a file remembers: nothing, where it is missing or damaged."""
-    kept = _content(path)
-    return Remembered(theme=_word(kept.get("theme")), sort=_word(kept.get("sort")), columns=_words(kept.get("columns")))
+    """Return what a file remembers of the screen: nothing, where it is missing or damaged."""
+    kept = CHOICES.content(path)
+    return Remembered(
+        theme=_word(kept.get("theme")),
+        sort=_word(kept.get("sort")),
+        columns=_words(kept.get("columns")),
+        bell=_yes_or_no(kept.get("bell")),
+    )
 
 
-class Memory:
-    """One file of remembered choices, and the thread that writes it; the first change starts it.
+def acknowledged(path: Path) -> Acks:
+    """Return which problems a file remembers as acknowledged: none, where it is missing or damaged."""
+    return acks_of(ACKNOWLEDGEMENTS.content(path))
 
-    Args:
-        path: the file.
-        note: told once, in one line, if the file is damaged, and if it cannot be written; from any thread.
-    """
+
+class Memory(StateFile):
+    """The file of choices; see `StateFile`."""
 
     def __init__(self, path: Path, note: Callable[[str], None]) -> None:
-        self._path = path
-        self._note = note
-        self._changes: SimpleQueue[Choices | None] = SimpleQueue()
-        self._thread: threading.Thread | None = None
-        if _whole(path) is None:
-            note(f"forgot how the screen looked: {path} is damaged")
+        super().__init__(path, CHOICES, note)
 
     def keep(self, **changes: Unpack[Choices]) -> None:
         """Remember choices by their names, some time soon; never waits, never fails."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._write, name="memory", daemon=True)
-            self._thread.start()
-        self._changes.put(changes)
-
-    def close(self) -> None:
-        """Write what is left, unless that takes too long."""
-        if self._thread is not None:
-            self._changes.put(None)
-            self._thread.join(_PATIENCE)
-
-    def _write(self) -> None:
-        is_well = True
-        while (changes := self._changes.get()) is not None:
-            try:
-                _merge(self._path, changes)
-            except OSError as error:
-                if is_well:
-                    self._note(f"cannot remember in {self._path}: {error.strerror}")
-                is_well = False
-            else:
-                is_well = True
+        self.put(changes)
 
 
-def _merge(path: Path, changes: Choices) -> None:
-    """Put changes into a file, whoever else does the same just now.
+class Acknowledgements(StateFile):
+    """The file of acknowledged problems; see `StateFile`."""
 
-    Raises:
-        OSError: if that cannot be done; the file then is as it was.
-    """
-    make_private_folder(path.parent)
-    with _locked(path.with_name(f"{path.name}.lock")):
-        # Names that we do not know stay: a newer envwatch may have written them.
-        content = json.dumps({**_content(path), **changes}, indent=2, sort_keys=True).encode() + b"\n"
-        fresh = path.with_name(f"{path.name}.new")
-        with suppress(FileNotFoundError):
-            fresh.unlink()  # of a run that was killed
-        descriptor = open_private(fresh)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(descriptor)
-            fresh.replace(path)
-        except OSError:
-            fresh.unlink(missing_ok=True)
-            raise
+    def __init__(self, path: Path, note: Callable[[str], None]) -> None:
+        super().__init__(path, ACKNOWLEDGEMENTS, note)
+
+    def keep(self, changes: Mapping[Clean, Ack | None]) -> None:
+        """Remember acknowledgements by the environments' ids, some time soon; None forgets; never waits or fails."""
+        self.put(changes)
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that ends with its holder, however that ends."""
-    descriptor = open_private(path)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+def _with_choices(content: dict[str, Any], changes: Mapping[str, object]) -> dict[str, Any]:
+    # Names that we do not know stay: a newer envwatch may have written them.
+    return {name: value for name, value in {**content, **changes}.items() if value is not None}
 
 
-def _content(path: Path) -> dict[str, Any]:
-    return _whole(path) or {}
-
-
-def _whole(path: Path) -> dict[str, Any] | None:
-    """Return what a file holds, which is nothing if there is none; None if it is damaged."""
-    try:
-        # A pipe in its place would hold us for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            told = json.loads(file.read(_MOST))
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except (OSError, ValueError, RecursionError):
-        return None
-    return told if isinstance(told, dict) else None
+def _with_acks(content: dict[str, Any], changes: Mapping[Clean, Ack | None]) -> dict[str, Any]:
+    acks = {id_: ack for id_, ack in {**acks_of(content), **changes}.items() if ack is not None}
+    newest_first = sorted(acks.items(), key=lambda entry: entry[1].at, reverse=True)
+    kept: dict[str, Any] = {}
+    room = ACKNOWLEDGEMENTS.limit
+    for id_, ack in newest_first[:MOST_ACKS]:
+        entry = content_of({id_: ack})
+        room -= len(json.dumps(entry, indent=2)) + 1  # its own braces make up for the comma
+        if room < 0:
+            break
+        kept |= entry
+    return kept
 
 
 def _word(told: object) -> str | None:
@@ -159,3 +109,11 @@ def _word(told: object) -> str | None:
 def _words(told: object) -> tuple[str, ...] | None:
     words = [_word(word) for word in told] if isinstance(told, list) else []
     return tuple(word for word in words if word) if words and all(words) else None
+
+
+def _yes_or_no(told: object) -> bool | None:
+    return told if isinstance(told, bool) else None
+
+
+CHOICES: Final = Form(about="how the screen looked", limit=1 << 16, changed=_with_choices)
+ACKNOWLEDGEMENTS: Final = Form(about="which problems were acknowledged", limit=1 << 20, changed=_with_acks)

@@ -17,13 +17,25 @@ from hypothesis import strategies as st
 from stage import Stage
 from terminal import ROOT, Terminal, environment
 
+from envwatch.acknowledged import Ack
 from envwatch.demo.server import Server
-from envwatch.memory import Memory, Remembered, remembered
+from envwatch.memory import ACKNOWLEDGEMENTS, MOST_ACKS, Acknowledgements, Memory, Remembered, acknowledged, remembered
+from envwatch.state import StateFile, merge
+from envwatch.text import Clean
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def finish(file: StateFile) -> None:
+    """Close a file, and wait for what it writes even where a disk is slow."""
+    file.close()
+    for thread in threading.enumerate():
+        if thread.name == "memory":
+            thread.join(10)
 
 
 def kept(path: Path, *changes: dict[str, Any]) -> list[str]:
@@ -32,8 +44,20 @@ def kept(path: Path, *changes: dict[str, Any]) -> list[str]:
     memory = Memory(path, notes.append)
     for change in changes:
         memory.keep(**change)
-    memory.close()
+    finish(memory)
     return notes
+
+
+def acks(count: int, first: int = 1) -> dict[Clean, Ack | None]:
+    """Acknowledgements of `env-1`, `env-2`, …, each newer than the one before."""
+    return {Clean(f"env-{n}"): Ack(float(n), Clean(f"note {n}")) for n in range(first, first + count)}
+
+
+def run_at_once(home: Path, script: str, path: Path, names: Sequence[str]) -> None:
+    """Run a script in processes of their own, each with the path of a file and a name."""
+    command = [sys.executable, "-c", script, str(path)]
+    running = [subprocess.Popen([*command, name], env=environment(home, PYTHONPATH=str(ROOT))) for name in names]
+    assert [process.wait(60) for process in running] == [0] * len(names)
 
 
 def test_what_was_kept_is_remembered(tmp_path: Path) -> None:
@@ -45,9 +69,16 @@ def test_what_was_kept_is_remembered(tmp_path: Path) -> None:
     assert remembered(path) == Remembered("envwatch-light", "mode", ("name", "mode"))
 
 
-def test_what_is_none_is_forgotten(tmp_path: Path) -> None:
+def test_what_is_none_is_forgotten_and_no_longer_written(tmp_path: Path) -> None:
     kept(tmp_path / "s", {"sort": "mode", "theme": "nord"}, {"sort": None})
     assert remembered(tmp_path / "s") == Remembered(theme="nord")
+    assert json.loads((tmp_path / "s").read_text()) == {"theme": "nord"}
+
+
+@pytest.mark.parametrize("bell", [True, False])
+def test_a_bell_that_was_turned_off_is_another_thing_than_one_that_nobody_chose(tmp_path: Path, *, bell: bool) -> None:
+    kept(tmp_path / "s", {"bell": bell})
+    assert remembered(tmp_path / "s") == Remembered(bell=bell)
 
 
 def test_nothing_is_written_before_something_changes(tmp_path: Path) -> None:
@@ -81,6 +112,8 @@ def test_file_and_folder_are_private_whatever_the_umask(tmp_path: Path, umask: i
         b'{"theme": "", "sort": "a\\nb", "columns": []}',
         b'{"theme": "\\u001b[31m", "sort": null, "columns": ["name", 5]}',
         json.dumps({"theme": "x" * 201, "columns": {"a": 1}}).encode(),
+        b'{"bell": 1}',
+        b'{"bell": "true"}',
     ],
 )
 def test_damage_reads_as_nothing_and_is_mended_by_the_next_change(tmp_path: Path, content: bytes) -> None:
@@ -147,23 +180,91 @@ def test_keeping_waits_for_no_lock_and_ending_not_for_long(tmp_path: Path) -> No
         assert time.monotonic() - started < 3
         assert not path.exists()
         process.communicate()
-    for thread in threading.enumerate():
-        if thread.name == "memory":
-            thread.join(10)
+    finish(memory)
     assert remembered(path).theme == "nord"
 
 
 def test_two_instances_at_once_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "s"
     script = (
-        "import sys; from pathlib import Path; from envwatch.memory import Memory, _merge\n"
-        "for n in range(40): _merge(Path(sys.argv[1]), {sys.argv[2]: f'{sys.argv[2]}-{n}'})"
+        "import sys; from pathlib import Path; from envwatch.memory import CHOICES; from envwatch.state import merge\n"
+        "for n in range(40): merge(Path(sys.argv[1]), CHOICES, {sys.argv[2]: f'{sys.argv[2]}-{n}'})"
     )
     names = ("theme", "sort", "panes", "times")
-    command = [sys.executable, "-c", script, str(path)]
-    running = [subprocess.Popen([*command, name], env=environment(tmp_path, PYTHONPATH=str(ROOT))) for name in names]
-    assert [process.wait(60) for process in running] == [0] * len(names)
+    run_at_once(tmp_path, script, path, names)
     assert json.loads(path.read_text()) == {name: f"{name}-39" for name in names}
+
+
+def test_what_was_acknowledged_is_remembered_until_it_is_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "acknowledged.json"
+    assert acknowledged(path) == {}
+    notes: list[str] = []
+    book = Acknowledgements(path, notes.append)
+    book.keep(acks(3))
+    book.keep({Clean("env-2"): None, Clean("env-3"): Ack(9.5, Clean("")), Clean("env-4"): None})
+    finish(book)
+    assert notes == []
+    assert json.loads(path.read_text()) == {"env-1": {"at": 1, "note": "note 1"}, "env-3": {"at": 9.5, "note": ""}}
+    assert acknowledged(path) == {"env-1": Ack(1, Clean("note 1")), "env-3": Ack(9.5, Clean(""))}
+
+
+def test_two_instances_that_acknowledge_and_forget_at_once_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "acknowledged.json"
+    script = (
+        "import sys; from pathlib import Path; from envwatch.acknowledged import Ack; from envwatch.text import Clean\n"
+        "from envwatch.memory import ACKNOWLEDGEMENTS; from envwatch.state import merge\n"
+        "for n in range(40):\n"
+        "    ids = [f'{sys.argv[2]}-{m}' for m in (n, n - 1)]\n"
+        "    changes = {ids[0]: Ack(float(n), Clean(ids[0]))} | ({ids[1]: None} if n % 2 else {})\n"
+        "    merge(Path(sys.argv[1]), ACKNOWLEDGEMENTS, changes)"
+    )
+    run_at_once(tmp_path, script, path, ("a", "b"))
+    assert acknowledged(path) == {f"{name}-{n}": Ack(n, Clean(f"{name}-{n}")) for name in "ab" for n in range(1, 40, 2)}
+
+
+def test_of_more_than_a_thousand_acknowledgements_the_oldest_go(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    merge(path, ACKNOWLEDGEMENTS, acks(MOST_ACKS, first=2))
+    assert acknowledged(path) == acks(1000, first=2)
+    merge(path, ACKNOWLEDGEMENTS, acks(1, first=1002))
+    assert acknowledged(path) == acks(1000, first=3)
+    merge(path, ACKNOWLEDGEMENTS, acks(1))
+    assert acknowledged(path) == acks(1000, first=3)
+
+
+@pytest.mark.parametrize("sign", ["x", "\N{PILE OF POO}"])
+def test_ids_of_any_length_never_make_a_file_that_is_too_large_to_be_read(tmp_path: Path, sign: str) -> None:
+    path = tmp_path / "a"
+    long = {Clean(sign * 1020 + f"{n:04}"): Ack(float(n), Clean(sign * 200)) for n in range(1000)}
+    merge(path, ACKNOWLEDGEMENTS, long)
+    left = acknowledged(path)
+    room = ACKNOWLEDGEMENTS.limit - path.stat().st_size
+    assert 0 <= room < path.stat().st_size / len(left) + len(left) * 8  # not one more would have fitted, by and large
+    assert left == dict(list(long.items())[-len(left) :])
+
+
+def test_what_is_damaged_among_acknowledgements_goes_alone_and_the_next_change_mends_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_text(
+        '{"env-1": {"at": 1, "note": "note 1", "by": "hiro"}, "env-2": {"at": "now"}, "env-\\u001b": {"at": 3}}'
+    )
+    assert acknowledged(path) == acks(1) | {"env-\\x1b": Ack(3, Clean(""))}
+    merge(path, ACKNOWLEDGEMENTS, {Clean("env-\\x1b"): None})
+    assert json.loads(path.read_text()) == {"env-1": {"at": 1, "note": "note 1"}}
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{", b"\xff", b'{"env-1": {"at": 1' + b"0" * 5000 + b', "note": ""}}']
+)
+def test_a_damaged_file_of_acknowledgements_is_noted_and_stops_nothing(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(content)
+    notes: list[str] = []
+    book = Acknowledgements(path, notes.append)
+    assert notes == [f"forgot which problems were acknowledged: {path} is damaged"]
+    book.keep(acks(1))
+    finish(book)
+    assert acknowledged(path) == acks(1)
 
 
 async def test_the_app_keeps_theme_and_sorting_as_they_change_and_nothing_else() -> None:
