@@ -67,6 +67,11 @@ FLAP_OFF = 20.0
 CHURN_WINDOW = timedelta(hours=1)
 """What "an hour" means in "reconnects an hour"."""
 
+BELL_HOLDS = timedelta(seconds=10)
+"""A loss that does not hold so long rings no bell."""
+BELL_EVERY = timedelta(seconds=10)
+"""One bell in this at most: what else is lost meanwhile rings together after it."""
+
 BACKOFF_BASE = timedelta(seconds=1)
 BACKOFF_CAP = timedelta(seconds=60)
 RETRY_AFTER_CAP = timedelta(seconds=600)
