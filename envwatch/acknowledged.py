@@ -27,7 +27,7 @@ class Ack:
     """That a person knows of a problem."""
 
     at: float
-    """When it was said: milliseconds since the epoch, by this machine's wall clock."""
+    """When it was said: milliseconds since the epoch, by the clock of the server that lists the environment."""
     note: Clean
     """What was said of it; at most `LONGEST_NOTE` characters, maybe none."""
 
@@ -42,9 +42,10 @@ def note_of(typed: str) -> Clean:
 
 
 def recovered(acks: Acks, watches: Iterable[Watch]) -> frozenset[Clean]:
-    """Return the ids of acknowledged environments that are no problem any more.
+    """Return the ids of acknowledged environments that are no problem any more, or whose problem is another one.
 
-    Only a row proves that: what is gone, or absent from the newest listing, may come back as ill as it was.
+    Only a row proves that: what is gone, or absent from the newest listing, may come back as ill as it was. What is
+    offline and yet gave a sign of life since it was acknowledged had come back in between, when nobody watched.
 
     Args:
         acks: what is acknowledged.
@@ -57,8 +58,15 @@ def recovered(acks: Acks, watches: Iterable[Watch]) -> frozenset[Clean]:
         for watch in watches
         if watch.environment.id in acks and not watch.absent and watch.presence is not Presence.GONE
     ]
-    ill = {watch.environment.id for watch in listed if watch.is_problem}
+    ill = {watch.environment.id for watch in listed if watch.is_problem and not _came_back(watch, acks)}
     return frozenset(watch.environment.id for watch in listed) - ill
+
+
+def _came_back(watch: Watch, acks: Acks) -> bool:
+    environment = watch.environment
+    beat = environment.last_heartbeat_at
+    sign_at = environment.last_seen_at if beat is None else beat
+    return watch.presence is Presence.OFFLINE and not watch.is_flapping and sign_at > acks[environment.id].at
 
 
 def content_of(acks: Acks) -> dict[str, dict[str, Any]]:

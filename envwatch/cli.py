@@ -217,7 +217,7 @@ async def _screen(watched: Sequence[tuple[Access, Settings]], options: Options) 
     import asyncio
 
     from envwatch.events import SOLE
-    from envwatch.memory import Memory
+    from envwatch.memory import Acknowledgements, Memory, acknowledged
     from envwatch.posts import together
     from envwatch.text import clean
 
@@ -233,8 +233,13 @@ async def _screen(watched: Sequence[tuple[Access, Settings]], options: Options) 
         check_screen(looks)
         gc.freeze()
         gc.enable()
-        memory = Memory(state_file(), journal.note)
+        memory = Memory(state_file("state"), journal.note)
         stack.callback(memory.close)
+        acks_path = state_file("acknowledged")
+        acknowledgements = Acknowledgements(acks_path, journal.note)
+        stack.callback(acknowledgements.close)
+        is_demo = options.command == "demo"  # whose environments begin anew each time
+        from envwatch.tui.app import forget
         from envwatch.tui.keymap import keymap_of
 
         app = app_class(
@@ -246,6 +251,10 @@ async def _screen(watched: Sequence[tuple[Access, Settings]], options: Options) 
             filter_text=looks.filter,
             keymap=keymap_of(looks.keys),
             keep=memory.keep,
+            acks={} if is_demo else acknowledged(acks_path),
+            keep_acks=forget if is_demo else acknowledgements.keep,
+            rings=looks.bell,
+            notify=looks.notify,
             ascii_only=options.ascii or not _is_utf8(_stdout()),
         )
         for post in posts.values():

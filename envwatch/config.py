@@ -75,6 +75,12 @@ class Choices(BaseModel):
     """The columns of the table, in their order."""
     sort: Annotated[str | None, BeforeValidator(one_of(COLUMNS)), WithJsonSchema(_COLUMN)] = None
     """The column to sort by at the start; problems first if not set."""
+    bell: Annotated[bool | None, BeforeValidator(yes_or_no)] = None
+    """Whether the terminal's bell rings when an environment has been down for ten seconds."""
+    notify: Annotated[Literal["off", "osc9", "osc777"] | None, BeforeValidator(one_of(("off", "osc9", "osc777")))] = (
+        None
+    )
+    """Which desktop notification goes with the bell, by the sequence that your terminal knows."""
     theme: Annotated[str | None, BeforeValidator(line)] = None
     """The colours: envwatch-dark, -light, -contrast, -ansi, or any of Textual's."""
     interval: Annotated[timedelta | None, BeforeValidator(duration(1, 600)), _DURATION] = None
@@ -125,7 +131,7 @@ class Config(Profile):
         dict[str, tuple[str, ...]],
         WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "array", "object"]}}),
     ] = {}
-    """Keys by the id of what they do: `row.explain = "x"`."""
+    """Keys by the id of what they do: `row.explain = "z"`."""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
+    from envwatch.acknowledged import Acks
     from envwatch.clock import Reading
     from envwatch.events import Event
     from envwatch.fleet import Fleet
@@ -101,6 +102,14 @@ def pulse_facts(watch: Watch, fleet: Fleet, now: Reading, style: TimeStyle) -> I
         yield Fact(watch.presence.value, _when(watch.since_at, server_now, style))
     yield Fact("last seen", _when(environment.last_seen_at, server_now, style))
     yield Fact("first seen", _when(environment.first_seen_at, server_now, style))
+
+
+def ack_facts(watch: Watch, acks: Acks, server_now: float, style: TimeStyle) -> Iterator[Fact]:
+    """Yield since when a person knows of the problem, and the note."""
+    if (ack := acks.get(watch.environment.id)) is not None:
+        yield Fact("known", Clean(f"acknowledged {_when(ack.at, server_now, style)}"))
+        if ack.note:
+            yield Fact("note", ack.note)
 
 
 def environment_facts(watch: Watch, fleet: Fleet) -> Iterator[Fact]:

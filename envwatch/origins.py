@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _MASKED: Final = Clean("********")
 _NOTHING: Final = Clean("-")
-_NAMES: Final = ("filter", "columns", "sort", "theme", "online_only", "source", "user")
+_NAMES: Final = ("filter", "columns", "sort", "theme", "bell", "notify", "online_only", "source", "user")
 
 
 def shown(settings: Settings, access: Access | str, path: Path) -> str:

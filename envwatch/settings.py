@@ -26,7 +26,7 @@ PROFILE: Final = "ENVWATCH_PROFILE"
 
 _DEFAULT_PROFILE: Final = "default"
 
-LOOKS: Final = frozenset({"theme", "columns", "sort", "interval", "page_size"})
+LOOKS: Final = frozenset({"theme", "columns", "sort", "bell", "notify", "interval", "page_size"})
 """What the demo takes of file and variables: the rest is about the user's own environments."""
 
 _OPTIONS: Final = {
@@ -52,6 +52,8 @@ class Settings:
     """Empty for those that fit."""
     sort: str | None = None
     theme: str | None = None
+    bell: bool = False
+    notify: Literal["off", "osc9", "osc777"] = "off"
     online_only: bool = False
     source: Literal["local", "remote"] | None = None
     user: str | None = None

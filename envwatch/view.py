@@ -21,6 +21,7 @@ from envwatch.text import look_alikes
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from envwatch.acknowledged import Acks
     from envwatch.columns import Column
     from envwatch.fleet import Fleet
     from envwatch.fleets import Fleets
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
     from envwatch.text import Clean
     from envwatch.watch import Watch
 
-_NONE: Final[Mapping[Clean, Haystacks]] = MappingProxyType({})
+_NO_HAYSTACKS: Final[Mapping[Clean, Haystacks]] = MappingProxyType({})
+_NO_ACKS: Final[Acks] = MappingProxyType({})
 
+_DOWN = frozenset({Presence.OFFLINE, Presence.LATE})
 _DEFAULT_RANK = {Presence.OFFLINE: 0, Presence.LATE: 1, Presence.ONLINE: 2, Presence.GONE: 3}
 
 
@@ -73,19 +76,24 @@ class View:
         return replace(self, preset=Preset.ALL, query=Query())
 
 
-def is_problem(watch: Watch) -> bool:
-    """Whether a person should look at it."""
-    return watch.is_problem
-
-
 def ambiguous_names(names: Iterable[Clean]) -> frozenset[Clean]:
     """Return the names that do not tell environments apart: those used twice, and those that look like another."""
     counts = Counter(names)
     return look_alikes(counts) | {name for name, count in counts.items() if count > 1}
 
 
-def shown(
-    fleets: Fleets, view: View, columns: Sequence[Column], wall: float, haystacks: Mapping[Clean, Haystacks] = _NONE
+def is_new_problem(watch: Watch, acks: Acks) -> bool:
+    """Whether a person should look at it who has not yet."""
+    return watch.is_problem and watch.environment.id not in acks
+
+
+def shown(  # noqa: PLR0913, PLR0917  all of them what the screen shows
+    fleets: Fleets,
+    view: View,
+    columns: Sequence[Column],
+    wall: float,
+    haystacks: Mapping[Clean, Haystacks] = _NO_HAYSTACKS,
+    acks: Acks = _NO_ACKS,
 ) -> list[Watch]:
     """Return the watches that a view shows, in its order.
 
@@ -95,13 +103,23 @@ def shown(
         columns: the visible ones, in which filter words are looked for.
         wall: the moment by this machine's clock, in ms.
         haystacks: by profile, kept from call to call by who asks often.
+        acks: problems that are acknowledged, which stand behind the others.
     """
     chosen = [
         watch
         for profile, fleet in fleets.by_profile.items()
         for watch in _chosen(fleet, view, columns, wall, haystacks.get(profile))
     ]
-    return in_order(chosen, view.sort, is_inverted=view.is_inverted)
+    ordered = in_order(chosen, view.sort, is_inverted=view.is_inverted)
+    if view.sort is None and acks:
+        ordered.sort(key=lambda watch: _rank(watch, acks), reverse=view.is_inverted)
+    return ordered
+
+
+def _rank(watch: Watch, acks: Acks) -> int:
+    if watch.presence not in _DOWN:
+        return 2
+    return 1 if watch.environment.id in acks else 0
 
 
 def _chosen(

@@ -54,16 +54,16 @@ def _remembered(options: Options) -> dict[str, Any]:
     from envwatch.columns import COLUMNS
     from envwatch.memory import remembered
 
-    known = asdict(remembered(state_file()))
+    known = asdict(remembered(state_file("state")))
     columns = tuple(id_ for id_ in known["columns"] or () if id_ in COLUMNS)
     return known | {"columns": columns, "sort": known["sort"] if known["sort"] in COLUMNS else None}
 
 
-def state_file() -> Path:
-    """Return where it is remembered how the screen looked."""
+def state_file(name: str) -> Path:
+    """Return where something is remembered."""
     import platformdirs
 
-    return platformdirs.user_state_path("envwatch", appauthor=False) / "state.json"
+    return platformdirs.user_state_path("envwatch", appauthor=False) / f"{name}.json"
 
 
 def _stop(mistakes: Sequence[str]) -> StopError:

@@ -102,7 +102,7 @@ def test_what_is_remembered_is_shown_as_such(tmp_path: Path) -> None:
 
 
 def test_a_good_file_is_fine_and_a_bad_one_is_told_line_by_line(tmp_path: Path) -> None:
-    path = config_file(tmp_path, 'theme = "nord"\n[keys]\nrow.explain = "x"\n')
+    path = config_file(tmp_path, 'theme = "nord"\n[keys]\nrow.explain = "z"\n')
     assert run(tmp_path, "config", "validate") == (0, "", f"{path}: fine\n")
     config_file(tmp_path, 'them = "nord"\n[profiles.a]\nintervall = 5\n')
     told = run(tmp_path, "config", "validate")

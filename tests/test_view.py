@@ -18,7 +18,7 @@ from envwatch.fleets import Fleets
 from envwatch.presence import GONE, Presence
 from envwatch.query.language import parse
 from envwatch.text import Clean
-from envwatch.view import Preset, View, ambiguous_names, in_default_order, in_order, is_problem, shown
+from envwatch.view import Preset, View, ambiguous_names, in_default_order, in_order, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -171,7 +171,7 @@ def test_a_change_is_fresh_for_two_listings(listings: int, *, is_fresh: bool) ->
 
 def test_problems_are_what_is_off_late_or_flapping() -> None:
     rows = [online("a"), late("b"), offline("c"), gone("d"), replace(online("e"), is_flapping=True)]
-    assert names(filter(is_problem, rows)) == ["b", "c", "e"]
+    assert names(row for row in rows if row.is_problem) == ["b", "c", "e"]
     assert rows[3].presence is Presence.GONE
 
 

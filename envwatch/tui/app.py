@@ -10,14 +10,18 @@ import os
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
+from textual import on
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 
-from envwatch.fleet import Fleet
+from envwatch import rules
+from envwatch.acknowledged import recovered
+from envwatch.alarm import Alarm, ring_text
+from envwatch.fleet import Fleet, Sight
 from envwatch.fleets import Fleets
-from envwatch.osc import clipboard_sequence
+from envwatch.osc import clipboard_sequence, notification_sequence
 from envwatch.phrases import TimeStyle
 from envwatch.poller import Stance, read_clocks
 from envwatch.query.language import parse
@@ -28,6 +32,7 @@ from envwatch.tui.frames import FrugalApp
 from envwatch.tui.keys import HelpScreen, helps
 from envwatch.tui.lifecycle import LastingApp
 from envwatch.tui.marks import ASCII, UNICODE, Marks
+from envwatch.tui.taking import Taking
 from envwatch.tui.themes import STATE_COLOURS, THEMES
 from envwatch.view import View
 
@@ -38,6 +43,7 @@ if TYPE_CHECKING:
     from textual.screen import Screen
     from textual.theme import Theme
 
+    from envwatch.acknowledged import Ack, Acks
     from envwatch.clock import Reading
     from envwatch.events import Event
     from envwatch.outcome import Outcome
@@ -46,6 +52,7 @@ if TYPE_CHECKING:
     from envwatch.text import Clean
     from envwatch.watch import WatchKey
 
+_NO_ACKS: Final[Acks] = MappingProxyType({})
 _NO_KEYMAP: Final[Mapping[str, str]] = MappingProxyType({})
 
 HISTORY = 5_000
@@ -59,7 +66,7 @@ _INTERVALS = [timedelta(seconds=seconds) for seconds in (1, 2, 5, 10, 15, 30, 60
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
-def _forget(**_: object) -> None:
+def forget(*_: object, **__: object) -> None:
     """Remember nothing."""
 
 
@@ -88,6 +95,10 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
         filter_text: a query to start with.
         keymap: keys of the user's own, by the ids of bindings.
         keep: told by name what is worth remembering for the next run.
+        acks: problems that were acknowledged before.
+        keep_acks: told what becomes of those.
+        rings: whether the bell is on at first.
+        notify: which desktop notification goes with it.
         ascii_only: whether the terminal shows nothing but ASCII.
         clocks: this machine's.
     """
@@ -102,8 +113,9 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
         Binding("E", "explain", "Explain", id="row.explain"),
         Binding("p", "pause", "Pause", id="poll.pause"),
         Binding("r", "refresh_now", "Refresh now", show=False, id="poll.now"),
-        Binding("plus,equals_sign", "interval(1)", "Poll less often", key_display="+", show=False, id="poll.slower"),
+        Binding("plus", "interval(1)", "Poll less often", key_display="+", show=False, id="poll.slower"),
         Binding("minus", "interval(-1)", "Poll more often", key_display="-", show=False, id="poll.faster"),
+        Binding("B", "switch_bell", "Bell on or off", show=False, id="app.bell"),
         Binding("t", "times", "Times: relative, local, UTC", show=False, id="app.times"),
         Binding("colon,ctrl+p", "command_palette", "Palette", key_display=":", show=False, id="app.palette"),
         Binding("question_mark,f1", "help", "Help", key_display="?", id="app.help"),
@@ -122,6 +134,10 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
     """Pages read of the walks under way."""
     history: reactive[Sequence[Event]] = reactive((), init=False, repaint=False)
     """Events since the start, oldest first."""
+    acks: reactive[Acks] = reactive(dict, init=False, repaint=False)
+    """Problems that are acknowledged, until they recover."""
+    rings: reactive[bool] = reactive(default=False, repaint=False)
+    """Whether the bell is on."""
     times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE)
     marks: reactive[Marks] = reactive(UNICODE)
 
@@ -135,7 +151,11 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
         columns: tuple[str, ...] = (),
         filter_text: str = "",
         keymap: Mapping[str, str] = _NO_KEYMAP,
-        keep: Callable[..., None] = _forget,
+        keep: Callable[..., None] = forget,
+        acks: Acks = _NO_ACKS,
+        keep_acks: Callable[[Mapping[Clean, Ack | None]], None] = forget,
+        rings: bool = False,
+        notify: Literal["off", "osc9", "osc777"] = "off",
         ascii_only: bool = False,
         clocks: Callable[[], Reading] = read_clocks,
     ) -> None:
@@ -149,6 +169,9 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
         self._clocks = clocks
         self._first_view = View(sort=sort, query=parse(filter_text), columns=columns)
         self._keep = keep
+        self._keep_acks = keep_acks
+        self._notify_by = notify
+        self._alarm = Alarm()
         for own in THEMES:
             self.register_theme(own)
         self.theme = theme if theme in self.available_themes else THEMES[0].name
@@ -156,6 +179,8 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
         fleets = {profile: Fleet(rules=post.rules, profile=profile) for profile, post in posts.items()}
         self.set_reactive(EnvwatchApp.fleets, Fleets(MappingProxyType(fleets)))
         self.set_reactive(EnvwatchApp.now, clocks())
+        self.set_reactive(EnvwatchApp.acks, acks)
+        self.set_reactive(EnvwatchApp.rings, rings)
         self.set_reactive(EnvwatchApp.plans, self._read_plans())
         self.set_reactive(EnvwatchApp.marks, ASCII if ascii_only else UNICODE)
 
@@ -164,6 +189,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
         cls = EnvwatchApp
         dashboard = Dashboard(watched=self._watched(), view=self._first_view)
         self.watch(dashboard, "view", self._keep_looks, init=False)
+        dashboard.data_bind(cls.acks, cls.rings)
         return dashboard.data_bind(cls.fleets, cls.now, cls.plans, cls.pages, cls.history, cls.times, cls.marks)
 
     @property
@@ -195,13 +221,42 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
             fleets, events = self.fleets.after(profile, outcome)
             await asyncio.sleep(_BREATH)
             self.fleets = fleets
+            if healed := recovered(self.acks, fleets.watches):
+                self._acknowledge(dict.fromkeys(healed))
             if events:
                 self.history = (*self.history, *events)[-HISTORY:]
+                self._alarm = self._alarm.heard(events, self.now.monotonic)
 
     def _tick(self) -> None:
         self.plans = self._read_plans()
         self.pages = sum(poller.pages_read for poller in self._pollers)
         self.now = self._clocks()
+        self._sound(self.now)
+
+    def _sound(self, now: Reading) -> None:
+        """Ring for the losses that have held for long enough, if the user wants to hear of them."""
+
+        def holds(loss: Event) -> bool | None:
+            if self.fleets.by_profile[loss.profile].sight(now) is Sight.BLIND:
+                return None
+            watch = self.fleets.watch((loss.profile, loss.id)) if loss.id is not None else None
+            return watch is not None and not watch.verdict.is_up and watch.environment.id not in self.acks
+
+        self._alarm, losses = self._alarm.due(now.monotonic, holds)
+        if losses and self.rings:
+            self.bell()
+            if self._notify_by != "off":
+                in_tmux = "TMUX" in os.environ
+                self.send(notification_sequence(ring_text(losses), self._notify_by, in_tmux=in_tmux))
+
+    @on(Taking.Acknowledged)
+    def _take_acknowledgements(self, message: Taking.Acknowledged) -> None:
+        self._acknowledge(message.changes)
+
+    def _acknowledge(self, changes: Mapping[Clean, Ack | None]) -> None:
+        acks = {**self.acks, **changes}
+        self.acks = {id_: ack for id_, ack in acks.items() if ack is not None}
+        self._keep_acks(changes)
 
     @property
     def dashboard(self) -> Dashboard:
@@ -253,6 +308,13 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
                 poller.want_interval(others[0] if step > 0 else others[-1])
         intervals = dict.fromkeys(f"{poller.interval.total_seconds():.0f}" for poller in self._pollers)
         self._answer(f"polling every {' and '.join(intervals)} s")
+
+    def action_switch_bell(self) -> None:
+        """Let the terminal's bell ring for losses, or not."""
+        self.rings = not self.rings
+        self._keep(bell=self.rings)
+        told = f"rings when an environment has been down for {rules.BELL_HOLDS.total_seconds():.0f} s"
+        self._answer(f"bell on: {told}" if self.rings else "bell off")
 
     def action_times(self) -> None:
         """Show instants the next way."""

@@ -15,7 +15,6 @@ from textual.containers import Container
 from textual.reactive import reactive
 from textual.widgets import Static
 
-from envwatch.facts import copies
 from envwatch.phrases import TimeStyle
 from envwatch.query.language import Query
 from envwatch.tui.arranging import Arranging
@@ -23,11 +22,11 @@ from envwatch.tui.detail import DetailPane
 from envwatch.tui.filterbox import FilterBox
 from envwatch.tui.keys import KeyLine
 from envwatch.tui.marks import UNICODE, Marks
-from envwatch.tui.menu import Choice, Menu
 from envwatch.tui.news import NewsLine
 from envwatch.tui.status import StatusLine
 from envwatch.tui.table import EnvironmentTable
-from envwatch.view import Preset, View, is_problem
+from envwatch.tui.taking import Taking
+from envwatch.view import Preset, View, is_new_problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
 _PRESETS = dict(zip("123456", Preset, strict=True))
 
 
-class Dashboard(Arranging):
+class Dashboard(Arranging, Taking):
     """The live view of the fleet."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -59,11 +58,11 @@ class Dashboard(Arranging):
             for key, preset in _PRESETS.items()
         ),
         Binding("0", "reset", "Reset filter, preset and sorting", show=False, id="find.reset"),
-        Binding("c", "copy_name", "Copy the name", show=False, id="row.copy_name"),
-        Binding("y", "copy_menu", "Copy …", show=False, id="row.copy"),
     ]
 
     plans: reactive[Mapping[Clean, Plan]] = reactive(dict, repaint=False)
+    rings: reactive[bool] = reactive(default=False, repaint=False)
+    """Whether the bell is on."""
     pages: reactive[int] = reactive(0, repaint=False)
     history: reactive[Sequence[Event]] = reactive((), init=False, repaint=False)
     times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE)
@@ -80,11 +79,11 @@ class Dashboard(Arranging):
         """Return the screen from top to bottom."""
         cls = Dashboard
         yield StatusLine(watched=self._watched).data_bind(
-            cls.fleets, cls.now, cls.plans, cls.view, cls.pages, cls.marks
+            cls.fleets, cls.now, cls.plans, cls.view, cls.acks, cls.rings, cls.pages, cls.marks
         )
         with Container(id="body"):
-            yield EnvironmentTable(id="table").data_bind(cls.fleets, cls.now, cls.view, cls.marks, cls.times)
-            yield DetailPane(id="detail").data_bind(cls.fleets, cls.now, cls.history, cls.times, cls.marks)
+            yield EnvironmentTable(id="table").data_bind(cls.fleets, cls.now, cls.view, cls.acks, cls.marks, cls.times)
+            yield DetailPane(id="detail").data_bind(cls.fleets, cls.now, cls.acks, cls.history, cls.times, cls.marks)
         yield NewsLine().data_bind(cls.fleets, cls.now, cls.plans, cls.times, cls.marks)
         yield FilterBox().data_bind(cls.fleets)
         yield KeyLine()
@@ -128,7 +127,9 @@ class Dashboard(Arranging):
         status.shown = len(table.rows)
         hidden = 0
         if self.view.is_narrowed:
-            hidden = sum(map(is_problem, self.fleets.watches)) - sum(map(is_problem, table.rows))
+            acks = self.acks
+            hidden = sum(is_new_problem(watch, acks) for watch in self.fleets.watches)
+            hidden -= sum(is_new_problem(watch, acks) for watch in table.rows)
         status.hidden_problems = hidden
 
     def on_resize(self, _: Resize) -> None:
@@ -206,27 +207,6 @@ class Dashboard(Arranging):
     @on(EnvironmentTable.Opened)
     def _open_selected(self) -> None:
         self.action_open()
-
-    def action_copy_name(self) -> None:
-        """Send the name to the terminal's clipboard."""
-        if (watch := self.table.cursor) is not None:
-            self._copy(watch.environment.name)
-
-    def action_copy_menu(self) -> None:
-        """Choose what to send to the terminal's clipboard."""
-        if (watch := self.table.cursor) is None:
-            return
-        texts = {text.label: text for text in copies(watch.environment)}
-
-        def copy(label: str | None) -> None:
-            if label is not None:
-                self._copy(texts[label].text)
-
-        self.app.push_screen(Menu("Copy", [Choice(text.label, text.label, text.note) for text in texts.values()]), copy)
-
-    def _copy(self, text: Clean) -> None:
-        self.app.copy_to_clipboard(text)
-        self.flash(f"sent to the clipboard: {text}")
 
     # The filter box.
 

@@ -16,7 +16,7 @@ from textual.reactive import reactive
 from textual.widgets import Static
 
 from envwatch.events import leaves
-from envwatch.facts import beats, environment_facts, event_facts, heading, pulse_facts
+from envwatch.facts import ack_facts, beats, environment_facts, event_facts, heading, pulse_facts
 from envwatch.fleets import Fleets
 from envwatch.phrases import TimeStyle
 from envwatch.text import Clean, cells, fitted, shortened, wrapped
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
 
+    from envwatch.acknowledged import Acks
     from envwatch.clock import Reading
     from envwatch.events import Event
     from envwatch.facts import Fact
@@ -49,6 +50,8 @@ class DetailPane(VerticalScroll):
     ]
 
     fleets: reactive[Fleets] = reactive(Fleets, init=False)
+    acks: reactive[Acks] = reactive(dict, init=False)
+    """Problems that are acknowledged."""
     now: reactive[Reading | None] = reactive(None, init=False, repaint=False)
     watched: reactive[Watch | None] = reactive(None, init=False)
     """What to show."""
@@ -73,6 +76,10 @@ class DetailPane(VerticalScroll):
 
     def watch_times(self) -> None:
         """Show instants the other way."""
+        self.redraw()
+
+    def watch_acks(self) -> None:
+        """Tell who knows of it."""
         self.redraw()
 
     def watch_history(self) -> None:
@@ -120,7 +127,12 @@ class DetailPane(VerticalScroll):
                 (self.marks.missed * missed, "$state-late"),
                 (f" {missed} missed" if missed else "", "$state-late"),
                 "\n",
-                self._lines(pulse_facts(watch, fleet, now, self.times)),
+                self._lines(
+                    (
+                        *ack_facts(watch, self.acks, fleet.clock.at(now.wall), self.times),
+                        *pulse_facts(watch, fleet, now, self.times),
+                    )
+                ),
             )
         lines = content.plain.count("\n")
         self.query_one("#pulse", Static).update(content, layout=lines != self._pulse_lines)

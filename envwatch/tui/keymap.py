@@ -76,8 +76,9 @@ def _clash(id_: str, keys: Mapping[str, Iterable[str]]) -> str | None:
 
 def _defaults(nodes: Iterable[type[DOMNode]]) -> Iterator[tuple[str, str]]:
     """Yield the id and one key of each binding."""
-    for node in nodes:
-        bindings: Iterable[Any] = Binding.make_bindings(node.BINDINGS)
+    ours = (base for node in nodes for base in node.__mro__ if base.__module__.startswith("envwatch."))
+    for base in dict.fromkeys(ours):
+        bindings: Iterable[Any] = Binding.make_bindings(vars(base).get("BINDINGS", ()))
         yield from ((binding.id, binding.key) for binding in bindings if binding.id)
 
 

@@ -14,6 +14,7 @@ class Marks:
     is_ascii: bool
     cursor: str
     changed: str
+    acknowledged: str
     behind: str
     """Behind the newest version of the fleet."""
     ascending: str
@@ -33,6 +34,7 @@ UNICODE = Marks(
     is_ascii=False,
     cursor="▌",
     changed="Δ",
+    acknowledged="✓",
     behind="↓",
     ascending="▲",
     descending="▼",
@@ -49,6 +51,7 @@ ASCII = Marks(
     is_ascii=True,
     cursor=">",
     changed="*",
+    acknowledged="a",
     behind="v",
     ascending="^",
     descending="v",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from rich.style import Style
 
+    from envwatch.acknowledged import Acks
     from envwatch.clock import Reading
     from envwatch.columns import Column
     from envwatch.fleets import Fleets
@@ -41,6 +42,8 @@ class Look:
     columns: tuple[tuple[Column, int], ...]
     """Each with its width."""
     fleets: Fleets
+    acks: Acks
+    """Problems that are acknowledged."""
     now: Reading | None
     newest_versions: Mapping[Clean, Clean | None]
     """By profile; whatever is not the newest of its fleet is marked."""
@@ -73,7 +76,7 @@ class Look:
         base = self.base
         if is_cursor:
             base += self.style("cursor")
-        elif is_fresh:
+        elif is_fresh and watch.environment.id not in self.acks:
             base += self.style("fresh")
         is_ghost = watch.environment.id not in fleet.watches
         if is_ghost or watch.presence is Presence.GONE:
@@ -85,7 +88,9 @@ class Look:
                 segments += self._state(watch, server_now, base)
             elif column.id == "name":
                 segments += self._name(watch, width, base)
-                segments.append(Segment(f" {self.marks.changed if is_fresh else ' '} ", base))
+                is_known = watch.environment.id in self.acks
+                mark = self.marks.acknowledged if is_known else self.marks.changed if is_fresh else " "
+                segments.append(Segment(f" {mark} ", base))
             else:
                 segments.append(self._cell(column, width, watch, server_now, base))
         return Strip(segments).adjust_cell_length(self.width, base)

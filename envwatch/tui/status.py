@@ -20,6 +20,7 @@ from envwatch.view import View
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from envwatch.acknowledged import Acks
     from envwatch.clock import Reading
     from envwatch.fleet import Fleet
 
@@ -44,6 +45,10 @@ class StatusLine(Line):
     now: reactive[Reading | None] = reactive(None, init=False)
     plans: reactive[Mapping[Clean, Plan]] = reactive(dict)
     view: reactive[View] = reactive(View)
+    acks: reactive[Acks] = reactive(dict)
+    """Problems that are acknowledged."""
+    rings: reactive[bool] = reactive(default=False)
+    """Whether the bell is on."""
     shown: reactive[int] = reactive(0)
     """How many rows the table shows."""
     hidden_problems: reactive[int] = reactive(0)
@@ -103,6 +108,8 @@ class StatusLine(Line):
             if count or presence is not Presence.GONE:
                 glyph = glyph_of(presence, ascii_only=self.marks.is_ascii)
                 parts.append(Part(f"{glyph} {count} {word}", style, weight))
+        if known := sum(watch.is_problem and watch.environment.id in self.acks for watch in self.fleets.watches):
+            parts.append(Part(f"{known} known", "faint", 5))
         if total.flapping:
             parts.append(Part(f"{total.flapping} flapping", "flapping", 7))
         if total.unrestricted:
@@ -124,6 +131,8 @@ class StatusLine(Line):
             if self.hidden_problems:
                 parts.append(Part(f"{self.hidden_problems} problems hidden", "offline", 7))
             parts.append(Part(f" FILTER {self.shown}/{len(self.fleets)} ", "badge", 8))
+        if self.rings:
+            parts.append(Part("bell", "faint", 1))
         if any(plan.stance is Stance.PAUSED for plan in self.plans.values()):
             parts.append(Part(" PAUSED ", "badge", 9))
         return parts

@@ -26,7 +26,7 @@ from envwatch.sections import Heading
 from envwatch.text import Clean, wrapped
 from envwatch.tui.marks import UNICODE, Marks
 from envwatch.tui.rows import Look
-from envwatch.view import View, ambiguous_names, is_problem, lines_of, shown
+from envwatch.view import View, ambiguous_names, is_new_problem, lines_of, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from rich.style import Style
     from textual import events
 
+    from envwatch.acknowledged import Acks
     from envwatch.clock import Reading
     from envwatch.columns import Column
     from envwatch.watch import Watch, WatchKey
@@ -80,6 +81,8 @@ class EnvironmentTable(ScrollView, can_focus=True):
     """What is known."""
     view: reactive[View] = reactive(View, init=False)
     """What of it the user wants to see."""
+    acks: reactive[Acks] = reactive(dict, init=False)
+    """Problems that are acknowledged."""
     now: reactive[Reading | None] = reactive(None, init=False, repaint=False)
     """This machine's clocks, set each second."""
     times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE, init=False)
@@ -179,6 +182,10 @@ class EnvironmentTable(ScrollView, can_focus=True):
         is_same = (before.preset, before.query) == (after.preset, after.query)
         self._arrange(is_steady=False, keeps_ghost=is_same)
 
+    def watch_acks(self) -> None:
+        """Put the problems that are acknowledged behind the others."""
+        self._arrange(is_steady=self._has_just_moved())
+
     def watch_times(self) -> None:
         """Show instants the other way."""
         self.refresh()
@@ -202,7 +209,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         lineup = self._lineup
         place, top, height = lineup.place, self.scroll_offset.y, self.size.height - 1
         lineup.take(
-            shown(self.fleets, self.view, self.columns, wall, self._haystacks),
+            shown(self.fleets, self.view, self.columns, wall, self._haystacks, self.acks),
             lambda rows: lines_of(rows, self.fleets, self.view, wall),
             is_steady=is_steady,
             known=self.fleets.watch if keeps_ghost else None,
@@ -271,12 +278,12 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self._move_to((self._lineup.place or 0) + round(pages * max(self.size.height - 1, 1)))
 
     def go_to_problem(self, direction: int) -> bool:
-        """Move the cursor to the next or the previous problem, around the end; False if there is none."""
+        """Move the cursor to the next or previous problem that nobody knows of, around the end; False if none is."""
         lines, start = self._lineup.lines, self._lineup.place or 0
         for step in range(1, len(lines) + 1):
             place = (start + direction * step) % len(lines)
             line = lines[place]
-            if not isinstance(line, Heading) and is_problem(line):
+            if not isinstance(line, Heading) and is_new_problem(line, self.acks):
                 self._move_to(place)
                 return True
         return False
@@ -338,6 +345,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
             width=self.size.width,
             columns=self._columns,
             fleets=self.fleets,
+            acks=self.acks,
             now=self.now,
             newest_versions=self._newest_versions,
             ambiguous=self._ambiguous,

@@ -17,6 +17,7 @@ from envwatch.tui.table import EnvironmentTable
 from envwatch.view import View
 
 if TYPE_CHECKING:
+    from envwatch.acknowledged import Acks
     from envwatch.clock import Reading
 
 
@@ -27,6 +28,8 @@ class Viewing(Screen[None]):
     """What is known."""
     now: reactive[Reading | None] = reactive(None, init=False, repaint=False)
     """This machine's clocks, read each second."""
+    acks: reactive[Acks] = reactive(dict, init=False, repaint=False)
+    """Problems that are acknowledged."""
     view: reactive[View] = reactive(View)
     """What the user wants to see."""
 

@@ -1,0 +1,97 @@
+"""The keys that take something from the table or say something of it: copy, acknowledge."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from envwatch.acknowledged import LONGEST_NOTE, Ack, note_of
+from envwatch.facts import copies
+from envwatch.tui.menu import Choice, Menu
+from envwatch.tui.prompt import Prompt
+from envwatch.tui.viewing import Viewing
+from envwatch.view import is_new_problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from envwatch.text import Clean
+    from envwatch.watch import Watch
+
+
+class Taking(Viewing):
+    """What is done with a row."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("a", "acknowledge", "Acknowledge a problem, or no longer", show=False, id="row.acknowledge"),
+        Binding("c", "copy_name", "Copy the name", show=False, id="row.copy_name"),
+        Binding("y", "copy_menu", "Copy …", show=False, id="row.copy"),
+    ]
+
+    class Acknowledged(Message):
+        """Problems are acknowledged by the environments' ids, or, with None, no longer."""
+
+        def __init__(self, changes: Mapping[Clean, Ack | None]) -> None:
+            super().__init__()
+            self.changes = changes
+
+    def action_copy_name(self) -> None:
+        """Send the name to the terminal's clipboard."""
+        if (watch := self.table.cursor) is not None:
+            self._copy(watch.environment.name)
+
+    def action_copy_menu(self) -> None:
+        """Choose what to send to the terminal's clipboard."""
+        if (watch := self.table.cursor) is None:
+            return
+        texts = {text.label: text for text in copies(watch.environment)}
+
+        def copy(label: str | None) -> None:
+            if label is not None:
+                self._copy(texts[label].text)
+
+        self.app.push_screen(Menu("Copy", [Choice(text.label, text.label, text.note) for text in texts.values()]), copy)
+
+    def _copy(self, text: Clean) -> None:
+        self.app.copy_to_clipboard(text)
+        self.flash(f"sent to the clipboard: {text}")
+
+    def action_acknowledge(self) -> None:
+        """Ask for a note and acknowledge the problem under the cursor, or all of a group; withdraw it if it was."""
+        heading, watch = self.table.heading, self.table.cursor
+        watches: Sequence[Watch] = heading.watches if heading is not None else [watch] if watch is not None else []
+        problems = [each for each in watches if is_new_problem(each, self.acks)]
+        known = [each for each in watches if each.environment.id in self.acks]
+        if problems:
+            self._ask_for_a_note(problems)
+        elif known:
+            self.post_message(self.Acknowledged({each.environment.id: None for each in known}))
+            self.flash(f"no longer acknowledged: {_named(known)}")
+        else:
+            self.flash(
+                f"nothing to acknowledge: {_named(watches)}, no problem" if watches else "nothing to acknowledge"
+            )
+
+    def _ask_for_a_note(self, problems: Sequence[Watch]) -> None:
+        fleets = self.fleets
+
+        def acknowledge(typed: str | None) -> None:
+            if typed is None or self.now is None:
+                return
+            wall, note = self.now.wall, note_of(typed)
+            self.post_message(
+                self.Acknowledged(
+                    {watch.environment.id: Ack(fleets.of(watch).clock.at(wall), note) for watch in problems}
+                )
+            )
+            self.flash(f"acknowledged until it recovers: {_named(problems)}")
+
+        question = f"Acknowledge {_named(problems)}, until it recovers"
+        self.app.push_screen(Prompt(question, "a note for whoever looks next; may be empty", LONGEST_NOTE), acknowledge)
+
+
+def _named(watches: Sequence[Watch]) -> str:
+    """Return environments for people: the one by its name, several by how many they are."""
+    return watches[0].environment.name if len(watches) == 1 else f"{len(watches)} environments"
