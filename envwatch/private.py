@@ -47,3 +47,22 @@ def open_private(path: Path) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file where there is none yet, all of it or nothing.
+
+    Raises:
+        FileExistsError: if something is there already, be it a link that leads nowhere; it stays as it is.
+        OSError: if it cannot be written; then there is no such file.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, 0o600)  # a umask may have taken away what its owner needs
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)  # some disks say only now that they are full
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
