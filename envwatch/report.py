@@ -1,23 +1,25 @@
-"""One listing as text: JSON, JSON lines and CSV for programs, a table for people.
+"""Environments as text: JSON, JSON lines and CSV for programs, a table for people.
 
-Owns the formats. Fetches nothing and writes nothing; verdicts are `Fleet`'s and the order is `view`'s, the same as on
-the dashboard. Everything that came from outside is clean by the time it gets here. Must not know Textual or Rich.
+Owns the formats. Fetches nothing and writes nothing; verdicts are `Fleet`'s, and the order is `view`'s or whatever the
+dashboard shows. Everything that came from outside is clean by the time it gets here. Must not know Textual or Rich.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
 
 from pydantic_core import to_json
 
-from envwatch.columns import COLUMNS
+from envwatch.columns import COLUMNS, Column
+from envwatch.events import SOLE
 from envwatch.fleet import Fleet
-from envwatch.phrases import MS, NOTHING, glyph_of, moment
+from envwatch.phrases import MS, NOTHING, face_of, moment
 from envwatch.presence import Presence, heartbeat_age
 from envwatch.text import Clean, cells, csv_cell, fitted, shortened
 from envwatch.view import in_default_order
@@ -27,12 +29,18 @@ if TYPE_CHECKING:
 
     from envwatch.models import JsonObject
     from envwatch.outcome import Listed
+    from envwatch.query.language import Query
     from envwatch.rules import Rules
-    from envwatch.watch import Watch
+    from envwatch.watch import Watch, WatchKey
+
+UNKNOWN: Final = Clean("unknown")
+"""The state of an environment whose last verdict cannot be believed any more."""
+_DOUBTED: Final = Clean("cannot be known")
+"""The reason for that."""
 
 
 class Format(StrEnum):
-    """What a listing can be printed as."""
+    """What environments can be printed as."""
 
     TABLE = "table"
     JSON = "json"
@@ -52,7 +60,9 @@ class Row(TypedDict):
     connection_id: str | None
     listener_instance_id: str | None
     state: str
+    """`online`, `late`, `offline`, `gone`; `unknown` where the last verdict cannot be believed any more."""
     reason: str
+    """Why that is said."""
     heartbeat_age_s: float | None
     last_heartbeat_at: str | None
     connected_at: str | None
@@ -72,60 +82,115 @@ class Row(TypedDict):
     self_update: JsonObject | None
     supported_commands: Sequence[str] | None
     metadata: JsonObject | None
+    profile: str | None
+    """Null where only one is watched. Where several are, ids may repeat, and profile and id together do not."""
+    acknowledged: str | None
+    """The note of whoever has seen to it; null if nobody has."""
+    last_state: str | None
+    """The last verdict, where `state` is `unknown`; otherwise null."""
+
+
+class Sighting(NamedTuple):
+    """An environment as it is told of."""
+
+    watch: Watch
+    at: float
+    """The moment for which it is told: verdict and age are both of that moment. Server's clock, in ms."""
+    is_unknown: bool = False
+    """Whether the verdict must not be believed any more (`Fleet.doubts`)."""
+
+    @property
+    def state(self) -> Clean:
+        """What is said of it now."""
+        return UNKNOWN if self.is_unknown else Clean(self.watch.presence.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """One listing with its verdicts. Instants are milliseconds since the epoch by the server's clock."""
+    """Environments with their verdicts, of one listing or of what a dashboard shows."""
 
-    watches: Sequence[Watch]
-    """Problems first."""
-    spoke_at: Mapping[Clean, float]
-    """By id, the moment for which each row speaks: verdict and age are both of that moment."""
+    rows: Sequence[Sighting]
+    """In the order in which they are told."""
     taken_at: float
+    """When the listing was asked for, the oldest if there are several: server's clock, in ms."""
     set_aside: int
     """Rows that could not be used."""
     is_by_server_clock: bool
     """False when no answer told the server's time, so that this machine's had to do."""
+    filter: Clean | None = None
+    """By which query the rows were chosen."""
+    hidden: int = 0
+    """Environments that the filter leaves out."""
+    acknowledged: Mapping[WatchKey, Clean] = field(default_factory=dict)
+    """Notes by `Watch.key`, for an id alone may stand for two environments."""
 
     @property
     def is_complete(self) -> bool:
-        """Whether every row of the listing is here."""
+        """Whether every row of the listing could be used."""
         return not self.set_aside
 
-    def count(self, presence: Presence) -> int:
-        """Return how many environments have a presence."""
-        return sum(watch.presence is presence for watch in self.watches)
+    def counts(self) -> Counter[str]:
+        """Return how many of the rows have each state."""
+        return Counter(row.state for row in self.rows)
 
 
-def report_of(listed: Listed, rules: Rules) -> Report:
-    """Return the report on a first listing."""
-    fleet, _ = Fleet(rules=rules).after(listed)
+def report_of(listed: Listed, rules: Rules, profile: Clean = SOLE) -> Report:
+    """Return the report on a first listing, problems first."""
+    fleet, _ = Fleet(rules=rules, profile=profile).after(listed)
     spoke_at = {}
     for page in listed.snapshot.pages:
         at = fleet.clock.at(page.asked_at)
         # Of an id listed twice, the fleet has chosen one row.
         spoke_at.update({row.id: at for row in page.environments if fleet.watches[row.id].environment is row})
     return Report(
-        watches=in_default_order(fleet.watches.values()),
-        spoke_at=spoke_at,
+        rows=[Sighting(watch, spoke_at[watch.environment.id]) for watch in in_default_order(fleet.watches.values())],
         taken_at=fleet.clock.at(listed.started.wall),
         set_aside=listed.snapshot.set_aside,
         is_by_server_clock=fleet.clock.is_known,
     )
 
 
+def merged(reports: Sequence[Report]) -> Report:
+    """Return one report on several profiles, problems first.
+
+    Args:
+        reports: at least one; the rows of each name its profile, and all were chosen by one filter, if by any.
+    """
+    rows = {row.watch.key: row for report in reports for row in report.rows}
+    return Report(
+        rows=[rows[watch.key] for watch in in_default_order(row.watch for row in rows.values())],
+        taken_at=min(report.taken_at for report in reports),
+        set_aside=sum(report.set_aside for report in reports),
+        is_by_server_clock=all(report.is_by_server_clock for report in reports),
+        filter=reports[0].filter,
+        hidden=sum(report.hidden for report in reports),
+        acknowledged={key: note for report in reports for key, note in report.acknowledged.items()},
+    )
+
+
+def narrowed(report: Report, query: Query) -> Report:
+    """Return the report on what a query finds in one listing, in the same order.
+
+    Words are looked for in every column, whatever the format shows, and each row is judged at its own moment.
+    """
+    if not query:
+        return report
+    moments = {row.at for row in report.rows}
+    tests = {at: query.test(at, tuple(COLUMNS.values()), _LISTINGS) for at in moments}
+    rows = [row for row in report.rows if tests[row.at](row.watch)]
+    hidden = report.hidden + len(report.rows) - len(rows)
+    return replace(report, rows=rows, filter=Clean(str(query)), hidden=hidden)
+
+
 def json_of(report: Report) -> bytes:
     """Return one JSON document in UTF-8."""
+    counts = report.counts()
     document = {
         "taken_at": _iso(report.taken_at),
         "complete": report.is_complete,
-        "counts": {
-            "online": report.count(Presence.ONLINE),
-            "late": report.count(Presence.LATE),
-            "offline": report.count(Presence.OFFLINE),
-            "total": len(report.watches),
-        },
+        "filter": report.filter,
+        "total_unfiltered": len(report.rows) + report.hidden,
+        "counts": {state: counts[state] for state in _STATES} | {"total": len(report.rows)},
         "environments": _rows(report),
     }
     return to_json(document, indent=2) + b"\n"
@@ -139,7 +204,7 @@ def jsonl_of(report: Report) -> bytes:
 def csv_of(report: Report) -> bytes:
     """Return a header and a line an environment, in UTF-8: the fields of the JSON, what is nested as JSON in a cell.
 
-    No cell is a formula to a spreadsheet. A null is an empty cell.
+    No cell is a formula to a spreadsheet. A null is an empty cell, like an empty text.
     """
     text = io.StringIO()
     writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
@@ -163,20 +228,23 @@ def table_of(report: Report, *, width: int | None, encoding: str, ascii_only: bo
     def written(text: str | None) -> Clean:
         return Clean((text or nothing).encode(encoding, "backslashreplace").decode(encoding))
 
-    def row(watch: Watch) -> list[Clean]:
-        at = report.spoke_at[watch.environment.id]
-        state = f"{glyph_of(watch.presence, ascii_only=ascii_only)} {watch.presence}"
-        return [written(state), *(written(column.text(watch, at)) for column in _COLUMNS)]
+    age, *rest = _COLUMNS
+    columns = (age, _PROFILE, *rest) if any(row.watch.profile for row in report.rows) else _COLUMNS
 
-    rows = [[Clean("STATE"), Clean("AGE"), *(Clean(column.title) for column in _COLUMNS[1:])]]
-    rows += map(row, report.watches)
+    def line_of(row: Sighting) -> list[Clean]:
+        face = face_of(row.watch, is_unknown=row.is_unknown)
+        state = f"{face.ascii if ascii_only else face.glyph} {row.state}"
+        return [written(state), *(written(column.text(row.watch, row.at)) for column in columns)]
+
+    rows = [[Clean("STATE"), Clean("AGE"), *(Clean(column.title) for column in columns[1:])]]
+    rows += map(line_of, report.rows)
     widths = _widths(rows, width)
 
     def line(row: Sequence[Clean]) -> Clean:
         state, *others = zip(row, widths, strict=True)
         fields = [
             fitted(cell, room, keep=column.keep, align="right" if column is _AGE else "left", ellipsis=ellipsis)
-            for column, (cell, room) in zip(_COLUMNS, others, strict=True)
+            for column, (cell, room) in zip(columns, others, strict=True)
         ]
         text = Clean(_GAP.join([fitted(*state), *fields]).rstrip(" "))
         return text if width is None else shortened(text, width, ellipsis=ellipsis)
@@ -186,21 +254,33 @@ def table_of(report: Report, *, width: int | None, encoding: str, ascii_only: bo
 
 def summary_of(report: Report, host: str) -> str:
     """Return one line for people about a report, in ASCII but for the host."""
-    counts = ", ".join(
-        f"{report.count(presence)} {presence}" for presence in (Presence.OFFLINE, Presence.LATE, Presence.ONLINE)
-    )
+    count = report.counts()
+    counts = ", ".join(f"{count[state]} {state}" for state in (Presence.OFFLINE, Presence.LATE, Presence.ONLINE))
     doubts = ""
     if report.set_aside:
         doubts += f"; incomplete: {report.set_aside} rows could not be read"
     if not report.is_by_server_clock:
         doubts += "; ages by this machine's clock, for the server told no time"
-    total = len(report.watches)
-    return f"{total} environment{'' if total == 1 else 's'} at {host}: {counts}{doubts}"
+    shown = len(report.rows)
+    total = shown + report.hidden
+    told = f"{total}" if report.filter is None else f"{shown} of {total}"
+    return f"{told} environment{'' if total == 1 else 's'} at {host}: {counts}{doubts}"
 
 
 _AGE: Final = COLUMNS["state"]
 """What stands beside the state: for how long nothing was heard."""
+_PROFILE: Final = Column(
+    id="profile",
+    title="PROFILE",
+    width=12,
+    from_width=0,
+    text=lambda watch, _: watch.profile or None,
+    rank=lambda watch: watch.profile or None,
+)
 _COLUMNS: Final = (_AGE, *(COLUMNS[id_] for id_ in ("name", "mode", "version", "branch", "os")))
+_STATES: Final = (Presence.ONLINE, Presence.LATE, Presence.OFFLINE, Presence.GONE, UNKNOWN)
+_LISTINGS: Final = 1
+"""How many listings a report knows to whom a query is put."""
 _GAP: Final = "  "
 _NARROWEST: Final = 6
 """Cells to which a column may be cut; narrower, it would say nothing."""
@@ -220,20 +300,21 @@ def _widths(lines: Sequence[Sequence[str]], room: int | None) -> list[int]:
 
 
 def _rows(report: Report) -> list[Row]:
-    return [_row(watch, report.spoke_at[watch.environment.id]) for watch in report.watches]
+    return [_row(row, report.acknowledged.get(row.watch.key)) for row in report.rows]
 
 
-def _row(watch: Watch, at: float) -> Row:
+def _row(row: Sighting, note: Clean | None) -> Row:
+    watch = row.watch
     environment = watch.environment
-    age = heartbeat_age(environment, at)
+    age = heartbeat_age(environment, row.at)
     return {
         "id": environment.id,
         "name": environment.name,
         "device_id": environment.device_id,
         "connection_id": environment.connection_id,
         "listener_instance_id": environment.listener_instance_id,
-        "state": watch.presence.value,
-        "reason": watch.verdict.reason.value,
+        "state": row.state,
+        "reason": _DOUBTED if row.is_unknown else watch.verdict.reason.value,
         # Cut and not rounded: 119.9996 s is not yet the 120 at which it would be offline.
         "heartbeat_age_s": None if age is None else age // MS / 1000,
         "last_heartbeat_at": _iso(environment.last_heartbeat_at),
@@ -253,6 +334,9 @@ def _row(watch: Watch, at: float) -> Row:
         "self_update": environment.self_update,
         "supported_commands": environment.supported_commands,
         "metadata": environment.metadata,
+        "profile": watch.profile or None,
+        "acknowledged": note,
+        "last_state": watch.presence.value if row.is_unknown else None,
     }
 
 

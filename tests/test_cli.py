@@ -138,14 +138,16 @@ def test_the_json_holds_every_environment_with_the_same_fields(environ: dict[str
     told = run(environ, "list", "-o", "json")
     assert (told.code, told.err) == (0, "")
     document = json.loads(told.out)
-    assert list(document) == ["taken_at", "complete", "counts", "environments"]
+    assert list(document) == ["taken_at", "complete", "filter", "total_unfiltered", "counts", "environments"]
+    assert (document["filter"], document["total_unfiltered"]) == (None, 130)
     taken_at = datetime.fromisoformat(document["taken_at"])
     assert abs(taken_at.timestamp() - START / 1000) < PATIENCE  # by the server's clock, not by ours
     assert document["complete"] is True
     states = [row["state"] for row in document["environments"]]
-    counts = {state: states.count(state) for state in ("online", "late", "offline")}
+    counts = {state: states.count(state) for state in ("online", "late", "offline", "gone", "unknown")}
     assert document["counts"] == counts | {"total": 130}
-    assert {len(row) for row in document["environments"]} == {25}
+    assert sum(counts.values()) == 130
+    assert {len(row) for row in document["environments"]} == {28}
 
 
 def test_the_other_formats_hold_the_same(environ: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""One listing as text: the exact JSON, the same in lines and CSV, and a table that fits any terminal."""
+"""Environments as text: the exact JSON, the same in lines and CSV, a table that fits any terminal, and filters."""
 
 from __future__ import annotations
 
@@ -6,19 +6,35 @@ import csv
 import io
 import json
 import unicodedata
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from builders import NOW, environment, listed, reading, wire_row
 from hypothesis import given
 from hypothesis import strategies as st
+from watches import ALL
 
 from envwatch.clock import OffsetBounds
 from envwatch.outcome import Listed, ListedPage, Snapshot
-from envwatch.report import Report, csv_of, json_of, jsonl_of, report_of, summary_of, table_of
+from envwatch.presence import GONE
+from envwatch.query.language import parse
+from envwatch.report import (
+    Report,
+    Sighting,
+    csv_of,
+    json_of,
+    jsonl_of,
+    merged,
+    narrowed,
+    report_of,
+    summary_of,
+    table_of,
+)
 from envwatch.rules import Rules
-from envwatch.text import cells
+from envwatch.text import Clean, cells, clean
+from envwatch.view import in_default_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,8 +44,21 @@ if TYPE_CHECKING:
 HOSTILE = "\x1b]0;owned\x07\x9b31m\u202eevil\x00\n\r\t\u2028"
 
 
-def report(*rows: Environment, at: float = NOW, **how: Any) -> Report:
-    return report_of(listed(rows, at, **how), Rules())
+def report(*rows: Environment, at: float = NOW, profile: str = "", **how: Any) -> Report:
+    return report_of(listed(rows, at, **how), Rules(), Clean(profile))
+
+
+def found(told: Report, query: str) -> Report:
+    return narrowed(told, parse(query, UTC))
+
+
+def ids(told: Report) -> list[str]:
+    return [row.watch.environment.id for row in told.rows]
+
+
+def blind(told: Report) -> Report:
+    """What a dashboard shows of the same rows after a minute without a listing."""
+    return replace(told, rows=[row._replace(is_unknown=True) for row in told.rows])
 
 
 def decoded(told: Report) -> Any:
@@ -62,7 +91,9 @@ def test_the_json_is_exactly_this() -> None:
     assert decoded(report(row)) == {
         "taken_at": "2025-10-09T08:53:20.000Z",
         "complete": True,
-        "counts": {"online": 1, "late": 0, "offline": 0, "total": 1},
+        "filter": None,
+        "total_unfiltered": 1,
+        "counts": {"online": 1, "late": 0, "offline": 0, "gone": 0, "unknown": 0, "total": 1},
         "environments": [
             {
                 "id": "env-1",
@@ -90,6 +121,9 @@ def test_the_json_is_exactly_this() -> None:
                 "self_update": {"supported": True, "writable": True},
                 "supported_commands": ["abort", "reload"],
                 "metadata": wire_row()["metadata"],
+                "profile": None,
+                "acknowledged": None,
+                "last_state": None,
             }
         ],
     }
@@ -108,7 +142,7 @@ def test_what_a_row_lacks_is_null_and_no_field_is_ever_missing() -> None:
     (row,) = decoded(report(bare))["environments"]
     (full,) = decoded(report(environment()))["environments"]
     assert list(row) == list(full)
-    assert {name for name, value in row.items() if value is None} == {
+    assert {name for name, value in row.items() if value is None and full[name] is not None} == {
         "connection_id",
         "listener_instance_id",
         "heartbeat_age_s",
@@ -121,8 +155,6 @@ def test_what_a_row_lacks_is_null_and_no_field_is_ever_missing() -> None:
         "node_version",
         "working_directory",
         "pod_id",
-        "user_id",
-        "api_key_owner",
         "self_update",
         "supported_commands",
         "metadata",
@@ -131,7 +163,7 @@ def test_what_a_row_lacks_is_null_and_no_field_is_ever_missing() -> None:
 
 def test_late_is_counted_apart_from_online() -> None:
     counts = decoded(report(*fleet_of_each_state()))["counts"]
-    assert counts == {"online": 2, "late": 2, "offline": 3, "total": 7}
+    assert counts == {"online": 2, "late": 2, "offline": 3, "gone": 0, "unknown": 0, "total": 7}
 
 
 def test_the_newest_loss_comes_first_then_the_oldest_beat_then_names() -> None:
@@ -161,7 +193,7 @@ def test_the_age_never_contradicts_the_state(age: float, state: str, seconds: fl
     assert (row["state"], row["heartbeat_age_s"]) == (state, seconds)
 
 
-def test_state_and_age_are_of_the_moment_when_the_rows_own_page_was_asked_for() -> None:
+def test_state_age_and_filter_are_of_the_moment_when_the_rows_own_page_was_asked_for() -> None:
     beat = NOW - 119_000
     pages = (
         ListedPage([environment("first", lastHeartbeat=beat), environment("twice", lastHeartbeat=beat)], NOW),
@@ -171,6 +203,7 @@ def test_state_and_age_are_of_the_moment_when_the_rows_own_page_was_asked_for() 
     )
     snapshot = Snapshot(pages=pages, clock=(OffsetBounds(-500, 500),))
     told = report_of(Listed(snapshot, reading(), reading(), timedelta(seconds=5)), Rules())
+    assert ids(found(told, "beat:>=2m")) == ids(found(told, "status:offline")) == ["second"]
     rows = {row["id"]: (row["state"], row["heartbeat_age_s"]) for row in decoded(told)["environments"]}
     assert rows == {"first": ("late", 119.0), "twice": ("late", 119.0), "second": ("offline", 121.0)}
     assert decoded(told)["taken_at"] == "2025-10-09T08:53:20.000Z"
@@ -218,7 +251,7 @@ def test_the_csv_has_the_fields_of_the_json_and_nested_ones_as_json() -> None:
 
 def test_an_empty_listing_is_told_in_every_format() -> None:
     told = report()
-    assert decoded(told)["counts"] == {"online": 0, "late": 0, "offline": 0, "total": 0}
+    assert set(decoded(told)["counts"].values()) == {0}
     assert decoded(told)["environments"] == []
     assert jsonl_of(told) == b""
     assert csv_of(told).startswith(b'"id","name",')
@@ -229,8 +262,11 @@ def test_an_empty_listing_is_told_in_every_format() -> None:
 @pytest.mark.parametrize("formula", ["=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", " =1", "＝1", "﹣1"])
 def test_no_cell_of_the_csv_is_a_formula(formula: str) -> None:
     row = environment(connectionName=formula, currentMode=formula, metadata={"gitBranch": formula})
-    (cells_of_row,) = rows_of_csv(report(row))
-    assert [cells_of_row[name] for name in ("name", "mode", "branch")] == [f"'{formula}"] * 3
+    told = report(row)
+    told = replace(told, acknowledged={told.rows[0].watch.key: clean(formula)})
+    for one in (told, found(told, "mode:*")):
+        (cells_of_row,) = rows_of_csv(one)
+        assert [cells_of_row[name] for name in ("name", "mode", "branch", "acknowledged")] == [f"'{formula}"] * 4
 
 
 def test_every_cell_of_the_csv_is_quoted() -> None:
@@ -244,6 +280,7 @@ def test_nothing_of_theirs_controls_a_terminal_in_any_format(text: str) -> None:
     names = ("connectionName", "deviceId", "organizationId", "connectionId", "podId", "userId", "currentMode")
     row = environment(**dict.fromkeys(names, text), metadata={"gitBranch": text, "os": text, text: [text]})
     told = report(row)
+    told = replace(told, filter=clean(text), acknowledged={told.rows[0].watch.key: clean(text)})
     drawn = [json_of(told), jsonl_of(told), csv_of(told), table_of(told, width=80, encoding="utf-8", ascii_only=False)]
     for line in b"\n".join(drawn).decode().split("\n"):
         assert not {unicodedata.category(character) for character in line} & {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -313,3 +350,169 @@ def test_rows_that_could_not_be_read_make_the_listing_incomplete() -> None:
     told = report_of(Listed(snapshot, reading(), reading(), timedelta(seconds=5)), Rules())
     assert decoded(told)["complete"] is False
     assert "incomplete: 2 rows could not be read" in summary_of(told, "api")
+
+
+TEXTS = st.sampled_from(["web", "Web-2", "api", "=1+1", "東京", HOSTILE, "linux", "none"])
+AGES = st.sampled_from([0, 44_999, 45_000, 89_000, 91_000, 119_999, 120_000, 86_400_000])
+ROWS = st.fixed_dictionaries(
+    {"connectionName": TEXTS, "lastHeartbeat": st.none() | AGES.map(lambda age: NOW - age)},
+    optional={
+        "connectionId": st.sampled_from([None, "", "conn-web"]),
+        "currentMode": st.sampled_from([None, "standard", "fullAccess"]),
+        "podId": st.none() | TEXTS,
+        "metadata": st.sampled_from([None, {"lettaCodeVersion": "0.33.9"}, {"os": "darwin", "gitBranch": "feat/x"}]),
+    },
+)
+TERMS = st.sampled_from(
+    [
+        "web",
+        "!web",
+        "conn-web",
+        "東京",
+        '"=1+1"',
+        "\x1b",
+        "status:late,offline",
+        "!status:online",
+        "status:changed",
+        "mode:unrestricted",
+        "mode:none",
+        "version:<0.34",
+        "branch:feat/*",
+        "!os:darwin",
+        "beat:>90s",
+        "beat:<45s",
+        "pod:none",
+        "meta.os:darwin",
+    ]
+)
+
+
+@given(
+    pages=st.lists(st.lists(ROWS, max_size=4), max_size=3),
+    query=st.lists(TERMS, max_size=3).map(" ".join),
+)
+def test_a_filter_keeps_exactly_the_rows_that_its_query_matches_in_their_order(
+    pages: list[list[dict[str, Any]]], query: str
+) -> None:
+    # Each page is asked for later than the one before, so that an age is not the same on all of them.
+    asked = [
+        ListedPage([environment(f"env-{page}-{row}", **told) for row, told in enumerate(rows)], NOW + page * 1500)
+        for page, rows in enumerate(pages)
+    ]
+    snapshot = Snapshot(pages=tuple(asked), clock=(OffsetBounds(-500, 500),))
+    everything = report_of(Listed(snapshot, reading(), reading(), timedelta(seconds=5)), Rules())
+    asked_for = parse(query, UTC)
+    told = narrowed(everything, asked_for)
+    assert told.rows == [row for row in everything.rows if asked_for.matches(row.watch, row.at, ALL, 1)]
+    kept = set(ids(told))
+    rows = [row for row in decoded(everything)["environments"] if row["id"] in kept]
+    document = decoded(told)
+    assert document["environments"] == rows == [json.loads(line) for line in jsonl_of(told).decode().splitlines()]
+    assert [row["id"] for row in rows_of_csv(told)] == ids(told)
+    assert len(table(told)) == len(rows) + 1
+    assert document["total_unfiltered"] == len(everything.rows)
+    assert document["counts"]["total"] == len(rows) == sum(document["counts"].values()) - len(rows)
+
+
+def test_a_row_is_asked_for_by_the_age_that_it_is_told_with() -> None:
+    rows = [environment(f"env-{age}", lastHeartbeat=NOW - age) for age in (89_999, 90_000, 90_999, 91_000)]
+    everything = report(*rows)
+    (late, on_time) = (found(everything, query) for query in ("beat:>90s", "beat:<=90s"))
+    assert sorted(ids(late) + ids(on_time)) == sorted(ids(everything))
+    assert all(row["heartbeat_age_s"] > 90 for row in decoded(late)["environments"])
+
+
+def test_a_word_looks_into_columns_that_no_format_shows_beside_those_that_the_table_shows() -> None:
+    everything = report(environment("env-1", connectionId="conn-of-night"), environment("env-2", podId="night-pod"))
+    assert len(found(everything, "night").rows) == 2
+    assert len(found(everything, "night !night-pod").rows) == 1
+
+
+def test_the_query_is_told_in_its_plainest_form_and_the_rest_of_the_report_stays() -> None:
+    everything = replace(report(*fleet_of_each_state(), dated=False), set_aside=2)
+    told = found(everything, ' state:off   "beta"')
+    document = decoded(told)
+    assert (document["filter"], document["total_unfiltered"], document["counts"]["total"]) == (
+        "status:offline beta",
+        7,
+        0,
+    )
+    assert (document["complete"], document["taken_at"]) == (False, decoded(everything)["taken_at"])
+    assert found(everything, "  ") == everything
+
+
+def test_the_summary_of_a_filtered_listing_says_how_many_there_are() -> None:
+    everything = report(*fleet_of_each_state())
+    assert summary_of(found(everything, "status:offline"), "api") == (
+        "3 of 7 environments at api: 3 offline, 0 late, 0 online"
+    )
+    assert summary_of(found(everything, "beta"), "api").startswith("1 of 7 environments at api")
+    assert summary_of(found(everything, "!x-y-z"), "api").startswith("7 of 7 environments at api")
+    assert summary_of(found(report(environment()), "x-y-z"), "api").startswith("0 of 1 environment at api")
+
+
+def test_a_state_that_cannot_be_believed_is_unknown_and_the_last_one_stands_apart() -> None:
+    told = blind(report(*fleet_of_each_state()))
+    document = decoded(told)
+    assert {(row["state"], row["reason"]) for row in document["environments"]} == {("unknown", "cannot be known")}
+    assert [row["last_state"] for row in document["environments"]] == [*["offline"] * 3, *["late"] * 2, *["online"] * 2]
+    counts = {"online": 0, "late": 0, "offline": 0, "gone": 0, "unknown": 7, "total": 7}
+    assert document["counts"] == counts
+    assert {(row["state"], row["last_state"]) for row in rows_of_csv(told)[:3]} == {("unknown", "offline")}
+    assert {tuple(line.split()[:2]) for line in table(told)[1:]} == {("?", "unknown")}
+
+
+def test_each_row_is_doubted_for_itself() -> None:
+    here, there = report(environment("a", connectionName="a")), report(environment("b", connectionName="b"))
+    told = replace(here, rows=[*here.rows, *blind(there).rows])
+    assert [(row["state"], row["last_state"]) for row in decoded(told)["environments"]] == [
+        ("online", None),
+        ("unknown", "online"),
+    ]
+    assert decoded(told)["counts"]["online"] == decoded(told)["counts"]["unknown"] == 1
+
+
+def test_rows_are_told_in_the_order_in_which_they_are_given_each_for_its_own_moment() -> None:
+    rows = [row._replace(at=NOW + 1000 * place) for place, row in enumerate(report(*fleet_of_each_state()).rows[::-1])]
+    told = replace(report(), rows=rows)
+    environments = decoded(told)["environments"]
+    assert [row["id"] for row in environments] == ["on-b", "on-a", "late", "later", "never", "lost", "left"]
+    assert [row["heartbeat_age_s"] for row in environments[:3]] == [12.0, 13.0, 62.0]
+
+
+def test_what_is_gone_is_told_and_counted() -> None:
+    (row,) = report(environment()).rows
+    told = replace(report(), rows=[Sighting(replace(row.watch, verdict=GONE), NOW)])
+    (environment_,) = decoded(told)["environments"]
+    assert (environment_["state"], environment_["reason"]) == ("gone", "no longer listed")
+    assert decoded(told)["counts"]["gone"] == 1
+
+
+def test_a_note_stands_at_the_environment_that_it_is_about_and_at_no_namesake() -> None:
+    told = merged([report(environment("env-1"), profile="a"), report(environment("env-1"), profile="b")])
+    told = replace(told, acknowledged={(Clean("b"), Clean("env-1")): Clean("new disk on its way")})
+    notes = [(row["profile"], row["acknowledged"]) for row in decoded(told)["environments"]]
+    assert notes == [("a", None), ("b", "new disk on its way")]
+
+
+def test_several_profiles_become_one_report_problems_first() -> None:
+    one = report(*fleet_of_each_state(), profile="work")
+    other = replace(report(*fleet_of_each_state(), at=NOW - 1000, profile="home", dated=False), set_aside=3)
+    told = merged([found(one, "!beta"), found(other, "!beta")])
+    assert [row.watch for row in told.rows] == in_default_order(row.watch for row in told.rows)
+    assert {(row["profile"], row["id"]) for row in decoded(told)["environments"]} == {
+        (profile, id_) for profile in ("work", "home") for id_ in ids(one) if id_ != "on-b"
+    }
+    assert decoded(told)["taken_at"] == decoded(other)["taken_at"]
+    assert (told.is_complete, told.set_aside, told.is_by_server_clock) == (False, 3, False)
+    assert summary_of(told, "work and home").startswith("12 of 14 environments at work and home: 6 offline, ")
+    assert json_of(found(merged([one, other]), "!beta")) == json_of(told)
+    assert json_of(merged([one])) == json_of(one)
+
+
+def test_the_table_names_profiles_only_where_there_are_any() -> None:
+    several = merged([report(environment("env-1"), profile=name) for name in ("work", "home")])
+    lines = [line.split() for line in table(several)]
+    assert lines[0] == ["STATE", "AGE", "PROFILE", "NAME", "MODE", "VERSION", "BRANCH", "OS"]
+    assert [line[3] for line in lines[1:]] == ["work", "home"]
+    assert "PROFILE" not in table(report(environment()))[0]
