@@ -91,12 +91,14 @@ def _list(options: Options) -> int:
     import asyncio
 
     from envwatch import report
+    from envwatch.query.language import parse
 
     stdout = _stdout()
     settings = settings_for(options)
     access = access_for(settings)
     listed = asyncio.run(_listing(access, settings, options))
-    told = report.report_of(listed, settings.rules)
+    # Only by the option: what the dashboard starts with must not take rows from a script.
+    told = report.narrowed(report.report_of(listed, settings.rules), parse(options.filter))
     _write(_text(told, options, stdout))
     if options.output == report.Format.TABLE or not told.is_complete:
         _tell(report.summary_of(told, _host(access)))

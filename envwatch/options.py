@@ -1,7 +1,7 @@
 """What the command line says: its options, its help, and the exit codes.
 
-Owns the words and the bounds. Runs nothing and imports nothing of what it is about, so that help and refusals come at
-once. No option takes the API key: every user of a machine can see those.
+Owns the words and the bounds. Runs nothing and imports nothing of what it is about, but the filter language where there
+is a filter, so that help and refusals come at once. No option takes the API key: every user of a machine can see those.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ class Options(argparse.Namespace):
     online_only: bool = False
     source: Literal["local", "remote"] | None = None
     user: str | None = None
+    filter: str = ""
     ascii: bool = False
     no_mouse: bool = False
     size: int = 40
@@ -78,7 +79,7 @@ _EPILOG = """\
 examples:
   envwatch demo                     look around; needs no key
   envwatch                          watch your environments
-  envwatch list --online-only       one listing, for people
+  envwatch list --filter pod:p-7    one listing of what that finds, for people
   envwatch list -o csv > fleet.csv  one listing, for a spreadsheet
   envwatch list -o json | jq -r '.environments[] | select(.state == "offline") | .name'
 
@@ -142,7 +143,22 @@ def options_in(arguments: Sequence[str] | None, options: Options | None = None) 
         parser.error("--interval and --no-mouse are for the dashboard, not for list")
     if options.command == "demo" and "profile" in vars(options):
         parser.error("--profile is for your own environments, not for the demo's")
+    if options.filter:
+        _check_filter(options.filter)
     return options
+
+
+def _check_filter(query: str) -> None:
+    """Stop at the first mistake in a filter, before a key is asked for or the screen is taken."""
+    from envwatch.query.language import parse  # noqa: PLC0415 - only for those who filter
+    from envwatch.query.tokens import QueryError  # noqa: PLC0415
+
+    try:
+        parse(query)
+    except QueryError as mistake:
+        piece = clean(_LONG_WORD.sub("…", query[mistake.start : mistake.end]), 40)
+        place = f"at character {mistake.start + 1}{': ' if piece else ''}{piece}"
+        raise StopError(Exit.USAGE, f"--filter: {_LONG_WORD.sub('…', mistake.message)} ({place})") from None
 
 
 def _parser() -> _Parser:
@@ -155,6 +171,12 @@ def _parser() -> _Parser:
     )
     filters.add_argument("--source", choices=("local", "remote"), help="only environments of this kind")
     filters.add_argument("--user", type=_argument(line), metavar="ID", help="only this user's environments")
+    filters.add_argument(
+        "--filter",
+        type=_argument(_query),
+        metavar="QUERY",
+        help="only what it finds, as in the filter box; for list, no file and no variable sets one",
+    )
     filters.add_argument("--ascii", action="store_true", help="draw with ASCII alone")
     filters.add_argument(
         "--log-file", metavar="PATH", help="a line a poll goes there (default: in the state folder; list: none)"
@@ -196,7 +218,8 @@ def _parser() -> _Parser:
     listing = commands.add_parser(
         "list",
         help="one listing",
-        description="List the environments once, problems first.",
+        description="List the environments once, problems first.\n"
+        "The filter of the configuration file or of ENVWATCH_FILTER is the dashboard's, and hides nothing here.",
         parents=[own, filters],
     )
     listing.add_argument("-o", "--output", choices=("table", "json", "jsonl", "csv"), help="the format (default table)")
@@ -218,6 +241,11 @@ _CONFIG_ACTIONS = {
     "path": "where the file is, or would be",
     "schema": "the file's JSON schema, for editors",
 }
+
+
+def _query(told: object) -> str:
+    """Read a line that may be empty: that asks for everything, whatever the configuration says."""
+    return line(told) if str(told).strip() else ""
 
 
 def _argument(read: Callable[[object], _T]) -> Callable[[str], _T]:

@@ -35,6 +35,7 @@ _OPTIONS: Final = {
     "online_only": "--online-only",
     "source": "--source",
     "user": "--user",
+    "filter": "--filter",
 }
 
 

@@ -31,7 +31,7 @@ from envwatch.rules import Rules
 from envwatch.text import cells
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
@@ -162,7 +162,71 @@ def test_the_other_formats_hold_the_same(environ: dict[str, str]) -> None:
     assert re.fullmatch(r"130 environments at 127\.0\.0\.1:\d+: \d+ offline, \d+ late, \d+ online\n", table.err)
 
 
-async def test_the_filters_are_the_servers_own(home: Path) -> None:
+FILTERS: dict[str, Callable[[Any], bool]] = {
+    "status:late,offline": lambda row: row["state"] in {"late", "offline"},
+    "status:online beat:>=45s": lambda row: row["state"] == "late",
+    "mode:unrestricted !os:darwin": lambda row: (
+        row["mode"] in {"unrestricted", "fullAccess", "bypassPermissions"} and row["os"] != "darwin"
+    ),
+    "pod:none": lambda row: row["pod_id"] is None,
+    "東京": lambda row: "東京" in row["name"],
+    "conn-0": lambda row: "conn-0" in (row["connection_id"] or ""),
+    "no-such-thing": lambda _: False,
+}
+"""Queries, and what each means in the words of the JSON."""
+
+
+def test_a_filter_finds_what_it_says_and_changes_no_order(environ: dict[str, str]) -> None:
+    everything = json.loads(run(environ, "list", "-o", "json").out)["environments"]
+    for query, is_wanted in FILTERS.items():
+        document = json.loads(run(environ, "list", "--filter", query, "-o", "json").out)
+        wanted = [row["id"] for row in everything if is_wanted(row)]
+        assert (document["filter"], [row["id"] for row in document["environments"]]) == (query, wanted)
+        assert (document["counts"]["total"], document["total_unfiltered"]) == (len(wanted), 130)
+
+
+def test_a_filter_finds_the_same_in_every_format(environ: dict[str, str]) -> None:
+    lines = run(environ, "--filter", "status:offline", "list", "-o", "jsonl")
+    wanted = [json.loads(line)["id"] for line in lines.out.splitlines()]
+    assert len(wanted) > 5
+    sheet = run(environ, "list", "--filter=status:offline", "-o", "csv")
+    assert [row["id"] for row in csv.DictReader(io.StringIO(sheet.out.decode()))] == wanted
+    table = run(environ, "list", "--filter", "status:offline")
+    assert len(table.out.splitlines()) == len(wanted) + 1
+    told = rf"{len(wanted)} of 130 environments at 127\.0\.0\.1:\d+: {len(wanted)} offline, 0 late, 0 online\n"
+    assert re.fullmatch(told, table.err)
+    assert (lines.code, lines.err, sheet.code, sheet.err, table.code) == (0, "", 0, "", 0)
+
+
+def test_a_listing_hides_nothing_because_of_file_or_variable(environ: dict[str, str], home: Path) -> None:
+    config = home / "config.toml"
+    config.write_text('filter = "status:late"\n')
+    environ |= {"ENVWATCH_CONFIG": str(config), "ENVWATCH_FILTER": "no-such-thing"}
+    told = run(environ, "list", "-o", "json")
+    document = json.loads(told.out)
+    assert (told.code, document["filter"], document["counts"]["total"]) == (0, None, 130)
+    assert run(environ, "list").err.startswith("130 environments at ")
+    assert json.loads(run(environ, "list", "--filter", "", "-o", "json").out)["counts"]["total"] == 130
+
+
+def test_a_mistake_in_a_filter_is_told_before_anybody_is_asked(environ: dict[str, str]) -> None:
+    del environ["LETTA_API_KEY"]
+    told = run(environ | {"LETTA_BASE_URL": "http://127.0.0.1:9"}, "list", "--filter", "web stauts:late")
+    assert told.code == 2
+    assert re.fullmatch(r"envwatch: --filter: there is no field stauts; .* \(at character 5: stauts\)", told.line)
+
+
+@pytest.mark.parametrize("command", [(), ("demo",)])
+def test_a_mistake_in_a_filter_leaves_the_screen_alone(environ: dict[str, str], command: tuple[str, ...]) -> None:
+    with terminal(environ, *command, "--filter", "stauts:late") as (process, ours):
+        seen = screen_until(ours)
+        assert process.wait(PATIENCE) == 2
+    assert seen.startswith(b"envwatch: --filter: there is no field stauts")
+    assert seen.count(b"\n") == 1
+    assert b"\x1b" not in seen
+
+
+async def test_the_other_filters_are_the_servers_own(home: Path) -> None:
     async with faulty_server(wire_rows(5)) as faulty:
         environ = clean_environ(home) | {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": faulty.url}
         options = ("--page-size=2", "--online-only", "--source", "remote", "--user", "user-1")
@@ -174,13 +238,14 @@ async def test_the_filters_are_the_servers_own(home: Path) -> None:
         assert faulty.seen[-1].query == {"limit": "100"}
 
 
+@pytest.mark.parametrize("more", [(), ("--filter", "status:late web beat:>1m version:>0.1")])
 @pytest.mark.parametrize("output", FORMATS)
-def test_a_listing_needs_neither_textual_nor_rich(environ: dict[str, str], output: str) -> None:
+def test_a_listing_needs_neither_textual_nor_rich(environ: dict[str, str], output: str, more: tuple[str, ...]) -> None:
     script = (
         "import sys; from envwatch.cli import main; code = main(); "
         "sys.exit(code or sorted({'textual', 'rich', 'pygments', 'humanize', 'click'} & set(sys.modules)) or 0)"
     )
-    told = run(environ, "list", "-o", output, command=(sys.executable, "-c", script))
+    told = run(environ, "list", "-o", output, *more, command=(sys.executable, "-c", script))
     assert told.code == 0, told.err
 
 

@@ -211,6 +211,25 @@ def test_the_dashboard_looks_and_listens_as_its_profile_says(tmp_path: Path) -> 
         assert KEY.encode() not in terminal.received
 
 
+@pytest.mark.parametrize(("query", "shown"), [("name:chen-nas", r"FILTER 1/\d\d"), ("", "unrestricted +live")])
+def test_a_filter_on_the_command_line_goes_before_the_configurations(tmp_path: Path, query: str, shown: str) -> None:
+    config_file(tmp_path, 'filter = "no-such-thing"\n')
+    with Server(size=30, seed=7, key=KEY) as server:
+        environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url, "ENVWATCH_FILTER": "nor-such-a-thing"}
+        with Terminal.of_envwatch("--filter", query, home=tmp_path, columns=100, environ=environ) as terminal:
+            terminal.wait_for(shown)
+            terminal.wait_for("chen-nas")
+            terminal.press("q")
+            assert terminal.wait_for_end() == 0
+
+
+def test_the_demo_takes_a_filter_too(tmp_path: Path) -> None:
+    with Terminal.of_envwatch("demo", "--filter", "name:chen-nas", home=tmp_path, columns=100) as terminal:
+        terminal.wait_for(r"FILTER 1/\d\d")
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

@@ -33,6 +33,9 @@ from envwatch.options import Options, StopError, options_in
         ("list", "--interval", "5"),
         ("--interval", "5", "list"),
         ("list", "json"),
+        ("list", "--filter"),
+        ("list", "--filter", "a\nb"),
+        ("--filter", "\x1b]0;a"),
     ],
 )
 def test_options_that_make_no_sense_are_one_line_with_the_way_to_the_help(arguments: tuple[str, ...]) -> None:
@@ -50,6 +53,7 @@ def test_options_that_make_no_sense_are_one_line_with_the_way_to_the_help(argume
         ("demo", "--size", "0", "--seed", "0"),
         ("demo", "--size", "100000", "--interval", "2.5"),
         ("list", "--online-only", "-o", "jsonl"),
+        ("list", "--filter", "", "--filter=status:late"),
     ],
 )
 def test_the_bounds_themselves_are_allowed(arguments: tuple[str, ...]) -> None:
@@ -59,3 +63,38 @@ def test_the_bounds_themselves_are_allowed(arguments: tuple[str, ...]) -> None:
 def test_options_before_a_command_hold_for_it_too() -> None:
     options = options_in(["--page-size", "7", "--ascii", "demo", "--page-size", "8"])
     assert (options.page_size, options.ascii, options.command) == (8, True, "demo")
+
+
+@pytest.mark.parametrize("command", [(), ("demo",), ("list",), ("config", "show")])
+def test_a_filter_is_an_option_of_every_command(command: tuple[str, ...]) -> None:
+    assert options_in([*command, "--filter", " status:late web "]).filter == "status:late web"
+    assert options_in(["--filter", "status:late", *command]).filter == "status:late"
+    assert options_in([*command, "--filter= "]).filter == ""
+    assert "filter" not in vars(options_in(command))
+
+
+@pytest.mark.parametrize(
+    ("query", "line"),
+    [
+        ("web nme:x", r"there is no field nme; the nearest are name, .* \(at character 5: nme\)"),
+        ("status:late,offlin", r"there is no status offlin; .* \(at character 13: offlin\)"),
+        ("beat:>", r"write a duration .* \(at character 7\)"),
+        ('東京 "x', r'a quote is not closed: .* \(at character 4: "x\)'),
+        ("beat:>90s beat:<2m", r"terms on one field .* \(at character 11: beat:<2m\)"),
+    ],
+)
+@pytest.mark.parametrize("command", [(), ("demo",), ("list",)])
+def test_a_mistake_in_a_filter_is_one_line_that_points_at_it(command: tuple[str, ...], query: str, line: str) -> None:
+    with pytest.raises(StopError) as caught:
+        options_in([*command, "--filter", query])
+    assert caught.value.code == 2
+    assert re.fullmatch(f"--filter: {line}", caught.value.line), caught.value.line
+
+
+@pytest.mark.parametrize("query", ["KEY:x", "status:KEY", "status:late,KEY", "name:>KEY", '"KEY', "beat:KEY", "!!KEY"])
+def test_a_key_that_was_pasted_into_a_filter_is_not_repeated(query: str) -> None:
+    key = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
+    with pytest.raises(StopError) as caught:
+        options_in(["list", "--filter", query.replace("KEY", key)])
+    assert not {key[at : at + 8] for at in range(len(key) - 7) if key[at : at + 8] in caught.value.line}
+    assert "(at character " in caught.value.line
