@@ -12,17 +12,20 @@ import gc
 import os
 import shutil
 import sys
-from contextlib import AsyncExitStack, ExitStack, aclosing, asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from contextlib import AsyncExitStack, ExitStack, aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from envwatch import __version__
 from envwatch.options import Exit, HelpAsked, Options, StopError, options_in
+from envwatch.output import is_utf8, stdout, tell, write
 from envwatch.wiring import (
     access_for,
     all_settings_for,
     censor,
     check_screen,
     client_for,
+    host_of,
+    journal_for,
     mistakes_of_screen,
     settings_for,
     state_file,
@@ -33,10 +36,9 @@ if TYPE_CHECKING:
 
     from envwatch.journal import Journal
     from envwatch.key import Access
-    from envwatch.outcome import Listed, Outcome
+    from envwatch.outcome import Outcome
     from envwatch.poller import Poller
     from envwatch.posts import Post
-    from envwatch.report import Report
     from envwatch.settings import Settings
     from envwatch.tui.app import EnvwatchApp
     from envwatch.tui.lifecycle import LastingApp
@@ -55,23 +57,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return Exit.INTERRUPTED
     except StopError as stop:
         if stop.line:
-            _tell(f"envwatch: {stop.line}")
+            tell(f"envwatch: {stop.line}")
         return stop.code
     except Exception as error:  # noqa: BLE001 - whatever it is, it is a bug
-        return crashed(error, _journal(options))
+        return crashed(error, journal_for(options))
 
 
 def _run(arguments: Sequence[str] | None, options: Options) -> int:
     try:
         options_in(arguments, options)
     except HelpAsked as asked:
-        _write(asked.text.encode())
+        write(asked.text.encode())
         return Exit.FINE
     # Importing makes hundreds of thousands of objects and next to no garbage.
     gc.disable()
     match options.command:
         case "list":
-            return _list(options)
+            from envwatch.headless import list_once
+
+            return list_once(options)
         case "demo" if options.serve:
             return _serve(options)
         case "demo":
@@ -84,77 +88,6 @@ def _run(arguments: Sequence[str] | None, options: Options) -> int:
 
             watched = [(access_for(settings, typed_key), settings) for settings in all_settings_for(options)]
             return _dashboard(watched, options)
-
-
-def _list(options: Options) -> int:
-    """Print one listing. There is one attempt: whoever calls this knows better when to try again."""
-    import asyncio
-
-    from envwatch import report
-    from envwatch.query.language import parse
-
-    stdout = _stdout()
-    settings = settings_for(options)
-    access = access_for(settings)
-    listed = asyncio.run(_listing(access, settings, options))
-    # Only by the option: what the dashboard starts with must not take rows from a script.
-    told = report.narrowed(report.report_of(listed, settings.rules), parse(options.filter))
-    _write(_text(told, options, stdout))
-    if options.output == report.Format.TABLE or not told.is_complete:
-        _tell(report.summary_of(told, _host(access)))
-    return Exit.FINE
-
-
-def _text(told: Report, options: Options, stdout: TextIO) -> bytes:
-    from envwatch import report
-
-    match report.Format(options.output):
-        case report.Format.JSON:
-            return report.json_of(told)
-        case report.Format.JSONL:
-            return report.jsonl_of(told)
-        case report.Format.CSV:
-            return report.csv_of(told)
-        case report.Format.TABLE:
-            width = os.get_terminal_size(stdout.fileno()).columns if stdout.isatty() else 0
-            ascii_only = options.ascii or not _is_utf8(stdout)
-            return report.table_of(told, width=width or None, encoding=stdout.encoding, ascii_only=ascii_only)
-
-
-async def _listing(access: Access, settings: Settings, options: Options) -> Listed:
-    from envwatch.outcome import Cause, Failed, Listed, SourceError
-    from envwatch.poller import read_clocks
-
-    rules = settings.rules
-    async with client_for(access, settings) as client:
-        gc.freeze()
-        gc.enable()
-        started = read_clocks()
-        outcome: Listed | Failed
-        try:
-            outcome = Listed(await client.snapshot(), started, read_clocks(), rules.interval)
-        except SourceError as error:
-            outcome = Failed(
-                cause=error.cause,
-                message=error.message,
-                started=started,
-                ended=read_clocks(),
-                interval=rules.interval,
-                retry_after=error.retry_after,
-                pages_read=error.pages_read,
-            )
-    if options.log_file is not None:
-        from envwatch.journal import line_of
-
-        journal = _journal(options)
-        journal.tell(line_of(outcome))
-        journal.close()
-    if isinstance(outcome, Listed):
-        return outcome
-    refused = outcome.cause in {Cause.UNAUTHORIZED, Cause.FORBIDDEN}
-    code = Exit.AUTHENTICATION if refused else Exit.UNREACHABLE
-    whose = f" (the key came from {access.origin})" if refused else ""
-    raise StopError(code, f"{outcome.cause}: {outcome.message}{whose}")
 
 
 def _demo(options: Options) -> int:
@@ -197,8 +130,8 @@ def _serve(options: Options) -> NoReturn:
     except OSError as error:
         raise StopError(Exit.FAILED, f"the demo server cannot listen: {error.strerror}") from None
     with server:
-        _write(f"export LETTA_BASE_URL={server.base_url}\nexport LETTA_API_KEY={server.key}\n".encode())
-        _tell(f"serving {options.size} environments until ctrl+c: paste these lines into another shell for `envwatch`")
+        write(f"export LETTA_BASE_URL={server.base_url}\nexport LETTA_API_KEY={server.key}\n".encode())
+        tell(f"serving {options.size} environments until ctrl+c: paste these lines into another shell for `envwatch`")
         while True:
             signal.pause()
 
@@ -224,7 +157,7 @@ async def _screen(watched: Sequence[tuple[Access, Settings]], options: Options) 
     from envwatch.text import clean
 
     looks = watched[0][1]
-    journal = _journal(options)
+    journal = journal_for(options)
     async with AsyncExitStack() as stack:
         posts, streams = {}, {}
         for access, settings in watched:
@@ -257,7 +190,7 @@ async def _screen(watched: Sequence[tuple[Access, Settings]], options: Options) 
             keep_acks=forget if is_demo else acknowledgements.keep,
             rings=looks.bell,
             notify=looks.notify,
-            ascii_only=options.ascii or not _is_utf8(_stdout()),
+            ascii_only=options.ascii or not is_utf8(stdout()),
         )
         for post in posts.values():
             asked = f"{post.host} every {post.poller.interval.total_seconds():g} s"
@@ -278,7 +211,7 @@ async def _post(access: Access, settings: Settings) -> AsyncIterator[tuple[Post,
         poller = Poller(client, settings.rules)
         post = Post(
             profile=settings.profile,
-            host=_host(access),
+            host=host_of(access),
             key_origin=access.origin,
             poller=poller,
             rules=settings.rules,
@@ -312,26 +245,8 @@ def crashed(error: BaseException, journal: Journal) -> int:
     journal.close()
     columns, lines = shutil.get_terminal_size()
     for line in journal.screen_report(error, columns=columns, lines=lines):
-        _tell(line)
+        tell(line)
     return Exit.FAILED
-
-
-def _journal(options: Options) -> Journal:
-    """Return the log that the options ask for; a dashboard has one in the state folder if they say nothing."""
-    from pathlib import Path
-
-    from envwatch.journal import Journal, Level
-
-    path = None
-    if options.log_level != "off":
-        if options.log_file is not None:
-            path = Path(options.log_file)
-        elif options.command != "list":
-            import platformdirs
-
-            path = platformdirs.user_state_path("envwatch", appauthor=False) / "envwatch.log"
-    least = Level.INFO if options.log_level == "off" else Level[options.log_level.upper()]
-    return Journal(path, censor(), least=least)
 
 
 def _app_class() -> type[EnvwatchApp]:
@@ -382,16 +297,16 @@ def _config(options: Options) -> int:
     path, is_wanted = config_path(options.config, os.environ)
     match options.action:
         case "path":
-            _write(os.fsencode(path) + b"\n")
+            write(os.fsencode(path) + b"\n")
         case "schema":
-            _write(origins.schema().encode())
+            write(origins.schema().encode())
         case "validate":
             mistakes = origins.mistakes_in(path, is_wanted=is_wanted, of_screen=mistakes_of_screen)
             for mistake in mistakes:
-                _tell(f"envwatch: {mistake}")
+                tell(f"envwatch: {mistake}")
             if mistakes:
                 return Exit.USAGE
-            _tell(f"{path}: {'fine' if path.exists() else 'there is no such file, and none is needed'}")
+            tell(f"{path}: {'fine' if path.exists() else 'there is no such file, and none is needed'}")
         case "show":
             settings = settings_for(options)
             access: Access | str
@@ -399,12 +314,8 @@ def _config(options: Options) -> int:
                 access = access_for(settings)
             except StopError as stop:
                 access = stop.line
-            _write(origins.shown(settings, access, path).encode())
+            write(origins.shown(settings, access, path).encode())
     return Exit.FINE
-
-
-def _host(access: Access) -> str:
-    return access.base_url.partition("://")[2].partition("/")[0]
 
 
 def _check_terminal() -> None:
@@ -416,41 +327,3 @@ def _check_terminal() -> None:
     if terminal in {"", "dumb"}:
         told = f"TERM is {terminal or 'not set'}, and the dashboard needs a terminal that can move its cursor"
         raise StopError(Exit.USAGE, f"{told}; `envwatch list` prints the environments once")
-
-
-def _is_utf8(stream: TextIO) -> bool:
-    return stream.encoding.lower().replace("-", "") == "utf8"
-
-
-def _stdout() -> TextIO:
-    stdout = sys.__stdout__
-    if stdout is None:
-        raise StopError(Exit.FAILED, "standard output is closed")
-    return stdout
-
-
-def _write(data: bytes) -> None:
-    """Write to standard output, all of it, now.
-
-    Raises:
-        StopError: if it cannot be written: quietly if its reader went away.
-    """
-    stdout = _stdout().fileno()
-    # Not by way of `sys.stdout.buffer`: under PYTHONUNBUFFERED it may write a part, and nobody notices.
-    rest = memoryview(data)
-    try:
-        while rest:
-            rest = rest[os.write(stdout, rest) :]
-    except BrokenPipeError:
-        raise StopError(Exit.BROKEN_PIPE) from None
-    except OSError as error:
-        raise StopError(Exit.FAILED, f"cannot write to standard output: {error.strerror}") from None
-
-
-def _tell(line: str) -> None:
-    """Write a line for people to standard error, if anybody is there to read it."""
-    stderr = sys.__stderr__
-    if stderr is None:
-        return
-    with suppress(OSError):
-        os.write(stderr.fileno(), f"{line}\n".encode(stderr.encoding, "backslashreplace"))

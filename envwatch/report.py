@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
 
 from pydantic_core import to_json
 
-from envwatch.columns import COLUMNS, Column
+from envwatch.columns import COLUMNS
 from envwatch.events import SOLE
 from envwatch.fleet import Fleet
 from envwatch.phrases import MS, NOTHING, face_of, moment
@@ -269,14 +269,7 @@ def summary_of(report: Report, host: str) -> str:
 
 _AGE: Final = COLUMNS["state"]
 """What stands beside the state: for how long nothing was heard."""
-_PROFILE: Final = Column(
-    id="profile",
-    title="PROFILE",
-    width=12,
-    from_width=0,
-    text=lambda watch, _: watch.profile or None,
-    rank=lambda watch: watch.profile or None,
-)
+_PROFILE: Final = COLUMNS["profile"]
 _COLUMNS: Final = (_AGE, *(COLUMNS[id_] for id_ in ("name", "mode", "version", "branch", "os")))
 _STATES: Final = (Presence.ONLINE, Presence.LATE, Presence.OFFLINE, Presence.GONE, UNKNOWN)
 _LISTINGS: Final = 1

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from envwatch.api.client import Client
     from envwatch.crash import Censor
+    from envwatch.journal import Journal
     from envwatch.key import Access
     from envwatch.settings import Settings
 
@@ -61,9 +62,7 @@ def _remembered(options: Options) -> dict[str, Any]:
 
 def state_file(name: str) -> Path:
     """Return where something is remembered."""
-    import platformdirs
-
-    return platformdirs.user_state_path("envwatch", appauthor=False) / f"{name}.json"
+    return _state_folder() / f"{name}.json"
 
 
 def _stop(mistakes: Sequence[str]) -> StopError:
@@ -137,3 +136,30 @@ def censor() -> Censor:
     found = Censor()
     found.learn(os.environ.get(KEY, "").strip())  # even if it cannot be used
     return found
+
+
+def host_of(access: Access) -> str:
+    """Return whom we ask, for people."""
+    return access.base_url.partition("://")[2].partition("/")[0]
+
+
+def journal_for(options: Options) -> Journal:
+    """Return the log that the options ask for; a dashboard has one in the state folder if they say nothing."""
+    from pathlib import Path
+
+    from envwatch.journal import Journal, Level
+
+    path = None
+    if options.log_level != "off":
+        if options.log_file is not None:
+            path = Path(options.log_file)
+        elif options.command != "list":
+            path = _state_folder() / "envwatch.log"
+    least = Level.INFO if options.log_level == "off" else Level[options.log_level.upper()]
+    return Journal(path, censor(), least=least)
+
+
+def _state_folder() -> Path:
+    import platformdirs
+
+    return platformdirs.user_state_path("envwatch", appauthor=False)
