@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from envwatch.outcome import Listed
     from envwatch.query.language import Query
     from envwatch.rules import Rules
-    from envwatch.watch import Watch, WatchKey
+    from envwatch.watch import Watch
 
 UNKNOWN: Final = Clean("unknown")
 """The state of an environment whose last verdict cannot be believed any more."""
@@ -121,8 +121,8 @@ class Report:
     """By which query the rows were chosen."""
     hidden: int = 0
     """Environments that the filter leaves out."""
-    acknowledged: Mapping[WatchKey, Clean] = field(default_factory=dict)
-    """Notes by `Watch.key`, for an id alone may stand for two environments."""
+    acknowledged: Mapping[Clean, Clean] = field(default_factory=dict)
+    """Notes by the environment's id: under two profiles it is one problem."""
 
     @property
     def is_complete(self) -> bool:
@@ -164,7 +164,7 @@ def merged(reports: Sequence[Report]) -> Report:
         is_by_server_clock=all(report.is_by_server_clock for report in reports),
         filter=reports[0].filter,
         hidden=sum(report.hidden for report in reports),
-        acknowledged={key: note for report in reports for key, note in report.acknowledged.items()},
+        acknowledged={id_: note for report in reports for id_, note in report.acknowledged.items()},
     )
 
 
@@ -228,8 +228,8 @@ def table_of(report: Report, *, width: int | None, encoding: str, ascii_only: bo
     def written(text: str | None) -> Clean:
         return Clean((text or nothing).encode(encoding, "backslashreplace").decode(encoding))
 
-    age, *rest = _COLUMNS
-    columns = (age, _PROFILE, *rest) if any(row.watch.profile for row in report.rows) else _COLUMNS
+    has_profiles = any(row.watch.profile for row in report.rows)
+    columns = [column for column in _COLUMNS if has_profiles or column is not _PROFILE]
 
     def line_of(row: Sighting) -> list[Clean]:
         face = face_of(row.watch, is_unknown=row.is_unknown)
@@ -270,7 +270,7 @@ def summary_of(report: Report, host: str) -> str:
 _AGE: Final = COLUMNS["state"]
 """What stands beside the state: for how long nothing was heard."""
 _PROFILE: Final = COLUMNS["profile"]
-_COLUMNS: Final = (_AGE, *(COLUMNS[id_] for id_ in ("name", "mode", "version", "branch", "os")))
+_COLUMNS: Final = (_AGE, *(COLUMNS[id_] for id_ in ("name", "profile", "mode", "version", "branch", "os")))
 _STATES: Final = (Presence.ONLINE, Presence.LATE, Presence.OFFLINE, Presence.GONE, UNKNOWN)
 _LISTINGS: Final = 1
 """How many listings a report knows to whom a query is put."""
@@ -293,7 +293,7 @@ def _widths(lines: Sequence[Sequence[str]], room: int | None) -> list[int]:
 
 
 def _rows(report: Report) -> list[Row]:
-    return [_row(row, report.acknowledged.get(row.watch.key)) for row in report.rows]
+    return [_row(row, report.acknowledged.get(row.watch.environment.id)) for row in report.rows]
 
 
 def _row(row: Sighting, note: Clean | None) -> Row:

@@ -263,7 +263,7 @@ def test_an_empty_listing_is_told_in_every_format() -> None:
 def test_no_cell_of_the_csv_is_a_formula(formula: str) -> None:
     row = environment(connectionName=formula, currentMode=formula, metadata={"gitBranch": formula})
     told = report(row)
-    told = replace(told, acknowledged={told.rows[0].watch.key: clean(formula)})
+    told = replace(told, acknowledged={told.rows[0].watch.environment.id: clean(formula)})
     for one in (told, found(told, "mode:*")):
         (cells_of_row,) = rows_of_csv(one)
         assert [cells_of_row[name] for name in ("name", "mode", "branch", "acknowledged")] == [f"'{formula}"] * 4
@@ -280,7 +280,7 @@ def test_nothing_of_theirs_controls_a_terminal_in_any_format(text: str) -> None:
     names = ("connectionName", "deviceId", "organizationId", "connectionId", "podId", "userId", "currentMode")
     row = environment(**dict.fromkeys(names, text), metadata={"gitBranch": text, "os": text, text: [text]})
     told = report(row)
-    told = replace(told, filter=clean(text), acknowledged={told.rows[0].watch.key: clean(text)})
+    told = replace(told, filter=clean(text), acknowledged={told.rows[0].watch.environment.id: clean(text)})
     drawn = [json_of(told), jsonl_of(told), csv_of(told), table_of(told, width=80, encoding="utf-8", ascii_only=False)]
     for line in b"\n".join(drawn).decode().split("\n"):
         assert not {unicodedata.category(character) for character in line} & {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -488,11 +488,13 @@ def test_what_is_gone_is_told_and_counted() -> None:
     assert decoded(told)["counts"]["gone"] == 1
 
 
-def test_a_note_stands_at_the_environment_that_it_is_about_and_at_no_namesake() -> None:
-    told = merged([report(environment("env-1"), profile="a"), report(environment("env-1"), profile="b")])
-    told = replace(told, acknowledged={(Clean("b"), Clean("env-1")): Clean("new disk on its way")})
-    notes = [(row["profile"], row["acknowledged"]) for row in decoded(told)["environments"]]
-    assert notes == [("a", None), ("b", "new disk on its way")]
+def test_a_note_stands_at_the_environment_that_it_is_about_under_every_profile() -> None:
+    one = replace(
+        report(environment("env-1"), environment("env-2"), profile="a"), acknowledged={Clean("env-2"): Clean("new")}
+    )
+    told = merged([one, report(environment("env-2"), profile="b")])
+    notes = {(row["profile"], row["id"]): row["acknowledged"] for row in decoded(told)["environments"]}
+    assert notes == {("a", "env-1"): None, ("a", "env-2"): "new", ("b", "env-2"): "new"}
 
 
 def test_several_profiles_become_one_report_problems_first() -> None:
@@ -510,9 +512,15 @@ def test_several_profiles_become_one_report_problems_first() -> None:
     assert json_of(merged([one])) == json_of(one)
 
 
+def test_a_filter_can_ask_for_a_profile() -> None:
+    told = merged([report(environment("env-1"), profile=name) for name in ("work", "lab")])
+    assert [row.watch.profile for row in found(told, "profile:lab").rows] == ["lab"]
+    assert [row.watch.profile for row in found(told, "!lab").rows] == ["work"]
+
+
 def test_the_table_names_profiles_only_where_there_are_any() -> None:
-    several = merged([report(environment("env-1"), profile=name) for name in ("work", "home")])
+    several = merged([report(environment("env-1"), profile=name) for name in ("work", "lab")])
     lines = [line.split() for line in table(several)]
-    assert lines[0] == ["STATE", "AGE", "PROFILE", "NAME", "MODE", "VERSION", "BRANCH", "OS"]
-    assert [line[3] for line in lines[1:]] == ["work", "home"]
+    assert lines[0] == ["STATE", "AGE", "NAME", "PROFILE", "MODE", "VERSION", "BRANCH", "OS"]
+    assert [line[6] for line in lines[1:]] == ["work", "lab"]
     assert "PROFILE" not in table(report(environment()))[0]
