@@ -98,7 +98,7 @@ def test_everything_that_a_profile_can_say_is_taken(tmp_path: Path) -> None:
         max_pages=10,
         max_rows=1_000,
     )
-    assert held.keys == {"row.explain": ("z", "f5"), "poll.pause": ("p", "P")}
+    assert held.keys == {"row.explain": ("x", "f5"), "poll.pause": ("p", "P")}
 
 
 def test_another_profile_has_its_own_values_and_those_from_outside(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_the_demo_takes_nothing_but_looks(tmp_path: Path) -> None:
     path = config_file(tmp_path, WHOLE)
     held = settings_of({"config": str(path)}, {"ENVWATCH_USER": "me", "ENVWATCH_THEME": "nord"}, only=LOOKS)
     assert (held.base_url, held.api_key_env, held.filter, held.user, held.online_only) == ("", None, "", None, False)
-    assert (held.theme, held.sort, held.keys["row.explain"]) == ("nord", "version", ("z", "f5"))
+    assert (held.theme, held.sort, held.keys["row.explain"]) == ("nord", "version", ("x", "f5"))
     assert held.rules.online_for == Rules().online_for
 
 
