@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import humanize
 
@@ -17,10 +18,10 @@ from envwatch import rules
 from envwatch.columns import newest_version
 from envwatch.models import KNOWN_METADATA
 from envwatch.modes import UNRESTRICTED, meaning_of, mode_of
-from envwatch.phrases import NOTHING, TimeStyle, clock_text, date_text, face_of, long_age
+from envwatch.phrases import NOTHING, TimeStyle, clock_text, date_text, face_of, json_text, long_age
 from envwatch.presence import Presence, Reason, heartbeat_age, span
 from envwatch.sentences import event_text
-from envwatch.text import Clean
+from envwatch.text import Clean, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -43,6 +44,8 @@ class Fact:
     label: str
     text: Clean
     style: str = ""
+    depth: int = 0
+    """How many steps its label is indented: below which fact of less depth it belongs."""
 
 
 def heading(watch: Watch, fleet: Fleet, now: Reading) -> Fact:
@@ -210,30 +213,52 @@ def _update(environment: Environment) -> Iterator[Fact]:
 _KNOWN_MACHINE = frozenset({"osName", "osVersion", "cpu", "architecture", "memoryBytes"})
 _KNOWN_UPDATE = frozenset({"supported", "writable", "reason", "manual_command", "install_path"})
 
+_DEEPEST: Final = 6
+"""Levels of a value that are shown."""
+_MOST: Final = 60
+"""Lines for all that has no name."""
+_COUNTED: Final = 1_000
+"""Lines left out that are counted one by one."""
+_LONGEST: Final = 300
+"""Cells of one text among them."""
+
 
 def _unknown(environment: Environment) -> Iterator[Fact]:
-    """Yield what this version of envwatch has no name for."""
+    """Yield what this version of envwatch has no name for, as far as a person reads it."""
+    lines = chain.from_iterable(_branch(key, value, 0) for key, value in _nameless(environment))
+    yield from islice(lines, _MOST)
+    left = sum(1 for _ in islice(lines, _COUNTED))
+    if left:
+        yield Fact("…", Clean(f"{left} more" if left < _COUNTED else f"{_COUNTED} and more"))
+
+
+def _nameless(environment: Environment) -> Iterator[tuple[str, JsonValue]]:
     for key, value in (environment.metadata or {}).items():
-        is_shown = isinstance(value, str) if key in _TEXTS else key in KNOWN_METADATA
-        if not is_shown:
-            yield Fact(key, _json(value))
+        known = KNOWN_METADATA.get(key)
+        if known is None or not (value is None or isinstance(value, known)):
+            yield key, value
     yield from _leftovers("machine", environment.machine, _KNOWN_MACHINE)
     yield from _leftovers("self_update", environment.self_update, _KNOWN_UPDATE)
-    for key, value in environment.unknown.items():
-        yield Fact(key, _json(value))
+    yield from environment.unknown.items()
 
 
-_TEXTS = frozenset({"lettaCodeVersion", "gitBranch", "workingDirectory", "os", "nodeVersion"})
-
-
-def _leftovers(name: str, values: JsonObject | None, known: frozenset[str]) -> Iterator[Fact]:
+def _leftovers(name: str, values: JsonObject | None, known: frozenset[str]) -> Iterator[tuple[str, JsonValue]]:
     for key, value in (values or {}).items():
         if key not in known:
-            yield Fact(f"{name}.{key}", _json(value))
+            yield f"{name}.{key}", value
 
 
-def _json(value: JsonValue) -> Clean:
-    return Clean(value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False))
+def _branch(label: str, value: JsonValue, depth: int) -> Iterator[Fact]:
+    """Yield a value as lines: one of its own, and one for each thing within it, a step deeper."""
+    if not value or not isinstance(value, (dict, list)):
+        yield Fact(label, shortened(json_text(value), _LONGEST), depth=depth)
+    elif depth + 1 == _DEEPEST:
+        yield Fact(label, Clean("{…}" if isinstance(value, dict) else "[…]"), depth=depth)
+    else:
+        yield Fact(label, Clean(""), depth=depth)
+        members = value.items() if isinstance(value, dict) else (("-", item) for item in value)
+        for key, member in members:
+            yield from _branch(key, member, depth + 1)
 
 
 class Copy(NamedTuple):

@@ -119,19 +119,17 @@ class Environment:
         return value if isinstance(value, dict) else None
 
 
-KNOWN_METADATA = frozenset(
-    {
-        "lettaCodeVersion",
-        "gitBranch",
-        "workingDirectory",
-        "os",
-        "nodeVersion",
-        "self_update",
-        "machine",
-        "supported_commands",
-    }
-)
-"""Keys of `metadata` that a property of `Environment` reads."""
+KNOWN_METADATA: Mapping[str, type] = {
+    "lettaCodeVersion": str,
+    "gitBranch": str,
+    "workingDirectory": str,
+    "os": str,
+    "nodeVersion": str,
+    "self_update": dict,
+    "machine": dict,
+    "supported_commands": list,
+}
+"""Keys of `metadata` that a property of `Environment` reads, each with the type of what it can read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The words on the screen: glyphs of states, durations and instants.
+"""The words on the screen: glyphs of states, durations, instants, and values without a name.
 
 Pure: the moment is an argument. Knows nothing of widgets or colours. Whatever it puts together from cleaned text is
 clean.
@@ -6,6 +6,7 @@ clean.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
@@ -15,6 +16,8 @@ from envwatch.presence import Presence
 from envwatch.text import Clean
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from envwatch.watch import Watch
 
 NOTHING = Clean("–")
@@ -136,3 +139,8 @@ def date_text(at: float | None, zone: tzinfo | None) -> Clean:
     """Return date and time with the offset: `2026-10-04 13:41:07+01`."""
     when = moment(at, zone)
     return Clean(f"{when:%Y-%m-%d %H:%M:%S}{offset_text(when)}") if when else NOTHING
+
+
+def json_text(value: JsonValue) -> Clean:
+    """Return a value that nobody knows by name: a text as it is, anything else as JSON."""
+    return Clean(value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False))

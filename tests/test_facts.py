@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from watches import BARE
 
-from envwatch.facts import beats, environment_facts, event_facts, heading, pulse_facts, why, zone_of
+from envwatch.facts import Fact, beats, copies, environment_facts, event_facts, heading, pulse_facts, why, zone_of
 from envwatch.phrases import TimeStyle
 from envwatch.text import Clean
 
@@ -99,13 +100,97 @@ def test_self_updates_come_with_reason_and_command(update: dict[str, Any], lines
     assert {label: text for label, text in told.items() if label in {"update", "by hand", "installed"}} == lines
 
 
+def tree_of(metadata: dict[str, Any], **changes: Any) -> list[str]:
+    """What stands below the last line that every row has, as it is indented."""
+    row = environment("env-1", metadata=metadata, **changes)
+    fleet = fleet_of(row)
+    facts = list(environment_facts(fleet.watches[row.id], fleet))
+    named = next(place for place, fact in enumerate(facts) if fact.label == "commands")
+    return [f"{'  ' * fact.depth}{fact.label} {fact.text}".rstrip() for fact in facts[named + 1 :]]
+
+
 def test_what_is_not_known_by_name_is_shown() -> None:
     told = facts_of(
-        newField={"a": [1, None]},
+        newField=7.5,
         metadata={"odd": True, "gitBranch": 7, "machine": {"gpu": "none"}, "self_update": {"supported": True, "x": 1}},
     )
-    assert told["newField"] == '{"a": [1, null]}'
+    assert told["newField"] == "7.5"
     assert (told["odd"], told["gitBranch"], told["machine.gpu"], told["self_update.x"]) == ("true", "7", "none", "1")
+
+
+def test_objects_and_lists_stand_as_a_tree() -> None:
+    metadata = {
+        "gpu": {"count": 2, "names": ["A100", ""], "none": {}},
+        "machine": {"slots": [1, None]},
+        "grid": [[1], {"x": 0}],
+    }
+
+    assert tree_of(metadata, region={"zone": "b"}) == [
+        "gpu",
+        "  count 2",
+        "  names",
+        "    - A100",
+        '    - ""',
+        "  none {}",
+        "grid",
+        "  -",
+        "    - 1",
+        "  -",
+        "    x 0",
+        "machine.slots",
+        "  - 1",
+        "  - null",
+        "region",
+        "  zone b",
+    ]
+
+
+def test_what_a_known_name_cannot_read_is_shown_too() -> None:
+    metadata: dict[str, Any] = {
+        "gitBranch": {"a": 1},
+        "machine": "M4",
+        "self_update": [],
+        "supported_commands": "all",
+        "os": None,
+    }
+    assert tree_of(metadata) == ["gitBranch", "  a 1", "machine M4", "self_update []", "supported_commands all"]
+
+
+def nested(levels: int) -> Any:
+    return {"deeper": nested(levels - 1)} if levels else "bottom"
+
+
+@pytest.mark.parametrize(("levels", "last"), [(5, "          deeper bottom"), (6, "          deeper {…}")])
+def test_a_tree_has_six_levels(levels: int, last: str) -> None:
+    lines = tree_of({"deep": nested(levels)})
+    assert len(lines) == 6
+    assert lines[-1] == last
+
+
+@pytest.mark.parametrize(
+    ("members", "last"),
+    [
+        (59, "  - 0"),
+        (60, "… 1 more"),
+        (99, "… 40 more"),
+        (1058, "… 999 more"),
+        (1059, "… 1000 and more"),
+        (100_000, "… 1000 and more"),
+    ],
+)
+def test_a_tree_has_sixty_lines_and_says_how_many_more_there_are(members: int, last: str) -> None:
+    lines = tree_of({"many": [0] * members})
+    assert len(lines) == min(members + 1, 61)
+    assert lines[-1] == last
+
+
+def test_what_follows_a_long_value_counts_to_what_is_left_out() -> None:
+    assert tree_of({"many": [0] * 59, "more": 1}, region="eu")[-1] == "… 2 more"
+
+
+def test_a_long_text_is_cut() -> None:
+    (text,) = tree_of({"long": "漢" * 1000})
+    assert text == "long " + "漢" * 149 + "…"
 
 
 JSON = st.recursive(
@@ -122,7 +207,13 @@ METADATA = st.dictionaries(
 
 @given(METADATA)
 def test_no_metadata_of_any_shape_breaks_the_pane(metadata: dict[str, Any]) -> None:
-    assert all(text.isprintable() and text for text in facts_of(metadata=metadata).values())
+    row = environment("env-1", metadata=metadata)
+    fleet = fleet_of(row)
+    facts = list(environment_facts(fleet.watches[row.id], fleet))
+    assert all(fact.text.isprintable() and fact.label.isprintable() for fact in facts)
+    for fact, following in pairwise([*facts, Fact("", Clean("end"))]):
+        # Only what has lines below it says nothing itself, unless those are left out.
+        assert fact.text or following.depth == fact.depth + 1 or following.label == "…"
 
 
 @pytest.mark.parametrize(
@@ -218,3 +309,22 @@ def test_churn_counts_changes_of_connection() -> None:
     told = {fact.label: fact.text for fact in environment_facts(fleet.watches[rows[0].id], fleet)}
     assert told["churn"] == "2 changes of connection in the last hour"
     assert "churn" not in facts_of()
+
+
+def test_what_can_be_pasted_elsewhere_is_offered_by_name() -> None:
+    row = environment("env-1", metadata={"workingDirectory": "/srv", "self_update": {"manual_command": "npm i"}})
+    texts = {copy.label: copy.text for copy in copies(row)}
+    assert texts.pop("JSON").startswith("{")
+    assert texts == {
+        "name": "laptop of env-1",
+        "device id": "device-of-env-1",
+        "connection id": "conn-of-env-1",
+        "environment id": "env-1",
+        "update command": "npm i",
+        "directory": "/srv",
+    }
+
+
+def test_what_is_not_there_is_not_offered() -> None:
+    row = environment("env-1", deviceId="sandbox-1", connectionId=None, metadata=None)
+    assert [copy.label for copy in copies(row)] == ["name", "device id", "environment id", "JSON"]
