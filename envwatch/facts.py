@@ -20,6 +20,7 @@ from envwatch.models import KNOWN_METADATA
 from envwatch.modes import UNRESTRICTED, meaning_of, mode_of
 from envwatch.phrases import NOTHING, TimeStyle, clock_text, date_text, face_of, json_text, long_age
 from envwatch.presence import Presence, Reason, heartbeat_age, span
+from envwatch.remedies import start_command
 from envwatch.sentences import event_text
 from envwatch.text import Clean, shortened
 
@@ -280,6 +281,7 @@ def copies(environment: Environment) -> list[Copy]:
         "connection id": environment.connection_id,
         "environment id": environment.id,
         "update command": command if isinstance(command, str) else None,
+        "letta command line": start_command(environment),
         "directory": environment.working_directory,
         "JSON": Clean(json.dumps(_fields(environment), ensure_ascii=False, indent=2)),
     }

@@ -321,6 +321,7 @@ def test_what_can_be_pasted_elsewhere_is_offered_by_name() -> None:
         "connection id": "conn-of-env-1",
         "environment id": "env-1",
         "update command": "npm i",
+        "letta command line": "letta server --computer-name='laptop of env-1'",
         "directory": "/srv",
     }
 
