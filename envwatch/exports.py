@@ -5,13 +5,15 @@ Owns their names. Knows nothing of what stands in them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import datetime
+from pathlib import Path
 
 from envwatch.private import make_private_folder, write_private
 
-if TYPE_CHECKING:
-    from datetime import datetime
-    from pathlib import Path
+
+def export_here(data: bytes, suffix: str) -> Path:
+    """Write an export into the folder in which envwatch was started; see `export`."""
+    return export(data, Path.cwd(), suffix, datetime.now().astimezone())
 
 
 def export(data: bytes, folder: Path, suffix: str, now: datetime) -> Path:

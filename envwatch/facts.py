@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import humanize
 
 from envwatch import rules
+from envwatch.availability import availability, availability_text
 from envwatch.columns import newest_version
 from envwatch.models import KNOWN_METADATA
 from envwatch.modes import UNRESTRICTED, meaning_of, mode_of
 from envwatch.phrases import NOTHING, TimeStyle, clock_text, date_text, face_of, json_text, long_age
 from envwatch.presence import Presence, Reason, heartbeat_age, span
-from envwatch.remedies import start_command
+from envwatch.remedies import remedies, start_command
 from envwatch.sentences import event_text
 from envwatch.text import Clean, shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import tzinfo
 
     from pydantic import JsonValue
@@ -114,6 +115,33 @@ def ack_facts(watch: Watch, acks: Acks, server_now: float, style: TimeStyle) -> 
         yield Fact("known", Clean(f"acknowledged {_when(ack.at, server_now, style)}"))
         if ack.note:
             yield Fact("note", ack.note)
+
+
+def availability_facts(
+    watch: Watch, fleet: Fleet, own_events: Sequence[Event], began_at: float | None
+) -> Iterator[Fact]:
+    """Yield how much of the time it was up.
+
+    Args:
+        watch: the environment.
+        fleet: the one that it is listed in.
+        own_events: its events, oldest first, without groups.
+        began_at: since when they tell all, by the server's clock in ms; None before the first listing.
+    """
+    if began_at is None or fleet.listed is None:
+        return
+    known = availability(watch, own_events, began_at, fleet.clock.at(fleet.listed.wall))
+    if known is not None:
+        yield Fact("available", availability_text(*known))
+
+
+def remedy_facts(watch: Watch, fleet: Fleet, now: Reading) -> Iterator[Fact]:
+    """Yield what a person can do: what is the matter, the command to run there, what to know before."""
+    for remedy in remedies(watch, fleet, now):
+        yield Fact("remedy", remedy.title, "plain")
+        if remedy.command is not None:
+            yield Fact("run there", remedy.command, "online")
+        yield Fact("", remedy.note)
 
 
 def environment_facts(watch: Watch, fleet: Fleet) -> Iterator[Fact]:

@@ -54,6 +54,8 @@ class Fleet:
     """By id, in the order of the listing; those that it lacked stand at the end."""
     listings: int = 0
     """How many listings were believed."""
+    began_at: float | None = None
+    """When the first believed listing was asked for, by the server's clock in ms."""
     listed: Reading | None = None
     """When the newest believed listing was asked for."""
     clock: ServerClock = field(default_factory=ServerClock)
@@ -139,6 +141,7 @@ def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, .
         seen,
         watches=MappingProxyType(watches),
         listings=listing.number,
+        began_at=at if fleet.began_at is None else fleet.began_at,
         listed=outcome.started,
         hold=None,
         pulse=pulse,

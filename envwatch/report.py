@@ -27,6 +27,9 @@ from envwatch.view import in_default_order
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from envwatch.acknowledged import Acks
+    from envwatch.clock import Reading
+    from envwatch.fleets import Fleets
     from envwatch.models import JsonObject
     from envwatch.outcome import Listed
     from envwatch.query.language import Query
@@ -147,6 +150,29 @@ def report_of(listed: Listed, rules: Rules, profile: Clean = SOLE) -> Report:
         taken_at=fleet.clock.at(listed.started.wall),
         set_aside=listed.snapshot.set_aside,
         is_by_server_clock=fleet.clock.is_known,
+    )
+
+
+def report_of_rows(rows: Sequence[Watch], fleets: Fleets, asked_for: str, acks: Acks, now: Reading) -> Report:
+    """Return the report on what a dashboard shows.
+
+    Args:
+        rows: in their order.
+        fleets: what is known.
+        asked_for: the query by which the rows were chosen; empty for none.
+        acks: problems that are acknowledged.
+        now: this machine's clocks.
+    """
+    listed = [fleet for fleet in fleets if fleet.listed is not None]
+    told_at = {fleet.profile: fleet.clock.at(fleet.listed.wall) for fleet in listed if fleet.listed is not None}
+    return Report(
+        rows=[Sighting(watch, told_at[watch.profile], fleets.doubts(watch, now)) for watch in rows],
+        taken_at=min(told_at.values(), default=now.wall),
+        set_aside=sum(fleet.snapshot.set_aside for fleet in listed if fleet.snapshot is not None),
+        is_by_server_clock=all(fleet.clock.is_known for fleet in listed),
+        filter=Clean(asked_for) or None,
+        hidden=max(len(fleets) - len(rows), 0),
+        acknowledged={id_: ack.note for id_, ack in acks.items()},
     )
 
 

@@ -23,6 +23,9 @@ GONE_KEPT = timedelta(hours=1)
 OLD_AFTER = timedelta(hours=24)
 """Offline for as long as this, an environment is no news: it is folded away behind a counted line."""
 
+EVENTS_KEPT = 5_000
+"""Events of a dashboard that can be looked at: the newest."""
+
 CLOCK_SAMPLES = 12
 """Answers whose `Date` bounds are intersected: one minute at the default interval."""
 CLOCK_WARN_FROM = timedelta(seconds=5)

@@ -48,6 +48,16 @@ class Preset(StrEnum):
     CHANGED = "changed"
 
 
+_PRESET_QUERIES: Final = {
+    Preset.ALL: "",
+    Preset.ONLINE: "status:online",
+    Preset.LATE: "status:late",
+    Preset.OFFLINE: "status:offline,gone",
+    Preset.FLAPPING: "status:flapping",
+    Preset.CHANGED: "status:changed",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """What the user wants to see."""
@@ -69,6 +79,11 @@ class View:
     def is_narrowed(self) -> bool:
         """Whether anything may be hidden."""
         return self.preset is not Preset.ALL or bool(self.query)
+
+    @property
+    def asked_for(self) -> str:
+        """What narrows the view, as a query: the preset, and what was typed."""
+        return " ".join(filter(None, (_PRESET_QUERIES[self.preset], str(self.query))))
 
     @property
     def widened(self) -> View:

@@ -19,6 +19,7 @@ from textual.reactive import reactive
 from envwatch import rules
 from envwatch.acknowledged import recovered
 from envwatch.alarm import Alarm, ring_text
+from envwatch.exports import export_here
 from envwatch.fleet import Fleet, Sight
 from envwatch.fleets import Fleets
 from envwatch.osc import clipboard_sequence, notification_sequence
@@ -54,9 +55,6 @@ if TYPE_CHECKING:
 
 _NO_ACKS: Final[Acks] = MappingProxyType({})
 _NO_KEYMAP: Final[Mapping[str, str]] = MappingProxyType({})
-
-HISTORY = 5_000
-"""Events kept for the log."""
 
 _BREATH: Final = 0.001
 """Seconds between judging a listing and drawing it, for the keys that came while a large one was judged."""
@@ -224,7 +222,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
             if healed := recovered(self.acks, fleets.watches):
                 self._acknowledge(dict.fromkeys(healed))
             if events:
-                self.history = (*self.history, *events)[-HISTORY:]
+                self.history = (*self.history, *events)[-rules.EVENTS_KEPT :]
                 self._alarm = self._alarm.heard(events, self.now.monotonic)
 
     def _tick(self) -> None:
@@ -248,6 +246,20 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
             if self._notify_by != "off":
                 in_tmux = "TMUX" in os.environ
                 self.send(notification_sequence(ring_text(losses), self._notify_by, in_tmux=in_tmux))
+
+    @on(Taking.ExportWanted)
+    def _begin_to_export(self, message: Taking.ExportWanted) -> None:
+        self.run_worker(self._export_all(message.make, message.suffix, message.what))
+
+    async def _export_all(self, make: Callable[[], bytes], suffix: str, what: str) -> None:
+        self.dashboard.flash(f"exporting {what}")
+        try:
+            path = await asyncio.to_thread(lambda: export_here(make(), suffix))
+        except OSError as error:
+            told = f"{error.strerror}; start envwatch in a folder where you may write"
+            self.dashboard.flash(f"cannot export to {Path.cwd()}: {told}")
+        else:
+            self.dashboard.flash(f"exported {what} to {path}")
 
     @on(Taking.Acknowledged)
     def _take_acknowledgements(self, message: Taking.Acknowledged) -> None:

@@ -15,8 +15,18 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widgets import Static
 
+from envwatch import rules
 from envwatch.events import leaves
-from envwatch.facts import ack_facts, beats, environment_facts, event_facts, heading, pulse_facts
+from envwatch.facts import (
+    ack_facts,
+    availability_facts,
+    beats,
+    environment_facts,
+    event_facts,
+    heading,
+    pulse_facts,
+    remedy_facts,
+)
 from envwatch.fleets import Fleets
 from envwatch.phrases import TimeStyle
 from envwatch.text import Clean, cells, fitted, shortened, wrapped
@@ -31,6 +41,7 @@ if TYPE_CHECKING:
     from envwatch.clock import Reading
     from envwatch.events import Event
     from envwatch.facts import Fact
+    from envwatch.fleet import Fleet
     from envwatch.watch import Watch
 
 _LABEL = 11
@@ -103,13 +114,23 @@ class DetailPane(VerticalScroll):
         watch = self.watched
         facts, history = Content(""), Content("")
         if watch is not None:
-            facts = self._lines(environment_facts(watch, self.fleets.of(watch)))
-            own = [event for event in leaves(self.history) if (event.profile, event.id) == watch.key][::-1]
+            fleet = self.fleets.of(watch)
+            own = [event for event in leaves(self.history) if (event.profile, event.id) == watch.key]
+            helps = list(remedy_facts(watch, fleet, self.now)) if self.now is not None else []
+            known = [*availability_facts(watch, fleet, own, self._began_at(fleet)), *environment_facts(watch, fleet)]
+            facts = self._lines([*helps, *known] if watch.is_problem else [*known, *helps])
             if own:
                 title = Content.styled(f"{self.marks.rule * 2} events\n", "$faint")
-                history = Content("\n").join([Content(""), title + self._lines(event_facts(own, self.times))])
+                history = Content("\n").join([Content(""), title + self._lines(event_facts(own[::-1], self.times))])
         self.query_one("#facts", Static).update(facts)
         self.query_one("#history", Static).update(history)
+
+    def _began_at(self, fleet: Fleet) -> float | None:
+        """Return since when the events tell all: from the first listing on, or from the oldest event that is kept."""
+        began_at = fleet.began_at
+        if began_at is not None and len(self.history) >= rules.EVENTS_KEPT:
+            return max(began_at, self.history[0].at)
+        return began_at
 
     def _draw_pulse(self) -> None:
         watch, now = self.watched, self.now
@@ -147,11 +168,12 @@ class DetailPane(VerticalScroll):
 
     def _wrapped(self, fact: Fact) -> list[Content]:
         style = f"$state-{fact.style}" if fact.style else ""
-        if cells(fact.label) < _LABEL:
+        name = Clean(f"{'  ' * fact.depth}{fact.label}")
+        if cells(name) < _LABEL:
             first, *rest = wrapped(fact.text, self._width - _LABEL)
-            label = fitted(Clean(fact.label), _LABEL)
+            label = fitted(name, _LABEL)
             head = Content.assemble((label, "$faint"), (first, style))
         else:
             rest = wrapped(fact.text, self._width - _LABEL)
-            head = Content.styled(shortened(Clean(fact.label), self._width), "$faint")
+            head = Content.styled(shortened(name, self._width), "$faint")
         return [head, *(Content.assemble(" " * _LABEL, (line, style)) for line in rest)]

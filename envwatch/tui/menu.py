@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, TypeVar
 
 from textual import on
 from textual.binding import Binding, BindingType
@@ -12,10 +12,13 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from envwatch.tui.keys import KeyLine
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from textual.app import ComposeResult
+    from textual.events import Key
 
 
 class Choice(NamedTuple):
@@ -27,8 +30,11 @@ class Choice(NamedTuple):
     """What it stands for now, in few words."""
 
 
-class Menu(ModalScreen["str | None"]):
-    """A menu; it answers with the id of the choice, or with none.
+_Answer = TypeVar("_Answer")
+
+
+class _Choosing(ModalScreen["_Answer | None"], Generic[_Answer]):
+    """A list over the dashboard.
 
     Args:
         title: what is chosen.
@@ -67,11 +73,57 @@ class Menu(ModalScreen["str | None"]):
         ids = [choice.id for choice in self._choices]
         self.query_one(OptionList).highlighted = ids.index(self._chosen) if self._chosen in ids else 0
 
+    def on_key(self, event: Key) -> None:
+        """Go to the next choice that begins with a letter."""
+        letter = event.character
+        if letter is None or not letter.isalpha():
+            return
+        options = self.query_one(OptionList)
+        count, here = len(self._choices), options.highlighted or 0
+        after = [(here + step) % count for step in range(1, count + 1)]
+        begun = [place for place in after if self._choices[place].title.startswith((letter, letter.swapcase()))]
+        if begun:
+            event.stop()
+            exact = (place for place in begun if self._choices[place].title.startswith(letter))
+            options.highlighted = next(exact, begun[0])
+
     def action_move(self, direction: str) -> None:
         """Move to the next or the previous choice."""
         options = self.query_one(OptionList)
         (options.action_cursor_down if direction == "down" else options.action_cursor_up)()
 
+
+class Menu(_Choosing[str]):
+    """A menu; it answers with the id of the choice, or with none."""
+
     @on(OptionList.OptionSelected)
     def _answer(self, message: OptionList.OptionSelected) -> None:
         self.dismiss(message.option_id)
+
+
+class CopyMenu(_Choosing[tuple[str, bool]]):
+    """A menu of texts; it answers with the id of the choice, and whether it is only to be shown."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "choose", "Copy", key_display="⏎"),
+        Binding("space", "show", "Show as plain text", key_display="space", priority=True),
+    ]
+
+    def compose(self) -> ComposeResult:
+        """Return the list and the keys."""
+        yield from super().compose()
+        yield KeyLine()
+
+    @on(OptionList.OptionSelected)
+    def action_choose(self) -> None:
+        """Answer that the text is to be copied."""
+        self._answer(is_plain=False)
+
+    def action_show(self) -> None:
+        """Answer that the text is to be shown."""
+        self._answer(is_plain=True)
+
+    def _answer(self, *, is_plain: bool) -> None:
+        place = self.query_one(OptionList).highlighted
+        if place is not None and self.is_current:
+            self.dismiss((self._choices[place].id, is_plain))

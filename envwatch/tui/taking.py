@@ -1,7 +1,8 @@
-"""The keys that take something from the table or say something of it: copy, acknowledge."""
+"""The keys that take something from the table or say something of it: copy, export, acknowledge."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
@@ -9,15 +10,18 @@ from textual.message import Message
 
 from envwatch.acknowledged import LONGEST_NOTE, Ack, note_of
 from envwatch.facts import copies
-from envwatch.tui.menu import Choice, Menu
+from envwatch.osc import LONGEST
+from envwatch.report import csv_of, json_of, report_of_rows
+from envwatch.text import Clean
+from envwatch.tui.menu import Choice, CopyMenu, Menu
+from envwatch.tui.plain import PlainText
 from envwatch.tui.prompt import Prompt
 from envwatch.tui.viewing import Viewing
 from envwatch.view import is_new_problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from envwatch.text import Clean
     from envwatch.watch import Watch
 
 
@@ -28,6 +32,7 @@ class Taking(Viewing):
         Binding("a", "acknowledge", "Acknowledge a problem, or no longer", show=False, id="row.acknowledge"),
         Binding("c", "copy_name", "Copy the name", show=False, id="row.copy_name"),
         Binding("y", "copy_menu", "Copy …", show=False, id="row.copy"),
+        Binding("ctrl+s", "export", "Export what is shown …", show=False, id="find.export"),
     ]
 
     class Acknowledged(Message):
@@ -37,9 +42,22 @@ class Taking(Viewing):
             super().__init__()
             self.changes = changes
 
+    class ExportWanted(Message):
+        """The user wants a file of what is shown."""
+
+        def __init__(self, make: Callable[[], bytes], suffix: str, what: str) -> None:
+            super().__init__()
+            self.make = make
+            """Makes what stands in it; takes long for a large fleet, and may be called in any thread."""
+            self.suffix = suffix
+            self.what = what
+
     def action_copy_name(self) -> None:
-        """Send the name to the terminal's clipboard."""
-        if (watch := self.table.cursor) is not None:
+        """Send to the terminal's clipboard what is selected with the mouse, else the name."""
+        if selected := self.get_selected_text():
+            self._copy(Clean(selected))
+            self.clear_selection()
+        elif (watch := self.table.cursor) is not None:
             self._copy(watch.environment.name)
 
     def action_copy_menu(self) -> None:
@@ -48,15 +66,48 @@ class Taking(Viewing):
             return
         texts = {text.label: text for text in copies(watch.environment)}
 
-        def copy(label: str | None) -> None:
-            if label is not None:
+        def copy(chosen: tuple[str, bool] | None) -> None:
+            if chosen is None:
+                return
+            label, is_plain = chosen
+            if is_plain:
+                self.app.push_screen(PlainText(texts[label].text))
+            else:
                 self._copy(texts[label].text)
 
-        self.app.push_screen(Menu("Copy", [Choice(text.label, text.label, text.note) for text in texts.values()]), copy)
+        choices = [Choice(text.label, text.label, text.note) for text in texts.values()]
+        self.app.push_screen(CopyMenu("Copy", choices), copy)
 
     def _copy(self, text: Clean) -> None:
         self.app.copy_to_clipboard(text)
-        self.flash(f"sent to the clipboard: {text}")
+        cut = f" (the first {LONGEST:,} bytes)" if len(text.encode()) > LONGEST else ""
+        self.flash(f"sent to the clipboard{cut}: {text}")
+
+    def action_export(self) -> None:
+        """Choose a format, and write what is shown to a file."""
+        rows, now = self.table.rows, self.now
+        if now is None:
+            return
+        what = f"{len(rows)} environment{'' if len(rows) == 1 else 's'}"
+        choices = [
+            Choice("json", "JSON", f"{what} with every field"),
+            Choice("csv", "CSV", f"{what} for a spreadsheet"),
+            Choice("svg", "SVG", "a picture of the screen"),
+        ]
+
+        def export(kind: str | None) -> None:
+            if kind == "svg":
+                self.call_after_refresh(self._export_picture)
+            elif kind is not None:
+                told = report_of_rows(rows, self.fleets, self.view.asked_for, self.acks, now)
+                make = partial(json_of if kind == "json" else csv_of, told)
+                self.post_message(self.ExportWanted(make, f".{kind}", what))
+
+        self.app.push_screen(Menu("Export what is shown", choices), export)
+
+    def _export_picture(self) -> None:
+        picture = self.app.export_screenshot(title="envwatch").encode()
+        self.post_message(self.ExportWanted(lambda: picture, ".svg", "a picture of the screen"))
 
     def action_acknowledge(self) -> None:
         """Ask for a note and acknowledge the problem under the cursor, or all of a group; withdraw it if it was."""

@@ -1,0 +1,56 @@
+"""A text as it is, for terminals that take no clipboard from a program: to be selected with the mouse as anywhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from envwatch.tui.keys import KeyLine
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+    from envwatch.text import Clean
+    from envwatch.tui.frames import FrugalApp
+
+
+class PlainText(ModalScreen[None]):
+    """A text from the left edge on, without anything beside it; meanwhile the mouse is the terminal's."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,enter", "dismiss", "Back", key_display="esc"),
+        Binding("j,down", "scroll(1)", "Down", show=False),
+        Binding("k,up", "scroll(-1)", "Up", show=False),
+        Binding("ctrl+d,pagedown,space", "page(1)", "Page down", show=False),
+        Binding("ctrl+u,pageup", "page(-1)", "Page up", show=False),
+    ]
+
+    def __init__(self, text: Clean) -> None:
+        super().__init__()
+        self._text = text
+
+    def compose(self) -> ComposeResult:
+        """Return the text and the keys."""
+        with VerticalScroll(id="plain"):
+            yield Static(self._text, markup=False)
+        yield KeyLine()
+
+    def on_mount(self) -> None:
+        """Leave the mouse to the terminal."""
+        cast("FrugalApp[int]", self.app).take_mouse(taken=False)
+
+    def on_unmount(self) -> None:
+        """Take the mouse back."""
+        cast("FrugalApp[int]", self.app).take_mouse(taken=True)
+
+    def action_scroll(self, lines: int) -> None:
+        """Scroll by a line."""
+        self.query_one("#plain", VerticalScroll).scroll_relative(y=lines, animate=False)
+
+    def action_page(self, pages: int) -> None:
+        """Scroll by a page."""
+        self.query_one("#plain", VerticalScroll).scroll_relative(y=pages * self.size.height, animate=False)
