@@ -170,9 +170,9 @@ def events_between(before: Watch | None, after: Watch, at: float) -> Iterator[Ev
     environment = after.environment
     event = partial(Event, at=at, profile=after.profile, id=environment.id, name=environment.name)
     if before is None:
-        yield event(kind=Kind.APPEARED, after=_side(after), reason=_reason(after, at))
+        yield event(kind=Kind.APPEARED, after=side(after), reason=_reason(after, at))
         return
-    was, now = _side(before), _side(after)
+    was, now = side(before), side(after)
     reconnected = is_new_connection(before.environment, environment)
     if before.presence is Presence.GONE and after.presence is not Presence.GONE:
         yield event(kind=Kind.RETURNED, before=was, after=now, reason=_reason(after, at), lasted=_lasted(before, at))
@@ -202,7 +202,7 @@ def _with_newest_beat(before: Environment, after: Environment) -> Environment:
     return after
 
 
-def _side(watch: Watch) -> Clean:
+def side(watch: Watch) -> Clean:
     """Return the presence as events speak of it: late is online."""
     return Clean("online" if watch.verdict.is_up else watch.presence.value)
 

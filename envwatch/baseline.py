@@ -1,0 +1,222 @@
+"""What differs from a marked moment: the environments as they were then, and what a person would ask about since.
+
+Pure. Knows neither when a person marks nor how a difference looks. Instants and ages never differ: they always do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain, islice
+from operator import attrgetter
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from envwatch.columns import update_text
+from envwatch.diff import changes, is_new_connection, is_new_process
+from envwatch.models import KNOWN_METADATA
+from envwatch.modes import UNRESTRICTED
+from envwatch.phrases import NOTHING, json_text
+from envwatch.presence import Presence
+from envwatch.query.fields import META
+from envwatch.text import Clean, shortened
+from envwatch.watch import side
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from pydantic import JsonValue
+
+    from envwatch.models import Environment
+    from envwatch.watch import Watch, WatchKey
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """The environments as they were at a moment."""
+
+    at: float
+    """When it was marked: milliseconds since the epoch, this machine's clock."""
+    watches: Mapping[WatchKey, Watch]
+
+    @classmethod
+    def of(cls, watches: Iterable[Watch], at: float) -> Baseline:
+        """Mark a moment."""
+        return cls(at, MappingProxyType({watch.key: watch for watch in watches}))
+
+
+class Difference(NamedTuple):
+    """One thing that is not as it was."""
+
+    field: str
+    before: Clean | None
+    after: Clean | None
+    """None for no value; for `state`, None while the environment was not known."""
+    style: str = ""
+    """How it is drawn, by its name in the stylesheet."""
+
+
+STATE: Final = "state"
+"""The field of presence."""
+_LONGEST: Final = 200
+"""Cells of one value."""
+_MOST: Final = 60
+"""Differences told of one environment's metadata: it is open, and can be replaced as a whole."""
+
+_IN_A_GLANCE = attrgetter(
+    "name",
+    "mode",
+    "user_id",
+    "pod_id",
+    "api_key_owner",
+    "organization_id",
+    "device_id",
+    "connection_id",
+    "connected_at",
+    "unknown",
+    "metadata",
+)
+"""All of a row in which it can differ: most rows do not, and are done with at once."""
+
+_OTHERS: tuple[tuple[str, Callable[[Environment], Clean | None]], ...] = (
+    ("update", update_text),
+    ("key owner", attrgetter("api_key_owner")),
+    ("organization", attrgetter("organization_id")),
+    ("device", attrgetter("device_id")),
+)
+"""What is no event, and yet a person's business."""
+
+
+def differences(before: Watch | None, after: Watch | None) -> tuple[Difference, ...]:
+    """Return what differs between an environment then and now, presence first, in a fixed order.
+
+    Late counts as online, as in events. Swapped arguments give the same with every `before` and `after` swapped.
+
+    Args:
+        before: None if it was not known.
+        after: None if it is no longer known.
+    """
+    if before is after:
+        return ()
+    state = _presence(before, after)
+    if before is None or after is None:
+        return state
+    was, now = before.environment, after.environment
+    if was is now or _IN_A_GLANCE(was) == _IN_A_GLANCE(now):
+        return state
+    return (*(state or _connection(was, now)), *_fields(was, now))
+
+
+def differing(baseline: Baseline, watches: Iterable[Watch]) -> list[tuple[Watch, tuple[Difference, ...]]]:
+    """Return the environments that differ, each with what does.
+
+    Args:
+        baseline: the moment to compare with.
+        watches: all that are known now, of every profile that the baseline has.
+
+    Returns:
+        In the order of the watches; then those no longer known, as they were.
+    """
+    then = baseline.watches
+    known: set[WatchKey] = set()
+    found = []
+    for watch in watches:
+        key = watch.key
+        known.add(key)
+        before = then.get(key)
+        if before is not watch and (told := differences(before, watch)):
+            found.append((watch, told))
+    for key, before in then.items():
+        if key not in known and (told := differences(before, None)):
+            found.append((before, told))
+    return found
+
+
+def difference_text(differences: Iterable[Difference], nothing: Clean = NOTHING) -> Clean:
+    """Return differences in one line: `state online → offline · mode standard → acceptEdits`.
+
+    Args:
+        differences: of one environment.
+        nothing: what stands for no value.
+    """
+    return Clean(" · ".join(_phrase(difference, nothing) for difference in differences))
+
+
+def _phrase(difference: Difference, nothing: Clean) -> str:
+    field, before, after, _ = difference
+    if field in _LINKS:
+        return field
+    if field == STATE and before is None:
+        return f"new, {after}"
+    if field == STATE and after in (None, Presence.GONE.value):
+        return f"gone, was {before}"
+    return f"{field} {nothing if before is None else before} → {nothing if after is None else after}"
+
+
+def _presence(before: Watch | None, after: Watch | None) -> tuple[Difference, ...]:
+    was, now = (None if watch is None else side(watch) for watch in (before, after))
+    absent = (None, Presence.GONE.value)
+    if was == now or (was in absent and now in absent):
+        return ()
+    return (Difference(STATE, was, now, now or Presence.GONE.value),)
+
+
+_LINKS = ("reconnected", "restarted")
+
+
+def _connection(before: Environment, after: Environment) -> tuple[Difference, ...]:
+    if not is_new_connection(before, after):
+        return ()
+    field = _LINKS[is_new_process(before, after)]
+    return (Difference(field, before.connection_id, after.connection_id, Presence.ONLINE.value),)
+
+
+def _fields(before: Environment, after: Environment) -> Iterator[Difference]:
+    for change in changes(before, after):
+        is_alarming = change.field == "mode" and change.after == UNRESTRICTED
+        yield Difference(change.field, change.before, change.after, UNRESTRICTED if is_alarming else "")
+    for field, value_of in _OTHERS:
+        was, now = value_of(before), value_of(after)
+        if was != now:
+            yield Difference(field, was, now)
+    yield from _commands(before, after)
+    pairs = ((_unnamed(before), _unnamed(after)), (before.unknown, after.unknown))
+    yield from islice(chain.from_iterable(_members(META[:-1], was, now) for was, now in pairs), _MOST)
+
+
+def _commands(before: Environment, after: Environment) -> Iterator[Difference]:
+    """Yield the commands that a listener takes no longer, and those that it takes now: the others say nothing."""
+    was, now = (frozenset(filter(None, environment.supported_commands or ())) for environment in (before, after))
+    if was != now:
+        lost, won = (Clean(", ".join(sorted(names))) or None for names in (was - now, now - was))
+        yield Difference("commands", lost, won)
+
+
+def _unnamed(environment: Environment) -> dict[str, JsonValue]:
+    """Return the metadata without what is compared by its name."""
+    unnamed = {
+        key: value for key, value in (environment.metadata or {}).items() if not isinstance(value, _NAMED.get(key, ()))
+    }
+    if (update := environment.self_update) is not None:
+        unnamed["self_update"] = {key: value for key, value in update.items() if key not in _OF_UPDATE}
+    return unnamed
+
+
+_NAMED = {key: type_ for key, type_ in KNOWN_METADATA.items() if type_ is not dict}
+_OF_UPDATE = frozenset({"supported", "writable"})
+"""What `update_text` puts into a word."""
+
+
+def _members(path: str, before: JsonValue, after: JsonValue) -> Iterator[Difference]:
+    """Yield where two JSON values differ, by dotted names; null and an empty object are no value."""
+    if before == after:
+        return
+    was, now = ({} if value is None else value for value in (before, after))
+    if isinstance(was, dict) and isinstance(now, dict):
+        for key in sorted(was.keys() | now.keys()):
+            yield from _members(f"{path}.{key}", was.get(key), now.get(key))
+    else:
+        yield Difference(path, _shown(before), _shown(after))
+
+
+def _shown(value: JsonValue) -> Clean | None:
+    return None if value is None else shortened(json_text(value), _LONGEST)
