@@ -109,6 +109,20 @@ class Query:
         """Return the same query in its plainest form."""
         return " ".join(map(str, self.terms))
 
+    @property
+    def has_demands(self) -> bool:
+        """Whether a term must hold that is not negated: what has no field at all never fulfils it."""
+        return any(isinstance(term, Term) and not term.is_negated for term in self.terms)
+
+    def has_words(self, text: str) -> bool:
+        """Whether the words alone hold for a text; one with wildcards must match a whole line of it."""
+        folded = text.casefold()
+        return all(has(folded) is wanted for has, wanted in self._words)
+
+    def has_terms(self, watch: Watch, now: float, listings: int) -> bool:
+        """Whether the terms alone hold for an environment; see `test`."""
+        return all(test(watch, now, listings) for test in self._tests)
+
     def matches(self, watch: Watch, now: float, columns: Sequence[Column], listings: int) -> bool:
         """Whether one environment is asked for; `test` is the way to ask for many."""
         return self.test(now, columns, listings)(watch)

@@ -1,0 +1,230 @@
+"""The log under a query: words look into what the log says, terms into the environments as they are now."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from builders import NOW, environment, listed, watched
+from hypothesis import given
+from hypothesis import strategies as st
+from watches import ALL, watch
+
+from envwatch.eventfilter import logged
+from envwatch.events import SOLE, Event, Kind, leaves
+from envwatch.fleet import Fleet
+from envwatch.fleets import Fleets
+from envwatch.query.language import Term, Word, parse
+from envwatch.sentences import event_text
+from envwatch.text import Clean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HOUR = 3_600_000.0
+
+
+def event(kind: Kind, id_: str | None = "env-1", name: str | None = None, profile: str = "", **changes: Any) -> Event:
+    texts: dict[str, Any] = {key: Clean(value) if isinstance(value, str) else value for key, value in changes.items()}
+    told_name = name or (f"laptop of {id_}" if id_ else None)
+    return Event(
+        kind=kind,
+        at=NOW,
+        profile=Clean(profile),
+        id=None if id_ is None else Clean(id_),
+        name=None if told_name is None else Clean(told_name),
+        **texts,
+    )
+
+
+FELL = event(Kind.OFFLINE, reason="heartbeat lost (121 s)")
+DRIFTED = event(Kind.MODE, "env-2", field="mode", before="standard", after="unrestricted")
+FORGOTTEN = event(Kind.GONE, "env-9", reason="no longer listed")
+STALLED = event(Kind.STALLED, None)
+HISTORY = [FELL, DRIFTED, FORGOTTEN, STALLED]
+
+ROWS = [
+    environment("env-1", connectionId=None, currentMode="acceptEdits"),
+    environment("env-2", currentMode="unrestricted"),
+    environment("env-3", lastHeartbeat=NOW - 100_000),
+]
+FLEETS = Fleets({SOLE: watched([listed(ROWS)])[0]})
+
+
+def found(text: str, history: Sequence[Event] = HISTORY, fleets: Fleets = FLEETS, wall: float = NOW) -> list[Event]:
+    return logged(history, parse(text, UTC), fleets, wall, UTC)
+
+
+def test_no_query_keeps_all() -> None:
+    assert found("") == HISTORY
+
+
+# Words
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("lost", [FELL]),
+        ("HEARTBEAT", [FELL, STALLED]),
+        ("ENV-2", [DRIFTED]),
+        ("offline", [FELL]),
+        ("gone", [FORGOTTEN]),
+        ("mode", [DRIFTED]),
+        ("went heartbeat", [FELL]),
+        ("went gone", []),
+        ("!heartbeat", [DRIFTED, FORGOTTEN]),
+        ('"went offline"', [FELL]),
+        ("off*", [FELL]),
+        ('"*standard → *"', [DRIFTED]),
+        ("heart*", []),
+        ("laptop?of?env-?", [FELL, DRIFTED, FORGOTTEN]),
+        ("→", [DRIFTED]),
+    ],
+)
+def test_words_look_into_the_name_the_sentence_and_the_kind(text: str, kept: list[Event]) -> None:
+    assert found(text) == kept
+
+
+def test_a_word_does_not_run_from_one_part_into_the_next() -> None:
+    assert found('"env-1 went"') == found('"env-1\nwent"') == []
+
+
+def test_a_word_finds_the_profile() -> None:
+    there = event(Kind.ONLINE, profile="prod")
+    assert found("prod", [event(Kind.ONLINE), there]) == [there]
+
+
+def test_times_in_a_sentence_are_those_on_the_screen() -> None:
+    group = Event(kind=Kind.WHILE_BLIND, at=NOW, since=NOW - HOUR, members=(FELL,))
+    assert found('"07:53:20Z"', [group]) == [group]
+
+
+# Terms
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("mode:acceptEdits", [FELL]),
+        ("mode:standard", []),
+        ("status:offline,online", [FELL, DRIFTED]),
+        ("!mode:unrestricted", [FELL, FORGOTTEN, STALLED]),
+        ("!mode:unrestricted !mode:acceptEdits", [FORGOTTEN, STALLED]),
+        ("branch:none", []),
+        ("!branch:none", HISTORY),
+        ("mode:acceptEdits heartbeat", [FELL]),
+        ("mode:unrestricted heartbeat", []),
+        ("!mode:unrestricted !heartbeat", [FORGOTTEN]),
+    ],
+)
+def test_terms_ask_the_environment_as_it_is_now_and_what_has_none_fails_all_but_the_negated(
+    text: str, kept: list[Event]
+) -> None:
+    assert found(text) == kept
+
+
+@pytest.mark.parametrize(("later", "is_kept"), [(-10_001, False), (-10_000, True)])
+def test_ages_count_by_the_clock_of_the_environments_own_server(later: float, *, is_kept: bool) -> None:
+    skew = 7_200_000.0
+    fleet, _ = watched([listed(ROWS, skew=skew)])
+    one = event(Kind.ONLINE, "env-3")
+    assert bool(found("beat:>=90s", [one], Fleets({SOLE: fleet}), NOW + skew + later)) is is_kept
+
+
+def test_an_environment_is_looked_for_under_the_profile_of_its_event() -> None:
+    here, there = Clean("here"), Clean("there")
+    rows = {here: environment(currentMode="strict"), there: environment(currentMode="standard")}
+    fleets = Fleets({name: watched([listed([row])], Fleet(profile=name))[0] for name, row in rows.items()})
+    history = [event(Kind.ONLINE, profile=profile) for profile in ("here", "there", "elsewhere")]
+
+    assert [one.profile for one in found("mode:strict", history, fleets)] == ["here"]
+    assert [one.profile for one in found("!mode:strict", history, fleets)] == ["there", "elsewhere"]
+    assert [one.profile for one in found("status:changed", history, fleets)] == []
+
+
+# Groups
+
+LOST = Event(
+    kind=Kind.TOGETHER,
+    of=Kind.OFFLINE,
+    at=NOW,
+    reason=Clean("pod p-7"),
+    members=(FELL, event(Kind.OFFLINE, "env-3"), event(Kind.OFFLINE, "env-9")),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_kept"),
+    [
+        ("p-7", True),
+        ("env-3", True),
+        ("env-4", False),
+        ("mode:acceptEdits", True),
+        ("mode:acceptEdits env-3", False),
+        ("p-7 mode:acceptEdits", False),
+        ("!env-3", True),
+        ("mode:strict", False),
+    ],
+)
+def test_a_group_is_kept_whole_for_what_it_says_or_for_any_of_its_members(text: str, *, is_kept: bool) -> None:
+    assert found(text, [LOST]) == [LOST] * is_kept
+
+
+# Laws
+
+EVENTS = st.builds(
+    event,
+    st.sampled_from([Kind.OFFLINE, Kind.ONLINE, Kind.MODE, Kind.STALLED]),
+    st.sampled_from(["env-1", "env-2", "env-9", None]),
+    st.sampled_from(["nas", "web-1", None]),
+    field=st.just("mode"),
+    before=st.just("strict"),
+    lasted=st.none() | st.just(timedelta(hours=3)),
+)
+GROUPS = st.builds(
+    lambda members: Event(kind=Kind.TOGETHER, of=Kind.OFFLINE, at=NOW, members=tuple(members)),
+    st.lists(EVENTS, min_size=1, max_size=3),
+)
+TYPED = st.sampled_from(["nas", "env-1", "3h", "n?s", "*line*", "mode:unrestricted", "status:offline", "os:linux"])
+LINES = st.lists(st.tuples(st.sampled_from(["", "!"]), TYPED).map("".join), max_size=3).map(" ".join)
+
+
+def naive(text: str, one: Event) -> bool:
+    """A second opinion on one event without members."""
+    known = {row.id: row for row in ROWS}
+    row = None if one.id is None else known.get(one.id)
+    parts = [one.name or "", event_text(one, UTC), one.kind.value, one.profile]
+    asked: dict[str, list[bool]] = {}
+    for typed in text.split():
+        body = typed.removeprefix("!")
+        if ":" in body:
+            now = watch() if row is None else FLEETS.by_profile[SOLE].watches[row.id]
+            holds = row is not None and parse(body, UTC).matches(now, NOW, ALL, 1)
+        else:
+            pattern = ".*".join(re.escape(piece).replace(r"\?", ".") for piece in body.split("*"))
+            is_wild = "*" in body or "?" in body
+            holds = any((re.fullmatch if is_wild else re.search)(pattern, part, re.IGNORECASE) for part in parts)
+        if typed != body and holds:
+            return False
+        if typed == body:
+            asked.setdefault(body.partition(":")[0] if ":" in body else body, []).append(holds)
+    return all(any(alternatives) for alternatives in asked.values())
+
+
+@given(st.lists(EVENTS | GROUPS, max_size=5), LINES)
+def test_a_query_keeps_what_a_second_opinion_keeps_in_its_order(history: list[Event], text: str) -> None:
+    kept = [one for one in history if naive(text, one) or any(naive(text, leaf) for leaf in one.members)]
+    assert found(text, history) == kept
+
+
+@given(st.lists(EVENTS | GROUPS, max_size=5), LINES)
+def test_a_query_is_kept_apart_into_its_words_and_its_terms(history: list[Event], text: str) -> None:
+    query = parse(text, UTC)
+    words = " ".join(str(term) for term in query.terms if isinstance(term, Word))
+    terms = " ".join(str(term) for term in query.terms if isinstance(term, Term))
+    singles = leaves(history)
+    assert found(text, singles) == found(words, found(terms, singles))
+    assert query.has_demands is any(isinstance(term, Term) and not term.is_negated for term in query.terms)
