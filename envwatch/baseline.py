@@ -11,7 +11,7 @@ from operator import attrgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.columns import update_text
+from envwatch.columns import COLUMNS, FIXED, MARK_WIDTH, Column, update_text
 from envwatch.diff import changes, is_new_connection, is_new_process
 from envwatch.models import KNOWN_METADATA
 from envwatch.modes import UNRESTRICTED
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
+    from envwatch.fleets import Fleets
     from envwatch.models import Environment
     from envwatch.watch import Watch, WatchKey
 
@@ -139,6 +140,33 @@ def difference_text(differences: Iterable[Difference], nothing: Clean = NOTHING)
         nothing: what stands for no value.
     """
     return Clean(" · ".join(_phrase(difference, nothing) for difference in differences))
+
+
+def comparing(width: int, baseline: Baseline, fleets: Fleets) -> tuple[tuple[Column, int], ...]:
+    """Return the columns of a table that shows how rows differ from a baseline, each with its width.
+
+    Args:
+        width: cells of the table.
+        baseline: the moment to compare with.
+        fleets: what is known now.
+    """
+
+    def text(watch: Watch, _: float) -> Clean:
+        return difference_text(differences(baseline.watches.get(watch.key), fleets.watch(watch.key)))
+
+    state, name = (COLUMNS[id_] for id_ in FIXED)
+    room = width - (state.width + 1) - MARK_WIDTH - 2
+    changes = Column(
+        id="changes",
+        title="SINCE THE BASELINE",
+        width=0,
+        from_width=0,
+        about="what differs",
+        text=text,
+        rank=lambda watch: text(watch, 0.0),
+    )
+    of_name = max(min(room // 3, 32), 1)
+    return ((state, state.width), (name, of_name), (changes, max(room - of_name, 1)))
 
 
 def _phrase(difference: Difference, nothing: Clean) -> str:

@@ -12,6 +12,7 @@ from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from envwatch.baseline import differing
 from envwatch.columns import COLUMNS, lost_at, quiet_at
 from envwatch.presence import Presence
 from envwatch.query.language import Query
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from envwatch.acknowledged import Acks
+    from envwatch.baseline import Baseline
     from envwatch.columns import Column
     from envwatch.fleet import Fleet
     from envwatch.fleets import Fleets
@@ -70,6 +72,10 @@ class View:
     is_inverted: bool = False
     columns: tuple[str, ...] = ()
     """Ids of the columns to show, in this order; none for as many as fit."""
+    baseline: Baseline | None = None
+    """The moment that was marked."""
+    compares: bool = False
+    """Whether only what differs from the baseline is shown, and how it differs."""
     group: str | None = None
     """What to group by, one of `GROUPINGS`."""
     folded: frozenset[LineKey] = frozenset({OLD})
@@ -78,7 +84,7 @@ class View:
     @property
     def is_narrowed(self) -> bool:
         """Whether anything may be hidden."""
-        return self.preset is not Preset.ALL or bool(self.query)
+        return self.preset is not Preset.ALL or bool(self.query) or self.compares
 
     @property
     def asked_for(self) -> str:
@@ -88,7 +94,7 @@ class View:
     @property
     def widened(self) -> View:
         """The same view of the whole fleet."""
-        return replace(self, preset=Preset.ALL, query=Query())
+        return replace(self, preset=Preset.ALL, query=Query(), compares=False)
 
 
 def ambiguous_names(names: Iterable[Clean]) -> frozenset[Clean]:
@@ -120,10 +126,14 @@ def shown(  # noqa: PLR0913, PLR0917  all of them what the screen shows
         haystacks: by profile, kept from call to call by who asks often.
         acks: problems that are acknowledged, which stand behind the others.
     """
+    if view.compares and view.baseline is not None:
+        candidates = _compared(fleets, view.baseline)
+    else:
+        candidates = {profile: fleet.watches.values() for profile, fleet in fleets.by_profile.items()}
     chosen = [
         watch
         for profile, fleet in fleets.by_profile.items()
-        for watch in _chosen(fleet, view, columns, wall, haystacks.get(profile))
+        for watch in _chosen(candidates[profile], fleet, view, columns, wall, haystacks.get(profile))
     ]
     ordered = in_order(chosen, view.sort, is_inverted=view.is_inverted)
     if view.sort is None and acks:
@@ -137,10 +147,22 @@ def _rank(watch: Watch, acks: Acks) -> int:
     return 1 if watch.environment.id in acks else 0
 
 
-def _chosen(
-    fleet: Fleet, view: View, columns: Sequence[Column], wall: float, haystacks: Haystacks | None
+def _compared(fleets: Fleets, baseline: Baseline) -> dict[Clean, Iterable[Watch]]:
+    """Return the environments that differ from a baseline, those no longer known included, by profile."""
+    found: dict[Clean, list[Watch]] = {profile: [] for profile in fleets.by_profile}
+    for watch, _ in differing(baseline, fleets.watches):
+        found[watch.profile].append(watch)
+    return dict(found)
+
+
+def _chosen(  # noqa: PLR0913, PLR0917  all of them what the screen shows
+    watches: Iterable[Watch],
+    fleet: Fleet,
+    view: View,
+    columns: Sequence[Column],
+    wall: float,
+    haystacks: Haystacks | None,
 ) -> Iterable[Watch]:
-    watches = fleet.watches.values()
     if not view.is_narrowed:
         return watches
     is_asked_for = view.query.test(fleet.clock.at(wall), columns, fleet.listings, haystacks)

@@ -336,7 +336,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
     def action_events(self) -> None:
         """Open the log of events."""
         cls = EnvwatchApp
-        self.push_screen(EventLog().data_bind(cls.history, cls.times, cls.marks), self._go_to)
+        self.push_screen(EventLog().data_bind(cls.fleets, cls.now, cls.history, cls.times, cls.marks), self._go_to)
 
     def _go_to(self, key: WatchKey | None) -> None:
         if key is not None:

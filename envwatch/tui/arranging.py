@@ -1,4 +1,4 @@
-"""The keys that arrange the table: sorting, columns, groups and what is folded."""
+"""The keys that arrange the table: sorting, columns, groups and what is folded, the baseline."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import ClassVar
 from textual import on
 from textual.binding import Binding, BindingType
 
+from envwatch.baseline import Baseline
 from envwatch.columns import COLUMNS
 from envwatch.sections import GROUPINGS, OLD, Heading
 from envwatch.tui.chooser import ColumnChooser
@@ -26,13 +27,22 @@ class Arranging(Viewing):
         Binding("o", "pick_sort", "Sort by …", show=False, id="sort.pick"),
         Binding("C", "pick_columns", "Columns …", show=False, id="sort.columns"),
         Binding("b", "pick_group", "Group by …", show=False, id="sort.group"),
+        Binding("m", "mark", "Mark now as the baseline", show=False, id="find.mark"),
+        Binding(
+            "equals_sign",
+            "compare",
+            "Show what differs from the baseline",
+            key_display="=",
+            show=False,
+            id="find.compare",
+        ),
         Binding("x", "fold", "Fold or open a group, or the long offline", show=False, id="sort.fold"),
         Binding("X", "fold_all", "Fold or open all groups", show=False, id="sort.fold_all"),
     ]
 
     def action_sort(self, step: int) -> None:
         """Sort by a neighbour of the present column; beyond either end stands the default order."""
-        orders: list[str | None] = [None, *(column.id for column in self.table.columns)]
+        orders: list[str | None] = [None, *(column.id for column in self.table.columns if column.id in COLUMNS)]
         place = orders.index(self.view.sort) if self.view.sort in orders else 0
         self._sort_by(orders[(place + step) % len(orders)], is_inverted=False)
 
@@ -53,7 +63,9 @@ class Arranging(Viewing):
     def action_pick_sort(self) -> None:
         """Choose what to sort by."""
         choices = [Choice("", "problems first", "then those nearest to falling, then by name")]
-        choices += [Choice(column.id, column.title, column.about) for column in self.table.columns]
+        choices += [
+            Choice(column.id, column.title, column.about) for column in self.table.columns if column.id in COLUMNS
+        ]
 
         def sort_by(column: str | None) -> None:
             if column is not None:
@@ -94,6 +106,21 @@ class Arranging(Viewing):
                 self.flash(f"grouped by {title}: x folds a group, X all" if column else "not grouped")
 
         self.app.push_screen(Menu("Group by", choices, self.view.group or ""), group_by)
+
+    def action_mark(self) -> None:
+        """Remember how everything is now."""
+        if self.now is None or not self.fleets.is_listed:
+            self.flash("nothing to mark: no listing yet")
+            return
+        self.see(replace(self.view, baseline=Baseline.of(self.fleets.watches, self.now.wall)))
+        self.flash("baseline marked: = shows what differs from now on")
+
+    def action_compare(self) -> None:
+        """Show only what differs from the baseline, or everything again."""
+        if self.view.baseline is None:
+            self.flash("no baseline yet: m marks how everything is now")
+        else:
+            self.see(replace(self.view, compares=not self.view.compares))
 
     def action_fold(self) -> None:
         """Fold or open the group under the cursor; where the cursor is in none, that of the long offline."""

@@ -83,7 +83,9 @@ class Dashboard(Arranging, Taking):
         )
         with Container(id="body"):
             yield EnvironmentTable(id="table").data_bind(cls.fleets, cls.now, cls.view, cls.acks, cls.marks, cls.times)
-            yield DetailPane(id="detail").data_bind(cls.fleets, cls.now, cls.acks, cls.history, cls.times, cls.marks)
+            yield DetailPane(id="detail").data_bind(
+                cls.fleets, cls.now, cls.acks, cls.view, cls.history, cls.times, cls.marks
+            )
         yield NewsLine().data_bind(cls.fleets, cls.now, cls.plans, cls.times, cls.marks)
         yield FilterBox().data_bind(cls.fleets)
         yield KeyLine()
@@ -202,7 +204,7 @@ class Dashboard(Arranging, Taking):
 
     def action_reset(self) -> None:
         """Show everything in the default order."""
-        self.see(View(columns=self.view.columns))
+        self.see(View(columns=self.view.columns, baseline=self.view.baseline))
 
     @on(EnvironmentTable.Opened)
     def _open_selected(self) -> None:

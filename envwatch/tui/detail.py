@@ -16,8 +16,10 @@ from textual.reactive import reactive
 from textual.widgets import Static
 
 from envwatch import rules
+from envwatch.baseline import differences
 from envwatch.events import leaves
 from envwatch.facts import (
+    Fact,
     ack_facts,
     availability_facts,
     beats,
@@ -28,19 +30,19 @@ from envwatch.facts import (
     remedy_facts,
 )
 from envwatch.fleets import Fleets
-from envwatch.phrases import TimeStyle
+from envwatch.phrases import NOTHING, TimeStyle
 from envwatch.text import Clean, cells, fitted, shortened, wrapped
 from envwatch.tui.marks import UNICODE, Marks
+from envwatch.view import View
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from textual.app import ComposeResult
 
     from envwatch.acknowledged import Acks
     from envwatch.clock import Reading
     from envwatch.events import Event
-    from envwatch.facts import Fact
     from envwatch.fleet import Fleet
     from envwatch.watch import Watch
 
@@ -64,6 +66,8 @@ class DetailPane(VerticalScroll):
     acks: reactive[Acks] = reactive(dict, init=False)
     """Problems that are acknowledged."""
     now: reactive[Reading | None] = reactive(None, init=False, repaint=False)
+    view: reactive[View] = reactive(View, init=False)
+    """Its baseline is compared with."""
     watched: reactive[Watch | None] = reactive(None, init=False)
     """What to show."""
     history: reactive[Sequence[Event]] = reactive((), init=False)
@@ -88,6 +92,11 @@ class DetailPane(VerticalScroll):
     def watch_times(self) -> None:
         """Show instants the other way."""
         self.redraw()
+
+    def watch_view(self, before: View, after: View) -> None:
+        """Tell what differs from a newer baseline."""
+        if before.baseline is not after.baseline:
+            self.redraw()
 
     def watch_acks(self) -> None:
         """Tell who knows of it."""
@@ -119,11 +128,27 @@ class DetailPane(VerticalScroll):
             helps = list(remedy_facts(watch, fleet, self.now)) if self.now is not None else []
             known = [*availability_facts(watch, fleet, own, self._began_at(fleet)), *environment_facts(watch, fleet)]
             facts = self._lines([*helps, *known] if watch.is_problem else [*known, *helps])
+            parts = []
+            if changed := list(self._changed(watch)):
+                parts.append(self._part("since the baseline", changed))
             if own:
-                title = Content.styled(f"{self.marks.rule * 2} events\n", "$faint")
-                history = Content("\n").join([Content(""), title + self._lines(event_facts(own[::-1], self.times))])
+                parts.append(self._part("events", event_facts(own[::-1], self.times)))
+            history = Content("\n").join(parts)
         self.query_one("#facts", Static).update(facts)
         self.query_one("#history", Static).update(history)
+
+    def _part(self, title: str, facts: Iterable[Fact]) -> Content:
+        return Content.assemble("\n", (f"{self.marks.rule * 2} {title}\n", "$faint"), self._lines(facts))
+
+    def _changed(self, watch: Watch) -> Iterator[Fact]:
+        """Yield what differs from the baseline, each with what it was."""
+        baseline = self.view.baseline
+        if baseline is None:
+            return
+        before, after = baseline.watches.get(watch.key), self.fleets.watch(watch.key)
+        for difference in differences(before, after):
+            text = f"{difference.before or NOTHING} → {difference.after or NOTHING}"
+            yield Fact(difference.field, Clean(text), difference.style)
 
     def _began_at(self, fleet: Fleet) -> float | None:
         """Return since when the events tell all: from the first listing on, or from the oldest event that is kept."""

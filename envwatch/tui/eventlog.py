@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from rich.segment import Segment
+from textual import on
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.message import Message
@@ -16,11 +17,16 @@ from textual.screen import ModalScreen
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from envwatch.eventfilter import logged
 from envwatch.facts import zone_of
+from envwatch.fleets import Fleets
 from envwatch.phrases import TimeStyle, clock_text
+from envwatch.query.language import Query
 from envwatch.sentences import event_face, event_text
 from envwatch.text import Clean, cells, fitted, shortened
+from envwatch.tui.filterbox import FilterBox
 from envwatch.tui.keys import KeyLine
+from envwatch.tui.lines import Line, Part
 from envwatch.tui.marks import UNICODE, Marks
 
 if TYPE_CHECKING:
@@ -29,6 +35,7 @@ if TYPE_CHECKING:
     from textual import events
     from textual.app import ComposeResult
 
+    from envwatch.clock import Reading
     from envwatch.events import Event
     from envwatch.watch import WatchKey
 
@@ -69,8 +76,16 @@ class EventList(ScrollView, can_focus=True):
 
     history: reactive[Sequence[Event]] = reactive(())
     """All events, oldest first."""
+    wanted: reactive[Query] = reactive(Query, init=False)
+    """Which of them are shown."""
+    fleets: reactive[Fleets] = reactive(Fleets, init=False, repaint=False)
+    """What is known of the environments that a query may ask for."""
+    now: reactive[Reading | None] = reactive(None, init=False, repaint=False)
     times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE)
     marks: reactive[Marks] = reactive(UNICODE)
+
+    class Listed(Message):
+        """Other events are shown."""
 
     class Chosen(Message):
         """The user wants to see the environment of an event."""
@@ -92,17 +107,35 @@ class EventList(ScrollView, can_focus=True):
             new = next((count for count, event in enumerate(reversed(after)) if event is before[-1]), 0)
             self._go(self._cursor + new)
 
+    def watch_wanted(self) -> None:
+        """Show what is asked for, from the newest on."""
+        self._list()
+        self._go(0)
+
+    def watch_fleets(self) -> None:
+        """Ask anew, where a query asks for environments."""
+        if self.wanted:
+            self._list()
+            self._go(self._cursor)
+
     def watch_times(self) -> None:
         """Show instants the other way."""
         self.refresh()
 
+    @property
+    def shown(self) -> int:
+        """How many events are asked for."""
+        return sum(entry.depth == 0 for entry in self._entries)
+
     def _list(self) -> None:
+        wall = self.now.wall if self.now is not None else 0.0
         self._entries = []
-        for event in reversed(self.history):
+        for event in reversed(logged(self.history, self.wanted, self.fleets, wall, zone_of(self.times))):
             self._entries.append(_Entry(event, 0))
             if id(event) in self._open:
                 self._entries += [_Entry(member, 1) for member in event.members]
         self.virtual_size = Size(self.size.width, len(self._entries))
+        self.post_message(self.Listed())
         self.refresh()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -142,13 +175,17 @@ class EventList(ScrollView, can_focus=True):
         if event.chain > 1:
             self.action_choose()
 
+    @property
+    def _nothing(self) -> str:
+        if self.history:
+            return "  No event matches. esc clears the filter."
+        return "  Nothing has happened yet. The first listing is the baseline."
+
     def render_line(self, y: int) -> Strip:
         """Draw one visible event."""
         width, place = self.size.width, self.scroll_offset.y + y
         if place >= len(self._entries):
-            text = (
-                "  Nothing has happened yet. The first listing is the baseline." if not self._entries and y == 1 else ""
-            )
+            text = self._nothing if not self._entries and y == 1 else ""
             faint = self.rich_style + self.get_component_rich_style("log--faint", partial=True)
             return Strip([Segment(text, faint)]).adjust_cell_length(width, self.rich_style)
         event, depth = self._entries[place]
@@ -178,21 +215,90 @@ class EventList(ScrollView, can_focus=True):
         ).adjust_cell_length(width, base)
 
 
+class LogTitle(Line):
+    """How many events there are, and which are shown."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"line--title", "line--faint", "line--badge"}
+
+    counted: reactive[tuple[int, int]] = reactive((0, 0))
+    """Events that are shown, and events in all."""
+    asked_for: reactive[str] = reactive("")
+    """The query."""
+
+    def parts(self) -> tuple[Sequence[Part], Sequence[Part]]:
+        """Return the title, and what is hidden."""
+        shown, total = self.counted
+        left = [Part("events", "title", 9), Part(self.asked_for, "faint", 1, is_cut=True)]
+        return left, [Part(f" FILTER {shown}/{total} ", "badge") if self.asked_for else Part(f"{total}", "faint")]
+
+
 class EventLog(ModalScreen["WatchKey | None"]):
     """The log over the dashboard; it answers with the key of an environment to go to, or with none."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,e,q", "dismiss", "Close", key_display="esc"),
+        Binding("escape", "back", "Back", key_display="esc"),
+        Binding("slash", "filter", "Filter", key_display="/", priority=True),
+        Binding("e,q", "dismiss", "Close", key_display="q"),
     ]
 
     history: reactive[Sequence[Event]] = reactive(())
+    fleets: reactive[Fleets] = reactive(Fleets, init=False, repaint=False)
+    now: reactive[Reading | None] = reactive(None, init=False, repaint=False)
     times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE)
     marks: reactive[Marks] = reactive(UNICODE)
 
     def compose(self) -> ComposeResult:
-        """Return the list and its keys."""
-        yield EventList().data_bind(EventLog.history, EventLog.times, EventLog.marks)
+        """Return the title, the list, the filter and the keys."""
+        cls = EventLog
+        yield LogTitle()
+        yield EventList().data_bind(cls.fleets, cls.now, cls.history, cls.times, cls.marks)
+        yield FilterBox().data_bind(cls.fleets)
         yield KeyLine()
+
+    def on_mount(self) -> None:
+        """Give the keys to the list."""
+        self._events.focus()
+
+    @property
+    def _events(self) -> EventList:
+        return self.query_one(EventList)
+
+    @property
+    def _box(self) -> FilterBox:
+        return self.query_one(FilterBox)
+
+    @on(EventList.Listed)
+    def _count(self) -> None:
+        title, events = self.query_one(LogTitle), self._events
+        title.counted = (events.shown, len(self.history))
+        title.asked_for = str(events.wanted)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Let keys be typed into the filter."""
+        return not self._box.display if action == "filter" else super().check_action(action, parameters)
+
+    def action_filter(self) -> None:
+        """Open the filter box."""
+        self._box.open(self._events.wanted)
+        self.refresh_bindings()
+
+    @on(FilterBox.Asked)
+    def _filter(self, message: FilterBox.Asked) -> None:
+        self._events.wanted = message.query
+
+    @on(FilterBox.Kept)
+    def _close_box(self) -> None:
+        self._box.display = False
+        self._events.focus()
+        self.refresh_bindings()
+
+    def action_back(self) -> None:
+        """Leave one layer: the box, the filter, the log."""
+        if self._box.display or self._events.wanted:
+            self._close_box()
+            self._events.wanted = Query()
+        else:
+            self.dismiss()
 
     def on_event_list_chosen(self, message: EventList.Chosen) -> None:
         """Answer with the chosen environment, unless a second key has closed the log meanwhile."""

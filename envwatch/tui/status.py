@@ -9,7 +9,7 @@ from textual.reactive import reactive
 from envwatch.counts import Counts, counts_of
 from envwatch.fleet import Sight
 from envwatch.fleets import Fleets
-from envwatch.phrases import glyph_of, short_age
+from envwatch.phrases import glyph_of, moment, short_age
 from envwatch.poller import Plan, Stance
 from envwatch.presence import Presence
 from envwatch.text import Clean
@@ -130,7 +130,9 @@ class StatusLine(Line):
         if self.view.is_narrowed:
             if self.hidden_problems:
                 parts.append(Part(f"{self.hidden_problems} problems hidden", "offline", 7))
-            parts.append(Part(f" FILTER {self.shown}/{len(self.fleets)} ", "badge", 8))
+            baseline = self.view.baseline
+            since = f"BASELINE {moment(baseline.at, None):%H:%M}" if self.view.compares and baseline else "FILTER"
+            parts.append(Part(f" {since} {self.shown}/{len(self.fleets)} ", "badge", 8))
         if self.rings:
             parts.append(Part("bell", "faint", 1))
         if any(plan.stance is Stance.PAUSED for plan in self.plans.values()):

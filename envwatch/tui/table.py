@@ -17,7 +17,8 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from envwatch.columns import MARK_WIDTH, SCROLLBAR, fitting, newest_version
+from envwatch.baseline import comparing
+from envwatch.columns import COLUMNS, MARK_WIDTH, SCROLLBAR, fitting, newest_version
 from envwatch.fleets import Fleets
 from envwatch.lineup import Lineup
 from envwatch.phrases import TimeStyle
@@ -144,7 +145,10 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     @property
     def _columns(self) -> tuple[tuple[Column, int], ...]:
-        return fitting(self.size.width - SCROLLBAR, self.view.columns, has_profiles=self.fleets.are_several)
+        width, view = self.size.width - SCROLLBAR, self.view
+        if view.compares and view.baseline is not None:
+            return comparing(width, view.baseline, self.fleets)
+        return fitting(width, view.columns, has_profiles=self.fleets.are_several)
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -292,7 +296,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         """Select the row under the pointer, open it on a double click; sort by a column on its header."""
         if event.y == 0:
             column = self._column_at(event.x)
-            if column is not None:
+            if column is not None and column.id in COLUMNS:
                 self.post_message(self.SortWanted(column.id))
             return
         place = self.scroll_offset.y + event.y - 1
@@ -371,6 +375,8 @@ class EnvironmentTable(ScrollView, can_focus=True):
             if failure is None:
                 return "Asking for the first listing."
             return f"No listing yet: {failure.message} (r tries again now, q quits)"
+        if self.view.compares:
+            return "Nothing differs from the baseline. = shows everything again, m marks a new one."
         if self.view.is_narrowed and len(fleets):
             return "Nothing matches. esc clears the filter, 0 resets the view."
         return "No environments. Run `letta server` on a machine, and it appears here."
