@@ -169,6 +169,10 @@ def environment_facts(watch: Watch, fleet: Fleet) -> Iterator[Fact]:
     ]
     if twins:
         yield Fact("twins", Clean(", ".join(twins)))
+
+
+def identity_facts(environment: Environment) -> Iterator[Fact]:
+    """Yield who it is to the platform, what it can do, and what nobody told us of."""
     yield Fact("id", environment.id)
     yield Fact("device", environment.device_id)
     yield Fact("connection", environment.connection_id or NOTHING)

@@ -26,6 +26,7 @@ from envwatch.facts import (
     environment_facts,
     event_facts,
     heading,
+    identity_facts,
     pulse_facts,
     remedy_facts,
 )
@@ -78,10 +79,9 @@ class DetailPane(VerticalScroll):
     _pulse_lines = -1
 
     def compose(self) -> ComposeResult:
-        """Return the three parts: state and pulse, facts, events."""
-        yield Static(id="pulse", markup=False)
-        yield Static(id="facts", markup=False)
-        yield Static(id="history", markup=False)
+        """Return the parts: state and pulse, facts, events, who it is."""
+        for part in ("pulse", "facts", "history", "identity"):
+            yield Static(id=part, markup=False)
 
     def watch_watched(self, before: Watch | None, after: Watch | None) -> None:
         """Show another environment from its top, or the same one's news where the reader is."""
@@ -121,7 +121,7 @@ class DetailPane(VerticalScroll):
             return  # it is drawn when it gets its size
         self._draw_pulse()
         watch = self.watched
-        facts, history = Content(""), Content("")
+        facts, history, identity = Content(""), Content(""), Content("")
         if watch is not None:
             fleet = self.fleets.of(watch)
             own = [event for event in leaves(self.history) if (event.profile, event.id) == watch.key]
@@ -134,8 +134,10 @@ class DetailPane(VerticalScroll):
             if own:
                 parts.append(self._part("events", event_facts(own[::-1], self.times)))
             history = Content("\n").join(parts)
+            identity = Content.assemble("\n" if parts else "", self._lines(identity_facts(watch.environment)))
         self.query_one("#facts", Static).update(facts)
         self.query_one("#history", Static).update(history)
+        self.query_one("#identity", Static).update(identity)
 
     def _part(self, title: str, facts: Iterable[Fact]) -> Content:
         return Content.assemble("\n", (f"{self.marks.rule * 2} {title}\n", "$faint"), self._lines(facts))
