@@ -27,7 +27,7 @@ from envwatch.text import Clean, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from datetime import tzinfo
+    from datetime import timedelta, tzinfo
 
     from pydantic import JsonValue
 
@@ -73,9 +73,17 @@ def why(watch: Watch, fleet: Fleet, now: Reading) -> Clean:
     age = heartbeat_age(environment, fleet.clock.at(now.wall))
     if age is None:
         return Clean("connectionId set · no lastHeartbeat")
-    limit = fleet.rules.online_for.total_seconds()
-    sign = "≥" if watch.verdict.reason is Reason.HEARTBEAT_LOST else "<"
-    return Clean(f"connectionId set · beat {age.total_seconds():.0f} s {sign} {limit:.0f} s")
+    limit = fleet.rules.online_for
+    is_lost = watch.verdict.reason is Reason.HEARTBEAT_LOST
+    if not is_lost and age >= limit and fleet.listed is not None:
+        age = heartbeat_age(environment, fleet.clock.at(fleet.listed.wall)) or age
+        return Clean(f"connectionId set · beat {_whole(age)} s < {_whole(limit)} s at the last listing")
+    return Clean(f"connectionId set · beat {_whole(age)} s {'≥' if is_lost else '<'} {_whole(limit)} s")
+
+
+def _whole(age: timedelta) -> int:
+    """Return whole seconds, cut: 119.9 s is not yet 120."""
+    return int(age.total_seconds())
 
 
 def beats(watch: Watch, fleet: Fleet, now: Reading) -> tuple[int, int]:

@@ -170,6 +170,7 @@ class Dashboard(Arranging, Taking):
         if (heading := self.table.heading) is not None and self.table.has_focus:
             self.toggle(heading)
             return
+        self.table.hold()
         self.wants_detail = True
         self.query_one(DetailPane).focus()
         self.refresh_bindings()

@@ -155,6 +155,10 @@ class EnvironmentTable(ScrollView, can_focus=True):
         """The visible columns."""
         return tuple(column for column, _ in self._columns)
 
+    def hold(self) -> None:
+        """Let the cursor follow the row that it stands on from now on: somebody means this one."""
+        self._lineup.was_moved = True
+
     def select(self, key: WatchKey) -> bool:
         """Move the cursor to an environment; False if it is not on the screen."""
         place = self._lineup.place_of(key)

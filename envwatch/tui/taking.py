@@ -111,6 +111,7 @@ class Taking(Viewing):
 
     def action_acknowledge(self) -> None:
         """Ask for a note and acknowledge the problem under the cursor, or all of a group; withdraw it if it was."""
+        self.table.hold()
         heading, watch = self.table.heading, self.table.cursor
         watches: Sequence[Watch] = heading.watches if heading is not None else [watch] if watch is not None else []
         problems = [each for each in watches if is_new_problem(each, self.acks)]
