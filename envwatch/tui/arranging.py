@@ -132,7 +132,9 @@ class Arranging(Viewing):
 
     def toggle(self, group: Heading) -> None:
         """Fold a group that is open, open one that is folded."""
+        self.table.hold()
         self.see(replace(self.view, folded=self.view.folded ^ {group.key}))
+        self.table.reveal(group.key)
 
     def action_fold_all(self) -> None:
         """Fold all groups, or open them if none is open."""

@@ -124,7 +124,7 @@ class Dashboard(Arranging, Taking):
     @on(EnvironmentTable.Moved)
     def _show_selected(self) -> None:
         table = self.table
-        self.query_one(DetailPane).watched = table.cursor
+        self.query_one(DetailPane).watched = table.line
         status = self.query_one(StatusLine)
         status.shown = len(table.rows)
         hidden = 0

@@ -32,6 +32,8 @@ from envwatch.facts import (
 )
 from envwatch.fleets import Fleets
 from envwatch.phrases import NOTHING, TimeStyle
+from envwatch.sections import Heading
+from envwatch.summary import group_facts
 from envwatch.text import Clean, cells, fitted, shortened, wrapped
 from envwatch.tui.marks import UNICODE, Marks
 from envwatch.view import View
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from envwatch.clock import Reading
     from envwatch.events import Event
     from envwatch.fleet import Fleet
+    from envwatch.sections import Line
     from envwatch.watch import Watch
 
 _LABEL = 11
@@ -69,8 +72,8 @@ class DetailPane(VerticalScroll):
     now: reactive[Reading | None] = reactive(None, init=False, repaint=False)
     view: reactive[View] = reactive(View, init=False)
     """Its baseline is compared with."""
-    watched: reactive[Watch | None] = reactive(None, init=False)
-    """What to show."""
+    watched: reactive[Watch | Heading | None] = reactive(None, init=False)
+    """What to show: an environment, or a group."""
     history: reactive[Sequence[Event]] = reactive((), init=False)
     """All events, oldest first."""
     times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE, init=False)
@@ -83,7 +86,7 @@ class DetailPane(VerticalScroll):
         for part in ("pulse", "facts", "history", "identity"):
             yield Static(id=part, markup=False)
 
-    def watch_watched(self, before: Watch | None, after: Watch | None) -> None:
+    def watch_watched(self, before: Line | None, after: Line | None) -> None:
         """Show another environment from its top, or the same one's news where the reader is."""
         if before is None or after is None or before.key != after.key:
             self.scroll_home(animate=False)
@@ -122,7 +125,7 @@ class DetailPane(VerticalScroll):
         self._draw_pulse()
         watch = self.watched
         facts, history, identity = Content(""), Content(""), Content("")
-        if watch is not None:
+        if watch is not None and not isinstance(watch, Heading):
             fleet = self.fleets.of(watch)
             own = [event for event in leaves(self.history) if (event.profile, event.id) == watch.key]
             helps = list(remedy_facts(watch, fleet, self.now)) if self.now is not None else []
@@ -160,31 +163,43 @@ class DetailPane(VerticalScroll):
         return began_at
 
     def _draw_pulse(self) -> None:
-        watch, now = self.watched, self.now
-        content = Content("")
-        if watch is not None and now is not None:
-            fleet = self.fleets.of(watch)
-            state = heading(watch, fleet, now)
-            total, missed = beats(watch, fleet, now)
-            glyph = state.label if not self.marks.is_ascii else ""
-            name = shortened(watch.environment.name, 2 * self._width, keep="ends", ellipsis=self.marks.ellipsis)
-            content = Content.assemble(
-                (f"{name}\n", "bold"),
-                (f"{glyph} {state.text}".strip() + "  ", f"bold $state-{state.style}"),
-                (self.marks.beat * (total - missed), "$state-online"),
-                (self.marks.missed * missed, "$state-late"),
-                (f" {missed} missed" if missed else "", "$state-late"),
-                "\n",
-                self._lines(
-                    (
-                        *ack_facts(watch, self.acks, fleet.clock.at(now.wall), self.times),
-                        *pulse_facts(watch, fleet, now, self.times),
-                    )
-                ),
-            )
+        watched, now = self.watched, self.now
+        if watched is None or now is None:
+            content = Content("")
+        else:
+            content = self._group(watched, now) if isinstance(watched, Heading) else self._pulse(watched, now)
         lines = content.plain.count("\n")
         self.query_one("#pulse", Static).update(content, layout=lines != self._pulse_lines)
         self._pulse_lines = lines
+
+    def _pulse(self, watch: Watch, now: Reading) -> Content:
+        """Return what the time alone changes of an environment."""
+        fleet = self.fleets.of(watch)
+        state = heading(watch, fleet, now)
+        total, missed = beats(watch, fleet, now)
+        glyph = state.label if not self.marks.is_ascii else ""
+        known = ack_facts(watch, self.acks, fleet.clock.at(now.wall), self.times)
+        return Content.assemble(
+            self._title(watch.environment.name),
+            (f"{glyph} {state.text}".strip() + "  ", f"bold $state-{state.style}"),
+            (self.marks.beat * (total - missed), "$state-online"),
+            (self.marks.missed * missed, "$state-late"),
+            (f" {missed} missed" if missed else "", "$state-late"),
+            "\n",
+            self._lines((*known, *pulse_facts(watch, fleet, now, self.times))),
+        )
+
+    def _group(self, group: Heading, now: Reading) -> Content:
+        """Return what is to be said of a group."""
+        count = f"{len(group)} environment{'' if len(group) == 1 else 's'}\n"
+        return Content.assemble(
+            self._title(group.title), count, self._lines(group_facts(group, self.fleets, self.acks, now))
+        )
+
+    def _title(self, text: Clean) -> Content:
+        return Content.styled(
+            f"{shortened(text, 2 * self._width, keep='ends', ellipsis=self.marks.ellipsis)}\n", "bold"
+        )
 
     @property
     def _width(self) -> int:

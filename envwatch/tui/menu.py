@@ -105,7 +105,7 @@ class CopyMenu(_Choosing[tuple[str, bool]]):
     """A menu of texts; it answers with the id of the choice, and whether it is only to be shown."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "choose", "Copy", key_display="⏎"),
+        Binding("enter", "choose", "Copy", key_display="⏎", priority=True),
         Binding("space", "show", "Show as plain text", key_display="space", priority=True),
     ]
 

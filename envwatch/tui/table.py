@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from envwatch.acknowledged import Acks
     from envwatch.clock import Reading
     from envwatch.columns import Column
+    from envwatch.sections import Line, LineKey
     from envwatch.watch import Watch, WatchKey
 
 SETTLES_AFTER = 3.0
@@ -121,6 +122,11 @@ class EnvironmentTable(ScrollView, can_focus=True):
         """The environment under the cursor; None on a heading."""
         line = self._lineup.cursor
         return None if isinstance(line, Heading) else line
+
+    @property
+    def line(self) -> Line | None:
+        """What the cursor stands on."""
+        return self._lineup.cursor
 
     @property
     def heading(self) -> Heading | None:
@@ -269,6 +275,14 @@ class EnvironmentTable(ScrollView, can_focus=True):
         if before is not None:
             self._refresh_row(before)
         self._refresh_row(place)
+
+    def reveal(self, group: LineKey) -> None:
+        """Scroll until as much of an open group as fits is in sight, its heading first."""
+        place, height = self._lineup.place_of(group), self.size.height - 1
+        heading = self._lineup.lines[place] if place is not None else None
+        if place is not None and isinstance(heading, Heading) and heading.is_open:
+            end = place + 1 + len(heading)
+            self._scroll_to_row(max(self.scroll_offset.y, min(place, end - height)))
 
     def _refresh_row(self, place: int) -> None:
         self.refresh(Region(0, place - self.scroll_offset.y + 1, self.size.width, 1))
