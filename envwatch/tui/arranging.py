@@ -27,16 +27,16 @@ class Arranging(Viewing):
         Binding("o", "pick_sort", "Sort by …", show=False, id="sort.pick"),
         Binding("C", "pick_columns", "Columns …", show=False, id="sort.columns"),
         Binding("b", "pick_group", "Group by …", show=False, id="sort.group"),
-        Binding("m", "mark", "Mark now as the baseline", show=False, id="find.mark"),
+        Binding("m", "mark", "Mark now as the baseline", show=False, id="baseline.mark"),
         Binding(
             "equals_sign",
             "compare",
             "Show what differs from the baseline",
             key_display="=",
             show=False,
-            id="find.compare",
+            id="baseline.compare",
         ),
-        Binding("x", "fold", "Fold or open a group, or the long offline", show=False, id="sort.fold"),
+        Binding("x", "fold", "Fold or open a group", show=False, id="sort.fold"),
         Binding("X", "fold_all", "Fold or open all groups", show=False, id="sort.fold_all"),
     ]
 

@@ -74,6 +74,8 @@ class Dashboard(Arranging, Taking):
         super().__init__()
         self.set_reactive(Dashboard.view, view)
         self._watched = watched
+        self._has_problems = False
+        self._has_rows = False
 
     def compose(self) -> ComposeResult:
         """Return the screen from top to bottom."""
@@ -125,6 +127,11 @@ class Dashboard(Arranging, Taking):
     def _show_selected(self) -> None:
         table = self.table
         self.query_one(DetailPane).watched = table.line
+        before = (self._has_problems, self._has_rows)
+        self._has_problems = any(is_new_problem(watch, self.acks) for watch in table.rows)
+        self._has_rows = bool(table.rows)
+        if before != (self._has_problems, self._has_rows):
+            self.refresh_bindings()
         status = self.query_one(StatusLine)
         status.shown = len(table.rows)
         hidden = 0
@@ -164,6 +171,16 @@ class Dashboard(Arranging, Taking):
                 return not self.query_one(DetailPane).has_focus
             case _:
                 return super().check_action(action, parameters)
+
+    def is_useful(self, action: str) -> bool:
+        """Whether a key of the footer would do more than say that there is nothing to do."""
+        match action:
+            case "problem(1)":
+                return self._has_problems
+            case "open" | "explain":
+                return self.table.line is not None
+            case _:
+                return True
 
     def action_open(self) -> None:
         """Open the detail pane, or go into it; on a heading, open or fold the group."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
+from textual.containers import Container, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
@@ -36,7 +36,9 @@ class KeyLine(Line):
         """Return key and label in turn."""
         active = self.screen.active_bindings.values()
         first_keys = {
-            binding.action: binding for _, binding, enabled, _ in reversed(active) if binding.show and enabled
+            binding.action: binding
+            for _, binding, enabled, _ in reversed(active)
+            if binding.show and enabled and self._is_useful(binding.action)
         }
         parts: list[Part] = []
         for weight, binding in zip(range(len(first_keys), 0, -1), reversed(first_keys.values()), strict=True):
@@ -46,11 +48,26 @@ class KeyLine(Line):
             del parts[-2:]  # a key goes with its label
         return parts, []
 
+    def _is_useful(self, action: str) -> bool:
+        """Whether a key would do more than say that there is nothing to do."""
+        screen = self.screen
+        return screen.is_useful(action) if isinstance(screen, Choosy) else True
+
+
+@runtime_checkable
+class Choosy(Protocol):
+    """A screen that knows which of its keys are of use now."""
+
+    def is_useful(self, action: str) -> bool:
+        """Whether an action would do more than say that there is nothing to do."""
+        ...
+
 
 _SECTIONS = {
     "move": "Move",
     "find": "Find",
-    "sort": "Sort",
+    "sort": "Arrange",
+    "baseline": "Baseline",
     "row": "Environment",
     "poll": "Polling",
     "app": "Everywhere",
@@ -88,9 +105,11 @@ class HelpScreen(ModalScreen[None]):
     """Every key, made from the bindings; whatever is bound stands here."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,question_mark,f1,q,enter", "dismiss", "Close", show=True),
-        Binding("j,down", "scroll('down')", show=False),
-        Binding("k,up", "scroll('up')", show=False),
+        Binding("escape,question_mark,f1,q,enter", "dismiss", "Close", key_display="esc"),
+        Binding("j,down", "scroll(1)", "Down", key_display="j"),
+        Binding("k,up", "scroll(-1)", "Up", key_display="k"),
+        Binding("ctrl+d,pagedown,space", "page(1)", "Page down", key_display="space"),
+        Binding("ctrl+u,pageup", "page(-1)", "Page up", show=False),
     ]
 
     def __init__(self, sections: dict[str, list[Help]], posts: Iterable[Post]) -> None:
@@ -99,29 +118,30 @@ class HelpScreen(ModalScreen[None]):
         self._sections = sections
 
     def compose(self) -> ComposeResult:
-        """Return the table of keys."""
+        """Return the table of keys, in two columns where there is room for them."""
+        parts = [self._section(title, entries) for title, entries in self._sections.items()]
+        parts.append([Content.styled("States", "bold $state-late"), *(Content(f"  {line}") for line in _LEGEND)])
+        half = sum(map(len, parts)) / 2
         with VerticalScroll(id="help"):
-            yield Static(self._text(), markup=False)
+            access = f" {__version__} · {self._access}\n"
+            yield Static(Content.assemble(("envwatch", "bold"), access), markup=False)
+            with Container(id="help-columns"):
+                left = [part for place, part in enumerate(parts) if sum(map(len, parts[: place + 1])) <= half + 2]
+                for column in (left, parts[len(left) :]):
+                    yield Static(Content("\n").join(line for part in column for line in part), markup=False)
+        yield KeyLine()
 
-    def _text(self) -> Content:
-        lines = [Content.assemble(("envwatch", "bold"), f" {__version__} · {self._access}"), Content("")]
-        for title, entries in self._sections.items():
-            lines.append(Content.styled(title, "bold $state-late"))
-            lines += [
-                Content.assemble(("  " + f"{' '.join(entry.keys):<22}", "$state-online"), entry.text)
-                for entry in entries
-            ]
-            lines.append(Content(""))
-        lines += [
-            Content.styled("States", "bold $state-late"),
-            *(Content(f"  {line}") for line in _LEGEND),
-        ]
-        return Content("\n").join(lines)
+    def _section(self, title: str, entries: Sequence[Help]) -> list[Content]:
+        keys = [Content.assemble((f"  {' '.join(entry.keys):<15}", "$state-online"), entry.text) for entry in entries]
+        return [Content.styled(title, "bold $state-late"), *keys, Content("")]
 
-    def action_scroll(self, direction: str) -> None:
+    def action_scroll(self, lines: int) -> None:
         """Scroll by a line."""
-        pane = self.query_one("#help", VerticalScroll)
-        (pane.scroll_down if direction == "down" else pane.scroll_up)(animate=False)
+        self.query_one("#help", VerticalScroll).scroll_relative(y=lines, animate=False)
+
+    def action_page(self, pages: int) -> None:
+        """Scroll by a page."""
+        self.query_one("#help", VerticalScroll).scroll_relative(y=pages * (self.size.height - 2), animate=False)
 
 
 _LEGEND = (

@@ -32,7 +32,7 @@ class Taking(Viewing):
         Binding("a", "acknowledge", "Acknowledge a problem, or no longer", show=False, id="row.acknowledge"),
         Binding("c", "copy_name", "Copy the name", show=False, id="row.copy_name"),
         Binding("y", "copy_menu", "Copy …", show=False, id="row.copy"),
-        Binding("ctrl+s", "export", "Export what is shown …", show=False, id="find.export"),
+        Binding("ctrl+s", "export", "Export what is shown …", show=False, id="app.export"),
     ]
 
     class Acknowledged(Message):
