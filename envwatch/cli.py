@@ -20,6 +20,7 @@ from envwatch.options import Exit, HelpAsked, Options, StopError, options_in
 from envwatch.output import is_utf8, stdout, tell, write
 from envwatch.wiring import (
     access_for,
+    accesses_for,
     all_settings_for,
     censor,
     check_screen,
@@ -86,7 +87,8 @@ def _run(arguments: Sequence[str] | None, options: Options) -> int:
             _check_terminal()
             from envwatch.key import typed_key
 
-            watched = [(access_for(settings, typed_key), settings) for settings in all_settings_for(options)]
+            all_settings = all_settings_for(options)
+            watched = list(zip(accesses_for(all_settings, typed_key), all_settings, strict=True))
             return _dashboard(watched, options)
 
 

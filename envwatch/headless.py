@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from envwatch.options import Exit, Options, StopError
 from envwatch.output import is_utf8, stdout, tell, write
 from envwatch.text import Clean
-from envwatch.wiring import access_for, all_settings_for, client_for, host_of, journal_for
+from envwatch.wiring import accesses_for, all_settings_for, client_for, host_of, journal_for
 
 if TYPE_CHECKING:
     from envwatch.key import Access
@@ -30,7 +30,8 @@ def list_once(options: Options) -> int:
     from envwatch.query.language import parse
 
     stdout()  # before anything is asked
-    watched = [(access_for(settings), settings) for settings in all_settings_for(options)]
+    all_settings = all_settings_for(options)
+    watched = list(zip(accesses_for(all_settings), all_settings, strict=True))
     # Only by the option: what the dashboard starts with must not take rows from a script.
     query = parse(options.filter)
     reports = []

@@ -63,6 +63,11 @@ NO_KEY: Final = (
     "`envwatch demo` needs none"
 )
 
+_NO_KEY_OF_ITS_OWN: Final = (
+    "profile {} names no key: of several profiles, each needs its own api_key_env or api_key_file "
+    f"({KEY} and {BASE_URL} count for one profile alone)"
+)
+
 
 class AccessError(ValueError):
     """There is no key or address that can be used; the text is one line that says what to do, and never the key."""
@@ -79,6 +84,9 @@ class Wanted:
     """Empty if it names none."""
     base_url_origin: str = ""
     """Where it does, for people."""
+    is_one_of_several: bool = False
+    """Whether others are watched at the same time: then only what is this profile's own counts, for a key or an address
+    that no profile names would go to all of their servers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,15 +135,19 @@ def access_of(
     Raises:
         AccessError: if there is no key, or the one that counts cannot be used.
     """
-    login = (
-        _login_in_environment(environ, KEY)
-        or _login_of_profile(environ, wanted)
-        or _login_in_keyring(wanted.profile)
-        or _login_of_letta(settings, now)
-        or _login_typed(ask)
-    )
+    if wanted.is_one_of_several:
+        environ = {name: value for name, value in environ.items() if name != BASE_URL}
+        login = _login_of_profile(environ, wanted) or _login_in_keyring(wanted.profile)
+    else:
+        login = (
+            _login_in_environment(environ, KEY)
+            or _login_of_profile(environ, wanted)
+            or _login_in_keyring(wanted.profile, KEYRING_USER)
+            or _login_of_letta(settings, now)
+            or _login_typed(ask)
+        )
     if login is None:
-        raise AccessError(NO_KEY)
+        raise AccessError(_NO_KEY_OF_ITS_OWN.format(wanted.profile) if wanted.is_one_of_several else NO_KEY)
     if not _USABLE.fullmatch(login.key.get_secret_value()):
         raise AccessError(f"the key in {login.origin} is no API key: it must be 8 to 512 characters without spaces")
     addresses = (
@@ -237,11 +249,11 @@ def _key_in(path: Path) -> SecretStr:
     return key
 
 
-def _login_in_keyring(profile: str) -> _Login | None:
-    """Return what the system's keyring holds, None if there is no keyring, or none that works."""
+def _login_in_keyring(*users: str) -> _Login | None:
+    """Return what the system's keyring holds for the first of some users; None if no keyring works."""
     try:
         keyring = importlib.import_module("keyring")
-        for user in (profile, KEYRING_USER):
+        for user in users:
             key = keyring.get_password(KEYRING_SERVICE, user)
             if isinstance(key, str) and key.strip():
                 return _Login(SecretStr(key.strip()), f"the system's keyring ({KEYRING_SERVICE}, {user})")

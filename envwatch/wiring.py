@@ -92,7 +92,13 @@ def mistakes_of_screen(settings: Settings) -> Iterator[str]:
             yield f"{settings.origin(f'keys.{id_}')}: keys.{id_} {what}"
 
 
-def access_for(settings: Settings, ask: Callable[[], str] | None = None) -> Access:
+def accesses_for(all_settings: Sequence[Settings], ask: Callable[[], str] | None = None) -> list[Access]:
+    """Return key and address for each of the profiles that are watched together."""
+    are_several = len(all_settings) > 1
+    return [access_for(settings, ask, is_one_of_several=are_several) for settings in all_settings]
+
+
+def access_for(settings: Settings, ask: Callable[[], str] | None = None, *, is_one_of_several: bool = False) -> Access:
     """Return key and address; whoever is asked for the key may not know it."""
     import time
 
@@ -104,6 +110,7 @@ def access_for(settings: Settings, ask: Callable[[], str] | None = None) -> Acce
         api_key_file=settings.api_key_file,
         base_url=settings.base_url,
         base_url_origin=settings.origin("base_url"),
+        is_one_of_several=is_one_of_several,
     )
     try:
         access = access_of(os.environ, now=time.time() * 1000, wanted=wanted, ask=ask)

@@ -373,6 +373,22 @@ def told_with_keyring(folder: Path, code: str, profile: str = "default", **envir
     ).stdout.strip()
 
 
+SEVERAL = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": "https://elsewhere.example.com", "OWN_KEY": "sk-let-its-very-own"}
+
+
+def test_of_several_profiles_each_has_its_own_key_and_address_or_none(tmp_path: Path) -> None:
+    settings = letta_file(tmp_path, login())
+    own = Wanted(profile="work", api_key_env="OWN_KEY", base_url="https://work.example.com", is_one_of_several=True)
+    found = access_of(SEVERAL, now=NOW, settings=settings, wanted=own)
+    assert found.key.get_secret_value() == "sk-let-its-very-own"
+    assert found.base_url == "https://work.example.com"
+    none = Wanted(profile="work", base_url="https://work.example.com", is_one_of_several=True)
+    with pytest.raises(AccessError, match="profile work names no key: of several profiles, each needs its own"):
+        access_of(SEVERAL, now=NOW, settings=settings, wanted=none, ask=lambda: KEY)
+    alone = Wanted(profile="work", api_key_env="OWN_KEY", base_url="https://work.example.com")
+    assert access_of(SEVERAL, now=NOW, settings=settings, wanted=alone).key.get_secret_value() == KEY
+
+
 def test_the_keyring_is_asked_for_the_profiles_key_and_then_for_the_users(tmp_path: Path) -> None:
     code = KEYRING.format(kept={("letta", "api-key"): "sk-let-usual", ("letta", "work"): "sk-let-work\n"})
     assert told_with_keyring(tmp_path, code) == "sk-let-usual the system's keyring (letta, api-key)"
