@@ -155,6 +155,8 @@ def remedy_facts(watch: Watch, fleet: Fleet, now: Reading) -> Iterator[Fact]:
 def environment_facts(watch: Watch, fleet: Fleet) -> Iterator[Fact]:
     """Yield what only a listing changes."""
     environment = watch.environment
+    if watch.profile:
+        yield Fact("profile", watch.profile)
     mode = mode_of(environment.mode)
     sent_as = f" (sent as {environment.mode})" if mode != environment.mode else ""
     yield Fact(

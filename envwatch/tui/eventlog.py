@@ -43,6 +43,10 @@ _NAME = 24
 """Cells of the names' column."""
 
 
+_PROFILE = 9
+"""Cells of the profile before it, where several are watched."""
+
+
 class _Entry(NamedTuple):
     event: Event
     depth: int
@@ -202,6 +206,8 @@ class EventList(ScrollView, can_focus=True):
         text = event_text(event, zone_of(self.times))
         if event.name is None:
             name = Clean("")
+        if event.profile:
+            name = Clean(f"{fitted(event.profile, _PROFILE, ellipsis=self.marks.ellipsis)} {name}")
         room = max(width - len(head) - len(when) - 3 - cells(name) - 1, 0)
         faint = base + self.get_component_rich_style("log--faint", partial=True)
         return Strip(

@@ -98,7 +98,8 @@ class NewsLine(Line):
             return [Part(text, "faint")], []
         face = event_face(event)
         when = clock_text(event.at, zone_of(self.times))
-        name = [Part(event.name, "plain", 8)] if event.name is not None else []
+        name = [Part(event.profile, "faint", 5)] if event.profile else []
+        name += [Part(event.name, "plain", 8)] if event.name is not None else []
         glyph = face.ascii if self.marks.is_ascii else face.glyph
         ago = []
         if self.times is TimeStyle.RELATIVE and self.now is not None:

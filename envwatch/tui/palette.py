@@ -57,5 +57,5 @@ class Commands(Provider):
                     Content(name),
                     partial(dashboard.select, watch.key),
                     text=name,
-                    help=f"{watch.presence} · go to this environment",
+                    help=" · ".join(filter(None, (watch.presence, watch.profile, "go to this environment"))),
                 )
