@@ -13,6 +13,7 @@ from envwatch.phrases import TimeStyle, clock_text, short_age
 from envwatch.poller import Plan, Stance
 from envwatch.presence import span
 from envwatch.sentences import event_face, event_text
+from envwatch.text import shortened
 from envwatch.tui.lines import Line, Part
 from envwatch.tui.marks import UNICODE, Marks
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from envwatch.events import Event
     from envwatch.fleet import Fleet
     from envwatch.text import Clean
+
+_WORTH_READING = 12
+"""Cells of a name that it keeps, however narrow the screen."""
 
 FLASH_FOR = 2.5
 """Seconds for which an answer to a key stands."""
@@ -99,7 +103,9 @@ class NewsLine(Line):
         face = event_face(event)
         when = clock_text(event.at, zone_of(self.times))
         name = [Part(event.profile, "faint", 5)] if event.profile else []
-        name += [Part(event.name, "plain", 8)] if event.name is not None else []
+        if event.name is not None:
+            room = max(self.size.width // 3, _WORTH_READING)
+            name.append(Part(shortened(event.name, room, keep="ends", ellipsis=self.marks.ellipsis), "plain", 8))
         glyph = face.ascii if self.marks.is_ascii else face.glyph
         ago = []
         if self.times is TimeStyle.RELATIVE and self.now is not None:
