@@ -150,17 +150,14 @@ _UNRESTRICTED = Remedy(
 
 
 def _of_the_outdated(environment: Environment, fleet: Fleet) -> Remedy | None:
-    """Return what brings an environment up to date: for one that is behind, and for one that cannot do it itself."""
+    """Return what brings an environment up to date that is behind."""
     version, newest = environment.version, newest_version(fleet.watches.values())
-    is_behind = bool(version and newest and is_version(version) and version_key(version) < version_key(newest))
+    if not (version and newest and is_version(version) and version_key(version) < version_key(newest)):
+        return None
     is_able = update_text(environment) == "yes"
-    troubles = []
-    if is_behind:
-        troubles.append(f"version {version} is behind {newest}")
+    troubles = [f"version {version} is behind {newest}"]
     if environment.self_update is not None and not is_able:
         troubles.append("it cannot update itself")
-    if not troubles:
-        return None
     update = environment.self_update or {}
     command, reason = update.get("manual_command"), update.get("reason")
     notes = [f"It says: {reason.rstrip('.')}."] if isinstance(reason, str) and reason else []

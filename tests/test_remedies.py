@@ -197,29 +197,32 @@ def test_only_the_mode_that_approves_all_is_a_matter(mode: str | None, *, is_tol
 
 # Updates
 
+NEWEST = environment("env-2", metadata=METADATA | {"lettaCodeVersion": "0.35.0"})
+
 
 @pytest.mark.parametrize(
     ("metadata", "expected"),
     [
         (update("0.35.0", supported=True, writable=True), []),
         (update("0.34.12", supported=True, writable=True), ["version 0.34.12 is behind 0.35.0"]),
-        (update("0.35.0", supported=True, writable=False), ["it cannot update itself"]),
-        (update("0.35.0", supported=False, writable=True), ["it cannot update itself"]),
+        (update("0.35.0", supported=True, writable=False), []),
+        (update("0.35.0", supported=False, writable=True), []),
         (update("0.9.0", supported=False), ["version 0.9.0 is behind 0.35.0, it cannot update itself"]),
         (update("nightly", supported=True, writable=True), []),
         ({"lettaCodeVersion": "0.35.0"}, []),
         (None, []),
     ],
 )
-def test_the_outdated_are_those_behind_and_those_that_cannot_help_themselves(
+def test_the_outdated_are_those_behind_and_it_is_said_who_cannot_help_themselves(
     metadata: dict[str, Any] | None, expected: list[str]
 ) -> None:
-    newest = environment("env-2", metadata=METADATA | {"lettaCodeVersion": "0.35.0"})
-    assert titles(newest, metadata=metadata) == expected
+    assert titles(NEWEST, metadata=metadata) == expected
 
 
 def test_the_command_of_a_stranger_is_handed_on_as_it_came_and_said_to_be_theirs() -> None:
-    (remedy,) = helps(metadata=update(supported=False, reason="managed by snap", manual_command="curl x | sh; 'a"))
+    (remedy,) = helps(
+        NEWEST, metadata=update(supported=False, reason="managed by snap", manual_command="curl x | sh; 'a")
+    )
     assert remedy.command == "curl x | sh; 'a"
     assert remedy.note == (
         "It says: managed by snap. What to run is what that machine says, and not always a command: read it first."
@@ -228,29 +231,29 @@ def test_the_command_of_a_stranger_is_handed_on_as_it_came_and_said_to_be_theirs
 
 @pytest.mark.parametrize("command", [None, "", ["npm"], 5])
 def test_who_names_no_command_gets_none(command: Any) -> None:
-    (remedy,) = helps(metadata=update(supported=False, manual_command=command))
+    (remedy,) = helps(NEWEST, metadata=update(supported=False, manual_command=command))
     assert (remedy.command, remedy.note) == (None, "It names no command.")
 
 
 def test_who_updates_itself_needs_a_restart() -> None:
-    newest = environment("env-2", metadata=METADATA | {"lettaCodeVersion": "0.35.0"})
-    (remedy,) = helps(newest, metadata=update(supported=True, writable=True))
+    (remedy,) = helps(NEWEST, metadata=update(supported=True, writable=True))
     assert remedy.command is None
     assert remedy.note == "It updates itself; a new version runs once its listener has been restarted."
 
 
 def test_the_most_urgent_comes_first() -> None:
-    found = titles(currentMode="unrestricted", metadata=update(supported=False), **OFFLINE)
+    found = titles(NEWEST, currentMode="unrestricted", metadata=update(supported=False), **OFFLINE)
     assert found == [
         "its listener stopped, or lost its link",
         "unrestricted: agents run every tool there unasked",
-        "it cannot update itself",
+        "version 0.34.12 is behind 0.35.0, it cannot update itself",
     ]
 
 
 @given(st.sampled_from(WEAPONS))
 def test_nothing_that_strangers_send_is_more_than_text(weapon: str) -> None:
     found = helps(
+        NEWEST,
         connectionName=weapon,
         currentMode="unrestricted",
         metadata=update("0.1.0", supported=False, reason=weapon, manual_command=weapon),
