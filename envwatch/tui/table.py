@@ -249,7 +249,8 @@ class EnvironmentTable(ScrollView, can_focus=True):
             self._scroll_to_row(place - height + 1)
 
     def _scroll_to_row(self, row: int) -> None:
-        self.scroll_to(y=max(row, 0), animate=False, immediate=True)
+        # By force: while the scrollbar for lines that have just come is not there yet, Textual would not scroll.
+        self.scroll_to(y=max(row, 0), animate=False, immediate=True, force=True)
 
     # The cursor.
 
