@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 SIZES = [(200, 50), (80, 24), (120, 36)]
 HEADER = r"^ STATE  BEAT NAME"
+FOLDED = re.compile(" ▸ offline for over 24 h  ○ ([0-9]+)")
+"""The line at the end of the table for those that are offline for long."""
 
 
 @contextmanager
@@ -72,8 +74,12 @@ def assert_every_part_is_in_its_place(terminal: Terminal) -> None:
     assert screen[-2].startswith((" no events yet: the first listing is the baseline", " 1", " 2", " 0"))
     assert screen[-1].startswith(" / Filter  ⏎ Detail")
     body = range(2, lines - 2)
-    table = [terminal.part(y, 0, 16) for y in body if terminal.part(y, 0, 16).strip()]
-    assert len(table) >= min(lines - 4, 40)
+    table = [terminal.part(y, 0, 31).rstrip() for y in body if terminal.part(y, 0, 31).strip()]
+    folded = FOLDED.fullmatch(table[-1])
+    if folded is not None:
+        del table[-1]
+        assert len(table) + int(folded[1]) == sum(map(int, re.findall("[●◐○] ([0-9]+)", screen[0])))
+    assert len(table) == lines - 4 or (folded is not None and len(table) >= 30)
     assert all(re.match(r"[▌ ](● on  |● flap|◐ late|○ off ) +[0-9]+[smhd] \S", line) for line in table)
     edges = {x for y in body for x in range(columns) if terminal.part(y, x, x + 1) == "▏"}
     assert len(edges) == (1 if columns >= 120 else 0)
@@ -141,15 +147,37 @@ def test_filter_words_are_kept_by_enter_and_cleared_by_esc(terminal: Terminal) -
     terminal.wait_for(r"FILTER 3/4\d")
     terminal.wait_until(lambda: len(rows(terminal)) == 3, "three rows")
     assert all("laptop" in row for row in rows(terminal))
-    terminal.press(" sofia")
+    terminal.press(" lukas")
     terminal.wait_for(r"FILTER 1/4\d")
     terminal.press(ENTER)
     terminal.wait_for("/ Filter")
     terminal.wait_until(lambda: len(rows(terminal)) == 1, "one row")
-    assert cursor_name(terminal) == "sofia-laptop-4"
+    assert cursor_name(terminal) == "lukas-laptop-6"
     terminal.press(ESC)
     terminal.wait_for_no("FILTER")
+    assert cursor_name(terminal) == "lukas-laptop-6"
+
+
+def test_after_a_filter_the_cursor_stays_in_sight_on_the_heading_that_its_row_is_folded_behind(
+    terminal: Terminal,
+) -> None:
+    assert "sofia-laptop-4" not in terminal.text
+    terminal.press("/sofia-l")
+    terminal.wait_for(r"FILTER 1/4\d")
+    terminal.wait_until(lambda: len(rows(terminal)) == 1, "one row")
     assert cursor_name(terminal) == "sofia-laptop-4"
+    terminal.press(ENTER)
+    terminal.wait_for("/ Filter")
+    terminal.press(ESC)
+    terminal.wait_for_no("FILTER")
+    terminal.wait_for("^▌▸ offline for over 24 h  ○ 7")
+    terminal.press(ENTER)
+    terminal.wait_for("^▌▾ offline for over 24 h  ○ 7")
+    terminal.press("n")
+    terminal.wait_for("^▌○ off ")
+    terminal.press("G")
+    terminal.wait_for(" sofia-laptop-4 ")
+    assert cursor_line(terminal) == 21
 
 
 def test_keys_in_one_packet_with_the_slash_go_into_the_box_and_nowhere_else(terminal: Terminal) -> None:
@@ -171,10 +199,16 @@ def test_digits_show_a_part_of_the_fleet(terminal: Terminal) -> None:
 
 def test_n_goes_from_problem_to_problem_around_the_end(terminal: Terminal) -> None:
     terminal.press("g", "N")
-    terminal.wait_until(lambda: (cursor_line(terminal) or 0) > 8)
-    assert "◐" in terminal.display[cursor_line(terminal) or 0]
+    wait_for_cursor(terminal, 3)
+    assert "◐" in terminal.display[3]
+    assert "●" in terminal.display[4]
     terminal.press("n")
-    terminal.wait_until(lambda: cursor_line(terminal) == 2)
+    wait_for_cursor(terminal, 2)
+    terminal.press("x", "N")  # those that were folded away are problems as well
+    wait_for_cursor(terminal, 21)
+    assert "○" in terminal.display[21]
+    terminal.press("n")
+    wait_for_cursor(terminal, 2)
 
 
 def test_the_order_can_be_chosen(terminal: Terminal) -> None:
@@ -249,6 +283,8 @@ def test_the_pane_and_sizes_at_120_by_36(tmp_path: Path) -> None:
         first = terminal.display[1].partition("▏")[2]
         terminal.press("j")
         terminal.wait_until(lambda: terminal.display[1].partition("▏")[2] != first, "the pane follows the cursor")
+        terminal.press("j")
+        terminal.wait_for("▏ ● online")
         terminal.press(ENTER)
         terminal.wait_for_no("⏎ Detail")
         terminal.press("G")
