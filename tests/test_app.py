@@ -102,8 +102,9 @@ async def test_events_stand_in_the_news_and_in_the_log_newest_first() -> None:
         assert re.search("△  laptop of env-2  mode standard → unrestricted !", stage.lines[-2])
         await stage.press("e")
         assert isinstance(stage.app.screen, EventLog)
-        assert "laptop of env-2" in stage.lines[0]
-        assert re.search("○  laptop of env-1 +went offline · disconnected", stage.lines[1])
+        assert re.search("^ events +2 $", stage.lines[0])
+        assert "laptop of env-2" in stage.lines[1]
+        assert re.search("○  laptop of env-1 +went offline · disconnected", stage.lines[2])
         await stage.press("j", "enter")
         assert isinstance(stage.app.screen, Dashboard)
         assert stage.app.dashboard.table.cursor is not None
@@ -142,12 +143,12 @@ async def test_a_group_opens_in_the_log_and_closes_again() -> None:
         stage.now = 5
         await stage.show(beating(12, connectionId=None))
         await stage.press("e")
-        assert "12 lost together" in stage.lines[0]
-        assert stage.lines[1].strip() == ""
+        assert "12 lost together" in stage.lines[1]
+        assert stage.lines[2].strip() == ""
         await stage.press("enter")
         assert sum("went offline" in line for line in stage.lines) == 12
         await stage.press("enter")
-        assert stage.lines[1].strip() == ""
+        assert stage.lines[2].strip() == ""
         await stage.press("escape")
         assert isinstance(stage.app.screen, Dashboard)
 
@@ -215,10 +216,10 @@ async def test_quitting_gives_its_code() -> None:
 
 
 async def test_help_names_every_key_once() -> None:
-    async with staged((80, 60)) as stage:
+    async with staged((80, 90)) as stage:
         await stage.press("question_mark")
         text = "\n".join(stage.lines)
-        for words in ("Move", "Find", "Sort", "Environment", "Polling", "Everywhere", "States"):
+        for words in ("Move", "Find", "Arrange", "Baseline", "Environment", "Polling", "Everywhere", "States"):
             assert re.search(rf"^ {words} *$", text, re.MULTILINE)
         for line in ("n +Next problem", "N +Previous problem", "p +Pause", "r +Refresh now", "E +Explain", r"0 +Reset"):
             assert len(re.findall(rf"^ +{line}", text, re.MULTILINE)) == 1

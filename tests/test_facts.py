@@ -11,23 +11,40 @@ from hypothesis import given
 from hypothesis import strategies as st
 from watches import BARE
 
-from envwatch.facts import Fact, beats, copies, environment_facts, event_facts, heading, pulse_facts, why, zone_of
+from envwatch.facts import (
+    Fact,
+    beats,
+    copies,
+    environment_facts,
+    event_facts,
+    heading,
+    identity_facts,
+    pulse_facts,
+    why,
+    zone_of,
+)
 from envwatch.phrases import TimeStyle
 from envwatch.text import Clean
 
 if TYPE_CHECKING:
     from envwatch.fleet import Fleet
     from envwatch.models import Environment
+    from envwatch.watch import Watch
 
 
 def fleet_of(*rows: Environment) -> Fleet:
     return watched([listed(rows)])[0]
 
 
+def all_facts(watch: Watch, fleet: Fleet) -> list[Fact]:
+    """What a listing tells of a row, from the top of the pane to its end."""
+    return [*environment_facts(watch, fleet), *identity_facts(watch.environment)]
+
+
 def facts_of(*others: Environment, **changes: Any) -> dict[str, str]:
     row = environment("env-1", **changes)
     fleet = fleet_of(row, *others)
-    return {fact.label: fact.text for fact in environment_facts(fleet.watches[row.id], fleet)}
+    return {fact.label: fact.text for fact in all_facts(fleet.watches[row.id], fleet)}
 
 
 def pulse(row: Environment, at: float = NOW, style: TimeStyle = TimeStyle.UTC) -> dict[str, str]:
@@ -57,7 +74,7 @@ def test_a_healthy_row_tells_everything_by_its_name() -> None:
 
 def test_a_bare_row_has_the_same_lines_with_dashes() -> None:
     fleet = fleet_of(BARE.environment)
-    told = {fact.label: fact.text for fact in environment_facts(BARE, fleet)}
+    told = {fact.label: fact.text for fact in all_facts(BARE, fleet)}
     assert told["mode"] == "– · not told yet"
     assert {told[label] for label in ("version", "branch", "host", "update", "connection", "pod", "commands")} == {"–"}
 
@@ -104,7 +121,7 @@ def tree_of(metadata: dict[str, Any], **changes: Any) -> list[str]:
     """What stands below the last line that every row has, as it is indented."""
     row = environment("env-1", metadata=metadata, **changes)
     fleet = fleet_of(row)
-    facts = list(environment_facts(fleet.watches[row.id], fleet))
+    facts = all_facts(fleet.watches[row.id], fleet)
     named = next(place for place, fact in enumerate(facts) if fact.label == "commands")
     return [f"{'  ' * fact.depth}{fact.label} {fact.text}".rstrip() for fact in facts[named + 1 :]]
 
@@ -209,7 +226,7 @@ METADATA = st.dictionaries(
 def test_no_metadata_of_any_shape_breaks_the_pane(metadata: dict[str, Any]) -> None:
     row = environment("env-1", metadata=metadata)
     fleet = fleet_of(row)
-    facts = list(environment_facts(fleet.watches[row.id], fleet))
+    facts = all_facts(fleet.watches[row.id], fleet)
     assert all(fact.text.isprintable() and fact.label.isprintable() for fact in facts)
     for fact, following in pairwise([*facts, Fact("", Clean("end"))]):
         # Only what has lines below it says nothing itself, unless those are left out.
@@ -256,6 +273,19 @@ def test_the_rule_stands_there_with_its_inputs(changes: dict[str, Any], text: st
     row = environment("env-1", **changes)
     fleet = fleet_of(row)
     assert why(fleet.watches[row.id], fleet, reading()) == text
+
+
+@pytest.mark.parametrize(
+    ("later", "text"),
+    [
+        (9_999, "connectionId set · beat 119 s < 120 s"),
+        (10_000, "connectionId set · beat 110 s < 120 s at the last listing"),
+    ],
+)
+def test_a_rule_that_no_longer_holds_is_told_as_it_held_at_the_last_listing(later: float, text: str) -> None:
+    row = environment("env-1", lastHeartbeat=NOW - 110_000)
+    fleet = fleet_of(row)
+    assert why(fleet.watches[row.id], fleet, reading(NOW + later)) == text
 
 
 @pytest.mark.parametrize(("age", "missed"), [(0, 0), (29_999, 0), (30_000, 1), (119_999, 3), (120_000, 4), (10**9, 4)])
@@ -306,7 +336,7 @@ def test_no_instant_of_the_api_breaks_the_pulse(at: float) -> None:
 def test_churn_counts_changes_of_connection() -> None:
     rows = [environment("env-1", connectionId=Clean(f"conn-{number}")) for number in range(3)]
     fleet, _ = watched([listed([row], NOW + 5_000 * number) for number, row in enumerate(rows)])
-    told = {fact.label: fact.text for fact in environment_facts(fleet.watches[rows[0].id], fleet)}
+    told = {fact.label: fact.text for fact in all_facts(fleet.watches[rows[0].id], fleet)}
     assert told["churn"] == "2 changes of connection in the last hour"
     assert "churn" not in facts_of()
 
