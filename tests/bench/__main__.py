@@ -31,13 +31,16 @@ BENCHES = {
     "list": "polling.listing",
     "start": "screen.start",
     "idle": "screen.idle",
+    "idle-arranged": "screen.idle_arranged",
     "keys": "screen.keys",
+    "arranged": "arranged.arranged",
     "hold": "polling.hold",
     "memory": "screen.memory",
 }
 ON_REQUEST = {
     "memory-100k": "screen.memory_100k",
     "views-100k": "views.views_100k",
+    "arranged-100k": "arranged.arranged_100k",
 }
 """Only when named: they take minutes."""
 

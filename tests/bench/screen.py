@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+from arranged import ARRANGED
 from findings import Finding, share
 from fleets import write_reference_rows
 from programs import ENVWATCH, PATIENCE, REFERENCE, Glass, home_for, run, served
@@ -36,10 +37,23 @@ def _stage(size: int) -> Iterator[tuple[ChildServer, dict[str, str]]]:
         yield server, {**environ, "ROWS": str(rows)}
 
 
-def _dashboard(environ: dict[str, str], *, columns: int = 80, lines: int = 24) -> Glass:
+def _dashboard(environ: dict[str, str], *, columns: int = 80, lines: int = 24, options: tuple[str, ...] = ()) -> Glass:
     """Start the dashboard; after its first poll it is left alone for ten minutes."""
-    command = [*ENVWATCH, "--interval", "600", "--log-file", str(_log(environ))]
+    command = [*ENVWATCH, "--interval", "600", "--log-file", str(_log(environ)), *options]
     return Glass(command, environ, columns=columns, lines=lines)
+
+
+@contextmanager
+def _arranged_dashboard(environ: dict[str, str]) -> Iterator[Glass]:
+    """Start the dashboard, its rows filtered, sorted and grouped by pod."""
+    environ = {**environ, "ENVWATCH_SORT": ARRANGED.sort or ""}
+    with _dashboard(environ, options=("--filter", str(ARRANGED.query))) as dashboard:
+        dashboard.first_data()
+        for key in ("b", "p", "\r"):
+            dashboard.burst(0.3)
+            dashboard.press(key)
+        dashboard.ticks(1)
+        yield dashboard
 
 
 def _log(environ: dict[str, str]) -> Path:
@@ -105,6 +119,29 @@ def idle() -> list[Finding]:
     return found
 
 
+def idle_arranged() -> list[Finding]:
+    """Count what is sent and spent while only the ages tick, 40 rows that are filtered, sorted and grouped."""
+    with _stage(40) as (_, environ):
+        with _dashboard(environ) as dashboard:
+            plain = _idling(dashboard)
+        with _arranged_dashboard(environ) as dashboard:
+            ours = _idling(dashboard)
+    return [
+        Finding(
+            what=f"{what}, 80x24, 40 rows filtered, sorted and grouped",
+            measured=measured,
+            unit=unit,
+            reference=reference,
+            against="as they come",
+            limit=limit,
+        )
+        for what, unit, measured, reference, limit in (
+            ("bytes a tick", "B", ours[1], plain[1], 300),
+            ("CPU at idle, of one core", "%", ours[2], plain[2], 0.5),
+        )
+    ]
+
+
 def _idling(program: Glass) -> tuple[float, float, float]:
     """Return the bytes until it stood, the bytes a tick, and the share of a core in percent over ten ticks."""
     program.first_data()
@@ -122,17 +159,20 @@ def keys() -> list[Finding]:
     with _stage(10_000) as (_, environ):
         with _dashboard(environ) as dashboard:
             ours = _answers(dashboard)
+        with _arranged_dashboard(environ) as dashboard:
+            arranged = _answers(dashboard)
         with Glass(REFERENCE, environ) as reference:
             theirs = _answers(reference)
     return [
         Finding(
-            what=f"key to paint at 10,000 rows, {name} of {len(ours)} (wall)",
-            measured=share(ours, part),
+            what=f"key to paint at 10,000 rows{how}, {name} of {len(times)} (wall)",
+            measured=share(times, part),
             unit="ms",
             reference=share(theirs, part),
             against=DATA_TABLE,
             limit=limit,
         )
+        for how, times in (("", ours), (" filtered, sorted and grouped", arranged))
         for name, part, limit in (("p50", 0.5, 5), ("p99", 0.99, 15))
     ]
 

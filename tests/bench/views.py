@@ -8,6 +8,7 @@ from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING
 
+from arranged import ARRANGED
 from builders import NOW, listed
 from findings import Finding, in_turn
 from fleets import decoded, demo_rows, pages_of
@@ -63,13 +64,17 @@ def _choosing(few: Sequence[Environment], many: Sequence[Environment]) -> list[t
 
 
 def _moving(few: Sequence[Environment], many: Sequence[Environment]) -> list[tuple[str, float, float]]:
-    reference, measured = (asyncio.run(_moves(rows)) for rows in (few, many))
-    return [(f"{what}, headless (CPU)", measured[what], reference[what]) for what in reference]
+    found = []
+    for how, view in (("", View()), (" filtered, sorted and grouped", ARRANGED)):
+        reference, measured = (asyncio.run(_moves(rows, view)) for rows in (few, many))
+        found += [(f"{what}{how}, headless (CPU)", measured[what], reference[what]) for what in reference]
+    return found
 
 
-async def _moves(rows: Sequence[Environment]) -> dict[str, float]:
+async def _moves(rows: Sequence[Environment], view: View) -> dict[str, float]:
     """Return the median CPU milliseconds of a listing taken in, of each key, and of a tick."""
     async with staged() as stage:
+        stage.app.dashboard.see(view)
         times: dict[str, list[float]] = {}
 
         def note(what: str, started: float) -> None:

@@ -1,0 +1,103 @@
+"""What the table shows and how, in every way that a user can arrange it: the pure part, without drawing.
+
+The reference is the view that nobody has arranged. Listings follow each other as they do in life, one row in six with
+a new heartbeat, so that whatever is kept from one to the next counts as it does there.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import cycle
+from typing import TYPE_CHECKING
+
+from builders import NOW, listed
+from findings import Finding, in_turn
+from fleets import beating, decoded, demo_rows, pages_of
+
+from envwatch.acknowledged import Ack
+from envwatch.baseline import Baseline
+from envwatch.columns import fitting
+from envwatch.events import SOLE
+from envwatch.fleets import Fleets
+from envwatch.query.language import Haystacks, parse
+from envwatch.text import Clean
+from envwatch.view import View, is_new_problem, lines_of, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from envwatch.acknowledged import Acks
+
+COLUMNS = tuple(column for column, _ in fitting(79))
+
+ARRANGED = View(query=parse("!build"), sort="version", group="pod")
+"""All at once, and most rows are left."""
+
+ARRANGEMENTS = {
+    "as it comes, once more": View(),
+    "filtered by a word": View(query=parse("build")),
+    "filtered by a field": View(query=parse("version:<0.34")),
+    "sorted by version": View(sort="version"),
+    "grouped by pod": View(group="pod"),
+    "filtered, sorted and grouped": ARRANGED,
+}
+
+
+def arranged() -> list[Finding]:
+    """Arrange 10,000 rows."""
+    return _arranged(10_000)
+
+
+def arranged_100k() -> list[Finding]:
+    """Arrange 100,000 rows; takes a minute."""
+    return _arranged(100_000)
+
+
+def _arranged(count: int) -> list[Finding]:
+    first, second = _listings(count)
+    baseline = Baseline.of(first.watches, NOW)
+    acks = {
+        watch.environment.id: Ack(NOW, Clean("known"))
+        for place, watch in enumerate(first.watches)
+        if is_new_problem(watch, {}) and place % 2
+    }
+    ways: dict[str, tuple[View, Acks]] = {
+        **{what: (view, {}) for what, view in ARRANGEMENTS.items()},
+        "compared with a baseline": (View(baseline=baseline, compares=True), {}),
+        "with every other problem acknowledged": (View(), acks),
+    }
+    works = [partial(_Table(first, second).arrange, *way) for way in ((View(), {}), *ways.values())]
+    reference, *measured = in_turn(*works, times=5 if count > 10_000 else 9)
+    return [
+        Finding(
+            what=f"arranging {count:,} rows: {what} (CPU)",
+            measured=spent,
+            unit="ms",
+            reference=reference,
+            against="as it comes",
+        )
+        for what, spent in zip(ways, measured, strict=True)
+    ]
+
+
+def _listings(count: int) -> tuple[Fleets, Fleets]:
+    """Return a fleet after a listing, and after the next."""
+    rows = demo_rows(count)
+    before = decoded(pages_of(rows))
+    after = decoded(pages_of(beating(rows)), {row.id: row for row in before})
+    first, _ = Fleets().after(SOLE, listed(before, NOW))
+    second, _ = first.after(SOLE, listed(after, NOW + 5_000))
+    return first, second
+
+
+class _Table:
+    """What a table keeps from one listing to the next, without the table."""
+
+    def __init__(self, *listings: Fleets) -> None:
+        self._listings: Iterator[Fleets] = cycle(listings)
+        self._haystacks = {SOLE: Haystacks()}
+
+    def arrange(self, view: View, acks: Acks) -> int:
+        fleets = next(self._listings)
+        rows = shown(fleets, view, COLUMNS, NOW, self._haystacks, acks)
+        return len(lines_of(rows, fleets, view, NOW))
