@@ -12,13 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from watches import ALL, watch
 
+from envwatch.acknowledged import Ack
+from envwatch.baseline import Baseline, comparing
+from envwatch.columns import MARK_WIDTH
 from envwatch.events import SOLE
 from envwatch.fleet import Fleet
 from envwatch.fleets import Fleets
 from envwatch.presence import GONE, Presence
 from envwatch.query.language import parse
 from envwatch.text import Clean
-from envwatch.view import Preset, View, ambiguous_names, in_default_order, in_order, shown
+from envwatch.view import Preset, View, ambiguous_names, in_default_order, in_order, is_new_problem, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -178,3 +181,60 @@ def test_problems_are_what_is_off_late_or_flapping() -> None:
 def test_names_are_ambiguous_that_are_used_twice_or_look_alike() -> None:
     found = ambiguous_names([Clean(name) for name in ("nas", "nas", "hiro", "hirο", "mac-1")])
     assert found == {"nas", "hiro", "hirο"}
+
+
+def test_the_acknowledged_stand_behind_the_other_problems_and_before_what_is_well() -> None:
+    rows = [offline("o1", 10), offline("o2", 20), late("l1"), late("l2", 110), online("on"), gone("g")]
+    acks = {Clean(f"env-{name}"): Ack(NOW, Clean("")) for name in ("o1", "l2", "on")}
+    fleets = fleet_of(rows)
+    assert names(shown(fleets, View(), ALL, NOW, acks=acks)) == ["o2", "l1", "o1", "l2", "on", "g"]
+    inverted = names(shown(fleets, View(is_inverted=True), ALL, NOW, acks=acks))
+    assert inverted == ["g", "on", "l2", "o1", "l1", "o2"]
+    by_name = names(shown(fleets, View(sort="name"), ALL, NOW, acks=acks))
+    assert by_name == sorted(names(rows))
+    assert [is_new_problem(row, acks) for row in rows] == [False, True, True, False, False, False]
+
+
+def test_compared_with_a_baseline_only_what_differs_is_shown_even_if_it_is_no_longer_known() -> None:
+    before = [online("same"), online("fell"), online("lost"), online("other")]
+    after = [before[0], offline("fell", 10), named("other", currentMode="strict"), online("new")]
+    view = View(baseline=Baseline.of(before, NOW), compares=True)
+    assert view.is_narrowed
+    assert set(seen(after, view)) == {"fell", "lost", "other", "new"}
+    assert set(seen(after, replace(view, query=parse("mode:strict")))) == {"other"}
+    assert set(seen(after, replace(view, preset=Preset.ONLINE))) == {"lost", "other", "new"}
+    assert seen(before, view) == []
+    assert len(seen(after, replace(view, compares=False))) == 4
+    assert not view.widened.compares
+    assert view.widened.baseline is view.baseline
+
+
+def test_the_columns_of_a_comparison_say_what_was_and_what_is() -> None:
+    before, after = [online("a"), online("b")], [offline("a", 10), online("c")]
+    fleets = fleet_of(after)
+    columns = comparing(78, Baseline.of(before, NOW), fleets)
+    assert [column.id for column, _ in columns] == ["state", "name", "changes"]
+    told = {row.environment.name: columns[2][0].text(row, NOW) for row in (*after, before[1])}
+    assert told == {"a": "state online → offline", "b": "gone, was online", "c": "new, online"}
+
+
+@given(st.integers(1, 300))
+def test_the_columns_of_a_comparison_fit(width: int) -> None:
+    columns = comparing(width, Baseline.of([], NOW), Fleets())
+    assert all(room >= 1 for _, room in columns)
+    if width >= 20:
+        assert sum(room + 1 for _, room in columns) + MARK_WIDTH <= width + 1
+
+
+@given(preset=st.sampled_from(Preset), text=st.sampled_from(["", "web", "mode:strict !os:darwin"]))
+def test_what_narrows_a_view_can_be_written_as_a_query(*, preset: Preset, text: str) -> None:
+    rows = [
+        online("web"),
+        late("late"),
+        offline("off"),
+        gone("gone"),
+        replace(online("flap"), is_flapping=True),
+        replace(named("new", currentMode="strict"), changed_in=9),
+    ]
+    view = View(preset=preset, query=parse(text))
+    assert seen(rows, View(query=parse(view.asked_for))) == seen(rows, view)
