@@ -80,19 +80,20 @@ class Arranging(Viewing):
         def show(wanted: tuple[str, ...] | None) -> None:
             if wanted is not None:
                 self.view = replace(self.view, columns=wanted)
-                hidden = len(wanted) - len({column.id for column in table.columns} & set(wanted))
+                hidden = len(wanted) - len({column.id for column in table.usual_columns} & set(wanted))
                 self.flash(
                     "columns: those that fit"
                     if not wanted
                     else f"{len(wanted)} columns{f', {hidden} of them do not fit here' if hidden else ''}"
                 )
 
-        shown = [column.id for column in table.columns]
+        shown = [column.id for column in table.usual_columns]
         self.app.push_screen(ColumnChooser(self.view.columns or shown, has_profiles=self.fleets.are_several), show)
 
     def action_pick_group(self) -> None:
         """Choose what to group by."""
-        watches = list(self.table.rows)
+        aside = {watch.key for heading in self.table.headings if heading.key == OLD for watch in heading.watches}
+        watches = [watch for watch in self.table.rows if watch.key not in aside]
         choices = [Choice("", "nothing", "one list")]
         for id_, value_of in GROUPINGS.items():
             if id_ != "profile" or self.fleets.are_several:

@@ -76,7 +76,7 @@ class _Choosing(ModalScreen["_Answer | None"], Generic[_Answer]):
     def on_key(self, event: Key) -> None:
         """Go to the next choice that begins with a letter."""
         letter = event.character
-        if letter is None or not letter.isalpha():
+        if letter is None or not letter.isalpha() or letter in "jk":  # which move
             return
         options = self.query_one(OptionList)
         count, here = len(self._choices), options.highlighted or 0

@@ -154,12 +154,21 @@ class EnvironmentTable(ScrollView, can_focus=True):
         width, view = self.size.width - SCROLLBAR, self.view
         if view.compares and view.baseline is not None:
             return comparing(width, view.baseline, self.fleets)
-        return fitting(width, view.columns, has_profiles=self.fleets.are_several)
+        return self._fitting
+
+    @property
+    def _fitting(self) -> tuple[tuple[Column, int], ...]:
+        return fitting(self.size.width - SCROLLBAR, self.view.columns, has_profiles=self.fleets.are_several)
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """The visible columns."""
         return tuple(column for column, _ in self._columns)
+
+    @property
+    def usual_columns(self) -> tuple[Column, ...]:
+        """The columns that are visible while nothing is compared with a baseline."""
+        return tuple(column for column, _ in self._fitting)
 
     def hold(self) -> None:
         """Let the cursor follow the row that it stands on from now on: somebody means this one."""
