@@ -13,6 +13,7 @@ from envwatch.events import SOLE
 from envwatch.poller import Poller
 from envwatch.posts import Post
 from envwatch.rules import Rules
+from envwatch.sections import Heading
 from envwatch.tui.app import EnvwatchApp
 
 if TYPE_CHECKING:
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
     from envwatch.models import Environment
     from envwatch.outcome import Outcome
     from envwatch.text import Clean
+    from envwatch.tui.table import EnvironmentTable
+
+
+BELL = "\x07"
+
+_KEYS = {" ": "space", "/": "slash", ":": "colon", "-": "minus", ",": "comma", ".": "full_stop", "=": "equals_sign"}
+"""Names of the keys that type what is no letter or digit."""
 
 
 def post_of(poller: Poller, profile: str = "default", rules: Rules | None = None) -> Post:
@@ -38,6 +46,21 @@ async def marked(outcomes: AsyncIterator[Outcome]) -> AsyncIterator[tuple[Clean,
         yield SOLE, outcome
 
 
+class HeardApp(EnvwatchApp):
+    """The app, and what it sends to the terminal beside its frames."""
+
+    def __init__(self, **wishes: Any) -> None:
+        super().__init__(**wishes)
+        self.sent: list[str] = []
+
+    def bell(self) -> None:
+        """Without a terminal, Textual rings no bell."""
+        self.send(BELL)
+
+    def send(self, sequence: str) -> None:
+        self.sent.append(sequence)
+
+
 class Stage:
     """An app, its clock and the outcomes that it gets."""
 
@@ -46,7 +69,7 @@ class Stage:
         """Seconds since `NOW`, on all clocks."""
         self._queue: asyncio.Queue[tuple[Clean, Outcome]] = asyncio.Queue()
         self.poller = Poller(Script(World(), walk()), Rules())
-        self.app = EnvwatchApp(
+        self.app = HeardApp(
             posts={profile: post_of(self.poller, profile or "default") for profile in profiles},
             outcomes=self._outcomes(),
             ascii_only=ascii_only,
@@ -79,14 +102,49 @@ class Stage:
         await self.take(listed(rows, self.at), profile)
 
     async def tick(self, seconds: float = 1.0) -> None:
-        """Let time pass."""
+        """Let time pass, all of it between two ticks of the app's clock."""
         self.now += seconds
-        self.app.now = self.clocks()
+        self.app._tick()  # noqa: SLF001  the app has a timer for it, which waits for real seconds
         await self.pilot.pause()
 
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
         await self.pilot.pause()
+
+    async def type(self, text: str) -> None:
+        """Type a text, then let everything settle."""
+        await self.press(*(_KEYS.get(letter, letter) for letter in text))
+
+    @property
+    def table(self) -> EnvironmentTable:
+        return self.app.dashboard.table
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the environments that the view shows, folded or not, in order."""
+        return [watch.environment.name for watch in self.table.rows]
+
+    @property
+    def cursor(self) -> str | None:
+        """The name of the environment under the cursor, or the title of the heading."""
+        line = self.table.line
+        return None if line is None else line.title if isinstance(line, Heading) else line.environment.name
+
+    @property
+    def text(self) -> str:
+        """All that the screen on top shows."""
+        return "\n".join(line.rstrip() for line in self.lines)
+
+    @property
+    def news(self) -> str:
+        """The line at the foot of the table, where keys are answered."""
+        return self.lines[-2].strip()
+
+    @property
+    def body(self) -> list[str]:
+        """The lines of the table below its header that say something."""
+        height = self.table.size.height - 1
+        return [line.strip(" ▌") for line in self.lines[2 : 2 + height] if line.strip()]
 
     @property
     def lines(self) -> list[str]:
