@@ -86,6 +86,14 @@ class View:
         """Whether anything may be hidden."""
         return self.preset is not Preset.ALL or bool(self.query) or self.compares
 
+    def chooses_like(self, other: View) -> bool:
+        """Whether another view shows the same environments, in whatever order."""
+        ours, others = (
+            (view.preset, view.query, view.baseline.at if view.compares and view.baseline is not None else None)
+            for view in (self, other)
+        )
+        return ours == others
+
     @property
     def asked_for(self) -> str:
         """What narrows the view, as a query: the preset, and what was typed."""

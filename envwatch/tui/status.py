@@ -128,8 +128,8 @@ class StatusLine(Line):
         for whose, fleet, _ in self._sights():
             parts += _doubts(fleet, whose)
         if self.view.is_narrowed:
-            if self.hidden_problems:
-                parts.append(Part(f"{self.hidden_problems} problems hidden", "offline", 7))
+            if count := self.hidden_problems:
+                parts.append(Part(f"{count} problem{'' if count == 1 else 's'} hidden", "offline", 7))
             baseline = self.view.baseline
             since = f"BASELINE {moment(baseline.at, None):%H:%M}" if self.view.compares and baseline else "FILTER"
             parts.append(Part(f" {since} {self.shown}/{len(self.fleets)} ", "badge", 8))

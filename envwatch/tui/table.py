@@ -202,8 +202,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     def watch_view(self, before: View, after: View) -> None:
         """Show what the user wants to see now: no ghost among the rows that a new filter lets through."""
-        is_same = (before.preset, before.query) == (after.preset, after.query)
-        self._arrange(is_steady=False, keeps_ghost=is_same)
+        self._arrange(is_steady=False, keeps_ghost=before.chooses_like(after))
 
     def watch_acks(self) -> None:
         """Put the problems that are acknowledged behind the others."""
