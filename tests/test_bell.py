@@ -1,0 +1,187 @@
+"""The bell: a key turns it on, and what reaches the terminal then."""
+
+from __future__ import annotations
+
+import re
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from builders import NOW, beating, environment, failed
+from stage import BELL, staged
+from terminal import Terminal
+
+from envwatch.acknowledged import Ack
+from envwatch.text import Clean
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from stage import Stage
+
+    from envwatch.models import Environment
+
+
+def fleet(at: float, lost: int = 0, count: int = 4) -> list[Environment]:
+    """So many environments, the first few of them offline."""
+    return [
+        environment(
+            f"env-{n}", **({"connectionId": None, "lastHeartbeat": None} if n < lost else {"lastHeartbeat": at})
+        )
+        for n in range(count)
+    ]
+
+
+@asynccontextmanager
+async def ringing(lost: int = 1, count: int = 4, **wishes: Any) -> AsyncIterator[Stage]:
+    """A dashboard whose bell is on, just when some were lost."""
+    async with staged(**({"rings": True} | wishes)) as stage:
+        await stage.show(fleet(stage.at, 0, count))
+        stage.now = 5
+        await stage.show(fleet(stage.at, lost, count))
+        yield stage
+
+
+async def pass_on(stage: Stage, seconds: int, lost: int, count: int = 4) -> None:
+    """Let time pass in steps of five seconds with a listing each, and nothing new in them."""
+    for _ in range(seconds // 5):
+        await stage.tick(5)
+        await stage.show(fleet(stage.at, lost, count))
+
+
+async def test_the_bell_is_off_until_its_key_and_the_choice_is_remembered() -> None:
+    kept: list[dict[str, Any]] = []
+    async with staged(keep=lambda **changes: kept.append(changes)) as stage:
+        assert "bell" not in stage.lines[0]
+        await stage.press("B")
+        assert stage.news == "bell on: rings when an environment has been down for 10 s"
+        assert re.search(r" bell +asking", stage.lines[0])
+        await stage.press("B")
+        assert stage.news == "bell off"
+        assert "bell" not in stage.lines[0]
+    assert kept == [{"bell": True}, {"bell": False}]
+
+
+async def test_without_it_nothing_rings() -> None:
+    async with ringing(rings=False) as stage:
+        await pass_on(stage, 30, 1)
+        assert stage.app.sent == []
+
+
+async def test_it_rings_for_no_loss_from_before_it_was_on() -> None:
+    async with ringing(rings=False) as stage:
+        await pass_on(stage, 15, 1)
+        await stage.press("B")
+        await pass_on(stage, 15, 1)
+        assert stage.app.sent == []
+
+
+@pytest.mark.parametrize(("held", "sent"), [(9.999, []), (10.0, [BELL])])
+async def test_a_loss_rings_once_it_has_held_for_ten_seconds(held: float, sent: list[str]) -> None:
+    async with ringing() as stage:
+        assert stage.app.sent == []
+        await stage.tick(held)
+        assert stage.app.sent == sent
+
+
+async def test_it_rings_once_for_one_loss() -> None:
+    async with ringing() as stage:
+        await pass_on(stage, 60, 1)
+        assert stage.app.sent == [BELL]
+
+
+async def test_the_first_listing_rings_for_nobody() -> None:
+    async with staged(rings=True) as stage:
+        await stage.show(fleet(stage.at, 4))
+        await pass_on(stage, 30, 4)
+        assert stage.app.sent == []
+
+
+async def test_a_mass_rings_once() -> None:
+    async with ringing(12, 20) as stage:
+        assert "12 lost together" in stage.news
+        await pass_on(stage, 30, 12, 20)
+        assert stage.app.sent == [BELL]
+
+
+async def test_what_is_lost_soon_after_a_bell_waits_for_ten_seconds_between_two() -> None:
+    async with ringing() as stage:
+        await pass_on(stage, 5, 3)
+        await stage.tick(5)
+        assert stage.app.sent == [BELL]
+        await stage.tick(9)
+        assert stage.app.sent == [BELL]
+        await stage.tick(1)
+        assert stage.app.sent == [BELL, BELL]
+
+
+async def test_nothing_rings_for_what_came_back_in_time() -> None:
+    async with ringing() as stage:
+        await stage.tick(5)
+        await stage.show(fleet(stage.at))
+        await stage.tick(5)
+        assert stage.app.sent == []
+        await pass_on(stage, 30, 0)
+        assert stage.app.sent == []
+
+
+async def test_nothing_rings_for_what_is_acknowledged_in_time() -> None:
+    async with ringing() as stage:
+        assert stage.cursor == "laptop of env-0"
+        await stage.press("a", "enter")
+        await pass_on(stage, 30, 1)
+        assert stage.app.sent == []
+
+
+async def test_what_was_acknowledged_before_and_fails_anew_rings() -> None:
+    async with ringing(acks={Clean("env-0"): Ack(NOW, Clean(""))}) as stage:
+        await pass_on(stage, 30, 1)
+        assert stage.app.sent == [BELL]
+
+
+async def test_nothing_rings_while_blind_and_what_still_holds_rings_after_it() -> None:
+    async with ringing() as stage:
+        await stage.take(failed(at=stage.at))
+        await stage.tick(61)
+        assert "BLIND" in stage.lines[0]
+        await stage.tick(30)
+        assert stage.app.sent == []
+        await stage.show(fleet(stage.at, 1))
+        await stage.tick()
+        assert stage.app.sent == [BELL]
+
+
+async def test_a_failed_poll_alone_rings_nothing() -> None:
+    async with staged(rings=True) as stage:
+        await stage.show(beating(4))
+        for _ in range(40):
+            await stage.tick(5)
+            await stage.take(failed(at=stage.at))
+        assert stage.app.sent == []
+
+
+@pytest.mark.parametrize(
+    ("style", "sequence"),
+    [
+        ("off", []),
+        ("osc9", ["\x1b]9;envwatch: laptop of env-0 went offline\x07"]),
+        ("osc777", ["\x1b]777;notify;envwatch;laptop of env-0 went offline\x07"]),
+    ],
+)
+async def test_a_notification_goes_with_it_where_one_is_wanted(
+    monkeypatch: pytest.MonkeyPatch, style: str, sequence: list[str]
+) -> None:
+    monkeypatch.delenv("TMUX", raising=False)
+    async with ringing(notify=style) as stage:
+        await stage.tick(10)
+        assert stage.app.sent == [BELL, *sequence]
+
+
+def test_a_real_terminal_hears_it(tmp_path: Path) -> None:
+    with Terminal.of_envwatch("demo", "--seed", "7", home=tmp_path) as terminal:
+        terminal.wait_for("● [0-9]+ on")
+        terminal.press("B")
+        terminal.wait_for("bell on: ")
+        commands = re.compile(rb"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
+        terminal.wait_until(lambda: BELL.encode() in commands.sub(b"", bytes(terminal.received)), "a bell", within=60)
