@@ -42,6 +42,7 @@ class _Choosing(ModalScreen["_Answer | None"], Generic[_Answer]):
         chosen: id of the choice that holds now.
     """
 
+    LIST: ClassVar[type[OptionList]] = OptionList
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "dismiss", "Close", key_display="esc"),
         Binding("j", "move('down')", show=False),
@@ -59,7 +60,7 @@ class _Choosing(ModalScreen["_Answer | None"], Generic[_Answer]):
         with Vertical(id="menu"):
             yield Static(self._title_text, id="menu-title", markup=False)
             width = max(len(choice.title) for choice in self._choices) + 2
-            yield OptionList(
+            yield self.LIST(
                 *(
                     Option(Content.assemble(f"{choice.title:<{width}}", (choice.note, "$faint")), id=choice.id)
                     for choice in self._choices
@@ -101,12 +102,16 @@ class Menu(_Choosing[str]):
         self.dismiss(message.option_id)
 
 
+class _Texts(OptionList):
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select", "Copy", key_display="⏎")]
+
+
 class CopyMenu(_Choosing[tuple[str, bool]]):
     """A menu of texts; it answers with the id of the choice, and whether it is only to be shown."""
 
+    LIST = _Texts
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "choose", "Copy", key_display="⏎", priority=True),
-        Binding("space", "show", "Show as plain text", key_display="space", priority=True),
+        Binding("space", "show", "Show as plain text", key_display="space"),
     ]
 
     def compose(self) -> ComposeResult:
