@@ -219,12 +219,6 @@ class FrugalApp(App[ReturnType]):
         self._frugal_retry = None
         self._send_difference()
 
-    def take_mouse(self, *, taken: bool) -> None:
-        """Take the mouse from the terminal, if the user lets us have it at all, or leave it to the terminal."""
-        switch = getattr(self._driver, "_enable_mouse_support" if taken else "_disable_mouse_support", None)
-        if switch is not None:
-            switch()
-
     def send(self, sequence: str) -> None:
         """Send the terminal something that is no frame."""
         if self._driver is not None:

@@ -115,6 +115,7 @@ class LastingDriver(LinuxDriver):
         self._file = self._outlet  # type: ignore[assignment]  # as much of a file as the writing thread needs
         self._is_taken = False
         """Whether the terminal is in our hands."""
+        self._is_mouse_lent = False
         self._was_released = threading.Event()
         self._alarm, self._alarm_rope = os.pipe()
         """One byte, the exit code, tells the guard that the end is wanted: no more is safe in a signal's handler."""
@@ -128,6 +129,16 @@ class LastingDriver(LinuxDriver):
         self._loop.add_signal_handler(signal.SIGTSTP, self._stop)
         self._loop.add_signal_handler(signal.SIGCONT, self._go_on)
         threading.Thread(target=self._guard, name="terminal-guard", daemon=True).start()
+
+    def lend_mouse(self, *, is_lent: bool) -> None:
+        """Leave the mouse to the terminal, through every stop, or take it back, if the user lets us have it at all."""
+        self._is_mouse_lent = is_lent
+        if is_lent:
+            self._disable_mouse_support()
+        elif not self._is_ending:
+            self._enable_mouse_support()
+            if self._mouse_pixels:
+                self._enable_mouse_pixels()
 
     # The end.
 
@@ -211,6 +222,10 @@ class LastingDriver(LinuxDriver):
 
     # What Textual calls.
 
+    def _enable_mouse_support(self) -> None:
+        if not self._is_mouse_lent:
+            super()._enable_mouse_support()
+
     def start_application_mode(self) -> None:
         """Take the terminal."""
         self._is_taken = True
@@ -277,6 +292,11 @@ class LastingApp(App[ReturnType]):
         if isinstance(self._driver, LastingDriver):
             self._driver.ring(return_code)
         super().exit(result, return_code, message)
+
+    def lend_mouse(self, *, is_lent: bool) -> None:
+        """Leave the mouse to the terminal, or take it back."""
+        if isinstance(self._driver, LastingDriver):
+            self._driver.lend_mouse(is_lent=is_lent)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Hide the key that suspends where no shell could wake us again."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from envwatch.text import Clean
-    from envwatch.tui.frames import FrugalApp
+    from envwatch.tui.lifecycle import LastingApp
 
 
 class PlainText(ModalScreen[None]):
@@ -41,11 +41,11 @@ class PlainText(ModalScreen[None]):
 
     def on_mount(self) -> None:
         """Leave the mouse to the terminal."""
-        cast("FrugalApp[int]", self.app).take_mouse(taken=False)
+        cast("LastingApp[int]", self.app).lend_mouse(is_lent=True)
 
     def on_unmount(self) -> None:
         """Take the mouse back."""
-        cast("FrugalApp[int]", self.app).take_mouse(taken=True)
+        cast("LastingApp[int]", self.app).lend_mouse(is_lent=False)
 
     def action_scroll(self, lines: int) -> None:
         """Scroll by a line."""
