@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from envwatch.modes import UNRESTRICTED, mode_of
@@ -45,6 +46,7 @@ class Column:
     """Which part stays when it is cut."""
 
 
+@lru_cache(maxsize=1024)
 def version_key(version: str) -> VersionKey:
     """Return a key that orders versions as versions: 0.9 before 0.34, 1.0-rc1 before 1.0."""
     release, _, suffix = version.removeprefix("v").partition("-")

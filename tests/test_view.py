@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from watches import ALL, watch
 
 from envwatch.acknowledged import Ack
 from envwatch.baseline import Baseline, comparing
-from envwatch.columns import MARK_WIDTH
+from envwatch.columns import MARK_WIDTH, lost_at, quiet_at
 from envwatch.events import SOLE
 from envwatch.fleet import Fleet
 from envwatch.fleets import Fleets
@@ -24,7 +25,7 @@ from envwatch.text import Clean
 from envwatch.view import Preset, View, ambiguous_names, in_default_order, in_order, is_new_problem, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from random import Random
 
     from envwatch.watch import Watch
@@ -83,7 +84,7 @@ WATCHES = st.builds(
     lambda name, number, kind: kind(f"{name}{number}"),
     st.sampled_from("abAB"),
     st.integers(0, 30),
-    st.sampled_from([online, late, offline, gone]),
+    st.sampled_from([online, late, partial(late, seconds=90), offline, partial(offline, since=900), gone]),
 )
 
 
@@ -101,6 +102,30 @@ def test_the_order_is_total_and_does_not_depend_on_the_order_before(
     dice.shuffle(mixed)
     assert in_order(mixed, column, is_inverted=is_inverted) == ordered
     assert sorted(names(ordered)) == sorted(names(rows))
+
+
+@given(rows=st.lists(WATCHES, unique_by=lambda watch: watch.environment.id))
+def test_the_default_order_is_that_of_presence_then_of_urgency_then_of_names(*, rows: list[Watch]) -> None:
+    places = {Presence.OFFLINE: 0, Presence.LATE: 1, Presence.ONLINE: 2, Presence.GONE: 3}
+    urgencies: dict[Presence, Callable[[Watch], float]] = {
+        Presence.OFFLINE: lambda watch: -lost_at(watch),
+        Presence.LATE: quiet_at,
+        Presence.ONLINE: lambda _: 0.0,
+        Presence.GONE: lambda watch: -lost_at(watch),
+    }
+
+    def place(watch: Watch) -> tuple[int, float, str, str]:
+        row = watch.environment
+        return (places[watch.presence], urgencies[watch.presence](watch), row.name.casefold(), row.id)
+
+    assert in_default_order(rows) == sorted(rows, key=place)
+
+
+@given(pairs=st.sets(st.tuples(st.text(" !aAß\u0301~", min_size=1, max_size=3), st.text("a~", min_size=1, max_size=2))))
+def test_a_name_that_another_begins_with_comes_before_it_whatever_their_ids(*, pairs: set[tuple[str, str]]) -> None:
+    rows = [watch(id=f"{id_}{number}", connectionName=name) for number, (name, id_) in enumerate(pairs)]
+    expected = sorted(rows, key=lambda watch: (watch.environment.name.casefold(), watch.environment.id))
+    assert in_default_order(rows) == expected
 
 
 @pytest.mark.parametrize("is_inverted", [False, True])
