@@ -76,19 +76,17 @@ def sectioned(
         folded: keys of the headings whose rows are not shown.
         is_old: tells the rows that go into a group of their own at the end; None to leave them where they are.
     """
-    old = list(filter(is_old, rows)) if is_old is not None else []
-    if not old and group is None:
-        return rows
-    if old:
-        aside = {watch.key for watch in old}
-        rows = [watch for watch in rows if watch.key not in aside]
+    old: list[Watch] = []
+    others: list[Watch] = []
+    for watch in rows:
+        (old if is_old is not None and is_old(watch) else others).append(watch)
     lines: list[Line] = []
     if group is None:
-        lines += rows
+        lines += others
     else:
         value_of = GROUPINGS[group]
         groups: dict[Clean | None, list[Watch]] = {}
-        for watch in rows:
+        for watch in others:
             groups.setdefault(value_of(watch) or None, []).append(watch)
         name = COLUMNS[group].title.lower()
         for value, members in groups.items():
@@ -100,7 +98,7 @@ def sectioned(
 
 
 def _section(key: LineKey, title: Clean, members: Sequence[Watch], folded: frozenset[LineKey]) -> Iterable[Line]:
-    counts = Counter(watch.presence for watch in members)
+    counts = Counter(watch.verdict.presence for watch in members)
     heading = Heading(key=key, title=title, watches=tuple(members), is_open=key not in folded, counts=counts)
     return (heading, *members) if heading.is_open else (heading,)
 
@@ -115,6 +113,6 @@ def old_in(fleets: Fleets, wall: float) -> Callable[[Watch], bool]:
     limits = {profile: fleet.clock.at(wall) - _OLD_MS for profile, fleet in fleets.by_profile.items()}
 
     def is_old(watch: Watch) -> bool:
-        return watch.presence is Presence.OFFLINE and lost_at(watch) <= limits[watch.profile]
+        return watch.verdict.presence is Presence.OFFLINE and lost_at(watch) <= limits[watch.profile]
 
     return is_old
