@@ -35,25 +35,19 @@ class Lineup:
         """Whether somebody has moved the cursor."""
         self.is_due = False
         """Whether the wanted order still waits."""
-        self._cursor: LineKey | None = None
-        self._places: dict[LineKey, int] = {}
+        self.place: int | None = None
+        """The line that the cursor stands on; None where there is none."""
         self._ghost: WatchKey | None = None
         self._sectioned: Callable[[Sequence[Watch]], Sequence[Line]] = _plain
 
     @property
-    def place(self) -> int | None:
-        """The line that the cursor stands on; None where there is none."""
-        return None if self._cursor is None else self._places.get(self._cursor)
-
-    @property
     def cursor(self) -> Line | None:
         """What the cursor stands on."""
-        place = self.place
-        return None if place is None else self.lines[place]
+        return None if self.place is None else self.lines[self.place]
 
     def place_of(self, key: LineKey) -> int | None:
         """Return the line of an environment or a heading; None if it is not on the screen."""
-        return self._places.get(key)
+        return next((place for place, line in enumerate(self.lines) if line.key == key), None)
 
     def take(
         self,
@@ -74,9 +68,9 @@ class Lineup:
         self._sectioned = sectioned
         self.is_due = False
         if is_steady:
-            before = {watch.key: place for place, watch in enumerate(self.rows)}
-            kept = sorted((watch for watch in rows if watch.key in before), key=lambda watch: before[watch.key])
-            steady = kept + [watch for watch in rows if watch.key not in before]
+            wanted = {watch.key: watch for watch in rows}
+            kept = [wanted.pop(key) for key in [watch.key for watch in self.rows] if key in wanted]
+            steady = [*kept, *wanted.values()]
             self.is_due = steady != list(rows)
             rows = steady
         self._ghost = None
@@ -95,29 +89,29 @@ class Lineup:
         return [*rows[:place], known(key) or cursor, *rows[place:]]
 
     def _put(self, rows: Sequence[Watch]) -> None:
+        cursor = self.cursor if self.was_moved else None
         self.rows = rows
         self.lines = self._sectioned(rows)
-        self._places = {line.key: place for place, line in enumerate(self.lines)}
-        if self.was_moved and self._cursor in self._places:
-            return
-        folded = self._folded_behind(self._cursor) if self.was_moved else None
-        first = next((line for line in self.lines if not isinstance(line, Heading)), None)
-        fallback = first or next(iter(self.lines), None)
-        self._cursor = folded or (fallback.key if fallback else None)
+        self.place = None if cursor is None else self.place_of(cursor.key)
+        if self.place is None and cursor is not None:
+            self.place = self._folded_behind(cursor.key)
+        if self.place is None and self.lines:
+            self.place = next((place for place, line in enumerate(self.lines) if not isinstance(line, Heading)), 0)
 
-    def _folded_behind(self, key: LineKey | None) -> LineKey | None:
-        headings = (line for line in self.lines if isinstance(line, Heading) and not line.is_open)
-        return next((line.key for line in headings if any(watch.key == key for watch in line.watches)), None)
+    def _folded_behind(self, key: LineKey) -> int | None:
+        """Return the line of the heading that a row is folded behind."""
+        headings = [(place, line) for place, line in enumerate(self.lines) if isinstance(line, Heading)]
+        folded = ((place, heading.watches) for place, heading in headings if not heading.is_open)
+        return next((place for place, watches in folded if any(watch.key == key for watch in watches)), None)
 
     def move_to(self, place: int) -> bool:
         """Move the cursor to a line, the nearest there is; tell whether the lines changed by that: a ghost was left."""
         if not self.lines:
             return False
         self.was_moved = True
-        place = min(max(place, 0), len(self.lines) - 1)
-        self._cursor = self.lines[place].key
+        self.place = min(max(place, 0), len(self.lines) - 1)
         ghost = self._ghost
-        if ghost is None or ghost == self._cursor:
+        if ghost is None or ghost == self.lines[self.place].key:
             return False
         self._ghost = None
         self._put([watch for watch in self.rows if watch.key != ghost])
