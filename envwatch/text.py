@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal, NewType
 from unicodedata import category, combining, east_asian_width, normalize
@@ -247,10 +248,9 @@ def look_alikes(names: Iterable[Clean]) -> frozenset[Clean]:
     Cyrillic and Greek letters replaced by the Latin ones they resemble, and 0/O, 1/l/I, rn/m, vv/w made one. That is
     a small part of Unicode's confusables, enough for the scripts that names get forged with.
     """
-    alike: dict[str, set[Clean]] = {}
-    for name in names:
-        alike.setdefault(_skeleton(name), set()).add(name)
-    return frozenset(name for group in alike.values() if len(group) > 1 for name in group)
+    skeletons = {name: _skeleton(name) for name in names}
+    counts = Counter(skeletons.values())
+    return frozenset(name for name, skeleton in skeletons.items() if counts[skeleton] > 1)
 
 
 @lru_cache(maxsize=4096)
@@ -313,13 +313,15 @@ _LATIN: Final = {
     **str.maketrans("αεικνορτυχ", "aeikvoptux"),
     **str.maketrans("ı‐‒–—−", "i-----"),
 }
-_ONE_FORM: Final = str.maketrans("01i|", "olll")
+_ONE_FORM: Final = (("0", "o"), ("1", "l"), ("i", "l"), ("|", "l"), ("rn", "m"), ("vv", "w"))
 
 
 @lru_cache(maxsize=65_536)
 def _skeleton(name: str) -> str:
     if not name.isascii():
-        name = "".join(character for character in normalize("NFKD", name) if not combining(character))
+        name = "".join([character for character in normalize("NFKD", name) if not combining(character)])
         name = name.translate(_LATIN)
     name = " ".join(name.casefold().split())
-    return name.translate(_ONE_FORM).replace("rn", "m").replace("vv", "w")
+    for seen, taken_for in _ONE_FORM:
+        name = name.replace(seen, taken_for)
+    return name

@@ -5,7 +5,6 @@ Owns the presets, the filter words and the sorting. Knows nothing of widgets.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import chain
@@ -105,10 +104,13 @@ class View:
         return replace(self, preset=Preset.ALL, query=Query(), compares=False)
 
 
-def ambiguous_names(names: Iterable[Clean]) -> frozenset[Clean]:
-    """Return the names that do not tell environments apart: those used twice, and those that look like another."""
-    counts = Counter(names)
-    return look_alikes(counts) | {name for name, count in counts.items() if count > 1}
+def ambiguous_names(names: Mapping[Clean, int]) -> frozenset[Clean]:
+    """Return the names that do not tell environments apart: those used twice, and those that look like another.
+
+    Args:
+        names: each with how often it is used.
+    """
+    return look_alikes(names) | {name for name, count in names.items() if count > 1}
 
 
 def is_new_problem(watch: Watch, acks: Acks) -> bool:

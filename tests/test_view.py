@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -204,7 +205,7 @@ def test_problems_are_what_is_off_late_or_flapping() -> None:
 
 
 def test_names_are_ambiguous_that_are_used_twice_or_look_alike() -> None:
-    found = ambiguous_names([Clean(name) for name in ("nas", "nas", "hiro", "hirο", "mac-1")])
+    found = ambiguous_names(Counter(Clean(name) for name in ("nas", "nas", "hiro", "hirο", "mac-1")))
     assert found == {"nas", "hiro", "hirο"}
 
 

@@ -6,7 +6,7 @@ stands from `lineup`, the columns from `columns`, the look of a line from `rows`
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from rich.segment import Segment
@@ -112,7 +112,8 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self._frame_look: Look | None = None
         self._haystacks: dict[Clean, Haystacks] = defaultdict(Haystacks)
         self._newest_versions: Mapping[Clean, Clean | None] = {}
-        self._names: frozenset[tuple[WatchKey, Clean]] = frozenset()
+        self._names: Mapping[Clean, int] = {}
+        """How often each name is used."""
         self._ambiguous: frozenset[Clean] = frozenset()
 
     # What others may ask.
@@ -194,10 +195,10 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self._newest_versions = {
             profile: newest_version(fleet.watches.values()) for profile, fleet in fleets.by_profile.items()
         }
-        names = frozenset((watch.key, watch.environment.name) for watch in fleets.watches)
+        names = Counter([watch.environment.name for watch in fleets.watches])
         if names != self._names:
             self._names = names
-            self._ambiguous = ambiguous_names(name for _, name in names)
+            self._ambiguous = ambiguous_names(names)
         self._arrange(is_steady=self._has_just_moved())
 
     def watch_view(self, before: View, after: View) -> None:
