@@ -13,7 +13,7 @@ from envwatch.columns import newest_version, version_key
 from envwatch.modes import UNRESTRICTED, mode_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from envwatch.fleet import Fleet
     from envwatch.presence import Presence
@@ -25,6 +25,8 @@ class Counts:
     """How many environments there are of each kind that matters."""
 
     presences: Mapping[Presence, int] = field(default_factory=dict)
+    problems: Sequence[Clean] = ()
+    """Ids of those that a person should look at."""
     flapping: int = 0
     unrestricted: int = 0
     """Up, in the mode that approves everything."""
@@ -41,6 +43,7 @@ class Counts:
         versions = {counts.newest for counts in (self, other) if counts.behind}
         return Counts(
             presences=Counter(self.presences) + Counter(other.presences),
+            problems=(*self.problems, *other.problems),
             flapping=self.flapping + other.flapping,
             unrestricted=self.unrestricted + other.unrestricted,
             behind=self.behind + other.behind,
@@ -53,12 +56,14 @@ def counts_of(fleet: Fleet) -> Counts:
     watches = fleet.watches.values()
     up = [watch for watch in watches if watch.verdict.is_up]
     versions = Counter(watch.environment.version for watch in up)
+    modes = Counter(watch.environment.mode for watch in up)
     newest = newest_version(up)
     key = version_key(newest) if newest else ()
     return Counts(
         presences=fleet.counts(),
+        problems=[watch.environment.id for watch in watches if watch.is_problem],
         flapping=sum(watch.is_flapping for watch in watches),
-        unrestricted=sum(mode_of(watch.environment.mode) == UNRESTRICTED for watch in up),
+        unrestricted=sum(count for mode, count in modes.items() if mode_of(mode) == UNRESTRICTED),
         behind=sum(count for version, count in versions.items() if version and version_key(version) < key),
         newest=newest,
     )

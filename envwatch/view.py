@@ -19,7 +19,7 @@ from envwatch.sections import OLD, old_in, sectioned
 from envwatch.text import look_alikes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from envwatch.acknowledged import Acks
     from envwatch.baseline import Baseline
@@ -35,6 +35,7 @@ _NO_HAYSTACKS: Final[Mapping[Clean, Haystacks]] = MappingProxyType({})
 _NO_ACKS: Final[Acks] = MappingProxyType({})
 
 _DOWN = frozenset({Presence.OFFLINE, Presence.LATE})
+_OUT = frozenset({Presence.OFFLINE, Presence.GONE})
 _DEFAULT_ORDER = (Presence.OFFLINE, Presence.LATE, Presence.ONLINE, Presence.GONE)
 
 
@@ -57,6 +58,16 @@ _PRESET_QUERIES: Final = {
     Preset.FLAPPING: "status:flapping",
     Preset.CHANGED: "status:changed",
 }
+
+_PRESET_TESTS: Final[Mapping[Preset, Callable[[Watch, int], bool]]] = {
+    Preset.ALL: lambda _watch, _listings: True,
+    Preset.ONLINE: lambda watch, _: watch.verdict.is_up,
+    Preset.LATE: lambda watch, _: watch.presence is Presence.LATE,
+    Preset.OFFLINE: lambda watch, _: watch.presence in _OUT,
+    Preset.FLAPPING: lambda watch, _: watch.is_flapping,
+    Preset.CHANGED: lambda watch, listings: watch.is_fresh(listings),
+}
+"""Whether a watch belongs to it after so many listings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +187,8 @@ def _chosen(  # noqa: PLR0913, PLR0917  all of them what the screen shows
     if not view.is_narrowed:
         return watches
     is_asked_for = view.query.test(fleet.clock.at(wall), columns, fleet.listings, haystacks)
-    preset, listings = view.preset, fleet.listings
-    return [watch for watch in watches if _is_in_preset(watch, preset, listings) and is_asked_for(watch)]
+    is_in_preset = _PRESET_TESTS[view.preset]
+    return [watch for watch in watches if is_in_preset(watch, fleet.listings) and is_asked_for(watch)]
 
 
 def lines_of(rows: Sequence[Watch], fleets: Fleets, view: View, wall: float) -> Sequence[Line]:
@@ -221,19 +232,3 @@ def _name_key(watch: Watch) -> str:
     """Return what orders by name, then id: one text is compared faster than a pair, and no clean text holds a NUL."""
     environment = watch.environment
     return f"{environment.name.casefold()}\0{environment.id}"
-
-
-def _is_in_preset(watch: Watch, preset: Preset, listings: int) -> bool:
-    match preset:
-        case Preset.ALL:
-            return True
-        case Preset.ONLINE:
-            return watch.verdict.is_up
-        case Preset.LATE:
-            return watch.presence is Presence.LATE
-        case Preset.OFFLINE:
-            return watch.presence in {Presence.OFFLINE, Presence.GONE}
-        case Preset.FLAPPING:
-            return watch.is_flapping
-        case Preset.CHANGED:
-            return watch.is_fresh(listings)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 WatchKey: TypeAlias = tuple[Clean, Clean]
 """Profile and id."""
 
+_PROBLEMS = frozenset({Presence.OFFLINE, Presence.LATE})
 _CHURN_MS = rules.CHURN_WINDOW / timedelta(milliseconds=1)
 _DISAGREES_MS = rules.WITNESS_DISAGREES_FROM / timedelta(milliseconds=1)
 
@@ -70,7 +71,7 @@ class Watch:
     @property
     def is_problem(self) -> bool:
         """Whether a person should look at it."""
-        return self.presence in (Presence.OFFLINE, Presence.LATE) or self.is_flapping
+        return self.verdict.presence in _PROBLEMS or self.is_flapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

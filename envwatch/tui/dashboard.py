@@ -125,21 +125,21 @@ class Dashboard(Arranging, Taking):
 
     @on(EnvironmentTable.Moved)
     def _show_selected(self) -> None:
-        table = self.table
-        self.query_one(DetailPane).watched = table.line
-        before = (self._has_problems, self._has_rows)
-        self._has_problems = any(is_new_problem(watch, self.acks) for watch in table.rows)
-        self._has_rows = bool(table.rows)
-        if before != (self._has_problems, self._has_rows):
-            self.refresh_bindings()
-        status = self.query_one(StatusLine)
-        status.shown = len(table.rows)
+        self.query_one(DetailPane).watched = self.table.line
+
+    @on(EnvironmentTable.Arranged)
+    def _count_shown(self) -> None:
+        """Tell how much the view shows, and how many problems it hides."""
+        table, status, acks = self.table, self.query_one(StatusLine), self.acks
+        problems = sum(is_new_problem(watch, acks) for watch in table.rows)
         hidden = 0
         if self.view.is_narrowed:
-            acks = self.acks
-            hidden = sum(is_new_problem(watch, acks) for watch in self.fleets.watches)
-            hidden -= sum(is_new_problem(watch, acks) for watch in table.rows)
-        status.hidden_problems = hidden
+            hidden = sum(is_new_problem(watch, acks) for watch in self.fleets.watches) - problems
+        status.shown, status.hidden_problems = len(table.rows), hidden
+        before = (self._has_problems, self._has_rows)
+        self._has_problems, self._has_rows = problems > 0, bool(table.rows)
+        if before != (self._has_problems, self._has_rows):
+            self.refresh_bindings()
 
     def on_resize(self, _: Resize) -> None:
         """Find a place for the detail pane."""

@@ -108,7 +108,7 @@ class StatusLine(Line):
             if count or presence is not Presence.GONE:
                 glyph = glyph_of(presence, ascii_only=self.marks.is_ascii)
                 parts.append(Part(f"{glyph} {count} {word}", style, weight))
-        if known := sum(watch.is_problem and watch.environment.id in self.acks for watch in self.fleets.watches):
+        if known := sum(id_ in self.acks for id_ in total.problems):
             parts.append(Part(f"{known} known", "faint", 5))
         if total.flapping:
             parts.append(Part(f"{total.flapping} flapping", "flapping", 7))

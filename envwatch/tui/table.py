@@ -95,6 +95,9 @@ class EnvironmentTable(ScrollView, can_focus=True):
     class Moved(Message):
         """The cursor stands on another line, or what is known of it is new."""
 
+    class Arranged(Message):
+        """There are other rows, or the same ones in another order, or more is known of them."""
+
     class Opened(Message):
         """The user wants to see all of what the cursor stands on."""
 
@@ -240,6 +243,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self._fit()
         if lineup.was_moved and place is not None and top <= place < top + height:
             self._keep_in_sight(place - top)
+        self.post_message(self.Arranged())
         self.post_message(self.Moved())
         self.refresh()
 
@@ -279,6 +283,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         elif place >= top + height:
             self._scroll_to_row(place - height + 1)
         if has_left_ghost:
+            self.post_message(self.Arranged())
             self._fit()
             self.refresh()
             return
