@@ -206,6 +206,8 @@ def _version(environment: Environment, fleet: Fleet) -> Clean:
     if version is None:
         return NOTHING
     newest = newest_version(fleet.watches.values())
+    if newest is None:
+        return version
     return Clean(f"{version} · newest here" if version == newest else f"{version} · behind {newest}")
 
 

@@ -137,7 +137,7 @@ class Look:
             style = base + self.style("faint")
             return Segment(fitted(self.marks.nothing, width) + " ", style)
         style = base
-        if column.id == "version" and text != self.newest_versions[watch.profile]:
+        if column.id == "version" and self.newest_versions[watch.profile] not in {None, text}:
             text = Clean(f"{text} {self.marks.behind}")
         elif column.id == "mode" and text.endswith("!"):
             style += self.style("unrestricted")
