@@ -19,6 +19,7 @@ from envwatch.fleets import Fleets
 from envwatch.query.hints import HELP, completions
 from envwatch.query.language import Query, parse
 from envwatch.query.tokens import QueryError
+from envwatch.tui.field import Field
 from envwatch.tui.lines import Line, Part
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class FilterBox(Vertical):
     def compose(self) -> ComposeResult:
         """Return the hints and the line to type in."""
         yield HintLine()
-        yield Input(id="query", placeholder="words and field:value terms, all of which must hold", compact=True)
+        yield Field(id="query", placeholder="words and field:value terms, all of which must hold", compact=True)
 
     @property
     def box(self) -> Input:

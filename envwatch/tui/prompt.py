@@ -10,6 +10,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
+from envwatch.tui.field import Field
 from envwatch.tui.keys import KeyLine
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Prompt(ModalScreen["str | None"]):
         """Return the question and the line."""
         with Vertical(id="prompt"):
             yield Static(self._question, id="menu-title", markup=False)
-            yield Input(placeholder=self._hint, max_length=self._longest, compact=True)
+            yield Field(placeholder=self._hint, max_length=self._longest, compact=True)
         yield KeyLine()
 
     @on(Input.Submitted)

@@ -1,0 +1,20 @@
+"""A line to type in, which a clipboard that somebody else has filled cannot turn against the screen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.widgets import Input
+
+from envwatch.text import clean
+
+if TYPE_CHECKING:
+    from textual.events import Paste
+
+
+class Field(Input):
+    """Textual's line to type in; what is pasted is cleaned before it is shown."""
+
+    def _on_paste(self, event: Paste) -> None:
+        # Textual's own handler comes after this one, and takes the first line.
+        event.text = clean(next(iter(event.text.splitlines()), ""))
