@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual.binding import Binding, BindingType
 from textual.message import Message
@@ -106,7 +107,7 @@ class Taking(Viewing):
         self.app.push_screen(Menu("Export what is shown", choices), export)
 
     def _export_picture(self) -> None:
-        picture = self.app.export_screenshot(title="envwatch").encode()
+        picture = _FONTS.sub("", self.app.export_screenshot(title="envwatch")).encode()
         self.post_message(self.ExportWanted(lambda: picture, ".svg", "a picture of the screen"))
 
     def action_acknowledge(self) -> None:
@@ -142,6 +143,10 @@ class Taking(Viewing):
 
         question = f"Acknowledge {_named(problems)}, until it recovers"
         self.app.push_screen(Prompt(question, "a note for whoever looks next; may be empty", LONGEST_NOTE), acknowledge)
+
+
+_FONTS: Final = re.compile(r"@font-face \{[^}]*\}\s*")
+"""What has whoever looks at a picture fetch its fonts from a host of somebody else's."""
 
 
 def _named(watches: Sequence[Watch]) -> str:
