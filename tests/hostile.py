@@ -85,6 +85,7 @@ def hostile_row(number: int, weapon: str, *, now: float) -> dict[str, Any]:
                 weapon: [weapon],
             },
             f"key {weapon}": {weapon: [weapon, {"deep": weapon}]},
+            f"nest {weapon}": {f"a {weapon}": {f"b {weapon}": [{f"c {weapon}": [[{weapon: weapon}, weapon]]}]}},
         },
         f"field {weapon}": weapon,
     }

@@ -1,4 +1,4 @@
-"""The view of a plain text in the real program: the mouse is the terminal's while it is open, and ours before and after."""
+"""The view of a plain text in the real program: the mouse is the terminal's while it is open, and ours after it."""
 
 from __future__ import annotations
 
