@@ -27,12 +27,13 @@ class Change(NamedTuple):
     after: Clean | None
 
 
-_OF_THE_ROW: tuple[tuple[Kind, str, Callable[[Environment], Clean | None]], ...] = (
+_IN_A_GLANCE = attrgetter("name", "mode", "user_id", "pod_id", "metadata")
+"""All of a row that these fields are read from: in most rows it has not changed."""
+
+_FIELDS: tuple[tuple[Kind, str, Callable[[Environment], Clean | None]], ...] = (
     (Kind.RENAMED, "name", attrgetter("name")),
     (Kind.MODE, "mode", lambda environment: mode_of(environment.mode)),
     (Kind.CHANGED, "user", attrgetter("user_id")),
-)
-_IN_METADATA: tuple[tuple[Kind, str, Callable[[Environment], Clean | None]], ...] = (
     (Kind.VERSION, "version", attrgetter("version")),
     (Kind.BRANCH, "branch", attrgetter("branch")),
     (Kind.CHANGED, "directory", attrgetter("working_directory")),
@@ -50,8 +51,9 @@ def changes(before: Environment, after: Environment) -> Iterator[Change]:
     Instants, connections and the platform's own bookkeeping are left out: they change all the time, and what they mean
     is the verdict's business.
     """
-    watched = _OF_THE_ROW if before.metadata is after.metadata else (*_OF_THE_ROW, *_IN_METADATA)
-    for kind, field, value_of in watched:
+    if _IN_A_GLANCE(before) == _IN_A_GLANCE(after):
+        return
+    for kind, field, value_of in _FIELDS:
         was, now = value_of(before), value_of(after)
         if was != now:
             yield Change(kind, field, was, now)

@@ -188,13 +188,12 @@ def _next_hold(hold: Hold | None, anomaly: Anomaly) -> Hold:
 
 
 def _pulse(fleet: Fleet, rows: Mapping[Clean, tuple[Environment, float]], monotonic: float) -> Pulse:
-    online = [
-        (watch.environment, row)
-        for id_, (row, _) in rows.items()
-        if row.connection_id and (watch := fleet.watches.get(id_)) is not None and watch.verdict.is_up
-    ]
-    advanced = any(has_advanced(before, row) for before, row in online)
-    return fleet.pulse.after(monotonic, online=len(online), has_advanced=advanced)
+    online, advanced = 0, False
+    for id_, (row, _) in rows.items():
+        if row.connection_id and (watch := fleet.watches.get(id_)) is not None and watch.verdict.is_up:
+            online += 1
+            advanced = advanced or (row is not watch.environment and has_advanced(watch.environment, row))
+    return fleet.pulse.after(monotonic, online=online, has_advanced=advanced)
 
 
 def _pulse_news(fleet: Fleet, after: Pulse, at: float) -> tuple[Event, ...]:
@@ -206,15 +205,16 @@ def _pulse_news(fleet: Fleet, after: Pulse, at: float) -> tuple[Event, ...]:
 def _next_watches(
     fleet: Fleet, rows: Mapping[Clean, tuple[Environment, float]], at: float, listing: Listing
 ) -> tuple[dict[Clean, Watch], list[Event]]:
+    """Return the watches after a listing, and what happened to each; of the first, silent one nothing is told."""
     judge = Judge(fleet.rules)
-    old = fleet.watches
+    old, is_silent = fleet.watches, fleet.listed is None
     watches: dict[Clean, Watch] = {}
     events: list[Event] = []
     for id_, (environment, row_at) in rows.items():
         before = old.get(id_)
         watch = sighted(before, environment, row_at, listing, judge)
         watches[id_] = watch
-        if watch is not before:
+        if watch is not before and not is_silent:
             events += events_between(before, watch, row_at)
     for id_, before in old.items():
         if id_ in watches:

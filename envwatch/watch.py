@@ -132,9 +132,9 @@ def sighted(watch: Watch | None, environment: Environment, at: float, listing: L
         verdict = judge.verdict(environment, at)
     if verdict is HEARTBEAT_LOST and watch.verdict.is_up and not listing.beats_count:
         verdict = watch.verdict
-    turned = verdict.is_up != watch.verdict.is_up or watch.presence is Presence.GONE
+    turned = verdict.is_up != watch.verdict.is_up or watch.verdict is GONE
     has_shifted = turned or is_new_connection(before, environment)
-    shifts = tuple(shift for shift in watch.shifts if at - shift < _CHURN_MS)
+    shifts = tuple([shift for shift in watch.shifts if at - shift < _CHURN_MS])
     if has_shifted:
         shifts = (*shifts, at)
     return Watch(
@@ -152,7 +152,7 @@ def sighted(watch: Watch | None, environment: Environment, at: float, listing: L
 
 def missed(watch: Watch, at: float, listing: Listing) -> Watch:
     """Return the watch after a complete listing lacked its row: one may have shifted, two in a row prove it gone."""
-    if watch.presence is Presence.GONE:
+    if watch.verdict is GONE:
         return watch
     absent = watch.absent + 1 + listing.held
     if absent < rules.LISTINGS_TO_GONE:
@@ -175,7 +175,7 @@ def events_between(before: Watch | None, after: Watch, at: float) -> Iterator[Ev
         return
     was, now = side(before), side(after)
     reconnected = is_new_connection(before.environment, environment)
-    if before.presence is Presence.GONE and after.presence is not Presence.GONE:
+    if before.verdict is GONE and after.verdict is not GONE:
         yield event(kind=Kind.RETURNED, before=was, after=now, reason=_reason(after, at), lasted=_lasted(before, at))
     elif was != now:
         kind = {"online": Kind.ONLINE, "offline": Kind.OFFLINE, "gone": Kind.GONE}[now]
@@ -191,7 +191,7 @@ def events_between(before: Watch | None, after: Watch, at: float) -> Iterator[Ev
     if environment is not before.environment:
         for change in changes(before.environment, environment):
             yield event(kind=change.kind, field=change.field, before=change.before, after=change.after)
-    if before.is_flapping != after.is_flapping and after.presence is not Presence.GONE:
+    if before.is_flapping != after.is_flapping and after.verdict is not GONE:
         yield event(kind=Kind.FLAPPING if after.is_flapping else Kind.STEADY)
 
 
