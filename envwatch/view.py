@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from envwatch.baseline import differing
 from envwatch.columns import COLUMNS, lost_at, quiet_at
 from envwatch.presence import Presence
-from envwatch.query.language import Query
+from envwatch.query.language import Haystacks, Query
 from envwatch.sections import OLD, old_in, sectioned
 from envwatch.text import look_alikes
 
@@ -26,12 +26,10 @@ if TYPE_CHECKING:
     from envwatch.columns import Column
     from envwatch.fleet import Fleet
     from envwatch.fleets import Fleets
-    from envwatch.query.language import Haystacks
     from envwatch.sections import Line, LineKey
     from envwatch.text import Clean
     from envwatch.watch import Watch
 
-_NO_HAYSTACKS: Final[Mapping[Clean, Haystacks]] = MappingProxyType({})
 _NO_ACKS: Final[Acks] = MappingProxyType({})
 
 _DOWN = frozenset({Presence.OFFLINE, Presence.LATE})
@@ -134,7 +132,7 @@ def shown(  # noqa: PLR0913, PLR0917  all of them what the screen shows
     view: View,
     columns: Sequence[Column],
     wall: float,
-    haystacks: Mapping[Clean, Haystacks] = _NO_HAYSTACKS,
+    haystacks: dict[Clean, Haystacks] | None = None,
     acks: Acks = _NO_ACKS,
 ) -> list[Watch]:
     """Return the watches that a view shows, in its order.
@@ -144,17 +142,20 @@ def shown(  # noqa: PLR0913, PLR0917  all of them what the screen shows
         view: what the user wants.
         columns: the visible ones, in which filter words are looked for.
         wall: the moment by this machine's clock, in ms.
-        haystacks: by profile, kept from call to call by who asks often.
+        haystacks: by profile, kept from call to call by who asks often; what is missing is put in.
         acks: problems that are acknowledged, which stand behind the others.
     """
     if view.compares and view.baseline is not None:
         candidates = _compared(fleets, view.baseline)
     else:
         candidates = {profile: fleet.watches.values() for profile, fleet in fleets.by_profile.items()}
+    haystacks = {} if haystacks is None else haystacks
     chosen = [
         watch
         for profile, fleet in fleets.by_profile.items()
-        for watch in _chosen(candidates[profile], fleet, view, columns, wall, haystacks.get(profile))
+        for watch in _chosen(
+            candidates[profile], fleet, view, columns, wall, haystacks.setdefault(profile, Haystacks())
+        )
     ]
     ordered = in_order(chosen, view.sort, is_inverted=view.is_inverted)
     if view.sort is None and acks:
@@ -182,7 +183,7 @@ def _chosen(  # noqa: PLR0913, PLR0917  all of them what the screen shows
     view: View,
     columns: Sequence[Column],
     wall: float,
-    haystacks: Haystacks | None,
+    haystacks: Haystacks,
 ) -> Iterable[Watch]:
     if not view.is_narrowed:
         return watches

@@ -16,7 +16,7 @@ from watches import ALL, watch
 
 from envwatch.acknowledged import Ack
 from envwatch.baseline import Baseline, comparing
-from envwatch.columns import MARK_WIDTH, lost_at, quiet_at
+from envwatch.columns import COLUMNS, MARK_WIDTH, lost_at, quiet_at
 from envwatch.events import SOLE
 from envwatch.fleet import Fleet
 from envwatch.fleets import Fleets
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from random import Random
 
+    from envwatch.query.language import Haystacks
     from envwatch.watch import Watch
 
 IDS = [column.id for column in ALL]
@@ -177,6 +178,21 @@ def test_words_must_all_occur_in_either_case_and_presets_hold_as_well() -> None:
     assert seen(rows, View(query=parse("BUILD p-7"))) == ["Build-1"]
     assert seen(rows, View(query=parse("build"), preset=Preset.OFFLINE)) == ["build-3"]
     assert seen(rows, View(query=parse("build nothing"))) == []
+
+
+def test_who_asks_again_has_the_words_of_unchanged_rows_read_once() -> None:
+    reads: list[Watch] = []
+
+    def text(one: Watch, _: float) -> Clean:
+        reads.append(one)
+        return one.environment.name
+
+    columns = (replace(COLUMNS["name"], text=text),)
+    fleets = fleet_of([named("ada"), named("bob")])
+    kept: dict[Clean, Haystacks] = {}
+    for _ in range(2):
+        assert names(shown(fleets, View(query=parse("bob")), columns, NOW, kept)) == ["bob"]
+    assert len(reads) == 2
 
 
 def test_words_are_sought_only_in_visible_columns() -> None:

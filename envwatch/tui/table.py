@@ -6,7 +6,7 @@ stands from `lineup`, the columns from `columns`, the look of a line from `rows`
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from rich.segment import Segment
@@ -22,7 +22,6 @@ from envwatch.columns import COLUMNS, MARK_WIDTH, SCROLLBAR, fitting, newest_ver
 from envwatch.fleets import Fleets
 from envwatch.lineup import Lineup
 from envwatch.phrases import TimeStyle
-from envwatch.query.language import Haystacks
 from envwatch.sections import Heading
 from envwatch.text import Clean, wrapped
 from envwatch.tui.marks import UNICODE, Marks
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from envwatch.acknowledged import Acks
     from envwatch.clock import Reading
     from envwatch.columns import Column
+    from envwatch.query.language import Haystacks
     from envwatch.sections import Line, LineKey
     from envwatch.watch import Watch, WatchKey
 
@@ -113,7 +113,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self._lineup = Lineup()
         self._moved_at = float("-inf")
         self._frame_look: Look | None = None
-        self._haystacks: dict[Clean, Haystacks] = defaultdict(Haystacks)
+        self._haystacks: dict[Clean, Haystacks] = {}
         self._newest_versions: Mapping[Clean, Clean | None] = {}
         self._names: Mapping[Clean, int] = {}
         """How often each name is used."""

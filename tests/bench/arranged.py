@@ -19,7 +19,7 @@ from envwatch.baseline import Baseline
 from envwatch.columns import fitting
 from envwatch.events import SOLE
 from envwatch.fleets import Fleets
-from envwatch.query.language import Haystacks, parse
+from envwatch.query.language import parse
 from envwatch.text import Clean
 from envwatch.view import View, is_new_problem, lines_of, shown
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from envwatch.acknowledged import Acks
+    from envwatch.query.language import Haystacks
 
 COLUMNS = tuple(column for column, _ in fitting(79))
 
@@ -95,7 +96,7 @@ class _Table:
 
     def __init__(self, *listings: Fleets) -> None:
         self._listings: Iterator[Fleets] = cycle(listings)
-        self._haystacks = {SOLE: Haystacks()}
+        self._haystacks: dict[Clean, Haystacks] = {}
 
     def arrange(self, view: View, acks: Acks) -> int:
         fleets = next(self._listings)
