@@ -55,8 +55,12 @@ def version_key(version: str) -> VersionKey:
 
 
 def newest_version(watches: Iterable[Watch]) -> Clean | None:
-    """Return the newest version of Letta Code among some environments; what is no version does not count."""
-    versions = {watch.environment.version for watch in watches}
+    """Return the newest version of Letta Code among some environments."""
+    return newest_of({watch.environment.version for watch in watches})
+
+
+def newest_of(versions: Iterable[Clean | None]) -> Clean | None:
+    """Return the newest of some versions, best each of them once; what is no version does not count."""
     return max((version for version in versions if version and _VERSION.match(version)), key=version_key, default=None)
 
 

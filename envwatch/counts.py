@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from envwatch.columns import newest_version, version_key
+from envwatch.columns import newest_of, version_key
 from envwatch.modes import UNRESTRICTED, mode_of
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def counts_of(fleet: Fleet) -> Counts:
     up = [watch for watch in watches if watch.verdict.is_up]
     versions = Counter(watch.environment.version for watch in up)
     modes = Counter(watch.environment.mode for watch in up)
-    newest = newest_version(up)
+    newest = newest_of(versions)
     key = version_key(newest) if newest else ()
     return Counts(
         presences=fleet.counts(),

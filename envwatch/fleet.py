@@ -106,7 +106,7 @@ class Fleet:
 
     def counts(self) -> Mapping[Presence, int]:
         """Return how many environments there are of each presence."""
-        return Counter(watch.presence for watch in self.watches.values())
+        return Counter(watch.verdict.presence for watch in self.watches.values())
 
 
 def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, ...]]:
