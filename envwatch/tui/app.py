@@ -257,7 +257,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
             path = await asyncio.to_thread(lambda: export_here(make(), suffix))
         except OSError as error:
             told = f"{error.strerror}; start envwatch in a folder where you may write"
-            self.dashboard.flash(f"cannot export to {Path.cwd()}: {told}")
+            self.dashboard.flash(f"cannot export here: {told}")
         else:
             self.dashboard.flash(f"exported {what} to {path}")
 
