@@ -255,6 +255,16 @@ async def test_words_filter_while_they_are_typed_and_escape_takes_them_away() ->
         assert len(stage.app.dashboard.table.rows) == 3
 
 
+async def test_a_kept_filter_is_gone_on_with() -> None:
+    async with staged() as stage:
+        await stage.show(fleet_of_three(stage.at))
+        await stage.type("/standard")
+        await stage.press("enter")
+        await stage.type("/bo")
+        assert str(stage.app.dashboard.view.query) == "standard bo"
+        assert stage.names == ["bob"]
+
+
 async def test_the_digit_keys_type_into_the_filter_when_it_has_the_keys() -> None:
     async with staged() as stage:
         await stage.show(fleet_of_three(stage.at))

@@ -76,7 +76,8 @@ class FilterBox(Vertical):
     def compose(self) -> ComposeResult:
         """Return the hints and the line to type in."""
         yield HintLine()
-        yield Field(id="query", placeholder="words and field:value terms, all of which must hold", compact=True)
+        hint = "words and field:value terms, all of which must hold"
+        yield Field(id="query", placeholder=hint, select_on_focus=False, compact=True)
 
     @property
     def box(self) -> Input:
@@ -88,6 +89,7 @@ class FilterBox(Vertical):
         self.display = True
         text = str(query)
         self.box.value = f"{text} " if text else ""
+        self.box.cursor_position = len(self.box.value)
         self.screen.set_focus(self.box)
         self._hint()
 
