@@ -247,6 +247,10 @@ class Dashboard(Arranging, Taking):
 
     def select(self, key: WatchKey) -> None:
         """Move the cursor to an environment, widening the view if it hides it."""
-        if not self.table.select(key):
+        if self.table.select(key):
+            return
+        if self.fleets.watch(key) is None:
+            self.flash("it has left the fleet: nothing is known of it any more")
+        else:
             self.see(replace(self.view.widened, folded=frozenset()))
             self.call_after_refresh(self.table.select, key)
