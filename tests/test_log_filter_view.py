@@ -1,0 +1,244 @@
+"""The filter over the log of events, and the way from an event to its row."""
+
+from __future__ import annotations
+
+import re
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from builders import NOW, environment
+from stage import staged
+
+from envwatch.events import SOLE
+from envwatch.query.language import Query
+from envwatch.tui.dashboard import Dashboard
+from envwatch.tui.eventlog import EventList, EventLog
+from envwatch.tui.filterbox import FilterBox
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from stage import Stage
+
+    from envwatch.models import Environment
+
+NAMES = ("ada", "bob", "cyd", "dan")
+
+
+def named(name: str, at: float, **changes: Any) -> Environment:
+    return environment(f"env-{name}", connectionName=name, **({"lastHeartbeat": at - 10_000} | changes))
+
+
+def lost(name: str, at: float, **changes: Any) -> Environment:
+    return named(name, at, connectionId=None, lastHeartbeat=None, **changes)
+
+
+@asynccontextmanager
+async def log(size: tuple[int, int] = (80, 24)) -> AsyncIterator[Stage]:
+    """An open log: ten seconds ago `bob` was lost, then `ada` got another mode, and `mass-0` to `mass-11` came."""
+    async with staged(size) as stage:
+        await stage.show([named(name, stage.at) for name in NAMES])
+        stage.now = 5
+        await stage.show([named("ada", stage.at), lost("bob", stage.at), *(named(n, stage.at) for n in ("cyd", "dan"))])
+        stage.now = 10
+        await stage.show(last_listing(stage.at))
+        await stage.press("e")
+        yield stage
+
+
+def last_listing(at: float) -> list[Environment]:
+    return [
+        named("ada", at, currentMode="plan"),
+        lost("bob", at),
+        *(named(name, at) for name in ("cyd", "dan")),
+        *(named(f"mass-{n}", at) for n in range(12)),
+    ]
+
+
+def events(stage: Stage) -> list[str]:
+    """What the log shows of each event: the name if it has one, and what happened."""
+    box = stage.app.screen.query_one(FilterBox)
+    end = -3 if box.display else -1
+    return [re.sub(r"\s+", " ", line[18:]).strip() for line in stage.lines[1:end] if line.strip()]
+
+
+async def test_the_title_counts_the_events() -> None:
+    async with log() as stage:
+        assert re.fullmatch(" events +3 ", stage.lines[0])
+        assert len(events(stage)) == 3
+
+
+async def test_words_filter_the_log_while_they_are_typed() -> None:
+    async with log() as stage:
+        await stage.type("/bo")
+        assert [event.split()[0] for event in events(stage)] == ["bob"]
+        assert " FILTER 1/3 " in stage.lines[0]
+        await stage.press("enter")
+        assert " FILTER 1/3 " in stage.lines[0]
+        assert stage.lines[0].startswith(" events  bo ")
+        assert stage.app.screen.query_one(EventList).has_focus
+
+
+async def test_terms_ask_for_the_environment_as_it_is_now() -> None:
+    async with log() as stage:
+        await stage.type("/mode:plan")
+        assert [event.split()[0] for event in events(stage)] == ["ada"]
+
+
+async def test_typed_keys_go_into_the_box_and_act_nowhere() -> None:
+    async with log() as stage:
+        await stage.type("/eqj/pG0")
+        assert isinstance(stage.app.screen, EventLog)
+        assert str(stage.app.screen.query_one(EventList).wanted) == "eqj/pG0"
+        await stage.press("escape", "escape")
+        assert isinstance(stage.app.screen, Dashboard)
+        assert stage.app.dashboard.view.query == Query()
+
+
+async def test_escape_leaves_the_box_with_its_filter_then_the_log() -> None:
+    async with log() as stage:
+        await stage.type("/bob")
+        await stage.press("escape")
+        assert isinstance(stage.app.screen, EventLog)
+        assert not stage.app.screen.query_one(FilterBox).display
+        assert len(events(stage)) == 3
+        await stage.press("escape")
+        assert isinstance(stage.app.screen, Dashboard)
+
+
+async def test_escape_leaves_a_kept_filter_then_the_log() -> None:
+    async with log() as stage:
+        await stage.type("/bob")
+        await stage.press("enter", "escape")
+        assert isinstance(stage.app.screen, EventLog)
+        assert len(events(stage)) == 3
+        await stage.press("escape")
+        assert isinstance(stage.app.screen, Dashboard)
+
+
+@pytest.mark.parametrize("key", ["e", "q"])
+async def test_the_log_closes_by_its_keys_with_a_filter_too(key: str) -> None:
+    async with log() as stage:
+        await stage.type("/bob")
+        await stage.press("enter", key)
+        assert isinstance(stage.app.screen, Dashboard)
+
+
+async def test_the_box_opens_again_with_what_was_asked_for() -> None:
+    async with log() as stage:
+        await stage.type("/bob")
+        await stage.press("enter")
+        await stage.type("/went")
+        assert str(stage.app.screen.query_one(EventList).wanted) == "bob went"
+        assert len(events(stage)) == 1
+
+
+async def test_an_invalid_query_keeps_the_last_good_one_and_says_why() -> None:
+    async with log() as stage:
+        await stage.type("/bob")
+        stage.app.screen.query_one(FilterBox).box.value = "bob beat:>"
+        await stage.pilot.pause()
+        assert [event.split()[0] for event in events(stage)] == ["bob"]
+        assert "^" in stage.lines[-3]
+
+
+async def test_a_filter_that_nothing_matches_says_how_to_leave() -> None:
+    async with log() as stage:
+        await stage.type("/nobody")
+        assert "No event matches. esc clears the filter." in stage.text
+        assert " FILTER 0/3 " in stage.lines[0]
+        await stage.press("enter", "enter", "j", "G")
+        assert isinstance(stage.app.screen, EventLog)
+
+
+async def test_a_group_is_kept_for_a_member_and_opens_with_all_of_them() -> None:
+    async with log() as stage:
+        await stage.type("/mass-7")
+        await stage.press("enter")
+        assert [event.split()[:2] for event in events(stage)] == [["12", "appeared"]]
+        assert " FILTER 1/3 " in stage.lines[0]
+        await stage.press("enter")
+        assert len(events(stage)) == 13
+        assert " FILTER 1/3 " in stage.lines[0]
+
+
+async def test_new_events_are_counted_and_shown_if_they_are_asked_for() -> None:
+    async with log() as stage:
+        await stage.type("/went")
+        await stage.press("enter")
+        stage.now = 15
+        await stage.show([lost("ada", stage.at, currentMode="plan"), *last_listing(stage.at)[1:]])
+        assert [event.split()[0] for event in events(stage)] == ["ada", "bob"]
+        assert " FILTER 2/4 " in stage.lines[0]
+        stage.now = 20
+        await stage.show(
+            [lost("ada", stage.at, currentMode="plan"), *last_listing(stage.at)[1:], named("zoe", stage.at)]
+        )
+        assert " FILTER 2/5 " in stage.lines[0]
+
+
+async def test_the_filter_of_the_log_is_not_that_of_the_table() -> None:
+    async with log() as stage:
+        await stage.type("/bob")
+        await stage.press("enter", "q")
+        assert len(stage.names) == 16
+        await stage.press("e")
+        assert len(events(stage)) == 3
+
+
+async def cursor_after_the_jump(stage: Stage, *keys: str) -> str | None:
+    """Open the log with some keys before, and go to the row of the oldest event, which is about `bob`."""
+    await stage.press("escape", *keys, "e", "G", "enter")
+    await stage.pilot.pause()
+    assert isinstance(stage.app.screen, Dashboard)
+    return stage.cursor
+
+
+async def test_enter_goes_to_the_row_of_an_event() -> None:
+    async with log() as stage:
+        assert await cursor_after_the_jump(stage, "G") == "bob"
+
+
+@pytest.mark.parametrize("keys", [("2",), ("slash", *"ada", "enter"), ("m", "equals_sign")])
+async def test_a_row_that_a_filter_hides_is_shown_again(keys: tuple[str, ...]) -> None:
+    async with log() as stage:
+        assert await cursor_after_the_jump(stage, *keys) == "bob"
+        assert not stage.app.dashboard.view.is_narrowed
+        assert "FILTER" not in stage.lines[0]
+
+
+async def test_a_row_that_the_view_shows_leaves_the_view_as_it_is() -> None:
+    async with log() as stage:
+        assert await cursor_after_the_jump(stage, "4") == "bob"
+        assert stage.app.dashboard.view.preset == "offline"
+
+
+async def test_a_row_that_is_folded_away_is_unfolded() -> None:
+    async with log() as stage:
+        assert await cursor_after_the_jump(stage, "b", "m", "enter", "X") == "bob"
+        assert stage.table.group is not None
+        assert stage.table.group.is_open
+
+
+async def test_a_row_that_is_folded_with_the_long_offline_is_unfolded() -> None:
+    async with log() as stage:
+        await stage.press("escape")
+        stage.now = 90_000
+        await stage.show(last_listing(stage.at))
+        await stage.press("g")
+        assert stage.app.dashboard.table.headings
+        await stage.press("e", "G", "enter")
+        await stage.pilot.pause()
+        assert stage.cursor == "bob"
+
+
+async def test_an_environment_that_is_no_longer_known_says_so_and_changes_nothing() -> None:
+    async with log() as stage:
+        await stage.press("escape")
+        for stage.now in (15, 20, 4_000, 4_005):
+            await stage.show([row for row in last_listing(stage.at) if row.name != "bob"])
+        assert stage.app.fleets.watch((SOLE, lost("bob", NOW).id)) is None
+        await stage.press("2", "e", "G", "enter")
+        assert stage.app.dashboard.view.preset == "online"
+        assert stage.news == "it has left the fleet: nothing is known of it any more"
