@@ -345,7 +345,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
     def action_explain(self) -> None:
         """Show every rule that made the verdict on the environment under the cursor."""
         cls = EnvwatchApp
-        if (watch := self.dashboard.table.cursor) is not None:
+        if (watch := self.dashboard.pointed_at()) is not None:
             self.push_screen(ExplainScreen(watch.key).data_bind(cls.fleets, cls.now, cls.times))
 
     def action_help(self) -> None:

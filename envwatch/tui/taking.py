@@ -58,12 +58,12 @@ class Taking(Viewing):
         if selected := self.get_selected_text():
             self._copy(Clean(selected))
             self.clear_selection()
-        elif (watch := self.table.cursor) is not None:
+        elif (watch := self.pointed_at()) is not None:
             self._copy(watch.environment.name)
 
     def action_copy_menu(self) -> None:
         """Choose what to send to the terminal's clipboard."""
-        if (watch := self.table.cursor) is None:
+        if (watch := self.pointed_at()) is None:
             return
         texts = {text.label: text for text in copies(watch.environment)}
 

@@ -19,6 +19,7 @@ from envwatch.view import View
 if TYPE_CHECKING:
     from envwatch.acknowledged import Acks
     from envwatch.clock import Reading
+    from envwatch.watch import Watch
 
 
 class Viewing(Screen[None]):
@@ -42,6 +43,13 @@ class Viewing(Screen[None]):
         """Answer a key in the news line."""
         if self.now is not None:
             self.query_one(NewsLine).flash = (clean(text), self.now.monotonic)
+
+    def pointed_at(self) -> Watch | None:
+        """Return the environment under the cursor; where there is none, say so."""
+        watch = self.table.cursor
+        if watch is None:
+            self.flash("no environment under the cursor")
+        return watch
 
     def see(self, view: View) -> None:
         """Show what the user wants to see now, and the keys that work then."""
