@@ -93,4 +93,4 @@ class ExplainScreen(ModalScreen[None]):
 
     def action_scroll(self, lines: int) -> None:
         """Scroll by a line."""
-        self.query_one("#explain", VerticalScroll).scroll_relative(y=lines, animate=False)
+        self.query_one("#explain", VerticalScroll).scroll_relative(y=lines, animate=False, immediate=True)

@@ -137,11 +137,13 @@ class HelpScreen(ModalScreen[None]):
 
     def action_scroll(self, lines: int) -> None:
         """Scroll by a line."""
-        self.query_one("#help", VerticalScroll).scroll_relative(y=lines, animate=False)
+        self.query_one("#help", VerticalScroll).scroll_relative(y=lines, animate=False, immediate=True)
 
     def action_page(self, pages: int) -> None:
         """Scroll by a page."""
-        self.query_one("#help", VerticalScroll).scroll_relative(y=pages * (self.size.height - 2), animate=False)
+        self.query_one("#help", VerticalScroll).scroll_relative(
+            y=pages * (self.size.height - 2), animate=False, immediate=True
+        )
 
 
 _LEGEND = (

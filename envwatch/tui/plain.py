@@ -49,8 +49,9 @@ class PlainText(ModalScreen[None]):
 
     def action_scroll(self, lines: int) -> None:
         """Scroll by a line."""
-        self.query_one("#plain", VerticalScroll).scroll_relative(y=lines, animate=False)
+        self.query_one("#plain", VerticalScroll).scroll_relative(y=lines, animate=False, immediate=True)
 
     def action_page(self, pages: int) -> None:
-        """Scroll by a page."""
-        self.query_one("#plain", VerticalScroll).scroll_relative(y=pages * self.size.height, animate=False)
+        """Scroll by what is visible."""
+        text = self.query_one("#plain", VerticalScroll)
+        text.scroll_relative(y=pages * text.size.height, animate=False, immediate=True)
