@@ -94,7 +94,7 @@ def test_modes_come_with_their_meaning(sent: str, text: str) -> None:
 def test_a_version_is_compared_with_the_newest_of_the_fleet() -> None:
     other = environment("env-2", metadata={"lettaCodeVersion": "0.35.0"})
     assert facts_of(other)["version"] == "0.34.12 · behind 0.35.0"
-    assert facts_of(version="nightly")["version"] == "nightly"
+    assert facts_of(metadata={"lettaCodeVersion": "nightly"})["version"] == "nightly"
 
 
 def test_twins_share_a_device() -> None:
