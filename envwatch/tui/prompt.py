@@ -27,7 +27,7 @@ class Prompt(ModalScreen["str | None"]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "keep", "Keep", key_display="⏎", priority=True),
+        Binding("enter", "keep", "Keep", key_display="⏎"),
         Binding("escape", "dismiss", "Cancel", key_display="esc"),
     ]
 
