@@ -1,0 +1,154 @@
+"""What the real program remembers from one run to the next, and what it does not."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from terminal import ENTER, Terminal
+
+from envwatch.demo.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Server(size=40, seed=7, key=KEY) as running:
+        yield running
+
+
+@contextmanager
+def dashboard(server: Server, home: Path, columns: int = 140) -> Iterator[Terminal]:
+    """A dashboard that is slow to poll, whose state lies in a folder of its own; it is quit at the end."""
+    environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url, "XDG_STATE_HOME": str(home / "state")}
+    with Terminal.of_envwatch("--interval", "60", home=home, columns=columns, environ=environ) as terminal:
+        terminal.wait_for(r"○ [0-9]+ off")
+        terminal.wait_for("^▌")
+        yield terminal
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
+
+
+def kept(home: Path, name: str) -> dict[str, Any]:
+    """What a file of state holds."""
+    path = home / "state" / "envwatch" / name
+    if not path.exists():
+        return {}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    content = json.loads(path.read_text())
+    assert isinstance(content, dict)
+    return content
+
+
+def find(terminal: Terminal, name: str) -> None:
+    """Filter for one environment, and let the cursor stand on it."""
+    terminal.press(f"/{name}")
+    terminal.wait_for(r"FILTER 1/")
+    terminal.press(ENTER)
+    terminal.wait_for("/ Filter")
+    terminal.wait_for(rf"^▌○ off +\S+ {name} ")
+
+
+def acknowledge(terminal: Terminal, name: str, note: str) -> None:
+    find(terminal, name)
+    terminal.press("a")
+    terminal.wait_for(f"Acknowledge {name}, until it recovers")
+    terminal.press(f"{note}{ENTER}")
+    terminal.wait_for(f"acknowledged until it recovers: {name}")
+    terminal.press("0")
+    terminal.wait_for_no("FILTER")
+
+
+def test_a_problem_that_was_acknowledged_with_a_note_still_is_in_the_next_run_until_it_is_withdrawn(
+    server: Server, tmp_path: Path
+) -> None:
+    with dashboard(server, tmp_path) as terminal:
+        acknowledge(terminal, "old-jenkins-21", "waits for a new disk")
+        terminal.wait_for("1 known")
+    ((id_, told),) = kept(tmp_path, "acknowledged.json").items()
+    assert id_.startswith("env-")
+    assert told["note"] == "waits for a new disk"
+    with dashboard(server, tmp_path) as terminal:
+        terminal.wait_for("1 known")
+        find(terminal, "old-jenkins-21")
+        terminal.wait_for(r"▏ known +acknowledged ")
+        terminal.wait_for(r"▏ note +waits for a new disk")
+        terminal.press("a")
+        terminal.wait_for("no longer acknowledged: old-jenkins-21")
+        terminal.wait_for_no("1 known")
+    assert kept(tmp_path, "acknowledged.json") == {}
+    with dashboard(server, tmp_path) as terminal:
+        find(terminal, "old-jenkins-21")
+        terminal.wait_for("▏ why ")
+        assert not re.search("known|new disk", terminal.text)
+
+
+def test_of_two_instances_at_once_neither_loses_what_the_other_acknowledged(server: Server, tmp_path: Path) -> None:
+    with dashboard(server, tmp_path) as one, dashboard(server, tmp_path) as other:
+        acknowledge(one, "old-jenkins-21", "by one")
+        acknowledge(other, "qa-bench-25", "by the other")
+        acknowledge(one, "db-replica-23", "by one as well")
+    notes = {told["note"] for told in kept(tmp_path, "acknowledged.json").values()}
+    assert notes == {"by one", "by the other", "by one as well"}
+    with dashboard(server, tmp_path) as terminal:
+        terminal.wait_for("3 known")
+
+
+def test_columns_and_bell_are_those_of_the_last_run(server: Server, tmp_path: Path) -> None:
+    with dashboard(server, tmp_path) as terminal:
+        usual = terminal.display[1]
+        assert not re.search("KEY OWNER|FIRST", usual)
+        terminal.press("B")
+        terminal.wait_for("bell on: rings when an environment has been down for 10 s")
+        terminal.press("C")
+        terminal.wait_for("Columns, after STATE and NAME")
+        wanted = {"KEY OWNER", "FIRST"}
+        for mark, title in re.findall(r"\[([x ])\] ([A-Z ]*[A-Z])", terminal.text):
+            terminal.press(" j" if (mark == "x") != (title in wanted) else "j")
+        terminal.press("KK", ENTER)
+        terminal.wait_for("^ STATE  BEAT NAME +KEY OWNER +FIRST.*▏")
+        chosen = terminal.part(1, 0, terminal.display[1].index("▏")).split()
+    assert kept(tmp_path, "state.json") == {"bell": True, "columns": ["state", "name", "owner", "first"]}
+    with dashboard(server, tmp_path) as terminal:
+        terminal.wait_for("^ STATE  BEAT NAME +KEY OWNER +FIRST.*▏")
+        assert terminal.part(1, 0, terminal.display[1].index("▏")).split() == chosen
+        terminal.wait_for(r" bell ")
+        terminal.press("B")
+        terminal.wait_for("bell off")
+        terminal.press("C")
+        terminal.wait_for("Columns, after STATE and NAME")
+        terminal.press("0")
+        terminal.wait_for("columns: those that fit")
+    with dashboard(server, tmp_path) as terminal:
+        assert terminal.display[1] == usual
+        assert " bell " not in terminal.display[0]
+
+
+def test_what_was_acknowledged_in_the_demo_is_forgotten_with_it_but_not_how_it_looked(tmp_path: Path) -> None:
+    environ = {"XDG_STATE_HOME": str(tmp_path / "state")}
+    with Terminal.of_envwatch("demo", "--seed", "7", home=tmp_path, columns=140, environ=environ) as terminal:
+        terminal.wait_for("^▌")
+        acknowledge(terminal, "old-jenkins-21", "only a demo")
+        terminal.wait_for("1 known")
+        terminal.press("B")
+        terminal.wait_for("bell on")
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
+    assert kept(tmp_path, "acknowledged.json") == {}
+    assert kept(tmp_path, "state.json") == {"bell": True}
+    with Terminal.of_envwatch("demo", "--seed", "7", home=tmp_path, columns=140, environ=environ) as terminal:
+        terminal.wait_for("○ [0-9]+ off")
+        find(terminal, "old-jenkins-21")
+        terminal.wait_for("▏ why ")
+        assert not re.search("known|only a demo", terminal.text)
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
