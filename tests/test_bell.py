@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from builders import NOW, beating, environment, failed
 from stage import BELL, staged
-from terminal import Terminal
 
 from envwatch.acknowledged import Ack
 from envwatch.text import Clean
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from stage import Stage
 
@@ -176,12 +174,3 @@ async def test_a_notification_goes_with_it_where_one_is_wanted(
     async with ringing(notify=style) as stage:
         await stage.tick(10)
         assert stage.app.sent == [BELL, *sequence]
-
-
-def test_a_real_terminal_hears_it(tmp_path: Path) -> None:
-    with Terminal.of_envwatch("demo", "--seed", "7", home=tmp_path) as terminal:
-        terminal.wait_for("● [0-9]+ on")
-        terminal.press("B")
-        terminal.wait_for("bell on: ")
-        commands = re.compile(rb"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
-        terminal.wait_until(lambda: BELL.encode() in commands.sub(b"", bytes(terminal.received)), "a bell", within=60)

@@ -11,6 +11,8 @@ import csv
 import io
 import json
 import re
+from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from unicodedata import category
 from xml.etree import ElementTree as ET
@@ -202,11 +204,8 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> bytes:
         return quit_after(terminal)
 
 
-@pytest.mark.parametrize(("columns", "lines"), [(80, 24), (200, 50)])
-def test_nothing_of_a_hostile_fleet_gets_out_of_what_a_person_makes_of_it(
-    usual: bytes, tmp_path: Path, columns: int, lines: int
-) -> None:
-    with serving(hostile_rows()) as server, dashboard(server, tmp_path, columns, lines) as terminal:
+def test_nothing_of_a_hostile_fleet_gets_out_of_what_a_person_makes_of_it(usual: bytes, tmp_path: Path) -> None:
+    with serving(hostile_rows()) as server, dashboard(server, tmp_path, 200, 50) as terminal:
         tour(terminal, server, hostile_rows)
         for keys in ((), ("c",), ("s",)):
             export(terminal, *keys)
@@ -290,26 +289,34 @@ def notified(sent: bytes) -> list[str]:
     return [(match["nine"] or match["many"]).decode() for match in NOTIFICATION.finditer(sent)]
 
 
-@pytest.mark.parametrize("style", ["osc9", "osc777"])
-def test_a_notification_is_the_only_osc_and_nothing_of_theirs_gets_out_of_it(
-    usual: bytes, tmp_path: Path, style: str
-) -> None:
+def has_notified(terminal: Terminal) -> bool:
+    return bool(notified(bytes(terminal.received)))
+
+
+def test_a_notification_is_the_only_osc_and_nothing_of_theirs_gets_out_of_it(usual: bytes, tmp_path: Path) -> None:
     rows = [row | {"connectionName": COMPACT} for row in hostile_rows() if row["connectionId"] is not None][:4]
-    wishes = {"ENVWATCH_BELL": "true", "ENVWATCH_NOTIFY": style}
-    with serving([row | {"id": f"env-{n}"} for n, row in enumerate(rows)]) as server:
-        environ = access(server) | wishes
-        with Terminal.of_envwatch("--interval", "1", home=tmp_path, columns=120, environ=environ) as terminal:
+    with serving([row | {"id": f"env-{n}"} for n, row in enumerate(rows)]) as server, ExitStack() as stack:
+        terminals = []
+        for style in ("osc9", "osc777"):
+            home = tmp_path / style
+            home.mkdir()
+            environ = access(server) | {"ENVWATCH_BELL": "true", "ENVWATCH_NOTIFY": style}
+            program = Terminal.of_envwatch("--interval", "1", home=home, columns=120, environ=environ)
+            terminals.append(stack.enter_context(program))
+        for terminal in terminals:
             terminal.wait_for("[▌](● on|◐ late|○ off)")
-            server.rows = [{**row, "connectionId": None} for row in server.rows]
-            terminal.wait_until(lambda: notified(bytes(terminal.received)), "a notification")
-            sent = quit_after(terminal)
-    (told,) = notified(sent)
-    assert "went offline" in told
-    assert told.isprintable()
-    assert ";" not in told
-    rest = NOTIFICATION.sub(b"", sent)
-    assert kinds_in(rest)[BELL] == 1
-    assert findings(rest, usual, [BELL]) == set()
+        server.rows = [{**row, "connectionId": None} for row in server.rows]
+        for terminal in terminals:
+            terminal.wait_until(partial(has_notified, terminal), "a notification")
+        everything = [quit_after(terminal) for terminal in terminals]
+    for sent in everything:
+        (told,) = notified(sent)
+        assert "went offline" in told
+        assert told.isprintable()
+        assert ";" not in told
+        rest = NOTIFICATION.sub(b"", sent)
+        assert kinds_in(rest)[BELL] == 1
+        assert findings(rest, usual, [BELL]) == set()
 
 
 @pytest.mark.parametrize("weapon", [*WEAPONS, COMPACT, SURROGATE])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
 from envwatch.text import clean
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 class Field(Input):
     """Textual's line to type in; what is pasted is cleaned before it is shown."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "submit", "Keep", key_display="⏎")]
 
     def _on_paste(self, event: Paste) -> None:
         # Textual's own handler comes after this one, and takes the first line.

@@ -27,7 +27,6 @@ class Prompt(ModalScreen["str | None"]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "keep", "Keep", key_display="⏎"),
         Binding("escape", "dismiss", "Cancel", key_display="esc"),
     ]
 
@@ -45,7 +44,7 @@ class Prompt(ModalScreen["str | None"]):
         yield KeyLine()
 
     @on(Input.Submitted)
-    def action_keep(self) -> None:
+    def _answer(self) -> None:
         """Answer with what was typed."""
         if self.is_current:  # two keys may come in one packet
             self.dismiss(self.query_one(Input).value)
