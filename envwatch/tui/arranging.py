@@ -145,3 +145,5 @@ class Arranging(Viewing):
             return
         is_any_open = any(heading.is_open for heading in headings)
         self.see(replace(self.view, folded=frozenset(heading.key for heading in headings if is_any_open)))
+        groups = "the one group" if len(headings) == 1 else f"all {len(headings)} groups"
+        self.flash(f"{'folded' if is_any_open else 'opened'} {groups}")
