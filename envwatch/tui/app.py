@@ -350,8 +350,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
 
     def action_help(self) -> None:
         """Show every key."""
-        dashboard = self.dashboard
-        self.push_screen(HelpScreen(helps((dashboard.table, dashboard, self)), list(self._posts.values())))
+        self.push_screen(HelpScreen(helps((*self.dashboard.parts, self)), list(self._posts.values())))
 
     def action_leave(self, code: int) -> None:
         """End the program."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from textual.app import ComposeResult
+    from textual.dom import DOMNode
     from textual.events import Resize
 
     from envwatch.events import Event
@@ -100,6 +101,11 @@ class Dashboard(Arranging, Taking):
     @property
     def _box(self) -> FilterBox:
         return self.query_one(FilterBox)
+
+    @property
+    def parts(self) -> tuple[DOMNode, ...]:
+        """Everything here that has keys of its own."""
+        return (self.table, self.query_one(DetailPane), self, self._box)
 
     @property
     def _is_wide(self) -> bool:

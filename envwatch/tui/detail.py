@@ -58,12 +58,12 @@ class DetailPane(VerticalScroll):
     """One environment in full."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("j,down", "scroll_down", "Scroll down", show=False, id="move.pane_down"),
-        Binding("k,up", "scroll_up", "Scroll up", show=False, id="move.pane_up"),
-        Binding("g,home", "scroll_home", "Top", show=False, id="move.pane_top"),
-        Binding("G,end", "scroll_end", "Bottom", show=False, id="move.pane_bottom"),
-        Binding("ctrl+d,pagedown,space", "page_down", "Page down", show=False, id="move.pane_page_down"),
-        Binding("ctrl+u,pageup", "page_up", "Page up", show=False, id="move.pane_page_up"),
+        Binding("j,down", "scroll_down", "Scroll the detail down", show=False, id="move.pane_down"),
+        Binding("k,up", "scroll_up", "Scroll the detail up", show=False, id="move.pane_up"),
+        Binding("g,home", "scroll_home", "Top of the detail", show=False, id="move.pane_top"),
+        Binding("G,end", "scroll_end", "Bottom of the detail", show=False, id="move.pane_bottom"),
+        Binding("ctrl+d,pagedown,space", "page_down", "Page down in the detail", show=False, id="move.pane_page_down"),
+        Binding("ctrl+u,pageup", "page_up", "Page up in the detail", show=False, id="move.pane_page_up"),
     ]
 
     fleets: reactive[Fleets] = reactive(Fleets, init=False)
