@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from modes import is_fresh, modes_after
 from terminal import Terminal, environment
 
 from envwatch.crash import FRAGMENT, Censor, screen_report, whole_report
+from envwatch.demo.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,6 +90,69 @@ async def test_a_server_that_repeats_the_key_gets_it_neither_on_the_screen_nor_i
 
         assert await asyncio.to_thread(look) == []
     assert "bad key" in (tmp_path / ".local/state/envwatch/envwatch.log").read_text()
+
+
+KEYS = ("sk-let-0123456789abcdefghijklmnopqrstuvwxyz", "sk-let-zyxwvutsrqponmlkjihgfedcba9876543210")
+
+
+def written_to(folder: Path, suffix: str) -> list[Path]:
+    return list(folder.glob(f"envwatch-*.{suffix}"))
+
+
+def test_under_two_profiles_neither_key_is_in_an_export_a_file_of_state_or_the_log(tmp_path: Path) -> None:
+    names = ("ONE", "TWO")
+    with (
+        Server(size=9, seed=7, key=KEYS[0]) as one,
+        Server(size=9, seed=3, key=KEYS[1]) as two,
+    ):
+        profiles = zip(names, (one, two), strict=True)
+        config = tmp_path / "config.toml"
+        config.write_text(
+            "\n".join(f'[profiles.{n}]\nbase_url = "{s.base_url}"\napi_key_env = "{n}"' for n, s in profiles)
+        )
+        environ = dict(zip(names, KEYS, strict=True)) | {"ENVWATCH_CONFIG": str(config), "ENVWATCH_PROFILE": "ONE,TWO"}
+        with Terminal.of_envwatch("--log-level", "info", home=tmp_path, environ=environ, columns=120) as terminal:
+            terminal.wait_for("^▌.*(ONE|TWO)")
+            terminal.press("B", "x", "4")
+            terminal.wait_for("FILTER")
+            terminal.press("ga")
+            terminal.wait_for("Acknowledge ")
+            terminal.press("seen to\r")
+            terminal.wait_for("1 known")
+            terminal.press("C")
+            terminal.wait_for("Columns, after")
+            terminal.press("\r")
+            terminal.wait_for_no("Columns, after")
+            for key, what in (("", "json"), ("c", "csv"), ("s", "svg")):
+                terminal.press("\x13")
+                terminal.wait_for("Export what is shown")
+                terminal.press(f"{key}\r")
+                terminal.wait_until(partial(written_to, tmp_path, what), f"the {what}")
+            terminal.press("?")
+            terminal.wait_for("with the key from TWO|with the key from .*")
+            terminal.press("q")
+            terminal.wait_for("BEAT NAME")
+            two.close()
+            terminal.press("r")
+            terminal.wait_for("TWO: +(unreachable|network)")
+            terminal.press("q")
+            assert terminal.wait_for_end() == 0
+            written = {path.name.partition("-")[0] for path in tmp_path.rglob("*") if path.is_file()}
+            assert written >= {"acknowledged.json", "state.json", "envwatch.log", "envwatch"}
+            for key in KEYS:
+                assert list(traces(key, terminal, tmp_path)) == []
+        # A key that the other server refuses, and a server that is away.
+        swapped = environment(tmp_path, **environ) | {"ONE": KEYS[1]}
+        for output in ("table", "json"):
+            with Terminal(
+                [sys.executable, "-m", "envwatch", "list", "-o", output, "--log-file", str(tmp_path / "list.log")],
+                swapped,
+                columns=200,
+            ) as terminal:
+                assert terminal.wait_for_end() in {3, 4}
+                assert "profile ONE: " in terminal.text
+                for key in KEYS:
+                    assert list(traces(key, terminal, tmp_path)) == []
 
 
 def test_a_key_that_cannot_be_one_is_in_no_word_and_no_file(tmp_path: Path) -> None:
