@@ -193,8 +193,10 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int]):
     @property
     def available_themes(self) -> dict[str, Theme]:
         """The themes to choose from; without colours, Textual draws those of the terminal black on black."""
-        themes = super().available_themes
-        return {name: theme for name, theme in themes.items() if not (theme.ansi and self._is_colourless)}
+        themes = super().available_themes  # Textual asks for each style that it makes.
+        if not self._is_colourless:
+            return themes
+        return {name: theme for name, theme in themes.items() if not theme.ansi}
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Return the states' colours for themes that do not name their own."""

@@ -7,6 +7,7 @@ stands from `lineup`, the columns from `columns`, the look of a line from `rows`
 from __future__ import annotations
 
 from collections import Counter
+from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from rich.segment import Segment
@@ -388,7 +389,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
             ambiguous=self._ambiguous,
             marks=self.marks,
             base=self.rich_style,
-            style=self._style,
+            style=cache(self._style),
         )
 
     def _style(self, part: str) -> Style:
