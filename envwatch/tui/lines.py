@@ -39,14 +39,23 @@ class Line(Widget):
     GAP = 2
     """Cells between two parts."""
 
+    _said: tuple[Sequence[Part], Sequence[Part]] | None = None
+    """The parts as they were last drawn."""
+
     def parts(self) -> tuple[Sequence[Part], Sequence[Part]]:
         """Return what stands on the left and what on the right."""
         raise NotImplementedError
 
+    def tick(self) -> None:
+        """Draw the line anew if it says something else by now."""
+        if self.parts() != self._said:
+            self.refresh()
+
     def render_line(self, y: int) -> Strip:  # noqa: ARG002  Textual asks for line 0 only
         """Draw the line."""
         width = self.size.width
-        left, right = (list(parts) for parts in self.parts())
+        self._said = self.parts()
+        left, right = map(list, self._said)
         left, right = self._fitting(left, right, width)
         base = self.rich_style
         segments = [Segment(" ", base)]

@@ -50,7 +50,7 @@ class NewsLine(Line):
     }
 
     fleets: reactive[Fleets] = reactive(Fleets, init=False)
-    now: reactive[Reading | None] = reactive(None, init=False)
+    now: reactive[Reading | None] = reactive(None, init=False, repaint=False)
     plans: reactive[Mapping[Clean, Plan]] = reactive(dict)
     newest: reactive[Event | None] = reactive(None)
     """The newest event."""
@@ -58,6 +58,10 @@ class NewsLine(Line):
     """The answer to the last key, and the monotonic second at which it was given."""
     times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE)
     marks: reactive[Marks] = reactive(UNICODE)
+
+    def watch_now(self) -> None:
+        """Let what is said of the time tick: mostly nothing is."""
+        self.tick()
 
     def parts(self) -> tuple[Sequence[Part], Sequence[Part]]:
         """Return a flash, else trouble, else the newest event."""

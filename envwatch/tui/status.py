@@ -42,7 +42,7 @@ class StatusLine(Line):
     }
 
     fleets: reactive[Fleets] = reactive(Fleets, init=False)
-    now: reactive[Reading | None] = reactive(None, init=False)
+    now: reactive[Reading | None] = reactive(None, init=False, repaint=False)
     plans: reactive[Mapping[Clean, Plan]] = reactive(dict)
     view: reactive[View] = reactive(View)
     acks: reactive[Acks] = reactive(dict)
@@ -74,7 +74,7 @@ class StatusLine(Line):
 
     def watch_now(self) -> None:
         """Let the age of the data tick."""
-        self.refresh()
+        self.tick()
 
     def parts(self) -> tuple[Sequence[Part], Sequence[Part]]:
         """Return the line's parts; badges outweigh all."""
