@@ -322,6 +322,7 @@ async def test_filter_words_look_into_the_columns_that_are_visible_after_a_resiz
         await table.see(View(query=parse("pod-x")))
         assert table.names == []
         await table.pilot.resize_terminal(140, 12)
+        await table.wait(0)
         await table.pilot.pause()
         assert table.names == ["a"]
 
