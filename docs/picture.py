@@ -31,14 +31,11 @@ async def picture(base_url: str, key: str) -> str:
         poller = Poller(client, settings)
         outcomes = poller.outcomes()
         post = Post(profile="demo", host="127.0.0.1", key_origin="the demo", poller=poller, rules=settings)
-        stream = together({SOLE: outcomes})
-        app = EnvwatchApp(posts={SOLE: post}, outcomes=stream)
+        app = EnvwatchApp(posts={SOLE: post}, outcomes=together({SOLE: outcomes}))
         async with app.run_test(size=(130, 32)) as pilot:
             await pilot.pause(SECONDS)
             await pilot.press("j")
             svg = app.export_screenshot(title="envwatch demo")
-        await stream.aclose()
-        await outcomes.aclose()
     # A picture needs no web font: whoever looks at it has a monospaced one.
     return re.sub(r"@font-face\s*\{[^}]*\}", "", svg)
 
