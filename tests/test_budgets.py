@@ -38,9 +38,6 @@ def fleet() -> list[dict[str, Any]]:
 FILTER = (("/laptop", "FILTER 40/40"), (ENTER, "/ Filter"))
 GROUPS = (("b", "Group by"), (f"b{ENTER}", "grouped by BRANCH"), ("", "^ ▾ branch branch-1  ● 10"))
 ARRANGEMENTS: dict[str, Sequence[tuple[str, str]]] = {
-    "plain": (),
-    "filter": FILTER,
-    "groups": GROUPS,
     "groups and filter": (*FILTER, *GROUPS),
     "all folded": (*GROUPS, ("X", "^ ▸ branch branch-3  ● 10")),
     "baseline": (("m", "baseline marked"), ("=", "Nothing differs from the baseline")),
