@@ -64,9 +64,8 @@ def recovered(acks: Acks, watches: Iterable[Watch]) -> frozenset[Clean]:
 
 def _came_back(watch: Watch, acks: Acks) -> bool:
     environment = watch.environment
-    beat = environment.last_heartbeat_at
-    sign_at = environment.last_seen_at if beat is None else beat
-    return watch.presence is Presence.OFFLINE and not watch.is_flapping and sign_at > acks[environment.id].at
+    has_shown = environment.last_sign_at > acks[environment.id].at
+    return watch.presence is Presence.OFFLINE and not watch.is_flapping and has_shown
 
 
 def content_of(acks: Acks) -> dict[str, dict[str, Any]]:

@@ -72,9 +72,8 @@ def _part(part: str, weight: int) -> tuple[int, int, str]:
 
 
 def quiet_at(watch: Watch) -> float:
-    """Return the last sign of life, server's clock in ms: the heartbeat, or when it was last seen."""
-    environment = watch.environment
-    return environment.last_seen_at if environment.last_heartbeat_at is None else environment.last_heartbeat_at
+    """Return the last sign of life, server's clock in ms."""
+    return watch.environment.last_sign_at
 
 
 def lost_at(watch: Watch) -> float:

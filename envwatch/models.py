@@ -70,6 +70,11 @@ class Environment:
     """Fields of the row itself that this version does not know by name."""
 
     @property
+    def last_sign_at(self) -> float:
+        """The last sign of life: the heartbeat, or when it was last seen, for what is offline has none."""
+        return self.last_seen_at if self.last_heartbeat_at is None else self.last_heartbeat_at
+
+    @property
     def version(self) -> Clean | None:
         """Version of Letta Code."""
         return self._text("lettaCodeVersion")

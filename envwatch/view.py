@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from envwatch.acknowledged import Acks
     from envwatch.baseline import Baseline
     from envwatch.columns import Column
-    from envwatch.fleet import Fleet
     from envwatch.fleets import Fleets
     from envwatch.sections import Line, LineKey
     from envwatch.text import Clean
@@ -145,18 +144,16 @@ def shown(  # noqa: PLR0913, PLR0917  all of them what the screen shows
         haystacks: by profile, kept from call to call by who asks often; what is missing is put in.
         acks: problems that are acknowledged, which stand behind the others.
     """
-    if view.compares and view.baseline is not None:
-        candidates = _compared(fleets, view.baseline)
-    else:
-        candidates = {profile: fleet.watches.values() for profile, fleet in fleets.by_profile.items()}
+    compared = _compared(fleets, view.baseline) if view.compares and view.baseline is not None else None
     haystacks = {} if haystacks is None else haystacks
-    chosen = [
-        watch
-        for profile, fleet in fleets.by_profile.items()
-        for watch in _chosen(
-            candidates[profile], fleet, view, columns, wall, haystacks.setdefault(profile, Haystacks())
-        )
-    ]
+    chosen: list[Watch] = []
+    for profile, fleet in fleets.by_profile.items():
+        watches = fleet.watches.values() if compared is None else compared[profile]
+        if view.is_narrowed:
+            now, listings, is_in_preset = fleet.clock.at(wall), fleet.listings, _PRESET_TESTS[view.preset]
+            is_asked_for = view.query.test(now, columns, listings, haystacks.setdefault(profile, Haystacks()))
+            watches = [watch for watch in watches if is_in_preset(watch, listings) and is_asked_for(watch)]
+        chosen += watches
     ordered = in_order(chosen, view.sort, is_inverted=view.is_inverted)
     if view.sort is None and acks:
         ordered.sort(key=lambda watch: _rank(watch, acks), reverse=view.is_inverted)
@@ -169,27 +166,12 @@ def _rank(watch: Watch, acks: Acks) -> int:
     return 1 if watch.environment.id in acks else 0
 
 
-def _compared(fleets: Fleets, baseline: Baseline) -> dict[Clean, Iterable[Watch]]:
+def _compared(fleets: Fleets, baseline: Baseline) -> dict[Clean, list[Watch]]:
     """Return the environments that differ from a baseline, those no longer known included, by profile."""
     found: dict[Clean, list[Watch]] = {profile: [] for profile in fleets.by_profile}
     for watch, _ in differing(baseline, fleets.watches):
         found[watch.profile].append(watch)
-    return dict(found)
-
-
-def _chosen(  # noqa: PLR0913, PLR0917  all of them what the screen shows
-    watches: Iterable[Watch],
-    fleet: Fleet,
-    view: View,
-    columns: Sequence[Column],
-    wall: float,
-    haystacks: Haystacks,
-) -> Iterable[Watch]:
-    if not view.is_narrowed:
-        return watches
-    is_asked_for = view.query.test(fleet.clock.at(wall), columns, fleet.listings, haystacks)
-    is_in_preset = _PRESET_TESTS[view.preset]
-    return [watch for watch in watches if is_in_preset(watch, fleet.listings) and is_asked_for(watch)]
+    return found
 
 
 def lines_of(rows: Sequence[Watch], fleets: Fleets, view: View, wall: float) -> Sequence[Line]:

@@ -220,9 +220,5 @@ def _lasted(watch: Watch, at: float) -> timedelta | None:
     environment = watch.environment
     if watch.since_at is not None:
         return span(at - watch.since_at)
-    began_at = environment.connected_at if watch.verdict.is_up else _silent_since(environment)
+    began_at = environment.connected_at if watch.verdict.is_up else environment.last_sign_at
     return None if began_at is None else span(at - began_at)
-
-
-def _silent_since(environment: Environment) -> float:
-    return environment.last_seen_at if environment.last_heartbeat_at is None else environment.last_heartbeat_at
