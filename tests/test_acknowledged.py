@@ -60,6 +60,24 @@ def test_what_still_is_a_problem_of_whatever_kind_has_not(row: Watch) -> None:
     assert recovered(ACKS, [row]) == frozenset()
 
 
+@pytest.mark.parametrize(("sign", "came_back"), [(0, False), (1, True)])
+@pytest.mark.parametrize("field", ["lastSeenAt", "lastHeartbeat"])
+def test_what_is_offline_and_gave_a_sign_since_had_come_back_unseen(
+    field: str, sign: float, *, came_back: bool
+) -> None:
+    signs = (
+        {"lastHeartbeat": None, "lastSeenAt": NOW + sign} if field == "lastSeenAt" else {"lastHeartbeat": NOW + sign}
+    )
+    row = watch(connectionId=None, **signs)
+    assert (recovered(ACKS, [row]) == {ID}) is came_back
+    assert recovered(ACKS, [replace(row, is_flapping=True)]) == frozenset()
+
+
+def test_what_is_late_and_beat_since_has_not_recovered() -> None:
+    late = watch(lastHeartbeat=NOW - 45_000)
+    assert recovered({ID: Ack(NOW - 50_000, Clean(""))}, [late]) == frozenset()
+
+
 def test_what_is_gone_absent_or_not_known_proves_nothing() -> None:
     assert recovered(ACKS, [replace(OFFLINE, verdict=GONE, absent=2)]) == frozenset()
     assert recovered(ACKS, [replace(OFFLINE, verdict=GONE)]) == frozenset()
