@@ -14,7 +14,7 @@ from envwatch.outcome import Cause
 from envwatch.poller import Plan, Stance
 from envwatch.text import Clean
 from envwatch.tui.dashboard import Dashboard
-from envwatch.tui.eventlog import EventList, EventLog
+from envwatch.tui.eventlog import EventLog
 from envwatch.tui.explain import ExplainScreen
 from envwatch.tui.keys import HelpScreen
 
@@ -109,19 +109,6 @@ async def test_events_stand_in_the_news_and_in_the_log_newest_first() -> None:
         assert isinstance(stage.app.screen, Dashboard)
         assert stage.app.dashboard.table.cursor is not None
         assert stage.app.dashboard.table.cursor.environment.id == "env-1"
-
-
-async def test_keys_in_one_packet_close_the_log_once() -> None:
-    async with staged() as stage:
-        await stage.show(beating(3))
-        stage.now = 5
-        await stage.show([environment("env-1", connectionId=None), *beating(3, stage.at)[1:]])
-        await stage.press("e")
-        log = stage.app.screen.query_one(EventList)
-        log.action_choose()
-        log.action_choose()
-        await stage.pilot.pause()
-        assert isinstance(stage.app.screen, Dashboard)
 
 
 async def test_the_log_goes_to_a_row_that_the_filter_hides() -> None:

@@ -183,29 +183,6 @@ async def test_a_long_text_can_be_scrolled() -> None:
         assert stage.lines[0].split()[0] == "{"
 
 
-async def test_keys_in_one_packet_scroll_a_line_each() -> None:
-    async with dashboard((80, 12)) as stage:
-        await stage.press("y", "J", "space")
-        plain = stage.app.screen
-        assert isinstance(plain, PlainText)
-        for _ in range(3):
-            plain.action_scroll(1)
-        await stage.pilot.pause()
-        assert plain.query_one("#plain").scroll_y == 3
-
-
-async def test_two_keys_in_one_packet_choose_once() -> None:
-    async with dashboard() as stage:
-        await stage.press("y")
-        menu = stage.app.screen
-        assert isinstance(menu, CopyMenu)
-        menu.action_choose()
-        menu.action_show()
-        await stage.pilot.pause()
-        assert isinstance(stage.app.screen, Dashboard)
-        assert copied(stage) == ["ada"]
-
-
 @pytest.mark.parametrize("key", ["c", "y", "E"])
 async def test_where_no_environment_is_a_row_key_says_so(key: str) -> None:
     async with staged() as stage:

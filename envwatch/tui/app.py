@@ -35,6 +35,7 @@ from envwatch.tui.lifecycle import LastingApp
 from envwatch.tui.marks import ASCII, UNICODE, Marks
 from envwatch.tui.taking import Taking
 from envwatch.tui.themes import STATE_COLOURS, THEMES
+from envwatch.tui.turns import TurnTakingApp
 from envwatch.view import View
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def _commands() -> type[Provider]:
     return Commands
 
 
-class EnvwatchApp(LastingApp[int], FrugalApp[int]):
+class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int]):
     """envwatch in a terminal.
 
     Args:

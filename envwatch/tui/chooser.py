@@ -29,16 +29,15 @@ class ColumnChooser(ModalScreen["tuple[str, ...] | None"]):
         has_profiles: whether PROFILE can be chosen.
     """
 
-    # Those that move are by priority like those that choose: of keys in one packet, none overtakes another.
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space,x", "mark", "Show or hide", key_display="space", priority=True),
-        Binding("J,shift+down", "shift(1)", "Down", key_display="J", priority=True),
-        Binding("K,shift+up", "shift(-1)", "Up", key_display="K", priority=True),
+        Binding("space,x", "mark", "Show or hide", key_display="space"),
+        Binding("J,shift+down", "shift(1)", "Down", key_display="J"),
+        Binding("K,shift+up", "shift(-1)", "Up", key_display="K"),
         Binding("enter", "keep", "Keep", key_display="⏎", priority=True),
         Binding("0", "forget", "Those that fit"),
         Binding("escape,q,C", "dismiss", "Cancel", key_display="esc"),
-        Binding("j,down", "move('down')", show=False, priority=True),
-        Binding("k,up", "move('up')", show=False, priority=True),
+        Binding("j", "move('down')", show=False),
+        Binding("k", "move('up')", show=False),
     ]
 
     def __init__(self, shown: Sequence[str], *, has_profiles: bool) -> None:

@@ -47,8 +47,7 @@ class Dashboard(Arranging, Taking):
     """The live view of the fleet."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        # By priority: keys that came in one packet with it are typed into the box, and do not pause or quit.
-        Binding("slash", "filter", "Filter", key_display="/", priority=True, id="find.filter"),
+        Binding("slash", "filter", "Filter", key_display="/", id="find.filter"),
         Binding("enter", "open", "Detail", key_display="⏎", id="row.open"),
         Binding("escape", "back", "Back", key_display="esc", id="app.back"),
         Binding("n", "problem(1)", "Next problem", id="find.next_problem"),

@@ -7,10 +7,8 @@ lines and not fifty.
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.reactive import reactive
 from textual.widgets import Static
@@ -36,6 +34,7 @@ from envwatch.sections import Heading
 from envwatch.summary import group_facts
 from envwatch.text import Clean, cells, fitted, shortened, wrapped
 from envwatch.tui.marks import UNICODE, Marks
+from envwatch.tui.pager import Pager
 from envwatch.view import View
 
 if TYPE_CHECKING:
@@ -54,17 +53,8 @@ _LABEL = 11
 """Cells of the labels' column."""
 
 
-class DetailPane(VerticalScroll):
+class DetailPane(Pager):
     """One environment in full."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("j,down", "scroll_down", "Scroll the detail down", show=False, id="move.pane_down"),
-        Binding("k,up", "scroll_up", "Scroll the detail up", show=False, id="move.pane_up"),
-        Binding("g,home", "scroll_home", "Top of the detail", show=False, id="move.pane_top"),
-        Binding("G,end", "scroll_end", "Bottom of the detail", show=False, id="move.pane_bottom"),
-        Binding("ctrl+d,pagedown,space", "page_down", "Page down in the detail", show=False, id="move.pane_page_down"),
-        Binding("ctrl+u,pageup", "page_up", "Page up in the detail", show=False, id="move.pane_page_up"),
-    ]
 
     fleets: reactive[Fleets] = reactive(Fleets, init=False)
     acks: reactive[Acks] = reactive(dict, init=False)
@@ -89,7 +79,7 @@ class DetailPane(VerticalScroll):
     def watch_watched(self, before: Line | None, after: Line | None) -> None:
         """Show another environment from its top, or the same one's news where the reader is."""
         if before is None or after is None or before.key != after.key:
-            self.scroll_home(animate=False)
+            self.action_to_top()
         self.redraw()
 
     def watch_times(self) -> None:

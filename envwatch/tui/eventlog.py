@@ -243,7 +243,7 @@ class EventLog(ModalScreen["WatchKey | None"]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "Back", key_display="esc"),
-        Binding("slash", "filter", "Filter", key_display="/", priority=True),
+        Binding("slash", "filter", "Filter", key_display="/"),
         Binding("e,q", "dismiss", "Close", key_display="q"),
     ]
 
@@ -307,6 +307,5 @@ class EventLog(ModalScreen["WatchKey | None"]):
             self.dismiss()
 
     def on_event_list_chosen(self, message: EventList.Chosen) -> None:
-        """Answer with the chosen environment, unless a second key has closed the log meanwhile."""
-        if self.is_current:
-            self.dismiss(message.key)
+        """Answer with the chosen environment."""
+        self.dismiss(message.key)

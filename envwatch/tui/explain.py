@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.reactive import reactive
 from textual.screen import ModalScreen
@@ -17,6 +16,7 @@ from envwatch.fleets import Fleets
 from envwatch.phrases import TimeStyle
 from envwatch.text import Clean, wrapped
 from envwatch.tui.keys import KeyLine
+from envwatch.tui.pager import Pager
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -34,8 +34,6 @@ class ExplainScreen(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,E,q,enter", "dismiss", "Close", key_display="esc"),
-        Binding("j,down", "scroll(1)", show=False),
-        Binding("k,up", "scroll(-1)", show=False),
     ]
 
     fleets: reactive[Fleets] = reactive(Fleets, init=False)
@@ -48,7 +46,7 @@ class ExplainScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """Return the trace and its keys."""
-        with VerticalScroll(id="explain"):
+        with Pager(id="explain"):
             yield Static(id="trace", markup=False)
         yield KeyLine()
 
@@ -90,7 +88,3 @@ class ExplainScreen(ModalScreen[None]):
             *(Content(" " * _RULE + line) for line in rest),
             *(Content.assemble(" " * _RULE, (line, style)) for line in result),
         ]
-
-    def action_scroll(self, lines: int) -> None:
-        """Scroll by a line."""
-        self.query_one("#explain", VerticalScroll).scroll_relative(y=lines, animate=False, immediate=True)

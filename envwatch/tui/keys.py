@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from textual.binding import Binding, BindingType
-from textual.containers import Container, VerticalScroll
+from textual.containers import Container
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from envwatch import __version__
 from envwatch.tui.lines import Line, Part
+from envwatch.tui.pager import Pager
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -106,10 +107,6 @@ class HelpScreen(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,question_mark,f1,q,enter", "dismiss", "Close", key_display="esc"),
-        Binding("j,down", "scroll(1)", "Down", key_display="j"),
-        Binding("k,up", "scroll(-1)", "Up", key_display="k"),
-        Binding("ctrl+d,pagedown,space", "page(1)", "Page down", key_display="space"),
-        Binding("ctrl+u,pageup", "page(-1)", "Page up", show=False),
     ]
 
     def __init__(self, sections: dict[str, list[Help]], posts: Iterable[Post]) -> None:
@@ -122,7 +119,7 @@ class HelpScreen(ModalScreen[None]):
         parts = [self._section(title, entries) for title, entries in self._sections.items()]
         parts.append([Content.styled("States", "bold $state-late"), *(Content(f"  {line}") for line in _LEGEND)])
         half = sum(map(len, parts)) / 2
-        with VerticalScroll(id="help"):
+        with Pager(id="help"):
             access = f" {__version__} · {self._access}\n"
             yield Static(Content.assemble(("envwatch", "bold"), access), markup=False)
             with Container(id="help-columns"):
@@ -134,16 +131,6 @@ class HelpScreen(ModalScreen[None]):
     def _section(self, title: str, entries: Sequence[Help]) -> list[Content]:
         keys = [Content.assemble((f"  {' '.join(entry.keys):<15}", "$state-online"), entry.text) for entry in entries]
         return [Content.styled(title, "bold $state-late"), *keys, Content("")]
-
-    def action_scroll(self, lines: int) -> None:
-        """Scroll by a line."""
-        self.query_one("#help", VerticalScroll).scroll_relative(y=lines, animate=False, immediate=True)
-
-    def action_page(self, pages: int) -> None:
-        """Scroll by a page."""
-        self.query_one("#help", VerticalScroll).scroll_relative(
-            y=pages * (self.size.height - 2), animate=False, immediate=True
-        )
 
 
 _LEGEND = (

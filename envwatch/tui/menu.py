@@ -130,5 +130,5 @@ class CopyMenu(_Choosing[tuple[str, bool]]):
 
     def _answer(self, *, is_plain: bool) -> None:
         place = self.query_one(OptionList).highlighted
-        if place is not None and self.is_current:
+        if place is not None:
             self.dismiss((self._choices[place].id, is_plain))

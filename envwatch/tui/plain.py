@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from envwatch.tui.keys import KeyLine
+from envwatch.tui.pager import Pager
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -23,10 +23,6 @@ class PlainText(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,enter", "dismiss", "Back", key_display="esc"),
-        Binding("j,down", "scroll(1)", "Down", show=False),
-        Binding("k,up", "scroll(-1)", "Up", show=False),
-        Binding("ctrl+d,pagedown,space", "page(1)", "Page down", show=False),
-        Binding("ctrl+u,pageup", "page(-1)", "Page up", show=False),
     ]
 
     def __init__(self, text: Clean) -> None:
@@ -35,7 +31,7 @@ class PlainText(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """Return the text and the keys."""
-        with VerticalScroll(id="plain"):
+        with Pager(id="plain"):
             yield Static(self._text, markup=False)
         yield KeyLine()
 
@@ -46,12 +42,3 @@ class PlainText(ModalScreen[None]):
     def on_unmount(self) -> None:
         """Take the mouse back."""
         cast("LastingApp[int]", self.app).lend_mouse(is_lent=False)
-
-    def action_scroll(self, lines: int) -> None:
-        """Scroll by a line."""
-        self.query_one("#plain", VerticalScroll).scroll_relative(y=lines, animate=False, immediate=True)
-
-    def action_page(self, pages: int) -> None:
-        """Scroll by what is visible."""
-        text = self.query_one("#plain", VerticalScroll)
-        text.scroll_relative(y=pages * text.size.height, animate=False, immediate=True)

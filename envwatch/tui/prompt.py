@@ -46,5 +46,4 @@ class Prompt(ModalScreen["str | None"]):
     @on(Input.Submitted)
     def _answer(self) -> None:
         """Answer with what was typed."""
-        if self.is_current:  # two keys may come in one packet
-            self.dismiss(self.query_one(Input).value)
+        self.dismiss(self.query_one(Input).value)
