@@ -8,6 +8,7 @@ half of a note would be commands.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -22,52 +23,62 @@ if TYPE_CHECKING:
 _LONGEST_TURN: Final = 0.5
 """Seconds after which what is still not dealt with no longer holds up what was done next."""
 
+_FRAME: Final = 0.02
+"""Seconds in which a key is to be seen before we look whether all is done, unless the next key waits."""
+
 
 class TurnTakingApp(App[ReturnType]):
     """An App that deals with one key, click or pasted text after the other."""
 
-    _turn: Event | None = None
-    """What is dealt with now."""
+    _is_dealing: bool = False
+    """Whether something is still being dealt with."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._waiting: asyncio.Queue[InputEvent | Paste] = asyncio.Queue()
+        self._waiting: deque[InputEvent | Paste] = deque()
+        self._has_begun, self._is_awaited = asyncio.Event(), asyncio.Event()
 
     def on_mount(self) -> None:
-        """Wait for the first key."""
-        self.run_worker(self._take_turns())
+        """Be there to end turns."""
+        self.run_worker(self._end_turns())
 
     async def on_event(self, event: Event) -> None:
         """Put what a person does behind what they did before, and take everything else at once."""
-        if isinstance(event, InputEvent | Paste) and not event.is_forwarded and event is not self._turn:
-            self._waiting.put_nowait(event)
+        if isinstance(event, InputEvent | Paste) and not event.is_forwarded:
+            self._waiting.append(event)
+            await self._begin_turn()
         else:
             await super().on_event(event)
 
-    async def _take_turns(self) -> None:
-        while True:
-            self._turn = await self._waiting.get()
-            self.post_message(self._turn)
-            if isinstance(self._turn, MouseMove):  # many, and none changes where the next one goes
-                continue
+    async def _begin_turn(self) -> None:
+        while self._waiting and not self._is_dealing:
+            event = self._waiting.popleft()
+            self._is_dealing = not isinstance(event, MouseMove)  # many, and none changes where the next one goes
+            await super().on_event(event)
+            if self._is_dealing:
+                self._has_begun.set()
+        if self._waiting:
+            self._is_awaited.set()
+
+    async def _end_turns(self) -> None:
+        while await self._has_begun.wait():
             with suppress(TimeoutError):
-                async with asyncio.timeout(_LONGEST_TURN):
-                    await self._settle()
+                await asyncio.wait_for(self._is_awaited.wait(), _FRAME)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._settle(), _LONGEST_TURN)
+            self._has_begun.clear()
+            self._is_awaited.clear()
+            self._is_dealing = False
+            self.call_later(self._begin_turn)
 
     async def _settle(self) -> None:
         """Wait until a key, what it brings about, and a screen that it opens or closes have all been dealt with."""
         before: object = None
         while before != (before := (self.screen, self.focused)):
-            await self._pass_all()  # the key
-            await self._pass_all()  # the messages that it made a widget post
-
-    async def _pass_all(self) -> None:
-        await _pass(self)
-        target: DOMNode | None = self.focused or self.screen
-        while target is not None:
-            await _pass(target)
-            target = target.parent
-        await _pass(self.screen)
+            target: DOMNode | None = self.focused or self.screen
+            while target is not None:
+                await _pass(target)
+                target = target.parent
 
 
 async def _pass(pump: MessagePump) -> None:
