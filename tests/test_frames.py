@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.segment import ControlType, Segment
 from rich.style import Style
 from rich.text import Text
+from terminal import environment
 from textual._compositor import ChopsUpdate, InlineUpdate, LayoutUpdate
 from textual.geometry import Region
 from textual.strip import Strip
@@ -350,7 +351,7 @@ class Terminal:
         self.master, self._slave = pty.openpty()
         self._set_size(columns, lines)
         self.floods, floods = os.pipe()
-        env = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "FLOODS_FD": str(floods)}
+        env = environment(Path.home(), COLORTERM="truecolor", FLOODS_FD=str(floods))
         self.app = subprocess.Popen(
             [sys.executable, Path(__file__).with_name("ticking_app.py"), kind],
             stdin=self._slave,
@@ -358,7 +359,7 @@ class Terminal:
             stderr=self._slave,
             start_new_session=True,
             pass_fds=[floods],
-            env={**env, "PYTHONPATH": os.pathsep.join(sys.path)},
+            env=env,
         )
         os.close(floods)
 
