@@ -38,11 +38,17 @@ class Baseline:
     at: float
     """When it was marked: milliseconds since the epoch, this machine's clock."""
     watches: Mapping[WatchKey, Watch]
+    unlisted: frozenset[Clean] = frozenset()
+    """Profiles of which nothing was known, so that nothing of theirs differs."""
 
     @classmethod
-    def of(cls, watches: Iterable[Watch], at: float) -> Baseline:
+    def of(cls, watches: Iterable[Watch], at: float, unlisted: Iterable[Clean] = ()) -> Baseline:
         """Mark a moment."""
-        return cls(at, MappingProxyType({watch.key: watch for watch in watches}))
+        return cls(at, MappingProxyType({watch.key: watch for watch in watches}), frozenset(unlisted))
+
+    def differences(self, key: WatchKey, now: Watch | None) -> tuple[Difference, ...]:
+        """Return what differs of an environment as it is now; None if it is no longer known."""
+        return () if key[0] in self.unlisted else differences(self.watches.get(key), now)
 
 
 class Difference(NamedTuple):
@@ -124,10 +130,10 @@ def differing(baseline: Baseline, watches: Iterable[Watch]) -> list[tuple[Watch,
         key = watch.key
         known.add(key)
         before = then.get(key)
-        if before is not watch and (told := differences(before, watch)):
+        if before is not watch and (told := baseline.differences(key, watch)):
             found.append((watch, told))
     for key, before in then.items():
-        if key not in known and (told := differences(before, None)):
+        if key not in known and (told := baseline.differences(key, None)):
             found.append((before, told))
     return found
 
@@ -152,7 +158,7 @@ def comparing(width: int, baseline: Baseline, fleets: Fleets) -> tuple[tuple[Col
     """
 
     def text(watch: Watch, _: float) -> Clean:
-        return difference_text(differences(baseline.watches.get(watch.key), fleets.watch(watch.key)))
+        return difference_text(baseline.differences(watch.key, fleets.watch(watch.key)))
 
     state, name = (COLUMNS[id_] for id_ in FIXED)
     room = width - (state.width + 1) - MARK_WIDTH - 2

@@ -57,7 +57,12 @@ class Fleets:
     @property
     def is_listed(self) -> bool:
         """Whether any listing has been believed."""
-        return any(fleet.listed is not None for fleet in self)
+        return len(self.unlisted) < len(self.by_profile)
+
+    @property
+    def unlisted(self) -> tuple[Clean, ...]:
+        """The profiles of which no listing has been believed."""
+        return tuple(profile for profile, fleet in self.by_profile.items() if fleet.listed is None)
 
     @property
     def watches(self) -> Iterator[Watch]:

@@ -201,6 +201,14 @@ def test_one_id_under_two_profiles_is_two_environments() -> None:
     ]
 
 
+def test_of_a_profile_that_was_not_listed_nothing_differs() -> None:
+    here, there = replace(watch(), profile=Clean("here")), replace(watch(), profile=Clean("there"))
+    baseline = Baseline.of([], NOW, [Clean("there")])
+    assert [one.profile for one, _ in differing(baseline, [here, there])] == ["here"]
+    assert baseline.differences(there.key, there) == ()
+    assert difference_text(baseline.differences(here.key, here)) == "new, online"
+
+
 # Laws
 
 SCALARS = st.none() | st.booleans() | st.integers(2, 3) | st.sampled_from(["", "x", "y"])

@@ -142,7 +142,7 @@ async def test_rows_come_and_go_with_the_listings_while_comparing() -> None:
         assert sorted(stage.names) == ["ada", "bob", "cyd", "eve"]
         stage.now = 70
         await stage.show(those(stage.at, "ada", "bob", "cyd", "dan", "eve"))
-        assert differences(stage) == {"eve": "new, online"}
+        assert stage.names == ["eve"]
 
 
 async def test_a_row_that_came_back_equal_stays_under_the_cursor_until_it_is_left() -> None:
@@ -269,3 +269,18 @@ async def test_profiles_stand_side_by_side_while_comparing() -> None:
         await stage.show([lost("ada", stage.at)], home)
         assert [watch.key for watch in stage.table.rows] == [(home, "env-ada")]
         assert differences(stage) == {"ada": "state online → offline"}
+
+
+async def test_a_profile_that_was_not_listed_when_the_moment_was_marked_does_not_read_as_new() -> None:
+    work, home = Clean("work"), Clean("home")
+    async with staged((120, 24), profiles=(work, home)) as stage:
+        await stage.show(those(stage.at, "ada"), work)
+        await stage.press("m")
+        assert stage.news == "baseline marked: = shows what differs from now on, but for home, not listed yet"
+        await stage.press("equals_sign")
+        stage.now = 5
+        await stage.show(those(stage.at, "bob"), home)
+        assert stage.names == []
+        await stage.press("m")
+        await stage.show(those(stage.at, "bob", "eve"), home)
+        assert stage.names == ["eve"]

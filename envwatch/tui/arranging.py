@@ -113,8 +113,10 @@ class Arranging(Viewing):
         if self.now is None or not self.fleets.is_listed:
             self.flash("nothing to mark: no listing yet")
             return
-        self.see(replace(self.view, baseline=Baseline.of(self.fleets.watches, self.now.wall)))
-        self.flash("baseline marked: = shows what differs from now on")
+        unlisted = self.fleets.unlisted
+        self.see(replace(self.view, baseline=Baseline.of(self.fleets.watches, self.now.wall, unlisted)))
+        without = f", but for {', '.join(unlisted)}, not listed yet" if unlisted else ""
+        self.flash(f"baseline marked: = shows what differs from now on{without}")
 
     def action_compare(self) -> None:
         """Show only what differs from the baseline, or everything again."""

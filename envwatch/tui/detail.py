@@ -14,7 +14,6 @@ from textual.reactive import reactive
 from textual.widgets import Static
 
 from envwatch import rules
-from envwatch.baseline import differences
 from envwatch.events import leaves
 from envwatch.facts import (
     Fact,
@@ -140,8 +139,7 @@ class DetailPane(Pager):
         baseline = self.view.baseline
         if baseline is None:
             return
-        before, after = baseline.watches.get(watch.key), self.fleets.watch(watch.key)
-        for difference in differences(before, after):
+        for difference in baseline.differences(watch.key, self.fleets.watch(watch.key)):
             text = f"{difference.before or NOTHING} → {difference.after or NOTHING}"
             yield Fact(difference.field, Clean(text), difference.style)
 
