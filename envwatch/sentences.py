@@ -1,4 +1,4 @@
-"""One sentence for each event, and the glyph it stands under in the log.
+"""One sentence for each event, with the glyph it stands under in the log, and one for a table without rows.
 
 Pure. Whatever is put together here from cleaned text is clean.
 """
@@ -16,6 +16,9 @@ from envwatch.text import Clean
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import tzinfo
+
+    from envwatch.fleets import Fleets
+    from envwatch.view import View
 
 _KIND_GLYPHS = {
     Kind.ONLINE: ("●", "+", "online"),
@@ -107,3 +110,17 @@ def event_text(event: Event, zone: tzinfo | None = None) -> Clean:
         since = clock_text(event.since, zone) if event.since is not None else NOTHING
         return Clean(f"{len(event.members)} changed while blind ({since} to {clock_text(event.at, zone)})")
     return Clean(_SENTENCES[event.kind](event))
+
+
+def nothing_because(fleets: Fleets, view: View) -> Clean:
+    """Return why no row is shown, and what to do about it."""
+    if not fleets.is_listed:
+        failure = next((fleet.failure for fleet in fleets if fleet.failure is not None), None)
+        if failure is None:
+            return Clean("Asking for the first listing.")
+        return Clean(f"No listing yet: {failure.message} (r tries again now, q quits)")
+    if view.compares:
+        return Clean("Nothing differs from the baseline. = shows everything again, m marks a new one.")
+    if view.is_narrowed and len(fleets):
+        return Clean("Nothing matches. esc clears the filter, 0 resets the view.")
+    return Clean("No environments. Run `letta server` on a machine, and it appears here.")

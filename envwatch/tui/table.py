@@ -24,6 +24,7 @@ from envwatch.fleets import Fleets
 from envwatch.lineup import Lineup
 from envwatch.phrases import TimeStyle
 from envwatch.sections import Heading
+from envwatch.sentences import nothing_because
 from envwatch.text import Clean, wrapped
 from envwatch.tui.marks import UNICODE, Marks
 from envwatch.tui.rows import Look
@@ -397,20 +398,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     def _empty_line(self, number: int) -> Strip:
         """Return a line of what is said where there is nothing to show."""
-        lines = wrapped(Clean(self._nothing_because()), max(self.size.width - 4, 2))
+        lines = wrapped(nothing_because(self.fleets, self.view), max(self.size.width - 4, 2))
         text = f"  {lines[number]}" if 0 <= number < len(lines) else ""
         style = self.rich_style + self._style("empty")
         return Strip([Segment(text, style)]).adjust_cell_length(self.size.width, self.rich_style)
-
-    def _nothing_because(self) -> str:
-        fleets = self.fleets
-        if not fleets.is_listed:
-            failure = next((fleet.failure for fleet in fleets if fleet.failure is not None), None)
-            if failure is None:
-                return "Asking for the first listing."
-            return f"No listing yet: {failure.message} (r tries again now, q quits)"
-        if self.view.compares:
-            return "Nothing differs from the baseline. = shows everything again, m marks a new one."
-        if self.view.is_narrowed and len(fleets):
-            return "Nothing matches. esc clears the filter, 0 resets the view."
-        return "No environments. Run `letta server` on a machine, and it appears here."
