@@ -5,23 +5,20 @@ Pure. Knows nothing of widgets or colours. STATE comes first and holds the ticki
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
 from envwatch.modes import UNRESTRICTED, mode_of
 from envwatch.phrases import short_age
 from envwatch.presence import span
 from envwatch.text import Clean
+from envwatch.versions import version_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from envwatch.models import Environment
     from envwatch.watch import Watch
-
-VersionKey: TypeAlias = tuple[tuple[int, int, str], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,31 +41,6 @@ class Column:
     """Whether filter words look into it: not into ages, which change by themselves."""
     keep: Literal["start", "ends", "end"] = "start"
     """Which part stays when it is cut."""
-
-
-@lru_cache(maxsize=1024)
-def version_key(version: str) -> VersionKey:
-    """Return a key that orders versions as versions: 0.9 before 0.34, 1.0-rc1 before 1.0."""
-    release, _, suffix = version.removeprefix("v").partition("-")
-    parts = [_part(part, 2) for part in release.split(".")]
-    return (*parts, *(_part(part, 0) for part in re.findall(r"[0-9]+|[^0-9.]+", suffix)), (1, 0, ""))
-
-
-def newest_version(watches: Iterable[Watch]) -> Clean | None:
-    """Return the newest version of Letta Code among some environments."""
-    return newest_of({watch.environment.version for watch in watches})
-
-
-def newest_of(versions: Iterable[Clean | None]) -> Clean | None:
-    """Return the newest of some versions, best each of them once; what is no version does not count."""
-    return max((version for version in versions if version and _VERSION.match(version)), key=version_key, default=None)
-
-
-_VERSION = re.compile(r"v?[0-9]+(\.[0-9]+)+([-+.][0-9A-Za-z.+-]+)?$")
-
-
-def _part(part: str, weight: int) -> tuple[int, int, str]:
-    return (weight, int(part[:18]), "") if part.isascii() and part.isdecimal() else (weight, -1, part)
 
 
 def quiet_at(watch: Watch) -> float:

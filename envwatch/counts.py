@@ -9,8 +9,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from envwatch.columns import newest_of, version_key
 from envwatch.modes import UNRESTRICTED, mode_of
+from envwatch.versions import is_behind, newest_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,12 +58,11 @@ def counts_of(fleet: Fleet) -> Counts:
     versions = Counter(watch.environment.version for watch in up)
     modes = Counter(watch.environment.mode for watch in up)
     newest = newest_of(versions)
-    key = version_key(newest) if newest else ()
     return Counts(
         presences=fleet.counts(),
         problems=[watch.environment.id for watch in watches if watch.is_problem],
         flapping=sum(watch.is_flapping for watch in watches),
         unrestricted=sum(count for mode, count in modes.items() if mode_of(mode) == UNRESTRICTED),
-        behind=sum(count for version, count in versions.items() if version and version_key(version) < key),
+        behind=sum(count for version, count in versions.items() if is_behind(version, newest)),
         newest=newest,
     )

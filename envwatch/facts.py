@@ -16,7 +16,6 @@ import humanize
 
 from envwatch import rules
 from envwatch.availability import availability, availability_text
-from envwatch.columns import newest_version
 from envwatch.models import KNOWN_METADATA
 from envwatch.modes import UNRESTRICTED, meaning_of, mode_of
 from envwatch.phrases import NOTHING, TimeStyle, clock_text, date_text, face_of, json_text, long_age
@@ -24,6 +23,7 @@ from envwatch.presence import Presence, Reason, heartbeat_age, span
 from envwatch.remedies import remedies, start_command
 from envwatch.sentences import event_text
 from envwatch.text import Clean, shortened
+from envwatch.versions import is_behind, newest_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -206,9 +206,9 @@ def _version(environment: Environment, fleet: Fleet) -> Clean:
     if version is None:
         return NOTHING
     newest = newest_version(fleet.watches.values())
-    if newest is None:
-        return version
-    return Clean(f"{version} · newest here" if version == newest else f"{version} · behind {newest}")
+    if is_behind(version, newest):
+        return Clean(f"{version} · behind {newest}")
+    return Clean(f"{version} · newest here") if version == newest else version
 
 
 def _host(environment: Environment) -> Clean:

@@ -12,11 +12,11 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from envwatch.columns import newest_version, update_text, version_key
+from envwatch.columns import update_text
 from envwatch.modes import UNRESTRICTED, mode_of
 from envwatch.presence import Presence, Reason
-from envwatch.query.literals import is_version
 from envwatch.text import Clean
+from envwatch.versions import is_behind, newest_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,11 +69,11 @@ def start_command(environment: Environment) -> Clean | None:
     if name is None:
         return Clean("letta server")
     version = environment.version
-    is_old = version is not None and is_version(version) and version_key(version) < _COMPUTERS_SINCE
+    is_old = is_behind(version, _COMPUTERS_SINCE)
     return Clean(f"letta server --{'env' if is_old else 'computer'}-name={name}")
 
 
-_COMPUTERS_SINCE: Final = version_key("0.31.12")
+_COMPUTERS_SINCE: Final = Clean("0.31.12")
 """Letta Code 0.31.12 and later take `--computer-name`; 0.25.9 and 0.30.28 know it as `--env-name` only."""
 _PLAIN_ON_WINDOWS: Final = re.compile(r"[A-Za-z0-9._-]+( [A-Za-z0-9._-]+)*")
 
@@ -152,7 +152,7 @@ _UNRESTRICTED = Remedy(
 def _of_the_outdated(environment: Environment, fleet: Fleet) -> Remedy | None:
     """Return what brings an environment up to date that is behind."""
     version, newest = environment.version, newest_version(fleet.watches.values())
-    if not (version and newest and is_version(version) and version_key(version) < version_key(newest)):
+    if not is_behind(version, newest):
         return None
     is_able = update_text(environment) == "yes"
     troubles = [f"version {version} is behind {newest}"]

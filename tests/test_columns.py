@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -18,48 +17,8 @@ from envwatch.columns import (
     SCROLLBAR,
     fitting,
     mode_text,
-    newest_version,
-    version_key,
 )
 from envwatch.text import Clean, cells
-
-ORDERED = [
-    "0.9",
-    "0.9.1",
-    "0.31.2",
-    "0.34.9",
-    "0.34.12-rc1",
-    "0.34.12-rc2",
-    "0.34.12-rc10",
-    "0.34.12",
-    "1.0-beta",
-    "1.0",
-    "10.0",
-]
-
-
-def test_versions_sort_as_versions() -> None:
-    mixed = ORDERED[::-1]
-    assert sorted(mixed, key=version_key) == ORDERED
-
-
-@pytest.mark.parametrize(("lower", "higher"), list(pairwise(ORDERED)))
-def test_each_version_is_below_the_next(lower: str, higher: str) -> None:
-    assert version_key(lower) < version_key(higher)
-    assert version_key(f"v{lower}") == version_key(lower)
-
-
-@given(st.lists(st.text()))
-def test_any_texts_can_be_compared_as_versions(versions: list[str]) -> None:
-    ordered = sorted(versions, key=version_key)
-    assert all(version_key(lower) <= version_key(higher) for lower, higher in pairwise(ordered))
-
-
-def test_the_newest_version_of_a_fleet_is_found_among_rows_without_one() -> None:
-    rows = [watch(metadata={"lettaCodeVersion": version}) for version in ("0.9.0", "0.34.12", None, "0.34.9")]
-    assert newest_version(rows) == "0.34.12"
-    assert newest_version([BARE]) is None
-    assert newest_version([]) is None
 
 
 @given(st.integers(-5, 400))

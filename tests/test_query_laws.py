@@ -12,10 +12,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from watches import ALL, BARE, watch
 
-from envwatch.columns import COLUMNS, version_key
+from envwatch.columns import COLUMNS
 from envwatch.models import environment_of
 from envwatch.query.language import Haystacks, Query, parse
 from envwatch.query.tokens import QueryError, tokens, written
+from envwatch.versions import version_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from envwatch.query.fields import ALIASES, FIELDS, META, member, named_field
 from envwatch.query.kinds import NONE, STATUSES, InstantField, StatusField, TextField, VersionField
-from envwatch.query.literals import is_version
 from envwatch.query.tokens import QueryError, Token, tokens, written
 from envwatch.text import Clean
+from envwatch.versions import is_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -153,7 +153,7 @@ def _seen(
     def is_begun(value: Clean | None) -> bool:
         if value is None:
             return not operator and NONE.startswith(folded)
-        if operator and is_version_field and not is_version(value):
+        if operator and is_version_field and not is_version(value.lower()):
             return False
         return value.casefold().startswith(folded) if begins else folded in value.casefold()
 

@@ -12,9 +12,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from envwatch.presence import Presence
-from envwatch.query.literals import is_release, stretch_of, text_test, version_of, version_test
+from envwatch.query.literals import stretch_of, text_test, version_of, version_test
 from envwatch.query.tokens import written
 from envwatch.text import Clean, clean
+from envwatch.versions import is_release
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

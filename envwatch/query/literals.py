@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, TypeAlias
 
-from envwatch.columns import version_key
+from envwatch.versions import is_release, is_version, version_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from envwatch.columns import VersionKey
     from envwatch.query.tokens import Token
+    from envwatch.versions import VersionKey
 
 Bounds: TypeAlias = tuple[float, float]
 """From (included) and to (excluded)."""
@@ -29,8 +29,6 @@ _DURATION = re.compile(r"(?:[0-9]{1,9}[smhdw])+")
 _TIME = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[T ]([0-9]{2}:[0-9]{2})(:[0-9]{2})?(Z|[+-][0-9]{2}(?::[0-9]{2})?)?)?"
 )
-_RELEASE = re.compile(r"v?[0-9]+(?:\.[0-9]+)*")
-_VERSION = re.compile(_RELEASE.pattern + r"(?:-[!-~]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +103,7 @@ class Version:
 
     text: str
     key: VersionKey
-    """Without the end mark where all that begins like this is meant."""
+    """Without the end mark for a release, such as 0.34: then all that begins like this is meant."""
 
     def place(self, key: VersionKey) -> int:
         """Return -1, 0 or 1 for a version before it, within it or after it."""
@@ -115,16 +113,6 @@ class Version:
             return -1 if head < self.key else 1
         is_early = len(key) > length and key[length][0] == 0  # 0.34-rc1 comes before 0.34
         return -1 if is_early else 0
-
-
-def is_release(text: str) -> bool:
-    """Whether a text is a version or its beginning, without a suffix: then all that begins like this is meant."""
-    return _RELEASE.fullmatch(text.lower()) is not None
-
-
-def is_version(text: str) -> bool:
-    """Whether a text can be compared as a version."""
-    return _VERSION.fullmatch(text.lower()) is not None
 
 
 def version_of(token: Token) -> Version:

@@ -15,6 +15,7 @@ from envwatch.columns import MARK_WIDTH, quiet_at
 from envwatch.phrases import face_of, glyph_of, short_age
 from envwatch.presence import Presence, span
 from envwatch.text import Clean, cells, fitted, shortened
+from envwatch.versions import is_behind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -137,7 +138,7 @@ class Look:
             style = base + self.style("faint")
             return Segment(fitted(self.marks.nothing, width) + " ", style)
         style = base
-        if column.id == "version" and self.newest_versions[watch.profile] not in {None, text}:
+        if column.id == "version" and is_behind(text, self.newest_versions[watch.profile]):
             text = Clean(f"{text} {self.marks.behind}")
         elif column.id == "mode" and text.endswith("!"):
             style += self.style("unrestricted")

@@ -60,16 +60,18 @@ class StatusLine(Line):
     def __init__(self, *, watched: str) -> None:
         super().__init__()
         self._watched = watched
-        self._counts: Mapping[Clean, Counts] = {}
+        self._counts: Mapping[Clean, tuple[Fleet, Counts]] = {}
 
-    def watch_fleets(self, before: Fleets, after: Fleets) -> None:
-        """Count anew whatever has been listed anew."""
-        self._counts = {
-            profile: self._counts[profile]
-            if profile in self._counts and before.by_profile.get(profile) is fleet
-            else counts_of(fleet)
-            for profile, fleet in after.by_profile.items()
-        }
+    def watch_fleets(self) -> None:
+        """Count anew, and let a key through between this and what others do with a listing."""
+        self.call_later(self._count)
+
+    def _count(self) -> None:
+        counts = {}
+        for profile, fleet in self.fleets.by_profile.items():
+            known = self._counts.get(profile)
+            counts[profile] = known if known is not None and known[0] is fleet else (fleet, counts_of(fleet))
+        self._counts = counts
         self.refresh()
 
     def watch_now(self) -> None:
@@ -95,7 +97,7 @@ class StatusLine(Line):
         seen = [fleet.profile for _, fleet, sight in self._sights() if sight not in {Sight.BLIND, Sight.WAITING}]
         if not seen:
             return []
-        total = sum((self._counts[profile] for profile in seen), Counts())
+        total = sum((self._counts[profile][1] for profile in seen if profile in self._counts), Counts())
         parts = []
         for presence, word, weight in (
             (Presence.ONLINE, "on", 8),

@@ -19,7 +19,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from envwatch.baseline import comparing
-from envwatch.columns import COLUMNS, MARK_WIDTH, SCROLLBAR, fitting, newest_version
+from envwatch.columns import COLUMNS, MARK_WIDTH, SCROLLBAR, fitting
 from envwatch.fleets import Fleets
 from envwatch.lineup import Lineup
 from envwatch.phrases import TimeStyle
@@ -28,6 +28,7 @@ from envwatch.sentences import nothing_because
 from envwatch.text import Clean, wrapped
 from envwatch.tui.marks import UNICODE, Marks
 from envwatch.tui.rows import Look
+from envwatch.versions import newest_version
 from envwatch.view import View, ambiguous_names, is_new_problem, lines_of, shown
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self._newest_versions = {
             profile: newest_version(fleet.watches.values()) for profile, fleet in fleets.by_profile.items()
         }
-        names = Counter([watch.environment.name for watch in fleets.watches])
+        names = dict(Counter([watch.environment.name for watch in fleets.watches]))  # compared faster than a Counter
         if names != self._names:
             self._names = names
             self._ambiguous = ambiguous_names(names)
