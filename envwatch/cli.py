@@ -8,14 +8,13 @@ what to do.
 
 from __future__ import annotations
 
-import gc
 import os
 import shutil
 import sys
 from contextlib import AsyncExitStack, ExitStack, aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from envwatch import __version__
+from envwatch import __version__, collector
 from envwatch.options import Exit, HelpAsked, Options, StopError, options_in
 from envwatch.output import is_utf8, stdout, tell, write
 from envwatch.wiring import (
@@ -70,8 +69,7 @@ def _run(arguments: Sequence[str] | None, options: Options) -> int:
     except HelpAsked as asked:
         write(asked.text.encode())
         return Exit.FINE
-    # Importing makes hundreds of thousands of objects and next to no garbage.
-    gc.disable()
+    collector.stop()
     match options.command:
         case "list":
             from envwatch.headless import list_once
@@ -168,8 +166,7 @@ async def _screen(watched: Sequence[tuple[Access, Settings]], options: Options) 
             streams[name] = await stack.enter_async_context(aclosing(journal.watching(outcomes, name)))
         app_class = await asyncio.to_thread(_app_class)
         check_screen(looks)
-        gc.freeze()
-        gc.enable()
+        collector.start()
         memory = Memory(state_file("state"), journal.note)
         stack.callback(memory.close)
         acks_path = state_file("acknowledged")
@@ -276,19 +273,10 @@ async def polling(poller: Poller) -> AsyncIterator[AsyncIterator[Outcome]]:
 
 async def _primed(first: Awaitable[Outcome], others: AsyncIterator[Outcome]) -> AsyncGenerator[Outcome]:
     yield await first
-    _settle()
+    collector.settle()
     async for outcome in others:
         yield outcome
-        _settle()
-
-
-def _settle() -> None:
-    """Take what is there by now off the garbage collector's hands: rows live long and make no rings.
-
-    Looking through all of a large fleet again and again would hold up the keys for a tenth of a second each time. What
-    little garbage in rings is missed by this is too little to look for.
-    """
-    gc.freeze()
+        collector.settle()
 
 
 def _config(options: Options) -> int:

@@ -6,10 +6,10 @@ Owns what they do and their exit codes; formats are `report`'s. Imports late, li
 
 from __future__ import annotations
 
-import gc
 import os
 from typing import TYPE_CHECKING
 
+from envwatch import collector
 from envwatch.options import Exit, Options, StopError
 from envwatch.output import is_utf8, stdout, tell, write
 from envwatch.text import Clean
@@ -80,8 +80,7 @@ async def _listing(access: Access, settings: Settings, options: Options, profile
 
     rules = settings.rules
     async with client_for(access, settings) as client:
-        gc.freeze()
-        gc.enable()
+        collector.start()
         started = read_clocks()
         outcome: Listed | Failed
         try:

@@ -12,6 +12,8 @@ from importlib import import_module
 from statistics import median
 from typing import TYPE_CHECKING
 
+from envwatch import collector
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -77,7 +79,7 @@ def found_by(place: str) -> list[Finding]:
     module, _, name = place.partition(".")
     run = getattr(import_module(module), name)
     gc.collect()
-    gc.freeze()
+    collector.start()
     found: list[Finding] = run()
     return found
 
