@@ -49,6 +49,8 @@ async def prepare(stage: Stage) -> None:
     "text",
     [
         "aquit, then 0\r4",
+        "jGkgaGjk\rjjn",
+        "\rjjGk\x1bjE",
         "/status:onl\t\rj",
         "/quit\x1bj",
         "bm\rGx",

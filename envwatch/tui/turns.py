@@ -13,12 +13,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from textual.app import App, ReturnType
-from textual.events import InputEvent, MouseMove, Paste
+from textual.events import InputEvent, Key, MouseDown, MouseEvent, MouseUp, Paste
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
     from textual.dom import DOMNode
     from textual.events import Event
     from textual.message_pump import MessagePump
+    from textual.widget import Widget
 
 _LONGEST_TURN: Final = 0.5
 """Seconds after which what is still not dealt with no longer holds up what was done next."""
@@ -35,6 +38,8 @@ class TurnTakingApp(App[ReturnType]):
 
     def __init__(self) -> None:
         super().__init__()
+        self._moving: Widget | None = None
+        self._moved_by: AbstractSet[str] = frozenset()
         self._waiting: deque[InputEvent | Paste] = deque()
         self._has_begun, self._is_awaited = asyncio.Event(), asyncio.Event()
 
@@ -53,12 +58,30 @@ class TurnTakingApp(App[ReturnType]):
     async def _begin_turn(self) -> None:
         while self._waiting and not self._is_dealing:
             event = self._waiting.popleft()
-            self._is_dealing = not isinstance(event, MouseMove)  # many, and none changes where the next one goes
+            self._is_dealing = self._may_lead_elsewhere(event)
             await super().on_event(event)
             if self._is_dealing:
                 self._has_begun.set()
         if self._waiting:
             self._is_awaited.set()
+
+    def _may_lead_elsewhere(self, event: InputEvent | Paste) -> bool:
+        """Whether the next key may have to go to something else: not after what only moves, of which many may come."""
+        if isinstance(event, Key):
+            return event.key not in self._moves()
+        return not isinstance(event, MouseEvent) or isinstance(event, MouseDown | MouseUp)
+
+    def _moves(self) -> AbstractSet[str]:
+        """Return the keys by which whatever has the focus moves in itself."""
+        focused = self.focused
+        if focused is not self._moving:
+            self._moving = focused
+            self._moved_by = {
+                key
+                for key, (node, binding, *_) in self.screen.active_bindings.items()
+                if node is focused and (binding.id or "").startswith("move.")
+            }
+        return self._moved_by
 
     async def _end_turns(self) -> None:
         while await self._has_begun.wait():
