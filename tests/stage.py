@@ -109,7 +109,14 @@ class Stage:
 
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
+        await self.turns()
+
+    async def turns(self) -> None:
+        """Wait until each key has had its turn, and until everything is at rest."""
         await self.pilot.pause()
+        while self.app._waiting:  # noqa: SLF001  nobody but a test has to know
+            await self.pilot.pause()
+            await self.pilot.pause()
 
     async def type(self, text: str) -> None:
         """Type a text, then let everything settle."""

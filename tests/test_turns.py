@@ -32,8 +32,7 @@ async def packet(stage: Stage, events: Sequence[Event]) -> None:
     for event in events:
         event.set_sender(stage.app)
         stage.app.post_message(event)
-    await stage.pilot.pause()
-    await stage.pilot.pause()
+    await stage.turns()
 
 
 async def prepare(stage: Stage) -> None:

@@ -10,17 +10,18 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from textual.app import App, ReturnType
 from textual.events import InputEvent, Key, MouseDown, MouseEvent, MouseUp, Paste
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from collections.abc import Set as AbstractSet
 
     from textual.dom import DOMNode
     from textual.events import Event
-    from textual.message_pump import MessagePump
+    from textual.screen import Screen
     from textual.widget import Widget
 
 _LONGEST_TURN: Final = 0.5
@@ -38,6 +39,7 @@ class TurnTakingApp(App[ReturnType]):
 
     def __init__(self) -> None:
         super().__init__()
+        self._place: tuple[Screen[Any], Widget | None] | None = None
         self._moving: Widget | None = None
         self._moved_by: AbstractSet[str] = frozenset()
         self._waiting: deque[InputEvent | Paste] = deque()
@@ -59,6 +61,7 @@ class TurnTakingApp(App[ReturnType]):
         while self._waiting and not self._is_dealing:
             event = self._waiting.popleft()
             self._is_dealing = self._may_lead_elsewhere(event)
+            self._place = (self.screen, self.focused)
             await super().on_event(event)
             if self._is_dealing:
                 self._has_begun.set()
@@ -96,16 +99,22 @@ class TurnTakingApp(App[ReturnType]):
 
     async def _settle(self) -> None:
         """Wait until a key, what it brings about, and a screen that it opens or closes have all been dealt with."""
-        before: object = None
-        while before != (before := (self.screen, self.focused)):
-            target: DOMNode | None = self.focused or self.screen
-            while target is not None:
-                await _pass(target)
-                target = target.parent
+        await self._pass_all()
+        while self._place != (place := (self.screen, self.focused)):
+            self._place = place
+            await _passed(place[0].call_after_refresh)  # what gets the keys now knows how long it is
+            await self._pass_all()
+
+    async def _pass_all(self) -> None:
+        """Wait until what stands before everyone whom a key can reach has been dealt with."""
+        target: DOMNode | None = self.focused or self.screen
+        while target is not None:
+            await _passed(target.call_later)
+            target = target.parent
 
 
-async def _pass(pump: MessagePump) -> None:
-    """Wait until all messages that stand before one now have been dealt with."""
+async def _passed(call: Callable[[Callable[[], None]], bool]) -> None:
+    """Wait until it is the turn of what is called now."""
     passed = asyncio.Event()
-    if pump.call_later(passed.set):
+    if call(passed.set):
         await passed.wait()
