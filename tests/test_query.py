@@ -233,6 +233,13 @@ def test_no_value_is_outside_every_comparison_and_so_inside_its_negation() -> No
     assert finds("!beat:>1s !version:<9 !os:linux !branch:*", BARE)
 
 
+@pytest.mark.parametrize("typed", ["0.34", "v0.34", "V0.34"])
+def test_a_version_is_one_with_and_without_its_v(typed: str) -> None:
+    assert finds(f"version:{typed}", watch(metadata={"lettaCodeVersion": "0.34.12"}))
+    assert finds(f"version:>={typed}", watch(metadata={"lettaCodeVersion": "v0.34.12"}))
+    assert not finds(f"version:{typed}", watch(metadata={"lettaCodeVersion": "0.3.4"}))
+
+
 def test_each_text_has_its_field() -> None:
     one = watch(
         connectionName="a1",

@@ -117,7 +117,7 @@ class VersionField:
         operator, rest = _operator(token)
         if ".." in rest.shape:
             return self._range(token, operator)
-        if not operator and not is_release(rest.text):
+        if not operator and not is_release(rest.text.lower()):
             return TextField(self.name, self.about, self.text).value(token, zone)
         version = version_of(rest)
         test = self._test(version_test(version, operator or "="))
