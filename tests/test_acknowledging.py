@@ -76,6 +76,19 @@ async def test_the_key_asks_and_keeps_the_note() -> None:
         assert stage.app.acks == kept[0]
 
 
+async def test_what_recovers_while_the_note_is_typed_is_not_acknowledged() -> None:
+    kept: list[Mapping[Clean, Ack | None]] = []
+    async with dashboard(keep_acks=kept.append) as stage:
+        assert stage.cursor == "ada"
+        await stage.press("a")
+        stage.now = 5
+        await stage.show([environment(row.id, connectionName=row.name, lastHeartbeat=stage.at) for row in rows()])
+        await stage.press("enter")
+        assert stage.news == "recovered meanwhile: ada"
+        assert kept == []
+        assert stage.app.acks == {}
+
+
 async def test_a_note_may_be_empty() -> None:
     async with dashboard() as stage:
         await acknowledge(stage)

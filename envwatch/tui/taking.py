@@ -128,18 +128,18 @@ class Taking(Viewing):
             )
 
     def _ask_for_a_note(self, problems: Sequence[Watch]) -> None:
-        fleets = self.fleets
-
         def acknowledge(typed: str | None) -> None:
             if typed is None or self.now is None:
                 return
-            wall, note = self.now.wall, note_of(typed)
+            fleets, wall, note = self.fleets, self.now.wall, note_of(typed)
+            meant = [watch for watch in problems if (it := fleets.watch(watch.key)) is None or it.is_problem]
+            if not meant:
+                self.flash(f"recovered meanwhile: {_named(problems)}")
+                return
             self.post_message(
-                self.Acknowledged(
-                    {watch.environment.id: Ack(fleets.of(watch).clock.at(wall), note) for watch in problems}
-                )
+                self.Acknowledged({watch.environment.id: Ack(fleets.of(watch).clock.at(wall), note) for watch in meant})
             )
-            self.flash(f"acknowledged until it recovers: {_named(problems)}")
+            self.flash(f"acknowledged until it recovers: {_named(meant)}")
 
         question = f"Acknowledge {_named(problems)}, until it recovers"
         self.app.push_screen(Prompt(question, "a note for whoever looks next; may be empty", LONGEST_NOTE), acknowledge)
