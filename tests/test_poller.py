@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scripted import Script, World, error, outcomes_of, poller_of, walk
 
@@ -428,6 +428,7 @@ def _actions() -> st.SearchStrategy[list[tuple[float, str]]]:
     dice=st.floats(0, 1, exclude_max=True),
     actions=_actions(),
 )
+@example(answers=[error()], takes=0.0, dice=0.9609375, actions=[])  # after which a tick is a rounding early
 @settings(max_examples=60, deadline=None)
 def test_there_is_never_more_than_one_poll_and_never_too_many(
     answers: list[Any], takes: float, dice: float, actions: list[tuple[float, str]]
@@ -452,7 +453,7 @@ def test_there_is_never_more_than_one_poll_and_never_too_many(
 
     script = asyncio.run(run())
     asked_for = sum(action in ("refresh", "suspend") for _, action in actions) + len(answers)
-    assert sum(gap < min(5, max(takes, 5)) for gap in gaps(script)) <= asked_for
+    assert sum(round(gap, 6) < 5 for gap in gaps(script)) <= asked_for
 
 
 # The real world
