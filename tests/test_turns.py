@@ -11,6 +11,7 @@ from stage import staged
 from textual.events import Key, MouseDown, MouseUp, Paste
 
 from envwatch.tui.dashboard import Dashboard
+from envwatch.tui.detail import DetailPane
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,3 +118,11 @@ async def test_a_table_that_is_stuck_can_be_left_after_half_a_second() -> None:
         finally:
             freed.set()
         assert stage.app.return_code == 130
+
+
+async def test_the_end_of_a_text_that_was_just_opened_is_its_end() -> None:
+    async with staged((80, 16)) as stage:
+        await prepare(stage)
+        await packet(stage, typed("\rG"))
+        pane = stage.app.dashboard.query_one(DetailPane)
+        assert pane.scroll_y == pane.max_scroll_y > 0
