@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from builders import beating, environment
 from stage import staged
-from textual.events import Key, MouseDown, MouseUp, Paste
+from textual.events import Key, MouseDown, MouseEvent, MouseMove, MouseScrollDown, MouseUp, Paste
 
 from envwatch.tui.dashboard import Dashboard
 from envwatch.tui.detail import DetailPane
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from stage import Stage
-    from textual.events import Event
+    from textual.events import Event, InputEvent
 
 KEYS = {" ": "space", "/": "slash", "\t": "tab", "\r": "enter", "\x1b": "escape", "=": "equals_sign"}
 """Names of the keys that type what is no letter or digit."""
@@ -26,6 +26,11 @@ KEYS = {" ": "space", "/": "slash", "\t": "tab", "\r": "enter", "\x1b": "escape"
 def typed(text: str) -> list[Event]:
     """What the terminal's driver makes of a text."""
     return [Key(KEYS.get(letter, letter), letter if letter.isprintable() else None) for letter in text]
+
+
+def mouse(kind: type[MouseEvent]) -> MouseEvent:
+    """What the mouse does on the second line."""
+    return kind(None, 5, 1, 0, 0, button=1, shift=False, meta=False, ctrl=False, screen_x=5, screen_y=1)
 
 
 async def packet(stage: Stage, events: Sequence[Event]) -> None:
@@ -81,6 +86,23 @@ async def test_keys_in_one_packet_do_what_they_do_one_by_one(text: str) -> None:
         assert fast.app.is_running
 
 
+async def test_only_what_moves_within_what_has_the_focus_holds_up_nothing() -> None:
+    async with staged() as stage:
+        await prepare(stage)
+
+        def holds_up(event: InputEvent) -> bool:
+            return stage.app._may_lead_elsewhere(event)  # noqa: SLF001  two hundred keys would tell it only by their time
+
+        assert not holds_up(Key("j", "j"))
+        assert holds_up(Key("a", "a"))
+        assert not holds_up(mouse(MouseScrollDown))
+        assert not holds_up(mouse(MouseMove))
+        assert holds_up(mouse(MouseDown))
+        assert holds_up(mouse(MouseUp))
+        await stage.press("slash")
+        assert holds_up(Key("j", "j"))
+
+
 async def test_a_note_is_what_was_typed_and_pasted_behind_its_key() -> None:
     async with staged() as stage:
         await prepare(stage)
@@ -95,11 +117,7 @@ async def test_clicks_in_one_packet_close_the_log_once() -> None:
         await prepare(stage)
         await stage.press("e")
         assert "went offline" in stage.lines[1]
-        click = [
-            kind(None, 5, 1, 0, 0, button=1, shift=False, meta=False, ctrl=False, screen_x=5, screen_y=1)
-            for kind in (MouseDown, MouseUp) * 3
-        ]
-        await packet(stage, click)
+        await packet(stage, [mouse(kind) for kind in (MouseDown, MouseUp) * 3])
         assert isinstance(stage.app.screen, Dashboard)
         assert stage.cursor == "laptop of env-1"
 

@@ -194,7 +194,7 @@ class _Exchange(BaseHTTPRequestHandler):
         else:
             self._reply(HTTPStatus.OK, body)
 
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002  http.server's signature
         """Answer what `http.server` itself refuses, in JSON, and end the connection: a body may be left unread."""
         status = HTTPStatus(code)
         if status is HTTPStatus.NOT_IMPLEMENTED:  # its word for a method without a do_…
@@ -255,6 +255,7 @@ class _Listener(ThreadingHTTPServer):
         TCPServer.server_bind(self)
         self.server_name, self.server_port = cast("tuple[str, int]", self.server_address)
 
+    # A TCP server's request is a socket; only that of a UDP server, which has the same type, is a pair.
     def process_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
         """Hand a new connection to its thread, and remember it."""
         with self._turn:
@@ -274,10 +275,10 @@ class _Listener(ThreadingHTTPServer):
                 with contextlib.suppress(OSError):  # the client was faster
                     connection.shutdown(socket.SHUT_RDWR)
 
-    def handle_error(self, request: object, client_address: object) -> None:
+    def handle_error(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
         """A client that goes away in the middle is no news; everything else is."""
         if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)  # type: ignore[arg-type]
+            super().handle_error(request, client_address)
 
 
 def run_until_closed(*, size: int, seed: int, key: str) -> int:
