@@ -91,9 +91,13 @@ class Stage:
             yield await self._queue.get()
             self._queue.task_done()
 
+    def hand_out(self, outcome: Outcome, profile: Clean = SOLE) -> None:
+        """Have an outcome ready for whenever the app asks for one."""
+        self._queue.put_nowait((profile, outcome))
+
     async def take(self, outcome: Outcome, profile: Clean = SOLE) -> None:
         """Hand out an outcome, and wait until all of the app has taken it in."""
-        self._queue.put_nowait((profile, outcome))
+        self.hand_out(outcome, profile)
         await self._queue.join()
         await self.pilot.pause()
 
@@ -163,7 +167,13 @@ class Stage:
 @asynccontextmanager
 async def staged(size: tuple[int, int] = (80, 24), **wishes: Any) -> AsyncIterator[Stage]:
     """Run an app of some size."""
-    stage = Stage(**wishes)
+    async with running(Stage(**wishes), size) as stage:
+        yield stage
+
+
+@asynccontextmanager
+async def running(stage: Stage, size: tuple[int, int] = (80, 24)) -> AsyncIterator[Stage]:
+    """Run what has been prepared."""
     async with stage.app.run_test(size=size) as stage.pilot:
         await stage.pilot.pause()
         yield stage

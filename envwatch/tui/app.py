@@ -10,7 +10,7 @@ import os
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeVar
 
 from textual import on
 from textual.binding import Binding, BindingType
@@ -61,6 +61,8 @@ _BREATH: Final = 0.001
 """Seconds between judging a listing and drawing it, for the keys that came while a large one was judged."""
 
 _INTERVALS = [timedelta(seconds=seconds) for seconds in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600)]
+
+ScreenT = TypeVar("ScreenT", bound="Screen[Any]")
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -186,10 +188,19 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int]):
     def get_default_screen(self) -> Screen[None]:
         """Return the dashboard."""
         cls = EnvwatchApp
-        dashboard = Dashboard(watched=self._watched(), view=self._first_view)
+        dashboard = self._fitted(Dashboard(watched=self._watched(), view=self._first_view))
         self.watch(dashboard, "view", self._keep_looks, init=False)
         dashboard.data_bind(cls.acks, cls.rings)
         return dashboard.data_bind(cls.fleets, cls.now, cls.plans, cls.pages, cls.history, cls.times, cls.marks)
+
+    def _fitted(self, screen: ScreenT) -> ScreenT:
+        """Return a new screen laid out for the terminal's size in its first frame; Textual does so from the second."""
+        for length, breakpoints in (
+            (self.size.width, self.HORIZONTAL_BREAKPOINTS),
+            (self.size.height, self.VERTICAL_BREAKPOINTS),
+        ):
+            screen.add_class(max(each for each in breakpoints if each[0] <= length)[1])
+        return screen
 
     @property
     def available_themes(self) -> dict[str, Theme]:
@@ -353,7 +364,8 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int]):
 
     def action_help(self) -> None:
         """Show every key."""
-        self.push_screen(HelpScreen(helps((*self.dashboard.parts, self)), list(self._posts.values())))
+        help_screen = HelpScreen(helps((*self.dashboard.parts, self)), list(self._posts.values()))
+        self.push_screen(self._fitted(help_screen))
 
     def action_leave(self, code: int) -> None:
         """End the program."""

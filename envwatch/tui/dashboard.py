@@ -67,7 +67,7 @@ class Dashboard(Arranging, Taking):
     history: reactive[Sequence[Event]] = reactive((), init=False, repaint=False)
     times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE)
     marks: reactive[Marks] = reactive(UNICODE)
-    wants_detail: reactive[bool | None] = reactive(None)
+    wants_detail: reactive[bool | None] = reactive(None, init=False)
     """Whether the user wants the detail pane; None leaves it to the room there is."""
 
     def __init__(self, *, watched: str, view: View) -> None:
@@ -94,8 +94,9 @@ class Dashboard(Arranging, Taking):
         yield Static("too small", id="too-small", markup=False)
 
     def on_mount(self) -> None:
-        """Give the keys to the table."""
+        """Give the keys to the table, and a place to the detail pane."""
         self.table.focus()
+        self._lay_out()
 
     @property
     def _box(self) -> FilterBox:
@@ -151,8 +152,6 @@ class Dashboard(Arranging, Taking):
         self._lay_out()
 
     def _lay_out(self) -> None:
-        if not self.is_mounted:
-            return
         detail, table, shows = self.query_one(DetailPane), self.table, self._shows_detail
         was_focused = detail.has_focus or table.has_focus
         detail.display = shows

@@ -63,8 +63,11 @@ class StatusLine(Line):
         self._counts: Mapping[Clean, tuple[Fleet, Counts]] = {}
 
     def watch_fleets(self) -> None:
-        """Count anew, and let a key through between this and what others do with a listing."""
-        self.call_later(self._count)
+        """Count anew, and let a key through between this and what others do with a listing, unless it is the first."""
+        if any(counts.presences for _, counts in self._counts.values()):
+            self.call_later(self._count)
+        else:
+            self._count()
 
     def _count(self) -> None:
         counts = {}

@@ -223,9 +223,9 @@ class EnvironmentTable(ScrollView, can_focus=True):
         """Draw everything with the other glyphs."""
         self.refresh()
 
-    def watch_now(self) -> None:
+    def watch_now(self, before: Reading | None, _now: Reading) -> None:
         """Let the ages tick: only the lines whose age reads differently are drawn."""
-        if self._lineup.is_due and not self._has_just_moved():
+        if before is None or (self._lineup.is_due and not self._has_just_moved()):
             self._arrange(is_steady=False)
             return
         self.refresh(Region(0, 1, _TICKING, self.size.height - 1))
@@ -234,8 +234,9 @@ class EnvironmentTable(ScrollView, can_focus=True):
         return self.now is not None and self.now.monotonic - self._moved_at < SETTLES_AFTER
 
     def _arrange(self, *, is_steady: bool, keeps_ghost: bool = True) -> None:
-        wall = 0.0 if self.now is None else self.now.wall
-        lineup = self._lineup
+        if self.now is None:
+            return  # without a clock nobody can tell what is old; it is the next thing to come
+        wall, lineup = self.now.wall, self._lineup
         place, top, height = lineup.place, self.scroll_offset.y, self.size.height - 1
         lineup.take(
             shown(self.fleets, self.view, self.columns, wall, self._haystacks, self.acks),
