@@ -144,3 +144,10 @@ async def test_the_end_of_a_text_that_was_just_opened_is_its_end() -> None:
         await packet(stage, typed("\rG"))
         pane = stage.app.dashboard.query_one(DetailPane)
         assert pane.scroll_y == pane.max_scroll_y > 0
+
+
+async def test_a_key_that_is_dealt_with_while_the_app_ends_is_no_crash() -> None:
+    async with staged() as stage:
+        await prepare(stage)
+    assert not stage.app.screen_stack
+    await stage.app._settle()  # noqa: SLF001  which of the two is first is a matter of milliseconds

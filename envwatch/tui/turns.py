@@ -100,14 +100,14 @@ class TurnTakingApp(App[ReturnType]):
     async def _settle(self) -> None:
         """Wait until a key, what it brings about, and a screen that it opens or closes have all been dealt with."""
         await self._pass_all()
-        while self._place != (place := (self.screen, self.focused)):
+        while self.screen_stack and self._place != (place := (self.screen, self.focused)):
             self._place = place
             await _passed(place[0].call_after_refresh)  # what gets the keys now knows how long it is
             await self._pass_all()
 
     async def _pass_all(self) -> None:
-        """Wait until what stands before everyone whom a key can reach has been dealt with."""
-        target: DOMNode | None = self.focused or self.screen
+        """Wait until what stands before everyone whom a key can reach has been dealt with: nobody while the app ends."""
+        target: DOMNode | None = self.focused or self.screen if self.screen_stack else None
         while target is not None:
             await _passed(target.call_later)
             target = target.parent
