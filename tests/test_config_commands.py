@@ -205,7 +205,7 @@ def test_the_dashboard_looks_and_listens_as_its_profile_says(tmp_path: Path) -> 
             terminal.wait_for("VERSION▲")
             terminal.press("?", "h")
             terminal.wait_for("the key from WORK_KEY")
-            terminal.wait_for(r"^ +h +Help")
+            terminal.wait_for(r" h +Help")
             terminal.press("q", "q")
             assert terminal.wait_for_end() == 0
         assert KEY.encode() not in terminal.received

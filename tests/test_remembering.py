@@ -38,6 +38,11 @@ def dashboard(server: Server, home: Path, columns: int = 140) -> Iterator[Termin
         assert terminal.wait_for_end() == 0
 
 
+def header(terminal: Terminal) -> str:
+    """The line over the table, up to the pane beside it."""
+    return terminal.display[1].partition("▏")[0]
+
+
 def kept(home: Path, name: str) -> dict[str, Any]:
     """What a file of state holds."""
     path = home / "state" / "envwatch" / name
@@ -105,7 +110,7 @@ def test_of_two_instances_at_once_neither_loses_what_the_other_acknowledged(serv
 
 def test_columns_and_bell_are_those_of_the_last_run(server: Server, tmp_path: Path) -> None:
     with dashboard(server, tmp_path) as terminal:
-        usual = terminal.display[1]
+        usual = header(terminal)
         assert not re.search("KEY OWNER|FIRST", usual)
         terminal.press("B")
         terminal.wait_for("bell on: rings when an environment has been down for 10 s")
@@ -116,11 +121,11 @@ def test_columns_and_bell_are_those_of_the_last_run(server: Server, tmp_path: Pa
             terminal.press(" j" if (mark == "x") != (title in wanted) else "j")
         terminal.press("KK", ENTER)
         terminal.wait_for("^ STATE  BEAT NAME +KEY OWNER +FIRST.*▏")
-        chosen = terminal.part(1, 0, terminal.display[1].index("▏")).split()
+        chosen = header(terminal).split()
     assert kept(tmp_path, "state.json") == {"bell": True, "columns": ["state", "name", "owner", "first"]}
     with dashboard(server, tmp_path) as terminal:
         terminal.wait_for("^ STATE  BEAT NAME +KEY OWNER +FIRST.*▏")
-        assert terminal.part(1, 0, terminal.display[1].index("▏")).split() == chosen
+        assert header(terminal).split() == chosen
         terminal.wait_for(r" bell ")
         terminal.press("B")
         terminal.wait_for("bell off")
@@ -129,7 +134,7 @@ def test_columns_and_bell_are_those_of_the_last_run(server: Server, tmp_path: Pa
         terminal.press("0")
         terminal.wait_for("columns: those that fit")
     with dashboard(server, tmp_path) as terminal:
-        assert terminal.display[1] == usual
+        assert header(terminal) == usual
         assert " bell " not in terminal.display[0]
 
 
