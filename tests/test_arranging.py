@@ -341,6 +341,19 @@ async def test_zero_goes_back_to_those_that_fit() -> None:
         assert stage.news == "columns: those that fit"
 
 
+async def test_columns_are_those_of_the_table_while_the_pane_covers_it() -> None:
+    async with dashboard([named("ada", metadata={"gitBranch": "main"}), named("bob", metadata={})]) as stage:
+        await stage.press("enter")
+        assert not stage.table.display
+        assert titles(stage) == ["state", "name", "mode", "version", "branch"]
+        await choose(stage)
+        assert "[x] BRANCH" in stage.text
+        await stage.press("escape")
+        await stage.type("/main")
+        assert stage.names == ["ada"]
+        assert "FILTER 1/2" in stage.lines[0]
+
+
 async def test_what_is_chosen_and_does_not_fit_is_counted() -> None:
     async with dashboard(in_pods()) as stage:
         await choose(stage, "j", "j", "j", "j", "j", "x", "j", "j", "x", "enter")

@@ -158,14 +158,19 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     @property
     def _columns(self) -> tuple[tuple[Column, int], ...]:
-        width, view = self.size.width - SCROLLBAR, self.view
+        view = self.view
         if view.compares and view.baseline is not None:
-            return comparing(width, view.baseline, self.fleets)
+            return comparing(self._room, view.baseline, self.fleets)
         return self._fitting
 
     @property
     def _fitting(self) -> tuple[tuple[Column, int], ...]:
-        return fitting(self.size.width - SCROLLBAR, self.view.columns, has_profiles=self.fleets.are_several)
+        return fitting(self._room, self.view.columns, has_profiles=self.fleets.are_several)
+
+    @property
+    def _room(self) -> int:
+        """Cells for the columns; while the detail pane covers the table, those that it will have again."""
+        return (self.size.width or self.screen.size.width) - SCROLLBAR
 
     @property
     def columns(self) -> tuple[Column, ...]:

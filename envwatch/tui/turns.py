@@ -106,7 +106,7 @@ class TurnTakingApp(App[ReturnType]):
             await self._pass_all()
 
     async def _pass_all(self) -> None:
-        """Wait until what stands before everyone whom a key can reach has been dealt with: nobody while the app ends."""
+        """Wait until what stands before all whom a key can reach has been dealt with: nobody, while the app ends."""
         target: DOMNode | None = self.focused or self.screen if self.screen_stack else None
         while target is not None:
             await _passed(target.call_later)
