@@ -5,7 +5,7 @@ Pure. Knows nothing of widgets or colours. STATE comes first and holds the ticki
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from envwatch.modes import UNRESTRICTED, mode_of
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from envwatch.models import Environment
+    from envwatch.versions import VersionKey
     from envwatch.watch import Watch
 
 
@@ -80,6 +81,14 @@ def _field(id_: str, width: int, from_width: int, about: str, value: Callable[[E
         rank=lambda watch: (value(watch.environment) or Clean("")).casefold() or None,
         keep=_KEPT.get(id_, "start"),
     )
+
+
+def _version(id_: str, width: int, from_width: int, about: str, value: Callable[[Environment], Clean | None]) -> Column:
+    def rank(watch: Watch) -> VersionKey | None:
+        version = value(watch.environment)
+        return version_key(version) if version else None
+
+    return replace(_field(id_, width, from_width, about, value), rank=rank)
 
 
 def _instant(id_: str, width: int, from_width: int, about: str, value: Callable[[Environment], float | None]) -> Column:
@@ -147,15 +156,7 @@ _ALL = (
         rank=lambda watch: watch.profile.casefold() or None,
     ),
     _field("mode", 14, 0, "permission mode", lambda environment: mode_text(environment.mode)),
-    Column(
-        id="version",
-        title="VERSION",
-        width=9,
-        from_width=0,
-        about="version of Letta Code",
-        text=lambda watch, _: watch.environment.version,
-        rank=lambda watch: version_key(version) if (version := watch.environment.version) else None,
-    ),
+    _version("version", 9, 0, "version of Letta Code", lambda environment: environment.version),
     _field("branch", 15, 0, "git branch", lambda environment: environment.branch),
     _instant("up", 5, 100, "time since it connected", lambda environment: environment.connected_at),
     _field("os", 6, 100, "operating system", lambda environment: environment.os),
@@ -164,7 +165,7 @@ _ALL = (
     _field("directory", 20, 120, "working directory", lambda environment: environment.working_directory),
     _field("device", 14, 160, "id of the machine", lambda environment: environment.device_id),
     _field("connection", 14, 160, "id of the live link", lambda environment: environment.connection_id),
-    _field("node", 9, 160, "version of Node.js", lambda environment: environment.node_version),
+    _version("node", 9, 160, "version of Node.js", lambda environment: environment.node_version),
     _field("owner", 12, 160, "owner of its API key", lambda environment: environment.api_key_owner),
     _field("update", 7, 160, "whether it updates itself", update_text),
     _instant("seen", 5, 160, "time since it was last seen", lambda environment: environment.last_seen_at),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from envwatch.modes import UNRESTRICTED, mode_of
-from envwatch.versions import is_behind, newest_of
+from envwatch.versions import is_behind, newest_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ class Counts:
     unrestricted: int = 0
     """Up, in the mode that approves everything."""
     behind: int = 0
-    """Up, and not of the newest version that is up in their fleet."""
+    """Up, and of a version before the newest of their fleet."""
     newest: Clean | None = None
     """That version; None where the fleets do not agree on one."""
 
@@ -57,7 +57,7 @@ def counts_of(fleet: Fleet) -> Counts:
     up = [watch for watch in watches if watch.verdict.is_up]
     versions = Counter(watch.environment.version for watch in up)
     modes = Counter(watch.environment.mode for watch in up)
-    newest = newest_of(versions)
+    newest = newest_version(watches)
     return Counts(
         presences=fleet.counts(),
         problems=[watch.environment.id for watch in watches if watch.is_problem],

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,10 +16,18 @@ if TYPE_CHECKING:
     from envwatch.watch import Watch
 
 VersionKey: TypeAlias = tuple[tuple[int, int, str], ...]
-"""The parts of a version, each comparable with any other, and a mark behind the last that sorts above any suffix."""
+"""The parts of a version, each comparable with any other, and a mark behind the last: above any suffix for a release,
+below any further part for a suffix."""
 
 _RELEASE = re.compile(r"v?[0-9]+(?:\.[0-9]+)*")
 _VERSION = re.compile(_RELEASE.pattern + r"(?:[-+][!-~]+)?")
+
+_LONGEST: Final = 18
+"""Digits of a number that count."""
+_ABOVE_NUMBERS: Final = 10**_LONGEST
+
+_WITNESSES: Final = 2
+"""Machines that make a version the newest of a fleet."""
 
 
 def is_release(text: str) -> bool:
@@ -35,25 +43,42 @@ def is_version(text: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def version_key(version: str) -> VersionKey:
-    """Return a key that orders versions as versions: 0.9 before 0.34, 1.0-rc1 before 1.0, 1.0+x as 1.0."""
+    """Return a key that orders versions as semver.org does: 0.9 before 0.34, 1.0-rc1 before 1.0, 1.0+x as 1.0.
+
+    A number within a word counts as one: rc9 before rc10.
+    """
     release, _, suffix = version.partition("+")[0].removeprefix("v").partition("-")
-    parts = [_part(part, 2) for part in release.split(".")]
-    return (*parts, *(_part(part, 0) for part in re.findall(r"[0-9]+|[^0-9.]+", suffix)), (1, 0, ""))
+    parts = [_part(part, 2, -1) for part in release.split(".")]
+    if not suffix:
+        return (*parts, (1, 0, ""))
+    return (*parts, *(_part(part, 0, _ABOVE_NUMBERS) for part in re.findall(r"[0-9]+|[^0-9.]+", suffix)), (-1, 0, ""))
 
 
-def _part(part: str, weight: int) -> tuple[int, int, str]:
-    return (weight, int(part[:18]), "") if part.isascii() and part.isdecimal() else (weight, -1, part)
-
-
-def newest_of(versions: Iterable[Clean | None]) -> Clean | None:
-    """Return the newest of some versions, best each of them once; a bare number does not count."""
-    candidates = (version for version in versions if version and "." in version and is_version(version))
-    return max(candidates, key=version_key, default=None)
+def _part(part: str, weight: int, word: int) -> tuple[int, int, str]:
+    is_number = part.isascii() and part.isdecimal()
+    return (weight, int(part[:_LONGEST]), "") if is_number else (weight, word, part)
 
 
 def newest_version(watches: Iterable[Watch]) -> Clean | None:
-    """Return the newest version among the environments that are up: what runs nowhere, nobody is behind."""
-    return newest_of({watch.environment.version for watch in watches if watch.verdict.is_up})
+    """Return the newest version that two of the machines that are up have reached, by running it or a newer one.
+
+    What a single machine claims is no news: it may be a build of its own, or nonsense. Of one or two machines it is the
+    newest that either runs. What runs nowhere, nobody is behind; a bare number is no version here.
+    """
+    devices: dict[Clean, set[Clean]] = {}
+    for watch in watches:
+        version = watch.environment.version
+        if version and watch.verdict.is_up and "." in version and is_version(version):
+            devices.setdefault(version, set()).add(watch.environment.device_id)
+    ordered = sorted(devices, key=version_key, reverse=True)
+    if len(set().union(*devices.values())) <= _WITNESSES:
+        return next(iter(ordered), None)
+    reached: set[Clean] = set()
+    for version in ordered:
+        reached |= devices[version]
+        if len(reached) >= _WITNESSES:
+            return version
+    return None
 
 
 def is_behind(version: Clean | None, newest: Clean | None) -> bool:

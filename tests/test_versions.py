@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,9 @@ from watches import watch
 
 from envwatch.text import Clean
 from envwatch.versions import is_behind, is_version, newest_version, version_key
+
+if TYPE_CHECKING:
+    from envwatch.watch import Watch
 
 ORDERED = [
     "0.9",
@@ -21,7 +25,13 @@ ORDERED = [
     "0.34.12-rc2",
     "0.34.12-rc10",
     "0.34.12",
+    "1.0-1",
+    "1.0-alpha",
+    "1.0-alpha.1",
+    "1.0-alpha.beta",
     "1.0-beta",
+    "1.0-beta.2",
+    "1.0-beta.11",
     "1.0",
     "10.0",
 ]
@@ -44,18 +54,59 @@ def test_any_texts_can_be_compared_as_versions(versions: list[str]) -> None:
     assert all(version_key(lower) <= version_key(higher) for lower, higher in pairwise(ordered))
 
 
-def test_the_newest_version_is_that_of_what_is_up() -> None:
-    rows = [watch(metadata={"lettaCodeVersion": version}) for version in ("0.9.0", "0.34.12", None, "0.34.9")]
-    down = watch(connectionId=None, metadata={"lettaCodeVersion": "0.35.0"})
-    assert newest_version([*rows, down]) == "0.34.12"
-    assert newest_version([down]) is None
-    assert newest_version([]) is None
+def running(*versions: str | None) -> list[Watch]:
+    """Machines that are up, each with its version."""
+    return [
+        watch(id=f"env-{n}", deviceId=f"device-{n}", metadata={"lettaCodeVersion": version})
+        for n, version in enumerate(versions)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("versions", "newest"),
+    [
+        ([], None),
+        ([None], None),
+        (["0.34.12"], "0.34.12"),
+        (["0.33.0", "0.34.12"], "0.34.12"),
+        (["0.33.0", "0.34.12", "0.34.12"], "0.34.12"),
+        (["0.33.0", "0.33.0", "0.34.12"], "0.33.0"),
+        (["0.30.0", "0.30.0", "0.33.0", "0.34.12"], "0.33.0"),
+        (["0.33.0", "0.34.12", "0.34.12", "999.0"], "0.34.12"),
+        (["0.33.0", "0.34.12", "0.34.12", "0.35.0-dev.3"], "0.34.12"),
+        (["0.34.12"] * 9 + ["0.35.0"], "0.34.12"),
+        (["0.34.12"] * 9 + ["0.35.0"] * 2, "0.35.0"),
+        (["0.9.0", "0.9.0", None, "nightly"], "0.9.0"),
+    ],
+)
+def test_the_newest_version_is_one_that_two_machines_have_reached(versions: list[str | None], newest: str) -> None:
+    assert newest_version(running(*versions)) == newest
+    assert newest_version(running(*versions[::-1])) == newest
+
+
+def test_two_listeners_on_one_machine_are_one_witness() -> None:
+    twins = [watch(id=f"env-{n}", deviceId="same", metadata={"lettaCodeVersion": "999.0"}) for n in (7, 8)]
+    assert newest_version([*running("0.34.12", "0.34.12"), *twins]) == "0.34.12"
+
+
+def test_what_is_down_has_reached_nothing() -> None:
+    down = [watch(connectionId=None, deviceId=f"d-{n}", metadata={"lettaCodeVersion": "0.35.0"}) for n in (1, 2, 3)]
+    assert newest_version([*running("0.34.9", "0.34.12", "0.34.12"), *down]) == "0.34.12"
+    assert newest_version(down) is None
+
+
+@given(
+    st.lists(st.sampled_from(["0.9.0", "0.34.9", "0.34.12", "0.35.0"]), min_size=2), st.sampled_from(["0.1", "999.0"])
+)
+def test_no_single_machine_changes_what_the_newest_version_of_three_or_more_is_but_to_one_that_another_runs(
+    versions: list[str], claimed: str
+) -> None:
+    assert newest_version(running(*versions, claimed)) in versions
 
 
 @pytest.mark.parametrize("text", ["nightly", "20261124", "0.35.0 or so", ""])
 def test_what_is_no_version_is_not_the_newest(text: str) -> None:
-    rows = [watch(metadata={"lettaCodeVersion": version}) for version in (text, "0.34.9")]
-    assert newest_version(rows) == "0.34.9"
+    assert newest_version(running(text, text, "0.34.9", "0.34.9")) == "0.34.9"
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,8 @@ def test_ties_go_by_name_then_id_in_both_directions() -> None:
 def test_versions_sort_as_versions_in_the_table() -> None:
     rows = [named(version, metadata={"lettaCodeVersion": version}) for version in ("0.34.12", "0.9.0", "0.34.9")]
     assert names(in_order(rows, "version", is_inverted=False)) == ["0.9.0", "0.34.9", "0.34.12"]
+    rows = [named(version, metadata={"nodeVersion": version}) for version in ("v22.1.0", "v9.1.0", "v100.0.0")]
+    assert names(in_order(rows, "node", is_inverted=False)) == ["v9.1.0", "v22.1.0", "v100.0.0"]
 
 
 ONE_OF_EACH = [
