@@ -13,7 +13,7 @@ from stage import staged
 from envwatch.events import SOLE
 from envwatch.query.language import Query
 from envwatch.tui.dashboard import Dashboard
-from envwatch.tui.eventlog import EventList, EventLog
+from envwatch.tui.eventlog import EventList, EventLog, WholeEvent
 from envwatch.tui.filterbox import FilterBox
 
 if TYPE_CHECKING:
@@ -59,14 +59,45 @@ def last_listing(at: float) -> list[Environment]:
 def events(stage: Stage) -> list[str]:
     """What the log shows of each event: the name if it has one, and what happened."""
     box = stage.app.screen.query_one(FilterBox)
-    end = -3 if box.display else -1
-    return [re.sub(r"\s+", " ", line[18:]).strip() for line in stage.lines[1:end] if line.strip()]
+    end = -5 if box.display else -3
+    lines = [re.sub(r"^\W*[0-9]{2}:[0-9]{2}:[0-9]{2}\S* +\S ", "", line) for line in stage.lines[1:end]]
+    return [re.sub(r"\s+", " ", line).strip() for line in lines if line.strip()]
+
+
+def whole(stage: Stage) -> str:
+    """All of the event under the cursor, without the date before it."""
+    log = stage.app.screen
+    assert isinstance(log, EventLog)
+    text = " ".join(line.strip() for line in str(log.query_one(WholeEvent).content).split("\n"))
+    return re.sub(r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8}\S* · ", "", text)
 
 
 async def test_the_title_counts_the_events() -> None:
     async with log() as stage:
         assert re.fullmatch(" events +3 ", stage.lines[0])
         assert len(events(stage)) == 3
+
+
+async def test_all_of_the_event_under_the_cursor_stands_below_with_its_date() -> None:
+    async with log((60, 16)) as stage:
+        assert whole(stage) == "12 appeared together"
+        await stage.press("j")
+        assert whole(stage) == "ada · mode standard → plan"
+        await stage.press("j")
+        assert whole(stage) == "bob · went offline · disconnected · was on for 1h"
+        assert "…" in stage.lines[3]
+        assert stage.lines[-2].rstrip() == " was on for 1h"
+        assert re.match(r" [0-9-]{10} [0-9:]{8}", stage.lines[-3])
+        await stage.type("/zzz")
+        assert whole(stage) == ""
+
+
+async def test_what_is_longer_than_two_lines_says_that_it_goes_on() -> None:
+    async with staged((40, 16)) as stage:
+        await stage.show([named("ada", stage.at)])
+        await stage.show([named("ada", stage.at, currentMode="m" * 200)])
+        await stage.press("e")
+        assert stage.lines[-2].rstrip().endswith("…")
 
 
 async def test_words_filter_the_log_while_they_are_typed() -> None:

@@ -10,20 +10,22 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 from rich.segment import Segment
 from textual import on
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import reactive
 from textual.screen import ModalScreen
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
+from textual.widgets import Static
 
 from envwatch.eventfilter import logged
 from envwatch.facts import zone_of
 from envwatch.fleets import Fleets
-from envwatch.phrases import TimeStyle, clock_text
+from envwatch.phrases import TimeStyle, clock_text, date_text
 from envwatch.query.language import Query
 from envwatch.sentences import event_face, event_text
-from envwatch.text import Clean, cells, fitted, shortened
+from envwatch.text import Clean, cells, fitted, shortened, wrapped
 from envwatch.tui.filterbox import FilterBox
 from envwatch.tui.keys import KeyLine
 from envwatch.tui.lines import Line, Part
@@ -91,6 +93,13 @@ class EventList(ScrollView, can_focus=True):
     class Listed(Message):
         """Other events are shown."""
 
+    class Pointed(Message):
+        """The cursor stands on an event, on another or the same; on none if there is none."""
+
+        def __init__(self, event: Event | None) -> None:
+            super().__init__()
+            self.event = event
+
     class Chosen(Message):
         """The user wants to see the environment of an event."""
 
@@ -124,7 +133,7 @@ class EventList(ScrollView, can_focus=True):
 
     def watch_times(self) -> None:
         """Show instants the other way."""
-        self.refresh()
+        self._point()
 
     @property
     def shown(self) -> int:
@@ -140,7 +149,7 @@ class EventList(ScrollView, can_focus=True):
                 self._entries += [_Entry(member, 1) for member in event.members]
         self.virtual_size = Size(self.size.width, len(self._entries))
         self.post_message(self.Listed())
-        self.refresh()
+        self._point()
 
     def on_resize(self, event: events.Resize) -> None:
         """Take the new width."""
@@ -152,6 +161,10 @@ class EventList(ScrollView, can_focus=True):
         if not top <= self._cursor < top + height:
             y = self._cursor if self._cursor < top else self._cursor - height + 1
             self.scroll_to(y=y, animate=False, immediate=True)
+        self._point()
+
+    def _point(self) -> None:
+        self.post_message(self.Pointed(self._entries[self._cursor].event if self._entries else None))
         self.refresh()
 
     def action_move(self, lines: int) -> None:
@@ -202,7 +215,7 @@ class EventList(ScrollView, can_focus=True):
         sign = " " if not event.members else self.marks.opened if id(event) in self._open else self.marks.closed
         name = fitted(event.name or Clean(""), _NAME, keep="ends", ellipsis=self.marks.ellipsis)
         head = f"{self.marks.cursor if place == self._cursor else ' '}{'  ' * depth}{sign}"
-        when = f"{clock_text(event.at, zone_of(self.times)):<14}"
+        when = f"{clock_text(event.at, zone_of(self.times))}  "
         text = event_text(event, zone_of(self.times))
         if event.name is None:
             name = Clean("")
@@ -238,6 +251,37 @@ class LogTitle(Line):
         return left, [Part(f" FILTER {shown}/{total} ", "badge") if self.asked_for else Part(f"{total}", "faint")]
 
 
+class WholeEvent(Static):
+    """All of the event under the cursor, with its date: its line in the list may be cut."""
+
+    LINES = 2
+
+    event: reactive[Event | None] = reactive(None, always_update=True, init=False)
+    times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE, init=False)
+    marks: reactive[Marks] = reactive(UNICODE, init=False)
+
+    def watch_event(self) -> None:
+        """Tell it."""
+        self._tell()
+
+    def on_resize(self) -> None:
+        """Wrap anew."""
+        self._tell()
+
+    def _tell(self) -> None:
+        event, width = self.event, self.content_size.width
+        if event is None or not width:
+            self.update("")
+            return
+        zone = zone_of(self.times)
+        words = (date_text(event.at, zone), event.profile, event.name, event_text(event, zone))
+        lines = wrapped(Clean(f" {self.marks.separator} ".join(filter(None, words))), width)
+        if len(lines) > self.LINES:
+            rest = Clean(" ".join(lines[self.LINES - 1 :]))
+            lines[self.LINES - 1 :] = [shortened(rest, width, ellipsis=self.marks.ellipsis)]
+        self.update(Content.styled("\n".join(lines), f"$state-{event_face(event).style}"))
+
+
 class EventLog(ModalScreen["WatchKey | None"]):
     """The log over the dashboard; it answers with the key of an environment to go to, or with none."""
 
@@ -258,6 +302,7 @@ class EventLog(ModalScreen["WatchKey | None"]):
         cls = EventLog
         yield LogTitle()
         yield EventList().data_bind(cls.fleets, cls.now, cls.history, cls.times, cls.marks)
+        yield WholeEvent(markup=False).data_bind(cls.times, cls.marks)
         yield FilterBox().data_bind(cls.fleets)
         yield KeyLine()
 
@@ -278,6 +323,10 @@ class EventLog(ModalScreen["WatchKey | None"]):
         title, events = self.query_one(LogTitle), self._events
         title.counted = (events.shown, len(self.history))
         title.asked_for = str(events.wanted)
+
+    @on(EventList.Pointed)
+    def _tell_whole(self, message: EventList.Pointed) -> None:
+        self.query_one(WholeEvent).event = message.event
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Let keys be typed into the filter."""
