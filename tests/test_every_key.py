@@ -140,6 +140,27 @@ async def test_in_the_filter_box_the_palette_offers_its_keys_and_none_that_is_ty
         assert typed & set(told) == {"Quit"}  # by ctrl+c
 
 
+async def test_the_palette_offers_first_what_one_looks_for_and_last_what_only_moves() -> None:
+    async with staged() as stage:
+        await stage.show(problems_and_old(stage.at))
+        titles = list(await offered(stage))
+        assert titles[0] == "Filter"
+        moves = [title for title in titles if title in {"Up", "Down", "Top", "Bottom", "Page up", "Page down"}]
+        assert titles.index(moves[0]) > titles.index("Quit")
+
+
+async def test_a_name_that_begins_as_typed_comes_before_commands_that_only_hold_the_letters() -> None:
+    async with staged() as stage:
+        rows = [environment(f"env-{n}", connectionName=f"my-sofa-{n}") for n in range(60)]
+        await stage.show([*rows, environment("env-x", connectionName="sofia")])
+        hits = [hit async for hit in Commands(stage.app.screen).search("sof")]
+        ranked = [str(hit.text) for hit in sorted(hits, key=lambda hit: hit.score, reverse=True)]
+        assert ranked[0] == "sofia"
+        assert "Show offline" in ranked
+        hits = [hit async for hit in Commands(stage.app.screen).search("show of")]
+        assert max(hits, key=lambda hit: hit.score).text == "Show offline"
+
+
 @pytest.mark.parametrize("key", ["colon", "ctrl+p"])
 async def test_the_palette_finds_each_of_them_by_its_description(key: str) -> None:
     async with staged() as stage:

@@ -64,7 +64,7 @@ class Choosy(Protocol):
         ...
 
 
-_SECTIONS = {
+SECTIONS = {
     "move": "Move",
     "find": "Find",
     "sort": "Arrange",
@@ -96,9 +96,9 @@ def helps(nodes: Iterable[DOMNode]) -> dict[str, list[Help]]:
                 key = node.app.get_key_display(binding)
                 if key not in keys:
                     keys.append(key)
-    sections: dict[str, list[Help]] = {title: [] for title in _SECTIONS.values()}
+    sections: dict[str, list[Help]] = {title: [] for title in SECTIONS.values()}
     for id_, (binding, keys) in found.items():
-        sections[_SECTIONS[id_.partition(".")[0]]].append(Help(id_, tuple(keys), binding.description))
+        sections[SECTIONS[id_.partition(".")[0]]].append(Help(id_, tuple(keys), binding.description))
     return sections
 
 

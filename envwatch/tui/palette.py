@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 from functools import partial
-from itertools import islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from textual.command import DiscoveryHit, Hit, Provider
 from textual.content import Content
 
 from envwatch.tui.dashboard import Dashboard
+from envwatch.tui.keys import SECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
 
+    from textual.binding import Binding
     from textual.command import Hits
+    from textual.fuzzy import Matcher
+
+_BEGINS = 1_000
+"""More than any letters within a text are worth to Textual's matcher."""
 
 MOST = 50
 """Environments offered at once: more than fit on any screen."""
+
+
+_SECTIONS = [*(section for section in SECTIONS if section != "move"), "move"]
+"""As in the help, but for what moves the cursor, which nobody looks for here."""
+
+
+def _place(binding: Binding) -> int:
+    """Return where an action stands among the others."""
+    return _SECTIONS.index((binding.id or "app").partition(".")[0])
 
 
 class Commands(Provider):
@@ -32,30 +47,38 @@ class Commands(Provider):
         """Offer the actions that sound like the query, and the environments whose name contains it."""
         matcher = self.matcher(query)
         for title, keys, run in self._actions():
-            if score := matcher.match(title):
-                yield Hit(score, matcher.highlight(title), run, help=keys)
+            if matcher.match(title):
+                yield Hit(_score(matcher, title), matcher.highlight(title), run, help=keys)
         if isinstance(self.screen, Dashboard):
-            for hit in islice(self._environments(self.screen, query.casefold()), MOST):
+            for hit in self._environments(self.screen, matcher):
                 yield hit
 
     def _actions(self) -> Iterator[tuple[str, str, partial[Coroutine[Any, Any, bool]]]]:
         seen: set[str] = set()
-        for namespace, binding, enabled, _ in self.screen.active_bindings.values():
+        active = sorted(self.screen.active_bindings.values(), key=lambda each: _place(each.binding))
+        for namespace, binding, enabled, _ in active:
             if binding.id and enabled and binding.id != "app.palette" and binding.id not in seen:
                 seen.add(binding.id)
                 key = f"key {self.app.get_key_display(binding)}"
                 yield binding.description, key, partial(self.app.run_action, binding.action, namespace)
         yield "Theme", "change the colours", partial(self.app.run_action, "change_theme")
 
-    def _environments(self, dashboard: Dashboard, wanted: str) -> Iterator[Hit]:
-        """Yield the environments by whose name one can go to them; a name that begins so comes first."""
-        for watch in dashboard.fleets.watches:
+    def _environments(self, dashboard: Dashboard, matcher: Matcher) -> Iterator[Hit]:
+        """Yield the environments by whose name one can go to them, those first that begin so."""
+        wanted = matcher.query.casefold()
+        names = ((watch, watch.environment.name.casefold()) for watch in dashboard.fleets.watches)
+        found = [(not name.startswith(wanted), watch) for watch, name in names if wanted in name]
+        for _, watch in sorted(found, key=itemgetter(0))[:MOST]:
             name = watch.environment.name
-            if wanted in name.casefold():
-                yield Hit(
-                    0.9 if name.casefold().startswith(wanted) else 0.6,
-                    Content(name),
-                    partial(dashboard.select, watch.key),
-                    text=name,
-                    help=" · ".join(filter(None, (watch.presence, watch.profile, "go to this environment"))),
-                )
+            yield Hit(
+                _score(matcher, name),
+                Content(name),
+                partial(dashboard.select, watch.key),
+                text=name,
+                help=" · ".join(filter(None, (watch.presence, watch.profile, "go to this environment"))),
+            )
+
+
+def _score(matcher: Matcher, text: str) -> float:
+    """Return how well a text fits: what begins with the query before everything else."""
+    return matcher.match(text) + _BEGINS * text.casefold().startswith(matcher.query.casefold())
