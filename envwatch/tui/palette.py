@@ -75,7 +75,7 @@ class Commands(Provider):
                 Content(name),
                 partial(dashboard.select, watch.key),
                 text=name,
-                help=" · ".join(filter(None, (watch.presence, watch.profile, "go to this environment"))),
+                help=" · ".join(filter(None, ("go to it", watch.presence, watch.profile, watch.environment.id))),
             )
 
 
