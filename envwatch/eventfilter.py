@@ -24,8 +24,10 @@ def logged(
 ) -> list[Event]:
     """Return the events that a query asks for, in their order.
 
-    A group is kept whole if it is asked for itself, or any of its members is. An event without an environment, or of
-    one that is no longer known, has nothing that a term could ask for: it fails every term but a negated one.
+    A group is kept whole if any of its members is asked for. Words look into what is said of a member and of the groups
+    around it: what a negated word hides must be in none of the lines that would be shown. An event without an
+    environment, or of one that is no longer known, has nothing that a term could ask for: it fails every term but a
+    negated one.
 
     Args:
         history: events, groups among them.
@@ -38,10 +40,11 @@ def logged(
         return list(history)
     has_terms = _terms_test(query, fleets, wall)
 
-    def is_asked_for(event: Event) -> bool:
-        if has_terms(event) and query.has_words(_line(event, zone)):
-            return True
-        return any(is_asked_for(member) for member in event.members)
+    def is_asked_for(event: Event, around: str = "") -> bool:
+        said = f"{around}{_lines(event, zone)}\n"
+        if event.members:
+            return any(is_asked_for(member, said) for member in event.members)
+        return has_terms(event) and query.has_words(said)
 
     return [event for event in history if is_asked_for(event)]
 
@@ -59,6 +62,6 @@ def _terms_test(query: Query, fleets: Fleets, wall: float) -> Callable[[Event], 
     return has_terms
 
 
-def _line(event: Event, zone: tzinfo | None) -> str:
+def _lines(event: Event, zone: tzinfo | None) -> str:
     """Return what the log says of an event, one part a line, so that a wildcard matches a whole part."""
     return f"{event.name or ''}\n{event_text(event, zone)}\n{event.kind.value}\n{event.profile}"

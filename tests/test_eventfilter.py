@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -164,13 +165,23 @@ LOST = Event(
         ("env-4", False),
         ("mode:acceptEdits", True),
         ("mode:acceptEdits env-3", False),
-        ("p-7 mode:acceptEdits", False),
+        ("p-7 mode:acceptEdits", True),
+        ("p-7 mode:strict", False),
         ("!env-3", True),
         ("mode:strict", False),
     ],
 )
-def test_a_group_is_kept_whole_for_what_it_says_or_for_any_of_its_members(text: str, *, is_kept: bool) -> None:
+def test_a_group_is_kept_whole_for_any_member_with_what_the_group_says_of_it(text: str, *, is_kept: bool) -> None:
     assert found(text, [LOST]) == [LOST] * is_kept
+
+
+@pytest.mark.parametrize("text", ["!lost", "!offline", "!went", "!p-7", "!together", "!status:offline", "!os:linux"])
+def test_what_hides_each_member_hides_the_group(text: str) -> None:
+    members = tuple(one for one in LOST.members if one.id != "env-9")
+    offline = [environment(f"env-{n}", connectionId=None) for n in (1, 3)]
+    fleets = Fleets({SOLE: watched([listed(offline)])[0]})
+
+    assert found(text, [replace(LOST, members=members)], fleets) == []
 
 
 # Laws
@@ -188,15 +199,18 @@ GROUPS = st.builds(
     lambda members: Event(kind=Kind.TOGETHER, of=Kind.OFFLINE, at=NOW, members=tuple(members)),
     st.lists(EVENTS, min_size=1, max_size=3),
 )
-TYPED = st.sampled_from(["nas", "env-1", "3h", "n?s", "*line*", "mode:unrestricted", "status:offline", "os:linux"])
+TYPED = st.sampled_from(
+    ["nas", "env-1", "3h", "n?s", "*line*", "together", "mode:unrestricted", "status:offline", "os:linux"]
+)
 LINES = st.lists(st.tuples(st.sampled_from(["", "!"]), TYPED).map("".join), max_size=3).map(" ".join)
 
 
-def naive(text: str, one: Event) -> bool:
-    """A second opinion on one event without members."""
+def naive(text: str, one: Event, group: Event | None = None) -> bool:
+    """A second opinion on one event without members, in a group or alone."""
     known = {row.id: row for row in ROWS}
     row = None if one.id is None else known.get(one.id)
-    parts = [one.name or "", event_text(one, UTC), one.kind.value, one.profile]
+    told = [one] if group is None else [group, one]
+    parts = [part for each in told for part in (each.name or "", event_text(each, UTC), each.kind.value, each.profile)]
     asked: dict[str, list[bool]] = {}
     for typed in text.split():
         body = typed.removeprefix("!")
@@ -216,7 +230,11 @@ def naive(text: str, one: Event) -> bool:
 
 @given(st.lists(EVENTS | GROUPS, max_size=5), LINES)
 def test_a_query_keeps_what_a_second_opinion_keeps_in_its_order(history: list[Event], text: str) -> None:
-    kept = [one for one in history if naive(text, one) or any(naive(text, leaf) for leaf in one.members)]
+    kept = [
+        one
+        for one in history
+        if (any(naive(text, leaf, one) for leaf in one.members) if one.members else naive(text, one))
+    ]
     assert found(text, history) == kept
 
 
