@@ -80,7 +80,7 @@ def test_a_filter_is_an_option_of_every_command(command: tuple[str, ...]) -> Non
         ("status:late,offlin", r"there is no status offlin; .* \(at character 13: offlin\)"),
         ("beat:>", r"write a duration .* \(at character 7\)"),
         ('東京 "x', r'a quote is not closed: .* \(at character 4: "x\)'),
-        ("beat:>90s beat:<2m", r"terms on one field .* \(at character 11: beat:<2m\)"),
+        ("beat:>90s beat:<2m", r"these alternatives .* \(at character 11: beat:<2m\)"),
     ],
 )
 @pytest.mark.parametrize("command", [(), ("demo",), ("list",)])

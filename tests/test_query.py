@@ -329,6 +329,9 @@ def test_typed_controls_are_looked_for_as_the_screen_shows_them() -> None:
         ("beat:>30s x beat:<90s", "beat:<90s", "beat:a..b"),
         ("version:<2,>1", "version:<2,>1", "version:a..b"),
         ("first:>=2026-11-01 first:<=2026-11-01", "first:<=2026-11-01", "first:a..b"),
+        ("first:>=2026-11-01,<2026-11-01", "first:>=2026-11-01,<2026-11-01", "first:a..b"),
+        ("first:>2026-11-01,<=2026-11-01", "first:>2026-11-01,<=2026-11-01", "first:a..b"),
+        ("beat:>90s,<90s", "beat:>90s,<90s", "beat:a..b"),
     ],
 )
 def test_a_mistake_is_pointed_at_with_what_to_do(text: str, at: str, said: str) -> None:
@@ -344,6 +347,10 @@ def test_a_mistake_is_pointed_at_with_what_to_do(text: str, at: str, said: str) 
     "text",
     [
         "version:<0.30 version:>0.34",
+        "version:<0.34,>0.34",
+        "version:>0.34.12-rc1,<0.34.12-rc1",
+        "first:<2026-11-01,>2026-11-01",
+        "first:>2026-11-01T03:00 first:<2026-11-01T03:00",
         "beat:<30s,>90s",
         "beat:>30s !beat:>90s",
         "beat:>30s up:<90s",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from builders import NOW, wire_row
@@ -246,6 +246,39 @@ def test_a_query_finds_what_a_second_opinion_finds_in_any_order(
         return
     assert query.matches(one, NOW, SHOWN, 1) is naive(terms, one)
     assert parse(line(shuffled)).matches(one, NOW, SHOWN, 1) is naive(terms, one)
+
+
+BOUNDS = st.tuples(st.sampled_from(["<", "<=", ">", ">="]), st.sampled_from(["0.33", "0.34", "0.34.5", "0.34.12-rc1"]))
+BETWEEN = ("0.1", "0.33-rc1", "0.33.0", "0.33.9", "0.34-rc1", "0.34.0", "0.34.5-rc1", "0.34.5", "0.34.5.1", "0.34.9")
+ABOUT = (*BETWEEN, "0.34.12-rc0", "0.34.12-rc1", "0.34.12-rc2", "0.34.12", "0.35.0")
+
+
+@given(st.lists(BOUNDS, min_size=1, max_size=3))
+@example([("<", "0.34"), (">", "0.34")])
+def test_exactly_those_limits_are_refused_that_leave_no_version_out(bounds: list[tuple[str, str]]) -> None:
+    found = {
+        sent
+        for operator, value in bounds
+        for sent in ABOUT
+        if parse(f"version:{operator}{value}").matches(watch(metadata={"lettaCodeVersion": sent}), NOW, ALL, 1)
+    }
+
+    query = parsed("version:" + ",".join(operator + value for operator, value in bounds))
+    assert (query is None) is (found == set(ABOUT))
+
+
+DAYS = st.tuples(st.sampled_from(["<", "<=", ">", ">="]), st.integers(1, 3))
+
+
+@given(st.lists(DAYS, min_size=1, max_size=3))
+def test_exactly_those_limits_are_refused_that_leave_no_day_out(bounds: list[tuple[str, int]]) -> None:
+    terms = [f"first:{operator}2026-11-{day:02}" for operator, day in bounds]
+    days = [watch(firstSeenAt=datetime(2026, 11, day, 12, tzinfo=UTC).timestamp() * 1000) for day in range(1, 4)]
+    outer = [watch(firstSeenAt=datetime(2026, month, 15, tzinfo=UTC).timestamp() * 1000) for month in (10, 12)]
+    queries = [parse(term, UTC) for term in terms]
+
+    lets_all = all(any(query.matches(one, NOW, ALL, 1) for query in queries) for one in (*outer, *days))
+    assert (parsed(" ".join(terms)) is None) is lets_all
 
 
 @given(TERMS, watches())

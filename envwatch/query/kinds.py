@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from envwatch.presence import Presence
 from envwatch.query.literals import stretch_of, text_test, version_of, version_test
@@ -35,6 +35,17 @@ NONE = "none"
 _OPERATORS = (">=", "<=", ">", "<", "=")
 
 
+class Limit(NamedTuple):
+    """The one limit of a value that is open to the other side."""
+
+    kind: str
+    """Of what can be sorted together."""
+    side: Literal["from", "to"]
+    """Whether all behind the limit is meant, or all before it."""
+    at: Any
+    """A number or key that sorts among its kind."""
+
+
 @dataclass(frozen=True, slots=True)
 class Value:
     """One of the alternatives of a term. Two are equal if they are written alike."""
@@ -42,9 +53,8 @@ class Value:
     written: str
     """As it must be typed to mean the same again."""
     test: Test = field(compare=False, repr=False)
-    operator: str = field(default="", compare=False, repr=False)
-    edge: tuple[str, Any] | None = field(default=None, compare=False, repr=False)
-    """What the operator compares with: the kind, and a number or key that sorts among its kind."""
+    limit: Limit | None = field(default=None, compare=False, repr=False)
+    """Where it begins or ends, if an operator leaves the other side open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +131,11 @@ class VersionField:
             return TextField(self.name, self.about, self.text).value(token, zone)
         version = version_of(rest)
         test = self._test(version_test(version, operator or "="))
-        return Value(operator + version.text, test, operator, ("version", version.key))
+        return Value(operator + version.text, test, _limit("version", operator, version.start, version.end))
 
     def _range(self, token: Token, operator: str) -> Value:
         low, high = (version_of(end) for end in _ends(token, operator))
-        if low.key > high.key:
+        if low.start > high.start:
             raise token.error(f"the range runs backwards: write {high.text}..{low.text}")
         is_from, is_to = version_test(low, ">="), version_test(high, "<=")
         return Value(f"{low.text}..{high.text}", self._test(lambda sent: is_from(sent) and is_to(sent)))
@@ -162,9 +172,10 @@ class InstantField:
         if ".." in rest.shape:
             return self._range(token, operator, zone)
         stretch = stretch_of(rest, zone)
-        kind = "age" if stretch.is_age else "date"
         test = self._test(*stretch.bounds(operator), is_age=stretch.is_age)
-        return Value(operator + stretch.text, test, operator, (kind, stretch.start))
+        # A duration is a point: who leaves out nothing but that leaves out nothing.
+        kind, end = ("age", stretch.start) if stretch.is_age else ("date", stretch.end)
+        return Value(operator + stretch.text, test, _limit(kind, operator, stretch.start, end))
 
     def _range(self, token: Token, operator: str, zone: tzinfo | None) -> Value:
         low, high = (stretch_of(end, zone) for end in _ends(token, operator))
@@ -269,6 +280,21 @@ def _operator_and_text(field: TextField | ListField | ProfileField, token: Token
     if not text:
         raise token.error(f"a value is missing; {field.name}:{NONE} finds what has none")
     return operator, text
+
+
+def _limit(kind: str, operator: str, start: Any, end: Any) -> Limit | None:  # noqa: ANN401  # whatever sorts
+    """Return the limit that an operator makes of what begins and ends there."""
+    match operator:
+        case ">":
+            return Limit(kind, "from", end)
+        case ">=":
+            return Limit(kind, "from", start)
+        case "<":
+            return Limit(kind, "to", start)
+        case "<=":
+            return Limit(kind, "to", end)
+        case _:
+            return None
 
 
 def _ends(token: Token, operator: str) -> tuple[Token, Token]:

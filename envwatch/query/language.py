@@ -213,16 +213,13 @@ def _require_a_limit(limits: dict[tuple[str, str], dict[str, Any]], term: Term, 
         token: where it stands.
     """
     for value in term.values:
-        if value.edge is None or value.operator not in (">", ">=", "<", "<="):
+        if value.limit is None:
             continue
-        kind, edge = value.edge
-        side = value.operator[0]
+        kind, side, at = value.limit
         known = limits.setdefault((term.field, kind), {})
-        known[side] = (min if side == ">" else max)(known.get(side, edge), edge)
-        if len(known) == 2 and known[">"] <= known["<"]:
-            raise token.error(
-                f"terms on one field are alternatives, and these let everything through: write {term.field}:a..b"
-            )
+        known[side] = (min if side == "from" else max)(known.get(side, at), at)
+        if len(known) == 2 and known["from"] <= known["to"]:
+            raise token.error(f"these alternatives let everything through: write {term.field}:a..b")
 
 
 def _tests(terms: Iterable[Word | Term]) -> Iterable[Test]:

@@ -97,22 +97,25 @@ def _calendar_bounds(match: re.Match[str], zone: tzinfo | None) -> Bounds:
     return at, at + _UNITS["m" if second is None else "s"]
 
 
+_BEHIND_ALL = (3, 0, "")
+"""A part that sorts behind every part of a version."""
+
+
 @dataclass(frozen=True, slots=True)
 class Version:
     """A version, or the beginning of one."""
 
     text: str
-    key: VersionKey
-    """Without the end mark for a release, such as 0.34: then all that begins like this is meant."""
+    start: VersionKey
+    """The first that is meant: 0.34-rc1 comes before 0.34."""
+    end: VersionKey
+    """Behind the last that is meant: with a release, such as 0.34, all that begins like this."""
 
     def place(self, key: VersionKey) -> int:
         """Return -1, 0 or 1 for a version before it, within it or after it."""
-        length = len(self.key)
-        head = key[:length]
-        if head != self.key:
-            return -1 if head < self.key else 1
-        is_early = len(key) > length and key[length][0] == 0  # 0.34-rc1 comes before 0.34
-        return -1 if is_early else 0
+        if key < self.start:
+            return -1
+        return 1 if key > self.end else 0
 
 
 def version_of(token: Token) -> Version:
@@ -125,7 +128,7 @@ def version_of(token: Token) -> Version:
     if not is_version(text):
         raise token.error("write a version like 0.34, 0.34.12 or 22")
     key = version_key(text)
-    return Version(text, key[:-1] if is_release(text) else key)
+    return Version(text, key, (*(key[:-1] if is_release(text) else key), _BEHIND_ALL))
 
 
 def version_test(version: Version, operator: str) -> Callable[[str], bool]:
