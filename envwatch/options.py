@@ -101,6 +101,8 @@ exit codes:
 
 
 _LONG_WORD = re.compile(r"(?<![^\s'=])(?!--)[^\s'=]{17,}")
+_LIKE_A_KEY = re.compile(r"sk-[\w-]+|(?=[A-Za-z_-]*[0-9])(?=[0-9_-]*[A-Za-z])[A-Za-z0-9_-]{20,}")
+"""Letters with digits without anything between them, more than a date has; a filter has long words of its own."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -149,16 +151,19 @@ def options_in(arguments: Sequence[str] | None, options: Options | None = None) 
 
 
 def _check_filter(query: str) -> None:
-    """Stop at the first mistake in a filter, before a key is asked for or the screen is taken."""
+    """Stop at the first mistake in a filter, before a key is asked for or the screen is taken.
+
+    What looks like a key is left out: one may have been pasted in the wrong place.
+    """
     from envwatch.query.language import parse  # noqa: PLC0415 - only for those who filter
     from envwatch.query.tokens import QueryError  # noqa: PLC0415
 
     try:
         parse(query)
     except QueryError as mistake:
-        piece = clean(_LONG_WORD.sub("…", query[mistake.start : mistake.end]), 40)
+        piece = clean(_LIKE_A_KEY.sub("…", query[mistake.start : mistake.end]), 40)
         place = f"at character {mistake.start + 1}{': ' if piece else ''}{piece}"
-        raise StopError(Exit.USAGE, f"--filter: {_LONG_WORD.sub('…', mistake.message)} ({place})") from None
+        raise StopError(Exit.USAGE, f"--filter: {_LIKE_A_KEY.sub('…', mistake.message)} ({place})") from None
 
 
 def _parser() -> _Parser:

@@ -98,3 +98,17 @@ def test_a_key_that_was_pasted_into_a_filter_is_not_repeated(query: str) -> None
         options_in(["list", "--filter", query.replace("KEY", key)])
     assert not {key[at : at + 8] for at in range(len(key) - 7) if key[at : at + 8] in caught.value.line}
     assert "(at character " in caught.value.line
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("first:2026-11-01T03:00+25:00", "there is no 2026-11-01T03:00+25:00 in the calendar"),
+        ("branch:>feat/login-with-a-long-name", 'branch:">feat/login-with-a-long-name"'),
+        ("directory:>/home/hiro/code/portal2/src", 'directory:">/home/hiro/code/portal2/src"'),
+    ],
+)
+def test_a_long_word_in_a_filter_that_is_no_key_is_told_as_it_was_typed(query: str, told: str) -> None:
+    with pytest.raises(StopError) as caught:
+        options_in(["list", "--filter", query])
+    assert told in caught.value.line
