@@ -21,6 +21,8 @@ _LEGACY: Mapping[str, Clean] = {
 }
 """Names that older listeners send."""
 
+_BY_FOLDED_NAME: Mapping[str, Clean] = {name.casefold(): mode for name, mode in _LEGACY.items()}
+
 _MEANING: Mapping[str, str] = {
     "standard": "normal approvals",
     "acceptEdits": "file edits auto-approved",
@@ -32,6 +34,11 @@ _MEANING: Mapping[str, str] = {
 def mode_of(sent: Clean | None) -> Clean | None:
     """Return the mode under its current name; None as long as the listener has not told it."""
     return None if sent is None else _LEGACY.get(sent, sent)
+
+
+def asked_mode(typed: Clean) -> Clean:
+    """Return the current name of a mode that a person asks for under any of its names, in capitals or not."""
+    return _BY_FOLDED_NAME.get(typed.casefold(), typed)
 
 
 def meaning_of(sent: Clean | None) -> str:

@@ -79,7 +79,7 @@ def test_no_query_keeps_all() -> None:
         ("!heartbeat", [DRIFTED, FORGOTTEN]),
         ('"went offline"', [FELL]),
         ("off*", [FELL]),
-        ('"*standard → *"', [DRIFTED]),
+        ('*"standard → "*', [DRIFTED]),
         ("heart*", []),
         ("laptop?of?env-?", [FELL, DRIFTED, FORGOTTEN]),
         ("→", [DRIFTED]),

@@ -105,6 +105,13 @@ def test_a_word_with_a_wildcard_must_be_all_that_a_column_shows() -> None:
         ("=MAIN", "main", True),
         ("=m*", "main", False),
         ("=m*", "m*", True),
+        ('"*?"', "what*?", True),
+        ('"*?"', "main", False),
+        ('m"*"', "m*", True),
+        ('m"*"', "main", False),
+        ('m"*"*', "m*in", True),
+        ("?*?", "ab", True),
+        ("?*?", "a", False),
         ('"a b"', "a b c", True),
         ("[m]ain", "main", False),
         ("m.in", "main", False),
@@ -139,10 +146,12 @@ def test_a_short_name_is_found_by_its_beginning() -> None:
 
 
 @pytest.mark.parametrize("sent", ["unrestricted", "bypassPermissions", "fullAccess"])
-@pytest.mark.parametrize("asked", ["unrestricted", "bypassPermissions", "fullAccess"])
-def test_a_mode_is_found_under_all_its_names(sent: str, asked: str) -> None:
+@pytest.mark.parametrize(
+    "asked", ["unrestricted", "bypassPermissions", "fullAccess", "bypasspermissions", "FULLACCESS"]
+)
+def test_a_mode_is_found_under_all_its_names_in_either_case(sent: str, asked: str) -> None:
     assert finds(f"mode:{asked}", watch(currentMode=sent))
-    assert str(parse(f"mode:{asked}")) == "mode:unrestricted"
+    assert str(parse(f"mode:{asked}")).casefold() == "mode:unrestricted"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from watches import ALL, BARE, watch
 from envwatch.columns import COLUMNS
 from envwatch.models import environment_of
 from envwatch.query.language import Haystacks, Query, parse
-from envwatch.query.tokens import QueryError, tokens, written
+from envwatch.query.tokens import QueryError, quoted, tokens, written
 from envwatch.versions import version_key
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ PIECES = st.lists(
             "-rc1",
             "branch:",
             "feat/*",
+            "?",
+            '"*?"',
             "none",
             "meta.",
             "meta.a.b:",
@@ -97,6 +99,7 @@ def test_any_text_is_a_query_or_one_plain_mistake_within_it(text: str) -> None:
 @given(LINES)
 @example('version:"a..b"')
 @example('branch:"none" !branch:"=x" ">y"')
+@example('"*?" ?"*" name:"*"*"?" branch:=m* none* a"..b"?')
 def test_the_plainest_form_means_the_same(text: str) -> None:
     query = parsed(text)
 
@@ -117,6 +120,27 @@ def test_what_is_written_is_read_as_one_text(text: str) -> None:
 
     assert token.text == text
     assert not token.is_open
+
+
+WILD = st.text(st.sampled_from('ab*?"'), min_size=1, max_size=4)
+
+
+@given(WILD, WILD)
+def test_in_quotes_every_character_stands_for_itself(text: str, name: str) -> None:
+    typed, one = quoted(text), watch(connectionName=name, metadata={"gitBranch": name, "x": name})
+
+    for line in (f"name:{typed}", f"branch:{typed}", f"meta.x:{typed}", typed):
+        assert parse(line).matches(one, NOW, (COLUMNS["name"],), 1) is (text in name)
+
+
+@given(WILD, WILD)
+def test_bare_wildcards_match_the_whole_and_quoted_ones_themselves(text: str, name: str) -> None:
+    wild = f"{quoted(text)}*" + quoted(text) + "?"
+    expression = re.compile(f"{re.escape(text)}.*{re.escape(text)}.")
+
+    assert parse(wild).matches(watch(connectionName=name), NOW, (COLUMNS["name"],), 1) is (
+        expression.fullmatch(name) is not None
+    )
 
 
 # A second opinion: terms made of parts, judged by code that shares nothing with the language.

@@ -1,6 +1,6 @@
 """What a filter can ask of an environment: its fields by name, and any key of its metadata.
 
-Owns the names. What a value means to a field is its kind's business (`fieldkinds`).
+Owns the names. What a value means to a field is its kind's business (`kinds`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from envwatch.columns import update_text
-from envwatch.modes import mode_of
+from envwatch.modes import asked_mode, mode_of
 from envwatch.query.kinds import InstantField, ListField, ProfileField, StatusField, TextField, VersionField
 from envwatch.text import Clean, clean
 
@@ -90,7 +90,7 @@ def _texts_of(value: JsonValue) -> Iterator[Clean]:
 _ALL: tuple[Field, ...] = (
     StatusField("status", "online, late, offline, gone, flapping, changed"),
     TextField("name", "the name its user chose", lambda row: row.name),
-    TextField("mode", "permission mode", lambda row: mode_of(row.mode), is_prefix=True, meant=mode_of),
+    TextField("mode", "permission mode", lambda row: mode_of(row.mode), is_prefix=True, meant=asked_mode),
     ProfileField("profile", "where several are watched"),
     VersionField("version", "version of Letta Code: <0.34", lambda row: row.version),
     TextField("branch", "git branch", lambda row: row.branch),

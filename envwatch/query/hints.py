@@ -33,6 +33,7 @@ HELP: tuple[tuple[str, str], ...] = (
     ("beat:>90s", "no heartbeat for 90 s"),
     ("version:<0.34", "older than 0.34"),
     ("branch:feat/*", "branches that begin so"),
+    ("name:web-?", "one more character"),
     ("branch:none", "no branch known"),
     ("first:>2026-11-01", "new since then"),
     ('name:"build box"', "a text with a space"),

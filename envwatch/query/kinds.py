@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from envwatch.presence import Presence
-from envwatch.query.literals import stretch_of, text_test, version_of, version_test
+from envwatch.query.literals import Pattern, pattern_of, stretch_of, text_test, version_of, version_test
 from envwatch.query.tokens import written
 from envwatch.text import Clean, clean
 from envwatch.versions import is_release
@@ -66,7 +66,7 @@ class TextField:
     text: Callable[[Environment], Clean | None]
     is_prefix: bool = False
     """A plain value must begin it: `os:win` must not find darwin, nor `mode:strict` what is unrestricted."""
-    meant: Callable[[Clean], Clean | None] = lambda typed: typed
+    meant: Callable[[Clean], Clean] = lambda typed: typed
     """What a typed value stands for."""
 
     def value(self, token: Token, zone: tzinfo | None) -> Value:  # noqa: ARG002  # only instants know zones
@@ -74,15 +74,16 @@ class TextField:
         text = self.text
         if _is_none(token):
             return Value(NONE, lambda watch, _, __: not text(watch.environment))
-        operator, typed = _operator_and_text(self, token)
-        typed = self.meant(typed) or typed
-        has = text_test(typed, is_exact=bool(operator), is_prefix=self.is_prefix)
+        operator, pattern = _operator_and_pattern(self, token)
+        if pattern.plain is not None:
+            pattern = Pattern((self.meant(pattern.plain),))
+        has = text_test(pattern, is_exact=bool(operator), is_prefix=self.is_prefix)
 
         def test(watch: Watch, _: float, __: int) -> bool:
             sent = text(watch.environment)
             return has(sent.casefold()) if sent else False
 
-        return Value(operator + written(typed), test)
+        return Value(f"{operator}{pattern}", test)
 
     def seen(self, watch: Watch) -> Iterable[Clean | None]:
         """Return what a watch has of it, as it can be asked for; None for nothing."""
@@ -102,10 +103,10 @@ class ListField:
         texts = self.texts
         if _is_none(token):
             return Value(NONE, lambda watch, _, __: not any(texts(watch.environment)))
-        operator, typed = _operator_and_text(self, token)
-        has = text_test(typed, is_exact=bool(operator))
+        operator, pattern = _operator_and_pattern(self, token)
+        has = text_test(pattern, is_exact=bool(operator))
         return Value(
-            operator + written(typed),
+            f"{operator}{pattern}",
             lambda watch, _, __: any(bool(sent) and has(sent.casefold()) for sent in texts(watch.environment)),
         )
 
@@ -246,9 +247,9 @@ class ProfileField:
         """Read the beginning of a name, or `none`."""
         if _is_none(token):
             return Value(NONE, lambda watch, _, __: not watch.profile)
-        operator, typed = _operator_and_text(self, token)
-        has = text_test(typed, is_exact=bool(operator))
-        return Value(operator + written(typed), lambda watch, _, __: has(watch.profile.casefold()))
+        operator, pattern = _operator_and_pattern(self, token)
+        has = text_test(pattern, is_exact=bool(operator))
+        return Value(f"{operator}{pattern}", lambda watch, _, __: has(watch.profile.casefold()))
 
     def seen(self, watch: Watch) -> Iterable[Clean | None]:
         """Return what a watch has of it; None for nothing."""
@@ -270,16 +271,16 @@ def _operator(token: Token) -> tuple[str, Token]:
     return "", token
 
 
-def _operator_and_text(field: TextField | ListField | ProfileField, token: Token) -> tuple[str, Clean]:
+def _operator_and_pattern(field: TextField | ListField | ProfileField, token: Token) -> tuple[str, Pattern]:
     operator, rest = _operator(token)
     if operator not in ("", "="):
         raise token.error(
             f"{field.name} cannot be compared; as text, quote it: {field.name}:{written(clean(token.text, 40))}"
         )
-    text = clean(rest.text)
-    if not text:
+    pattern = Pattern((clean(rest.text),)) if operator else pattern_of(rest)
+    if not pattern:
         raise token.error(f"a value is missing; {field.name}:{NONE} finds what has none")
-    return operator, text
+    return operator, pattern
 
 
 def _limit(kind: str, operator: str, start: Any, end: Any) -> Limit | None:  # noqa: ANN401  # whatever sorts

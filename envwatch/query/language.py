@@ -6,6 +6,9 @@
     operator = ">" | ">=" | "<" | "<=" | "="
     word, text, field = characters without a space, or "quoted", a quote within doubled
 
+In a word or a text that no operator stands before, a bare `*` is for any characters and a bare `?` for one; such a
+pattern must match the whole of what is looked into.
+
 Terms on one field are alternatives, like the values behind one colon: `mode:strict mode:unrestricted` is the same as
 `mode:strict,unrestricted`. A negated term must hold in any case, and holds exactly where the same term without `!` does
 not: `!branch:main` finds what has no branch, too. A word looks in every visible field. `fields` says what can stand
@@ -21,9 +24,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from envwatch.query.fields import named_field
-from envwatch.query.literals import text_test
+from envwatch.query.literals import pattern_of, text_test
 from envwatch.query.tokens import tokens, written
-from envwatch.text import Clean, clean
+from envwatch.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -33,18 +36,22 @@ if TYPE_CHECKING:
     from envwatch.models import Environment
     from envwatch.query.kinds import Test, Value
     from envwatch.query.tokens import Token
+    from envwatch.text import Clean
     from envwatch.watch import Watch
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A text that a visible field must show."""
+    """A text that a visible field must show. Two are equal if they are written alike."""
 
-    text: Clean
+    written: str
+    """As it must be typed to mean the same again."""
+    is_in: Callable[[str], bool] = field(compare=False, repr=False)
+    """Whether folded text holds it, one column or part a line."""
     is_negated: bool = False
 
     def __str__(self) -> str:
-        return "!" * self.is_negated + written(self.text)
+        return "!" * self.is_negated + self.written
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +107,7 @@ class Query:
     def __post_init__(self) -> None:
         words = [term for term in self.terms if isinstance(term, Word)]
         object.__setattr__(self, "_tests", tuple(_tests(self.terms)))
-        object.__setattr__(self, "_words", tuple((text_test(word.text), not word.is_negated) for word in words))
+        object.__setattr__(self, "_words", tuple((word.is_in, not word.is_negated) for word in words))
 
     def __bool__(self) -> bool:
         return bool(self.terms)
@@ -187,10 +194,10 @@ def _term(token: Token, zone: tzinfo | None) -> Word | Term:
         raise token.error("one ! is enough")
     colon = body.shape.find(":")
     if colon < 0:
-        word = clean(body.text)
-        if not word:
+        pattern = pattern_of(body)
+        if not pattern:
             raise token.error("a word is missing behind the !" if is_negated else "there is nothing in the quotes")
-        return Word(word, is_negated)
+        return Word(str(pattern), text_test(pattern), is_negated)
     if colon == 0:
         raise token.error("a field is missing before the colon; to look for a text with a colon, put it in quotes")
     asked = named_field(body.part(0, colon))

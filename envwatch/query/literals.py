@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, TypeAlias
 
+from envwatch.query.tokens import written
+from envwatch.text import Clean, clean
 from envwatch.versions import is_release, is_version, version_key
 
 if TYPE_CHECKING:
@@ -141,29 +143,63 @@ def version_test(version: Version, operator: str) -> Callable[[str], bool]:
     return holds
 
 
-def text_test(pattern: str, *, is_exact: bool = False, is_prefix: bool = False) -> Callable[[str], bool]:
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A text to look for; false where there is none."""
+
+    pieces: tuple[Clean, ...]
+    """Texts that mean themselves, every second piece a run of wildcards: `*` for any characters, `?` for one."""
+
+    def __bool__(self) -> bool:
+        return any(self.pieces)
+
+    def __str__(self) -> str:
+        """Return it as it must be typed."""
+        return "".join(piece if at % 2 else written(piece) for at, piece in enumerate(self.pieces) if piece)
+
+    @property
+    def plain(self) -> Clean | None:
+        """The text, if it has no wildcards."""
+        return self.pieces[0] if len(self.pieces) == 1 else None
+
+
+def pattern_of(token: Token) -> Pattern:
+    """Read a text whose bare `*` and `?` are wildcards."""
+    pieces, start = [], 0
+    for shape in re.split(r"([*?]+)", token.shape):
+        pieces.append(clean(token.text[start : start + len(shape)]))
+        start += len(shape)
+    return Pattern(tuple(pieces))
+
+
+def text_test(pattern: Pattern, *, is_exact: bool = False, is_prefix: bool = False) -> Callable[[str], bool]:
     """Return whether folded text holds a typed one.
 
     The text may be several, one a line: then a pattern with wildcards must match one of them whole.
 
     Args:
-        pattern: what was typed; `*` stands for any characters and `?` for one.
-        is_exact: it has no wildcards and must be the whole text.
+        pattern: what was typed.
+        is_exact: without wildcards, it must be the whole text.
         is_prefix: without wildcards, it must stand at the beginning.
     """
-    folded = pattern.casefold()
+    if pattern.plain is None:
+        search = _wildcards(pattern).search
+        return lambda text: search(text) is not None
+    folded = pattern.plain.casefold()
     if is_exact:
         return lambda text: text == folded
-    if "*" in folded or "?" in folded:
-        search = _wildcards(folded).search
-        return lambda text: search(text) is not None
     if is_prefix:
         return lambda text: text.startswith(folded)
     return lambda text: folded in text
 
 
-def _wildcards(pattern: str) -> re.Pattern[str]:
-    first, *others = (re.escape(piece).replace(r"\?", ".") for piece in re.split(r"\*+", pattern))
+def _wildcards(pattern: Pattern) -> re.Pattern[str]:
+    between = [""]
+    for at, piece in enumerate(pattern.pieces):
+        between[-1] += "." * piece.count("?") if at % 2 else re.escape(piece.casefold())
+        if at % 2 and "*" in piece:
+            between.append("")
+    first, *others = between
     if not others:
         return re.compile(f"^{first}$", re.MULTILINE)
     # Atomic groups: the leftmost place of each piece is as good as any other, so a star is never tried twice.

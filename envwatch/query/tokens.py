@@ -15,7 +15,7 @@ from envwatch.text import Clean, clean
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_BARE = re.compile(r'[^\s",:!<>=]+')
+_BARE = re.compile(r'[^\s",:!<>=*?]+')
 
 
 class QueryError(ValueError):
@@ -103,6 +103,11 @@ def written(text: str) -> str:
     """Return a text as it must be typed to mean only itself: quoted where it holds anything with a power."""
     if _BARE.fullmatch(text) and ".." not in text and text.casefold() != "none":
         return text
+    return quoted(text)
+
+
+def quoted(text: str) -> str:
+    """Return a text in quotes."""
     return '"' + text.replace('"', '""') + '"'
 
 
