@@ -40,6 +40,8 @@ class Column:
     """The raw value that sorting compares: of one type for all rows, or None."""
     is_searched: bool = True
     """Whether filter words look into it: not into ages, which change by themselves."""
+    sought: Callable[[Watch, float], Clean | None] | None = None
+    """What they look into there, if it is shown with a mark."""
     keep: Literal["start", "ends", "end"] = "start"
     """Which part stays when it is cut."""
 
@@ -155,7 +157,10 @@ _ALL = (
         text=lambda watch, _: watch.profile or None,
         rank=lambda watch: watch.profile.casefold() or None,
     ),
-    _field("mode", 14, 0, "permission mode", lambda environment: mode_text(environment.mode)),
+    replace(
+        _field("mode", 14, 0, "permission mode", lambda environment: mode_text(environment.mode)),
+        sought=lambda watch, _: mode_of(watch.environment.mode),
+    ),
     _version("version", 9, 0, "version of Letta Code", lambda environment: environment.version),
     _field("branch", 15, 0, "git branch", lambda environment: environment.branch),
     _instant("up", 5, 100, "time since it connected", lambda environment: environment.connected_at),

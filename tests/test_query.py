@@ -154,6 +154,12 @@ def test_a_mode_is_found_under_all_its_names_in_either_case(sent: str, asked: st
     assert str(parse(f"mode:{asked}")).casefold() == "mode:unrestricted"
 
 
+def test_what_the_table_shows_around_a_value_is_not_looked_into() -> None:
+    for word in ("*restricted", "un*", "unrestricte?", "unrestricted"):
+        assert finds(word, watch(currentMode="fullAccess")), word
+    assert not finds('"unrestricted !"', watch(currentMode="fullAccess"))
+
+
 @pytest.mark.parametrize(
     ("age", "found", "lost"),
     [

@@ -254,5 +254,5 @@ def _without(tests: Sequence[Test]) -> Test:
 
 
 def _haystack(watch: Watch, columns: Iterable[Column]) -> str:
-    """Return what a row shows, one column a line: cleaned text holds no line ends."""
-    return "\n".join([column.text(watch, 0.0) or "" for column in columns]).casefold()
+    """Return what a row shows, without marks, one column a line: cleaned text holds no line ends."""
+    return "\n".join([(column.sought or column.text)(watch, 0.0) or "" for column in columns]).casefold()
