@@ -52,9 +52,15 @@ def test_an_empty_box_offers_every_field() -> None:
         ("heart", ["beat:"]),
         ("me", ["meta."]),
         ("zzz", []),
+        ("on", ["status:online"]),
+        ("OFF", ["status:offline"]),
+        ("!fl", ["status:flapping"]),
+        ("de", ["device:"]),
+        ("ch", ["status:changed"]),
+        ("g", []),
     ],
 )
-def test_a_word_may_become_a_field(text: str, fields: list[str]) -> None:
+def test_a_word_may_become_a_field_or_a_status(text: str, fields: list[str]) -> None:
     assert offers(text) == fields
 
 
@@ -106,6 +112,7 @@ def test_an_offer_says_how_many_environments_it_stands_for() -> None:
         ("ver os:linux", 3, "version: os:linux"),
         ("web bra:main", 5, "web branch:main"),
         ("!sta:late", 4, "!status:late"),
+        ("web !off nas", 8, "web !status:offline nas"),
         ("branch:ma,x web", 9, "branch:main,x web"),
         ("branch:mxyz", 8, "branch:main"),
         ("version:>=0 web", 11, "version:>=0.34.12 web"),

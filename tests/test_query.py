@@ -15,6 +15,7 @@ from envwatch.columns import COLUMNS
 from envwatch.presence import GONE
 from envwatch.query.language import parse
 from envwatch.query.tokens import QueryError
+from envwatch.text import Clean
 
 if TYPE_CHECKING:
     from envwatch.watch import Watch
@@ -177,6 +178,54 @@ def test_a_status_is_the_verdict_and_late_is_online(age: float, found: str, lost
         assert finds(f"status:{name}", one), name
     for name in lost.split():
         assert not finds(f"status:{name}", one), name
+
+
+STATES = {
+    "online": watch(),
+    "late": watch(lastHeartbeat=NOW - 60 * SECOND),
+    "offline": watch(connectionId=None),
+    "gone": replace(watch(), verdict=GONE),
+    "flapping": replace(watch(), is_flapping=True),
+}
+
+
+@pytest.mark.parametrize(
+    ("word", "states"),
+    [
+        ("off", "offline"),
+        ("OFFLINE", "offline"),
+        ("!offline", "online late gone flapping"),
+        ("late", "late"),
+        ("gon", "gone"),
+        ("flap", "flapping"),
+        ("onl", "online late flapping"),
+        ("online", "online late flapping"),
+        ("on", ""),
+        ("of", ""),
+        ("offlines", ""),
+        ("line", ""),
+        ("off*", ""),
+        ('"offline"', ""),
+        ('!"offline"', "online late offline gone flapping"),
+        ("changed", ""),
+    ],
+)
+def test_a_word_of_three_letters_finds_the_state_that_it_begins(word: str, states: str) -> None:
+    plain = {
+        state: replace(one, environment=replace(one.environment, name=Clean("x"))) for state, one in STATES.items()
+    }
+    name = (COLUMNS["state"], COLUMNS["name"])
+
+    assert {state for state, one in plain.items() if parse(word).matches(one, NOW, name, 1)} == set(states.split())
+
+
+def test_a_word_that_names_a_state_finds_texts_too() -> None:
+    one = watch(connectionName="office")
+
+    assert finds("off", one)
+    assert finds('"off"', one)
+    assert not finds("!off", one)
+    assert str(parse('"off" off')) == '"off" off'
 
 
 def test_gone_is_neither_online_nor_offline() -> None:

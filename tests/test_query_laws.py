@@ -39,6 +39,8 @@ PIECES = st.lists(
             "=",
             "status:",
             "late",
+            '"off"',
+            "offl",
             "mode:",
             "fullAccess",
             "beat:",

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 META = "meta."
 """Before the name of a key of the metadata, dots between its levels."""
 
+STATUS = "status"
+"""The name of the field of states."""
+
 
 def named_field(token: Token) -> Field:
     """Return the field of a name.
@@ -88,7 +91,7 @@ def _texts_of(value: JsonValue) -> Iterator[Clean]:
 
 
 _ALL: tuple[Field, ...] = (
-    StatusField("status", "online, late, offline, gone, flapping, changed"),
+    StatusField(STATUS, "online, late, offline, gone, flapping, changed"),
     TextField("name", "the name its user chose", lambda row: row.name),
     TextField("mode", "permission mode", lambda row: mode_of(row.mode), is_prefix=True, meant=asked_mode),
     ProfileField("profile", "where several are watched"),
@@ -116,5 +119,5 @@ _ALL: tuple[Field, ...] = (
 FIELDS: Mapping[str, Field] = {known.name: known for known in _ALL}
 """By name, in the order in which they are offered."""
 
-ALIASES = {"state": "status", "dir": "directory", "conn": "connection", "heartbeat": "beat", "organization": "org"}
+ALIASES = {"state": STATUS, "dir": "directory", "conn": "connection", "heartbeat": "beat", "organization": "org"}
 """Other names, taken for those."""

@@ -11,7 +11,7 @@ from heapq import nsmallest
 from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
-from envwatch.query.fields import ALIASES, FIELDS, META, member, named_field
+from envwatch.query.fields import ALIASES, FIELDS, META, STATUS, member, named_field
 from envwatch.query.kinds import NONE, STATUSES, InstantField, StatusField, TextField, VersionField
 from envwatch.query.tokens import QueryError, Token, tokens, written
 from envwatch.text import Clean
@@ -28,6 +28,7 @@ MOST = 20
 
 HELP: tuple[tuple[str, str], ...] = (
     ("web", "web in any visible column"),
+    ("offline", "down, or called so"),
     ("mode:unrestricted,strict", "either mode"),
     ("!os:darwin", "not on a Mac"),
     ("beat:>90s", "no heartbeat for 90 s"),
@@ -75,8 +76,9 @@ def completions(text: str, cursor: int, watches: Iterable[Watch]) -> list[Comple
     if colon < 0 or cursor <= body.places[colon]:
         name = body if colon < 0 else body.part(0, colon)
         end = name.end if colon < 0 else name.end + 1
-        offers = _names(_typed(name, cursor), watches)
-        return [Completion(name.start, end, Clean(offer), Clean(about)) for offer, about in offers]
+        typed = _typed(name, cursor)
+        words = chain(_names(typed, watches), _statuses(typed) if colon < 0 else ())
+        return [Completion(name.start, end, Clean(offer), Clean(about)) for offer, about in words]
     try:
         field = named_field(body.part(0, colon))
     except QueryError:
@@ -113,6 +115,16 @@ def _names(typed: str, watches: Iterable[Watch]) -> Iterator[tuple[str, str]]:
         yield META, "any key of the metadata"
 
 
+def _statuses(typed: str) -> Iterator[tuple[str, str]]:
+    """Yield the statuses that a word begins, each as a term of its own: one letter begins a field."""
+    if len(typed) > 1:
+        yield from ((f"{STATUS}:{name}", about) for name, about in _begun_statuses(typed))
+
+
+def _begun_statuses(typed: str) -> Iterator[tuple[str, str]]:
+    return ((name, about) for name, (about, _) in STATUSES.items() if name.startswith(typed.casefold()))
+
+
 def _metadata_keys(typed: str, watches: Iterable[Watch]) -> Iterator[tuple[str, str]]:
     """Yield the keys on the level that is being typed; one that holds more keys ends with a dot."""
     path, dot, begun = typed.rpartition(".")
@@ -128,7 +140,7 @@ def _values(field: Field, token: Token, typed: str, watches: Iterable[Watch]) ->
     operator = next((sign for sign in (">=", "<=", ">", "<", "=") if token.shape.startswith(sign)), "")
     typed = typed[len(operator) :]
     if isinstance(field, StatusField):
-        yield from ((name, about) for name, (about, _) in STATUSES.items() if name.startswith(typed.casefold()))
+        yield from _begun_statuses(typed)
         return
     if isinstance(field, InstantField):
         if typed.isascii() and typed.isdecimal():

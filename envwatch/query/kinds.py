@@ -219,6 +219,19 @@ _STATUS_ALIASES = {"on": "online", "off": "offline", "flap": "flapping", "clk?":
 """As the screen shows them."""
 
 
+_SHOWN_STATUSES = ("online", "late", "offline", "gone", "flapping")
+"""Those that STATE tells in a word, or the beginning of one."""
+_LEAST_LETTERS = 3
+"""Of a word that finds a state: `on` stands in too much else."""
+
+
+def state_test(word: str) -> Test | None:
+    """Return the test of the state that a word is the beginning of, None if of none: `off`, `offline`, `late`."""
+    folded = word.casefold()
+    begun = (name for name in _SHOWN_STATUSES if name.startswith(folded) and len(folded) >= _LEAST_LETTERS)
+    return next((STATUSES[name][1] for name in begun), None)
+
+
 @dataclass(frozen=True, slots=True)
 class StatusField:
     """The verdict, by its whole name: `on` must not find what is gone."""

@@ -11,7 +11,8 @@ pattern must match the whole of what is looked into.
 
 Terms on one field are alternatives, like the values behind one colon: `mode:strict mode:unrestricted` is the same as
 `mode:strict,unrestricted`. A negated term must hold in any case, and holds exactly where the same term without `!` does
-not: `!branch:main` finds what has no branch, too. A word looks in every visible field. `fields` says what can stand
+not: `!branch:main` finds what has no branch, too. A word looks in every visible field, and with three letters or more
+into the state, which it finds by its beginning: `off`, `late`, `flap`. `fields` says what can stand
 before a colon and what a value means there; `none` finds what has no value, `!field:none` what has one.
 
 Pure: the moment, the visible columns and the number of listings are arguments. Knows nothing of boxes or keys.
@@ -24,8 +25,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from envwatch.query.fields import named_field
+from envwatch.query.kinds import state_test
 from envwatch.query.literals import pattern_of, text_test
-from envwatch.query.tokens import tokens, written
+from envwatch.query.tokens import quoted, tokens, written
 from envwatch.text import clean
 
 if TYPE_CHECKING:
@@ -48,6 +50,8 @@ class Word:
     """As it must be typed to mean the same again."""
     is_in: Callable[[str], bool] = field(compare=False, repr=False)
     """Whether folded text holds it, one column or part a line."""
+    state: Test | None = field(compare=False, repr=False)
+    """The test of the state that it names, which is as good as a text that holds it."""
     is_negated: bool = False
 
     def __str__(self) -> str:
@@ -102,12 +106,11 @@ class Query:
 
     terms: tuple[Word | Term, ...] = ()
     _tests: tuple[Test, ...] = field(init=False, compare=False, repr=False)
-    _words: tuple[tuple[Callable[[str], bool], bool], ...] = field(init=False, compare=False, repr=False)
+    _words: tuple[Word, ...] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        words = [term for term in self.terms if isinstance(term, Word)]
         object.__setattr__(self, "_tests", tuple(_tests(self.terms)))
-        object.__setattr__(self, "_words", tuple((word.is_in, not word.is_negated) for word in words))
+        object.__setattr__(self, "_words", tuple(term for term in self.terms if isinstance(term, Word)))
 
     def __bool__(self) -> bool:
         return bool(self.terms)
@@ -122,9 +125,9 @@ class Query:
         return any(isinstance(term, Term) and not term.is_negated for term in self.terms)
 
     def has_words(self, text: str) -> bool:
-        """Whether the words alone hold for a text; one with wildcards must match a whole line of it."""
+        """Whether the words alone hold for a text that has no state; a pattern must match a whole line of it."""
         folded = text.casefold()
-        return all(has(folded) is wanted for has, wanted in self._words)
+        return all(word.is_in(folded) is not word.is_negated for word in self._words)
 
     def has_terms(self, watch: Watch, now: float, listings: int) -> bool:
         """Whether the terms alone hold for an environment; see `test`."""
@@ -145,7 +148,8 @@ class Query:
             listings: how many listings were believed.
             haystacks: kept from call to call by who asks often.
         """
-        tests, words = self._tests, self._words
+        tests = self._tests
+        words = [(word.is_in, word.state, not word.is_negated) for word in self._words]
         searched = [column for column in columns if column.is_searched] if words else []
         haystack = (
             haystacks.reader(searched) if haystacks is not None and words else partial(_haystack, columns=searched)
@@ -157,8 +161,8 @@ class Query:
                     return False
             if words:
                 text = haystack(watch)
-                for has, wanted in words:
-                    if has(text) is not wanted:
+                for is_in, state, wanted in words:
+                    if (is_in(text) or (state is not None and state(watch, now, listings))) is not wanted:
                         return False
             return True
 
@@ -194,10 +198,7 @@ def _term(token: Token, zone: tzinfo | None) -> Word | Term:
         raise token.error("one ! is enough")
     colon = body.shape.find(":")
     if colon < 0:
-        pattern = pattern_of(body)
-        if not pattern:
-            raise token.error("a word is missing behind the !" if is_negated else "there is nothing in the quotes")
-        return Word(str(pattern), text_test(pattern), is_negated)
+        return _word(body, token, is_negated=is_negated)
     if colon == 0:
         raise token.error("a field is missing before the colon; to look for a text with a colon, put it in quotes")
     asked = named_field(body.part(0, colon))
@@ -209,6 +210,15 @@ def _term(token: Token, zone: tzinfo | None) -> Word | Term:
             raise typed.error(f"the ! stands before the field: !{asked.name}:{clean(typed.text[1:], 40)}")
         values.append(asked.value(typed, zone))
     return Term(asked.name, tuple(values), is_negated)
+
+
+def _word(body: Token, token: Token, *, is_negated: bool) -> Word:
+    pattern = pattern_of(body)
+    if not pattern:
+        raise token.error("a word is missing behind the !" if is_negated else "there is nothing in the quotes")
+    typed = str(pattern)
+    state = state_test(body.shape)  # what is quoted has no power
+    return Word(quoted(typed) if state_test(typed) and not state else typed, text_test(pattern), state, is_negated)
 
 
 def _require_a_limit(limits: dict[tuple[str, str], dict[str, Any]], term: Term, token: Token) -> None:
