@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 from envwatch.baseline import differing
 from envwatch.columns import COLUMNS, lost_at, quiet_at
 from envwatch.presence import Presence
-from envwatch.query.language import Haystacks, Query
+from envwatch.query.language import Haystacks, Query, parse
 from envwatch.sections import OLD, old_in, sectioned
 from envwatch.text import look_alikes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from envwatch.acknowledged import Acks
     from envwatch.baseline import Baseline
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 _NO_ACKS: Final[Acks] = MappingProxyType({})
 
 _DOWN = frozenset({Presence.OFFLINE, Presence.LATE})
-_OUT = frozenset({Presence.OFFLINE, Presence.GONE})
 _DEFAULT_ORDER = (Presence.OFFLINE, Presence.LATE, Presence.ONLINE, Presence.GONE)
 
 
@@ -47,24 +46,14 @@ class Preset(StrEnum):
     CHANGED = "changed"
 
 
-_PRESET_QUERIES: Final = {
-    Preset.ALL: "",
-    Preset.ONLINE: "status:online",
-    Preset.LATE: "status:late",
-    Preset.OFFLINE: "status:offline,gone",
-    Preset.FLAPPING: "status:flapping",
-    Preset.CHANGED: "status:changed",
+_PRESETS: Final[Mapping[Preset, Query]] = {
+    Preset.ALL: Query(),
+    Preset.ONLINE: parse("status:online"),
+    Preset.LATE: parse("status:late"),
+    Preset.OFFLINE: parse("status:offline,gone"),
+    Preset.FLAPPING: parse("status:flapping"),
+    Preset.CHANGED: parse("status:changed"),
 }
-
-_PRESET_TESTS: Final[Mapping[Preset, Callable[[Watch, int], bool]]] = {
-    Preset.ALL: lambda _watch, _listings: True,
-    Preset.ONLINE: lambda watch, _: watch.verdict.is_up,
-    Preset.LATE: lambda watch, _: watch.presence is Presence.LATE,
-    Preset.OFFLINE: lambda watch, _: watch.presence in _OUT,
-    Preset.FLAPPING: lambda watch, _: watch.is_flapping,
-    Preset.CHANGED: lambda watch, listings: watch.is_fresh(listings),
-}
-"""Whether a watch belongs to it after so many listings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +93,7 @@ class View:
     @property
     def asked_for(self) -> str:
         """What narrows the view, as a query: the preset, and what was typed."""
-        return " ".join(filter(None, (_PRESET_QUERIES[self.preset], str(self.query))))
+        return " ".join(filter(None, (str(_PRESETS[self.preset]), str(self.query))))
 
     @property
     def widened(self) -> View:
@@ -148,11 +137,12 @@ def shown(  # noqa: PLR0913, PLR0917  all of them what the screen shows
     haystacks = {} if haystacks is None else haystacks
     chosen: list[Watch] = []
     for profile, fleet in fleets.by_profile.items():
-        watches = fleet.watches.values() if compared is None else compared[profile]
-        if view.is_narrowed:
-            now, listings, is_in_preset = fleet.clock.at(wall), fleet.listings, _PRESET_TESTS[view.preset]
-            is_asked_for = view.query.test(now, columns, listings, haystacks.setdefault(profile, Haystacks()))
-            watches = [watch for watch in watches if is_in_preset(watch, listings) and is_asked_for(watch)]
+        watches: Iterable[Watch] = fleet.watches.values() if compared is None else compared[profile]
+        for query in filter(None, (_PRESETS[view.preset], view.query)):
+            is_asked_for = query.test(
+                fleet.clock.at(wall), columns, fleet.listings, haystacks.setdefault(profile, Haystacks())
+            )
+            watches = filter(is_asked_for, watches)
         chosen += watches
     ordered = in_order(chosen, view.sort, is_inverted=view.is_inverted)
     if view.sort is None and acks:

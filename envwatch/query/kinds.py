@@ -257,7 +257,7 @@ class ProfileField:
     about: str
 
     def value(self, token: Token, zone: tzinfo | None) -> Value:  # noqa: ARG002  # only instants know zones
-        """Read the beginning of a name, or `none`."""
+        """Read a part of a name, or `none`."""
         if _is_none(token):
             return Value(NONE, lambda watch, _, __: not watch.profile)
         operator, pattern = _operator_and_pattern(self, token)

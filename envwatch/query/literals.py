@@ -1,8 +1,8 @@
 """Durations, dates, versions and patterns as people write them in a query.
 
 A literal stands for the whole of what it names: `2026-11-01` for that day, `0.34` for all of 0.34.x. What is later
-than it comes after its end, what is earlier before its start; that is how npm reads `>0.34`, too. A duration is a
-point, `2m` is 120 s sharp; only `=2m` means what the screen shows as 2m.
+than it comes after its end, what is earlier before its start; that is how npm reads `>0.34`, too. A duration that
+something is compared with is a point, 120 s sharp for `>2m`; alone, `2m` or `=2m`, it means what the screen shows so.
 """
 
 from __future__ import annotations
