@@ -75,7 +75,7 @@ def completions(text: str, cursor: int, watches: Iterable[Watch]) -> list[Comple
     colon = body.shape.find(":")
     if colon < 0 or cursor <= body.places[colon]:
         name = body if colon < 0 else body.part(0, colon)
-        end = name.end if colon < 0 else name.end + 1
+        end = _end(name, text, cursor) if colon < 0 else name.end + 1
         typed = _typed(name, cursor)
         words = chain(_names(typed, watches), _statuses(typed) if colon < 0 else ())
         return [Completion(name.start, end, Clean(offer), Clean(about)) for offer, about in words]
@@ -83,17 +83,26 @@ def completions(text: str, cursor: int, watches: Iterable[Watch]) -> list[Comple
         field = named_field(body.part(0, colon))
     except QueryError:
         return []
-    value = next(part for part in body.part(colon + 1).parts(",") if cursor <= part.end)
+    values = list(body.part(colon + 1).parts(","))
+    value = next(part for part in values if cursor <= part.end)
+    others = {text[part.start : part.end] for part in values if part is not value}
     offers = _values(field, value, _typed(value, cursor), watches)
-    return [Completion(value.start, value.end, Clean(offer), Clean(about)) for offer, about in offers]
+    end = _end(value, text, cursor)
+    return [Completion(value.start, end, Clean(offer), Clean(about)) for offer, about in offers if offer not in others]
 
 
 def _token_at(text: str, cursor: int) -> Token:
     """Return the token that the cursor is in or right behind; an empty one if there is none."""
     for token in tokens(text):
-        if token.start <= cursor <= token.end:
+        if token.start < cursor <= token.end:
             return token
     return Token("", "", (cursor,), cursor)
+
+
+def _end(token: Token, text: str, cursor: int) -> int:
+    """Return how far an offer goes: a quote that is not closed yet holds the whole rest, but is meant for one word."""
+    space = text.find(" ", cursor) if token.is_open else -1
+    return token.end if space < 0 else min(token.end, space)
 
 
 def _typed(token: Token, cursor: int) -> str:
