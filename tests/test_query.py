@@ -361,7 +361,7 @@ def test_typed_controls_are_looked_for_as_the_screen_shows_them() -> None:
         ("web brnch:x", "brnch", "the nearest are branch"),
         ("di:x", "di", "directory"),
         ("zzz:x", "zzz", "there are status"),
-        ("http://x", "http", "quotes"),
+        ("http://x", "http", "or quote it"),
         (":x", ":x", "a field is missing"),
         ("a !", "!", "missing behind the !"),
         ('a ""', '""', "nothing in the quotes"),
@@ -405,6 +405,7 @@ def test_a_mistake_is_pointed_at_with_what_to_do(text: str, at: str, said: str) 
     error = raised.value
     assert text[error.start : error.end] == at
     assert error.message.isprintable()
+    assert len(error.message) <= 78  # what 80 columns have room for
 
 
 @pytest.mark.parametrize(

@@ -43,10 +43,7 @@ def named_field(token: Token) -> Field:
         raise token.error("name a key of the metadata: meta.KEY:value")
     known = FIELDS.get(ALIASES.get(name, name))
     if known is None:
-        raise token.error(
-            f"there is no field {clean(token.text, 40)}; {_nearest(name[:40])}. "
-            "To look for a text with a colon, put it in quotes"
-        )
+        raise token.error(f"there is no field {clean(token.text, 20)}; {_nearest(name[:40])}; or quote it")
     return known
 
 
@@ -54,7 +51,7 @@ def _nearest(name: str) -> str:
     names = [*FIELDS, *ALIASES]
     begun = [known for known in names if name and known.startswith(name)]
     nearest = list(dict.fromkeys([*begun, *get_close_matches(name, names, cutoff=0.5)]))
-    return f"the nearest are {', '.join(nearest[:3])}" if nearest else f"there are {', '.join([*FIELDS][:5])} and more"
+    return f"the nearest are {', '.join(nearest[:2])}" if nearest else f"there are {', '.join([*FIELDS][:3])} and more"
 
 
 def meta_field(key: str) -> Field:

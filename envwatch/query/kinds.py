@@ -245,7 +245,7 @@ class StatusField:
         name = typed.text.casefold()
         name = _STATUS_ALIASES.get(name, name)
         if name not in STATUSES:
-            raise token.error(f"there is no status {clean(typed.text, 40)}; write one of {', '.join(STATUSES)}")
+            raise token.error(f"{self.name} is one of {', '.join(STATUSES)}")
         return Value(name, STATUSES[name][1])
 
 

@@ -200,7 +200,7 @@ def _term(token: Token, zone: tzinfo | None) -> Word | Term:
     if colon < 0:
         return _word(body, token, is_negated=is_negated)
     if colon == 0:
-        raise token.error("a field is missing before the colon; to look for a text with a colon, put it in quotes")
+        raise token.error("a field is missing before the colon; a text with a colon needs quotes")
     asked = named_field(body.part(0, colon))
     values = []
     for typed in body.part(colon + 1).parts(","):

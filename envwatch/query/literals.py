@@ -84,7 +84,7 @@ def stretch_of(token: Token, zone: tzinfo | None) -> Stretch:
         return Stretch(text.replace(" ", "T"), False, start, end, end)
     if len(text) < 10 and text.isascii() and text.isdecimal():
         raise token.error(f"{text} of what? Write {text}s, {text}m, {text}h, {text}d or {text}w")
-    raise token.error("write a duration like 90s, 2h or 1h30m, or a date like 2026-11-24 or 2026-11-24T03:00")
+    raise token.error("write a duration like 1h30m or a date like 2026-11-24T03:00")
 
 
 def _calendar_bounds(match: re.Match[str], zone: tzinfo | None) -> Bounds:

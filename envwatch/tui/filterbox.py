@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.highlighter import Highlighter
 from textual import on
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -19,15 +20,29 @@ from envwatch.fleets import Fleets
 from envwatch.query.hints import HELP, completions
 from envwatch.query.language import Query, parse
 from envwatch.query.tokens import QueryError
+from envwatch.text import cells
 from envwatch.tui.field import Field
 from envwatch.tui.lines import Line, Part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.text import Text
     from textual.app import ComposeResult
 
     from envwatch.query.hints import Completion
+    from envwatch.text import Clean
+
+
+class _Underline(Highlighter):
+    """Underlines the mistake in what was typed: the line above has no room for both it and a pointer everywhere."""
+
+    mistake: QueryError | None = None
+
+    def highlight(self, text: Text) -> None:
+        """Underline it."""
+        if self.mistake is not None:
+            text.stylize("underline", self.mistake.start, self.mistake.end)
 
 
 class HintLine(Line):
@@ -36,14 +51,15 @@ class HintLine(Line):
     COMPONENT_CLASSES: ClassVar[set[str]] = {"line--key", "line--faint"}
 
     error: reactive[QueryError | None] = reactive(None)
+    error_at: reactive[int] = reactive(0)
+    """The cell over the beginning of the mistake."""
     offers: reactive[Sequence[Completion]] = reactive(())
     is_empty: reactive[bool] = reactive(default=True)
 
     def parts(self) -> tuple[Sequence[Part], Sequence[Part]]:
         """Return the mistake, else the offers, else examples of the language."""
         if self.error is not None:
-            pointer = " " * self.error.start + "^"
-            return [Part(pointer, "key", 1), Part(str(self.error), "", 9, is_cut=True)], []
+            return self._pointed(self.error.message, self.error_at), []
         if self.is_empty:
             examples = [
                 (Part(example, "key", -n), Part(meaning, "faint", -n)) for n, (example, meaning) in enumerate(HELP)
@@ -51,6 +67,15 @@ class HintLine(Line):
             return [part for pair in examples for part in pair], []
         offers = [Part(offer.text, "key", -n) for n, offer in enumerate(self.offers)]
         return ([Part("tab", "faint", 9), *offers], []) if offers else ([], [])
+
+    def _pointed(self, message: Clean, at: int) -> Sequence[Part]:
+        """Return a message behind its pointer, before it, or without one where it has no room beside it."""
+        room, length = self.size.width - 2, cells(message)
+        if at + 1 + self.GAP + length <= room:
+            return [Part(" " * at + "^", "key"), Part(message)]
+        if length + self.GAP <= at < room:
+            return [Part(" " * (at - self.GAP - length) + message), Part("^", "key")]
+        return [Part(" " * (room - length) + message, is_cut=True)]
 
 
 class FilterBox(Vertical):
@@ -73,11 +98,18 @@ class FilterBox(Vertical):
     class Kept(Message):
         """The user is done, and the filter stays."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._underline = _Underline()
+        self._read = ""
+        """The line as it was last read."""
+        self._mistake: QueryError | None = None
+
     def compose(self) -> ComposeResult:
         """Return the hints and the line to type in."""
         yield HintLine()
         hint = "words and field:value terms, all of which must hold"
-        yield Field(id="query", placeholder=hint, select_on_focus=False, compact=True)
+        yield Field(id="query", placeholder=hint, select_on_focus=False, compact=True, highlighter=self._underline)
 
     @property
     def box(self) -> Input:
@@ -91,25 +123,39 @@ class FilterBox(Vertical):
         self.box.value = f"{text} " if text else ""
         self.box.cursor_position = len(self.box.value)
         self.screen.set_focus(self.box)
-        self._hint()
+        self._look()
+
+    def on_mount(self) -> None:
+        """Follow the cursor and what of the line is in sight."""
+        self.watch(self.box, "selection", self._look, init=False)
+        self.watch(self.box, "scroll_x", self._look, init=False)
 
     @on(Input.Changed, "#query")
     def _ask(self) -> None:
-        hints = self.query_one(HintLine)
+        self._read, self._mistake = self.box.value, None
         try:
-            query = parse(self.box.value)
-        except QueryError as error:
-            hints.error = error
-            return
-        hints.error = None
-        self._hint()
-        if self.display:
-            self.post_message(self.Asked(query))
+            query = parse(self._read)
+        except QueryError as mistake:
+            self._mistake = mistake
+        else:
+            if self.display:
+                self.post_message(self.Asked(query))
+        self._look()
 
-    def _hint(self) -> None:
-        hints = self.query_one(HintLine)
-        hints.is_empty = not self.box.value.strip()
+    def _look(self) -> None:
+        """Hint at what fits the cursor, unless the line was changed and is about to be read."""
+        box, hints = self.box, self.query_one(HintLine)
+        if box.value != self._read:
+            return
+        hints.is_empty = not box.value.strip()
         hints.offers = [] if hints.is_empty else self._offers()
+        mistake = self._mistake
+        if mistake is not None and hints.offers and mistake.start <= box.cursor_position <= mistake.end:
+            mistake = None  # what is being typed is none, as long as there is a way to go on with it
+        if mistake is not None:
+            hints.error_at = max(cells(box.value[: mistake.start]) - int(box.scroll_x), 0)
+        hints.error = self._underline.mistake = mistake
+        box.refresh()
 
     def _offers(self) -> list[Completion]:
         return completions(self.box.value, self.box.cursor_position, self.fleets.watches)
