@@ -122,5 +122,7 @@ def nothing_because(fleets: Fleets, view: View) -> Clean:
     if view.compares:
         return Clean("Nothing differs from the baseline. = shows everything again, m marks a new one.")
     if view.is_narrowed and len(fleets):
-        return Clean("Nothing matches. esc clears the filter, 0 resets the view.")
+        is_of_a_profile = view.query.demands("profile") and not fleets.are_several
+        why = ": one profile alone is watched, and its rows do not name it" if is_of_a_profile else ""
+        return Clean(f"Nothing matches{why}. esc clears the filter, 0 resets the view.")
     return Clean("No environments. Run `letta server` on a machine, and it appears here.")

@@ -7,9 +7,13 @@ from datetime import UTC, timedelta
 import pytest
 from builders import NOW, beating, environment, listed, slept, watched
 
-from envwatch.events import Event, Kind
-from envwatch.sentences import event_face, event_text
+from envwatch.events import SOLE, Event, Kind
+from envwatch.fleet import Fleet
+from envwatch.fleets import Fleets
+from envwatch.query.language import parse
+from envwatch.sentences import event_face, event_text, nothing_because
 from envwatch.text import Clean
+from envwatch.view import View
 
 HOURS = timedelta(hours=3)
 
@@ -102,3 +106,23 @@ def test_what_a_real_fleet_tells_can_be_said() -> None:
     assert said[0].startswith("went offline · disconnected · was on for 1h")
     assert said[1].startswith("11 lost together")
     assert said[2].startswith("12 changed while blind (08:53:40Z to 16:53:20Z)") or "changed while blind" in said[2]
+
+
+@pytest.mark.parametrize(
+    ("query", "profiles", "is_told"),
+    [
+        ("profile:home", [SOLE], True),
+        ("web profile:home", [SOLE], True),
+        ("web", [SOLE], False),
+        ("!profile:none", [SOLE], False),
+        ("profile:away", [Clean("home"), Clean("work")], False),
+    ],
+)
+def test_who_asks_for_a_profile_where_one_alone_is_watched_is_told_so(
+    query: str, profiles: list[Clean], *, is_told: bool
+) -> None:
+    fleets = Fleets({name: watched([listed(beating(2))], Fleet(profile=name))[0] for name in profiles})
+
+    told = nothing_because(fleets, View(query=parse(query)))
+    assert told.startswith("Nothing matches")
+    assert ("one profile alone is watched" in told) is is_told

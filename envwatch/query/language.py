@@ -124,6 +124,10 @@ class Query:
         """Whether a term must hold that is not negated: what has no field at all never fulfils it."""
         return any(isinstance(term, Term) and not term.is_negated for term in self.terms)
 
+    def demands(self, field: str) -> bool:
+        """Whether a field must have one of some values."""
+        return any(isinstance(term, Term) and term.field == field and not term.is_negated for term in self.terms)
+
     def has_words(self, text: str) -> bool:
         """Whether the words alone hold for a text that has no state; a pattern must match a whole line of it."""
         folded = text.casefold()
