@@ -33,6 +33,7 @@ from envwatch.wiring import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
+    from pathlib import Path
 
     from envwatch.journal import Journal
     from envwatch.key import Access
@@ -291,12 +292,7 @@ def _config(options: Options) -> int:
         case "schema":
             write(origins.schema().encode())
         case "validate":
-            mistakes = origins.mistakes_in(path, is_wanted=is_wanted, of_screen=mistakes_of_screen)
-            for mistake in mistakes:
-                tell(f"envwatch: {mistake}")
-            if mistakes:
-                return Exit.USAGE
-            tell(f"{path}: {'fine' if path.exists() else 'there is no such file, and none is needed'}")
+            return _validate(path, is_wanted=is_wanted)
         case "show":
             settings = settings_for(options)
             access: Access | str
@@ -305,6 +301,25 @@ def _config(options: Options) -> int:
             except StopError as stop:
                 access = stop.line
             write(origins.shown(settings, access, path).encode())
+    return Exit.FINE
+
+
+def _validate(path: Path, *, is_wanted: bool) -> int:
+    """Tell each mistake of the configuration file, or that there is none."""
+    from envwatch.origins import mistakes_in
+    from envwatch.settings import document_at
+    from envwatch.values import ConfigError
+
+    try:
+        document = document_at(path, is_wanted=is_wanted)
+        mistakes = mistakes_in(document, mistakes_of_screen) if document else ()
+    except ConfigError as error:
+        document, mistakes = None, error.lines
+    for mistake in mistakes:
+        tell(f"envwatch: {mistake}")
+    if mistakes:
+        return Exit.USAGE
+    tell(f"{path}: {'fine' if document else 'there is no such file, and none is needed'}")
     return Exit.FINE
 
 

@@ -1,6 +1,6 @@
 """The user's configuration file: what can stand in it, and one plain line for each thing that cannot.
 
-Owns the names and bounds of all settings, and the search for the line of a mistake. Only reads, and knows nothing of
+Owns the names and bounds of all settings, and the search for the line of a mistake. Opens nothing, and knows nothing of
 options or of which value counts in the end (`settings` does). No message repeats a value: somebody may have written a
 key where it does not belong. Names of themes and bindings are not checked here, for they are the screen's.
 """
@@ -151,13 +151,17 @@ class Document:
         return _lines_of_keys(self.text)
 
 
-def read(path: Path) -> Document:
-    """Read and check a configuration file.
+def document_of(path: Path, content: bytes) -> Document:
+    """Return what a configuration file holds.
+
+    Args:
+        path: where it is.
+        content: what stands in it.
 
     Raises:
-        ConfigError: if anything is wrong with it.
+        ConfigError: if anything is wrong with that.
     """
-    text = _text_of(path)
+    text = _text_of(path, content)
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -202,11 +206,7 @@ def is_profile_name(name: str) -> bool:
     return _PROFILE_NAME.fullmatch(name) is not None
 
 
-def _text_of(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+def _text_of(path: Path, content: bytes) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:

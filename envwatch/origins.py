@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from envwatch.rules import Rules
-from envwatch.settings import Settings, document_at, settings_of
+from envwatch.settings import Settings, settings_of
 from envwatch.text import Clean, clean
 from envwatch.values import ConfigError
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from envwatch.config import Document
     from envwatch.key import Access
 
 _MASKED: Final = Clean("********")
@@ -53,30 +54,23 @@ def shown(settings: Settings, access: Access | str, path: Path) -> str:
     return "".join(f"{name:<{name_width}}  {value:<{value_width}}  {origin}\n" for name, value, origin in rows)
 
 
-def mistakes_in(path: Path, *, is_wanted: bool, of_screen: Callable[[Settings], Iterator[str]]) -> tuple[Clean, ...]:
-    """Return a line for each mistake of a configuration file, in the file's order.
+def mistakes_in(document: Document, of_screen: Callable[[Settings], Iterator[str]]) -> tuple[Clean, ...]:
+    """Return a line for each mistake of a configuration file that can be read, in the file's order.
 
     Args:
-        path: the file.
-        is_wanted: the user named it, so it must be there.
+        document: the file.
         of_screen: tells what the screen could not do of some settings.
     """
-    try:
-        document = document_at(path, is_wanted=is_wanted)
-    except ConfigError as error:
-        return error.lines
-    if document is None:
-        return ()
     found: dict[Clean, None] = {}
     for profile in (None, *document.config.profiles):
         named = {} if profile is None else {"profile": profile}
         try:
-            settings = settings_of({"config": str(path), **named}, {})
+            settings = settings_of({"config": str(document.path), **named}, {})
         except ConfigError as error:
             found |= dict.fromkeys(error.lines)
         else:
             found |= dict.fromkeys(map(clean, of_screen(settings)))
-    return tuple(sorted(found, key=lambda told: _line_in(told, path)))
+    return tuple(sorted(found, key=lambda told: _line_in(told, document.path)))
 
 
 def schema() -> str:

@@ -91,11 +91,15 @@ def document_at(path: Path, *, is_wanted: bool) -> Document | None:
     Raises:
         ConfigError: if it cannot be used.
     """
-    if not is_wanted and not path.exists():
-        return None
-    from envwatch.config import read  # noqa: PLC0415 - only for those who have a file
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        if isinstance(error, (FileNotFoundError, NotADirectoryError)) and not is_wanted:
+            return None
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    from envwatch.config import document_of  # noqa: PLC0415 - only for those who have a file
 
-    return read(path)
+    return document_of(path, content)
 
 
 def settings_of(

@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envwatch.config import read
 from envwatch.rules import Rules
-from envwatch.settings import LOOKS, Settings, settings_of
+from envwatch.settings import LOOKS, Settings, document_at, settings_of
 from envwatch.values import ConfigError, duration, whole
 
 WHOLE = """\
@@ -60,7 +59,7 @@ def mistakes(folder: Path, text: str | bytes) -> list[str]:
     """What is told of a file, without its path."""
     path = config_file(folder, text)
     with pytest.raises(ConfigError) as caught:
-        read(path)
+        document_at(path, is_wanted=False)
     assert all("\n" not in line for line in caught.value.lines)
     assert all(line.startswith(str(path)) for line in caught.value.lines)
     return [line.removeprefix(str(path)) for line in caught.value.lines]
@@ -233,7 +232,27 @@ def test_a_file_that_the_user_named_must_be_there(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"^/nowhere/c.toml: cannot be read: No such file or directory$"):
             settings_of(options, environ)
     with pytest.raises(ConfigError, match=r"cannot be read: Is a directory$"):
-        read(tmp_path)
+        document_at(tmp_path, is_wanted=True)
+
+
+@pytest.mark.parametrize("place", ["config.toml", "no folder/config.toml", "a file/config.toml"])
+def test_a_file_that_nobody_named_need_not_be_there(tmp_path: Path, place: str) -> None:
+    (tmp_path / "a file").touch()
+    path = tmp_path / place
+    assert document_at(path, is_wanted=False) is None
+    with pytest.raises(ConfigError) as caught:
+        document_at(path, is_wanted=True)
+    assert caught.value.lines[0].startswith(f"{path}: cannot be read: No")
+
+
+@pytest.mark.parametrize(("name", "reason"), [("loop/c.toml", "Too many levels"), ("x" * 300, "File name too long")])
+def test_a_file_that_cannot_be_read_is_told_whoever_named_it(tmp_path: Path, name: str, reason: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    for is_wanted in (True, False):
+        with pytest.raises(ConfigError) as caught:
+            document_at(tmp_path / name, is_wanted=is_wanted)
+        (line,) = caught.value.lines
+        assert f": cannot be read: {reason}" in line
 
 
 @pytest.mark.parametrize(

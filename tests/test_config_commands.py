@@ -135,6 +135,14 @@ def test_a_missing_file_is_an_error_only_if_the_user_named_it(tmp_path: Path) ->
         assert told == (2, "", "envwatch: /nowhere.toml: cannot be read: No such file or directory\n")
 
 
+@pytest.mark.parametrize("arguments", [("config", "validate"), ("config", "show"), ("list",)])
+def test_a_folder_that_cannot_be_entered_is_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    folder = tmp_path / ("x" * 300)  # which not even root can enter
+    told = run(tmp_path, *arguments, LETTA_API_KEY=KEY, XDG_CONFIG_HOME=str(folder))
+    line = f"envwatch: {folder}/envwatch/config.toml: cannot be read: File name too long\n"
+    assert told == (2, "", line)
+
+
 def test_a_bad_file_stops_every_command_with_one_line(tmp_path: Path) -> None:
     path = config_file(tmp_path, "a = 1\nb = 2\nc = 3\n")
     for arguments in (("list",), ("config", "show")):
