@@ -27,7 +27,7 @@ from envwatch.wiring import (
     host_of,
     journal_for,
     mistakes_of_screen,
-    settings_for,
+    settings_for_demo,
     state_file,
 )
 
@@ -97,9 +97,8 @@ def _demo(options: Options) -> int:
     from dataclasses import replace
 
     from envwatch.demo.child import ChildServer
-    from envwatch.settings import LOOKS
 
-    settings = settings_for(options, only=LOOKS)
+    settings = settings_for_demo(options)
     with ExitStack() as stack:
         try:
             child = stack.enter_context(ChildServer.start(options.size, options.seed))
@@ -294,14 +293,23 @@ def _config(options: Options) -> int:
         case "validate":
             return _validate(path, is_wanted=is_wanted)
         case "show":
-            settings = settings_for(options)
-            access: Access | str
-            try:
-                access = access_for(settings)
-            except StopError as stop:
-                access = stop.line
-            write(origins.shown(settings, access, path).encode())
+            write(_shown(all_settings_for(options), path).encode())
     return Exit.FINE
+
+
+def _shown(all_settings: Sequence[Settings], path: Path) -> str:
+    """Return what holds, a block for each profile."""
+    from envwatch.origins import shown
+
+    blocks = []
+    for settings in all_settings:
+        access: Access | str
+        try:
+            access = access_for(settings, is_one_of_several=len(all_settings) > 1)
+        except StopError as stop:
+            access = stop.line
+        blocks.append(shown(settings, access, path))
+    return "\n".join(blocks)
 
 
 def _validate(path: Path, *, is_wanted: bool) -> int:

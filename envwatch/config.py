@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-DEFAULT_PROFILE: Final = "default"
-"""Used where nothing names another; it need not be in the file."""
-
 _SECRETS: Final = frozenset({"apikey", "lettaapikey", "key", "token", "secret", "password"})
 """What people call a key, without the signs between the words."""
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from envwatch.rules import Rules
-from envwatch.settings import Settings, settings_of
+from envwatch.settings import DEFAULT_PROFILE, Settings, Sources, settings_of
 from envwatch.text import Clean, clean
 from envwatch.values import ConfigError
 
@@ -62,10 +62,9 @@ def mistakes_in(document: Document, of_screen: Callable[[Settings], Iterator[str
         of_screen: tells what the screen could not do of some settings.
     """
     found: dict[Clean, None] = {}
-    for profile in (None, *document.config.profiles):
-        named = {} if profile is None else {"profile": profile}
+    for profile in dict.fromkeys((document.config.default_profile or DEFAULT_PROFILE, *document.config.profiles)):
         try:
-            settings = settings_of({"config": str(document.path), **named}, {})
+            settings = settings_of(Sources(document=document), profile, Clean("the file"))
         except ConfigError as error:
             found |= dict.fromkeys(error.lines)
         else:

@@ -24,7 +24,11 @@ CONFIG: Final = "ENVWATCH_CONFIG"
 PROFILE: Final = "ENVWATCH_PROFILE"
 """Variables. Each setting of how to watch has one too: the prefix, and its name in capitals."""
 
-_DEFAULT_PROFILE: Final = "default"
+DEFAULT_PROFILE: Final = "default"
+"""Used where nothing names another; it need not be in the file."""
+
+_BY_DEFAULT: Final = Clean("default")
+_PROFILE_OPTION: Final = Clean("--profile")
 
 LOOKS: Final = frozenset({"theme", "columns", "sort", "bell", "notify", "interval", "page_size"})
 """What the demo takes of file and variables: the rest is about the user's own environments."""
@@ -43,7 +47,7 @@ _OPTIONS: Final = {
 class Settings:
     """What holds."""
 
-    profile: str = _DEFAULT_PROFILE
+    profile: str = DEFAULT_PROFILE
     base_url: str = ""
     """Of the file; empty if it names none."""
     api_key_env: str | None = None
@@ -68,7 +72,23 @@ class Settings:
 
     def origin(self, name: str) -> Clean:
         """Return where a value came from, for people."""
-        return self.origins.get(name, Clean("default"))
+        return self.origins.get(name, _BY_DEFAULT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """All that has a say in what holds."""
+
+    document: Document | None
+    """The file, if there is one."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What the command line says, by the options' names; only what was given."""
+    environ: Mapping[str, str] = field(default_factory=dict)
+    """The process's environment."""
+    remembered: Mapping[str, Any] = field(default_factory=dict)
+    """What the last run left, by the settings' names."""
+    only: Iterable[str] | None = None
+    """Names of settings to take from file and variables; all if None."""
 
 
 def config_path(option: str | None, environ: Mapping[str, str]) -> tuple[Path, bool]:
@@ -102,37 +122,52 @@ def document_at(path: Path, *, is_wanted: bool) -> Document | None:
     return document_of(path, content)
 
 
-def settings_of(
+def all_settings_of(
     options: Mapping[str, Any],
     environ: Mapping[str, str],
     *,
     remembered: Mapping[str, Any] | None = None,
     only: Iterable[str] | None = None,
-    profile: str | None = None,
-) -> Settings:
-    """Return what holds.
+) -> list[Settings]:
+    """Return what holds for each profile that is named, in their order; at least one.
 
     Args:
         options: what the command line says, by the options' names; only what was given.
         environ: the process's environment.
         remembered: what the last run left, by the settings' names.
         only: names of settings to take from file and variables; all if None.
-        profile: of several that options or variables name, the one that counts.
 
     Raises:
         ConfigError: if file, variables or options make no sense, alone or together.
     """
     path, is_wanted = config_path(options.get("config"), environ)
     document = document_at(path, is_wanted=is_wanted)
-    profile, origins = _profile(options.get("profile"), environ, document, path, profile)
+    names, origin = _profiles(options.get("profile"), environ, document, path)
+    sources = Sources(document=document, options=options, environ=environ, remembered=remembered or {}, only=only)
+    return [settings_of(sources, name, origin) for name in names]
+
+
+def settings_of(sources: Sources, profile: str, origin: Clean) -> Settings:
+    """Return what holds for one profile.
+
+    Args:
+        sources: where to look.
+        profile: the name; it need not be in the file.
+        origin: who named it.
+
+    Raises:
+        ConfigError: if variables make no sense, or values do not fit together.
+    """
+    document, only = sources.document, sources.only
     values: dict[str, Any] = {}
+    origins = {"profile": origin}
 
     def take(more: Mapping[str, Any], places: Mapping[str, str]) -> None:
         for name, value in more.items():
             values[name] = value
             origins[name] = clean(places[name])
 
-    known = {name: value for name, value in (remembered or {}).items() if value}
+    known = {name: value for name, value in sources.remembered.items() if value}
     take(known, dict.fromkeys(known, "remembered"))
     keys: Mapping[str, tuple[str, ...]] = {}
     if document is not None:
@@ -144,9 +179,9 @@ def settings_of(
                 values.pop("api_key_env", None)
                 values.pop("api_key_file", None)
             take(told, {name: document.place(*place, name) for name in told})
-    variables = {name: value for name, value in _variables(environ).items() if only is None or name in only}
+    variables = {name: value for name, value in _variables(sources.environ).items() if only is None or name in only}
     take(variables, {name: f"{PREFIX}{name.upper()}" for name in variables})
-    given = {name: options[name] for name in _OPTIONS if name in options}
+    given = {name: sources.options[name] for name in _OPTIONS if name in sources.options}
     take(given, {name: _OPTIONS[name] for name in given})
 
     limits = {limit.name: values.pop(limit.name) for limit in fields(Rules) if limit.name in values}
@@ -155,56 +190,32 @@ def settings_of(
     return settings
 
 
-def all_settings_of(
-    options: Mapping[str, Any], environ: Mapping[str, str], *, remembered: Mapping[str, Any] | None = None
-) -> list[Settings]:
-    """Return what holds for each profile that options or variables name, in their order; at least one.
-
-    Raises:
-        ConfigError: as `settings_of`, for the first profile that has a mistake.
-    """
-    named = options.get("profile") or environ.get(PROFILE, "").strip()
-    names = list(dict.fromkeys(name.strip() for name in named.split(",") if name.strip())) if named else []
-    return [settings_of(options, environ, remembered=remembered, profile=name) for name in names or [None]]
-
-
-def _profile(
-    option: str | None, environ: Mapping[str, str], document: Document | None, path: Path, one: str | None
-) -> tuple[str, dict[str, Clean]]:
-    """Return the name of the profile that counts, with its origin unless nobody named one.
+def _profiles(
+    option: str | None, environ: Mapping[str, str], document: Document | None, path: Path
+) -> tuple[Iterable[str], Clean]:
+    """Return the names of the profiles that count, and who named them.
 
     Args:
         option: what the command line says.
         environ: the process's environment.
         document: the file, if there is one.
         path: where it is, or would be.
-        one: of several that are named, the one that counts.
     """
-    named, origin = next(
-        (
-            (name, place)
-            for name, place in (
-                (option, "--profile"),
-                (environ.get(PROFILE, "").strip() or None, PROFILE),
-                (document.config.default_profile if document else None, ""),
-            )
-            if name is not None
-        ),
-        (_DEFAULT_PROFILE, None),
-    )
-    if origin is None:
-        return named, {}
-    if document is not None and not origin:
-        return named, {"profile": document.place("default_profile")}
-    named = named if one is None else one
-    if "," in named:
-        raise ConfigError(f"{origin}: here one profile at a time; several can be watched and listed together")
-    if document is None:
-        raise ConfigError(f"{origin}: there are no profiles, for there is no file {path}")
-    if named not in document.config.profiles:
-        known = ", ".join(document.config.profiles) or "none at all"
-        raise ConfigError(f"{origin}: {path} has no profile {shortened(clean(named), 40)}; it has {known}")
-    return named, {"profile": clean(origin)}
+    for named, origin in ((option, _PROFILE_OPTION), (environ.get(PROFILE, "").strip() or None, Clean(PROFILE))):
+        if named is not None:
+            names = dict.fromkeys(name.strip() for name in named.split(",") if name.strip())
+            if not names:
+                raise ConfigError(f"{origin}: a name is missing")
+            if document is None:
+                raise ConfigError(f"{origin}: there are no profiles, for there is no file {path}")
+            for name in names:
+                if name not in document.config.profiles:
+                    known = ", ".join(document.config.profiles) or "none at all"
+                    raise ConfigError(f"{origin}: {path} has no profile {shortened(clean(name), 40)}; it has {known}")
+            return names, origin
+    if document is not None and document.config.default_profile is not None:
+        return [document.config.default_profile], document.place("default_profile")
+    return [DEFAULT_PROFILE], _BY_DEFAULT
 
 
 def _told_in(document: Document, place: tuple[str, ...], only: Iterable[str] | None) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """From the command line to what the commands need: what holds, the key, the client, and what must not be told.
 
 Owns the order in which these are found, and turns whatever is wrong with them into one line and an exit code. Imports
-late, like `cli`, which alone uses it.
+late, like `cli` and `headless`, which use it.
 """
 # ruff: noqa: PLC0415 - see above: imports stand where they are needed
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from envwatch.options import Exit, Options, StopError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from envwatch.api.client import Client
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
     from envwatch.settings import Settings
 
 
-def settings_for(options: Options, only: Iterable[str] | None = None) -> Settings:
-    """Return what options, variables, file and memory make together, under the one profile that they name."""
-    from envwatch.settings import settings_of
-    from envwatch.values import ConfigError
-
-    try:
-        return settings_of(vars(options), os.environ, remembered=_remembered(options), only=only)
-    except ConfigError as error:
-        raise _stop(error.lines) from None
-
-
-def all_settings_for(options: Options) -> list[Settings]:
-    """Return the same for each profile that options or variables name, in their order."""
+def all_settings_for(
+    options: Options, environ: Mapping[str, str] = os.environ, only: Iterable[str] | None = None
+) -> list[Settings]:
+    """Return what options, variables, file and memory make together, for each profile that they name."""
     from envwatch.settings import all_settings_of
     from envwatch.values import ConfigError
 
     try:
-        return all_settings_of(vars(options), os.environ, remembered=_remembered(options))
+        return all_settings_of(vars(options), environ, remembered=_remembered(options), only=only)
     except ConfigError as error:
         raise _stop(error.lines) from None
+
+
+def settings_for_demo(options: Options) -> Settings:
+    """Return the same for the demo: only the looks, and no profile but the default one, whatever the variable names."""
+    from envwatch.settings import LOOKS, PROFILE
+
+    environ = {name: told for name, told in os.environ.items() if name != PROFILE}
+    (settings,) = all_settings_for(options, environ, only=LOOKS)
+    return settings
 
 
 def _remembered(options: Options) -> dict[str, Any]:

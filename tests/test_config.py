@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envwatch.rules import Rules
-from envwatch.settings import LOOKS, Settings, document_at, settings_of
+from envwatch.settings import LOOKS, Settings, all_settings_of, document_at
 from envwatch.values import ConfigError, duration, whole
 
 WHOLE = """\
@@ -68,6 +68,11 @@ def mistakes(folder: Path, text: str | bytes) -> list[str]:
 def settings(folder: Path, text: str = "", environ: dict[str, str] | None = None, **options: Any) -> Settings:
     path = config_file(folder, text)
     return settings_of({"config": str(path)} | options, environ or {})
+
+
+def settings_of(options: dict[str, Any], environ: dict[str, str], **more: Any) -> Settings:
+    (held,) = all_settings_of(options, environ, **more)
+    return held
 
 
 def refusal(folder: Path, text: str = "", environ: dict[str, str] | None = None, **options: Any) -> str:
@@ -255,11 +260,29 @@ def test_a_file_that_cannot_be_read_is_told_whoever_named_it(tmp_path: Path, nam
         assert f": cannot be read: {reason}" in line
 
 
+def test_several_profiles_are_taken_in_their_order_and_each_once(tmp_path: Path) -> None:
+    path = config_file(tmp_path, WHOLE)
+    for options, environ in (
+        ({"profile": " at.home, work,at.home,"}, {"ENVWATCH_PROFILE": "wrok"}),
+        ({}, {"ENVWATCH_PROFILE": "at.home,work"}),
+    ):
+        found = all_settings_of({"config": str(path)} | options, environ)
+        assert [held.profile for held in found] == ["at.home", "work"]
+        assert [held.rules.page_size for held in found] == [100, 50]
+
+
+@pytest.mark.parametrize("named", ["", ",", " , "])
+def test_an_option_that_names_no_profile_is_told(tmp_path: Path, named: str) -> None:
+    assert refusal(tmp_path, WHOLE, {"ENVWATCH_PROFILE": "work"}, profile=named) == "--profile: a name is missing"
+    assert settings(tmp_path, WHOLE, {"ENVWATCH_PROFILE": " "}).profile == "work"
+    assert refusal(tmp_path, WHOLE, {"ENVWATCH_PROFILE": ","}) == "ENVWATCH_PROFILE: a name is missing"
+
+
 @pytest.mark.parametrize(
     ("named", "told"),
     [
         ("wrok", "has no profile wrok; it has work, at.home"),
-        ("work,at.home", "several can be watched and listed together"),
+        ("work,wrok", "has no profile wrok; it has work, at.home"),
     ],
 )
 def test_a_profile_that_cannot_be_taken_is_told_with_who_named_it(tmp_path: Path, named: str, told: str) -> None:
@@ -364,7 +387,7 @@ def test_the_line_of_a_profile_is_found_whatever_it_is_called(tmp_path_factory: 
 
 def test_without_a_file_nothing_of_it_is_imported(tmp_path: Path) -> None:
     script = (
-        "import os, sys; from envwatch.settings import settings_of; settings_of({}, os.environ); "
+        "import os, sys; from envwatch.settings import all_settings_of; all_settings_of({}, os.environ); "
         "sys.exit(str(sorted({'tomllib', 'envwatch.config', 'pydantic', 'textual'} & set(sys.modules))))"
     )
     home = {"HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parent.parent)}

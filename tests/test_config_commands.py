@@ -93,6 +93,19 @@ def test_each_value_is_shown_with_its_origin_and_the_key_with_nothing_else(tmp_p
     assert shown["late_after"] == ["45s", "default"]
 
 
+def test_of_several_profiles_each_is_shown_in_a_block_of_its_own(tmp_path: Path) -> None:
+    text = '[profiles.a]\napi_key_env = "A_KEY"\n[profiles.b]\nbase_url = "https://b.example"\n'
+    path = config_file(tmp_path, text)
+    environ = {"A_KEY": KEY, "LETTA_API_KEY": KEY, "LETTA_BASE_URL": "https://c.example"}
+    told = run(tmp_path, "config", "show", "--profile", "b,a", **environ)
+    assert (told.code, told.err) == (0, "")
+    b, a = map(rows, told.out.split("\n\n"))
+    assert (b["config"], b["profile"]) == ([str(path), "read"], ["b", "--profile"])
+    assert b["api_key"][0] == "-"
+    assert "profile b names no key" in b["api_key"][1]
+    assert (a["api_key"], a["base_url"]) == (["********", "A_KEY"], ["https://api.letta.com", "default"])
+
+
 def test_what_is_remembered_is_shown_as_such(tmp_path: Path) -> None:
     state = tmp_path / ".local" / "state" / "envwatch" / "state.json"
     state.parent.mkdir(parents=True)
@@ -229,6 +242,15 @@ def test_a_filter_on_the_command_line_goes_before_the_configurations(tmp_path: P
             terminal.wait_for("chen-nas")
             terminal.press("q")
             assert terminal.wait_for_end() == 0
+
+
+@pytest.mark.parametrize("named", ["a,b", "no-such-profile", ","])
+def test_the_demo_has_no_profile_whatever_the_variable_names(tmp_path: Path, named: str) -> None:
+    environ = {"ENVWATCH_PROFILE": named}
+    with Terminal.of_envwatch("demo", "--size", "5", home=tmp_path, columns=100, environ=environ) as terminal:
+        terminal.wait_for("^ envwatch  demo")
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
 
 
 def test_the_demo_takes_a_filter_too(tmp_path: Path) -> None:
