@@ -185,17 +185,23 @@ def document_of(path: Path, content: bytes) -> Document:
 
 
 def choices_in(variables: Mapping[str, str]) -> Choices:
-    """Read settings from variables, whose names come without `ENVWATCH_` and in small letters.
+    """Read settings from variables, whose names come without `ENVWATCH_`.
 
     Raises:
         ConfigError: if one makes no sense, or is none.
     """
+    settings = {name.upper(): name for name in Choices.model_fields}
+    # A name that is none need not even be UTF-8, which pydantic insists on.
+    mistakes = [_of_stranger(name, settings) for name in variables if name not in settings]
+    choices = Choices()
     try:
-        return Choices.model_validate(dict(variables))
+        choices = Choices.model_validate({settings[name]: text for name, text in variables.items() if name in settings})
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
-        named = [(str(detail["loc"][0]), detail) for detail in details]
-        raise ConfigError(*(_of_variable(name, detail) for name, detail in named)) from None
+        mistakes += [f"ENVWATCH_{str(one['loc'][0]).upper()} {one['ctx']['error']}" for one in details]
+    if mistakes:
+        raise ConfigError(*mistakes)
+    return choices
 
 
 def is_profile_name(name: str) -> bool:
@@ -224,14 +230,11 @@ def _contradictions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
             yield (*key, "api_key_file"), "and api_key_env are two places for one key: keep one of them"
 
 
-def _of_variable(name: str, detail: ErrorDetails) -> str:
-    told = shortened(clean(f"ENVWATCH_{name.upper()}"), 60)
-    if detail["type"] == "value_error":
-        return f"{told} {detail['ctx']['error']}"
+def _of_stranger(name: str, settings: Iterable[str]) -> str:
+    told = shortened(clean(f"ENVWATCH_{name}"), 60)
     if _is_secret(name):
         return f"{told} is no setting: the key is taken from LETTA_API_KEY, or from a file that a profile names"
-    known = [f"ENVWATCH_{field.upper()}" for field in Choices.model_fields]
-    return f"{told} is no setting{nearest(f'ENVWATCH_{name.upper()}', known)}"
+    return f"{told} is no setting{nearest(f'ENVWATCH_{name.upper()}', (f'ENVWATCH_{known}' for known in settings))}"
 
 
 def _is_secret(name: str) -> bool:

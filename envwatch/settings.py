@@ -232,7 +232,7 @@ def _told_in(document: Document, place: tuple[str, ...], only: Iterable[str] | N
 def _variables(environ: Mapping[str, str]) -> dict[str, Any]:
     """Return what the variables say; an empty one says nothing."""
     told = {
-        name.removeprefix(PREFIX).lower(): text
+        name.removeprefix(PREFIX): text
         for name, text in environ.items()
         if name.startswith(PREFIX) and name not in {CONFIG, PROFILE} and text.strip()
     }

@@ -304,6 +304,10 @@ def test_a_profile_without_a_file_is_told(tmp_path: Path) -> None:
     [
         ("ENVWATCH_INTERVAL", "soon", "ENVWATCH_INTERVAL must be 1s to 10m"),
         ("ENVWATCH_INTERVALL", "5", "ENVWATCH_INTERVALL is no setting; did you mean ENVWATCH_INTERVAL?"),
+        ("ENVWATCH_interval", "5", "ENVWATCH_interval is no setting; did you mean ENVWATCH_INTERVAL?"),
+        ("ENVWATCH_\udcff", "5", r"ENVWATCH_\udcff is no setting"),
+        ("ENVWATCH_", "5", "ENVWATCH_ is no setting"),
+        ("ENVWATCH_THEME", "\udcff", "ENVWATCH_THEME must be a text of one line"),
         ("ENVWATCH_API_KEY", "sk-let-secret", "ENVWATCH_API_KEY is no setting: the key is taken from LETTA_API_KEY"),
         ("ENVWATCH_BASE_URL", "https://x.example", "ENVWATCH_BASE_URL is no setting"),
     ],
@@ -312,6 +316,16 @@ def test_a_variable_that_makes_no_sense_is_told_by_its_name(tmp_path: Path, name
     line = refusal(tmp_path, "", {name: value})
     assert line.startswith(told)
     assert "secret" not in line
+
+
+def test_all_mistakes_in_variables_are_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        settings(tmp_path, "", {"ENVWATCH_THME": "nord", "ENVWATCH_SORT": "x", "ENVWATCH_PAGE_SIZE": "0"})
+    assert [line.split()[0] for line in caught.value.lines] == [
+        "ENVWATCH_THME",
+        "ENVWATCH_SORT",
+        "ENVWATCH_PAGE_SIZE",
+    ]
 
 
 @pytest.mark.parametrize(
