@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from ast import literal_eval
 from dataclasses import dataclass
 from datetime import timedelta  # noqa: TC003 - pydantic reads the annotations
 from functools import cached_property
@@ -17,9 +18,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema
 
-from envwatch.api.route import checked_base_url
+from envwatch.api.route import SettingsError, checked_base_url
 from envwatch.columns import COLUMNS
 from envwatch.query.language import parse
+from envwatch.query.tokens import QueryError
 from envwatch.text import Clean, clean, shortened
 from envwatch.values import DURATION_PATTERN, ConfigError, duration, line, nearest, one_of, some_of, whole, yes_or_no
 
@@ -40,8 +42,18 @@ _COLUMN: Final = {"type": "string", "enum": list(COLUMNS)}
 
 def _query(told: object) -> str:
     text = line(told)
-    parse(text)
+    try:
+        parse(text)
+    except QueryError as mistake:
+        raise ValueError(f"cannot be used: {mistake}") from None
     return text
+
+
+def _base_url(told: object) -> str:
+    try:
+        return checked_base_url(line(told))
+    except SettingsError as mistake:
+        raise ValueError(f"cannot be used: {mistake}") from None
 
 
 def _variable(told: object) -> str:
@@ -109,7 +121,7 @@ class Choices(BaseModel):
 class Profile(Choices):
     """Whom to ask, with which key, and how to watch."""
 
-    base_url: Annotated[str | None, BeforeValidator(lambda told: checked_base_url(line(told)))] = None
+    base_url: Annotated[str | None, BeforeValidator(_base_url)] = None
     """The server: https, or http to this machine."""
     api_key_env: Annotated[str | None, BeforeValidator(_variable)] = None
     """The environment variable that holds the API key."""
@@ -165,7 +177,7 @@ def document_of(path: Path, content: bytes) -> Document:
         what, _, place = str(error).rpartition(" (at ")
         number = re.search(r"line ([0-9]+)", place)
         last = text.count("\n") + 1
-        raise ConfigError(f"{path}:{number[1] if number else last}: {what or 'is no TOML'}") from None
+        raise ConfigError(f"{path}:{number[1] if number else last}: {_plain(what)}") from None
     except (ValueError, RecursionError):
         raise ConfigError(f"{path}: holds a number or a nesting that nobody could mean") from None
     lines = _lines_of_keys(text)
@@ -211,10 +223,17 @@ def is_profile_name(name: str) -> bool:
 
 def _text_of(path: Path, content: bytes) -> str:
     try:
-        return content.decode()
+        return content.decode("utf-8-sig")  # editors on Windows put a mark before the first line
     except UnicodeDecodeError as error:
-        number = content.count(b"\n", 0, error.start) + 1
+        number = error.object.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{path}:{number}: is not UTF-8") from None
+
+
+def _plain(told: str) -> str:
+    """Return what the parser says, without the Python in it."""
+    if match := re.fullmatch(r"Cannot [^(]*(\(.*\))(?: twice)?", told):
+        return f"{_spelled(literal_eval(match[1]))} stands in this file twice"
+    return told or "is no TOML"
 
 
 def _contradictions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -305,7 +324,8 @@ def _lines_of_keys(text: str) -> dict[str, int]:
     """
     found: dict[str, int] = {}
     table: tuple[str, ...] = ()
-    for number, written in enumerate(text.splitlines(), 1):
+    # Not `splitlines`: to TOML, U+2028 and its like end no line.
+    for number, written in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
         if written.lstrip().startswith("["):
             table = _path_in(written) or table
             found.setdefault(".".join(table), number)

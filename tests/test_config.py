@@ -156,7 +156,7 @@ def test_the_demo_takes_nothing_but_looks(tmp_path: Path) -> None:
     assert held.rules.online_for == Rules().online_for
 
 
-@pytest.mark.parametrize("text", ["", "# nothing\n", "[profiles]\n", "[keys]\n"])
+@pytest.mark.parametrize("text", ["", "\ufeff", "# nothing\n", "[profiles]\n", "[keys]\n"])
 def test_an_empty_file_changes_nothing(tmp_path: Path, text: str) -> None:
     assert settings(tmp_path, text).rules == Rules()
 
@@ -172,6 +172,12 @@ def test_an_empty_variable_says_nothing(tmp_path: Path) -> None:
         ("theme = 'x'\n\nb ! c\n", ":3: "),
         ("theme = 'x'\ntheme = 'y'\n", ":2: Cannot overwrite a value"),
         ("theme = '''\n\n", ":3: "),
+        ("[profiles.a]\n[profiles.b]\n[profiles.a]\n", ":3: profiles.a stands in this file twice"),
+        ("profiles = { a = {} }\n[profiles.a]\n", ":2: profiles.a stands in this file twice"),
+        ("# \u2028 \u2029 \x85\nx = 1\n", ":2: x is no setting"),
+        ("# a\r\n[profiles.a]\r\nx = 1\r\n", ":3: profiles.a.x is no setting"),
+        (b"\xef\xbb\xbfx = 1\n", ":1: x is no setting"),
+        (b"\xef\xbb\xbf\n\n# \xff\n", ":3: is not UTF-8"),
         ("[profiles.work]\nintervall = 5\n", ":2: profiles.work.intervall is no setting; did you mean interval?"),
         ("default_profil = 'a'\n", ":1: default_profil is no setting; did you mean default_profile?"),
         ("x = 1\n", ":1: x is no setting"),
@@ -184,9 +190,9 @@ def test_an_empty_variable_says_nothing(tmp_path: Path) -> None:
         ("online_only = 'perhaps'\n", ":1: online_only must be true or false"),
         ("source = 'elsewhere'\n", ":1: source must be one of local, remote"),
         ("user = ''\n", ":1: user must be a text of one line"),
-        ("filter = 'mode:'\n", ":1: filter mode needs a value; mode:none finds what has none"),
-        ("filter = 'web \"'\n", ':1: filter a quote is not closed: put another " behind the text'),
-        ("base_url = 'http://letta.example.com'\n", ":1: base_url the base URL must start with https://: plain http"),
+        ("filter = 'mode:'\n", ":1: filter cannot be used: mode needs a value; mode:none finds what has none"),
+        ("filter = 'web \"'\n", ':1: filter cannot be used: a quote is not closed: put another " behind the text'),
+        ("base_url = 'http://letta.example.com'\n", ":1: base_url cannot be used: the base URL must sta"),
         ("api_key_env = 'NOT A NAME'\n", ":1: api_key_env must be the name of an environment variable"),
         ("api_key_file = 5\n", ":1: api_key_file must be a text of one line"),
         ("profiles = 5\n", ":1: profiles must be a table"),
