@@ -16,19 +16,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import core_schema
 
 from envwatch.api.route import SettingsError, checked_base_url
 from envwatch.columns import COLUMNS
 from envwatch.query.language import parse
 from envwatch.query.tokens import QueryError
 from envwatch.text import Clean, clean, shortened
-from envwatch.values import DURATION_PATTERN, ConfigError, duration, line, nearest, one_of, some_of, whole, yes_or_no
+from envwatch.values import ConfigError, duration, line, nearest, one_of, reads, some_of, whole, yes_or_no
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from pydantic_core import ErrorDetails
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic_core import CoreSchema, ErrorDetails
+
+    from envwatch.values import Reader
 
 _SECRETS: Final = frozenset({"apikey", "lettaapikey", "key", "token", "secret", "password"})
 """What people call a key, without the signs between the words."""
@@ -36,10 +41,21 @@ _SECRETS: Final = frozenset({"apikey", "lettaapikey", "key", "token", "secret", 
 _PROFILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 _VARIABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
-_DURATION: Final = WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "pattern": DURATION_PATTERN}]})
-_COLUMN: Final = {"type": "string", "enum": list(COLUMNS)}
+
+@dataclass(frozen=True, slots=True)
+class _By:
+    """Makes pydantic read a setting by one of our readers, and describe it as that does."""
+
+    reader: Reader[Any]
+
+    def __get_pydantic_core_schema__(self, source: type[Any], handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self.reader, handler(source))
+
+    def __get_pydantic_json_schema__(self, _: CoreSchema, __: GetJsonSchemaHandler) -> dict[str, Any]:
+        return dict(self.reader.schema)
 
 
+@reads(**line.schema)
 def _query(told: object) -> str:
     text = line(told)
     try:
@@ -49,6 +65,7 @@ def _query(told: object) -> str:
     return text
 
 
+@reads(**line.schema)
 def _base_url(told: object) -> str:
     try:
         return checked_base_url(line(told))
@@ -56,12 +73,14 @@ def _base_url(told: object) -> str:
         raise ValueError(f"cannot be used: {mistake}") from None
 
 
+@reads(type="string", pattern=f"^{_VARIABLE_NAME.pattern}$")
 def _variable(told: object) -> str:
     if isinstance(told, str) and _VARIABLE_NAME.fullmatch(told):
         return told
     raise ValueError("must be the name of an environment variable")
 
 
+@reads(**line.schema)
 def _file(told: object) -> Path:
     try:
         return Path(line(told)).expanduser()
@@ -74,73 +93,83 @@ class Choices(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    filter: Annotated[str | None, BeforeValidator(_query)] = None
+    filter: Annotated[str | None, _By(_query)] = None
     """The filter to start with, as in the filter box."""
-    columns: Annotated[
-        tuple[str, ...] | None,
-        BeforeValidator(some_of(COLUMNS)),
-        WithJsonSchema({"type": "array", "items": _COLUMN, "uniqueItems": True, "minItems": 1}),
-    ] = None
+    columns: Annotated[tuple[str, ...] | None, _By(some_of(COLUMNS))] = None
     """The columns of the table, in their order."""
-    sort: Annotated[str | None, BeforeValidator(one_of(COLUMNS)), WithJsonSchema(_COLUMN)] = None
+    sort: Annotated[str | None, _By(one_of(COLUMNS))] = None
     """The column to sort by at the start; problems first if not set."""
-    bell: Annotated[bool | None, BeforeValidator(yes_or_no)] = None
+    bell: Annotated[bool | None, _By(yes_or_no)] = None
     """Whether the terminal's bell rings when an environment has been down for ten seconds."""
-    notify: Annotated[Literal["off", "osc9", "osc777"] | None, BeforeValidator(one_of(("off", "osc9", "osc777")))] = (
-        None
-    )
+    notify: Annotated[Literal["off", "osc9", "osc777"] | None, _By(one_of(("off", "osc9", "osc777")))] = None
     """Which desktop notification goes with the bell, by the sequence that your terminal knows."""
-    theme: Annotated[str | None, BeforeValidator(line)] = None
+    theme: Annotated[str | None, _By(line)] = None
     """The colours: envwatch-dark, -light, -contrast, -ansi, or any of Textual's."""
-    interval: Annotated[timedelta | None, BeforeValidator(duration(1, 600)), _DURATION] = None
+    interval: Annotated[timedelta | None, _By(duration(1, 600))] = None
     """From poll to poll."""
-    page_size: Annotated[int | None, BeforeValidator(whole(1, 1000))] = None
+    page_size: Annotated[int | None, _By(whole(1, 1000))] = None
     """Rows a request."""
-    online_only: Annotated[bool | None, BeforeValidator(yes_or_no)] = None
+    online_only: Annotated[bool | None, _By(yes_or_no)] = None
     """Only what the server calls online."""
-    source: Annotated[Literal["local", "remote"] | None, BeforeValidator(one_of(("local", "remote")))] = None
+    source: Annotated[Literal["local", "remote"] | None, _By(one_of(("local", "remote")))] = None
     """Only environments of this kind."""
-    user: Annotated[str | None, BeforeValidator(line)] = None
+    user: Annotated[str | None, _By(line)] = None
     """Only this user's environments."""
-    online_for: Annotated[timedelta | None, BeforeValidator(duration(10, 3600)), _DURATION] = None
+    online_for: Annotated[timedelta | None, _By(duration(10, 3600))] = None
     """Age of a heartbeat at which an environment is offline."""
-    late_after: Annotated[timedelta | None, BeforeValidator(duration(5, 3600)), _DURATION] = None
+    late_after: Annotated[timedelta | None, _By(duration(5, 3600))] = None
     """Age of a heartbeat at which it is late; shorter than `online_for`."""
-    requests_per_minute: Annotated[int | None, BeforeValidator(whole(1, 6000))] = None
+    requests_per_minute: Annotated[int | None, _By(whole(1, 6000))] = None
     """Requests that are not exceeded, however short the interval."""
-    page_deadline: Annotated[timedelta | None, BeforeValidator(duration(1, 300)), _DURATION] = None
+    page_deadline: Annotated[timedelta | None, _By(duration(1, 300))] = None
     """How long one page may take."""
-    walk_deadline: Annotated[timedelta | None, BeforeValidator(duration(1, 600)), _DURATION] = None
+    walk_deadline: Annotated[timedelta | None, _By(duration(1, 600))] = None
     """How long one listing may take; no shorter than `page_deadline`."""
-    max_pages: Annotated[int | None, BeforeValidator(whole(1, 100_000))] = None
+    max_pages: Annotated[int | None, _By(whole(1, 100_000))] = None
     """Pages after which a listing is taken for endless."""
-    max_rows: Annotated[int | None, BeforeValidator(whole(1, 1_000_000))] = None
+    max_rows: Annotated[int | None, _By(whole(1, 1_000_000))] = None
     """Rows after which a listing is taken for endless."""
 
 
 class Profile(Choices):
     """Whom to ask, with which key, and how to watch."""
 
-    base_url: Annotated[str | None, BeforeValidator(_base_url)] = None
+    base_url: Annotated[str | None, _By(_base_url)] = None
     """The server: https, or http to this machine."""
-    api_key_env: Annotated[str | None, BeforeValidator(_variable)] = None
+    api_key_env: Annotated[str | None, _By(_variable)] = None
     """The environment variable that holds the API key."""
-    api_key_file: Annotated[Path | None, BeforeValidator(_file)] = None
+    api_key_file: Annotated[Path | None, _By(_file)] = None
     """The file of mode 0600 that holds the API key; a relative path starts at this file's folder."""
 
 
 class Config(Profile):
     """All that can stand in the file: what holds for every profile, the profiles, and the keys."""
 
-    default_profile: Annotated[str | None, BeforeValidator(line)] = None
+    default_profile: Annotated[str | None, _By(line)] = None
     """The profile that is used where nothing names another."""
-    profiles: dict[str, Profile] = {}
+    profiles: Annotated[
+        dict[str, Profile], Field(json_schema_extra={"propertyNames": {"pattern": f"^{_PROFILE_NAME.pattern}$"}})
+    ] = {}
     """Profiles by name; what one says goes before what stands outside."""
     keys: Annotated[
         dict[str, tuple[str, ...]],
         WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "array", "object"]}}),
     ] = {}
     """Keys by the id of what they do: `row.explain = "z"`."""
+
+
+class _Schema(GenerateJsonSchema):
+    """A JSON schema of what can be written: no TOML holds the null that stands here for what was not."""
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> dict[str, Any]:
+        """Return the schema of a setting that need not be there."""
+        return self.generate_inner(schema["schema"])
+
+
+def schema() -> dict[str, Any]:
+    """Return the file's JSON schema."""
+    told = Config.model_json_schema(schema_generator=_Schema)
+    return {"$schema": _Schema.schema_dialect} | told | {"title": "envwatch's configuration file"}
 
 
 @dataclass(frozen=True)
@@ -216,11 +245,6 @@ def choices_in(variables: Mapping[str, str]) -> Choices:
     return choices
 
 
-def is_profile_name(name: str) -> bool:
-    """Whether a profile may be called so."""
-    return _PROFILE_NAME.fullmatch(name) is not None
-
-
 def _text_of(path: Path, content: bytes) -> str:
     try:
         return content.decode("utf-8-sig")  # editors on Windows put a mark before the first line
@@ -239,7 +263,7 @@ def _plain(told: str) -> str:
 def _contradictions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield what no single value tells, with the key at which to tell it."""
     for name in config.profiles:
-        if not is_profile_name(name):
+        if not _PROFILE_NAME.fullmatch(name):
             yield ("profiles", name), "is no name for a profile: letters, digits, and - _ . between them, 40 at most"
     chosen = config.default_profile
     if chosen is not None and chosen not in config.profiles:

@@ -9,7 +9,7 @@ import json
 import re
 from dataclasses import fields
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from envwatch.rules import Rules
 from envwatch.settings import DEFAULT_PROFILE, Settings, Sources, settings_of
@@ -17,7 +17,7 @@ from envwatch.text import Clean, clean
 from envwatch.values import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from envwatch.config import Document
@@ -74,10 +74,9 @@ def mistakes_in(document: Document, of_screen: Callable[[Settings], Iterator[str
 
 def schema() -> str:
     """Return the configuration file's JSON schema."""
-    from envwatch.config import Config  # noqa: PLC0415 - nothing else here needs it
+    from envwatch import config  # noqa: PLC0415 - nothing else here needs it
 
-    told: Mapping[str, Any] = Config.model_json_schema() | {"title": "envwatch's configuration file"}
-    return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(config.schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def _line_in(told: str, path: Path) -> int:

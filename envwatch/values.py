@@ -1,8 +1,8 @@
 """How a person writes a value: durations, whole numbers, choices, yes or no.
 
 The command line, the variables and the configuration file read the same words within the same bounds. Knows no setting
-by name. Each function here returns one that reads a value, or raises `ValueError` with the end of a sentence: "must be
-…", never the value itself, which may be a secret in the wrong place.
+by name. A reader returns a value, or raises `ValueError` with the end of a sentence: "must be …", never the value
+itself, which may be a secret in the wrong place.
 """
 
 from __future__ import annotations
@@ -10,18 +10,17 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from envwatch.text import Clean, clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
-_DURATION = re.compile(
-    r"(?=.)(?:(?P<hours>[0-9]{1,4})h)?(?:(?P<minutes>[0-9]{1,6})m)?(?:(?P<seconds>[0-9]{1,8}(?:\.[0-9]{1,6})?)s?)?"
-)
-DURATION_PATTERN = r"^(?=.)([0-9]{1,4}h)?([0-9]{1,6}m)?([0-9]{1,8}(\.[0-9]{1,6})?s?)?$"
-"""The same for a JSON schema."""
+_T = TypeVar("_T")
+
+# Without names for the groups, for a JSON schema takes the same pattern and knows none.
+_DURATION = re.compile(r"(?=.)(?:([0-9]{1,4})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,8}(?:\.[0-9]{1,6})?)s?)?")
 
 
 class ConfigError(ValueError):
@@ -40,19 +39,44 @@ _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"0", "false", "no", "off"})
 
 
-def duration(low: int, high: int) -> Callable[[object], timedelta]:
+class Reader(Generic[_T]):
+    """Reads a value, and tells a JSON schema of what can be written."""
+
+    __slots__ = ("_read", "schema")
+
+    def __init__(self, read: Callable[[object], _T], schema: Mapping[str, object]) -> None:
+        self._read = read
+        self.schema = schema
+
+    def __call__(self, told: object) -> _T:
+        """Return the value.
+
+        Raises:
+            ValueError: if that is none.
+        """
+        return self._read(told)
+
+
+def reads(**schema: object) -> Callable[[Callable[[object], _T]], Reader[_T]]:
+    """Make a function a reader, given the JSON schema of what it reads."""
+    return lambda read: Reader(read, schema)
+
+
+def duration(low: int, high: int) -> Reader[timedelta]:
     """Return what reads a duration: `45s`, `2m`, `1m30s`, `1h`, or a number of seconds.
 
     Args:
         low: the least number of seconds allowed.
         high: the greatest.
     """
+    number = {"type": "number", "minimum": low, "maximum": high}
 
+    @reads(anyOf=[number, {"type": "string", "pattern": f"^{_DURATION.pattern}$"}])
     def read(told: object) -> timedelta:
         text = str(told).strip() if isinstance(told, (str, int, float)) and not isinstance(told, bool) else ""
         if match := _DURATION.fullmatch(text):
-            parts = {unit: float(count) for unit, count in match.groupdict(default="0").items()}
-            found = timedelta(**parts)
+            hours, minutes, seconds = map(float, match.groups(default="0"))
+            found = timedelta(hours=hours, minutes=minutes, seconds=seconds)
             if timedelta(seconds=low) <= found <= timedelta(seconds=high):
                 return found
         raise ValueError(f"must be {_spelled(low)} to {_spelled(high)}, written like 45s, 2m or a number of seconds")
@@ -60,9 +84,10 @@ def duration(low: int, high: int) -> Callable[[object], timedelta]:
     return read
 
 
-def whole(low: int, high: int) -> Callable[[object], int]:
+def whole(low: int, high: int) -> Reader[int]:
     """Return what reads a whole number within bounds, both included."""
 
+    @reads(type="integer", minimum=low, maximum=high)
     def read(told: object) -> int:
         if isinstance(told, (str, int)) and not isinstance(told, bool):
             with suppress(ValueError):
@@ -73,9 +98,10 @@ def whole(low: int, high: int) -> Callable[[object], int]:
     return read
 
 
-def one_of(choices: Collection[str]) -> Callable[[object], str]:
+def one_of(choices: Collection[str]) -> Reader[str]:
     """Return what reads one of some words."""
 
+    @reads(type="string", enum=list(choices))
     def read(told: object) -> str:
         if isinstance(told, str) and told.strip() in choices:
             return told.strip()
@@ -84,9 +110,11 @@ def one_of(choices: Collection[str]) -> Callable[[object], str]:
     return read
 
 
-def some_of(choices: Collection[str]) -> Callable[[object], tuple[str, ...]]:
+def some_of(choices: Collection[str]) -> Reader[tuple[str, ...]]:
     """Return what reads a list of different words out of some, or the same with commas between them."""
+    word = {"type": "string", "enum": list(choices)}
 
+    @reads(type="array", items=word, uniqueItems=True, minItems=1)
     def read(told: object) -> tuple[str, ...]:
         parts = told.split(",") if isinstance(told, str) else told
         if isinstance(parts, (list, tuple)) and all(isinstance(part, str) for part in parts):
@@ -98,6 +126,7 @@ def some_of(choices: Collection[str]) -> Callable[[object], tuple[str, ...]]:
     return read
 
 
+@reads(type="boolean")
 def yes_or_no(told: object) -> bool:
     """Read a yes or a no: true, false, and what variables have for them."""
     if isinstance(told, bool):
@@ -108,6 +137,7 @@ def yes_or_no(told: object) -> bool:
     raise ValueError("must be true or false")
 
 
+@reads(type="string", minLength=1)
 def line(told: object) -> str:
     """Read a text of one line, not empty."""
     if isinstance(told, str) and told.strip() and told.isprintable():

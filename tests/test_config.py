@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from datetime import timedelta
@@ -12,6 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from envwatch.columns import COLUMNS
+from envwatch.config import schema
 from envwatch.rules import Rules
 from envwatch.settings import LOOKS, Settings, all_settings_of, document_at
 from envwatch.values import ConfigError, duration, whole
@@ -264,6 +268,33 @@ def test_a_file_that_cannot_be_read_is_told_whoever_named_it(tmp_path: Path, nam
             document_at(tmp_path / name, is_wanted=is_wanted)
         (line,) = caught.value.lines
         assert f": cannot be read: {reason}" in line
+
+
+def described(name: str) -> dict[str, Any]:
+    """What the JSON schema says of a setting, without the words for people."""
+    told = schema()["$defs"]["Profile"]["properties"][name]
+    return {word: value for word, value in told.items() if word not in {"title", "description"}}
+
+
+def test_the_schema_has_the_bounds_of_the_readers() -> None:
+    told = schema()
+    assert told["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert "null" not in json.dumps(told)
+    assert "pattern" in told["properties"]["profiles"]["propertyNames"]
+    assert described("page_size") == {"type": "integer", "minimum": 1, "maximum": 1000}
+    assert described("bell") == {"type": "boolean"}
+    assert described("source") == {"type": "string", "enum": ["local", "remote"]}
+    assert set(described("columns")["items"]["enum"]) == set(COLUMNS)
+    number, text = described("late_after")["anyOf"]
+    assert number == {"type": "number", "minimum": 5, "maximum": 3600}
+    assert text["type"] == "string"
+    assert [written for written in ("45s", "1m30s", "2.5", "1m5") if not re.search(text["pattern"], written)] == []
+    assert [written for written in ("", "s", "-1", "1 m", "2d") if re.search(text["pattern"], written)] == []
+
+
+def test_whatever_can_be_set_is_described_in_the_schema() -> None:
+    for name in schema()["$defs"]["Profile"]["properties"]:
+        assert described(name).keys() & {"type", "anyOf"}, name
 
 
 def test_several_profiles_are_taken_in_their_order_and_each_once(tmp_path: Path) -> None:
