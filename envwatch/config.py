@@ -25,7 +25,7 @@ from envwatch.columns import COLUMNS
 from envwatch.query.language import parse
 from envwatch.query.tokens import QueryError
 from envwatch.text import Clean, clean, shortened
-from envwatch.values import ConfigError, duration, line, nearest, one_of, reads, some_of, whole, yes_or_no
+from envwatch.values import ConfigError, duration, line, nearest, one_of, query, reads, some_of, whole, yes_or_no
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -55,9 +55,9 @@ class _By:
         return dict(self.reader.schema)
 
 
-@reads(**line.schema)
+@reads(**query.schema)
 def _query(told: object) -> str:
-    text = line(told)
+    text = query(told)
     try:
         parse(text)
     except QueryError as mistake:

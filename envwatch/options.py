@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
 from envwatch import __version__
 from envwatch.text import clean
-from envwatch.values import duration, line, whole
+from envwatch.values import duration, line, query, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -178,7 +178,7 @@ def _parser() -> _Parser:
     filters.add_argument("--user", type=_argument(line), metavar="ID", help="only this user's environments")
     filters.add_argument(
         "--filter",
-        type=_argument(_query),
+        type=_argument(query),
         metavar="QUERY",
         help="only what it finds, as in the filter box; for list, no file and no variable sets one",
     )
@@ -246,11 +246,6 @@ _CONFIG_ACTIONS = {
     "path": "where the file is, or would be",
     "schema": "the file's JSON schema, for editors",
 }
-
-
-def _query(told: object) -> str:
-    """Read a line that may be empty: that asks for everything, whatever the configuration says."""
-    return line(told) if str(told).strip() else ""
 
 
 def _argument(read: Callable[[object], _T]) -> Callable[[str], _T]:

@@ -11,6 +11,7 @@ import re
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Generic, TypeVar
+from unicodedata import category
 
 from envwatch.text import Clean, clean
 
@@ -34,6 +35,9 @@ class ConfigError(ValueError):
         self.lines: tuple[Clean, ...] = tuple(clean(told) for told in lines)
         super().__init__("\n".join(self.lines))
 
+
+_NEVER_TYPED = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Categories of controls, ends of lines, and what was no UTF-8."""
 
 _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"0", "false", "no", "off"})
@@ -141,6 +145,14 @@ def yes_or_no(told: object) -> bool:
 def line(told: object) -> str:
     """Read a text of one line, not empty."""
     if isinstance(told, str) and told.strip() and told.isprintable():
+        return told.strip()
+    raise ValueError("must be a text of one line")
+
+
+@reads(type="string")
+def query(told: object) -> str:
+    """Read a filter, empty for everything. Whatever can be typed into the filter box may be meant."""
+    if isinstance(told, str) and not any(category(character) in _NEVER_TYPED for character in told):
         return told.strip()
     raise ValueError("must be a text of one line")
 

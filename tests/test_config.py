@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from envwatch.columns import COLUMNS
 from envwatch.config import schema
+from envwatch.options import StopError, options_in
 from envwatch.rules import Rules
 from envwatch.settings import LOOKS, Settings, all_settings_of, document_at
 from envwatch.values import ConfigError, duration, whole
@@ -145,6 +146,29 @@ def test_options_go_before_variables_and_variables_before_the_file_and_the_file_
 
 def test_an_option_can_take_back_what_the_file_says(tmp_path: Path) -> None:
     assert settings(tmp_path, "online_only = true", online_only=False).online_only is False
+
+
+def test_a_profile_can_take_back_the_filter_from_outside(tmp_path: Path) -> None:
+    text = "filter = 'web'\n[profiles.a]\nfilter = ''\n[profiles.b]\n"
+    assert settings(tmp_path, text, profile="b").filter == "web"
+    all_of_a = settings(tmp_path, text, profile="a")
+    assert (all_of_a.filter, all_of_a.origin("filter")) == ("", f"{tmp_path}/config.toml:3")
+    assert settings(tmp_path, text, {"ENVWATCH_FILTER": " "}, profile="b").filter == "web"
+
+
+@pytest.mark.parametrize("typed", ["name:👩‍💻", "name:a\u00a0status:late", "\u200bweb", "name:\u202e"])
+def test_a_filter_may_hold_whatever_the_filter_box_takes(tmp_path: Path, typed: str) -> None:
+    assert settings(tmp_path, f"filter = '{typed}'").filter == typed
+    assert settings(tmp_path, "", {"ENVWATCH_FILTER": typed}).filter == typed
+    assert options_in(["--filter", typed]).filter == typed
+
+
+@pytest.mark.parametrize("control", ["\n", "\r", "\t", "\x1b", "\x7f", "\x85", "\x9b", "\u2028", "\u2029", "\udcff"])
+def test_what_nobody_can_have_typed_is_no_filter(tmp_path: Path, control: str) -> None:
+    told = refusal(tmp_path, "", {"ENVWATCH_FILTER": f"a{control}b"})
+    assert told == "ENVWATCH_FILTER must be a text of one line"
+    with pytest.raises(StopError, match=r"^argument --filter: must be a text of one line; see "):
+        options_in(["--filter", f"a{control}b"])
 
 
 def test_a_profiles_key_replaces_the_key_from_outside(tmp_path: Path) -> None:
