@@ -6,7 +6,7 @@ Pure. Knows nothing of widgets or colours. STATE comes first and holds the ticki
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from envwatch.modes import UNRESTRICTED, mode_of
 from envwatch.phrases import short_age
@@ -178,6 +178,9 @@ _ALL = (
 )
 
 COLUMNS: Mapping[str, Column] = {column.id: column for column in _ALL}
+
+PROBLEMS: Final = "problems"
+"""What people write for the order that is no column's."""
 """By id, in the order of the table and of their claim to its width."""
 
 

@@ -21,7 +21,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
 from envwatch.api.route import SettingsError, checked_base_url
-from envwatch.columns import COLUMNS
+from envwatch.columns import COLUMNS, PROBLEMS
 from envwatch.query.language import parse
 from envwatch.query.tokens import QueryError
 from envwatch.text import Clean, clean, shortened
@@ -65,6 +65,15 @@ def _query(told: object) -> str:
     return text
 
 
+_ORDER: Final = one_of((PROBLEMS, *COLUMNS))
+
+
+@reads(**_ORDER.schema)
+def _sort(told: object) -> str | None:
+    order = _ORDER(told)
+    return None if order == PROBLEMS else order
+
+
 @reads(**line.schema)
 def _base_url(told: object) -> str:
     try:
@@ -97,8 +106,8 @@ class Choices(BaseModel):
     """The filter to start with, as in the filter box."""
     columns: Annotated[tuple[str, ...] | None, _By(some_of(COLUMNS))] = None
     """The columns of the table, in their order."""
-    sort: Annotated[str | None, _By(one_of(COLUMNS))] = None
-    """The column to sort by at the start; problems first if not set."""
+    sort: Annotated[str | None, _By(_sort)] = None
+    """The column to sort by at the start, or `problems`: those first, which is also the order if nothing is said."""
     bell: Annotated[bool | None, _By(yes_or_no)] = None
     """Whether the terminal's bell rings when an environment has been down for ten seconds."""
     notify: Annotated[Literal["off", "osc9", "osc777"] | None, _By(one_of(("off", "osc9", "osc777")))] = None

@@ -11,6 +11,7 @@ from dataclasses import fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from envwatch.columns import PROBLEMS
 from envwatch.rules import Rules
 from envwatch.settings import DEFAULT_PROFILE, Settings, Sources, settings_of
 from envwatch.text import Clean, clean
@@ -44,7 +45,9 @@ def shown(settings: Settings, access: Access | str, path: Path) -> str:
     else:
         rows.append((Clean("api_key"), _MASKED, clean(access.origin)))
         rows.append((Clean("base_url"), clean(access.base_url), clean(access.base_url_origin)))
-    rows += [(Clean(name), _written(getattr(settings, name)), settings.origin(name)) for name in _NAMES]
+    values = {name: getattr(settings, name) for name in _NAMES}
+    values["sort"] = settings.sort or PROBLEMS
+    rows += [(Clean(name), _written(value), settings.origin(name)) for name, value in values.items()]
     for limit in fields(Rules):
         rows.append((Clean(limit.name), _written(getattr(settings.rules, limit.name)), settings.origin(limit.name)))
     for id_, keys in settings.keys.items():

@@ -56,6 +56,7 @@ class Settings:
     columns: tuple[str, ...] = ()
     """Empty for those that fit."""
     sort: str | None = None
+    """The id of a column; None for problems first."""
     theme: str | None = None
     bell: bool = False
     notify: Literal["off", "osc9", "osc777"] = "off"

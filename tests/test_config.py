@@ -156,6 +156,18 @@ def test_a_profile_can_take_back_the_filter_from_outside(tmp_path: Path) -> None
     assert settings(tmp_path, text, {"ENVWATCH_FILTER": " "}, profile="b").filter == "web"
 
 
+def test_a_file_and_a_variable_can_ask_for_problems_first(tmp_path: Path) -> None:
+    text = "sort = 'mode'\n[profiles.a]\nsort = 'problems'\n"
+    path = config_file(tmp_path, text)
+    left = {"sort": "version"}
+    options = {"config": str(path)}
+    held = settings_of(options | {"profile": "a"}, {}, remembered=left)
+    assert (held.sort, held.origin("sort")) == (None, f"{path}:3")
+    held = settings_of(options, {"ENVWATCH_SORT": "problems"}, remembered=left)
+    assert (held.sort, held.origin("sort")) == (None, "ENVWATCH_SORT")
+    assert settings_of(options, {}, remembered=left).sort == "mode"
+
+
 @pytest.mark.parametrize("typed", ["name:👩‍💻", "name:a\u00a0status:late", "\u200bweb", "name:\u202e"])
 def test_a_filter_may_hold_whatever_the_filter_box_takes(tmp_path: Path, typed: str) -> None:
     assert settings(tmp_path, f"filter = '{typed}'").filter == typed
@@ -308,7 +320,8 @@ def test_the_schema_has_the_bounds_of_the_readers() -> None:
     assert described("page_size") == {"type": "integer", "minimum": 1, "maximum": 1000}
     assert described("bell") == {"type": "boolean"}
     assert described("source") == {"type": "string", "enum": ["local", "remote"]}
-    assert set(described("columns")["items"]["enum"]) == set(COLUMNS)
+    assert described("columns")["items"]["enum"] == list(COLUMNS)
+    assert described("sort") == {"type": "string", "enum": ["problems", *COLUMNS]}
     number, text = described("late_after")["anyOf"]
     assert number == {"type": "number", "minimum": 5, "maximum": 3600}
     assert text["type"] == "string"

@@ -111,7 +111,7 @@ def test_what_is_remembered_is_shown_as_such(tmp_path: Path) -> None:
     state.parent.mkdir(parents=True)
     state.write_text('{"theme": "nord", "sort": "no such column"}')
     shown = rows(run(tmp_path, "config", "show").out)
-    assert (shown["theme"], shown["sort"]) == (["nord", "remembered"], ["-", "default"])
+    assert (shown["theme"], shown["sort"]) == (["nord", "remembered"], ["problems", "default"])
 
 
 def test_a_good_file_is_fine_and_a_bad_one_is_told_line_by_line(tmp_path: Path) -> None:
