@@ -9,9 +9,13 @@ Owns the order of the sources and the words when there is no usable key. Sends n
 4. the login of the Letta CLI
 5. the person at the terminal, if there is one to ask
 
-The address is the user's word: `LETTA_BASE_URL`, else the profile's `base_url`, holds for a key from any source, as it
-does in Letta's own tools. So the key in `LETTA_API_KEY` goes to whichever address is configured. The address in the
-CLI's settings holds only for the key beside it: no other key ever goes there.
+The address is the user's word: `LETTA_BASE_URL`, else the configured `base_url`, holds for a key from any source, as it
+does in Letta's own tools. So the key in `LETTA_API_KEY` goes to whichever address is configured. Three limits:
+
+* A profile that the command line names goes before the variables with whatever it names itself, be it key or address.
+* A key that a profile names itself never goes to `LETTA_BASE_URL`, whoever named the profile: only to the configured
+  `base_url`, or else to Letta's own server.
+* The address in the CLI's settings holds only for the key beside it: no other key ever goes there.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ import signal
 import stat
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -84,6 +88,12 @@ class Wanted:
     """Empty if it names none."""
     base_url_origin: str = ""
     """Where it does, for people."""
+    has_own_key: bool = False
+    """Whether the key is named by the profile itself, and not for all profiles."""
+    has_own_base_url: bool = False
+    """The same of the address."""
+    is_by_option: bool = False
+    """Whether the command line names the profile."""
     is_one_of_several: bool = False
     """Whether others are watched at the same time: then only what is this profile's own counts, for a key or an address
     that no profile names would go to all of their servers."""
@@ -110,6 +120,8 @@ class _Login:
     origin: str
     base_url: str = ""
     """Unchecked; empty if the source names none."""
+    is_of_profile: bool = False
+    """Whether the profile itself names it."""
 
 
 _NOTHING_WANTED: Final = Wanted()
@@ -136,11 +148,11 @@ def access_of(
         AccessError: if there is no key, or the one that counts cannot be used.
     """
     if wanted.is_one_of_several:
-        environ = {name: value for name, value in environ.items() if name != BASE_URL}
         login = _login_of_profile(environ, wanted) or _login_in_keyring(wanted.profile)
     else:
+        goes_first = wanted.is_by_option and wanted.has_own_key
         login = (
-            _login_in_environment(environ, KEY)
+            (None if goes_first else _login_in_environment(environ, KEY))
             or _login_of_profile(environ, wanted)
             or _login_in_keyring(wanted.profile, KEYRING_USER)
             or _login_of_letta(settings, now)
@@ -150,8 +162,11 @@ def access_of(
         raise AccessError(_NO_KEY_OF_ITS_OWN.format(wanted.profile) if wanted.is_one_of_several else NO_KEY)
     if not _USABLE.fullmatch(login.key.get_secret_value()):
         raise AccessError(f"the key in {login.origin} is no API key: it must be 8 to 512 characters without spaces")
+    ignores_variable = (
+        wanted.is_one_of_several or login.is_of_profile or (wanted.is_by_option and wanted.has_own_base_url)
+    )
     addresses = (
-        (environ.get(BASE_URL, "").strip(), BASE_URL),
+        ("" if ignores_variable else environ.get(BASE_URL, "").strip(), BASE_URL),
         (wanted.base_url, wanted.base_url_origin),
         (login.base_url, login.origin),
         (LETTA_CLOUD, "default"),
@@ -214,9 +229,11 @@ def _login_of_profile(environ: Mapping[str, str], wanted: Wanted) -> _Login | No
             raise AccessError(
                 f"no API key: profile {wanted.profile} wants it in {wanted.api_key_env}, which is not set"
             )
-        return login
+        # In LETTA_API_KEY there is no other key than LETTA_BASE_URL is for.
+        return replace(login, is_of_profile=wanted.has_own_key and wanted.api_key_env != KEY)
     if wanted.api_key_file is not None:
-        return _Login(_key_in(wanted.api_key_file), str(clean(str(wanted.api_key_file))))
+        origin = str(clean(str(wanted.api_key_file)))
+        return _Login(_key_in(wanted.api_key_file), origin, is_of_profile=wanted.has_own_key)
     return None
 
 

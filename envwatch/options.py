@@ -88,7 +88,8 @@ environment variables:
                   login of the Letta CLI (~/.letta/settings.json), the terminal. It is never an option: every
                   user of a machine can see those.
   LETTA_BASE_URL  the server, if it is not https://api.letta.com; https, or http to this machine. Whichever
-                  key is used goes there.
+                  key is used goes there, but for one that a profile names itself.
+                  What the profile of --profile names itself goes before these two.
   ENVWATCH_CONFIG, ENVWATCH_PROFILE  like --config and --profile
   ENVWATCH_INTERVAL, ENVWATCH_THEME, …  each setting of the configuration file, over what that says;
                   `envwatch config show` tells what holds, and why

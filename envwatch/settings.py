@@ -33,6 +33,9 @@ _PROFILE_OPTION: Final = Clean("--profile")
 LOOKS: Final = frozenset({"theme", "columns", "sort", "bell", "notify", "interval", "page_size"})
 """What the demo takes of file and variables: the rest is about the user's own environments."""
 
+KEY_PLACES: Final = frozenset({"api_key_env", "api_key_file"})
+"""Where a profile can say that its key is: in one of them."""
+
 _OPTIONS: Final = {
     "interval": "--interval",
     "page_size": "--page-size",
@@ -48,6 +51,8 @@ class Settings:
     """What holds."""
 
     profile: str = DEFAULT_PROFILE
+    own: frozenset[str] = frozenset()
+    """Names of the settings that this profile itself has in the file."""
     base_url: str = ""
     """Of the file; empty if it names none."""
     api_key_env: str | None = None
@@ -70,6 +75,11 @@ class Settings:
     """Where each value came from that is not the default, by its name; those of keys by `keys.` and the id."""
     document: Document | None = None
     """The file, if there is one."""
+
+    @property
+    def is_by_option(self) -> bool:
+        """Whether the command line names the profile."""
+        return self.origin("profile") == _PROFILE_OPTION
 
     def origin(self, name: str) -> Clean:
         """Return where a value came from, for people."""
@@ -170,15 +180,17 @@ def settings_of(sources: Sources, profile: str, origin: Clean) -> Settings:
 
     known = {name: value for name, value in sources.remembered.items() if value}
     take(known, dict.fromkeys(known, "remembered"))
+    own: frozenset[str] = frozenset()
     keys: Mapping[str, tuple[str, ...]] = {}
     if document is not None:
         keys = document.config.keys
         origins |= {f"keys.{id_}": document.place("keys", id_) for id_ in keys}
         for place in ((), ("profiles", profile)):
             told = _told_in(document, place, only)
-            if told.keys() & {"api_key_env", "api_key_file"}:
-                values.pop("api_key_env", None)
-                values.pop("api_key_file", None)
+            if told.keys() & KEY_PLACES:
+                for name in KEY_PLACES:
+                    values.pop(name, None)
+            own = frozenset(told)
             take(told, {name: document.place(*place, name) for name in told})
     variables = {name: value for name, value in _variables(sources.environ).items() if only is None or name in only}
     take(variables, {name: f"{PREFIX}{name.upper()}" for name in variables})
@@ -186,7 +198,9 @@ def settings_of(sources: Sources, profile: str, origin: Clean) -> Settings:
     take(given, {name: _OPTIONS[name] for name in given})
 
     limits = {limit.name: values.pop(limit.name) for limit in fields(Rules) if limit.name in values}
-    settings = Settings(profile=profile, keys=keys, origins=origins, document=document, rules=Rules(**limits), **values)
+    settings = Settings(
+        profile=profile, own=own, keys=keys, origins=origins, document=document, rules=Rules(**limits), **values
+    )
     _check(settings)
     return settings
 

@@ -103,6 +103,7 @@ def access_for(settings: Settings, ask: Callable[[], str] | None = None, *, is_o
     import time
 
     from envwatch.key import NO_KEY, AccessError, Wanted, access_of
+    from envwatch.settings import KEY_PLACES
 
     wanted = Wanted(
         profile=settings.profile,
@@ -110,6 +111,9 @@ def access_for(settings: Settings, ask: Callable[[], str] | None = None, *, is_o
         api_key_file=settings.api_key_file,
         base_url=settings.base_url,
         base_url_origin=settings.origin("base_url"),
+        has_own_key=bool(settings.own & KEY_PLACES),
+        has_own_base_url="base_url" in settings.own,
+        is_by_option=settings.is_by_option,
         is_one_of_several=is_one_of_several,
     )
     try:

@@ -93,6 +93,22 @@ def test_each_value_is_shown_with_its_origin_and_the_key_with_nothing_else(tmp_p
     assert shown["late_after"] == ["45s", "default"]
 
 
+def test_key_and_address_are_shown_with_who_named_them(tmp_path: Path) -> None:
+    text = '[profiles.a]\napi_key_env = "A_KEY"\nbase_url = "https://a.example"\n[profiles.b]\napi_key_env = "A_KEY"\n'
+    path = config_file(tmp_path, text)
+    environ = {"A_KEY": KEY, "LETTA_API_KEY": KEY, "LETTA_BASE_URL": "https://c.example"}
+
+    def shown(*arguments: str, **more: str) -> tuple[str, list[str]]:
+        told = rows(run(tmp_path, "config", "show", *arguments, **environ, **more).out)
+        return told["api_key"][1], told["base_url"]
+
+    assert shown("--profile", "a") == ("A_KEY", ["https://a.example", f"{path}:3"])
+    assert shown("--profile", "b") == ("A_KEY", ["https://api.letta.com", "default"])
+    assert shown(ENVWATCH_PROFILE="a") == ("LETTA_API_KEY", ["https://c.example", "LETTA_BASE_URL"])
+    del environ["LETTA_API_KEY"]
+    assert shown(ENVWATCH_PROFILE="a") == ("A_KEY", ["https://a.example", f"{path}:3"])
+
+
 def test_of_several_profiles_each_is_shown_in_a_block_of_its_own(tmp_path: Path) -> None:
     text = '[profiles.a]\napi_key_env = "A_KEY"\n[profiles.b]\nbase_url = "https://b.example"\n'
     path = config_file(tmp_path, text)

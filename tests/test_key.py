@@ -283,6 +283,76 @@ def test_the_profiles_server_is_for_a_key_from_any_source_and_the_variable_goes_
     assert wanted_refusal(bad, {"LETTA_API_KEY": KEY}).endswith("(see config.toml:3)")
 
 
+OWN_KEY, OWN_URL = "sk-let-of-the-profile", "https://profile.example.com"
+AMBIENT = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": "https://ambient.example.com"}
+LETTA = "https://api.letta.com"
+
+
+def both(is_by_option: bool, own: str, ambient: str) -> tuple[str, str]:  # noqa: FBT001 - a table reads best so
+    """Which key goes where, if a profile and the variables have a key, an address, or both."""
+    wanted = Wanted(
+        api_key_env="WORK_KEY" if "key" in own else None,
+        base_url=OWN_URL if "url" in own else "",
+        base_url_origin="config.toml:3",
+        has_own_key="key" in own,
+        has_own_base_url="url" in own,
+        is_by_option=is_by_option,
+    )
+    kept = {"key": "LETTA_API_KEY", "url": "LETTA_BASE_URL"}
+    environ = {kept[word]: AMBIENT[kept[word]] for word in ambient.split()}
+    access = found(wanted, environ | {"WORK_KEY": OWN_KEY})
+    return access.key.get_secret_value(), access.base_url
+
+
+@pytest.mark.parametrize(
+    ("own", "ambient", "key", "url"),
+    [
+        ("key url", "key url", OWN_KEY, OWN_URL),
+        ("key url", "key", OWN_KEY, OWN_URL),
+        ("key url", "url", OWN_KEY, OWN_URL),
+        ("key", "key url", OWN_KEY, LETTA),
+        ("key", "url", OWN_KEY, LETTA),
+        ("url", "key url", KEY, OWN_URL),
+        ("", "key url", KEY, AMBIENT["LETTA_BASE_URL"]),
+    ],
+)
+def test_a_profile_named_by_the_option_goes_before_the_variables_with_what_it_names(
+    own: str, ambient: str, key: str, url: str
+) -> None:
+    assert both(True, own, ambient) == (key, url)
+
+
+@pytest.mark.parametrize(
+    ("own", "ambient", "key", "url"),
+    [
+        ("key url", "key url", KEY, AMBIENT["LETTA_BASE_URL"]),
+        ("key url", "key", KEY, OWN_URL),
+        ("key url", "url", OWN_KEY, OWN_URL),
+        ("key", "key url", KEY, AMBIENT["LETTA_BASE_URL"]),
+        ("key", "url", OWN_KEY, LETTA),
+        ("url", "key url", KEY, AMBIENT["LETTA_BASE_URL"]),
+        ("", "key url", KEY, AMBIENT["LETTA_BASE_URL"]),
+    ],
+)
+def test_under_any_other_profile_the_variables_go_first_but_never_take_its_key(
+    own: str, ambient: str, key: str, url: str
+) -> None:
+    assert both(False, own, ambient) == (key, url)
+
+
+@pytest.mark.parametrize("is_by_option", [True, False])
+def test_a_key_for_all_profiles_counts_after_the_variable_and_goes_where_that_says(is_by_option: bool) -> None:  # noqa: FBT001 - as pytest gives it
+    wanted = Wanted(api_key_env="WORK_KEY", is_by_option=is_by_option)
+    assert found(wanted, AMBIENT | {"WORK_KEY": OWN_KEY}).origin == "LETTA_API_KEY"
+    named = {"LETTA_BASE_URL": AMBIENT["LETTA_BASE_URL"], "WORK_KEY": OWN_KEY}
+    assert found(wanted, named).base_url == AMBIENT["LETTA_BASE_URL"]
+
+
+def test_a_profile_that_names_lettas_own_variable_has_the_address_beside_it() -> None:
+    wanted = Wanted(api_key_env="LETTA_API_KEY", has_own_key=True, is_by_option=True)
+    assert found(wanted, AMBIENT).base_url == AMBIENT["LETTA_BASE_URL"]
+
+
 # The person at the terminal.
 
 
