@@ -105,6 +105,6 @@ async def _listing(access: Access, settings: Settings, options: Options, profile
         return outcome
     refused = outcome.cause in {Cause.UNAUTHORIZED, Cause.FORBIDDEN}
     code = Exit.AUTHENTICATION if refused else Exit.UNREACHABLE
-    whose = f" (the key came from {access.origin})" if refused else ""
+    whose = f" (the key came from {access.origin})" if outcome.cause is Cause.FORBIDDEN else ""
     which = f"profile {profile}: " if profile else ""
     raise StopError(code, f"{which}{outcome.cause}: {outcome.message}{whose}")

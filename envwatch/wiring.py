@@ -133,7 +133,14 @@ def client_for(access: Access, settings: Settings, on_page: Callable[[int], None
 
     query = Query(online_only=settings.online_only, source=settings.source, user_id=settings.user)
     try:
-        return Client(base_url=access.base_url, key=access.key, rules=settings.rules, query=query, on_page=on_page)
+        return Client(
+            base_url=access.base_url,
+            key=access.key,
+            key_origin=access.origin,
+            rules=settings.rules,
+            query=query,
+            on_page=on_page,
+        )
     except SettingsError as error:
         raise StopError(Exit.USAGE, str(error)) from None
 

@@ -16,8 +16,8 @@ from envwatch.api.lean import httpx
 from envwatch.outcome import Cause
 from envwatch.text import Clean
 
-DIRECT = Peer(Clean("api.letta.com"), None, SecretStr(KEY))
-BEHIND_A_PROXY = Peer(Clean("api.letta.com"), Clean("proxy:3128"), SecretStr(KEY))
+DIRECT = Peer(Clean("api.letta.com"), None, SecretStr(KEY), Clean("a test"))
+BEHIND_A_PROXY = Peer(Clean("api.letta.com"), Clean("proxy:3128"), SecretStr(KEY), Clean("a test"))
 
 
 def connect_error(*reasons: OSError) -> httpx.ConnectError:

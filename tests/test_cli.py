@@ -321,7 +321,7 @@ def test_a_wrong_key_is_an_exit_code_of_its_own(environ: dict[str, str]) -> None
     told = run(environ | {"LETTA_API_KEY": "sk-let-somebody-elses"}, "list", "-o", "json")
     assert told.code == 4
     assert "key refused" in told.line
-    assert "(the key came from LETTA_API_KEY)" in told.line
+    assert told.line.endswith("Is the key from LETTA_API_KEY right, and still valid?")
     assert "somebody" not in told.err
 
 

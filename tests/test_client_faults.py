@@ -240,7 +240,10 @@ async def test_a_server_that_invents_rows_for_ever_is_left() -> None:
         ),
         (says(302, Location="/login?next=%1b"), "redirect to HOST/login: wrong LETTA_BASE_URL?"),
         (says(302), "redirect to nowhere: wrong LETTA_BASE_URL?"),
-        (says(401, '{"message":"Unauthorized"}'), "401: Unauthorized. Is LETTA_API_KEY right, and still valid?"),
+        (
+            says(401, '{"message":"Unauthorized"}'),
+            "401: Unauthorized. Is the key from LETTA_API_KEY right, and still valid?",
+        ),
         (says(403, '{"error":"for enterprise"}'), "403: for enterprise"),
         (
             says(404, '{"detail":"Not Found"}'),

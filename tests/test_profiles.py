@@ -159,7 +159,8 @@ def test_a_key_that_is_refused_under_one_profile_is_told_with_its_name(
     assert ended.stdout == ""
     assert ended.stderr.startswith("envwatch: profile bolt: ")
     assert ended.stderr.count("\n") == 1
-    assert "BOLT_KEY" in ended.stderr
+    assert "Is the key from BOLT_KEY right, and still valid?" in ended.stderr
+    assert "LETTA_API_KEY" not in ended.stderr
     assert wrong not in ended.stderr
 
 

@@ -58,7 +58,7 @@ _CAUSES: Final = {
     429: Cause.RATE_LIMITED,
 }
 _ADVICE: Final = {
-    Cause.UNAUTHORIZED: "Is LETTA_API_KEY right, and still valid?",
+    Cause.UNAUTHORIZED: "Is the key from {key_origin} right, and still valid?",
     Cause.NO_SUCH_ROUTE: "A self-hosted Letta server has no such route: environments are a feature of Letta's cloud",
 }
 
@@ -85,6 +85,8 @@ class Peer:
     """Host and port of the proxy between, if any."""
     key: SecretStr
     """What no message may repeat, should the server do so."""
+    key_origin: Clean
+    """Where that came from, for people."""
 
     def quoted(self, text: str, limit: int = 200) -> Clean:
         """Return words of the server as one line that is safe to show."""
@@ -149,7 +151,8 @@ def _refusal(answer: Answer, peer: Peer) -> SourceError:
         return _failure(Cause.GARBLED, f"{what}, which is no listing")
     cause = _CAUSES.get(status, Cause.REFUSED if status < 500 else Cause.SERVER)
     words = _words(answer, peer) or httpx.codes.get_reason_phrase(status)
-    told = ". ".join(filter(None, [words.rstrip("."), _ADVICE.get(cause)]))
+    advice = _ADVICE.get(cause, "").format(key_origin=peer.key_origin)
+    told = ". ".join(filter(None, [words.rstrip("."), advice]))
     return _failure(cause, f"{what}: {told}" if told else what, retry_after=_retry_after(answer))
 
 

@@ -51,6 +51,7 @@ class Client:
         *,
         base_url: str,
         key: SecretStr,
+        key_origin: str = "LETTA_API_KEY",
         rules: Rules,
         query: Query = EVERYTHING,
         wall: Callable[[], float] = lambda: time.time() * 1000,
@@ -62,6 +63,7 @@ class Client:
         Args:
             base_url: what stands before `/v1/environments`.
             key: the API key; leaves this process in requests to that host and nowhere else.
+            key_origin: where the key came from, for people.
             rules: page size, deadlines and limits.
             query: which environments to list.
             wall: our wall clock, milliseconds since the epoch.
@@ -80,7 +82,7 @@ class Client:
         self._known: Mapping[Clean, Environment] = {}  # the rows of the newest complete listing
         self._wire = Wire(url, key=key, wall=wall, error_patience=rules.page_deadline / 4, environ=environ)
         proxy = self._wire.proxy
-        self._peer = Peer(_place(url), _place(proxy.url) if proxy else None, key)
+        self._peer = Peer(_place(url), _place(proxy.url) if proxy else None, key, clean(key_origin, 200))
 
     async def snapshot(self) -> Snapshot:
         """Walk over all pages.
