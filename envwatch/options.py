@@ -109,13 +109,22 @@ _LIKE_A_KEY = re.compile(r"sk-[\w-]+|(?=[A-Za-z_-]*[0-9])(?=[0-9_-]*[A-Za-z])[A-
 class _Parser(argparse.ArgumentParser):
     """A parser that guesses nothing, sets only what was given, and whose errors are one line like any other failure."""
 
-    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - argparse's own, passed through
+    def __init__(self, *, parents: Sequence[_Parser] = (), **settings: Any) -> None:  # noqa: ANN401 - passed through
+        self.names: set[str] = {name for parent in parents for name in parent.names}
+        """Of the options that it takes."""
         super().__init__(
             formatter_class=argparse.RawDescriptionHelpFormatter,
             argument_default=argparse.SUPPRESS,
             allow_abbrev=False,
+            parents=parents,
             **settings,
         )
+
+    def add_argument(self, *flags: Any, **settings: Any) -> argparse.Action:  # noqa: ANN401 - passed through
+        """Add an option, and remember its name."""
+        action = super().add_argument(*flags, **settings)
+        self.names.add(action.dest)
+        return action
 
     def print_help(self, file: object = None) -> NoReturn:  # noqa: ARG002 - argparse's own signature
         """Hand the help to whoever writes: argparse itself swallows the errors of writing."""
@@ -138,14 +147,16 @@ def options_in(arguments: Sequence[str] | None, options: Options | None = None) 
         StopError: if that makes no sense.
         HelpAsked: if help or version is wanted.
     """
-    parser = _parser()
-    options = parser.parse_args(arguments, namespace=options or Options())
+    parsers = _parsers()
+    options = parsers[None, None].parse_args(arguments, namespace=options or Options())
     if options.version:
         raise HelpAsked(f"envwatch {__version__}\n")
-    if options.command == "list" and vars(options).keys() & {"interval", "no_mouse"}:
-        parser.error("--interval and --no-mouse are for the dashboard, not for list")
-    if options.command == "demo" and "profile" in vars(options):
-        parser.error("--profile is for your own environments, not for the demo's")
+    given = vars(options)
+    parser = parsers[given.get("command"), given.get("action")]
+    # Options may stand before the command too, where all are taken.
+    for name in given:
+        if name not in parser.names | {"command", "action"}:
+            parser.error(f"`{parser.prog}` takes no --{name.replace('_', '-')}")
     if options.filter:
         _check_filter(options.filter)
     return options
@@ -167,56 +178,62 @@ def _check_filter(query: str) -> None:
         raise StopError(Exit.USAGE, f"--filter: {_LIKE_A_KEY.sub('…', mistake.message)} ({place})") from None
 
 
-def _parser() -> _Parser:
-    filters = _Parser(add_help=False)
-    filters.add_argument(
+def _parsers() -> dict[tuple[str | None, str | None], _Parser]:
+    """Return the parser of each command and action; without both, the one to begin with."""
+    narrowing = _Parser(add_help=False)
+    narrowing.add_argument(
         "--page-size", type=_argument(whole(1, 1000)), metavar="N", help="rows a request (default 100)"
     )
-    filters.add_argument(
+    narrowing.add_argument(
         "--online-only", action=argparse.BooleanOptionalAction, help="only what the server calls online"
     )
-    filters.add_argument("--source", choices=("local", "remote"), help="only environments of this kind")
-    filters.add_argument("--user", type=_argument(line), metavar="ID", help="only this user's environments")
-    filters.add_argument(
+    narrowing.add_argument("--source", choices=("local", "remote"), help="only environments of this kind")
+    narrowing.add_argument("--user", type=_argument(line), metavar="ID", help="only this user's environments")
+    narrowing.add_argument(
         "--filter",
         type=_argument(query),
         metavar="QUERY",
         help="only what it finds, as in the filter box; for list, no file and no variable sets one",
     )
-    filters.add_argument("--ascii", action="store_true", help="draw with ASCII alone")
-    filters.add_argument(
+
+    output = _Parser(add_help=False)
+    output.add_argument("--ascii", action="store_true", help="draw with ASCII alone")
+    output.add_argument(
         "--log-file", metavar="PATH", help="a line a poll goes there (default: in the state folder; list: none)"
     )
-    filters.add_argument(
+    output.add_argument(
         "--log-level", choices=("info", "warning", "error", "off"), help="least that is worth a line (default info)"
     )
 
-    filters.add_argument(
-        "--config", metavar="PATH", help="the configuration file (default: see `envwatch config path`)"
-    )
+    file = _Parser(add_help=False)
+    file.add_argument("--config", metavar="PATH", help="the configuration file (default: see `envwatch config path`)")
 
     own = _Parser(add_help=False)
-    own.add_argument("--profile", metavar="NAME", help="which profile of the configuration file")
+    own.add_argument(
+        "--profile", metavar="NAME", help="which profile of the configuration file; several with commas: a,b"
+    )
 
-    screen = _Parser(add_help=False)
-    screen.add_argument(
+    pace = _Parser(add_help=False)
+    pace.add_argument(
         "--interval", type=_argument(duration(1, 600)), metavar="TIME", help="from poll to poll: 5s, 2m (default 5)"
     )
-    screen.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
 
-    parser = _Parser(
+    mouse = _Parser(add_help=False)
+    mouse.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
+
+    first = _Parser(
         prog="envwatch",
         description="Watch Letta environments: which are up, which went down, why, and can the screen be believed.",
         epilog=_EPILOG,
-        parents=[screen, own, filters],
+        parents=[pace, mouse, own, narrowing, output, file],
     )
-    parser.add_argument("--version", action="store_true", help="show the version and exit")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands (without one: the dashboard)")
+    first.add_argument("--version", action="store_true", help="show the version and exit")
+    commands = first.add_subparsers(dest="command", metavar="COMMAND", title="commands (without one: the dashboard)")
     demo = commands.add_parser(
         "demo",
         help="the dashboard on an embedded demo fleet",
         description="The dashboard on a demo fleet: a real server of the same API on this machine. Needs no key.",
-        parents=[screen, filters],
+        parents=[pace, mouse, narrowing, output, file],
     )
     demo.add_argument("--size", type=_argument(whole(0, 100_000)), metavar="N", help="environments (default 40)")
     demo.add_argument("--seed", type=_argument(whole(0, 2**63 - 1)), metavar="N", help="which fleet (default 7)")
@@ -226,19 +243,26 @@ def _parser() -> _Parser:
         help="one listing",
         description="List the environments once, problems first.\n"
         "The filter of the configuration file or of ENVWATCH_FILTER is the dashboard's, and hides nothing here.",
-        parents=[own, filters],
+        parents=[own, narrowing, output, file],
     )
     listing.add_argument("-o", "--output", choices=("table", "json", "jsonl", "csv"), help="the format (default table)")
     config = commands.add_parser(
         "config",
         help="what holds, and why",
         description="Tell what holds and where it comes from. envwatch never writes the configuration file.",
-        parents=[own, filters],
+        parents=[pace, own, narrowing, file],
     )
     actions = config.add_subparsers(dest="action", metavar="ACTION", required=True, title="actions")
+    parsers: dict[tuple[str | None, str | None], _Parser] = {
+        (None, None): first,
+        ("demo", None): demo,
+        ("list", None): listing,
+    }
     for action, about in _CONFIG_ACTIONS.items():
-        actions.add_parser(action, help=about, description=f"{about[0].upper()}{about[1:]}.", parents=[own, filters])
-    return parser
+        parents = [pace, own, narrowing, file] if action == "show" else [file]
+        description = f"{about[0].upper()}{about[1:]}."
+        parsers["config", action] = actions.add_parser(action, help=about, description=description, parents=parents)
+    return parsers
 
 
 _CONFIG_ACTIONS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import product
 
 import pytest
 
@@ -32,6 +33,8 @@ from envwatch.options import Options, StopError, options_in
         ("list", "--size", "5"),
         ("list", "--interval", "5"),
         ("--interval", "5", "list"),
+        ("--interval", "5", "--page-size", "5", "list"),
+        ("--profile", "a", "demo"),
         ("list", "json"),
         ("list", "--filter"),
         ("list", "--filter", "a\nb"),
@@ -58,6 +61,41 @@ def test_options_that_make_no_sense_are_one_line_with_the_way_to_the_help(argume
 )
 def test_the_bounds_themselves_are_allowed(arguments: tuple[str, ...]) -> None:
     assert isinstance(options_in(arguments), Options)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("--interval", "5"),
+        ("--profile", "a,b"),
+        ("--page-size", "7"),
+        ("--no-online-only",),
+        ("--source", "local"),
+        ("--user", "me"),
+        ("--filter", "web"),
+        ("--config", "c.toml"),
+    ],
+)
+def test_what_changes_a_setting_is_an_option_of_show(given: tuple[str, ...]) -> None:
+    options = options_in(["config", "show", *given])
+    assert vars(options) == vars(options_in([*given, "config", "show"]))
+    assert vars(options) == vars(options_in(["config", *given, "show"]))
+    assert vars(options) == vars(options_in(["config", *given, "show"]))
+    assert vars(options).keys() > {"command", "action"}
+
+
+@pytest.mark.parametrize(
+    ("action", "option"),
+    [
+        *product(("show", "path", "schema", "validate"), ("--ascii", "--no-mouse", "--log-file=x", "--log-level=off")),
+        *product(("path", "schema", "validate"), ("--interval=5", "--page-size=7", "--profile=a", "--filter=web")),
+    ],
+)
+def test_an_action_takes_no_option_that_changes_nothing_there(action: str, option: str) -> None:
+    for arguments in (["config", action, option], [option, "config", action]):
+        with pytest.raises(StopError, match=option.partition("=")[0]):
+            options_in(arguments)
+    assert options_in(["config", action, "--config", "c.toml"]).config == "c.toml"
 
 
 def test_options_before_a_command_hold_for_it_too() -> None:
