@@ -26,7 +26,7 @@ from envwatch.wiring import (
     client_for,
     host_of,
     journal_for,
-    mistakes_of_screen,
+    mistakes_outside,
     settings_for_demo,
     state_file,
 )
@@ -320,7 +320,7 @@ def _validate(path: Path, *, is_wanted: bool) -> int:
 
     try:
         document = document_at(path, is_wanted=is_wanted)
-        mistakes = mistakes_in(document, mistakes_of_screen) if document else ()
+        mistakes = mistakes_in(document, mistakes_outside) if document else ()
     except ConfigError as error:
         document, mistakes = None, error.lines
     for mistake in mistakes:

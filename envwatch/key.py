@@ -160,8 +160,7 @@ def access_of(
         )
     if login is None:
         raise AccessError(_NO_KEY_OF_ITS_OWN.format(wanted.profile) if wanted.is_one_of_several else NO_KEY)
-    if not _USABLE.fullmatch(login.key.get_secret_value()):
-        raise AccessError(f"the key in {login.origin} is no API key: it must be 8 to 512 characters without spaces")
+    _check(login)
     ignores_variable = (
         wanted.is_one_of_several or login.is_of_profile or (wanted.is_by_option and wanted.has_own_base_url)
     )
@@ -177,6 +176,15 @@ def access_of(
     except SettingsError as error:
         raise AccessError(f"{error} (see {source})") from None
     return Access(key=login.key, base_url=base_url, origin=login.origin, base_url_origin=source)
+
+
+def mistake_in_file(path: Path) -> str | None:
+    """Return what keeps a key file from being used, None if nothing does."""
+    try:
+        _check(_login_in_file(path))
+    except AccessError as error:
+        return str(error)
+    return None
 
 
 def typed_key() -> str:
@@ -212,6 +220,12 @@ def _ends_with_echo() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _check(login: _Login) -> None:
+    """Raise unless a key can be one."""
+    if not _USABLE.fullmatch(login.key.get_secret_value()):
+        raise AccessError(f"the key in {login.origin} is no API key: it must be 8 to 512 characters without spaces")
+
+
 def _login_in_environment(environ: Mapping[str, str], name: str) -> _Login | None:
     key = SecretStr(environ.get(name, "").strip())
     return _Login(key, name) if key else None
@@ -232,12 +246,11 @@ def _login_of_profile(environ: Mapping[str, str], wanted: Wanted) -> _Login | No
         # In LETTA_API_KEY there is no other key than LETTA_BASE_URL is for.
         return replace(login, is_of_profile=wanted.has_own_key and wanted.api_key_env != KEY)
     if wanted.api_key_file is not None:
-        origin = str(clean(str(wanted.api_key_file)))
-        return _Login(_key_in(wanted.api_key_file), origin, is_of_profile=wanted.has_own_key)
+        return replace(_login_in_file(wanted.api_key_file), is_of_profile=wanted.has_own_key)
     return None
 
 
-def _key_in(path: Path) -> SecretStr:
+def _login_in_file(path: Path) -> _Login:
     """Return the key in a file that belongs to us and that nobody else can read."""
     told = clean(str(path))
     try:
@@ -263,7 +276,7 @@ def _key_in(path: Path) -> SecretStr:
     key = SecretStr(content.decode("latin-1").strip())
     if not key:
         raise AccessError(f"the key file {told} is empty")
-    return key
+    return _Login(key, str(told))
 
 
 def _login_in_keyring(*users: str) -> _Login | None:

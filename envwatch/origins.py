@@ -57,12 +57,12 @@ def shown(settings: Settings, access: Access | str, path: Path) -> str:
     return "".join(f"{name:<{name_width}}  {value:<{value_width}}  {origin}\n" for name, value, origin in rows)
 
 
-def mistakes_in(document: Document, of_screen: Callable[[Settings], Iterator[str]]) -> tuple[Clean, ...]:
+def mistakes_in(document: Document, outside: Callable[[Settings], Iterator[str]]) -> tuple[Clean, ...]:
     """Return a line for each mistake of a configuration file that can be read, in the file's order.
 
     Args:
         document: the file.
-        of_screen: tells what the screen could not do of some settings.
+        outside: tells what is wrong with settings beyond the file itself.
     """
     found: dict[Clean, None] = {}
     for profile in dict.fromkeys((document.config.default_profile or DEFAULT_PROFILE, *document.config.profiles)):
@@ -71,7 +71,7 @@ def mistakes_in(document: Document, of_screen: Callable[[Settings], Iterator[str
         except ConfigError as error:
             found |= dict.fromkeys(error.lines)
         else:
-            found |= dict.fromkeys(map(clean, of_screen(settings)))
+            found |= dict.fromkeys(map(clean, outside(settings)))
     return tuple(sorted(found, key=lambda told: _line_in(told, document.path)))
 
 

@@ -92,6 +92,16 @@ def mistakes_of_screen(settings: Settings) -> Iterator[str]:
             yield f"{settings.origin(f'keys.{id_}')}: keys.{id_} {what}"
 
 
+def mistakes_outside(settings: Settings) -> Iterator[str]:
+    """Yield what the file alone does not show to be wrong: what the screen does not know, and a useless key file."""
+    yield from mistakes_of_screen(settings)
+    if settings.api_key_file is not None:
+        from envwatch.key import mistake_in_file
+
+        if mistake := mistake_in_file(settings.api_key_file):
+            yield f"{settings.origin('api_key_file')}: api_key_file: {mistake}"
+
+
 def accesses_for(all_settings: Sequence[Settings], ask: Callable[[], str] | None = None) -> list[Access]:
     """Return key and address for each of the profiles that are watched together."""
     are_several = len(all_settings) > 1

@@ -38,6 +38,14 @@ def config_file(home: Path, text: str) -> Path:
     return path
 
 
+def key_file(home: Path, name: str, mode: int = 0o600, content: str = KEY) -> Path:
+    """A key file beside the configuration file."""
+    path = home / ".config" / "envwatch" / name
+    path.write_text(f"{content}\n")
+    path.chmod(mode)
+    return path
+
+
 def run(home: Path, *arguments: str, **environ: str) -> Ended:
     done = subprocess.run(
         [sys.executable, "-m", "envwatch", *arguments],
@@ -158,6 +166,28 @@ def test_what_only_the_screen_knows_is_checked_for_every_profile(tmp_path: Path)
     ]
 
 
+def test_the_key_file_of_every_profile_is_checked(tmp_path: Path) -> None:
+    names = ("good", "open", "short", "none")
+    text = "".join(f'[profiles.{name}]\napi_key_file = "{name}.key"\n' for name in names)
+    path = config_file(tmp_path, f'default_profile = "good"\n{text}')
+    key_file(tmp_path, "good.key")
+    readable = key_file(tmp_path, "open.key", 0o644)
+    short = key_file(tmp_path, "short.key", content="sk-let")
+    told = run(tmp_path, "config", "validate")
+    assert (told.code, told.out) == (2, "")
+    assert "sk-let" not in told.err
+    missing = path.parent / "none.key"
+    length = "it must be 8 to 512 characters without spaces"
+    assert told.err.splitlines() == [
+        f"envwatch: {path}:5: api_key_file: the key file {readable} can be read by others: `chmod 600 {readable}`",
+        f"envwatch: {path}:7: api_key_file: the key in {short} is no API key: {length}",
+        f"envwatch: {path}:9: api_key_file: the key file {missing} cannot be read: No such file or directory",
+    ]
+    for name in names[1:]:
+        key_file(tmp_path, f"{name}.key")
+    assert run(tmp_path, "config", "validate") == (0, "", f"{path}: fine\n")
+
+
 def test_a_missing_file_is_an_error_only_if_the_user_named_it(tmp_path: Path) -> None:
     for arguments in (("config", "validate"), ("config", "show"), ("list",)):
         told = run(tmp_path, *arguments, "--config", "/nowhere.toml", LETTA_API_KEY=KEY)
@@ -191,6 +221,7 @@ def test_the_schema_is_one_that_the_example_of_the_readme_fits(tmp_path: Path) -
     assert schema["additionalProperties"] is False
     (example,) = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     path = config_file(tmp_path, example)
+    key_file(tmp_path, "home.key")
     assert run(tmp_path, "config", "validate") == (0, "", f"{path}: fine\n")
     table = tomllib.loads(example)
     profile_names = set(schema["$defs"]["Profile"]["properties"])
@@ -212,9 +243,7 @@ async def test_a_listing_asks_as_its_profile_says(tmp_path: Path) -> None:
             f'page_size = 2\n[profiles.work]\nbase_url = "{faulty.url}"\napi_key_file = "work.key"\n'
             'online_only = true\nsource = "remote"\nuser = "me"\n',
         )
-        key = tmp_path / ".config" / "envwatch" / "work.key"
-        key.write_text(f"{KEY}\n")
-        key.chmod(0o600)
+        key = key_file(tmp_path, "work.key")
         environ = environment(tmp_path)
         told = await run_beside(environ, "list", "--profile", "work", "-o", "jsonl")
         assert told.code == 0, told.err
