@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -36,12 +37,8 @@ def write(data: bytes) -> None:
     Raises:
         StopError: if it cannot be written: quietly if its reader went away.
     """
-    descriptor = stdout().fileno()
-    # Not by way of `sys.stdout.buffer`: under PYTHONUNBUFFERED it may write a part, and nobody notices.
-    rest = memoryview(data)
     try:
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
+        _write(stdout().fileno(), data)
     except BrokenPipeError:
         raise StopError(Exit.BROKEN_PIPE) from None
     except OSError as error:
@@ -54,4 +51,17 @@ def tell(line: str) -> None:
     if stderr is None:
         return
     with suppress(OSError):
-        os.write(stderr.fileno(), f"{line}\n".encode(stderr.encoding, "backslashreplace"))
+        _write(stderr.fileno(), f"{line}\n".encode(stderr.encoding, "backslashreplace"))
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    """Write all of it, however long a reader takes.
+
+    Not by way of `sys.stdout.buffer`: under PYTHONUNBUFFERED it may write a part, and nobody notices.
+    """
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[os.write(descriptor, rest) :]
+        except BlockingIOError:  # whoever started us wants no waits, for itself: Node makes its pipes so
+            select.select([], [descriptor], [])

@@ -418,6 +418,40 @@ def test_a_reader_that_leaves_in_the_middle_is_noticed(environ: dict[str, str], 
     assert process.returncode == 141
 
 
+def test_a_pipe_that_does_not_wait_gets_all_of_it(environ: dict[str, str]) -> None:
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)  # as parents that run Node make them
+    with subprocess.Popen([*ENVWATCH, "list", "-o", "json"], env=environ, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        _wait_until_full(ours)
+        with os.fdopen(ours, "rb") as reader:
+            document = json.loads(reader.read())
+    assert (process.returncode, len(document["environments"])) == (0, 130)
+
+
+def test_a_reader_that_leaves_a_pipe_that_does_not_wait_is_noticed(environ: dict[str, str]) -> None:
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    with subprocess.Popen(
+        [*ENVWATCH, "list", "-o", "json"], env=environ, stdout=theirs, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stderr is not None
+        os.close(theirs)
+        _wait_until_full(ours)
+        os.close(ours)
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+def _wait_until_full(pipe: int) -> None:
+    """Wait until a pipe takes no more."""
+    size = fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ)
+    deadline = time.monotonic() + PATIENCE
+    select.select([pipe], [], [], PATIENCE)
+    while struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4))[0] < size:
+        assert time.monotonic() < deadline
+
+
 @pytest.mark.parametrize("arguments", [("list",), ("--version",), ("demo", "--serve", "--size=1")])
 def test_a_full_disk_is_told(environ: dict[str, str], arguments: tuple[str, ...]) -> None:
     with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
