@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from envwatch import collector
 from envwatch.options import Exit, Options, StopError
 from envwatch.output import is_utf8, stdout, tell, write
-from envwatch.text import Clean
+from envwatch.text import Clean, clean
 from envwatch.wiring import accesses_for, all_settings_for, client_for, host_of, journal_for
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ async def _listing(access: Access, settings: Settings, options: Options, profile
         journal = journal_for(options)
         journal.tell(line_of(outcome))
         journal.close()
+        if journal.trouble is not None:
+            tell(f"envwatch: cannot write to the log {clean(options.log_file)}: {journal.trouble}")
     if isinstance(outcome, Listed):
         return outcome
     refused = outcome.cause in {Cause.UNAUTHORIZED, Cause.FORBIDDEN}

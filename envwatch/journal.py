@@ -118,7 +118,8 @@ class Journal:
         self._least = least
         self._lines: Queue[bytes | None] = Queue(WAITING)
         self._thread: threading.Thread | None = None
-        self._trouble: str | None = None
+        self.trouble: str | None = None
+        """Why the last line could not be written; None if it could. Known for certain once all is closed."""
 
     def tell(self, line: Line) -> None:
         """Write a line, some time soon; never waits, never fails."""
@@ -157,14 +158,14 @@ class Journal:
                 self._lines.put(None, timeout=_PATIENCE)
             self._thread.join(_PATIENCE)
             if self._thread.is_alive():
-                self._trouble = "it takes too long"
+                self.trouble = "it takes too long"
 
     def screen_report(self, error: BaseException, *, columns: int, lines: int) -> list[Clean]:
         """Return one screen about a crash; ask after closing, so that it can say whether the log has the rest."""
         if self._path is None:
             where = "No log was kept: --log-file keeps one."
-        elif self._trouble is not None:
-            where = f"It could not be written to {self._path}: {self._trouble}"
+        elif self.trouble is not None:
+            where = f"It could not be written to {self._path}: {self.trouble}"
         else:
             where = f"The whole traceback is in {self._path}"
         return screen_report(error, self._censor, where, columns=columns, lines=lines)
@@ -174,9 +175,9 @@ class Journal:
             try:
                 _append(path, line)
             except OSError as error:
-                self._trouble = error.strerror or str(error)
+                self.trouble = error.strerror or str(error)
             else:
-                self._trouble = None
+                self.trouble = None
 
 
 def _append(path: Path, line: bytes) -> None:

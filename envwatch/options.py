@@ -199,7 +199,10 @@ def _parsers() -> dict[tuple[str | None, str | None], _Parser]:
     output = _Parser(add_help=False)
     output.add_argument("--ascii", action="store_true", help="draw with ASCII alone")
     output.add_argument(
-        "--log-file", metavar="PATH", help="a line a poll goes there (default: in the state folder; list: none)"
+        "--log-file",
+        type=_argument(_path),
+        metavar="PATH",
+        help="a line a poll goes there (default: in the state folder; list: none)",
     )
     output.add_argument(
         "--log-level", choices=("info", "warning", "error", "off"), help="least that is worth a line (default info)"
@@ -271,6 +274,13 @@ _CONFIG_ACTIONS = {
     "path": "where the file is, or would be",
     "schema": "the file's JSON schema, for editors",
 }
+
+
+def _path(told: object) -> str:
+    """Read a path as it is: what begins or ends with a blank is one too."""
+    if told:
+        return str(told)
+    raise ValueError("must be a path, not an empty text")
 
 
 def _argument(read: Callable[[object], _T]) -> Callable[[str], _T]:

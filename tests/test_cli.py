@@ -460,6 +460,41 @@ def test_a_full_disk_is_told(environ: dict[str, str], arguments: tuple[str, ...]
     assert told.line == "envwatch: cannot write to standard output: No space left on device"
 
 
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("/dev/full", "No space left on device"),
+        ("{home}", "Is a directory"),
+        ("{home}/file/log\x1b", "Not a directory"),
+    ],
+)
+def test_a_log_that_cannot_be_written_is_told_and_the_listing_is_there_all_the_same(
+    environ: dict[str, str], home: Path, path: str, why: str
+) -> None:
+    (home / "file").touch()
+    log = path.format(home=home)
+    told = run(environ, "list", "-o", "jsonl", "--log-file", log)
+    named = log.replace("\x1b", "\\x1b")
+    assert (told.code, told.err) == (0, f"envwatch: cannot write to the log {named}: {why}\n")
+    assert len(told.out.splitlines()) == 130
+    refused = run(environ | {"LETTA_API_KEY": "sk-let-somebody-elses"}, "list", "--log-file", log)
+    assert refused.code == 4
+    assert [line.partition(":")[2][:12] for line in refused.err.splitlines()] == [" cannot writ", " key refused"]
+
+
+def test_a_log_that_can_be_written_is_worth_no_word(environ: dict[str, str], home: Path) -> None:
+    log = home / " log "
+    assert run(environ, "list", "-o", "jsonl", "--log-file", str(log)).err == ""
+    assert log.read_text().count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [("list",), ("demo",), ()])
+def test_an_empty_path_is_no_place_for_a_log(environ: dict[str, str], command: tuple[str, ...]) -> None:
+    told = run(environ, *command, "--log-file", "")
+    assert told.code == 2
+    assert "--log-file: must be a path" in told.line
+
+
 def test_a_closed_standard_output_is_told(environ: dict[str, str]) -> None:
     command = ("sh", "-c", 'exec "$0" "$@" >&-', *ENVWATCH)
     told = run(environ, "list", command=command)
