@@ -16,17 +16,25 @@ from envwatch.text import Clean, clean
 from envwatch.wiring import accesses_for, all_settings_for, client_for, host_of, journal_for
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from envwatch.key import Access
-    from envwatch.outcome import Listed
+    from envwatch.outcome import Failed, Listed
     from envwatch.report import Report
     from envwatch.settings import Settings
 
 
 def list_once(options: Options) -> int:
-    """Print one listing of each profile. There is one attempt: whoever calls this knows better when to try again."""
+    """Print one listing of each profile, all of them asked for at once.
+
+    There is one attempt: whoever calls this knows better when to try again. Where one of several profiles has no
+    listing, the others are printed all the same, and the exit code is that of the failure.
+    """
     import asyncio
 
     from envwatch import report
+    from envwatch.events import SOLE
+    from envwatch.outcome import Listed
     from envwatch.query.language import parse
 
     stdout()  # before anything is asked
@@ -34,16 +42,24 @@ def list_once(options: Options) -> int:
     watched = list(zip(accesses_for(all_settings), all_settings, strict=True))
     # Only by the option: what the dashboard starts with must not take rows from a script.
     query = parse(options.filter)
-    reports = []
-    for access, settings in watched:
-        profile = settings.profile if len(watched) > 1 else ""
-        listed = asyncio.run(_listing(access, settings, options, profile))
-        reports.append(report.narrowed(report.report_of(listed, settings.rules, Clean(profile)), query))
-    told = report.merged(reports) if len(reports) > 1 else reports[0]
-    write(_text(told, options))
-    if options.output == report.Format.TABLE or not told.is_complete:
-        tell(report.summary_of(told, ", ".join(dict.fromkeys(host_of(access) for access, _ in watched))))
-    return Exit.FINE
+    names = [clean(settings.profile) if len(watched) > 1 else SOLE for settings in all_settings]
+    outcomes = dict(zip(names, asyncio.run(_ask(watched)), strict=True))
+    _log(outcomes, options)
+    reports, hosts, stops = [], [], {}
+    for (name, outcome), (access, settings) in zip(outcomes.items(), watched, strict=True):
+        if isinstance(outcome, Listed):
+            reports.append(report.narrowed(report.report_of(outcome, settings.rules, name), query))
+            hosts.append(host_of(access))
+        else:
+            stops[name] = _stop(outcome, access, name)
+    if reports:
+        told = report.merged(reports, unlisted=tuple(stops)) if len(watched) > 1 else reports[0]
+        write(_text(told, options))
+        if options.output == report.Format.TABLE or told.set_aside:
+            tell(report.summary_of(told, ", ".join(dict.fromkeys(hosts))))
+    for stop in stops.values():
+        tell(f"envwatch: {stop.line}")
+    return max((stop.code for stop in stops.values()), default=Exit.FINE)
 
 
 def _text(told: Report, options: Options) -> bytes:
@@ -63,30 +79,26 @@ def _text(told: Report, options: Options) -> bytes:
             return report.table_of(told, width=width or None, encoding=stream.encoding, ascii_only=ascii_only)
 
 
-async def _listing(access: Access, settings: Settings, options: Options, profile: str) -> Listed:
-    """Return one listing.
+async def _ask(watched: Sequence[tuple[Access, Settings]]) -> list[Listed | Failed]:
+    """Return what comes of asking under each profile, in their order."""
+    import asyncio
 
-    Args:
-        access: whom to ask.
-        settings: how.
-        options: of the command line.
-        profile: for messages, where there are several.
+    return await asyncio.gather(*(_outcome(access, settings) for access, settings in watched))
 
-    Raises:
-        StopError: if it cannot be had.
-    """
-    from envwatch.outcome import Cause, Failed, Listed, SourceError
+
+async def _outcome(access: Access, settings: Settings) -> Listed | Failed:
+    """Return what comes of asking once."""
+    from envwatch.outcome import Failed, Listed, SourceError
     from envwatch.poller import read_clocks
 
     rules = settings.rules
     async with client_for(access, settings) as client:
         collector.start()
         started = read_clocks()
-        outcome: Listed | Failed
         try:
-            outcome = Listed(await client.snapshot(), started, read_clocks(), rules.interval)
+            return Listed(await client.snapshot(), started, read_clocks(), rules.interval)
         except SourceError as error:
-            outcome = Failed(
+            return Failed(
                 cause=error.cause,
                 message=error.message,
                 started=started,
@@ -95,18 +107,28 @@ async def _listing(access: Access, settings: Settings, options: Options, profile
                 retry_after=error.retry_after,
                 pages_read=error.pages_read,
             )
-    if options.log_file is not None:
-        from envwatch.journal import line_of
 
-        journal = journal_for(options)
-        journal.tell(line_of(outcome))
-        journal.close()
-        if journal.trouble is not None:
-            tell(f"envwatch: cannot write to the log {clean(options.log_file)}: {journal.trouble}")
-    if isinstance(outcome, Listed):
-        return outcome
-    refused = outcome.cause in {Cause.UNAUTHORIZED, Cause.FORBIDDEN}
+
+def _log(outcomes: Mapping[Clean, Listed | Failed], options: Options) -> None:
+    """Write a line about each profile to the log, if one is wanted."""
+    if options.log_file is None:
+        return
+    from envwatch.journal import line_of
+
+    journal = journal_for(options)
+    for name, outcome in outcomes.items():
+        journal.tell(line_of(outcome), name)
+    journal.close()
+    if journal.trouble is not None:
+        tell(f"envwatch: cannot write to the log {clean(options.log_file)}: {journal.trouble}")
+
+
+def _stop(failure: Failed, access: Access, name: Clean) -> StopError:
+    """Return why there is no listing, with the profile where there are several."""
+    from envwatch.outcome import Cause
+
+    refused = failure.cause in {Cause.UNAUTHORIZED, Cause.FORBIDDEN}
     code = Exit.AUTHENTICATION if refused else Exit.UNREACHABLE
-    whose = f" (the key came from {access.origin})" if outcome.cause is Cause.FORBIDDEN else ""
-    which = f"profile {profile}: " if profile else ""
-    raise StopError(code, f"{which}{outcome.cause}: {outcome.message}{whose}")
+    whose = f" (the key came from {access.origin})" if failure.cause is Cause.FORBIDDEN else ""
+    which = f"profile {name}: " if name else ""
+    return StopError(code, f"{which}{failure.cause}: {failure.message}{whose}")

@@ -19,6 +19,7 @@ from queue import Full, Queue
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.crash import screen_report, whole_report
+from envwatch.events import SOLE
 from envwatch.fleet import Fleet, Sight
 from envwatch.outcome import Failed, Listed, Outcome, Slept
 from envwatch.phrases import long_age
@@ -121,15 +122,16 @@ class Journal:
         self.trouble: str | None = None
         """Why the last line could not be written; None if it could. Known for certain once all is closed."""
 
-    def tell(self, line: Line) -> None:
-        """Write a line, some time soon; never waits, never fails."""
+    def tell(self, line: Line, profile: Clean = SOLE) -> None:
+        """Write a line, with its profile where there are several, some time soon; never waits, never fails."""
         if self._path is None or line.level < self._least:
             return
         if self._thread is None:
             self._thread = threading.Thread(target=self._write, args=(self._path,), name="journal", daemon=True)
             self._thread.start()
         now = datetime.now(UTC).astimezone().isoformat(timespec="milliseconds")
-        told = f"{now} [{os.getpid()}] {line.level.name.lower()} {self._censor(line.text)}\n"
+        whose = f"{profile}: " if profile else ""
+        told = f"{now} [{os.getpid()}] {line.level.name.lower()} {self._censor(whose + line.text)}\n"
         with suppress(Full):
             self._lines.put_nowait(told.encode())
 
@@ -145,10 +147,9 @@ class Journal:
     async def watching(self, outcomes: AsyncIterator[Outcome], profile: Clean) -> AsyncGenerator[Outcome]:
         """Pass outcomes on, and write a line about each, with its profile where there are several."""
         lookout = Lookout()
-        whose = f"{profile}: " if profile else ""
         async for outcome in outcomes:
             for line in filter(None, (line_of(outcome), lookout.after(outcome))):
-                self.tell(line._replace(text=Clean(f"{whose}{line.text}")))
+                self.tell(line, profile)
             yield outcome
 
     def close(self) -> None:

@@ -245,7 +245,9 @@ def _parsers() -> dict[tuple[str | None, str | None], _Parser]:
         "list",
         help="one listing",
         description="List the environments once, problems first.\n"
-        "The filter of the configuration file or of ENVWATCH_FILTER is the dashboard's, and hides nothing here.",
+        "The filter of the configuration file or of ENVWATCH_FILTER is the dashboard's, and hides nothing here.\n"
+        "Several profiles are asked at once. If one has no listing, the others are printed all the same, and the\n"
+        "exit code is 3, or 4 where a key was refused.",
         parents=[own, narrowing, output, file],
     )
     listing.add_argument("-o", "--output", choices=("table", "json", "jsonl", "csv"), help="the format (default table)")

@@ -126,11 +126,13 @@ class Report:
     """Environments that the filter leaves out."""
     acknowledged: Mapping[Clean, Clean] = field(default_factory=dict)
     """Notes by the environment's id: under two profiles it is one problem."""
+    unlisted: Sequence[Clean] = ()
+    """Profiles that were asked for, and of which there is no listing."""
 
     @property
     def is_complete(self) -> bool:
-        """Whether every row of the listing could be used."""
-        return not self.set_aside
+        """Whether there is a listing of every profile, and every row could be used."""
+        return not self.set_aside and not self.unlisted
 
     def counts(self) -> Counter[str]:
         """Return how many of the rows have each state."""
@@ -176,11 +178,12 @@ def report_of_rows(rows: Sequence[Watch], fleets: Fleets, asked_for: str, acks: 
     )
 
 
-def merged(reports: Sequence[Report]) -> Report:
+def merged(reports: Sequence[Report], unlisted: Sequence[Clean] = ()) -> Report:
     """Return one report on several profiles, problems first.
 
     Args:
         reports: at least one; the rows of each name its profile, and all were chosen by one filter, if by any.
+        unlisted: profiles of which there is none.
     """
     rows = {row.watch.key: row for report in reports for row in report.rows}
     return Report(
@@ -191,6 +194,7 @@ def merged(reports: Sequence[Report]) -> Report:
         filter=reports[0].filter,
         hidden=sum(report.hidden for report in reports),
         acknowledged={id_: note for report in reports for id_, note in report.acknowledged.items()},
+        unlisted=unlisted,
     )
 
 
@@ -285,6 +289,8 @@ def summary_of(report: Report, host: str) -> str:
     doubts = ""
     if report.set_aside:
         doubts += f"; incomplete: {report.set_aside} rows could not be read"
+    if report.unlisted:
+        doubts += f"; incomplete: no listing of {', '.join(report.unlisted)}"
     if not report.is_by_server_clock:
         doubts += "; ages by this machine's clock, for the server told no time"
     shown = len(report.rows)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from builders import wire_rows
+from faulty import KEY, How, Stop, Where, faulty_server
 from modes import is_fresh, modes_after
 from terminal import Terminal, environment
 
@@ -150,25 +154,87 @@ def test_a_profile_that_is_not_there_is_named_and_nobody_is_asked(
     assert "no profile bulk; it has acme, bolt" in told
 
 
-def test_a_key_that_is_refused_under_one_profile_is_told_with_its_name(
+WRONG = "sk-let-wrong-0123456789abcdefghijklmnop"
+
+
+def test_a_key_that_is_refused_under_one_profile_is_told_with_its_name_beside_the_other_listing(
     tmp_path: Path, servers: dict[str, Server]
 ) -> None:
-    wrong = "sk-let-wrong-0123456789abcdefghijklmnop"
-    ended = listing(tmp_path, servers, "--profile", "acme,bolt", keys={"bolt": wrong})
+    ended = listing(tmp_path, servers, "--profile", "acme,bolt", "-o", "json", keys={"bolt": WRONG})
     assert ended.returncode == 4
-    assert ended.stdout == ""
-    assert ended.stderr.startswith("envwatch: profile bolt: ")
+    told = json.loads(ended.stdout)
+    assert (told["complete"], told["counts"]["total"]) == (False, SIZES["acme"])
+    assert {row["profile"] for row in told["environments"]} == {"acme"}
+    assert ended.stderr.startswith("envwatch: profile bolt: key refused: ")
     assert ended.stderr.count("\n") == 1
     assert "Is the key from BOLT_KEY right, and still valid?" in ended.stderr
     assert "LETTA_API_KEY" not in ended.stderr
-    assert wrong not in ended.stderr
+    assert WRONG not in ended.stderr
 
 
-def test_a_server_that_is_away_under_one_profile_is_told_with_its_name(
-    tmp_path: Path, servers: dict[str, Server]
+@pytest.fixture(scope="module")
+def gone() -> Server:
+    """A server that is not there any more."""
+    with Server(size=3, seed=1, key=KEYS["bolt"]) as server:
+        return server
+
+
+@pytest.mark.parametrize(("output", "lines"), [("json", None), ("jsonl", 8), ("csv", 9), ("table", 9)])
+def test_a_server_that_is_away_under_one_profile_takes_no_other_listing_with_it(
+    tmp_path: Path, servers: dict[str, Server], gone: Server, output: str, lines: int | None
 ) -> None:
-    with Server(size=3, seed=1, key=KEYS["bolt"]) as gone:
-        pass
-    ended = listing(tmp_path, {**servers, "bolt": gone}, "--profile", "acme,bolt", "-o", "json")
-    assert (ended.returncode, ended.stdout) == (3, "")
-    assert ended.stderr.startswith("envwatch: profile bolt: ")
+    ended = listing(tmp_path, {**servers, "bolt": gone}, "--profile", "bolt,acme", "-o", output)
+    assert ended.returncode == 3
+    *summary, line = ended.stderr.splitlines()
+    assert line.startswith("envwatch: profile bolt: unreachable: ")
+    if lines is None:
+        assert json.loads(ended.stdout)["complete"] is False
+    else:
+        assert len(ended.stdout.splitlines()) == lines
+    assert len(summary) == (output == "table")
+    if summary:
+        host = servers["acme"].base_url.partition("//")[2]
+        assert re.fullmatch(rf"8 environments at {host}: .*; incomplete: no listing of bolt", summary[0])
+
+
+def test_where_nothing_can_be_listed_each_profile_has_its_line_and_a_refused_key_counts_most(
+    tmp_path: Path, servers: dict[str, Server], gone: Server
+) -> None:
+    ended = listing(tmp_path, {**servers, "bolt": gone}, "--profile", "acme,bolt", "-o", "json", keys={"acme": WRONG})
+    assert (ended.returncode, ended.stdout) == (4, "")
+    causes = [line.partition(" (")[0].split(": ")[1:3] for line in ended.stderr.splitlines()]
+    assert causes == [["profile acme", "key refused"], ["profile bolt", "unreachable"]]
+
+
+async def test_all_profiles_are_asked_at_once(tmp_path: Path) -> None:
+    async with faulty_server(wire_rows(3)) as one, faulty_server(wire_rows(3)) as other:
+        config = tmp_path / "config.toml"
+        lines = ['page_deadline = "300s"', 'walk_deadline = "300s"']
+        for name, server in (("one", one), ("other", other)):
+            server.break_page(0, Stop(Where.REQUEST, How.HANG))
+            lines += [f"[profiles.{name}]", f'base_url = "{server.url}"', 'api_key_env = "THE_KEY"']
+        config.write_text("\n".join(lines))
+        command = ["-m", "envwatch", "list", "--config", str(config), "--profile", "one,other"]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *command,
+            env=environment(tmp_path, THE_KEY=KEY),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        try:
+            await one.settled(1)
+            await other.settled(1)
+        finally:
+            process.send_signal(signal.SIGINT)
+            out, _ = await process.communicate()
+        assert (process.returncode, out) == (130, b"")
+
+
+def test_the_log_of_a_listing_names_each_profile(tmp_path: Path, servers: dict[str, Server], gone: Server) -> None:
+    arguments = ("--profile", "acme,bolt", "-o", "jsonl", "--log-file", "a.log")
+    listing(tmp_path, {**servers, "bolt": gone}, *arguments)
+    told = [line.partition("] ")[2] for line in (tmp_path / "a.log").read_text().splitlines()]
+    assert [line.partition(": ")[0] for line in told] == ["info acme", "warning bolt"]
+    listing(tmp_path, servers, "--profile", "acme", "--log-file", "b.log")
+    assert re.search(r"\] info poll: ", (tmp_path / "b.log").read_text())

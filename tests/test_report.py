@@ -512,6 +512,14 @@ def test_several_profiles_become_one_report_problems_first() -> None:
     assert json_of(merged([one])) == json_of(one)
 
 
+def test_a_profile_without_a_listing_makes_a_report_incomplete_and_is_named() -> None:
+    one = report(environment("env-1"), profile="work")
+    told = merged([one], unlisted=[Clean("home"), Clean("lab")])
+    assert (one.is_complete, told.is_complete, decoded(told)["complete"]) == (True, False, False)
+    assert decoded(told)["environments"] == decoded(one)["environments"]
+    assert summary_of(told, "api").endswith(" 1 online; incomplete: no listing of home, lab")
+
+
 def test_a_filter_can_ask_for_a_profile() -> None:
     told = merged([report(environment("env-1"), profile=name) for name in ("work", "lab")])
     assert [row.watch.profile for row in found(told, "profile:lab").rows] == ["lab"]
