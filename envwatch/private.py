@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,13 +41,37 @@ def open_private(path: Path) -> int:
         make_private_folder(path.parent)
         descriptor = os.open(path, flags, 0o600)
     try:
-        # A device like /dev/null belongs to everybody.
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.fchmod(descriptor, 0o600)
+        _make_private(descriptor)
     except OSError:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _make_private(descriptor: int) -> None:
+    # A device like /dev/null belongs to everybody.
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.fchmod(descriptor, 0o600)
+
+
+def set_aside(path: Path, name: str) -> Path:
+    """Give a file another name in its folder, for its owner to look at, and return where it is now.
+
+    What has that name already makes room, so that there is one such file at most, the newest. A link is moved itself,
+    and what it leads to stays as it is.
+
+    Raises:
+        OSError: if that cannot be done; the file then is as it was.
+    """
+    aside = path.with_name(name)
+    path.replace(aside)
+    with suppress(OSError):  # a link says so, and a file that we may not read is nobody else's business either
+        descriptor = os.open(aside, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+        try:
+            _make_private(descriptor)
+        finally:
+            os.close(descriptor)
+    return aside
 
 
 def write_private(path: Path, data: bytes) -> None:

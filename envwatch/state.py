@@ -1,9 +1,9 @@
 """Files of state: what is remembered under names from run to run, in the state folder; never configuration.
 
 Owns how such a file is read and written, and nothing of what stands in it. Remembering is best effort: what cannot be
-read is nothing, what cannot be written is told once and dropped, and nobody waits for a disk, for a thread of its own
-writes. Several instances may remember at once: each puts its changes into what stands there, under a lock, so that of
-each name the last change counts and no other is lost.
+read is nothing, a file that is damaged is set aside before another takes its place, what cannot be written is told once
+and dropped, and nobody waits for a disk, for a thread of its own writes. Several instances may remember at once: each
+puts its changes into what stands there, under a lock, so that of each name the last change counts and no other is lost.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from envwatch.private import make_private_folder, open_private
+from envwatch.private import make_private_folder, open_private, set_aside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -42,11 +42,18 @@ class Form:
     """Returns what is to stand in the file, within the limit, given what stands there and the changes."""
 
     def content(self, path: Path) -> dict[str, Any]:
-        """Return what a file holds: nothing, where it is missing or damaged."""
-        return self.whole(path) or {}
+        """Return what a file holds: nothing, where it is missing, damaged or not for us to read."""
+        try:
+            return self.whole(path) or {}
+        except OSError:
+            return {}
 
     def whole(self, path: Path) -> dict[str, Any] | None:
-        """Return what a file holds, which is nothing if there is none; None if it is damaged."""
+        """Return what a file holds, which is nothing if there is none; None if it is damaged.
+
+        Raises:
+            OSError: if that cannot be known, for it cannot be read.
+        """
         try:
             # A pipe in its place would hold us for ever.
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -54,7 +61,7 @@ class Form:
                 told = json.loads(file.read(self.limit))
         except (FileNotFoundError, NotADirectoryError):
             return {}
-        except (OSError, ValueError, RecursionError):
+        except (ValueError, RecursionError):
             return None
         return told if isinstance(told, dict) else None
 
@@ -74,8 +81,8 @@ class StateFile:
         self._note = note
         self._changes: SimpleQueue[Changes | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        if form.whole(path) is None:
-            note(f"forgot {form.about}: {path} is damaged")
+        if trouble := _trouble_with(path, form):
+            note(f"forgot {form.about}: {trouble} ({path})")
 
     def put(self, changes: Changes) -> None:
         """Remember changes, some time soon; never waits, never fails."""
@@ -94,25 +101,38 @@ class StateFile:
         is_well = True
         while (changes := self._changes.get()) is not None:
             try:
-                merge(self._path, self._form, changes)
+                aside = merge(self._path, self._form, changes)
             except OSError as error:
                 if is_well:
-                    self._note(f"cannot remember in {self._path}: {error.strerror}")
+                    self._note(f"cannot remember {self._form.about}: {error.strerror} ({self._path})")
                 is_well = False
             else:
                 is_well = True
+                if aside is not None:
+                    self._note(f"set aside what was damaged: {aside}")
 
 
-def merge(path: Path, form: Form, changes: Changes) -> None:
-    """Put changes into a file, whoever else does the same just now.
+def _trouble_with(path: Path, form: Form) -> str | None:
+    """Return why a file cannot be read, None if it can."""
+    try:
+        return "damaged" if form.whole(path) is None else None
+    except OSError as error:
+        return error.strerror
+
+
+def merge(path: Path, form: Form, changes: Changes) -> Path | None:
+    """Put changes into a file, whoever else does the same just now; a damaged one is set aside.
+
+    Returns:
+        The place of the one that is set aside, if any.
 
     Raises:
         OSError: if that cannot be done; the file then is as it was.
     """
     make_private_folder(path.parent)
     with _locked(path.with_name(f"{path.name}.lock")):
-        after = form.changed(form.content(path), changes)
-        content = json.dumps(after, indent=2, sort_keys=True).encode() + b"\n"
+        before = form.whole(path)
+        content = json.dumps(form.changed(before or {}, changes), indent=2, sort_keys=True).encode() + b"\n"
         fresh = path.with_name(f"{path.name}.new")
         with suppress(FileNotFoundError):
             fresh.unlink()  # of a run that was killed
@@ -122,10 +142,12 @@ def merge(path: Path, form: Form, changes: Changes) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(descriptor)
+            aside = set_aside(path, f"{path.name}.damaged") if before is None else None
             fresh.replace(path)
         except OSError:
             fresh.unlink(missing_ok=True)
             raise
+        return aside
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from envwatch.state import StateFile, merge
 from envwatch.text import Clean
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
@@ -86,13 +86,16 @@ def test_nothing_is_written_before_something_changes(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("umask", [0o000, 0o777])
-def test_file_and_folder_are_private_whatever_the_umask(tmp_path: Path, umask: int) -> None:
-    before = os.umask(umask)
-    try:
-        kept(tmp_path / "deep" / "s", {"theme": "nord"}, {"theme": "dracula"})
-    finally:
-        os.umask(before)
+@pytest.fixture(params=[0o000, 0o777], ids=oct)
+def umask(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("umask")
+def test_file_and_folder_are_private_whatever_the_umask(tmp_path: Path) -> None:
+    kept(tmp_path / "deep" / "s", {"theme": "nord"}, {"theme": "dracula"})
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")}
     assert modes == {"deep": 0o700, "s": 0o600, "s.lock": 0o600}
     assert remembered(tmp_path / "deep" / "s").theme == "dracula"
@@ -120,10 +123,68 @@ def test_damage_reads_as_nothing_and_is_mended_by_the_next_change(tmp_path: Path
     path = tmp_path / "s"
     path.write_bytes(content)
     assert remembered(path) == Remembered()
-    notes = kept(path, {"theme": "nord"})
-    assert notes in ([], [f"forgot how the screen looked: {path} is damaged"])
-    assert bool(notes) != content.startswith(b'{"')
+    is_whole = content.startswith(b'{"')
+    aside = tmp_path / "s.damaged"
+    told = [f"forgot how the screen looked: damaged ({path})", f"set aside what was damaged: {aside}"]
+    assert kept(path, {"theme": "nord"}, {"theme": "nord"}) == ([] if is_whole else told)
     assert remembered(path).theme == "nord"
+    assert (aside.read_bytes() if aside.exists() else None) == (None if is_whole else content)
+
+
+@pytest.mark.usefixtures("umask")
+def test_a_damaged_file_is_set_aside_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    path.write_text('{"theme": "no')
+    path.chmod(0o644)
+    kept(path, {"sort": "mode"})
+    aside = tmp_path / "s.damaged"
+    assert (aside.read_text(), stat.S_IMODE(aside.stat().st_mode)) == ('{"theme": "no', 0o600)
+    assert json.loads(path.read_text()) == {"sort": "mode"}
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["s", "s.damaged", "s.lock"]
+
+
+def test_of_damaged_files_the_newest_is_kept(tmp_path: Path) -> None:
+    for content in ("{1", "{2"):
+        (tmp_path / "s").write_text(content)
+        kept(tmp_path / "s", {"sort": "mode"})
+    assert (tmp_path / "s.damaged").read_text() == "{2"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["s", "s.damaged", "s.lock"]
+
+
+def test_nothing_outside_is_touched_where_a_link_stands_in_the_place_of_a_file(tmp_path: Path) -> None:
+    outside = [tmp_path / "outside", tmp_path / "outside too"]
+    for file in outside:
+        file.write_text("{")
+        file.chmod(0o644)
+    folder = tmp_path / "state"
+    folder.mkdir()
+    (folder / "s").symlink_to(outside[0])
+    (folder / "s.damaged").symlink_to(outside[1])
+    kept(folder / "s", {"sort": "mode"})
+    assert (folder / "s.damaged").readlink() == outside[0]
+    assert json.loads((folder / "s").read_text()) == {"sort": "mode"}
+    assert not (folder / "s").is_symlink()
+    assert [(file.read_text(), stat.S_IMODE(file.stat().st_mode)) for file in outside] == [("{", 0o644)] * 2
+
+
+def test_a_file_that_cannot_be_read_is_no_damaged_one_and_stays_in_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    path.mkdir()  # what every user can make that nobody can read as a file
+    notes = kept(path, {"sort": "mode"})
+    assert notes == [
+        f"forgot how the screen looked: Is a directory ({path})",
+        f"cannot remember how the screen looked: Is a directory ({path})",
+    ]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["s", "s.lock"]
+
+
+def test_a_damaged_file_stays_in_its_place_until_something_can_be_put_there(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    path.write_text("{")
+    (tmp_path / "s.new").mkdir()
+    assert len(kept(path, {"sort": "mode"})) == 2
+    assert path.read_text() == "{"
+    assert not (tmp_path / "s.damaged").exists()
 
 
 @given(
@@ -155,8 +216,8 @@ def test_a_rest_of_a_killed_run_is_no_trouble(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_noted_once(tmp_path: Path) -> None:
     (tmp_path / "folder").write_text("in the way")
     path = tmp_path / "folder" / "s"
-    (note,) = kept(path, {"theme": "nord"}, {"theme": "dracula"}, {"sort": "mode"})
-    assert note.startswith(f"cannot remember in {path}: ")
+    notes = kept(path, {"theme": "nord"}, {"theme": "dracula"}, {"sort": "mode"})
+    assert notes == [f"cannot remember how the screen looked: Not a directory ({path})"]
     assert remembered(path) == Remembered()
 
 
@@ -261,10 +322,11 @@ def test_a_damaged_file_of_acknowledgements_is_noted_and_stops_nothing(tmp_path:
     path.write_bytes(content)
     notes: list[str] = []
     book = Acknowledgements(path, notes.append)
-    assert notes == [f"forgot which problems were acknowledged: {path} is damaged"]
+    assert notes == [f"forgot which problems were acknowledged: damaged ({path})"]
     book.keep(acks(1))
     finish(book)
     assert acknowledged(path) == acks(1)
+    assert (tmp_path / "a.damaged").read_bytes() == content
 
 
 async def test_the_app_keeps_theme_and_sorting_as_they_change_and_nothing_else() -> None:
