@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from contextlib import AsyncExitStack, ExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from envwatch import __version__, collector
@@ -32,7 +32,8 @@ from envwatch.wiring import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
+    import asyncio
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
     from pathlib import Path
 
     from envwatch.journal import Journal
@@ -167,15 +168,18 @@ async def _screen(watched: Sequence[tuple[Access, Settings]], options: Options) 
         app_class = await asyncio.to_thread(_app_class)
         check_screen(looks)
         collector.start()
-        memory = Memory(state_file("state"), journal.note)
-        stack.callback(memory.close)
-        acks_path = state_file("acknowledged")
-        acknowledgements = Acknowledgements(acks_path, journal.note)
-        stack.callback(acknowledgements.close)
-        is_demo = options.command == "demo"  # whose environments begin anew each time
-        from envwatch.tui.app import forget
         from envwatch.tui.keymap import keymap_of
 
+        notices: asyncio.Queue[str] = asyncio.Queue()
+        note = _note_to(journal, notices)
+        memory = Memory(state_file("state"), note)
+        stack.callback(memory.close)
+        known: dict[str, Any] = {}
+        if options.command != "demo":  # whose environments begin anew each time
+            acks_path = state_file("acknowledged")
+            acknowledgements = Acknowledgements(acks_path, note)
+            stack.callback(acknowledgements.close)
+            known = {"acks": acknowledged(acks_path), "keep_acks": acknowledgements.keep}
         app = app_class(
             posts=posts,
             outcomes=await stack.enter_async_context(aclosing(together(streams))),
@@ -185,8 +189,8 @@ async def _screen(watched: Sequence[tuple[Access, Settings]], options: Options) 
             filter_text=looks.filter,
             keymap=keymap_of(looks.keys),
             keep=memory.keep,
-            acks={} if is_demo else acknowledged(acks_path),
-            keep_acks=forget if is_demo else acknowledgements.keep,
+            **known,
+            notices=notices,
             rings=looks.bell,
             notify=looks.notify,
             ascii_only=options.ascii or not is_utf8(stdout()),
@@ -195,6 +199,20 @@ async def _screen(watched: Sequence[tuple[Access, Settings]], options: Options) 
             asked = f"{post.host} every {post.poller.interval.total_seconds():g} s"
             journal.note(f"envwatch {__version__} asks {asked}, with the key from {post.key_origin}")
         return await show(app, journal, mouse=not options.no_mouse)
+
+
+def _note_to(journal: Journal, notices: asyncio.Queue[str]) -> Callable[[str], None]:
+    """Return what tells both the log and the screen, from whatever thread."""
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+
+    def note(text: str) -> None:
+        journal.note(text)
+        with suppress(RuntimeError):  # the loop has ended, and the screen with it
+            loop.call_soon_threadsafe(notices.put_nowait, text)
+
+    return note
 
 
 @asynccontextmanager

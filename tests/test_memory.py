@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import stat
@@ -12,9 +13,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from builders import beating
 from hypothesis import given
 from hypothesis import strategies as st
-from stage import Stage
+from stage import Stage, staged
 from terminal import ROOT, Terminal, environment
 
 from envwatch.acknowledged import Ack
@@ -343,6 +345,27 @@ async def test_the_app_keeps_theme_and_sorting_as_they_change_and_nothing_else()
         stage.app.theme = "envwatch-light"
         await stage.pilot.pause()
         assert told[1:] == [{"sort": "state"}, {"theme": "envwatch-light"}]
+
+
+async def test_a_notice_stands_for_ten_seconds_and_answers_to_keys_go_before_it() -> None:
+    notices: asyncio.Queue[str] = asyncio.Queue()
+    notices.put_nowait("forgot \x1b")
+    async with staged(notices=notices) as stage:
+        await stage.show(beating(1))
+        assert stage.news == r"forgot \x1b"
+        await stage.tick(9)
+        await stage.press("B")
+        assert stage.news.startswith("bell on")
+        await stage.tick(1)
+        notices.put_nowait("cannot remember")
+        await stage.pilot.pause()
+        assert stage.news.startswith("bell on")
+        await stage.tick(1.5)
+        assert stage.news == "cannot remember"
+        await stage.tick(8.4375)
+        assert stage.news == "cannot remember"
+        await stage.tick(0.0625)
+        assert stage.news.startswith("no events yet")
 
 
 async def test_a_theme_that_is_gone_is_replaced_by_ours() -> None:

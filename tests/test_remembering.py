@@ -63,11 +63,15 @@ def find(terminal: Terminal, name: str) -> None:
     terminal.wait_for(rf"^▌○ off +\S+ {name} ")
 
 
-def acknowledge(terminal: Terminal, name: str, note: str) -> None:
+def acknowledge_quickly(terminal: Terminal, name: str, note: str = "") -> None:
     find(terminal, name)
     terminal.press("a")
     terminal.wait_for(f"Acknowledge {name}, until it recovers")
     terminal.press(f"{note}{ENTER}")
+
+
+def acknowledge(terminal: Terminal, name: str, note: str) -> None:
+    acknowledge_quickly(terminal, name, note)
     terminal.wait_for(f"acknowledged until it recovers: {name}")
     terminal.press("0")
     terminal.wait_for_no("FILTER")
@@ -157,3 +161,35 @@ def test_what_was_acknowledged_in_the_demo_is_forgotten_with_it_but_not_how_it_l
         assert not re.search("known|only a demo", terminal.text)
         terminal.press("q")
         assert terminal.wait_for_end() == 0
+
+
+def test_a_folder_in_which_nothing_can_be_kept_is_told_on_the_screen_once(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "state").touch()  # a file where the folder should be
+    with dashboard(server, tmp_path) as terminal:
+        acknowledge_quickly(terminal, "old-jenkins-21")
+        terminal.wait_for("cannot remember which problems were acknowledged: Not a directory ")
+        terminal.wait_for("1 known")
+        terminal.press("a")
+        terminal.wait_for("no longer acknowledged: old-jenkins-21")
+        terminal.press("B")
+        terminal.wait_for("cannot remember how the screen looked: Not a directory ")
+        terminal.press("0B")
+        terminal.wait_for("bell off")
+
+
+@pytest.mark.parametrize("name", ["state", "acknowledged"])
+def test_a_damaged_file_is_told_on_the_screen_and_set_aside_with_the_next_change(
+    server: Server, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "state" / "envwatch" / f"{name}.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"env-1": {"at": 1, "no')
+    with dashboard(server, tmp_path) as terminal:
+        terminal.wait_for("forgot (how the screen looked|which problems were acknowledged): damaged ")
+        if name == "state":
+            terminal.press("B")
+        else:
+            acknowledge_quickly(terminal, "old-jenkins-21")
+        terminal.wait_for(f"set aside what was damaged: .*{name}")
+    assert path.with_name(f"{name}.json.damaged").read_text() == '{"env-1": {"at": 1, "no'
+    assert len(kept(tmp_path, f"{name}.json")) == 1

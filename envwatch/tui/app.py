@@ -26,6 +26,7 @@ from envwatch.osc import clipboard_sequence, notification_sequence
 from envwatch.phrases import TimeStyle
 from envwatch.poller import Stance, read_clocks
 from envwatch.query.language import parse
+from envwatch.text import clean
 from envwatch.tui.dashboard import Dashboard
 from envwatch.tui.eventlog import EventLog
 from envwatch.tui.explain import ExplainScreen
@@ -33,6 +34,7 @@ from envwatch.tui.frames import FrugalApp
 from envwatch.tui.keys import HelpScreen, helps
 from envwatch.tui.lifecycle import LastingApp
 from envwatch.tui.marks import ASCII, UNICODE, Marks
+from envwatch.tui.news import NO_NOTICE
 from envwatch.tui.taking import Taking
 from envwatch.tui.themes import STATE_COLOURS, THEMES
 from envwatch.tui.turns import TurnTakingApp
@@ -98,6 +100,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int]):
         keep: told by name what is worth remembering for the next run.
         acks: problems that were acknowledged before.
         keep_acks: told what becomes of those.
+        notices: what else a person should know, one line each, as it comes.
         rings: whether the bell is on at first.
         notify: which desktop notification goes with it.
         ascii_only: whether the terminal shows nothing but ASCII.
@@ -139,6 +142,8 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int]):
     """Problems that are acknowledged, until they recover."""
     rings: reactive[bool] = reactive(default=False, repaint=False)
     """Whether the bell is on."""
+    notice: reactive[tuple[str, float]] = reactive(NO_NOTICE, init=False, repaint=False)
+    """The last notice, and the monotonic second at which it was given."""
     times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE)
     marks: reactive[Marks] = reactive(UNICODE)
 
@@ -155,6 +160,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int]):
         keep: Callable[..., None] = forget,
         acks: Acks = _NO_ACKS,
         keep_acks: Callable[[Mapping[Clean, Ack | None]], None] = forget,
+        notices: asyncio.Queue[str] | None = None,
         rings: bool = False,
         notify: Literal["off", "osc9", "osc777"] = "off",
         ascii_only: bool = False,
@@ -171,6 +177,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int]):
         self._first_view = View(sort=sort, query=parse(filter_text), columns=columns)
         self._keep = keep
         self._keep_acks = keep_acks
+        self._notices = notices or asyncio.Queue()
         self._notify_by = notify
         self._alarm = Alarm()
         for own in THEMES:
@@ -190,7 +197,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int]):
         cls = EnvwatchApp
         dashboard = self._fitted(Dashboard(watched=self._watched(), view=self._first_view))
         self.watch(dashboard, "view", self._keep_looks, init=False)
-        dashboard.data_bind(cls.acks, cls.rings)
+        dashboard.data_bind(cls.acks, cls.rings, cls.notice)
         return dashboard.data_bind(cls.fleets, cls.now, cls.plans, cls.pages, cls.history, cls.times, cls.marks)
 
     def _fitted(self, screen: ScreenT) -> ScreenT:
@@ -219,6 +226,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int]):
         self.theme_changed_signal.subscribe(self, lambda theme: self._keep(theme=theme.name))
         self.set_interval(1, self._tick)
         self.run_worker(self._take_in(), exit_on_error=True)
+        self.run_worker(self._pass_on_notices())
 
     def _keep_looks(self, before: View, view: View) -> None:
         if view.sort != before.sort:
@@ -238,6 +246,11 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int]):
             if events:
                 self.history = (*self.history, *events)[-rules.EVENTS_KEPT :]
                 self._alarm = self._alarm.heard(events, self.now.monotonic)
+
+    async def _pass_on_notices(self) -> None:
+        while True:
+            told = clean(await self._notices.get())
+            self.notice = (told, self._clocks().monotonic)
 
     def _tick(self) -> None:
         self.plans = self._read_plans()

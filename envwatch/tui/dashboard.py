@@ -22,7 +22,7 @@ from envwatch.tui.detail import DetailPane
 from envwatch.tui.filterbox import FilterBox
 from envwatch.tui.keys import KeyLine
 from envwatch.tui.marks import UNICODE, Marks
-from envwatch.tui.news import NewsLine
+from envwatch.tui.news import NO_NOTICE, NewsLine
 from envwatch.tui.status import StatusLine
 from envwatch.tui.table import EnvironmentTable
 from envwatch.tui.taking import Taking
@@ -63,6 +63,7 @@ class Dashboard(Arranging, Taking):
     plans: reactive[Mapping[Clean, Plan]] = reactive(dict, repaint=False)
     rings: reactive[bool] = reactive(default=False, repaint=False)
     """Whether the bell is on."""
+    notice: reactive[tuple[str, float]] = reactive(NO_NOTICE, init=False, repaint=False)
     pages: reactive[int] = reactive(0, repaint=False)
     history: reactive[Sequence[Event]] = reactive((), init=False, repaint=False)
     times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE)
@@ -88,7 +89,7 @@ class Dashboard(Arranging, Taking):
             yield DetailPane(id="detail").data_bind(
                 cls.fleets, cls.now, cls.acks, cls.view, cls.history, cls.times, cls.marks
             )
-        yield NewsLine().data_bind(cls.fleets, cls.now, cls.plans, cls.times, cls.marks)
+        yield NewsLine().data_bind(cls.fleets, cls.now, cls.plans, cls.notice, cls.times, cls.marks)
         yield FilterBox().data_bind(cls.fleets)
         yield KeyLine()
         yield Static("too small", id="too-small", markup=False)

@@ -1,8 +1,8 @@
-"""The line at the foot of the table: what is wrong with our view if anything is, else the newest event."""
+"""The line at the foot of the table: answers and notices, what is wrong with our view, else the newest event."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual.reactive import reactive
 
@@ -31,6 +31,11 @@ _WORTH_READING = 12
 FLASH_FOR = 2.5
 """Seconds for which an answer to a key stands."""
 
+NOTICE_FOR = 10.0
+"""Seconds for which a notice stands, that nobody waits for."""
+
+NO_NOTICE: Final = ("", float("-inf"))
+
 
 class NewsLine(Line):
     """One line for what a person should know now."""
@@ -54,8 +59,10 @@ class NewsLine(Line):
     plans: reactive[Mapping[Clean, Plan]] = reactive(dict)
     newest: reactive[Event | None] = reactive(None)
     """The newest event."""
-    flash: reactive[tuple[str, float]] = reactive(("", float("-inf")))
+    flash: reactive[tuple[str, float]] = reactive(NO_NOTICE)
     """The answer to the last key, and the monotonic second at which it was given."""
+    notice: reactive[tuple[str, float]] = reactive(NO_NOTICE)
+    """The last notice, and the monotonic second at which it was given."""
     times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE)
     marks: reactive[Marks] = reactive(UNICODE)
 
@@ -64,10 +71,10 @@ class NewsLine(Line):
         self.tick()
 
     def parts(self) -> tuple[Sequence[Part], Sequence[Part]]:
-        """Return a flash, else trouble, else the newest event."""
-        text, given_at = self.flash
-        if self.now is not None and self.now.monotonic - given_at < FLASH_FOR:
-            return [Part(text, "flash", is_cut=True)], []
+        """Return a flash, else a notice, else trouble, else the newest event."""
+        for (text, given_at), style, stands in ((self.flash, "flash", FLASH_FOR), (self.notice, "late", NOTICE_FOR)):
+            if self.now is not None and self.now.monotonic - given_at < stands:
+                return [Part(text, style, is_cut=True)], []
         return self._trouble() or self._event()
 
     def _trouble(self) -> tuple[list[Part], list[Part]] | None:
