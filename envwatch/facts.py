@@ -6,7 +6,6 @@ what changes with a listing (`environment_facts`), so that a tick need not lay o
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import UTC
 from itertools import chain, islice
@@ -311,12 +310,16 @@ class Copy(NamedTuple):
 
     label: str
     text: Clean
-    note: Clean
-    """Its beginning."""
+
+    @property
+    def gist(self) -> Clean:
+        """What stands for the text on one line: itself, or how many lines it has."""
+        lines = self.text.count("\n") + 1
+        return self.text if lines == 1 else Clean(f"{lines} lines")
 
 
 def copies(environment: Environment) -> list[Copy]:
-    """Return what of an environment can be pasted elsewhere."""
+    """Return what of an environment can be pasted elsewhere, but for all of it at once, which is `report`'s."""
     update = environment.self_update or {}
     command = update.get("manual_command")
     texts = {
@@ -327,14 +330,8 @@ def copies(environment: Environment) -> list[Copy]:
         "update command": command if isinstance(command, str) else None,
         "letta command line": start_command(environment),
         "directory": environment.working_directory,
-        "JSON": Clean(json.dumps(_fields(environment), ensure_ascii=False, indent=2)),
     }
-    return [Copy(label, Clean(text), Clean(text.partition("\n")[0][:60])) for label, text in texts.items() if text]
-
-
-def _fields(environment: Environment) -> dict[str, object]:
-    known = {name: getattr(environment, name) for name in environment.__slots__ if name != "unknown"}
-    return {**known, **environment.unknown}
+    return [Copy(label, Clean(text)) for label, text in texts.items() if text]
 
 
 def zone_of(style: TimeStyle) -> tzinfo | None:

@@ -226,6 +226,12 @@ def json_of(report: Report) -> bytes:
     return to_json(document, indent=2) + b"\n"
 
 
+def row_json_of(report: Report) -> Clean:
+    """Return the only environment of a report as one JSON object, as it stands among others in `json_of`."""
+    (row,) = _rows(report)
+    return Clean(to_json(row, indent=2).decode())
+
+
 def jsonl_of(report: Report) -> bytes:
     """Return one JSON object a line and environment, in UTF-8."""
     return b"".join(to_json(row) + b"\n" for row in _rows(report))

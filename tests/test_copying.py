@@ -9,10 +9,14 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from builders import environment
+from builders import NOW, environment, listed
 from stage import staged
 from textual.widgets import OptionList
 
+from envwatch.acknowledged import Ack
+from envwatch.report import json_of, report_of
+from envwatch.rules import Rules
+from envwatch.text import Clean
 from envwatch.tui.dashboard import Dashboard
 from envwatch.tui.menu import CopyMenu
 from envwatch.tui.plain import PlainText
@@ -129,11 +133,19 @@ async def test_enter_sends_what_is_chosen_and_only_that(letter: str, text: str) 
         assert stage.news == f"sent to the clipboard: {text}"
 
 
-async def test_the_json_is_json() -> None:
-    async with dashboard() as stage:
-        await stage.press("y", "J", "enter")
+async def test_the_json_is_what_a_listing_says_of_the_environment() -> None:
+    row = environment("env-1", connectionName="André", lastHeartbeat=NOW - 300_000.25)
+    async with staged((80, 24), acks={Clean("env-1"): Ack(NOW, Clean("known"))}) as stage:
+        await stage.show([environment("env-0"), row])
+        await stage.press("y")
+        (line,) = (line for line in stage.lines if " JSON " in line)
+        await stage.press("J", "enter")
         (text,) = copied(stage)
-        assert json.loads(text)["id"] == "env-1"
+        (expected,) = json.loads(json_of(report_of(listed([row]), Rules())))["environments"]
+        assert list(json.loads(text).items()) == list((expected | {"acknowledged": "known"}).items())
+        count = text.count("\n") + 1
+        assert re.search(rf" JSON +{count} lines ", line)
+        assert stage.news == f"sent to the clipboard: {count} lines"
 
 
 async def test_a_click_copies_too() -> None:

@@ -10,10 +10,10 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from envwatch.acknowledged import LONGEST_NOTE, Ack, note_of
-from envwatch.facts import copies
+from envwatch.facts import Copy, copies
 from envwatch.osc import LONGEST
-from envwatch.report import csv_of, json_of, report_of_rows
-from envwatch.text import Clean
+from envwatch.report import csv_of, json_of, report_of_rows, row_json_of
+from envwatch.text import Clean, shortened
 from envwatch.tui.menu import Choice, CopyMenu, Menu
 from envwatch.tui.plain import PlainText
 from envwatch.tui.prompt import Prompt
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from envwatch.watch import Watch
+
+_NOTE: Final = 60
+"""Cells of a text beside its name in the menu."""
 
 
 class Taking(Viewing):
@@ -56,16 +59,17 @@ class Taking(Viewing):
     def action_copy_name(self) -> None:
         """Send to the terminal's clipboard what is selected with the mouse, else the name."""
         if selected := self.get_selected_text():
-            self._copy(Clean(selected))
+            self._copy(Copy("selection", Clean(selected)))
             self.clear_selection()
         elif (watch := self.pointed_at()) is not None:
-            self._copy(watch.environment.name)
+            self._copy(Copy("name", watch.environment.name))
 
     def action_copy_menu(self) -> None:
         """Choose what to send to the terminal's clipboard."""
-        if (watch := self.pointed_at()) is None:
+        if (watch := self.pointed_at()) is None or self.now is None:
             return
-        texts = {text.label: text for text in copies(watch.environment)}
+        told = report_of_rows([watch], self.fleets, "", self.acks, self.now)
+        texts = {text.label: text for text in (*copies(watch.environment), Copy("JSON", row_json_of(told)))}
 
         def copy(chosen: tuple[str, bool] | None) -> None:
             if chosen is None:
@@ -74,15 +78,15 @@ class Taking(Viewing):
             if is_plain:
                 self.app.push_screen(PlainText(texts[label].text))
             else:
-                self._copy(texts[label].text)
+                self._copy(texts[label])
 
-        choices = [Choice(text.label, text.label, text.note) for text in texts.values()]
+        choices = [Choice(text.label, text.label, shortened(text.gist, _NOTE)) for text in texts.values()]
         self.app.push_screen(CopyMenu("Copy", choices), copy)
 
-    def _copy(self, text: Clean) -> None:
-        self.app.copy_to_clipboard(text)
-        cut = f" (the first {LONGEST:,} bytes)" if len(text.encode()) > LONGEST else ""
-        self.flash(f"sent to the clipboard{cut}: {text}")
+    def _copy(self, copy: Copy) -> None:
+        self.app.copy_to_clipboard(copy.text)
+        cut = f" (the first {LONGEST:,} bytes)" if len(copy.text.encode()) > LONGEST else ""
+        self.flash(f"sent to the clipboard{cut}: {copy.gist}")
 
     def action_export(self) -> None:
         """Choose a format, and write what is shown to a file."""
