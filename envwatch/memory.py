@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
 
 from envwatch.acknowledged import Acks, acks_of, content_of
 from envwatch.state import Form, StateFile
+from envwatch.text import Clean, clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from envwatch.acknowledged import Ack
-    from envwatch.text import Clean
 
 _LONGEST: Final = 200
 """Characters of a text that can be ours."""
@@ -91,14 +91,18 @@ def _with_choices(content: dict[str, Any], changes: Mapping[str, object]) -> dic
 def _with_acks(content: dict[str, Any], changes: Mapping[Clean, Ack | None]) -> dict[str, Any]:
     acks = {id_: ack for id_, ack in {**acks_of(content), **changes}.items() if ack is not None}
     newest_first = sorted(acks.items(), key=lambda entry: entry[1].at, reverse=True)
+    # What we do not know stays here too, beside the acknowledgements and within each that nobody changes.
+    others = {name: told for name, told in content.items() if not isinstance(told, dict)}
+    stood = {clean(name): told for name, told in content.items() if name not in others}
+    known = content_of(dict(newest_first[:MOST_ACKS]))
+    entries = others | {id_: told if id_ in changes else {**stood[Clean(id_)], **told} for id_, told in known.items()}
     kept: dict[str, Any] = {}
     room = ACKNOWLEDGEMENTS.limit
-    for id_, ack in newest_first[:MOST_ACKS]:
-        entry = content_of({id_: ack})
-        room -= len(json.dumps(entry, indent=2)) + 1  # its own braces make up for the comma
-        if room < 0:
-            break
-        kept |= entry
+    for name, told in entries.items():
+        size = len(json.dumps({name: told}, indent=2)) + 1  # its own braces make up for the comma
+        if size <= room:
+            kept[name] = told
+            room -= size
     return kept
 
 

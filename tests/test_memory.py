@@ -313,7 +313,47 @@ def test_what_is_damaged_among_acknowledgements_goes_alone_and_the_next_change_m
     )
     assert acknowledged(path) == acks(1) | {"env-\\x1b": Ack(3, Clean(""))}
     merge(path, ACKNOWLEDGEMENTS, {Clean("env-\\x1b"): None})
-    assert json.loads(path.read_text()) == {"env-1": {"at": 1, "note": "note 1"}}
+    assert json.loads(path.read_text()) == {"env-1": {"at": 1, "note": "note 1", "by": "hiro"}}
+
+
+def test_what_a_newer_envwatch_knows_of_acknowledgements_stays_unless_they_change(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    told = {f"env-{n}": {"at": n, "note": f"note {n}", "by": "hiro"} for n in (1, 2, 3)} | {"_v": 2}
+    path.write_text(json.dumps(told))
+    merge(path, ACKNOWLEDGEMENTS, acks(1, first=4) | acks(1, first=2) | {Clean("env-3"): None})
+    assert json.loads(path.read_text()) == {
+        "env-1": {"at": 1, "note": "note 1", "by": "hiro"},
+        "env-2": {"at": 2, "note": "note 2"},
+        "env-4": {"at": 4, "note": "note 4"},
+        "_v": 2,
+    }
+
+
+def test_what_nobody_knows_and_is_too_large_takes_no_acknowledgement_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    large = "\N{PILE OF POO}" * 100_000  # three times as long as it is read when it is written
+    path.write_text(json.dumps({"_v": large, "env-1": {"at": 1, "note": "note 1"}}, ensure_ascii=False))
+    merge(path, ACKNOWLEDGEMENTS, acks(1, first=2))
+    assert json.loads(path.read_text()) == {f"env-{n}": {"at": n, "note": f"note {n}"} for n in (1, 2)}
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["env-1", "env-\x1b", "env-\\x1b", "env-2"]) | st.text(),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text(),
+            lambda told: st.lists(told) | st.dictionaries(st.sampled_from(["at", "note", "by"]), told),
+        ),
+    )
+)
+def test_whatever_stands_among_acknowledgements_the_next_one_is_kept(
+    tmp_path_factory: pytest.TempPathFactory, content: dict[str, Any]
+) -> None:
+    path = tmp_path_factory.mktemp("memory") / "a"
+    path.write_text(json.dumps(content))
+    before = dict(acknowledged(path))
+    merge(path, ACKNOWLEDGEMENTS, acks(1))
+    assert acknowledged(path) == before | acks(1)
 
 
 @pytest.mark.parametrize(
