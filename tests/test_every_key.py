@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,7 +10,9 @@ import pytest
 from builders import beating, environment
 from stage import staged
 from textual.binding import Binding
+from textual.command import CommandList
 
+from envwatch.text import Clean
 from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.dashboard import Dashboard
 from envwatch.tui.detail import DetailPane
@@ -159,6 +162,19 @@ async def test_a_name_that_begins_as_typed_comes_before_commands_that_only_hold_
         assert "Show offline" in ranked
         hits = [hit async for hit in Commands(stage.app.screen).search("show of")]
         assert max(hits, key=lambda hit: hit.score).text == "Show offline"
+
+
+async def test_nothing_that_comes_from_outside_is_markup_in_the_palette() -> None:
+    evil = "[link=javascript:x]my-box[/link][/]"
+    profile = Clean(evil)
+    async with staged(profiles=(profile, Clean("other"))) as stage:
+        await stage.show([environment(evil, connectionName=evil)], profile)
+        await stage.press("colon")
+        await stage.type("my-box")
+        listed = stage.app.screen.query_one(CommandList)
+        async with asyncio.timeout(5):
+            while not any(f"{evil}  {evil}  {evil}" in str(option.prompt) for option in listed.options):
+                await stage.pilot.pause()
 
 
 @pytest.mark.parametrize("key", ["colon", "ctrl+p"])

@@ -70,12 +70,13 @@ class Commands(Provider):
         found = [(not name.startswith(wanted), watch) for watch, name in names if wanted in name]
         for _, watch in sorted(found, key=itemgetter(0))[:MOST]:
             name = watch.environment.name
+            whose = "".join(f"  {part}" for part in (watch.profile, watch.environment.id) if part)
             yield Hit(
                 _score(matcher, name),
-                Content(name),
+                Content.assemble(Content(name), Content(whose).stylize("dim")),
                 partial(dashboard.select, watch.key),
                 text=name,
-                help=" · ".join(filter(None, ("go to it", watch.presence, watch.profile, watch.environment.id))),
+                help=f"{watch.presence} · go to it",  # nothing of theirs: Textual takes it for markup
             )
 
 
