@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from builders import beating, environment, failed
@@ -19,6 +20,8 @@ from envwatch.tui.explain import ExplainScreen
 from envwatch.tui.keys import HelpScreen
 
 if TYPE_CHECKING:
+    from textual.screen import Screen
+
     from envwatch.models import Environment
 
 
@@ -138,6 +141,19 @@ async def test_a_group_opens_in_the_log_and_closes_again() -> None:
         assert stage.lines[2].strip() == ""
         await stage.press("escape")
         assert isinstance(stage.app.screen, Dashboard)
+
+
+@pytest.mark.parametrize(("key", "kind"), [("e", EventLog), ("E", ExplainScreen), ("question_mark", HelpScreen)])
+async def test_screens_that_were_closed_are_kept_by_nobody(key: str, kind: type[Screen[Any]]) -> None:
+    async with staged() as stage:
+        await stage.show(fleet_of_three(stage.at))
+        for _ in range(5):
+            await stage.press(key)
+            assert isinstance(stage.app.screen, kind)
+            await stage.press("escape")
+        await stage.tick()
+        gc.collect()
+        assert sum(isinstance(thing, kind) for thing in gc.get_objects()) <= 1
 
 
 @pytest.mark.parametrize(("keys", "screen"), [("e", EventLog), ("E", ExplainScreen), ("question_mark", HelpScreen)])

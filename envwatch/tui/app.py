@@ -257,6 +257,15 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int]):
         self.pages = sum(poller.pages_read for poller in self._pollers)
         self.now = self._clocks()
         self._sound(self.now)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Let go of screens that have closed, and of the fleets that they hold.
+
+        Textual does so for each attribute when that changes next, which some never do.
+        """
+        for watchers in getattr(self, "__watchers", {}).values():
+            watchers[:] = [(node, callback) for node, callback in watchers if node.is_attached]
 
     def _sound(self, now: Reading) -> None:
         """Ring for the losses that have held for long enough, if the user wants to hear of them."""
