@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from envwatch.models import Environment
 
 
+_KEYS = {"?": "question_mark", ":": "colon", "/": "slash", "\r": "enter"}
+
+
 def fleet_of_three(at: float) -> list[Environment]:
     return [
         environment("env-1", connectionName="ada", lastHeartbeat=at - 10_000, currentMode="unrestricted"),
@@ -332,6 +335,18 @@ async def test_times_go_from_relative_to_local_to_utc() -> None:
         assert stage.app.times == "UTC"
         await stage.press("t")
         assert stage.app.times == "relative"
+
+
+@pytest.mark.parametrize("keys", ["", "?", "e", "E", ":", "o", "b", "C", "y", "a", "/", "\r"])
+async def test_whatever_is_open_survives_every_small_size(keys: str) -> None:
+    async with staged() as stage:
+        await stage.show(fleet_of_three(stage.at))
+        await stage.press("j", *(_KEYS.get(key, key) for key in keys))
+        for width in (*range(1, 9), 12):
+            for height in (1, 3, 24):
+                await stage.pilot.resize_terminal(width, height)
+        await stage.pilot.resize_terminal(80, 24)
+        assert stage.app.is_running
 
 
 @pytest.mark.parametrize(("size", "is_too_small"), [((40, 8), False), ((39, 8), True), ((40, 7), True), ((1, 1), True)])
