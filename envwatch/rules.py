@@ -23,8 +23,8 @@ GONE_KEPT = timedelta(hours=1)
 OLD_AFTER = timedelta(hours=24)
 """Offline for as long as this, an environment is no news: it is folded away behind a counted line."""
 
-EVENTS_KEPT = 5_000
-"""Events of a dashboard that can be looked at: the newest."""
+EVENTS_KEPT = 20_000
+"""Events of a dashboard that can be looked at, each member of a group counted: the newest, some 4 MiB of them."""
 
 CLOCK_SAMPLES = 12
 """Answers whose `Date` bounds are intersected: one minute at the default interval."""

@@ -22,6 +22,7 @@ from envwatch.alarm import Alarm, ring_text
 from envwatch.exports import export_here
 from envwatch.fleet import Fleet, Sight
 from envwatch.fleets import Fleets
+from envwatch.history import History
 from envwatch.osc import clipboard_sequence, notification_sequence
 from envwatch.phrases import TimeStyle
 from envwatch.poller import Stance, read_clocks
@@ -41,7 +42,7 @@ from envwatch.tui.turns import TurnTakingApp
 from envwatch.view import View
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from textual.command import Provider
     from textual.screen import Screen
@@ -136,8 +137,8 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int]):
     """What the pollers do next, by profile."""
     pages: reactive[int] = reactive(0, repaint=False)
     """Pages read of the walks under way."""
-    history: reactive[Sequence[Event]] = reactive((), init=False, repaint=False)
-    """Events since the start, oldest first."""
+    history: reactive[History] = reactive(History, init=False, repaint=False)
+    """Events since the start."""
     acks: reactive[Acks] = reactive(dict, init=False, repaint=False)
     """Problems that are acknowledged, until they recover."""
     rings: reactive[bool] = reactive(default=False, repaint=False)
@@ -244,7 +245,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int]):
             if healed := recovered(self.acks, fleets.watches):
                 self._acknowledge(dict.fromkeys(healed))
             if events:
-                self.history = (*self.history, *events)[-rules.EVENTS_KEPT :]
+                self.history = self.history.after(events)
                 self._alarm = self._alarm.heard(events, self.now.monotonic)
 
     async def _pass_on_notices(self) -> None:

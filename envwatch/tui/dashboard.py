@@ -15,6 +15,7 @@ from textual.containers import Container
 from textual.reactive import reactive
 from textual.widgets import Static
 
+from envwatch.history import History
 from envwatch.phrases import TimeStyle
 from envwatch.query.language import Query
 from envwatch.tui.arranging import Arranging
@@ -29,13 +30,12 @@ from envwatch.tui.taking import Taking
 from envwatch.view import Preset, View, is_new_problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from textual.app import ComposeResult
     from textual.dom import DOMNode
     from textual.events import Resize
 
-    from envwatch.events import Event
     from envwatch.poller import Plan
     from envwatch.text import Clean
     from envwatch.watch import WatchKey
@@ -65,7 +65,7 @@ class Dashboard(Arranging, Taking):
     """Whether the bell is on."""
     notice: reactive[tuple[str, float]] = reactive(NO_NOTICE, init=False, repaint=False)
     pages: reactive[int] = reactive(0, repaint=False)
-    history: reactive[Sequence[Event]] = reactive((), init=False, repaint=False)
+    history: reactive[History] = reactive(History, init=False, repaint=False)
     times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE)
     marks: reactive[Marks] = reactive(UNICODE)
     wants_detail: reactive[bool | None] = reactive(None, init=False)

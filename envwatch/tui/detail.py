@@ -13,8 +13,6 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widgets import Static
 
-from envwatch import rules
-from envwatch.events import leaves
 from envwatch.facts import (
     Fact,
     ack_facts,
@@ -28,6 +26,7 @@ from envwatch.facts import (
     remedy_facts,
 )
 from envwatch.fleets import Fleets
+from envwatch.history import History
 from envwatch.phrases import NOTHING, TimeStyle
 from envwatch.sections import Heading
 from envwatch.summary import group_facts
@@ -50,6 +49,8 @@ if TYPE_CHECKING:
 
 _LABEL = 11
 """Cells of the labels' column."""
+_MOST = 50
+"""Events of an environment that are shown: more is what the log is for."""
 
 
 class DetailPane(Pager):
@@ -63,8 +64,8 @@ class DetailPane(Pager):
     """Its baseline is compared with."""
     watched: reactive[Watch | Heading | None] = reactive(None, init=False)
     """What to show: an environment, or a group."""
-    history: reactive[Sequence[Event]] = reactive((), init=False)
-    """All events, oldest first."""
+    history: reactive[History] = reactive(History, init=False)
+    """All events."""
     times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE, init=False)
     marks: reactive[Marks] = reactive(UNICODE, init=False)
 
@@ -116,7 +117,7 @@ class DetailPane(Pager):
         facts, history, identity = Content(""), Content(""), Content("")
         if watch is not None and not isinstance(watch, Heading):
             fleet = self.fleets.of(watch)
-            own = [event for event in leaves(self.history) if (event.profile, event.id) == watch.key]
+            own = self.history.of(watch.key)
             helps = list(remedy_facts(watch, fleet, self.now)) if self.now is not None else []
             known = [*availability_facts(watch, fleet, own, self._began_at(fleet)), *environment_facts(watch, fleet)]
             facts = self._lines([*helps, *known] if watch.is_problem else [*known, *helps])
@@ -124,7 +125,7 @@ class DetailPane(Pager):
             if changed := list(self._changed(watch)):
                 parts.append(self._part("since the baseline", changed))
             if own:
-                parts.append(self._part("events", event_facts(own[::-1], self.times)))
+                parts.append(self._part("events", [*event_facts(own[: -_MOST - 1 : -1], self.times), *_left(own)]))
             history = Content("\n").join(parts)
             identity = Content.assemble("\n" if parts else "", self._lines(identity_facts(watch.environment)))
         self.query_one("#facts", Static).update(facts)
@@ -146,9 +147,8 @@ class DetailPane(Pager):
     def _began_at(self, fleet: Fleet) -> float | None:
         """Return since when the events tell all: from the first listing on, or from the oldest event that is kept."""
         began_at = fleet.began_at
-        if began_at is not None and len(self.history) >= rules.EVENTS_KEPT:
-            return max(began_at, self.history[0].at)
-        return began_at
+        cut_at = self.history.cut_at
+        return began_at if began_at is None or cut_at is None else max(began_at, cut_at)
 
     def _draw_pulse(self) -> None:
         watched, now = self.watched, self.now
@@ -207,3 +207,8 @@ class DetailPane(Pager):
             rest = wrapped(fact.text, self._width - _LABEL)
             head = Content.styled(shortened(name, self._width), "$faint")
         return [head, *(Content.assemble(" " * _LABEL, (line, style)) for line in rest)]
+
+
+def _left(own: Sequence[Event]) -> list[Fact]:
+    """Return how many events are not shown."""
+    return [Fact("", Clean(f"{len(own) - _MOST} more before these"))] if len(own) > _MOST else []

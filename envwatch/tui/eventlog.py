@@ -22,6 +22,7 @@ from textual.widgets import Static
 from envwatch.eventfilter import logged
 from envwatch.facts import zone_of
 from envwatch.fleets import Fleets
+from envwatch.history import History
 from envwatch.phrases import TimeStyle, clock_text, date_text
 from envwatch.query.language import Query
 from envwatch.sentences import event_face, event_text
@@ -80,8 +81,8 @@ class EventList(ScrollView, can_focus=True):
         "log--unrestricted",
     }
 
-    history: reactive[Sequence[Event]] = reactive(())
-    """All events, oldest first."""
+    history: reactive[History] = reactive(History)
+    """All events."""
     wanted: reactive[Query] = reactive(Query, init=False)
     """Which of them are shown."""
     fleets: reactive[Fleets] = reactive(Fleets, init=False, repaint=False)
@@ -113,7 +114,7 @@ class EventList(ScrollView, can_focus=True):
         self._open: set[int] = set()
         self._cursor = 0
 
-    def watch_history(self, before: Sequence[Event], after: Sequence[Event]) -> None:
+    def watch_history(self, before: History, after: History) -> None:
         """List the newest events; the cursor stays on its event."""
         self._list()
         if self._cursor and before:
@@ -291,7 +292,7 @@ class EventLog(ModalScreen["WatchKey | None"]):
         Binding("e,q", "dismiss", "Close", key_display="q"),
     ]
 
-    history: reactive[Sequence[Event]] = reactive(())
+    history: reactive[History] = reactive(History)
     fleets: reactive[Fleets] = reactive(Fleets, init=False, repaint=False)
     now: reactive[Reading | None] = reactive(None, init=False, repaint=False)
     times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE)
