@@ -85,12 +85,20 @@ def _whole(age: timedelta) -> int:
     return int(age.total_seconds())
 
 
-def beats(watch: Watch, fleet: Fleet, now: Reading) -> tuple[int, int]:
-    """Return how many pings fit into the time in which a row stays online, and how many of those were missed."""
-    limit = int(fleet.rules.online_for / rules.HEARTBEAT_EVERY)
+def beats(watch: Watch, fleet: Fleet, now: Reading) -> tuple[int, int] | None:
+    """Return how many pings fit into the time in which a row stays online, and how many of those were missed.
+
+    Returns:
+        None where the verdict is not about pings: who closed its link missed none.
+    """
     age = heartbeat_age(watch.environment, fleet.clock.at(now.wall))
-    missed = limit if age is None else int(age / rules.HEARTBEAT_EVERY)
-    return limit, min(missed, limit) if watch.environment.connection_id else limit
+    if age is None or watch.verdict.reason not in _ABOUT_BEATS:
+        return None
+    limit = int(fleet.rules.online_for / rules.HEARTBEAT_EVERY)
+    return limit, min(int(age / rules.HEARTBEAT_EVERY), limit)
+
+
+_ABOUT_BEATS = frozenset({Reason.BEATING, Reason.MISSED, Reason.HEARTBEAT_LOST})
 
 
 def pulse_facts(watch: Watch, fleet: Fleet, now: Reading, style: TimeStyle) -> Iterator[Fact]:

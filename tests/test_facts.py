@@ -297,8 +297,19 @@ def test_missed_beats_are_counted_by_thirty_seconds(age: float, missed: int) -> 
     assert beats(fleet.watches[row.id], fleet, reading()) == (4, missed)
 
 
-def test_without_a_connection_all_beats_are_missed() -> None:
-    assert beats(BARE, fleet_of(BARE.environment), reading()) == (4, 4)
+@pytest.mark.parametrize(
+    "changes", [{"connectionId": None}, {"connectionId": None, "lastHeartbeat": None}, {"lastHeartbeat": None}]
+)
+def test_who_closed_its_link_or_never_beat_missed_no_beat(changes: dict[str, Any]) -> None:
+    row = environment("env-1", **changes)
+    fleet = fleet_of(row)
+    assert beats(fleet.watches[row.id], fleet, reading()) is None
+
+
+def test_nor_did_who_is_no_longer_listed() -> None:
+    rows = [environment("env-1"), environment("env-2")]
+    fleet, _ = watched([listed(rows), *(listed(rows[1:], NOW + 5_000 * number) for number in (1, 2))])
+    assert beats(fleet.watches[rows[0].id], fleet, reading(NOW + 10_000)) is None
 
 
 def test_when_blind_the_heading_says_unknown_and_what_was_last_seen() -> None:

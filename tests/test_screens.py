@@ -134,7 +134,7 @@ def test_the_detail_pane_opens_over_the_table_and_closes_again(terminal: Termina
     terminal.wait_for(r"^ why +")
     terminal.wait_for_no(HEADER)
     assert terminal.display[1].strip() == name
-    assert re.search(r"○ offline +▁▁▁▁ 4 missed", terminal.display[2])
+    assert terminal.display[2].strip() == "○ offline"
     terminal.press("G")
     terminal.wait_for("^ supportsPaired|^ commands|^ environmentMessage")
     terminal.press(ESC)

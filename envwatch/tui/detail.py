@@ -164,7 +164,7 @@ class DetailPane(Pager):
         """Return what the time alone changes of an environment."""
         fleet = self.fleets.of(watch)
         state = heading(watch, fleet, now)
-        total, missed = beats(watch, fleet, now)
+        total, missed = beats(watch, fleet, now) or (0, 0)
         glyph = state.label if not self.marks.is_ascii else ""
         known = ack_facts(watch, self.acks, fleet.clock.at(now.wall), self.times)
         return Content.assemble(
