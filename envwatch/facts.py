@@ -15,6 +15,7 @@ import humanize
 
 from envwatch import rules
 from envwatch.availability import availability, availability_text
+from envwatch.fleet import Sight
 from envwatch.models import KNOWN_METADATA
 from envwatch.modes import UNRESTRICTED, meaning_of, mode_of
 from envwatch.phrases import NOTHING, TimeStyle, clock_text, date_text, face_of, json_text, long_age
@@ -74,10 +75,11 @@ def why(watch: Watch, fleet: Fleet, now: Reading) -> Clean:
         return Clean("connectionId set · no lastHeartbeat")
     limit = fleet.rules.online_for
     is_lost = watch.verdict.reason is Reason.HEARTBEAT_LOST
-    if not is_lost and age >= limit and fleet.listed is not None:
+    when = ""
+    if fleet.listed is not None and (fleet.sight(now) is not Sight.LIVE or (not is_lost and age >= limit)):
         age = heartbeat_age(environment, fleet.clock.at(fleet.listed.wall)) or age
-        return Clean(f"connectionId set · beat {_whole(age)} s < {_whole(limit)} s at the last listing")
-    return Clean(f"connectionId set · beat {_whole(age)} s {'≥' if is_lost else '<'} {_whole(limit)} s")
+        when = " at the last listing"
+    return Clean(f"connectionId set · beat {_whole(age)} s {'≥' if is_lost else '<'} {_whole(limit)} s{when}")
 
 
 def _whole(age: timedelta) -> int:
@@ -86,16 +88,23 @@ def _whole(age: timedelta) -> int:
 
 
 def beats(watch: Watch, fleet: Fleet, now: Reading) -> tuple[int, int] | None:
-    """Return how many pings fit into the time in which a row stays online, and how many of those were missed.
+    """Return how many pings fit into the time in which a row stays online, and how many of those it was seen to miss.
 
     Returns:
-        None where the verdict is not about pings: who closed its link missed none.
+        None where the verdict is not about pings, for who closed its link missed none, or silence proves nothing now.
     """
-    age = heartbeat_age(watch.environment, fleet.clock.at(now.wall))
-    if age is None or watch.verdict.reason not in _ABOUT_BEATS:
+    if fleet.listed is None or not _is_silence_heard(fleet, now) or watch.verdict.reason not in _ABOUT_BEATS:
+        return None
+    age = heartbeat_age(watch.environment, fleet.clock.at(fleet.listed.wall))
+    if age is None:
         return None
     limit = int(fleet.rules.online_for / rules.HEARTBEAT_EVERY)
     return limit, min(int(age / rules.HEARTBEAT_EVERY), limit)
+
+
+def _is_silence_heard(fleet: Fleet, now: Reading) -> bool:
+    """Whether a row that is silent shows that it is: listings come, and the platform's heartbeats do."""
+    return fleet.sight(now) is Sight.LIVE and fleet.pulse.beats_count
 
 
 _ABOUT_BEATS = frozenset({Reason.BEATING, Reason.MISSED, Reason.HEARTBEAT_LOST})
@@ -111,7 +120,9 @@ def pulse_facts(watch: Watch, fleet: Fleet, now: Reading, style: TimeStyle) -> I
     else:
         age = span(server_now - beat_at)
         text = f"{_clock(beat_at, style)} ({long_age(age)} ago)"
-        if watch.verdict.is_up:
+        if fleet.sight(now) is not Sight.LIVE:
+            text += f" · no listing for {long_age(fleet.age(now))}"
+        elif watch.verdict.is_up and _is_silence_heard(fleet, now):
             left = (fleet.rules.online_for - age).total_seconds()
             text += f" · offline in {left:.0f} s" if left > 0 else " · offline at the next listing"
         yield Fact("beat", Clean(text))

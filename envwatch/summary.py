@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.columns import quiet_at
 from envwatch.facts import Fact
+from envwatch.fleet import Sight
 from envwatch.modes import mode_of
 from envwatch.phrases import long_age
 from envwatch.presence import Presence, span
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from envwatch.acknowledged import Acks
     from envwatch.clock import Reading
+    from envwatch.fleet import Fleet
     from envwatch.fleets import Fleets
     from envwatch.sections import Heading
     from envwatch.watch import Watch
@@ -69,11 +71,17 @@ def _told(presence: Presence, members: list[Watch], fleets: Fleets, now: Reading
     """Return how many there are, and of those that are not up to the mark, which, for how long nothing was heard."""
     if presence is Presence.ONLINE:
         return Clean(str(len(members)))
-    ages = [span(fleets.of(watch).clock.at(now.wall) - quiet_at(watch)) for watch in members]
+    ages = [span(_heard_until(fleets.of(watch), now) - quiet_at(watch)) for watch in members]
     silent = f"silent for {long_age(min(ages))}"
     if len(members) > 1:
         silent += f" to {long_age(max(ages))}"
     return Clean(f"{len(members)} · {silent} · {_names(members)}")
+
+
+def _heard_until(fleet: Fleet, now: Reading) -> float:
+    """Return until when silence was heard, server's clock in ms: without listings, nobody listens."""
+    listed = fleet.listed
+    return fleet.clock.at(now.wall if listed is None or fleet.sight(now) is Sight.LIVE else listed.wall)
 
 
 def _names(watches: list[Watch]) -> Clean:

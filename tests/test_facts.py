@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from watches import BARE
 
+from envwatch.anomalies import Pulse
 from envwatch.facts import (
     Copy,
     Fact,
@@ -259,6 +261,45 @@ def test_the_countdown_ends_at_120_seconds(age: float, text: str) -> None:
 @pytest.mark.parametrize(("later", "ends"), [(9_000, "offline in 1 s"), (10_000, "offline at the next listing")])
 def test_no_row_is_called_offline_before_a_listing_proves_it(later: float, ends: str) -> None:
     assert pulse(environment("env-1", lastHeartbeat=NOW - 110_000), NOW + later)["beat"].endswith(ends)
+
+
+@pytest.mark.parametrize(
+    ("late", "beat", "bar"),
+    [
+        (15_000, "(1m 5s ago) · offline in 55 s", (4, 1)),
+        (15_001, "(1m 5s ago) · no listing for 15s", None),
+        (60_001, "(1m 50s ago) · no listing for 1m", None),
+    ],
+)
+def test_without_listings_nobody_sees_a_beat_missed(late: float, beat: str, bar: tuple[int, int] | None) -> None:
+    row = environment("env-1", lastHeartbeat=NOW - 50_000)
+    fleet, now = fleet_of(row), reading(NOW + late)
+    told = {fact.label: fact.text for fact in pulse_facts(fleet.watches[row.id], fleet, now, TimeStyle.UTC)}
+    assert told["beat"].endswith(beat)
+    assert beats(fleet.watches[row.id], fleet, now) == bar
+
+
+def test_while_the_platform_is_silent_no_row_is_called_so() -> None:
+    row = environment("env-1", lastHeartbeat=NOW - 50_000)
+    fleet = replace(fleet_of(row), pulse=Pulse(is_stalled=True))
+    told = {fact.label: fact.text for fact in pulse_facts(fleet.watches[row.id], fleet, reading(), TimeStyle.UTC)}
+    assert told["beat"].endswith("(50s ago)")
+    assert beats(fleet.watches[row.id], fleet, reading()) is None
+
+
+def test_a_beat_is_missed_in_a_listing_and_not_between_two() -> None:
+    row = environment("env-1", lastHeartbeat=NOW - 29_000)
+    fleet = fleet_of(row)
+    assert beats(fleet.watches[row.id], fleet, reading(NOW + 2_000)) == (4, 0)
+
+
+@pytest.mark.parametrize(("age", "rule"), [(110_000, "beat 110 s < 120 s"), (130_000, "beat 130 s ≥ 120 s")])
+def test_without_listings_a_rule_is_told_as_it_held_at_the_last_one(age: float, rule: str) -> None:
+    row = environment("env-1", lastHeartbeat=NOW - age)
+    fleet = fleet_of(row)
+    told = [why(fleet.watches[row.id], fleet, reading(NOW + late)) for late in (5_000, 15_001)]
+    assert told[0] == f"connectionId set · beat {(age + 5_000) / 1000:.0f} s {rule.partition(' s ')[2]}"
+    assert told[1] == f"connectionId set · {rule} at the last listing"
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from builders import NOW, environment, listed, reading
 from stage import staged
 
 from envwatch.acknowledged import Ack
 from envwatch.events import SOLE
 from envwatch.fleets import Fleets
+from envwatch.phrases import long_age
 from envwatch.sections import Heading, sectioned
 from envwatch.summary import group_facts
 from envwatch.text import Clean
@@ -61,6 +64,12 @@ def test_problems_are_named_with_how_long_nothing_was_heard() -> None:
     assert facts["late"] == "1 · silent for 50s · d"
     assert facts["offline"] == "2 · silent for 2m 10s to 1h 5m · b, c"
     assert facts["known"] == "c"
+
+
+@pytest.mark.parametrize(("late", "seconds"), [(15.0, 65), (15.001, 50)])
+def test_nobody_is_called_silent_for_longer_than_was_listened(late: float, seconds: int) -> None:
+    facts = told([row("d", lastHeartbeat=NOW - 50_000)], after=late * 1000)
+    assert facts["late"].startswith(f"1 · silent for {long_age(timedelta(seconds=seconds))} ")
 
 
 def test_flapping_ones_are_named() -> None:
