@@ -56,6 +56,11 @@ def lost_at(watch: Watch) -> float:
     return quiet_at(watch) if watch.since_at is None else watch.since_at
 
 
+def up_since(watch: Watch) -> float | None:
+    """Return since when an environment has been up; what is down keeps its `connectedAt`, and yet is not up."""
+    return watch.environment.connected_at if watch.verdict.is_up else None
+
+
 def mode_text(sent: Clean | None) -> Clean | None:
     """Return a mode as it stands in the table: the one that approves everything is marked."""
     mode = mode_of(sent)
@@ -93,13 +98,13 @@ def _version(id_: str, width: int, from_width: int, about: str, value: Callable[
     return replace(_field(id_, width, from_width, about, value), rank=rank)
 
 
-def _instant(id_: str, width: int, from_width: int, about: str, value: Callable[[Environment], float | None]) -> Column:
+def _instant(id_: str, width: int, from_width: int, about: str, value: Callable[[Watch], float | None]) -> Column:
     def text(watch: Watch, now: float) -> Clean | None:
-        at = value(watch.environment)
+        at = value(watch)
         return None if at is None else short_age(span(now - at))
 
     def rank(watch: Watch) -> float | None:
-        at = value(watch.environment)
+        at = value(watch)
         return None if at is None else -at
 
     return Column(
@@ -163,7 +168,7 @@ _ALL = (
     ),
     _version("version", 9, 0, "version of Letta Code", lambda environment: environment.version),
     _field("branch", 15, 0, "git branch", lambda environment: environment.branch),
-    _instant("up", 5, 100, "time since it connected", lambda environment: environment.connected_at),
+    _instant("up", 5, 100, "time since it connected, while it is up", up_since),
     _field("os", 6, 100, "operating system", lambda environment: environment.os),
     _field("user", 12, 120, "id of its user", lambda environment: environment.user_id),
     _field("pod", 8, 120, "pod of the platform", lambda environment: environment.pod_id),
@@ -173,8 +178,8 @@ _ALL = (
     _version("node", 9, 160, "version of Node.js", lambda environment: environment.node_version),
     _field("owner", 12, 160, "owner of its API key", lambda environment: environment.api_key_owner),
     _field("update", 7, 160, "whether it updates itself", update_text),
-    _instant("seen", 5, 160, "time since it was last seen", lambda environment: environment.last_seen_at),
-    _instant("first", 5, 160, "time since it was first seen", lambda environment: environment.first_seen_at),
+    _instant("seen", 5, 160, "time since it was last seen", lambda watch: watch.environment.last_seen_at),
+    _instant("first", 5, 160, "time since it was first seen", lambda watch: watch.environment.first_seen_at),
 )
 
 COLUMNS: Mapping[str, Column] = {column.id: column for column in _ALL}

@@ -64,6 +64,13 @@ def test_ages_count_from_the_moment_that_is_asked_for() -> None:
     assert COLUMNS["state"].text(watch(), NOW - 10**9) == "0s"
 
 
+@pytest.mark.parametrize(("age", "text"), [(119_999, "60m"), (120_000, None)])
+def test_what_is_down_has_no_time_up(age: float, text: str | None) -> None:
+    row = watch(lastHeartbeat=NOW - age)
+    assert COLUMNS["up"].text(row, NOW) == text
+    assert COLUMNS["up"].rank(row) == (text and 3_600_000 - NOW)
+
+
 @pytest.mark.parametrize(
     ("sent", "shown"),
     [

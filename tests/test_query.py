@@ -283,6 +283,14 @@ def test_none_finds_what_has_no_value(field: str) -> None:
     assert finds(f"!{field}:none", full)
 
 
+@pytest.mark.parametrize(("age", "is_up"), [(119_999, True), (120_000, False)])
+def test_only_what_is_up_has_been_so_for_a_time(age: float, *, is_up: bool) -> None:
+    row = watch(lastHeartbeat=NOW - age)
+
+    assert finds("up:>1m", row) is is_up
+    assert finds("up:none", row) is not is_up
+
+
 def test_none_in_quotes_is_a_text() -> None:
     called_none = watch(metadata={"gitBranch": "none"})
 

@@ -9,7 +9,7 @@ import json
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from envwatch.columns import update_text
+from envwatch.columns import up_since, update_text
 from envwatch.modes import asked_mode, mode_of
 from envwatch.query.kinds import InstantField, ListField, ProfileField, StatusField, TextField, VersionField
 from envwatch.text import Clean, clean
@@ -97,10 +97,10 @@ _ALL: tuple[Field, ...] = (
     TextField("directory", "working directory", lambda row: row.working_directory),
     TextField("os", "darwin, linux, win32", lambda row: row.os, is_prefix=True),
     VersionField("node", "version of Node.js: >=22", lambda row: row.node_version),
-    InstantField("beat", "last heartbeat: >90s", lambda row: row.last_heartbeat_at),
-    InstantField("up", "connected since: <2h", lambda row: row.connected_at),
-    InstantField("seen", "last seen: >1d", lambda row: row.last_seen_at),
-    InstantField("first", "first seen: <7d, >2026-11-01", lambda row: row.first_seen_at),
+    InstantField("beat", "last heartbeat: >90s", lambda watch: watch.environment.last_heartbeat_at),
+    InstantField("up", "up since: <2h", up_since),
+    InstantField("seen", "last seen: >1d", lambda watch: watch.environment.last_seen_at),
+    InstantField("first", "first seen: <7d, >2026-11-01", lambda watch: watch.environment.first_seen_at),
     TextField("user", "id of its user", lambda row: row.user_id),
     TextField("pod", "pod of the platform", lambda row: row.pod_id),
     TextField("device", "id of the machine", lambda row: row.device_id),

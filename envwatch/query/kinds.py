@@ -162,13 +162,13 @@ class InstantField:
 
     name: str
     about: str
-    at: Callable[[Environment], float | None]
+    at: Callable[[Watch], float | None]
 
     def value(self, token: Token, zone: tzinfo | None) -> Value:
         """Read a duration or a date with or without an operator, a range or `none`."""
         at = self.at
         if _is_none(token):
-            return Value(NONE, lambda watch, _, __: at(watch.environment) is None)
+            return Value(NONE, lambda watch, _, __: at(watch) is None)
         operator, rest = _operator(token)
         if ".." in rest.shape:
             return self._range(token, operator, zone)
@@ -190,11 +190,11 @@ class InstantField:
         at = self.at
 
         def has_age(watch: Watch, now: float, _: int) -> bool:
-            then = at(watch.environment)
+            then = at(watch)
             return then is not None and start <= max(now - then, 0.0) < end
 
         def has_date(watch: Watch, _: float, __: int) -> bool:
-            then = at(watch.environment)
+            then = at(watch)
             return then is not None and start <= then < end
 
         return has_age if is_age else has_date
