@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from envwatch.modes import UNRESTRICTED, mode_of
-from envwatch.phrases import short_age
+from envwatch.phrases import minutes_age, short_age
 from envwatch.presence import span
 from envwatch.text import Clean
 from envwatch.versions import version_key
@@ -42,6 +42,8 @@ class Column:
     """Whether filter words look into it: not into ages, which change by themselves."""
     sought: Callable[[Watch, float], Clean | None] | None = None
     """What they look into there, if it is shown with a mark."""
+    is_ticking: bool = False
+    """Whether it changes with the time alone; so far to the right, in whole minutes."""
     keep: Literal["start", "ends", "end"] = "start"
     """Which part stays when it is cut."""
 
@@ -101,7 +103,7 @@ def _version(id_: str, width: int, from_width: int, about: str, value: Callable[
 def _instant(id_: str, width: int, from_width: int, about: str, value: Callable[[Watch], float | None]) -> Column:
     def text(watch: Watch, now: float) -> Clean | None:
         at = value(watch)
-        return None if at is None else short_age(span(now - at))
+        return None if at is None else minutes_age(span(now - at))
 
     def rank(watch: Watch) -> float | None:
         at = value(watch)
@@ -116,6 +118,7 @@ def _instant(id_: str, width: int, from_width: int, about: str, value: Callable[
         text=text,
         rank=rank,
         is_searched=False,
+        is_ticking=True,
     )
 
 

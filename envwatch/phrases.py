@@ -91,6 +91,12 @@ def short_age(age: timedelta | None) -> Clean:
     return Clean(f"{days}d" if days < 1000 else f"{min(days // 365, 999)}y")
 
 
+def minutes_age(age: timedelta) -> Clean:
+    """Return a duration like `short_age`, but in no less than whole minutes, which seldom change: `<1m`, `1m`."""
+    minutes = int(age.total_seconds()) // _MINUTE
+    return Clean(f"{minutes}m" if minutes else "<1m") if minutes < 2 else short_age(age)
+
+
 def long_age(age: timedelta | None) -> Clean:
     """Return a duration in its two largest units: `4m 12s`, `3d 4h`."""
     if age is None:

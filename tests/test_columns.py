@@ -60,6 +60,7 @@ def test_every_column_takes_a_row_that_has_nothing_and_one_that_has_all(column: 
 def test_ages_count_from_the_moment_that_is_asked_for() -> None:
     assert COLUMNS["state"].text(watch(), NOW) == "12s"
     assert COLUMNS["up"].text(watch(), NOW) == "60m"
+    assert COLUMNS["up"].text(watch(connectedAt=NOW - 59_999), NOW) == "<1m"
     assert COLUMNS["up"].text(watch(), NOW + 40 * 60_000) == "1h"
     assert COLUMNS["state"].text(watch(), NOW - 10**9) == "0s"
 

@@ -17,6 +17,7 @@ from envwatch.phrases import (
     face_of,
     glyph_of,
     long_age,
+    minutes_age,
     moment,
     offset_text,
     short_age,
@@ -43,6 +44,13 @@ DURATIONS = st.floats(allow_nan=False, allow_infinity=True).map(span)
 )
 def test_short_ages_change_their_unit_where_the_next_one_still_tells_enough(seconds: float, text: str) -> None:
     assert short_age(timedelta(seconds=seconds)) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "<1m"), (59.999, "<1m"), (60, "1m"), (119.999, "1m"), (120, "2m"), (6_000, "1h")]
+)
+def test_minutes_are_whole_and_the_first_is_not_yet_one(seconds: float, text: str) -> None:
+    assert minutes_age(timedelta(seconds=seconds)) == text
 
 
 @given(DURATIONS)

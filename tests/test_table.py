@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import pytest
 from builders import NOW, beating, environment, listed, reading
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from textual.app import ComposeResult
+    from textual.geometry import Region
     from textual.pilot import Pilot
     from textual.strip import Strip
 
@@ -33,9 +34,14 @@ if TYPE_CHECKING:
 
 
 class CountingTable(EnvironmentTable):
-    """A table that remembers which of its lines were drawn."""
+    """A table that remembers which of its lines were drawn, and what was to be drawn anew."""
 
     drawn: ClassVar[list[int]] = []
+    stale: ClassVar[list[Region]] = []
+
+    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
+        self.stale.extend(regions)
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
     def render_line(self, y: int) -> Strip:
         self.drawn.append(y)
@@ -389,6 +395,19 @@ async def test_of_ten_thousand_rows_only_the_visible_lines_are_drawn() -> None:
         drawn.clear()
         await table.see(View(sort="name"))
         assert len(drawn) <= 2 * 24
+
+
+async def test_a_row_is_drawn_anew_when_a_column_on_the_right_is_a_minute_older_and_not_before() -> None:
+    def whole_lines() -> list[int]:
+        return [region.y for region in CountingTable.stale if region.width == 100]
+
+    async with stand(100, 12) as table:
+        await table.show([named(name, connectedAt=NOW - 118_999 - 500 * place) for place, name in enumerate("abc")])
+        for seconds, lines in ((0.0, []), (0.999, [2, 3]), (0.001, []), (0.001, [1])):
+            CountingTable.stale.clear()
+            await table.wait(seconds)
+            assert (seconds, whole_lines()) == (seconds, lines)
+        assert [line[79:].split()[0] for line in table.lines[1:4]] == ["2m", "2m", "2m"]
 
 
 async def test_a_move_draws_the_two_lines_that_changed() -> None:

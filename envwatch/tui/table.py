@@ -48,7 +48,7 @@ SETTLES_AFTER = 3.0
 """Seconds after a move of the cursor before rows may change places under it."""
 
 _TICKING = 13
-"""Cells from the left edge that hold everything that changes with the time alone."""
+"""Cells from the left edge that hold everything that changes with each second."""
 
 
 class EnvironmentTable(ScrollView, can_focus=True):
@@ -228,12 +228,25 @@ class EnvironmentTable(ScrollView, can_focus=True):
         """Draw everything with the other glyphs."""
         self.refresh()
 
-    def watch_now(self, before: Reading | None, _now: Reading) -> None:
-        """Let the ages tick: only the lines whose age reads differently are drawn."""
+    def watch_now(self, before: Reading | None, now: Reading) -> None:
+        """Let the ages tick."""
         if before is None or (self._lineup.is_due and not self._has_just_moved()):
             self._arrange(is_steady=False)
             return
         self.refresh(Region(0, 1, _TICKING, self.size.height - 1))
+        self._refresh_aged(before, now)
+
+    def _refresh_aged(self, before: Reading, now: Reading) -> None:
+        """Draw the rows that are a minute older by a column on the right."""
+        ticking, top = [column for column in self.columns if column.is_ticking], self.scroll_offset.y
+        if not ticking:
+            return
+        for place, line in enumerate(self._lineup.lines[top : top + self.size.height - 1], top):
+            if isinstance(line, Heading):
+                continue
+            was, at = (self.fleets.of(line).clock.at(reading.wall) for reading in (before, now))
+            if any(column.text(line, was) != column.text(line, at) for column in ticking):
+                self._refresh_row(place)
 
     def _has_just_moved(self) -> bool:
         return self.now is not None and self.now.monotonic - self._moved_at < SETTLES_AFTER
