@@ -64,7 +64,7 @@ def group_facts(heading: Heading, fleets: Fleets, acks: Acks, now: Reading) -> I
     for label, value_of in _FIELDS:
         counts = Counter(value for watch in heading.watches if (value := value_of(watch)))
         if counts:
-            yield Fact(label, _counted(counts))
+            yield Fact(label, _counted(counts, without=len(heading) - counts.total()))
 
 
 def _told(presence: Presence, members: list[Watch], fleets: Fleets, now: Reading) -> Clean:
@@ -90,9 +90,13 @@ def _names(watches: list[Watch]) -> Clean:
     return Clean(", ".join(names) + (f" and {more} more" if more else ""))
 
 
-def _counted(counts: Counter[Clean]) -> Clean:
-    """Return values and how many have each, the most frequent first."""
+def _counted(counts: Counter[Clean], *, without: int) -> Clean:
+    """Return values and how many have each, the most frequent first, and at the end how many have none."""
     ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-    told = [f"{value} ×{count}" if len(ranked) > 1 else value for value, count in ranked[:_MOST]]
-    more = len(ranked) - len(told)
-    return Clean(" · ".join(told) + (f" · {more} more" if more else ""))
+    is_shared = len(ranked) == 1 and not without
+    told = [value if is_shared else f"{value} ×{count}" for value, count in ranked[:_MOST]]
+    if more := len(ranked) - len(told):
+        told.append(f"{more} more")
+    if without:
+        told.append(f"none ×{without}")
+    return Clean(" · ".join(told))

@@ -86,6 +86,15 @@ def test_values_are_counted_the_most_frequent_first_and_not_without_end() -> Non
     assert names.endswith("00, 01, 02, 03, 04, 05, 06, 07 and 2 more")
 
 
+def test_who_has_no_value_is_counted_too() -> None:
+    rows = [row(str(number), podId="p-5" if number < 2 else None) for number in range(7)]
+    assert told(rows)["pods"] == "p-5 ×2 · none ×5"
+    assert told(rows[:2])["pods"] == "p-5"
+    assert "pods" not in told(rows[2:])
+    many = [row(str(number), podId=f"p-{number}" if number < 9 else "") for number in range(10)]
+    assert told(many)["pods"].endswith("p-7 ×1 · 1 more · none ×1")
+
+
 def test_a_blind_eye_says_so_first() -> None:
     facts = told([row("a"), row("b")], after=61_000)
     assert next(iter(facts)) == "unknown"
