@@ -138,7 +138,7 @@ def pulse_facts(watch: Watch, fleet: Fleet, now: Reading, style: TimeStyle) -> I
 def ack_facts(watch: Watch, acks: Acks, server_now: float, style: TimeStyle) -> Iterator[Fact]:
     """Yield since when a person knows of the problem, and the note."""
     if (ack := acks.get(watch.environment.id)) is not None:
-        yield Fact("known", Clean(f"acknowledged {_when(ack.at, server_now, style)}"))
+        yield Fact("acked", _when(ack.at, server_now, style))
         if ack.note:
             yield Fact("note", ack.note)
 

@@ -58,9 +58,9 @@ def group_facts(heading: Heading, fleets: Fleets, acks: Acks, now: Reading) -> I
     flapping = [watch for watch in heading.watches if watch.is_flapping]
     if flapping:
         yield Fact("flapping", _names(flapping), "flapping")
-    known = [watch for watch in heading.watches if watch.is_problem and watch.environment.id in acks]
-    if known:
-        yield Fact("known", _names(known))
+    acked = [watch for watch in heading.watches if watch.is_problem and watch.environment.id in acks]
+    if acked:
+        yield Fact("acked", _names(acked))
     for label, value_of in _FIELDS:
         counts = Counter(value for watch in heading.watches if (value := value_of(watch)))
         if counts:

@@ -134,21 +134,21 @@ async def test_the_same_key_withdraws_it_without_asking() -> None:
         assert stage.names == ["ada", "bob", "cyd", "dan"]
 
 
-async def test_what_is_known_stands_behind_what_is_not_and_has_its_mark_and_its_count() -> None:
+async def test_what_is_acknowledged_stands_behind_what_is_not_and_has_its_mark_and_its_count() -> None:
     async with dashboard() as stage:
         assert stage.names == ["ada", "bob", "cyd", "dan"]
-        assert "known" not in stage.lines[0]
+        assert "acked" not in stage.lines[0]
         await acknowledge(stage)
         assert stage.names == ["bob", "cyd", "ada", "dan"]
         assert stage.cursor == "ada"
         assert marks(stage) == {"ada": "✓", "bob": " ", "cyd": " ", "dan": " "}
-        assert "1 known" in stage.lines[0]
+        assert "1 acked" in stage.lines[0]
         assert "○ 2 off" in stage.lines[0]
         await stage.press("g")
         await acknowledge(stage)
         await stage.tick(3)
         assert stage.names == ["cyd", "ada", "bob", "dan"]
-        assert "2 known" in stage.lines[0]
+        assert "2 acked" in stage.lines[0]
 
 
 async def test_in_ascii_the_mark_is_a_letter() -> None:
@@ -249,13 +249,13 @@ async def test_the_pane_tells_who_knows() -> None:
     async with dashboard((120, 30)) as stage:
         await acknowledge(stage, "[b]disk[/] full")
         pane = [line.partition("▏")[2].strip() for line in stage.lines]
-        assert any(line.startswith("known      acknowledged 0s ago") for line in pane)
+        assert any(line.startswith("acked      0s ago") for line in pane)
         assert "note       [b]disk[/] full" in pane
         await stage.press("a")
-        assert "acknowledged 0s ago" not in stage.text
+        assert "acked" not in stage.text
 
 
-async def test_what_recovers_is_known_no_longer_and_whoever_keeps_it_is_told() -> None:
+async def test_what_recovers_is_acknowledged_no_longer_and_whoever_keeps_it_is_told() -> None:
     kept: list[Mapping[Clean, Ack | None]] = []
     async with dashboard(keep_acks=kept.append) as stage:
         await acknowledge(stage, "x")
@@ -266,7 +266,7 @@ async def test_what_recovers_is_known_no_longer_and_whoever_keeps_it_is_told() -
         await stage.show([named("ada", stage.at), *rows(stage.at)[1:]])
         assert kept[1:] == [{ADA: None}]
         assert stage.app.acks == {}
-        assert "known" not in stage.lines[0]
+        assert "acked" not in stage.lines[0]
         stage.now = 15
         await stage.show(rows(stage.at))
         assert kept[2:] == []

@@ -82,23 +82,23 @@ def test_a_problem_that_was_acknowledged_with_a_note_still_is_in_the_next_run_un
 ) -> None:
     with dashboard(server, tmp_path) as terminal:
         acknowledge(terminal, "old-jenkins-21", "waits for a new disk")
-        terminal.wait_for("1 known")
+        terminal.wait_for("1 acked")
     ((id_, told),) = kept(tmp_path, "acknowledged.json").items()
     assert id_.startswith("env-")
     assert told["note"] == "waits for a new disk"
     with dashboard(server, tmp_path) as terminal:
-        terminal.wait_for("1 known")
+        terminal.wait_for("1 acked")
         find(terminal, "old-jenkins-21")
-        terminal.wait_for(r"▏ known +acknowledged ")
+        terminal.wait_for(r"▏ acked +[0-9]+s ago")
         terminal.wait_for(r"▏ note +waits for a new disk")
         terminal.press("a")
         terminal.wait_for("no longer acknowledged: old-jenkins-21")
-        terminal.wait_for_no("1 known")
+        terminal.wait_for_no("1 acked")
     assert kept(tmp_path, "acknowledged.json") == {}
     with dashboard(server, tmp_path) as terminal:
         find(terminal, "old-jenkins-21")
         terminal.wait_for("▏ why ")
-        assert not re.search("known|new disk", terminal.text)
+        assert not re.search("acked|new disk", terminal.text)
 
 
 def test_of_two_instances_at_once_neither_loses_what_the_other_acknowledged(server: Server, tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_of_two_instances_at_once_neither_loses_what_the_other_acknowledged(serv
     notes = {told["note"] for told in kept(tmp_path, "acknowledged.json").values()}
     assert notes == {"by one", "by the other", "by one as well"}
     with dashboard(server, tmp_path) as terminal:
-        terminal.wait_for("3 known")
+        terminal.wait_for("3 acked")
 
 
 def test_columns_and_bell_are_those_of_the_last_run(server: Server, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_what_was_acknowledged_in_the_demo_is_forgotten_with_it_but_not_how_it_l
     with Terminal.of_envwatch("demo", "--seed", "7", home=tmp_path, columns=140, environ=environ) as terminal:
         terminal.wait_for("^▌")
         acknowledge(terminal, "old-jenkins-21", "only a demo")
-        terminal.wait_for("1 known")
+        terminal.wait_for("1 acked")
         terminal.press("B")
         terminal.wait_for("bell on")
         terminal.press("q")
@@ -158,7 +158,7 @@ def test_what_was_acknowledged_in_the_demo_is_forgotten_with_it_but_not_how_it_l
         terminal.wait_for("○ [0-9]+ off")
         find(terminal, "old-jenkins-21")
         terminal.wait_for("▏ why ")
-        assert not re.search("known|only a demo", terminal.text)
+        assert not re.search("acked|only a demo", terminal.text)
         terminal.press("q")
         assert terminal.wait_for_end() == 0
 
@@ -168,7 +168,7 @@ def test_a_folder_in_which_nothing_can_be_kept_is_told_on_the_screen_once(server
     with dashboard(server, tmp_path) as terminal:
         acknowledge_quickly(terminal, "old-jenkins-21")
         terminal.wait_for("cannot remember which problems were acknowledged: Not a directory ")
-        terminal.wait_for("1 known")
+        terminal.wait_for("1 acked")
         terminal.press("a")
         terminal.wait_for("no longer acknowledged: old-jenkins-21")
         terminal.press("B")

@@ -37,8 +37,8 @@ def off(name: str, seconds: float) -> Environment:
 def told(rows: Sequence[Environment], *, acks: Sequence[str] = (), after: float = 0.0) -> dict[str, str]:
     fleets, _ = Fleets().after(SOLE, listed(rows))
     heading = headed(list(fleets.watches))
-    known = {Clean(f"env-{name}"): Ack(NOW, Clean("")) for name in acks}
-    return {fact.label: fact.text for fact in group_facts(heading, fleets, known, reading(NOW + after))}
+    acked = {Clean(f"env-{name}"): Ack(NOW, Clean("")) for name in acks}
+    return {fact.label: fact.text for fact in group_facts(heading, fleets, acked, reading(NOW + after))}
 
 
 def headed(watches: Sequence[Watch]) -> Heading:
@@ -63,7 +63,7 @@ def test_problems_are_named_with_how_long_nothing_was_heard() -> None:
     assert facts["online"] == "1"
     assert facts["late"] == "1 · silent for 50s · d"
     assert facts["offline"] == "2 · silent for 2m 10s to 1h 5m · b, c"
-    assert facts["known"] == "c"
+    assert facts["acked"] == "c"
 
 
 @pytest.mark.parametrize(("late", "seconds"), [(15.0, 65), (15.001, 50)])

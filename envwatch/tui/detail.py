@@ -166,7 +166,7 @@ class DetailPane(Pager):
         state = heading(watch, fleet, now)
         total, missed = beats(watch, fleet, now) or (0, 0)
         glyph = state.label if not self.marks.is_ascii else ""
-        known = ack_facts(watch, self.acks, fleet.clock.at(now.wall), self.times)
+        acked = ack_facts(watch, self.acks, fleet.clock.at(now.wall), self.times)
         return Content.assemble(
             self._title(watch.environment.name),
             (f"{glyph} {state.text}".strip() + "  ", f"bold $state-{state.style}"),
@@ -174,7 +174,7 @@ class DetailPane(Pager):
             (self.marks.missed * missed, "$state-late"),
             (f" {missed} missed" if missed else "", "$state-late"),
             "\n",
-            self._lines((*known, *pulse_facts(watch, fleet, now, self.times))),
+            self._lines((*acked, *pulse_facts(watch, fleet, now, self.times))),
         )
 
     def _group(self, group: Heading, now: Reading) -> Content:

@@ -89,8 +89,8 @@ class Look:
                 segments += self._state(watch, server_now, base)
             elif column.id == "name":
                 segments += self._name(watch, width, base)
-                is_known = watch.environment.id in self.acks
-                mark = self.marks.acknowledged if is_known else self.marks.changed if is_fresh else " "
+                is_acked = watch.environment.id in self.acks
+                mark = self.marks.acknowledged if is_acked else self.marks.changed if is_fresh else " "
                 segments.append(Segment(f" {mark} ", base))
             else:
                 segments.append(self._cell(column, width, watch, server_now, base))

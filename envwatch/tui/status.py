@@ -113,8 +113,8 @@ class StatusLine(Line):
             if count or presence is not Presence.GONE:
                 glyph = glyph_of(presence, ascii_only=self.marks.is_ascii)
                 parts.append(Part(f"{glyph} {count} {word}", style, weight))
-        if known := sum(id_ in self.acks for id_ in total.problems):
-            parts.append(Part(f"{known} known", "faint", 5))
+        if acked := sum(id_ in self.acks for id_ in total.problems):
+            parts.append(Part(f"{acked} acked", "faint", 5))
         if total.flapping:
             parts.append(Part(f"{total.flapping} flapping", "flapping", 7))
         if total.unrestricted:
