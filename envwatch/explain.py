@@ -1,4 +1,4 @@
-"""Why envwatch says what it says of one environment: every rule, its inputs with their units, and its result.
+"""Why envwatch says what it says of one environment: the answer, then every rule, its inputs and its result.
 
 Pure. Made from the same values as the verdict, so that it can be argued with; it decides nothing itself.
 """
@@ -36,6 +36,19 @@ class Step:
     """Whether it speaks against trusting a row that is called online, or against trusting the screen."""
 
 
+def answer(watch: Watch, fleet: Fleet, now: Reading, zone: tzinfo | None = None) -> Iterator[Step]:
+    """Yield what comes of the rules for one environment: the verdict, and what Letta's own client would say.
+
+    Args:
+        watch: the environment.
+        fleet: what is known.
+        now: this machine's clocks.
+        zone: in which instants are shown; None for the local one.
+    """
+    yield _verdict(watch, fleet, now, zone)
+    yield _official(watch, fleet, now)
+
+
 def trace(watch: Watch, fleet: Fleet, now: Reading, zone: tzinfo | None = None) -> Iterator[Step]:
     """Yield every rule for one environment, in the order in which they decide.
 
@@ -53,8 +66,6 @@ def trace(watch: Watch, fleet: Fleet, now: Reading, zone: tzinfo | None = None) 
     yield _upstream(fleet)
     yield _absence(watch)
     yield _flapping(watch, fleet)
-    yield _verdict(watch, fleet, now, zone)
-    yield _official(watch, fleet, now)
 
 
 def _ms(value: float) -> str:
@@ -174,5 +185,5 @@ def _official(watch: Watch, fleet: Fleet, now: Reading) -> Step:
     inputs = NOTHING if beat is None else Clean(f"local clock minus lastHeartbeat = {_ms(now.wall - beat)}")
     says = "online" if verdict.is_up else "offline"
     agrees = verdict.is_up == watch.verdict.is_up
-    note = "" if agrees else ": disagrees, see clock and listing above" if fleet.listed else ""
+    note = "" if agrees else ": disagrees, see clock and listing below" if fleet.listed else ""
     return Step("official client", inputs, Clean(f"would say {says}{note}"), is_against=not agrees)

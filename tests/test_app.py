@@ -170,6 +170,14 @@ async def test_screens_open_and_close_by_their_key_escape_and_q(keys: str, scree
             assert isinstance(stage.app.screen, Dashboard)
 
 
+async def test_an_explanation_begins_with_its_answer() -> None:
+    async with staged((80, 24)) as stage:
+        await stage.show(fleet_of_three(stage.at))
+        await stage.press("E")
+        rules = [line.split("  ")[0].strip() for line in stage.lines]
+        assert [rule for rule in rules if rule][1:5] == ["verdict", "official client", "listing", "clock"]
+
+
 async def test_screens_open_over_an_empty_fleet_too() -> None:
     async with staged() as stage:
         await stage.press("E")

@@ -10,7 +10,7 @@ from builders import NOW, beating, environment, failed, listed, reading, watched
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envwatch.explain import Step, trace
+from envwatch.explain import Step, answer, trace
 from envwatch.fleet import Fleet
 from envwatch.presence import Presence
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from envwatch.outcome import Outcome
 
 RULES = [
+    "verdict",
+    "official client",
     "listing",
     "clock",
     "connectionId",
@@ -26,15 +28,14 @@ RULES = [
     "upstream",
     "absence",
     "flapping",
-    "verdict",
-    "official client",
 ]
 
 
 def steps(*outcomes: Outcome, at: float = NOW, skew: float = 0.0) -> dict[str, Step]:
-    """The trace of `env-1` after some outcomes."""
+    """The answer on `env-1` and its trace, after some outcomes."""
     fleet, _ = watched(outcomes)
-    found = list(trace(fleet.watches[environment().id], fleet, reading(at, skew), UTC))
+    known = (fleet.watches[environment().id], fleet, reading(at, skew), UTC)
+    found = [*answer(*known), *trace(*known)]
     assert [step.rule for step in found] == RULES
     return {step.rule: step for step in found}
 
@@ -93,7 +94,7 @@ def test_a_skewed_local_clock_makes_the_official_client_disagree() -> None:
     found = steps(listed([environment()], skew=3_600_000), skew=3_600_000)
     assert found["verdict"].result == "online"
     assert found["clock"].is_against
-    assert found["official client"].result == "would say offline: disagrees, see clock and listing above"
+    assert found["official client"].result == "would say offline: disagrees, see clock and listing below"
 
 
 def test_without_a_date_the_local_clock_is_used_and_that_is_said() -> None:
@@ -136,7 +137,8 @@ def test_the_trace_never_contradicts_the_verdict(rows: list[dict[str, Any]], ske
         listed([environment("env-1", **row)], NOW + 5_000 * number, skew=skew) for number, row in enumerate(rows)
     )
     watch = fleet.watches[environment().id]
-    found = {step.rule: step for step in trace(watch, fleet, reading(NOW + 5_000 * (len(rows) - 1), skew), UTC)}
+    known = (watch, fleet, reading(NOW + 5_000 * (len(rows) - 1), skew), UTC)
+    found = {step.rule: step for step in (*answer(*known), *trace(*known))}
     assert found["verdict"].result == watch.presence.value
     assert found["verdict"].is_against is not watch.verdict.is_up
     if watch.verdict.is_up and not watch.is_doubted:

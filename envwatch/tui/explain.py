@@ -1,4 +1,4 @@
-"""The rule trace of one environment, on a screen of its own; it keeps up with the clock and the listings."""
+"""The verdict on one environment and the rules behind it, on a screen of its own that keeps up with the clock."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from textual.reactive import reactive
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from envwatch.explain import trace
+from envwatch.explain import answer, trace
 from envwatch.facts import zone_of
 from envwatch.fleets import Fleets
 from envwatch.phrases import TimeStyle
@@ -72,10 +72,12 @@ class ExplainScreen(ModalScreen[None]):
             return
         lines = [
             Content.assemble((watch.environment.name, "bold"), "  why is it ", (watch.presence.value, "bold"), "?"),
-            Content(""),
         ]
-        for step in trace(watch, self.fleets.of(watch), self.now, zone_of(self.times)):
-            lines += self._lines(step)
+        known = (watch, self.fleets.of(watch), self.now, zone_of(self.times))
+        for steps in (answer(*known), trace(*known)):
+            lines.append(Content(""))
+            for step in steps:
+                lines += self._lines(step)
         self.query_one("#trace", Static).update(Content("\n").join(lines))
 
     def _lines(self, step: Step) -> list[Content]:
