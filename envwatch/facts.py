@@ -48,6 +48,8 @@ class Fact:
     style: str = ""
     depth: int = 0
     """How many steps its label is indented: below which fact of less depth it belongs."""
+    is_command: bool = False
+    """Whether people type it as it stands there, so that it must stand there as it is."""
 
 
 def heading(watch: Watch, fleet: Fleet, now: Reading) -> Fact:
@@ -166,7 +168,7 @@ def remedy_facts(watch: Watch, fleet: Fleet, now: Reading) -> Iterator[Fact]:
     for remedy in remedies(watch, fleet, now):
         yield Fact("remedy", remedy.title, "plain")
         if remedy.command is not None:
-            yield Fact("run there", remedy.command, "online")
+            yield Fact("run there", remedy.command, "online", is_command=True)
         yield Fact("", remedy.note)
 
 
@@ -268,7 +270,7 @@ def _update(environment: Environment) -> Iterator[Fact]:
         yield Fact("update", Clean(f"by itself{because}"))
     command, path = update.get("manual_command"), update.get("install_path")
     if isinstance(command, str) and command:
-        yield Fact("by hand", Clean(command))
+        yield Fact("by hand", Clean(command), is_command=True)
     if isinstance(path, str) and path:
         yield Fact("installed", Clean(path))
 

@@ -170,6 +170,20 @@ async def test_screens_open_and_close_by_their_key_escape_and_q(keys: str, scree
             assert isinstance(stage.app.screen, Dashboard)
 
 
+@pytest.mark.parametrize("ascii_only", [False, True])
+async def test_no_command_stands_there_that_means_another_name_where_it_is_typed(*, ascii_only: bool) -> None:
+    update = {"self_update": {"supported": False, "manual_command": "npm i @例/code"}}
+    async with staged((130, 50), ascii_only=ascii_only) as stage:
+        await stage.show([environment("env-1", connectionName="東京-a", connectionId=None, metadata=update)])
+        pane = " ".join(line[80:].strip(" ▏|") for line in stage.lines)
+        for label, command in (
+            ("run there", "letta server --computer-name='東京-a'"),
+            ("by hand", "npm i @例/code"),
+        ):
+            told = "y copies it: this screen lacks some of its letters" if ascii_only else command
+            assert f"{label} {told} " in re.sub(" +", " ", pane)
+
+
 async def test_an_explanation_begins_with_its_answer() -> None:
     async with staged((80, 24)) as stage:
         await stage.show(fleet_of_three(stage.at))

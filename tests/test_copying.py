@@ -178,6 +178,18 @@ async def test_space_shows_the_text_from_the_left_edge_and_sends_nothing(key: st
         assert stage.app.sent == []
 
 
+@pytest.mark.parametrize(("ascii_only", "name"), [(False, "東京-a"), (True, "\\u6771\\u4eac-a")])
+async def test_in_ascii_menu_and_plain_view_spell_what_cannot_be_shown(name: str, *, ascii_only: bool) -> None:
+    async with staged((100, 24), ascii_only=ascii_only) as stage:
+        await stage.show([environment("env-1", connectionName="東京-a", connectionId=None)])
+        await stage.press("y")
+        assert f"letta server --computer-name='{name}'" in stage.text
+        await stage.press("l", "space")
+        assert stage.lines[0].rstrip() == f"letta server --computer-name='{name}'"
+        await stage.press("escape", "y", "l", "enter")
+        assert copied(stage) == ["letta server --computer-name='東京-a'"]
+
+
 async def test_a_long_text_can_be_scrolled() -> None:
     async with dashboard((80, 12)) as stage:
         await stage.press("y", "J", "space")

@@ -51,6 +51,8 @@ _LABEL = 11
 """Cells of the labels' column."""
 _MOST = 50
 """Events of an environment that are shown: more is what the log is for."""
+_UNSHOWN = Clean("y copies it: this screen lacks some of its letters")
+"""In place of a command that nobody could type from here: it would act on another name."""
 
 
 class DetailPane(Pager):
@@ -198,13 +200,16 @@ class DetailPane(Pager):
 
     def _wrapped(self, fact: Fact) -> list[Content]:
         style = f"$state-{fact.style}" if fact.style else ""
+        text = fact.text
+        if fact.is_command and self.marks.is_ascii and not text.isascii():
+            text, style = _UNSHOWN, ""
         name = Clean(f"{'  ' * fact.depth}{fact.label}")
         if cells(name) < _LABEL:
-            first, *rest = wrapped(fact.text, self._width - _LABEL)
+            first, *rest = wrapped(text, self._width - _LABEL)
             label = fitted(name, _LABEL)
             head = Content.assemble((label, "$faint"), (first, style))
         else:
-            rest = wrapped(fact.text, self._width - _LABEL)
+            rest = wrapped(text, self._width - _LABEL)
             head = Content.styled(shortened(name, self._width), "$faint")
         return [head, *(Content.assemble(" " * _LABEL, (line, style)) for line in rest)]
 

@@ -76,12 +76,17 @@ class Taking(Viewing):
                 return
             label, is_plain = chosen
             if is_plain:
-                self.app.push_screen(PlainText(texts[label].text))
+                self.app.push_screen(PlainText(self._legible(texts[label].text)))
             else:
                 self._copy(texts[label])
 
-        choices = [Choice(text.label, text.label, shortened(text.gist, _NOTE)) for text in texts.values()]
+        gists = ((text.label, shortened(self._legible(text.gist), _NOTE)) for text in texts.values())
+        choices = [Choice(label, label, gist) for label, gist in gists]
         self.app.push_screen(CopyMenu("Copy", choices), copy)
+
+    def _legible(self, text: Clean) -> Clean:
+        r"""Return a text that is there to be read letter by letter: where others cannot be shown, as `\u6771`."""
+        return Clean(text.encode("ascii", "backslashreplace").decode()) if self.table.marks.is_ascii else text
 
     def _copy(self, copy: Copy) -> None:
         self.app.copy_to_clipboard(copy.text)
