@@ -8,6 +8,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 import pytest
+from builders import environment
 from stage import staged
 from terminal import Terminal
 from textual.color import Color
@@ -16,8 +17,10 @@ from envwatch.demo.server import Server
 from envwatch.tui.themes import STATE_COLOURS, THEMES, theme_names
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from rich.style import Style
     from textual.theme import Theme
 
 KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
@@ -166,6 +169,44 @@ async def test_every_theme_by_name_can_be_chosen() -> None:
         for name in theme_names():
             stage.app.theme = name
             await stage.pilot.pause()
+
+
+@pytest.mark.parametrize("theme", [theme.name for theme in TRUE])
+async def test_without_colours_what_is_the_matter_is_as_bright_as_what_is_well_and_bold(
+    theme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with staged((100, 24), theme=theme) as stage:
+
+        def style_of(text: str) -> Style:
+            strips = stage.app.screen._compositor.render_strips()  # noqa: SLF001  Textual has no other way to the styles
+            styles = [segment.style for strip in strips for segment in strip if text in segment.text]
+            assert styles, text
+            assert styles[0] is not None
+            return styles[0]
+
+        def assert_they_stand_out(alarms: Sequence[str], calm: str) -> None:
+            assert not style_of(calm).bold
+            for alarm in alarms:
+                assert (style_of(alarm).bold, style_of(alarm).color) == (True, style_of(calm).color), alarm
+
+        rows = [
+            environment("env-1", lastHeartbeat=stage.at - 10_000),
+            environment("env-2", lastHeartbeat=stage.at - 50_000, currentMode="unrestricted"),
+            environment("env-3", lastHeartbeat=stage.at - 60_000),
+        ]
+        await stage.show(rows)
+        await stage.tick(5)
+        await stage.show([*rows[:2], environment("env-3", connectionId=None, lastHeartbeat=None)])
+        assert_they_stand_out(["1 late", "1 off", "1 unrestricted"], "1 on")
+        assert_they_stand_out(["off ", "◐ late", "unrestricted !"], "● on")
+        assert style_of("○ off").reverse
+        await stage.press("e")
+        assert_they_stand_out(["went offline"], "laptop of env-3")
+        await stage.press("q", "E")
+        assert_they_stand_out(["→ offline"], "→ would say offline")
+        await stage.press("q", "j", "enter")
+        assert_they_stand_out(["1 missed", "unrestricted ·"], "▇▇▇")
 
 
 def test_without_colours_the_terminals_own_are_not_taken(tmp_path: Path) -> None:

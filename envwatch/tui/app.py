@@ -37,7 +37,7 @@ from envwatch.tui.lifecycle import LastingApp
 from envwatch.tui.marks import ASCII, UNICODE, Marks
 from envwatch.tui.news import NO_NOTICE
 from envwatch.tui.taking import Taking
-from envwatch.tui.themes import STATE_COLOURS, THEMES
+from envwatch.tui.themes import STATE_COLOURS, THEMES, without_colours
 from envwatch.tui.turns import TurnTakingApp
 from envwatch.view import View
 
@@ -221,6 +221,13 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int]):
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Return the states' colours for themes that do not name their own."""
         return STATE_COLOURS
+
+    def get_css_variables(self) -> dict[str, str]:
+        """Return the theme's colours, or what stands for them where none are wanted."""
+        variables = super().get_css_variables()
+        if self._is_colourless:
+            self.theme_variables = variables = without_colours(variables)
+        return variables
 
     def on_mount(self) -> None:
         """Start the clock and the worker."""

@@ -55,6 +55,14 @@ _UNSHOWN = Clean("y copies it: this screen lacks some of its letters")
 """In place of a command that nobody could type from here: it would act on another name."""
 
 
+_CALM = frozenset({"online", "plain", "gone"})
+
+
+def _style(name: str) -> str:
+    """Return a style by its name in the stylesheet, bold for what is the matter."""
+    return f"{'' if name in _CALM else 'bold '}$state-{name}" if name else ""
+
+
 class DetailPane(Pager):
     """One environment in full."""
 
@@ -173,8 +181,8 @@ class DetailPane(Pager):
             self._title(watch.environment.name),
             (f"{glyph} {state.text}".strip() + "  ", f"bold $state-{state.style}"),
             (self.marks.beat * (total - missed), "$state-online"),
-            (self.marks.missed * missed, "$state-late"),
-            (f" {missed} missed" if missed else "", "$state-late"),
+            (self.marks.missed * missed, _style("late")),
+            (f" {missed} missed" if missed else "", _style("late")),
             "\n",
             self._lines((*acked, *pulse_facts(watch, fleet, now, self.times))),
         )
@@ -199,7 +207,7 @@ class DetailPane(Pager):
         return Content("\n").join(chain.from_iterable(map(self._wrapped, facts)))
 
     def _wrapped(self, fact: Fact) -> list[Content]:
-        style = f"$state-{fact.style}" if fact.style else ""
+        style = _style(fact.style)
         text = fact.text
         if fact.is_command and self.marks.is_ascii and not text.isascii():
             text, style = _UNSHOWN, ""

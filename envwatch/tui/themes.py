@@ -7,7 +7,12 @@ colours, so that a terminal without true colour shows the same ones. The contras
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from textual.theme import BUILTIN_THEMES, Theme
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 STATE_COLOURS = {
     "state-online": "#87d7ff",
@@ -104,6 +109,17 @@ THEMES = (
     _theme("envwatch-contrast", _CONTRAST_STATES, "#000000", "#303030"),
     _theme("envwatch-ansi", _ANSI_STATES, "ansi_default", "ansi_default"),
 )
+
+
+def without_colours(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return a theme's variables for who wants no colours: the shade that is left of a hue says nothing.
+
+    An alarming orange makes a duller grey than a calm blue. So all that is there has the shade of text, and what is the
+    matter stands out by bold and reverse; only what is gone stays dim.
+    """
+    shade = variables["foreground"]
+    states = [name for name in STATE_COLOURS if name.startswith("state-") and name != "state-gone"]
+    return {**variables, **dict.fromkeys(states, shade)}
 
 
 def theme_names() -> tuple[str, ...]:
