@@ -91,6 +91,8 @@ class Row(TypedDict):
     """The note of whoever has seen to it; null if nobody has."""
     last_state: str | None
     """The last verdict, where `state` is `unknown`; otherwise null."""
+    unknown: JsonObject
+    """Fields of the row that this version of envwatch has no name for, as received; empty for none."""
 
 
 class Sighting(NamedTuple):
@@ -368,6 +370,7 @@ def _row(row: Sighting, note: Clean | None) -> Row:
         "profile": watch.profile or None,
         "acknowledged": note,
         "last_state": watch.presence.value if row.is_unknown else None,
+        "unknown": environment.unknown,
     }
 
 

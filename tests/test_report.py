@@ -124,6 +124,7 @@ def test_the_json_is_exactly_this() -> None:
                 "profile": None,
                 "acknowledged": None,
                 "last_state": None,
+                "unknown": {"surprise": 1},
             }
         ],
     }
@@ -159,6 +160,14 @@ def test_what_a_row_lacks_is_null_and_no_field_is_ever_missing() -> None:
         "supported_commands",
         "metadata",
     }
+
+
+def test_fields_without_a_name_stand_in_one_at_the_end() -> None:
+    told = report(environment("env-1", region={"zone": "b\x1b"}), environment("env-2"))
+    rows = decoded(told)["environments"]
+    assert [list(row)[-1] for row in rows] == ["unknown", "unknown"]
+    assert [row["unknown"] for row in rows] == [{"region": {"zone": "b\\x1b"}}, {}]
+    assert [row["unknown"] for row in rows_of_csv(told)] == ['{"region":{"zone":"b\\\\x1b"}}', "{}"]
 
 
 def test_late_is_counted_apart_from_online() -> None:
