@@ -85,7 +85,7 @@ class Dashboard(Arranging, Taking):
             cls.fleets, cls.now, cls.plans, cls.view, cls.acks, cls.rings, cls.pages, cls.marks
         )
         with Container(id="body"):
-            yield EnvironmentTable(id="table").data_bind(cls.fleets, cls.now, cls.view, cls.acks, cls.marks, cls.times)
+            yield EnvironmentTable(id="table").data_bind(cls.fleets, cls.now, cls.view, cls.acks, cls.marks)
             yield DetailPane(id="detail").data_bind(
                 cls.fleets, cls.now, cls.acks, cls.view, cls.history, cls.times, cls.marks
             )

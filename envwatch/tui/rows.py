@@ -14,11 +14,12 @@ from textual.strip import Strip
 from envwatch.columns import MARK_WIDTH, quiet_at
 from envwatch.phrases import face_of, glyph_of, short_age
 from envwatch.presence import Presence, span
+from envwatch.sections import Heading
 from envwatch.text import Clean, cells, fitted, shortened
 from envwatch.versions import is_behind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from rich.style import Style
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from envwatch.clock import Reading
     from envwatch.columns import Column
     from envwatch.fleets import Fleets
-    from envwatch.sections import Heading
+    from envwatch.sections import Line
     from envwatch.tui.marks import Marks
     from envwatch.view import View
     from envwatch.watch import Watch
@@ -143,3 +144,15 @@ class Look:
         elif column.id == "mode" and text.endswith("!"):
             style += self.style("unrestricted")
         return Segment(fitted(text, width, keep=column.keep, ellipsis=self.marks.ellipsis) + " ", style)
+
+
+def aged(
+    lines: Iterable[Line], fleets: Fleets, columns: Sequence[Column], before: Reading, now: Reading
+) -> Iterator[int]:
+    """Yield the places of those lines that read otherwise than before by a column on the right: by the time alone."""
+    if ticking := [column for column in columns if column.is_ticking]:
+        for place, line in enumerate(lines):
+            if not isinstance(line, Heading):
+                was, at = (fleets.of(line).clock.at(reading.wall) for reading in (before, now))
+                if any(column.text(line, was) != column.text(line, at) for column in ticking):
+                    yield place

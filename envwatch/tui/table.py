@@ -22,12 +22,11 @@ from envwatch.baseline import comparing
 from envwatch.columns import COLUMNS, MARK_WIDTH, SCROLLBAR, fitting
 from envwatch.fleets import Fleets
 from envwatch.lineup import Lineup
-from envwatch.phrases import TimeStyle
 from envwatch.sections import Heading
 from envwatch.sentences import nothing_because
 from envwatch.text import Clean, wrapped
 from envwatch.tui.marks import UNICODE, Marks
-from envwatch.tui.rows import Look
+from envwatch.tui.rows import Look, aged
 from envwatch.versions import newest_version
 from envwatch.view import View, ambiguous_names, is_new_problem, lines_of, shown
 
@@ -90,8 +89,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
     """Problems that are acknowledged."""
     now: reactive[Reading | None] = reactive(None, init=False, repaint=False)
     """This machine's clocks, set each second."""
-    times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE, init=False)
-    """How instants are shown."""
     marks: reactive[Marks] = reactive(UNICODE, init=False)
     """The glyphs that the terminal can show."""
 
@@ -220,10 +217,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
         """Put the problems that are acknowledged behind the others."""
         self._arrange(is_steady=self._has_just_moved())
 
-    def watch_times(self) -> None:
-        """Show instants the other way."""
-        self.refresh()
-
     def watch_marks(self) -> None:
         """Draw everything with the other glyphs."""
         self.refresh()
@@ -234,19 +227,9 @@ class EnvironmentTable(ScrollView, can_focus=True):
             self._arrange(is_steady=False)
             return
         self.refresh(Region(0, 1, _TICKING, self.size.height - 1))
-        self._refresh_aged(before, now)
-
-    def _refresh_aged(self, before: Reading, now: Reading) -> None:
-        """Draw the rows that are a minute older by a column on the right."""
-        ticking, top = [column for column in self.columns if column.is_ticking], self.scroll_offset.y
-        if not ticking:
-            return
-        for place, line in enumerate(self._lineup.lines[top : top + self.size.height - 1], top):
-            if isinstance(line, Heading):
-                continue
-            was, at = (self.fleets.of(line).clock.at(reading.wall) for reading in (before, now))
-            if any(column.text(line, was) != column.text(line, at) for column in ticking):
-                self._refresh_row(place)
+        top = self.scroll_offset.y
+        for place in aged(self._lineup.lines[top : top + self.size.height - 1], self.fleets, self.columns, before, now):
+            self._refresh_row(top + place)
 
     def _has_just_moved(self) -> bool:
         return self.now is not None and self.now.monotonic - self._moved_at < SETTLES_AFTER
