@@ -118,7 +118,7 @@ def test_under_two_profiles_neither_key_is_in_an_export_a_file_of_state_or_the_l
             terminal.press("ga")
             terminal.wait_for("Acknowledge ")
             terminal.press("seen to\r")
-            terminal.wait_for("1 known")
+            terminal.wait_for("1 acked")
             terminal.press("C")
             terminal.wait_for("Columns, after")
             terminal.press("\r")
