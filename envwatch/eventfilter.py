@@ -1,44 +1,54 @@
-"""Which events a query asks for: its words in what the log says, its terms in the environments as they are now.
+"""Which events a query asks for: its words in what the log says, its terms in the environments as they were then.
 
 Pure. Knows nothing of the log that shows them. What a query means is `query`'s business, what the log says that of
 `sentences`.
+
+A term asks for what the environment was at the event, whatever became of it since: `pod:p-7` finds what was lost in
+that pod though it runs in another by now. States are those that the event led to, so `status:off` finds each fall and
+no return; `status:changed` finds what came, went or reconnected. Ages are those at the event.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from envwatch.events import Event, Kind
 from envwatch.sentences import event_text
+from envwatch.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from datetime import tzinfo
 
-    from envwatch.events import Event
-    from envwatch.fleets import Fleets
     from envwatch.query.language import Query
 
+_SHIFTS = frozenset(
+    {Kind.APPEARED, Kind.ONLINE, Kind.OFFLINE, Kind.GONE, Kind.RETURNED, Kind.RECONNECTED, Kind.RESTARTED}
+)
+"""What marks a row as changed."""
 
-def logged(
-    history: Sequence[Event], query: Query, fleets: Fleets, wall: float, zone: tzinfo | None = None
-) -> list[Event]:
+
+def logged(history: Sequence[Event], query: Query, zone: tzinfo | None = None) -> list[Event]:
     """Return the events that a query asks for, in their order.
 
     A group is kept whole if any of its members is asked for. Words look into what is said of a member and of the groups
     around it: what a negated word hides must be in none of the lines that would be shown. An event without an
-    environment, or of one that is no longer known, has nothing that a term could ask for: it fails every term but a
-    negated one.
+    environment has nothing that a term could ask for: it fails every term but a negated one.
 
     Args:
         history: events, groups among them.
         query: what is asked for.
-        fleets: all that is known.
-        wall: the moment by this machine's clock, in ms.
         zone: in which the log shows instants; None for the local one.
     """
     if not query:
         return list(history)
-    has_terms = _terms_test(query, fleets, wall)
+    has_demands = query.has_demands
+
+    def has_terms(event: Event) -> bool:
+        watch = _watch_then(event)
+        if watch is None:
+            return not has_demands
+        return query.has_terms(watch, event.at, watch.changed_in)
 
     def is_asked_for(event: Event, around: str = "") -> bool:
         said = f"{around}{_lines(event, zone)}\n"
@@ -49,17 +59,19 @@ def logged(
     return [event for event in history if is_asked_for(event)]
 
 
-def _terms_test(query: Query, fleets: Fleets, wall: float) -> Callable[[Event], bool]:
-    has_demands = query.has_demands
-    moments = {profile: (fleet.clock.at(wall), fleet.listings) for profile, fleet in fleets.by_profile.items()}
-
-    def has_terms(event: Event) -> bool:
-        watch = None if event.id is None else fleets.watch((event.profile, event.id))
-        if watch is None:
-            return not has_demands
-        return query.has_terms(watch, *moments[watch.profile])
-
-    return has_terms
+def _watch_then(event: Event) -> Watch | None:
+    """Return what was known of an event's environment, as far as terms can ask for it."""
+    if event.then is None:
+        return None
+    environment, verdict, is_flapping, is_doubted = event.then
+    return Watch(
+        environment=environment,
+        verdict=verdict,
+        profile=event.profile,
+        changed_in=int(event.kind in _SHIFTS),
+        is_flapping=is_flapping,
+        is_doubted=is_doubted,
+    )
 
 
 def _lines(event: Event, zone: tzinfo | None) -> str:

@@ -5,15 +5,19 @@ Owns the vocabulary of events and nothing of how they are found or shown. The ag
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.text import Clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import timedelta
+
+    from envwatch.models import Environment
+    from envwatch.presence import Verdict
 
 SOLE: Final = Clean("")
 """The profile of everything, where only one is watched."""
@@ -52,6 +56,17 @@ class Kind(StrEnum):
     """The platform's heartbeats stand still, or move again."""
 
 
+class Then(NamedTuple):
+    """An environment as it was when something happened to it."""
+
+    environment: Environment
+    """Its row; that of a loss is the one before it, for a row without a connection has no pod any more."""
+    verdict: Verdict
+    """What it came to."""
+    is_flapping: bool = False
+    is_doubted: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One thing that changed."""
@@ -78,6 +93,8 @@ class Event:
     """The events that this one stands for."""
     since: float | None = None
     """When seeing ended, for `while blind`."""
+    then: Then | None = dataclasses.field(default=None, compare=False, repr=False)
+    """The environment as it was; None where the event is about the fleet."""
 
 
 def leaves(events: Iterable[Event]) -> list[Event]:

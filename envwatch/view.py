@@ -110,6 +110,15 @@ def ambiguous_names(names: Mapping[Clean, int]) -> frozenset[Clean]:
     return look_alikes(names) | {name for name, count in names.items() if count > 1}
 
 
+_ID_TAIL: Final = 4
+"""Characters of the id behind a name that is not unique."""
+
+
+def id_tail(name: Clean, id_: Clean | None, ambiguous: frozenset[Clean]) -> str:
+    """Return what stands behind a name that could be taken for another's: a space and the end of its id."""
+    return f" {id_[-_ID_TAIL:]}" if id_ is not None and name in ambiguous else ""
+
+
 def is_new_problem(watch: Watch, acks: Acks) -> bool:
     """Whether a person should look at it who has not yet."""
     return watch.is_problem and watch.environment.id not in acks

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from envwatch import rules
 from envwatch.diff import changes, is_new_connection, is_new_process
-from envwatch.events import SOLE, Event, Kind
+from envwatch.events import SOLE, Event, Kind, Then
 from envwatch.flapping import is_flapping
 from envwatch.presence import GONE, HEARTBEAT_LOST, Presence, Reason, Verdict, span
 from envwatch.text import Clean
@@ -169,7 +169,8 @@ def events_between(before: Watch | None, after: Watch, at: float) -> Iterator[Ev
         at: the moment for which the newer listing speaks, server's clock in ms.
     """
     environment = after.environment
-    event = partial(Event, at=at, profile=after.profile, id=environment.id, name=environment.name)
+    then = Then(environment, after.verdict, after.is_flapping, after.is_doubted)
+    event = partial(Event, at=at, profile=after.profile, id=environment.id, name=environment.name, then=then)
     if before is None:
         yield event(kind=Kind.APPEARED, after=side(after), reason=_reason(after, at))
         return
@@ -179,7 +180,10 @@ def events_between(before: Watch | None, after: Watch, at: float) -> Iterator[Ev
         yield event(kind=Kind.RETURNED, before=was, after=now, reason=_reason(after, at), lasted=_lasted(before, at))
     elif was != now:
         kind = {"online": Kind.ONLINE, "offline": Kind.OFFLINE, "gone": Kind.GONE}[now]
-        yield event(kind=kind, before=was, after=now, reason=_reason(after, at), lasted=_lasted(before, at))
+        if kind is Kind.OFFLINE:
+            then = then._replace(environment=before.environment)
+        lasted = _lasted(before, at)
+        yield event(kind=kind, before=was, after=now, reason=_reason(after, at), lasted=lasted, then=then)
     elif after.verdict.is_up and reconnected:
         kind = Kind.RESTARTED if is_new_process(before.environment, environment) else Kind.RECONNECTED
         yield event(

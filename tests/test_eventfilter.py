@@ -1,4 +1,4 @@
-"""The log under a query: words look into what the log says, terms into the environments as they are now."""
+"""The log under a query: words look into what the log says, terms into the environments as they were then."""
 
 from __future__ import annotations
 
@@ -14,28 +14,40 @@ from hypothesis import strategies as st
 from watches import ALL, watch
 
 from envwatch.eventfilter import logged
-from envwatch.events import SOLE, Event, Kind, leaves
-from envwatch.fleet import Fleet
-from envwatch.fleets import Fleets
+from envwatch.events import Event, Kind, Then, leaves
+from envwatch.presence import Judge
 from envwatch.query.language import Term, Word, parse
+from envwatch.rules import Rules
 from envwatch.sentences import event_text
 from envwatch.text import Clean
+from envwatch.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from envwatch.models import Environment
+
 HOUR = 3_600_000.0
+JUDGE = Judge(Rules())
+ROWS = {
+    "env-1": environment("env-1", connectionId=None, currentMode="acceptEdits"),
+    "env-2": environment("env-2", currentMode="unrestricted"),
+    "env-3": environment("env-3", lastHeartbeat=NOW - 100_000),
+}
+"""What events hold of the environments; of every other, nothing."""
 
 
 def event(kind: Kind, id_: str | None = "env-1", name: str | None = None, profile: str = "", **changes: Any) -> Event:
     texts: dict[str, Any] = {key: Clean(value) if isinstance(value, str) else value for key, value in changes.items()}
     told_name = name or (f"laptop of {id_}" if id_ else None)
+    row = ROWS.get(id_ or "")
     return Event(
         kind=kind,
         at=NOW,
         profile=Clean(profile),
         id=None if id_ is None else Clean(id_),
         name=None if told_name is None else Clean(told_name),
+        then=None if row is None else Then(row, JUDGE.verdict(row, NOW)),
         **texts,
     )
 
@@ -46,16 +58,9 @@ FORGOTTEN = event(Kind.GONE, "env-9", reason="no longer listed")
 STALLED = event(Kind.STALLED, None)
 HISTORY = [FELL, DRIFTED, FORGOTTEN, STALLED]
 
-ROWS = [
-    environment("env-1", connectionId=None, currentMode="acceptEdits"),
-    environment("env-2", currentMode="unrestricted"),
-    environment("env-3", lastHeartbeat=NOW - 100_000),
-]
-FLEETS = Fleets({SOLE: watched([listed(ROWS)])[0]})
 
-
-def found(text: str, history: Sequence[Event] = HISTORY, fleets: Fleets = FLEETS, wall: float = NOW) -> list[Event]:
-    return logged(history, parse(text, UTC), fleets, wall, UTC)
+def found(text: str, history: Sequence[Event] = HISTORY) -> list[Event]:
+    return logged(history, parse(text, UTC), UTC)
 
 
 def test_no_query_keeps_all() -> None:
@@ -121,29 +126,66 @@ def test_times_in_a_sentence_are_those_on_the_screen() -> None:
         ("!mode:unrestricted !heartbeat", [FORGOTTEN]),
     ],
 )
-def test_terms_ask_the_environment_as_it_is_now_and_what_has_none_fails_all_but_the_negated(
+def test_terms_ask_the_environment_as_it_was_and_what_has_none_fails_all_but_the_negated(
     text: str, kept: list[Event]
 ) -> None:
     assert found(text) == kept
 
 
-@pytest.mark.parametrize(("later", "is_kept"), [(-10_001, False), (-10_000, True)])
-def test_ages_count_by_the_clock_of_the_environments_own_server(later: float, *, is_kept: bool) -> None:
-    skew = 7_200_000.0
-    fleet, _ = watched([listed(ROWS, skew=skew)])
-    one = event(Kind.ONLINE, "env-3")
-    assert bool(found("beat:>=90s", [one], Fleets({SOLE: fleet}), NOW + skew + later)) is is_kept
+@pytest.mark.parametrize(("age", "is_kept"), [(89_999, False), (90_000, True)])
+def test_ages_are_those_at_the_event(age: float, *, is_kept: bool) -> None:
+    then = Then(environment("env-3", lastHeartbeat=NOW - age), JUDGE.verdict(ROWS["env-3"], NOW))
+    assert bool(found("beat:>=90s", [replace(event(Kind.MODE, "env-3", field="mode"), then=then)])) is is_kept
 
 
-def test_an_environment_is_looked_for_under_the_profile_of_its_event() -> None:
-    here, there = Clean("here"), Clean("there")
-    rows = {here: environment(currentMode="strict"), there: environment(currentMode="standard")}
-    fleets = Fleets({name: watched([listed([row])], Fleet(profile=name))[0] for name, row in rows.items()})
-    history = [event(Kind.ONLINE, profile=profile) for profile in ("here", "there", "elsewhere")]
+def test_a_profile_is_that_of_the_event() -> None:
+    history = [event(Kind.ONLINE, profile=profile) for profile in ("here", "there")]
+    assert [one.profile for one in found("profile:=here", history)] == ["here"]
+    assert [one.profile for one in found("!profile:=here", history)] == ["there"]
 
-    assert [one.profile for one in found("mode:strict", history, fleets)] == ["here"]
-    assert [one.profile for one in found("!mode:strict", history, fleets)] == ["there", "elsewhere"]
-    assert [one.profile for one in found("status:changed", history, fleets)] == []
+
+def told(*listings: Sequence[Environment]) -> list[Event]:
+    """All the events of some listings, five seconds apart, but for the first."""
+    _, events = watched(listed(rows, NOW + 5_000 * number) for number, rows in enumerate(listings))
+    return events
+
+
+def test_a_loss_is_found_by_the_pod_that_was_lost_wherever_the_environments_run_by_now() -> None:
+    ids = [f"env-{n}" for n in range(12)]
+    (lost, back) = told(
+        [environment(id_, podId="p-7") for id_ in ids],
+        [environment(id_, podId=None, connectionId=None) for id_ in ids],
+        [environment(id_, podId="p-8") for id_ in ids],
+    )
+    assert found("pod:p-7", [lost, back]) == [lost]
+    assert found("pod:p-8", [lost, back]) == [back]
+    assert found("pod:none", [lost, back]) == []
+
+
+def test_what_changed_in_the_listing_of_a_loss_is_found_by_what_it_became() -> None:
+    drift, *_ = told([environment()], [environment(connectionId=None, currentMode="plan")])[::-1]
+    assert drift.kind is Kind.MODE
+    assert found("mode:plan", [drift]) == [drift]
+
+
+def test_a_status_is_what_the_event_led_to_whatever_it_is_now() -> None:
+    down = environment(connectionId=None)
+    history = told([environment()], [down], [environment()], [down])
+    assert [one.kind for one in history] == [Kind.OFFLINE, Kind.ONLINE, Kind.OFFLINE]
+    assert found("status:offline", history) == [history[0], history[2]]
+    assert found("status:online", history) == [history[1]]
+
+
+def test_changed_finds_what_came_went_or_reconnected_and_no_other_change() -> None:
+    fell, drifted = event(Kind.OFFLINE), event(Kind.MODE, field="mode")
+    assert found("status:changed", [fell, drifted]) == [fell]
+
+
+@pytest.mark.parametrize(("status", "holds"), [("flapping", "is_flapping"), ("doubted", "is_doubted")])
+def test_flapping_and_doubt_are_those_at_the_event(status: str, holds: str) -> None:
+    verdict = JUDGE.verdict(ROWS["env-2"], NOW)
+    one = replace(FELL, then=Then(ROWS["env-2"], verdict, **{holds: True}))
+    assert found(f"status:{status}", [FELL, one]) == [one]
 
 
 # Groups
@@ -177,11 +219,9 @@ def test_a_group_is_kept_whole_for_any_member_with_what_the_group_says_of_it(tex
 
 @pytest.mark.parametrize("text", ["!lost", "!offline", "!went", "!p-7", "!together", "!status:offline", "!os:linux"])
 def test_what_hides_each_member_hides_the_group(text: str) -> None:
-    members = tuple(one for one in LOST.members if one.id != "env-9")
-    offline = [environment(f"env-{n}", connectionId=None) for n in (1, 3)]
-    fleets = Fleets({SOLE: watched([listed(offline)])[0]})
+    members = [event(Kind.OFFLINE, "env-1"), event(Kind.OFFLINE, "env-1", "other")]
 
-    assert found(text, [replace(LOST, members=members)], fleets) == []
+    assert found(text, [replace(LOST, members=tuple(members))]) == []
 
 
 # Laws
@@ -207,16 +247,15 @@ LINES = st.lists(st.tuples(st.sampled_from(["", "!"]), TYPED).map("".join), max_
 
 def naive(text: str, one: Event, group: Event | None = None) -> bool:
     """A second opinion on one event without members, in a group or alone."""
-    known = {row.id: row for row in ROWS}
-    row = None if one.id is None else known.get(one.id)
     told = [one] if group is None else [group, one]
     parts = [part for each in told for part in (each.name or "", event_text(each, UTC), each.kind.value, each.profile)]
     asked: dict[str, list[bool]] = {}
     for typed in text.split():
         body = typed.removeprefix("!")
         if ":" in body:
-            now = watch() if row is None else FLEETS.by_profile[SOLE].watches[row.id]
-            holds = row is not None and parse(body, UTC).matches(now, NOW, ALL, 1)
+            then = one.then
+            row = watch() if then is None else Watch(environment=then.environment, verdict=then.verdict)
+            holds = then is not None and parse(body, UTC).matches(row, NOW, ALL, 1)
         else:
             pattern = ".*".join(re.escape(piece).replace(r"\?", ".") for piece in body.split("*"))
             is_wild = "*" in body or "?" in body

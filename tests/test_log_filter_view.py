@@ -13,7 +13,8 @@ from stage import staged
 from envwatch.events import SOLE
 from envwatch.query.language import Query
 from envwatch.tui.dashboard import Dashboard
-from envwatch.tui.eventlog import EventList, EventLog, WholeEvent
+from envwatch.tui.eventlist import EventList
+from envwatch.tui.eventlog import EventLog, WholeEvent
 from envwatch.tui.filterbox import FilterBox
 
 if TYPE_CHECKING:
@@ -111,10 +112,13 @@ async def test_words_filter_the_log_while_they_are_typed() -> None:
         assert stage.app.screen.query_one(EventList).has_focus
 
 
-async def test_terms_ask_for_the_environment_as_it_is_now() -> None:
+async def test_terms_ask_for_the_environment_as_it_was_at_the_event() -> None:
     async with log() as stage:
         await stage.type("/mode:plan")
         assert [event.split()[0] for event in events(stage)] == ["ada"]
+        stage.now = 15
+        await stage.show([named("ada", stage.at, currentMode="strict"), *last_listing(stage.at)[1:]])
+        assert [event.split()[-1] for event in events(stage)] == ["plan"]
 
 
 async def test_typed_keys_go_into_the_box_and_act_nowhere() -> None:
@@ -273,3 +277,37 @@ async def test_an_environment_that_is_no_longer_known_says_so_and_changes_nothin
         await stage.press("2", "e", "G", "enter")
         assert stage.app.dashboard.view.preset == "online"
         assert stage.news == "it has left the fleet: nothing is known of it any more"
+
+
+# What the log shows of an event.
+
+
+@pytest.mark.parametrize("count", [5, 30])
+async def test_what_is_cut_says_so_beside_a_scrollbar_too(count: int) -> None:
+    async with staged() as stage:
+        for stage.now in range(count + 1):
+            await stage.show([named("ada", stage.at, metadata={"gitBranch": f"feat/{'long-' * 7}{stage.now}"})])
+        await stage.press("e")
+        listed = stage.app.screen.query_one(EventList)
+        assert listed.show_vertical_scrollbar is (count > 20)
+        room = listed.scrollable_content_region.width
+        lines = [line[:room].rstrip() for line in stage.lines[1 : 1 + min(count, listed.size.height)]]
+        assert {line[-1] for line in lines} == {"…"}
+
+
+async def test_twins_are_told_apart_wherever_an_event_names_one() -> None:
+    async with staged() as stage:
+        twins = [environment(id_, connectionName="sofia") for id_ in ("env-11eb", "env-9fe5")]
+        await stage.show([*twins, named("ada", stage.at)])
+        await stage.show([twins[0], environment("env-9fe5", connectionName="sofia", connectionId=None)])
+        assert "sofia 9fe5  went offline" in stage.news
+        await stage.press("e", "G")
+        assert [event.split()[:3] for event in events(stage)] == [["sofia", "9fe5", "went"]]
+        assert whole(stage).startswith("sofia 9fe5 · went offline")
+
+
+async def test_a_name_of_its_own_needs_no_id_in_the_log() -> None:
+    async with log() as stage:
+        await stage.press("G")
+        assert events(stage)[-1].startswith("bob went offline")
+        assert whole(stage).startswith("bob · went offline")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -39,7 +40,7 @@ from envwatch.tui.news import NO_NOTICE
 from envwatch.tui.taking import Taking
 from envwatch.tui.themes import STATE_COLOURS, THEMES, without_colours
 from envwatch.tui.turns import TurnTakingApp
-from envwatch.view import View
+from envwatch.view import View, ambiguous_names
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -131,6 +132,8 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int]):
 
     fleets: reactive[Fleets] = reactive(Fleets, init=False, repaint=False)
     """What is known."""
+    ambiguous: reactive[frozenset[Clean]] = reactive(frozenset, repaint=False)
+    """Names that do not tell environments apart, worked out once a listing for everybody who shows names."""
     now: reactive[Reading | None] = reactive(None, init=False, repaint=False)
     """This machine's clocks, read each second."""
     plans: reactive[Mapping[Clean, Plan]] = reactive(dict, repaint=False)
@@ -181,6 +184,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int]):
         self._notices = notices or asyncio.Queue()
         self._notify_by = notify
         self._alarm = Alarm()
+        self._names: Mapping[Clean, int] = {}
         for own in THEMES:
             self.register_theme(own)
         self.theme = theme if theme in self.available_themes else THEMES[0].name
@@ -198,7 +202,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int]):
         cls = EnvwatchApp
         dashboard = self._fitted(Dashboard(watched=self._watched(), view=self._first_view))
         self.watch(dashboard, "view", self._keep_looks, init=False)
-        dashboard.data_bind(cls.acks, cls.rings, cls.notice)
+        dashboard.data_bind(cls.acks, cls.rings, cls.notice, cls.ambiguous)
         return dashboard.data_bind(cls.fleets, cls.now, cls.plans, cls.pages, cls.history, cls.times, cls.marks)
 
     def _fitted(self, screen: ScreenT) -> ScreenT:
@@ -235,6 +239,13 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int]):
         self.set_interval(1, self._tick)
         self.run_worker(self._take_in(), exit_on_error=True)
         self.run_worker(self._pass_on_notices())
+
+    def watch_fleets(self, fleets: Fleets) -> None:
+        """Find the names that do not tell environments apart."""
+        names = dict(Counter([watch.environment.name for watch in fleets.watches]))  # compared faster than a Counter
+        if names != self._names:
+            self._names = names
+            self.ambiguous = ambiguous_names(names)
 
     def _keep_looks(self, before: View, view: View) -> None:
         if view.sort != before.sort:
@@ -380,7 +391,9 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int]):
     def action_events(self) -> None:
         """Open the log of events."""
         cls = EnvwatchApp
-        self.push_screen(EventLog().data_bind(cls.fleets, cls.now, cls.history, cls.times, cls.marks), self._go_to)
+        self.push_screen(
+            EventLog().data_bind(cls.fleets, cls.ambiguous, cls.history, cls.times, cls.marks), self._go_to
+        )
 
     def _go_to(self, key: WatchKey | None) -> None:
         if key is not None:

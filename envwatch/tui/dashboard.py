@@ -66,6 +66,8 @@ class Dashboard(Arranging, Taking):
     notice: reactive[tuple[str, float]] = reactive(NO_NOTICE, init=False, repaint=False)
     pages: reactive[int] = reactive(0, repaint=False)
     history: reactive[History] = reactive(History, init=False, repaint=False)
+    ambiguous: reactive[frozenset[Clean]] = reactive(frozenset, repaint=False)
+    """Names that do not tell environments apart."""
     times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE)
     marks: reactive[Marks] = reactive(UNICODE)
     wants_detail: reactive[bool | None] = reactive(None, init=False)
@@ -85,11 +87,13 @@ class Dashboard(Arranging, Taking):
             cls.fleets, cls.now, cls.plans, cls.view, cls.acks, cls.rings, cls.pages, cls.marks
         )
         with Container(id="body"):
-            yield EnvironmentTable(id="table").data_bind(cls.fleets, cls.now, cls.view, cls.acks, cls.marks)
+            yield EnvironmentTable(id="table").data_bind(
+                cls.ambiguous, cls.fleets, cls.now, cls.view, cls.acks, cls.marks
+            )
             yield DetailPane(id="detail").data_bind(
                 cls.fleets, cls.now, cls.acks, cls.view, cls.history, cls.times, cls.marks
             )
-        yield NewsLine().data_bind(cls.fleets, cls.now, cls.plans, cls.notice, cls.times, cls.marks)
+        yield NewsLine().data_bind(cls.fleets, cls.ambiguous, cls.now, cls.plans, cls.notice, cls.times, cls.marks)
         yield FilterBox().data_bind(cls.fleets)
         yield KeyLine()
         yield Static("too small", id="too-small", markup=False)

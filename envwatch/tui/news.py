@@ -16,6 +16,7 @@ from envwatch.sentences import event_face, event_text
 from envwatch.text import shortened
 from envwatch.tui.lines import Line, Part
 from envwatch.tui.marks import UNICODE, Marks
+from envwatch.view import id_tail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,6 +56,8 @@ class NewsLine(Line):
     }
 
     fleets: reactive[Fleets] = reactive(Fleets, init=False)
+    ambiguous: reactive[frozenset[Clean]] = reactive(frozenset)
+    """Names that do not tell environments apart."""
     now: reactive[Reading | None] = reactive(None, init=False, repaint=False)
     plans: reactive[Mapping[Clean, Plan]] = reactive(dict)
     newest: reactive[Event | None] = reactive(None)
@@ -115,8 +118,10 @@ class NewsLine(Line):
         when = clock_text(event.at, zone_of(self.times))
         name = [Part(event.profile, "faint", 5)] if event.profile else []
         if event.name is not None:
-            room = max(self.size.width // 3, _WORTH_READING)
-            name.append(Part(shortened(event.name, room, keep="ends", ellipsis=self.marks.ellipsis), "plain", 8))
+            tail = id_tail(event.name, event.id, self.ambiguous)
+            room = max(self.size.width // 3, _WORTH_READING) - len(tail)
+            kept = shortened(event.name, room, keep="ends", ellipsis=self.marks.ellipsis)
+            name.append(Part(f"{kept}{tail}", "plain", 8))
         glyph = face.ascii if self.marks.is_ascii else face.glyph
         ago = []
         if self.times is TimeStyle.RELATIVE and self.now is not None:

@@ -17,6 +17,7 @@ from envwatch.presence import Presence, span
 from envwatch.sections import Heading
 from envwatch.text import Clean, cells, fitted, shortened
 from envwatch.versions import is_behind
+from envwatch.view import id_tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from envwatch.tui.marks import Marks
     from envwatch.view import View
     from envwatch.watch import Watch
-
-_ID_TAIL = 4
-"""Characters of the id behind a name that is not unique."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,9 +123,8 @@ class Look:
 
     def _name(self, watch: Watch, width: int, base: Style) -> list[Segment]:
         """Return the name, with the end of the id where the name alone could be taken for another's."""
-        name, tail = watch.environment.name, ""
-        if name in self.ambiguous:
-            tail = f" {watch.environment.id[-_ID_TAIL:]}"
+        name = watch.environment.name
+        tail = id_tail(name, watch.environment.id, self.ambiguous)
         text = shortened(name, width - len(tail), keep="ends", ellipsis=self.marks.ellipsis)
         faint = base + self.style("faint")
         rest = width - cells(text) - cells(tail)

@@ -6,7 +6,6 @@ stands from `lineup`, the columns from `columns`, the look of a line from `rows`
 
 from __future__ import annotations
 
-from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -28,7 +27,7 @@ from envwatch.text import Clean, wrapped
 from envwatch.tui.marks import UNICODE, Marks
 from envwatch.tui.rows import Look, aged
 from envwatch.versions import newest_version
-from envwatch.view import View, ambiguous_names, is_new_problem, lines_of, shown
+from envwatch.view import View, is_new_problem, lines_of, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,6 +86,8 @@ class EnvironmentTable(ScrollView, can_focus=True):
     """What of it the user wants to see."""
     acks: reactive[Acks] = reactive(dict, init=False)
     """Problems that are acknowledged."""
+    ambiguous: reactive[frozenset[Clean]] = reactive(frozenset, init=False)
+    """Names that do not tell environments apart."""
     now: reactive[Reading | None] = reactive(None, init=False, repaint=False)
     """This machine's clocks, set each second."""
     marks: reactive[Marks] = reactive(UNICODE, init=False)
@@ -115,9 +116,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self._frame_look: Look | None = None
         self._haystacks: dict[Clean, Haystacks] = {}
         self._newest_versions: Mapping[Clean, Clean | None] = {}
-        self._names: Mapping[Clean, int] = {}
-        """How often each name is used."""
-        self._ambiguous: frozenset[Clean] = frozenset()
 
     # What others may ask.
 
@@ -203,10 +201,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self._newest_versions = {
             profile: newest_version(fleet.watches.values()) for profile, fleet in fleets.by_profile.items()
         }
-        names = dict(Counter([watch.environment.name for watch in fleets.watches]))  # compared faster than a Counter
-        if names != self._names:
-            self._names = names
-            self._ambiguous = ambiguous_names(names)
         self._arrange(is_steady=self._has_just_moved())
 
     def watch_view(self, before: View, after: View) -> None:
@@ -390,7 +384,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
             acks=self.acks,
             now=self.now,
             newest_versions=self._newest_versions,
-            ambiguous=self._ambiguous,
+            ambiguous=self.ambiguous,
             marks=self.marks,
             base=self.rich_style,
             style=cache(self._style),
