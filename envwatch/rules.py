@@ -26,6 +26,9 @@ OLD_AFTER = timedelta(hours=24)
 EVENTS_KEPT = 20_000
 """Events of a dashboard that can be looked at, each member of a group counted: the newest, some 4 MiB of them."""
 
+HEADLINE_STANDS = timedelta(seconds=60)
+"""A loss stands in the line for the newest event for so long, whatever small changes follow: time to look there."""
+
 CLOCK_SAMPLES = 12
 """Answers whose `Date` bounds are intersected: one minute at the default interval."""
 CLOCK_WARN_FROM = timedelta(seconds=5)

@@ -5,6 +5,7 @@ Pure. Whatever is put together here from cleaned text is clean.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from envwatch.events import Event, Kind
@@ -79,6 +80,10 @@ _TOGETHER = {
 }
 
 
+_WENT = {Kind.OFFLINE: "went offline", Kind.GONE: "gone", Kind.ONLINE: "back online"}
+"""What matters of all that changed while nobody could see."""
+
+
 def _change(event: Event) -> str:
     warning = " !" if event.kind is Kind.MODE and event.after == UNRESTRICTED else ""
     return f"{event.field} {event.before or NOTHING} → {event.after or NOTHING}{warning}"
@@ -108,7 +113,9 @@ def event_text(event: Event, zone: tzinfo | None = None) -> Clean:
     """Return what happened, without its time and without the name: `went offline · heartbeat lost (121 s)`."""
     if event.kind is Kind.WHILE_BLIND:
         since = clock_text(event.since, zone) if event.since is not None else NOTHING
-        return Clean(f"{len(event.members)} changed while blind ({since} to {clock_text(event.at, zone)})")
+        counts = Counter(member.kind for member in event.members)
+        came_of_it = "".join(f" · {counts[kind]} {what}" for kind, what in _WENT.items() if counts[kind])
+        return Clean(f"{len(event.members)} changed while blind{came_of_it} ({since} to {clock_text(event.at, zone)})")
     return Clean(_SENTENCES[event.kind](event))
 
 

@@ -93,7 +93,9 @@ class Dashboard(Arranging, Taking):
             yield DetailPane(id="detail").data_bind(
                 cls.fleets, cls.now, cls.acks, cls.view, cls.history, cls.times, cls.marks
             )
-        yield NewsLine().data_bind(cls.fleets, cls.ambiguous, cls.now, cls.plans, cls.notice, cls.times, cls.marks)
+        yield NewsLine().data_bind(
+            cls.fleets, cls.ambiguous, cls.history, cls.now, cls.plans, cls.notice, cls.times, cls.marks
+        )
         yield FilterBox().data_bind(cls.fleets)
         yield KeyLine()
         yield Static("too small", id="too-small", markup=False)
@@ -125,10 +127,6 @@ class Dashboard(Arranging, Taking):
         return self._is_wide if self.wants_detail is None else self.wants_detail
 
     # State comes down.
-
-    def watch_history(self) -> None:
-        """Tell the newest event."""
-        self.query_one(NewsLine).newest = self.history[-1] if self.history else None
 
     def watch_wants_detail(self) -> None:
         """Open or close the pane."""

@@ -9,6 +9,7 @@ from textual.reactive import reactive
 from envwatch import rules
 from envwatch.facts import zone_of
 from envwatch.fleets import Fleets
+from envwatch.headline import headline
 from envwatch.phrases import TimeStyle, clock_text, short_age
 from envwatch.poller import Plan, Stance
 from envwatch.presence import span
@@ -60,8 +61,8 @@ class NewsLine(Line):
     """Names that do not tell environments apart."""
     now: reactive[Reading | None] = reactive(None, init=False, repaint=False)
     plans: reactive[Mapping[Clean, Plan]] = reactive(dict)
-    newest: reactive[Event | None] = reactive(None)
-    """The newest event."""
+    history: reactive[Sequence[Event]] = reactive(())
+    """All events, oldest first."""
     flash: reactive[tuple[str, float]] = reactive(NO_NOTICE)
     """The answer to the last key, and the monotonic second at which it was given."""
     notice: reactive[tuple[str, float]] = reactive(NO_NOTICE)
@@ -74,7 +75,7 @@ class NewsLine(Line):
         self.tick()
 
     def parts(self) -> tuple[Sequence[Part], Sequence[Part]]:
-        """Return a flash, else a notice, else trouble, else the newest event."""
+        """Return a flash, else a notice, else trouble, else the gravest event of late or the newest."""
         for (text, given_at), style, stands in ((self.flash, "flash", FLASH_FOR), (self.notice, "late", NOTICE_FOR)):
             if self.now is not None and self.now.monotonic - given_at < stands:
                 return [Part(text, style, is_cut=True)], []
@@ -109,8 +110,12 @@ class NewsLine(Line):
         cause = Part(f"{failure.cause}{partial}:", "alarm", 7)
         return [cause, Part(failure.message, "", 6, is_cut=True)], [Part(following, "late", 8)]
 
+    def _time_of(self, event: Event) -> float:
+        """Return the moment by the clock of an event's server."""
+        return self.fleets.by_profile[event.profile].clock.at(self.now.wall) if self.now is not None else event.at
+
     def _event(self) -> tuple[list[Part], list[Part]]:
-        event = self.newest
+        event = headline(self.history, self._time_of)
         if event is None:
             text = "no events yet: the first listing is the baseline" if self.fleets.is_listed else ""
             return [Part(text, "faint")], []
@@ -125,7 +130,6 @@ class NewsLine(Line):
         glyph = face.ascii if self.marks.is_ascii else face.glyph
         ago = []
         if self.times is TimeStyle.RELATIVE and self.now is not None:
-            age = short_age(span(self.fleets.by_profile[event.profile].clock.at(self.now.wall) - event.at))
-            ago = [Part(f"{age} ago", "faint", 4)]
+            ago = [Part(f"{short_age(span(self._time_of(event) - event.at))} ago", "faint", 4)]
         text = event_text(event, zone_of(self.times))
         return [Part(when, "faint", 6), Part(glyph, face.style, 9), *name, Part(text, face.style, 7, is_cut=True)], ago
