@@ -38,6 +38,8 @@ class Column:
     """What it shows at a moment (server's clock, ms)."""
     rank: Callable[[Watch], Any]
     """The raw value that sorting compares: of one type for all rows, or None."""
+    falls: bool = False
+    """Whether what it shows falls where that rises: the last heartbeat, shown by its age."""
     is_searched: bool = True
     """Whether filter words look into it: not into ages, which change by themselves."""
     sought: Callable[[Watch, float], Clean | None] | None = None
@@ -152,7 +154,8 @@ _ALL = (
         from_width=0,
         about="the verdict, and the time since the last heartbeat",
         text=lambda watch, now: short_age(span(now - quiet_at(watch))),
-        rank=lambda watch: -quiet_at(watch),
+        rank=quiet_at,  # who wants this order looks for the longest silence
+        falls=True,
         is_searched=False,
     ),
     _field("name", NAME_AT_LEAST, 0, "the name its user chose", lambda environment: environment.name),

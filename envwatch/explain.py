@@ -72,6 +72,10 @@ def _ms(value: float) -> str:
     return f"{value:,.0f} ms"
 
 
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def _asked_at(fleet: Fleet) -> float:
     return fleet.clock.at(fleet.listed.wall) if fleet.listed else 0.0
 
@@ -80,7 +84,7 @@ def _listing(fleet: Fleet, now: Reading, zone: tzinfo | None) -> Step:
     if fleet.listed is None:
         return Step("listing", Clean("none yet"), Clean("nothing is known"), is_against=True)
     snapshot = fleet.snapshot
-    pages = f" of {len(fleet.watches)} rows in {snapshot.requests} page(s)" if snapshot else ""
+    pages = f" of {_counted(len(fleet.watches), 'row')} in {_counted(snapshot.requests, 'page')}" if snapshot else ""
     asked = f"asked for {date_text(_asked_at(fleet), zone)}, {long_age(fleet.age(now))} ago"
     inputs = f"listing {fleet.listings}{pages}, {asked}"
     sight = fleet.sight(now)
@@ -101,7 +105,7 @@ def _clock(fleet: Fleet) -> Step:
         )
     inputs = (
         f"server minus local clock: {fleet.clock.offset / 1000:+.2f} s, between {bounds.low / 1000:+.2f} and "
-        f"{bounds.high / 1000:+.2f} s by the Date headers of {len(fleet.clock.samples)} answers"
+        f"{bounds.high / 1000:+.2f} s by the Date headers of {_counted(len(fleet.clock.samples), 'answer')}"
     )
     return Step("clock", Clean(inputs), Clean("ages are by the server's clock"), is_against=fleet.clock.is_far_off)
 

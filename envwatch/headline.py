@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from envwatch import rules
 from envwatch.events import Event, Kind, leaves
+from envwatch.modes import UNRESTRICTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,4 +50,4 @@ def headline(history: Sequence[Event], now_of: Callable[[Event], float]) -> Even
 def _gravity(event: Event) -> int:
     if event.kind in _OF_ALL or event.of in _LOSSES:
         return 2
-    return int(event.kind in _LOSSES)
+    return int(event.kind in _LOSSES or (event.kind is Kind.MODE and event.after == UNRESTRICTED))

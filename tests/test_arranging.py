@@ -354,10 +354,10 @@ async def test_columns_are_those_of_the_table_while_the_pane_covers_it() -> None
         assert "FILTER 1/2" in stage.lines[0]
 
 
-async def test_what_is_chosen_and_does_not_fit_is_counted() -> None:
+async def test_what_is_chosen_and_does_not_fit_is_named() -> None:
     async with dashboard(in_pods()) as stage:
         await choose(stage, "j", "j", "j", "j", "j", "x", "j", "j", "x", "enter")
-        assert stage.news == "7 columns, 2 of them do not fit here"
+        assert stage.news == "7 columns; no room here for POD, DEVICE"
         assert titles(stage) == ["state", "name", "mode", "version", "branch"]
         await choose(stage)
         assert stage.text.count("[x]") == 5
@@ -409,7 +409,7 @@ async def test_the_order_is_chosen_from_the_columns_that_show_and_remembered() -
     kept: list[dict[str, Any]] = []
     async with dashboard(in_pods(), keep=lambda **changes: kept.append(changes)) as stage:
         await stage.press("o")
-        assert list(offered(stage)) == ["problems first", "STATE  BEAT", "NAME", "MODE", "VERSION", "BRANCH"]
+        assert list(offered(stage)) == ["problems first", "STATE BEAT", "NAME", "MODE", "VERSION", "BRANCH"]
         await stage.press("n", "enter")
         assert "NAME▲" in stage.lines[1]
         assert stage.news == "sorted by NAME"
@@ -425,9 +425,9 @@ async def test_the_order_is_chosen_from_the_columns_that_show_and_remembered() -
 async def test_what_differs_from_a_baseline_is_no_column_to_sort_by() -> None:
     async with dashboard(in_pods()) as stage:
         await stage.press("m", "equals_sign", "o")
-        assert list(offered(stage)) == ["problems first", "STATE  BEAT", "NAME"]
+        assert list(offered(stage)) == ["problems first", "STATE BEAT", "NAME"]
         await stage.press("escape")
-        for title in ("STATE  BEAT", "NAME"):
+        for title in ("STATE BEAT", "NAME"):
             await stage.press("full_stop")
             assert stage.news == f"sorted by {title}"
         await stage.press("full_stop")
@@ -445,3 +445,22 @@ async def test_columns_chosen_while_comparing_start_from_those_of_the_other_view
         assert stage.news == "5 columns"
         await stage.press("equals_sign")
         assert titles(stage) == ["state", "name", "mode", "version", "branch"]
+
+
+async def test_the_first_column_sorts_by_the_longest_silence_and_its_mark_leaves_a_gap() -> None:
+    async with dashboard([named("ada"), named("bob", lastHeartbeat=NOW - 40_000), off("cyd", 300)]) as stage:
+        await stage.press("full_stop")
+        assert stage.names == ["cyd", "bob", "ada"]
+        assert stage.lines[1].startswith(" STATE BEAT▼ NAME ")
+        await stage.press("I")
+        assert stage.names == ["ada", "bob", "cyd"]
+        assert stage.lines[1].startswith(" STATE BEAT▲ NAME ")
+
+
+async def test_a_new_action_takes_an_answer_to_an_older_one_away() -> None:
+    async with dashboard(in_pods()) as stage:
+        await group_by_pod(stage)
+        await stage.press("X")
+        assert stage.news == "folded all 3 groups"
+        await stage.press("x")
+        assert "folded" not in stage.news

@@ -16,6 +16,7 @@ from terminal import ROOT, Terminal, environment
 from test_cli import run_beside
 
 from envwatch.demo.server import Server
+from envwatch.tui.themes import THEMES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -159,7 +160,7 @@ def test_what_only_the_screen_knows_is_checked_for_every_profile(tmp_path: Path)
     assert [line.removeprefix(f"envwatch: {path}") for line in told.err.splitlines()] == [
         ":1: theme is none of ours; did you mean envwatch-dark?",
         ":3: late_after (45 s) must be shorter than online_for (30 s)",
-        ":5: theme is none of ours",
+        f":5: theme is none of ours; it is {', '.join(theme.name for theme in THEMES)} or one of Textual's",
         ":7: keys.row.explian is no binding; did you mean row.explain?",
         ":8: keys.poll.pause cannot have ctrl-x as a key; write x, f5, ctrl+x or question_mark",
         ":9: keys.row.copy has a key that app.quit has too: give that another one",

@@ -85,7 +85,7 @@ async def test_the_menu_offers_every_text_with_its_beginning() -> None:
         for label in LABELS:
             assert re.search(rf" {label}  ", stage.text)
         assert re.search("device id +device-of-env-1", stage.text)
-        assert stage.lines[-1].strip() == "⏎ Copy  esc Close  space Show as plain text"
+        assert stage.lines[-1].strip() == "⏎ Copy  esc Close  ? Help  space Show as plain text"
 
 
 async def test_a_letter_goes_to_the_next_choice_that_begins_with_it() -> None:

@@ -96,7 +96,7 @@ async def test_the_file_is_its_owners_alone_and_the_news_say_where_it_is(folder:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         flash = stage.app.dashboard.query_one("NewsLine").flash[0]  # type: ignore[attr-defined]
         what = "a picture of the screen" if kind == "svg" else "4 environments"
-        assert flash == f"exported {what} to {path}"
+        assert flash == f"exported to {path.name}: {what}"
 
 
 async def test_the_json_holds_what_is_shown_in_its_order_with_filter_and_notes(folder: Path) -> None:

@@ -114,7 +114,7 @@ def test_a_filter_is_an_option_of_every_command(command: tuple[str, ...]) -> Non
 @pytest.mark.parametrize(
     ("query", "line"),
     [
-        ("web nme:x", r"there is no field nme; the nearest are name, .* \(at character 5: nme\)"),
+        ("web nme:x", r"there is no field nme; the nearest: name, .* \(at character 5: nme\)"),
         ("status:late,offlin", r"status is one of .* \(at character 13: offlin\)"),
         ("beat:>", r"write a duration .* \(at character 7\)"),
         ('東京 "x', r'a quote is not closed: .* \(at character 4: "x\)'),

@@ -366,7 +366,7 @@ def test_typed_controls_are_looked_for_as_the_screen_shows_them() -> None:
 @pytest.mark.parametrize(
     ("text", "at", "said"),
     [
-        ("web brnch:x", "brnch", "the nearest are branch"),
+        ("web brnch:x", "brnch", "the nearest: branch"),
         ("di:x", "di", "directory"),
         ("zzz:x", "zzz", "there are status"),
         ("http://x", "http", "or quote it"),

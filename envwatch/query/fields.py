@@ -51,7 +51,7 @@ def _nearest(name: str) -> str:
     names = [*FIELDS, *ALIASES]
     begun = [known for known in names if name and known.startswith(name)]
     nearest = list(dict.fromkeys([*begun, *get_close_matches(name, names, cutoff=0.5)]))
-    return f"the nearest are {', '.join(nearest[:2])}" if nearest else f"there are {', '.join([*FIELDS][:3])} and more"
+    return f"the nearest: {', '.join(nearest[:2])}" if nearest else f"there are {', '.join([*FIELDS][:3])} and more"
 
 
 def meta_field(key: str) -> Field:

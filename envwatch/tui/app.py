@@ -33,12 +33,13 @@ from envwatch.tui.dashboard import Dashboard
 from envwatch.tui.eventlog import EventLog
 from envwatch.tui.explain import ExplainScreen
 from envwatch.tui.frames import FrugalApp
-from envwatch.tui.keys import HelpScreen, helps
+from envwatch.tui.keys import HelpScreen, helps, helps_here
 from envwatch.tui.lifecycle import LastingApp
 from envwatch.tui.marks import ASCII, UNICODE, Marks
 from envwatch.tui.news import NO_NOTICE
 from envwatch.tui.taking import Taking
-from envwatch.tui.themes import STATE_COLOURS, THEMES, without_colours
+from envwatch.tui.themed import ThemedApp
+from envwatch.tui.themes import THEMES
 from envwatch.tui.turns import TurnTakingApp
 from envwatch.view import View, ambiguous_names
 
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
 
     from textual.command import Provider
     from textual.screen import Screen
-    from textual.theme import Theme
 
     from envwatch.acknowledged import Ack, Acks
     from envwatch.clock import Reading
@@ -88,7 +88,7 @@ def _commands() -> type[Provider]:
     return Commands
 
 
-class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int]):
+class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp[int]):
     """envwatch in a terminal.
 
     Args:
@@ -170,9 +170,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int]):
         ascii_only: bool = False,
         clocks: Callable[[], Reading] = read_clocks,
     ) -> None:
-        self._is_colourless = bool(os.environ.get("NO_COLOR"))  # Textual takes the variable away
         super().__init__()
-        self.set_class(self._is_colourless, "-colourless")
         self.ascii_only = ascii_only
         self._posts = posts
         self._pollers = [post.poller for post in posts.values()]
@@ -185,8 +183,6 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int]):
         self._notify_by = notify
         self._alarm = Alarm()
         self._names: Mapping[Clean, int] = {}
-        for own in THEMES:
-            self.register_theme(own)
         self.theme = theme if theme in self.available_themes else THEMES[0].name
         self.set_keymap(keymap)
         fleets = {profile: Fleet(rules=post.rules, profile=profile) for profile, post in posts.items()}
@@ -213,25 +209,6 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int]):
         ):
             screen.add_class(max(each for each in breakpoints if each[0] <= length)[1])
         return screen
-
-    @property
-    def available_themes(self) -> dict[str, Theme]:
-        """The themes to choose from; without colours, Textual draws those of the terminal black on black."""
-        themes = super().available_themes  # Textual asks for each style that it makes.
-        if not self._is_colourless:
-            return themes
-        return {name: theme for name, theme in themes.items() if not theme.ansi}
-
-    def get_theme_variable_defaults(self) -> dict[str, str]:
-        """Return the states' colours for themes that do not name their own."""
-        return STATE_COLOURS
-
-    def get_css_variables(self) -> dict[str, str]:
-        """Return the theme's colours, or what stands for them where none are wanted."""
-        variables = super().get_css_variables()
-        if self._is_colourless:
-            self.theme_variables = variables = without_colours(variables)
-        return variables
 
     def on_mount(self) -> None:
         """Start the clock and the worker."""
@@ -314,7 +291,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int]):
             told = f"{error.strerror}; start envwatch in a folder where you may write"
             self.dashboard.flash(f"cannot export here: {told}")
         else:
-            self.dashboard.flash(f"exported {what} to {path}")
+            self.dashboard.flash(f"exported to {path.name}: {what}")
 
     @on(Taking.Acknowledged)
     def _take_acknowledgements(self, message: Taking.Acknowledged) -> None:
@@ -407,8 +384,17 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int]):
 
     def action_help(self) -> None:
         """Show every key."""
-        help_screen = HelpScreen(helps((*self.dashboard.parts, self)), list(self._posts.values()))
-        self.push_screen(self._fitted(help_screen))
+        sections = helps((*self.dashboard.parts, self))
+        if self.screen is not self.dashboard:
+            sections = {"Here": helps_here(self.screen)} | sections
+        self.push_screen(self._fitted(HelpScreen(sections, list(self._posts.values()))))
+
+    def action_command_palette(self) -> None:
+        """Open the palette; it is imported when it is first opened, not while somebody waits for data."""
+        from envwatch.tui.palette import Palette  # noqa: PLC0415
+
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
 
     def action_leave(self, code: int) -> None:
         """End the program."""

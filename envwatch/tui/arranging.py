@@ -57,14 +57,14 @@ class Arranging(Viewing):
 
     def _sort_by(self, column: str | None, *, is_inverted: bool) -> None:
         self.view = replace(self.view, sort=column, is_inverted=is_inverted)
-        by = "problems first" if column is None else f"by {COLUMNS[column].title}"
+        by = "problems first" if column is None else f"by {_called(column)}"
         self.flash(f"sorted {by}{', inverted' if is_inverted else ''}")
 
     def action_pick_sort(self) -> None:
         """Choose what to sort by."""
         choices = [Choice("", "problems first", "then those nearest to falling, then by name")]
         choices += [
-            Choice(column.id, column.title, column.about) for column in self.table.columns if column.id in COLUMNS
+            Choice(column.id, _called(column.id), column.about) for column in self.table.columns if column.id in COLUMNS
         ]
 
         def sort_by(column: str | None) -> None:
@@ -80,12 +80,10 @@ class Arranging(Viewing):
         def show(wanted: tuple[str, ...] | None) -> None:
             if wanted is not None:
                 self.view = replace(self.view, columns=wanted)
-                hidden = len(wanted) - len({column.id for column in table.usual_columns} & set(wanted))
-                self.flash(
-                    "columns: those that fit"
-                    if not wanted
-                    else f"{len(wanted)} columns{f', {hidden} of them do not fit here' if hidden else ''}"
-                )
+                shown = {column.id for column in table.usual_columns}
+                hidden = [_called(id_) for id_ in wanted if id_ not in shown]
+                without = f"; no room here for {', '.join(hidden)}" if hidden else ""
+                self.flash(f"{len(wanted)} columns{without}" if wanted else "columns: those that fit")
 
         shown = [column.id for column in table.usual_columns]
         self.app.push_screen(ColumnChooser(self.view.columns or shown, has_profiles=self.fleets.are_several), show)
@@ -149,3 +147,8 @@ class Arranging(Viewing):
         self.see(replace(self.view, folded=frozenset(heading.key for heading in headings if is_any_open)))
         groups = "the one group" if len(headings) == 1 else f"all {len(headings)} groups"
         self.flash(f"{'folded' if is_any_open else 'opened'} {groups}")
+
+
+def _called(column: str) -> str:
+    """Return the title of a column as it stands in a sentence, without the gap that puts BEAT over the ages."""
+    return " ".join(COLUMNS[column].title.split())

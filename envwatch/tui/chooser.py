@@ -13,7 +13,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from envwatch.columns import COLUMNS, FIXED
-from envwatch.tui.keys import KeyLine
+from envwatch.tui.keys import HELP, KeyLine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,8 +36,9 @@ class ColumnChooser(ModalScreen["tuple[str, ...] | None"]):
         Binding("enter", "keep", "Keep", key_display="⏎", priority=True),
         Binding("0", "forget", "Those that fit"),
         Binding("escape,q,C", "dismiss", "Cancel", key_display="esc"),
-        Binding("j", "move('down')", show=False),
-        Binding("k", "move('up')", show=False),
+        Binding("j", "move('down')", "Cursor down", show=False),
+        Binding("k", "move('up')", "Cursor up", show=False),
+        HELP,
     ]
 
     def __init__(self, shown: Sequence[str], *, has_profiles: bool) -> None:

@@ -17,6 +17,7 @@ from textual.widgets import Static
 
 from envwatch.history import History
 from envwatch.phrases import TimeStyle
+from envwatch.poller import Stance
 from envwatch.query.language import Query
 from envwatch.tui.arranging import Arranging
 from envwatch.tui.detail import DetailPane
@@ -78,7 +79,8 @@ class Dashboard(Arranging, Taking):
         self.set_reactive(Dashboard.view, view)
         self._watched = watched
         self._has_problems = False
-        self._has_rows = False
+        self._labels: Mapping[str, str | None] = {}
+        """What keys of the footer do, other than they are declared; None for nothing."""
 
     def compose(self) -> ComposeResult:
         """Return the screen from top to bottom."""
@@ -135,6 +137,12 @@ class Dashboard(Arranging, Taking):
     @on(EnvironmentTable.Moved)
     def _show_selected(self) -> None:
         self.query_one(DetailPane).watched = self.table.line
+        self._label_keys()
+
+    def watch_plans(self) -> None:
+        """Offer to go on while polling is paused."""
+        if self.is_mounted:
+            self._label_keys()
 
     @on(EnvironmentTable.Arranged)
     def _count_shown(self) -> None:
@@ -145,10 +153,8 @@ class Dashboard(Arranging, Taking):
         if self.view.is_narrowed:
             hidden = sum(is_new_problem(watch, acks) for watch in self.fleets.watches) - problems
         status.shown, status.hidden_problems = len(table.rows), hidden
-        before = (self._has_problems, self._has_rows)
-        self._has_problems, self._has_rows = problems > 0, bool(table.rows)
-        if before != (self._has_problems, self._has_rows):
-            self.refresh_bindings()
+        self._has_problems = problems > 0
+        self._label_keys()
 
     def on_resize(self, _: Resize) -> None:
         """Find a place for the detail pane."""
@@ -179,15 +185,25 @@ class Dashboard(Arranging, Taking):
             case _:
                 return super().check_action(action, parameters)
 
-    def is_useful(self, action: str) -> bool:
-        """Whether a key of the footer would do more than say that there is nothing to do."""
-        match action:
-            case "problem(1)":
-                return self._has_problems
-            case "open" | "explain":
-                return self.table.line is not None
-            case _:
-                return True
+    def label_of(self, binding: Binding) -> str | None:
+        """Return what a key of the footer does now, None if it would only say that there is nothing to do."""
+        return self._labels.get(binding.action, binding.description)
+
+    def _label_keys(self) -> None:
+        table, labels = self.table, dict[str, str | None]()
+        if not self._has_problems:
+            labels["problem(1)"] = None
+        if table.line is None:
+            labels["open"] = None
+        elif (heading := table.heading) is not None:
+            labels["open"] = "Fold" if heading.is_open else "Open"
+        if table.cursor is None:
+            labels["explain"] = None
+        if self.plans and all(plan.stance is Stance.PAUSED for plan in self.plans.values()):
+            labels["pause"] = "Resume"
+        if labels != self._labels:
+            self._labels = labels
+            self.query_one(KeyLine).refresh()
 
     def action_open(self) -> None:
         """Open the detail pane, or go into it; on a heading, open or fold the group."""
@@ -256,8 +272,12 @@ class Dashboard(Arranging, Taking):
         """Move the cursor to an environment, widening the view if it hides it."""
         if self.table.select(key):
             return
-        if self.fleets.watch(key) is None:
+        watch = self.fleets.watch(key)
+        if watch is None:
             self.flash("it has left the fleet: nothing is known of it any more")
         else:
+            was_narrowed = self.view.is_narrowed
             self.see(replace(self.view.widened, folded=frozenset()))
+            if was_narrowed:
+                self.flash(f"filter cleared: {watch.environment.name} was hidden")
             self.call_after_refresh(self.table.select, key)

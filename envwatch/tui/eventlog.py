@@ -20,7 +20,7 @@ from envwatch.sentences import event_face, event_text
 from envwatch.text import Clean, shortened, wrapped
 from envwatch.tui.eventlist import EventList
 from envwatch.tui.filterbox import FilterBox
-from envwatch.tui.keys import KeyLine
+from envwatch.tui.keys import HELP, KeyLine
 from envwatch.tui.lines import Line, Part
 from envwatch.tui.marks import UNICODE, Marks
 from envwatch.view import id_tail
@@ -92,6 +92,7 @@ class EventLog(ModalScreen[WatchKey | None]):
         Binding("escape", "back", "Back", key_display="esc"),
         Binding("slash", "filter", "Filter", key_display="/"),
         Binding("e,q", "dismiss", "Close", key_display="q"),
+        HELP,
     ]
 
     history: reactive[History] = reactive(History)

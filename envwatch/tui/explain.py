@@ -15,7 +15,7 @@ from envwatch.facts import zone_of
 from envwatch.fleets import Fleets
 from envwatch.phrases import TimeStyle
 from envwatch.text import Clean, wrapped
-from envwatch.tui.keys import KeyLine
+from envwatch.tui.keys import HELP, KeyLine
 from envwatch.tui.pager import Pager
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class ExplainScreen(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,E,q,enter", "dismiss", "Close", key_display="esc"),
+        HELP,
     ]
 
     fleets: reactive[Fleets] = reactive(Fleets, init=False)

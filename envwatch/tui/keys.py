@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from textual.binding import Binding, BindingType
 from textual.containers import Container
@@ -11,23 +11,43 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from envwatch import __version__
+from envwatch.text import cells
 from envwatch.tui.lines import Line, Part
 from envwatch.tui.pager import Pager
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from textual.app import ComposeResult
     from textual.dom import DOMNode
+    from textual.events import Click
+    from textual.screen import Screen
 
     from envwatch.posts import Post
 
 
+HELP = Binding("question_mark,f1", "app.help", "Help", key_display="?")
+"""For every screen over the dashboard: what is bound in the app reaches none of them."""
+HELP_WHILE_TYPING = Binding("f1", "app.help", "Help", key_display="F1")
+
+
+class _Key(NamedTuple):
+    """A key that works now."""
+
+    node: DOMNode
+    binding: Binding
+    display: str
+    label: str
+
+
 class KeyLine(Line):
-    """The keys that work now, as many as fit."""
+    """The keys that work now, as many as fit; a click on one does what the key does."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"line--key"}
     GAP = 1
+
+    _shown: Sequence[_Key] = ()
+    """As they were last drawn."""
 
     def on_mount(self) -> None:
         """Follow the bindings."""
@@ -35,32 +55,50 @@ class KeyLine(Line):
 
     def parts(self) -> tuple[Sequence[Part], Sequence[Part]]:
         """Return key and label in turn."""
-        active = self.screen.active_bindings.values()
-        first_keys = {
-            binding.action: binding
-            for _, binding, enabled, _ in reversed(active)
-            if binding.show and enabled and self._is_useful(binding.action)
-        }
-        parts: list[Part] = []
-        for weight, binding in zip(range(len(first_keys), 0, -1), reversed(first_keys.values()), strict=True):
-            key = self.app.get_key_display(binding)
-            parts += [Part(key, "key", weight), Part(f"{binding.description} ", "", weight)]
-        while parts and self._taken(parts) > self.size.width:
-            del parts[-2:]  # a key goes with its label
-        return parts, []
+        keys = self._keys()
+        while keys and self._taken(self._parts_of(keys)) > self.size.width:
+            del keys[-1]
+        self._shown = keys
+        return self._parts_of(keys), []
 
-    def _is_useful(self, action: str) -> bool:
-        """Whether a key would do more than say that there is nothing to do."""
+    @staticmethod
+    def _parts_of(keys: Iterable[_Key]) -> list[Part]:
+        return [part for key in keys for part in (Part(key.display, "key"), Part(f"{key.label} "))]
+
+    def _keys(self) -> list[_Key]:
+        """Return the keys to be shown, whatever they were changed to, in the order in which they are declared."""
         screen = self.screen
-        return screen.is_useful(action) if isinstance(screen, Choosy) else True
+        found: dict[str, _Key] = {}
+        for node, binding, enabled, _ in screen.active_bindings.values():
+            label = screen.label_of(binding) if isinstance(screen, Choosy) else binding.description
+            if binding.show and enabled and label:
+                found.setdefault(binding.action, _Key(node, binding, self.app.get_key_display(binding), label))
+        nodes = [key.node for key in found.values()]
+        return sorted(found.values(), key=lambda key: (nodes.index(key.node), _declared_at(key)))
+
+    def on_click(self, event: Click) -> None:
+        """Do what the key under the pointer does."""
+        right = 1
+        for key in self._shown:
+            right += sum(cells(part.text) + self.GAP for part in self._parts_of([key]))
+            if event.x < right:
+                # By the app, as if the key had been pressed: what opens a screen there binds it to the app.
+                self.app.call_later(self.app.run_action, key.binding.action, key.node)
+                return
+
+
+def _declared_at(key: _Key) -> int:
+    """Return the place of a key's action among those of its node; keys of the user's own move theirs to the end."""
+    actions = [binding.action for _, binding in type(key.node)._merged_bindings or ()]  # noqa: SLF001  no other way to
+    return actions.index(key.binding.action) if key.binding.action in actions else len(actions)
 
 
 @runtime_checkable
 class Choosy(Protocol):
-    """A screen that knows which of its keys are of use now."""
+    """A screen that knows what its keys are good for now."""
 
-    def is_useful(self, action: str) -> bool:
-        """Whether an action would do more than say that there is nothing to do."""
+    def label_of(self, binding: Binding) -> str | None:
+        """Return what a key does now in a word or two, None if it would only say that there is nothing to do."""
         ...
 
 
@@ -80,26 +118,48 @@ class Help(NamedTuple):
     """What one action does, and the keys for it."""
 
     id: str
+    """The binding's id, else its action."""
     keys: tuple[str, ...]
     text: str
 
 
 def helps(nodes: Iterable[DOMNode]) -> dict[str, list[Help]]:
     """Return every binding that has an id under its section's title, once, with all of its keys."""
-    found: dict[str, tuple[Binding, list[str]]] = {}
-    for node in nodes:
-        bindings = node._bindings.copy()  # noqa: SLF001  Textual's own help panel reads them too
-        bindings.apply_keymap(node.app._keymap)  # noqa: SLF001  the user's keys, which Textual has no other way to
-        for _, binding in bindings:
-            if binding.id:
-                keys = found.setdefault(binding.id, (binding, []))[1]
-                key = node.app.get_key_display(binding)
-                if key not in keys:
-                    keys.append(key)
     sections: dict[str, list[Help]] = {title: [] for title in SECTIONS.values()}
-    for id_, (binding, keys) in found.items():
-        sections[SECTIONS[id_.partition(".")[0]]].append(Help(id_, tuple(keys), binding.description))
+    for entry in _helps((node, binding) for node in nodes for binding in _bindings_of(node) if binding.id):
+        sections[SECTIONS[entry.id.partition(".")[0]]].append(entry)
     return sections
+
+
+def helps_here(screen: Screen[Any]) -> list[Help]:
+    """Return what we bound on a screen and on what has the focus there."""
+    nodes = [node for node in (screen.focused or screen).ancestors_with_self if node is not screen.app]
+    ours = (node for node in nodes if type(node).__module__.startswith("envwatch."))
+    bound = ((node, binding) for node in ours for binding in _bindings_of(node) if binding.description)
+    return _helps((node, binding) for node, binding in bound if binding.action in _own_actions(type(node)))
+
+
+def _own_actions(node: type[DOMNode]) -> set[str]:
+    """Return the actions that are bound by classes of ours, not by what Textual makes of them."""
+    ours = (base for base in node.__mro__ if base.__module__.startswith("envwatch."))
+    return {each.action for base in ours for each in Binding.make_bindings(vars(base).get("BINDINGS", ()))}
+
+
+def _bindings_of(node: DOMNode) -> Iterator[Binding]:
+    bindings = node._bindings.copy()  # noqa: SLF001  Textual's own help panel reads them too
+    bindings.apply_keymap(node.app._keymap)  # noqa: SLF001  the user's keys, which Textual has no other way to
+    return (binding for _, binding in bindings)
+
+
+def _helps(bound: Iterable[tuple[DOMNode, Binding]]) -> list[Help]:
+    """Return each action once, with all of its keys."""
+    found: dict[str, tuple[str, list[str]]] = {}
+    for node, binding in bound:
+        keys = found.setdefault(binding.id or binding.action, (binding.description, []))[1]
+        key = node.app.get_key_display(binding)
+        if key not in keys:
+            keys.append(key)
+    return [Help(id_, tuple(keys), description) for id_, (description, keys) in found.items()]
 
 
 class HelpScreen(ModalScreen[None]):

@@ -61,7 +61,7 @@ class Line(Widget):
         segments = [Segment(" ", base)]
         for part in left:
             style = base + self.get_component_rich_style(f"line--{part.style}", partial=True) if part.style else base
-            segments += [Segment(part.text, style), Segment(" " * self.GAP, base)]
+            segments += [Segment(part.text, style), Segment(" " * self._gap(part), base)]
         room = width - sum(cells(segment.text) for segment in segments)
         tail: list[Segment] = []
         for part in right:
@@ -88,4 +88,8 @@ class Line(Widget):
         return left, right
 
     def _taken(self, parts: Sequence[Part]) -> int:
-        return 2 + sum(cells(part.text) for part in parts) + self.GAP * max(len(parts) - 1, 0)
+        return 2 + sum(cells(part.text) for part in parts) + sum(map(self._gap, parts[:-1]))
+
+    def _gap(self, part: Part) -> int:
+        """Return the cells between a part and the next one: one behind a colon, as in a sentence."""
+        return 1 if part.text.endswith(":") else self.GAP

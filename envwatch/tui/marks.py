@@ -52,7 +52,7 @@ ASCII = Marks(
     cursor=">",
     changed="*",
     acknowledged="a",
-    behind="v",
+    behind="<",
     ascending="^",
     descending="v",
     ellipsis="..",
@@ -61,6 +61,6 @@ ASCII = Marks(
     rule="-",
     beat="#",
     missed="_",
-    opened="v",
-    closed=">",
+    opened="-",
+    closed="+",
 )

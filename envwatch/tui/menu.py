@@ -12,7 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from envwatch.tui.keys import KeyLine
+from envwatch.tui.keys import HELP, KeyLine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +33,10 @@ class Choice(NamedTuple):
 _Answer = TypeVar("_Answer")
 
 
+class _Choices(OptionList):
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select", "Choose", key_display="⏎")]
+
+
 class _Choosing(ModalScreen["_Answer | None"], Generic[_Answer]):
     """A list over the dashboard.
 
@@ -42,11 +46,12 @@ class _Choosing(ModalScreen["_Answer | None"], Generic[_Answer]):
         chosen: id of the choice that holds now.
     """
 
-    LIST: ClassVar[type[OptionList]] = OptionList
+    LIST: ClassVar[type[OptionList]] = _Choices
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "dismiss", "Close", key_display="esc"),
-        Binding("j", "move('down')", show=False),
-        Binding("k", "move('up')", show=False),
+        Binding("j", "move('down')", "Down", show=False),
+        Binding("k", "move('up')", "Up", show=False),
+        HELP,
     ]
 
     def __init__(self, title: str, choices: Sequence[Choice], chosen: str | None = None) -> None:
@@ -56,7 +61,7 @@ class _Choosing(ModalScreen["_Answer | None"], Generic[_Answer]):
         self._chosen = chosen
 
     def compose(self) -> ComposeResult:
-        """Return the title and the list."""
+        """Return the title, the list and the keys."""
         with Vertical(id="menu"):
             yield Static(self._title_text, id="menu-title", markup=False)
             width = max(len(choice.title) for choice in self._choices) + 2
@@ -68,6 +73,7 @@ class _Choosing(ModalScreen["_Answer | None"], Generic[_Answer]):
                 markup=False,
                 compact=True,
             )
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Stand on what holds now."""
@@ -113,11 +119,6 @@ class CopyMenu(_Choosing[tuple[str, bool]]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "show", "Show as plain text", key_display="space"),
     ]
-
-    def compose(self) -> ComposeResult:
-        """Return the list and the keys."""
-        yield from super().compose()
-        yield KeyLine()
 
     @on(OptionList.OptionSelected)
     def action_choose(self) -> None:

@@ -70,6 +70,10 @@ class NewsLine(Line):
     times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE)
     marks: reactive[Marks] = reactive(UNICODE)
 
+    def on_click(self) -> None:
+        """Open the log of events."""
+        self.app.call_later(self.app.run_action, "events")
+
     def watch_now(self) -> None:
         """Let what is said of the time tick: mostly nothing is."""
         self.tick()

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from functools import partial
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual.command import DiscoveryHit, Hit, Provider
+from textual.binding import Binding, BindingType
+from textual.command import CommandPalette, DiscoveryHit, Hit, Provider, SearchIcon
 from textual.content import Content
 
 from envwatch.tui.dashboard import Dashboard
-from envwatch.tui.keys import SECTIONS
+from envwatch.tui.keys import HELP_WHILE_TYPING, SECTIONS, KeyLine
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
 
-    from textual.binding import Binding
+    from textual.app import ComposeResult
     from textual.command import Hits
     from textual.fuzzy import Matcher
 
@@ -33,6 +34,24 @@ _SECTIONS = [*(section for section in SECTIONS if section != "move"), "move"]
 def _place(binding: Binding) -> int:
     """Return where an action stands among the others."""
     return _SECTIONS.index((binding.id or "app").partition(".")[0])
+
+
+class Palette(CommandPalette):
+    """Textual's palette, with its keys below."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "escape", "Close", key_display="esc"),
+        HELP_WHILE_TYPING,
+    ]
+
+    def compose(self) -> ComposeResult:
+        """Return the palette and the keys."""
+        yield from super().compose()
+        yield KeyLine()
+
+    def on_mount(self) -> None:
+        """Take a sign that every terminal can show."""
+        self.query_one(SearchIcon).icon = "/"
 
 
 class Commands(Provider):

@@ -8,7 +8,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from envwatch.tui.keys import KeyLine
+from envwatch.tui.keys import HELP, KeyLine
 from envwatch.tui.pager import Pager
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ class PlainText(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,enter", "dismiss", "Back", key_display="esc"),
+        HELP,
     ]
 
     def __init__(self, text: Clean) -> None:

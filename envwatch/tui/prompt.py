@@ -11,7 +11,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from envwatch.tui.field import Field
-from envwatch.tui.keys import KeyLine
+from envwatch.tui.keys import HELP_WHILE_TYPING, KeyLine
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -28,6 +28,7 @@ class Prompt(ModalScreen["str | None"]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss", "Cancel", key_display="esc"),
+        HELP_WHILE_TYPING,
     ]
 
     def __init__(self, question: str, hint: str, longest: int) -> None:

@@ -62,7 +62,9 @@ class Look:
             title = Clean(column.title)
             style = plain
             if column.id == view.sort:
-                title = Clean(f"{title}{self.marks.descending if view.is_inverted else self.marks.ascending}")
+                falls = view.is_inverted is not column.falls
+                mark = self.marks.descending if falls else self.marks.ascending
+                title = Clean(f"{' '.join(title.split())[: width - 1]}{mark}")
                 style = self.base + self.style("sorted")
             segments.append(Segment(fitted(title, width + 1), style))
             if column.id == "name":

@@ -325,7 +325,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         return False
 
     def on_click(self, event: events.Click) -> None:
-        """Select the row under the pointer, open it on a double click; sort by a column on its header."""
+        """Select the row under the pointer, open it if it is selected; sort by a column on its header."""
         if event.y == 0:
             column = self._column_at(event.x)
             if column is not None and column.id in COLUMNS:
@@ -333,8 +333,9 @@ class EnvironmentTable(ScrollView, can_focus=True):
             return
         place = self.scroll_offset.y + event.y - 1
         if place < len(self._lineup.lines):
+            is_selected = place == self._lineup.place
             self._move_to(place)
-            if event.chain > 1 or self.heading is not None:
+            if is_selected or event.chain > 1 or self.heading is not None:
                 self.post_message(self.Opened())
 
     def _column_at(self, x: int) -> Column | None:

@@ -12,7 +12,7 @@ from textual.screen import Screen
 
 from envwatch.fleets import Fleets
 from envwatch.text import clean
-from envwatch.tui.news import NewsLine
+from envwatch.tui.news import NO_NOTICE, NewsLine
 from envwatch.tui.table import EnvironmentTable
 from envwatch.view import View
 
@@ -52,6 +52,7 @@ class Viewing(Screen[None]):
         return watch
 
     def see(self, view: View) -> None:
-        """Show what the user wants to see now, and the keys that work then."""
+        """Show what the user wants to see now, and the keys that work then; an answer to what was before is stale."""
         self.view = view
+        self.query_one(NewsLine).flash = NO_NOTICE
         self.refresh_bindings()
