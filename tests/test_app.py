@@ -83,7 +83,7 @@ async def test_a_failed_poll_keeps_the_rows_and_says_why_and_when_it_tries_again
         before = stage.lines[2:5]
         await stage.take(failed(Cause.TIMEOUT, stage.at, pages_read=2))
         assert stage.lines[2:5] == before
-        assert stage.lines[-2].startswith(" timeout · partial (2/?):")
+        assert stage.lines[-2].startswith(" timeout · partial (2/?): timeout ")
         await stage.show(fleet_of_three(stage.at))
         assert stage.lines[-2].startswith(" no events yet")
 

@@ -464,3 +464,8 @@ async def test_a_new_action_takes_an_answer_to_an_older_one_away() -> None:
         assert stage.news == "folded all 3 groups"
         await stage.press("x")
         assert "folded" not in stage.news
+
+
+async def test_a_title_as_wide_as_its_column_makes_room_for_the_mark_of_sorting() -> None:
+    async with dashboard([named("ada")], columns=("state", "name", "first", "os"), sort="first") as stage:
+        assert " FIRS▲ OS" in stage.lines[1]

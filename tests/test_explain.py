@@ -90,6 +90,16 @@ def test_old_listings_are_named_as_such(later: float, result: str) -> None:
     assert (found["verdict"].result == "unknown, last online") is result.startswith("blind")
 
 
+def test_what_is_one_is_not_told_as_many() -> None:
+    one = steps(listed([environment()]))
+    assert " of 1 row in 1 page, " in one["listing"].inputs
+    assert one["clock"].inputs.endswith(" 1 answer")
+    rows = [environment(), environment("env-2")]
+    two = steps(*[listed(rows, page_size=1)] * 2)
+    assert " of 2 rows in 2 pages, " in two["listing"].inputs
+    assert two["clock"].inputs.endswith(" 2 answers")
+
+
 def test_a_skewed_local_clock_makes_the_official_client_disagree() -> None:
     found = steps(listed([environment()], skew=3_600_000), skew=3_600_000)
     assert found["verdict"].result == "online"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from builders import NOW, environment
 from stage import staged
@@ -59,6 +61,13 @@ def test_of_two_that_are_as_grave_the_newer_is_told() -> None:
     first, second = event(Kind.OFFLINE), event(Kind.GONE, 5, "env-9")
     assert told(first, second) is second
     assert told(event(Kind.STALLED), resumed := event(Kind.RESUMED, 5)) is resumed
+
+
+def test_a_drift_to_unrestricted_is_as_grave_as_a_loss_and_a_drift_away_is_small() -> None:
+    fell = event(Kind.OFFLINE)
+    drift = replace(event(Kind.MODE, 5, "env-9"), before=Clean("standard"), after=Clean("unrestricted"))
+    assert told(fell, drift) is drift
+    assert told(fell, replace(drift, before=drift.after, after=drift.before)) is fell
 
 
 def test_a_graver_one_is_told_at_once() -> None:
