@@ -191,8 +191,8 @@ def export(terminal: Terminal, *keys: str) -> None:
     terminal.press("\x13")
     terminal.wait_for("Export what is shown")
     terminal.press(*keys, ENTER)
-    terminal.wait_for("exported .* to .*")
-    terminal.wait_for_no("exported .* to ", within=5)
+    terminal.wait_for("exported to .*: .*")
+    terminal.wait_for_no("exported to ", within=5)
 
 
 @pytest.fixture(scope="module")
