@@ -221,9 +221,9 @@ def test_the_order_can_be_chosen(terminal: Terminal) -> None:
     terminal.press("I")
     terminal.wait_for("NAME▼")
     terminal.press(",")
-    terminal.wait_for("BEAT▲")
+    terminal.wait_for("BEAT▼ NAME")
     terminal.press("0")
-    terminal.wait_for_no("▲")
+    terminal.wait_for_no("▼")
 
 
 def test_times_and_interval_answer_in_the_news_line(terminal: Terminal) -> None:
