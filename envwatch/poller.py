@@ -115,6 +115,8 @@ class Poller:
         self._requests = 1
         self._failures = 0
         self._refusals = 0
+        self._slept_through = 0.0
+        """Seconds since the last poll that the monotonic clock did not measure."""
         self._wake = asyncio.Event()
         self._is_paused = False
         self._asked_now = False
@@ -150,14 +152,16 @@ class Poller:
         """
         while True:
             self._asked_now = False
+            self._slept_through = 0.0
             self.plan = Plan(Stance.POLLING, self.interval)
             outcome = await self._poll()
             due = self._due_after(outcome)
             last = outcome.awake if isinstance(outcome, Slept) else outcome.ended
-            self._announce(due())
+            self._announce(self._next_at(due))
             yield outcome
             while (slept := await self._rest(due, last)) is not None:
-                due, last = _brought_forward(due, slept), slept.awake
+                self._slept_through += max(slept.awake.drift_since(slept.last_awake), 0.0)
+                last = slept.awake
                 yield slept
 
     async def _poll(self) -> Outcome:
@@ -241,7 +245,7 @@ class Poller:
             return Slept(last, now)
         while not self._asked_now:
             self._wake.clear()
-            at = due()
+            at = self._next_at(due)
             self._announce(at)
             seconds = _TICK if at is None or self._is_paused else min(at - now.monotonic, _TICK)
             if seconds <= 0:
@@ -251,6 +255,11 @@ class Poller:
             if self._stood_still(last, now, seconds):
                 return Slept(last, now)
         return None
+
+    def _next_at(self, due: _Due) -> float | None:
+        """Return when the next poll is due: what the monotonic clock slept through counts as waited."""
+        at = due()
+        return None if at is None else at - self._slept_through
 
     def _announce(self, due: float | None) -> None:
         if self._is_paused:
@@ -263,14 +272,3 @@ class Poller:
     def _stood_still(self, last: Reading, now: Reading, waited: float) -> bool:
         overrun = now.monotonic - last.monotonic - waited
         return now.slept_since(last) or overrun > rules.SLEPT_TICKS * self.interval.total_seconds()
-
-
-def _brought_forward(due: _Due, slept: Slept) -> _Due:
-    """Return when a poll is due if the time that the monotonic clock slept through counts as waited."""
-    unmeasured = max(slept.awake.drift_since(slept.last_awake), 0.0)
-
-    def brought_forward() -> float | None:
-        at = due()
-        return None if at is None else at - unmeasured
-
-    return brought_forward

@@ -331,6 +331,27 @@ async def test_but_a_retry_after_is_obeyed_through_sleep() -> None:
     assert script.asked_at == [0, 540]
 
 
+async def test_and_through_sleep_after_sleep() -> None:
+    script = Script(world := World(), error(Cause.RATE_LIMITED, timedelta(seconds=600)))
+    for moment in (100.5, 200.5):
+        world.plan(moment, lambda: world.suspend(60))
+    await outcomes_of(poller_of(world, script), 4)
+
+    assert script.asked_at == [0, 480]
+
+
+async def test_a_thousand_nights_weigh_no_more_on_a_poller_that_is_paused_than_one() -> None:
+    script = Script(world := World())
+    poller = poller_of(world, script)
+    world.plan(1, lambda: poller.pause(paused=True))
+    for night in range(1_000):
+        world.plan(10.5 + 2 * night, lambda: world.suspend(28_800))
+    world.plan(3_000, lambda: poller.pause(paused=False))
+    await outcomes_of(poller, 1_002)
+
+    assert script.asked_at == [0, 3_000]
+
+
 @pytest.mark.parametrize("error_in_flight", [False, True])
 async def test_an_answer_that_was_in_flight_is_dropped(*, error_in_flight: bool) -> None:
     script = Script(world := World(), error() if error_in_flight else walk(9), walk(), takes=3)
