@@ -352,6 +352,17 @@ async def test_a_thousand_nights_weigh_no_more_on_a_poller_that_is_paused_than_o
     assert script.asked_at == [0, 3_000]
 
 
+@pytest.mark.parametrize(("overrun", "slept"), [(15.0, False), (15.001, True)])
+async def test_an_answer_is_dropped_too_if_the_process_stood_still_for_three_intervals_while_it_was_in_flight(
+    overrun: float, *, slept: bool
+) -> None:
+    script = Script(world := World(), takes=4)
+    world.plan(2, lambda: world.stop(overrun))
+    (outcome,) = await outcomes_of(poller_of(world, script), 1)
+
+    assert (isinstance(outcome, Slept), script.dropped) == (slept, slept)
+
+
 @pytest.mark.parametrize("error_in_flight", [False, True])
 async def test_an_answer_that_was_in_flight_is_dropped(*, error_in_flight: bool) -> None:
     script = Script(world := World(), error() if error_in_flight else walk(9), walk(), takes=3)
