@@ -53,7 +53,7 @@ class Stance(StrEnum):
 
     POLLING = "polling"
     WAITING = "waiting"
-    PAUSED = "paused"
+    """For the next tick, or for the end of a pause."""
     STOPPED = "stopped"
     """Asking again is pointless until the user acts."""
 
@@ -66,7 +66,9 @@ class Plan:
     interval: timedelta
     """From poll to poll, stretched where the request budget needs it."""
     next_at: float | None = None
-    """Monotonic seconds of the next poll, while waiting."""
+    """Monotonic seconds of the next poll, while there is one to wait for."""
+    is_paused: bool = False
+    """Whether the user wants no more polls; one that is under way goes on to its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +122,8 @@ class Poller:
         self._wake = asyncio.Event()
         self._is_paused = False
         self._asked_now = False
-        self.plan = Plan(Stance.POLLING, self._wanted_interval)
-        """What comes next; for showing."""
+        self._due: _Due | None = None
+        """When the next poll is due; None while one is under way."""
         self.pages_read = 0
         """Pages read of the walk under way, as whoever hears of them notes here; for showing."""
 
@@ -129,6 +131,14 @@ class Poller:
     def interval(self) -> timedelta:
         """From poll to poll: as wanted, or as long as the request budget makes it for a listing of this size."""
         return max(self._wanted_interval, self._budgeted(self._requests))
+
+    @property
+    def plan(self) -> Plan:
+        """What comes next; for showing."""
+        if self._due is None:
+            return Plan(Stance.POLLING, self.interval, is_paused=self._is_paused)
+        stance = Stance.STOPPED if self._due() is None else Stance.WAITING
+        return Plan(stance, self.interval, self._next_at(self._due), self._is_paused)
 
     def refresh(self) -> None:
         """Poll now, also when paused or stopped."""
@@ -153,13 +163,12 @@ class Poller:
         while True:
             self._asked_now = False
             self._slept_through = 0.0
-            self.plan = Plan(Stance.POLLING, self.interval)
+            self._due = None
             outcome = await self._poll()
-            due = self._due_after(outcome)
+            self._due = self._due_after(outcome)
             last = outcome.awake if isinstance(outcome, Slept) else outcome.ended
-            self._announce(self._next_at(due))
             yield outcome
-            while (slept := await self._rest(due, last)) is not None:
+            while (slept := await self._rest(self._due, last)) is not None:
                 self._slept_through += max(slept.awake.drift_since(slept.last_awake), 0.0)
                 last = slept.awake
                 yield slept
@@ -246,8 +255,7 @@ class Poller:
         while not self._asked_now:
             self._wake.clear()
             at = self._next_at(due)
-            self._announce(at)
-            seconds = _TICK if at is None or self._is_paused else min(at - now.monotonic, _TICK)
+            seconds = _TICK if at is None else min(at - now.monotonic, _TICK)
             if seconds <= 0:
                 return None
             await self._world.wait(self._wake, seconds)
@@ -257,17 +265,9 @@ class Poller:
         return None
 
     def _next_at(self, due: _Due) -> float | None:
-        """Return when the next poll is due: what the monotonic clock slept through counts as waited."""
-        at = due()
+        """Return when the next poll is, if any: what the monotonic clock slept through counts as waited."""
+        at = None if self._is_paused else due()
         return None if at is None else at - self._slept_through
-
-    def _announce(self, due: float | None) -> None:
-        if self._is_paused:
-            self.plan = Plan(Stance.PAUSED, self.interval)
-        elif due is None:
-            self.plan = Plan(Stance.STOPPED, self.interval)
-        else:
-            self.plan = Plan(Stance.WAITING, self.interval, due)
 
     def _stood_still(self, last: Reading, now: Reading, waited: float) -> bool:
         overrun = now.monotonic - last.monotonic - waited

@@ -229,9 +229,20 @@ async def test_polling_keys_reach_the_poller() -> None:
 async def test_a_paused_poller_has_its_badge() -> None:
     async with staged() as stage:
         await stage.show(beating(1))
-        stage.app.plans = {SOLE: Plan(Stance.PAUSED, stage.poller.interval)}
+        stage.app.plans = {SOLE: Plan(Stance.WAITING, stage.poller.interval, is_paused=True)}
         await stage.pilot.pause()
         assert " PAUSED " in stage.lines[0]
+
+
+async def test_a_pause_can_be_taken_back_while_a_poll_is_under_way() -> None:
+    """The poller of the stage asks from the start on, and gets no answer."""
+    async with staged() as stage:
+        await stage.show(beating(1))
+        for told, has_badge in (("paused: p goes on", True), ("polling again", False), ("paused: p goes on", True)):
+            await stage.press("p")
+            assert stage.poller.plan.stance is Stance.POLLING
+            assert stage.news.startswith(told)
+            assert (" PAUSED " in stage.lines[0]) is has_badge
 
 
 async def test_quitting_gives_its_code() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 from contextlib import aclosing
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -244,7 +245,37 @@ async def test_a_pause_lasts_until_it_is_ended() -> None:
     await outcomes_of(poller, 4)
 
     assert script.asked_at == [0, 5, 1_001, 1_006]
-    assert stances == [Plan(Stance.PAUSED, timedelta(seconds=5))]
+    assert stances == [Plan(Stance.WAITING, timedelta(seconds=5), is_paused=True)]
+
+
+async def test_a_pause_is_a_wish_that_can_be_taken_back_while_a_poll_is_under_way() -> None:
+    script = Script(world := World(), takes=3)
+    poller = poller_of(world, script)
+    plans: list[Plan] = []
+    for moment, paused in ((1, True), (2, False), (6, True)):
+        world.plan(moment, partial(poller.pause, paused=paused))
+        world.plan(moment, lambda: plans.append(poller.plan))
+    world.plan(100, lambda: poller.pause(paused=False))
+    await outcomes_of(poller, 3)
+
+    assert [(plan.stance, plan.is_paused) for plan in plans] == [
+        (Stance.POLLING, True),
+        (Stance.POLLING, False),
+        (Stance.POLLING, True),
+    ]
+    assert script.asked_at == [0, 5, 100]
+
+
+async def test_a_plan_follows_a_wish_before_the_poller_does() -> None:
+    poller = poller_of(world := World(), Script(world))
+    await outcomes_of(poller, 1)
+    plans = [poller.plan]
+    poller.want_interval(timedelta(seconds=30))
+    plans.append(poller.plan)
+    poller.pause(paused=True)
+    plans.append(poller.plan)
+
+    assert [(plan.next_at, plan.interval.total_seconds()) for plan in plans] == [(5, 5), (30, 30), (None, 30)]
 
 
 async def test_asking_during_a_pause_polls_once_and_pauses_on() -> None:

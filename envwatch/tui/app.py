@@ -26,7 +26,7 @@ from envwatch.fleets import Fleets
 from envwatch.history import History
 from envwatch.osc import clipboard_sequence, notification_sequence
 from envwatch.phrases import TimeStyle
-from envwatch.poller import Stance, read_clocks
+from envwatch.poller import read_clocks
 from envwatch.query.language import parse
 from envwatch.text import clean
 from envwatch.tui.dashboard import Dashboard
@@ -332,7 +332,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
 
     def action_pause(self) -> None:
         """Stop polling, or go on."""
-        paused = any(poller.plan.stance is not Stance.PAUSED for poller in self._pollers)
+        paused = not all(poller.plan.is_paused for poller in self._pollers)
         for poller in self._pollers:
             poller.pause(paused=paused)
         self._answer("paused: p goes on, r polls once" if paused else "polling again")

@@ -108,7 +108,7 @@ class NewsLine(Line):
         if plan.stance is Stance.STOPPED:
             following = "polling stopped: r tries again"
         elif plan.next_at is None:
-            following = "paused" if plan.stance is Stance.PAUSED else "trying"
+            following = "trying" if plan.stance is Stance.POLLING else "paused"
         else:
             following = f"next try in {max(plan.next_at - now.monotonic, 0):.0f} s"
         cause = Part(f"{failure.cause}{partial}:", "alarm", 7)

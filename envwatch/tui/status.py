@@ -10,7 +10,6 @@ from envwatch.counts import Counts, counts_of
 from envwatch.fleet import Sight
 from envwatch.fleets import Fleets
 from envwatch.phrases import glyph_of, moment, short_age
-from envwatch.poller import Plan, Stance
 from envwatch.presence import Presence
 from envwatch.text import Clean
 from envwatch.tui.lines import Line, Part
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from envwatch.acknowledged import Acks
     from envwatch.clock import Reading
     from envwatch.fleet import Fleet
+    from envwatch.poller import Plan
 
 
 class StatusLine(Line):
@@ -140,7 +140,7 @@ class StatusLine(Line):
             parts.append(Part(f" {since} {self.shown}/{len(self.fleets)} ", "badge", 8))
         if self.rings:
             parts.append(Part("bell", "faint", 1))
-        if any(plan.stance is Stance.PAUSED for plan in self.plans.values()):
+        if any(plan.is_paused for plan in self.plans.values()):
             parts.append(Part(" PAUSED ", "badge", 9))
         return parts
 
