@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeVar
@@ -37,6 +36,7 @@ from envwatch.tui.keys import HelpScreen, helps, helps_here
 from envwatch.tui.lifecycle import LastingApp
 from envwatch.tui.marks import ASCII, UNICODE, Marks
 from envwatch.tui.news import NO_NOTICE
+from envwatch.tui.polling import POLLING_KEYS, PollingApp
 from envwatch.tui.taking import Taking
 from envwatch.tui.themed import ThemedApp
 from envwatch.tui.themes import THEMES
@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     from envwatch.clock import Reading
     from envwatch.events import Event
     from envwatch.outcome import Outcome
-    from envwatch.poller import Plan
     from envwatch.posts import Post
     from envwatch.text import Clean
     from envwatch.watch import WatchKey
@@ -63,8 +62,6 @@ _NO_KEYMAP: Final[Mapping[str, str]] = MappingProxyType({})
 
 _BREATH: Final = 0.001
 """Seconds between judging a listing and drawing it, for the keys that came while a large one was judged."""
-
-_INTERVALS = [timedelta(seconds=seconds) for seconds in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600)]
 
 ScreenT = TypeVar("ScreenT", bound="Screen[Any]")
 
@@ -88,7 +85,7 @@ def _commands() -> type[Provider]:
     return Commands
 
 
-class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp[int]):
+class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp[int], PollingApp[int]):
     """envwatch in a terminal.
 
     Args:
@@ -117,10 +114,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("e", "events", "Events", id="app.events"),
         Binding("E", "explain", "Explain", id="row.explain"),
-        Binding("p", "pause", "Pause", id="poll.pause"),
-        Binding("r", "refresh_now", "Refresh now", show=False, id="poll.now"),
-        Binding("plus", "interval(1)", "Poll less often", key_display="+", show=False, id="poll.slower"),
-        Binding("minus", "interval(-1)", "Poll more often", key_display="-", show=False, id="poll.faster"),
+        *POLLING_KEYS,
         Binding("B", "switch_bell", "Bell on or off", show=False, id="app.bell"),
         Binding("t", "times", "Times: relative, local, UTC", show=False, id="app.times"),
         Binding("colon,ctrl+p", "command_palette", "Palette", key_display=":", show=False, id="app.palette"),
@@ -136,8 +130,6 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
     """Names that do not tell environments apart, worked out once a listing for everybody who shows names."""
     now: reactive[Reading | None] = reactive(None, init=False, repaint=False)
     """This machine's clocks, read each second."""
-    plans: reactive[Mapping[Clean, Plan]] = reactive(dict, repaint=False)
-    """What the pollers do next, by profile."""
     pages: reactive[int] = reactive(0, repaint=False)
     """Pages read of the walks under way."""
     history: reactive[History] = reactive(History, init=False, repaint=False)
@@ -172,8 +164,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
     ) -> None:
         super().__init__()
         self.ascii_only = ascii_only
-        self._posts = posts
-        self._pollers = [post.poller for post in posts.values()]
+        self.posts = posts
         self._outcomes = outcomes
         self._clocks = clocks
         self._first_view = View(sort=sort, query=parse(filter_text), columns=columns)
@@ -190,7 +181,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
         self.set_reactive(EnvwatchApp.now, clocks())
         self.set_reactive(EnvwatchApp.acks, acks)
         self.set_reactive(EnvwatchApp.rings, rings)
-        self.set_reactive(EnvwatchApp.plans, self._read_plans())
+        self.read_plans()
         self.set_reactive(EnvwatchApp.marks, ASCII if ascii_only else UNICODE)
 
     def get_default_screen(self) -> Screen[None]:
@@ -233,7 +224,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
     async def _take_in(self) -> None:
         async for profile, outcome in self._outcomes:
             self.now = self._clocks()
-            self.plans = self._read_plans()
+            self.read_plans()
             fleets, events = self.fleets.after(profile, outcome)
             await asyncio.sleep(_BREATH)
             self.fleets = fleets
@@ -249,8 +240,8 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
             self.notice = (told, self._clocks().monotonic)
 
     def _tick(self) -> None:
-        self.plans = self._read_plans()
-        self.pages = sum(poller.pages_read for poller in self._pollers)
+        self.read_plans()
+        self.pages = sum(poller.pages_read for poller in self.pollers)
         self.now = self._clocks()
         self._sound(self.now)
         self._let_go()
@@ -307,18 +298,15 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
         """The screen below all others."""
         return next(screen for screen in self.screen_stack if isinstance(screen, Dashboard))
 
-    def _read_plans(self) -> Mapping[Clean, Plan]:
-        return {profile: post.poller.plan for profile, post in self._posts.items()}
-
     def _watched(self) -> str:
         """Return what is watched, for people: a profile and its host, or several profiles."""
-        posts = list(self._posts.values())
+        posts = list(self.posts.values())
         if len(posts) > 1:
             return ", ".join(post.profile for post in posts)
         return f"{posts[0].profile} {self.marks.separator} {posts[0].host}"
 
-    def _answer(self, text: str) -> None:
-        self.plans = self._read_plans()
+    def answer(self, text: str) -> None:
+        """Answer a key in the dashboard's news line."""
         self.dashboard.flash(text)
 
     def get_key_display(self, binding: Binding) -> str:
@@ -330,40 +318,17 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
         """Ask the terminal to take a text, through tmux as well."""
         self.send(clipboard_sequence(text, in_tmux="TMUX" in os.environ))
 
-    def action_pause(self) -> None:
-        """Stop polling, or go on."""
-        paused = not all(poller.plan.is_paused for poller in self._pollers)
-        for poller in self._pollers:
-            poller.pause(paused=paused)
-        self._answer("paused: p goes on, r polls once" if paused else "polling again")
-
-    def action_refresh_now(self) -> None:
-        """Poll now."""
-        for poller in self._pollers:
-            poller.refresh()
-        self._answer("asking now")
-
-    def action_interval(self, step: int) -> None:
-        """Take the next longer or shorter interval."""
-        for poller in self._pollers:
-            now = poller.interval
-            others = [i for i in _INTERVALS if (i > now if step > 0 else i < now)]
-            if others:
-                poller.want_interval(others[0] if step > 0 else others[-1])
-        intervals = dict.fromkeys(f"{poller.interval.total_seconds():.0f}" for poller in self._pollers)
-        self._answer(f"polling every {' and '.join(intervals)} s")
-
     def action_switch_bell(self) -> None:
         """Let the terminal's bell ring for losses, or not."""
         self.rings = not self.rings
         self._keep(bell=self.rings)
         told = f"rings when an environment has been down for {rules.BELL_HOLDS.total_seconds():.0f} s"
-        self._answer(f"bell on: {told}" if self.rings else "bell off")
+        self.answer(f"bell on: {told}" if self.rings else "bell off")
 
     def action_times(self) -> None:
         """Show instants the next way."""
         self.times = self.times.following
-        self._answer(f"times: {self.times}")
+        self.answer(f"times: {self.times}")
 
     def action_events(self) -> None:
         """Open the log of events."""
@@ -387,7 +352,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
         sections = helps((*self.dashboard.parts, self))
         if self.screen is not self.dashboard:
             sections = {"Here": helps_here(self.screen)} | sections
-        self.push_screen(self._fitted(HelpScreen(sections, list(self._posts.values()))))
+        self.push_screen(self._fitted(HelpScreen(sections, list(self.posts.values()))))
 
     def action_command_palette(self) -> None:
         """Open the palette; it is imported when it is first opened, not while somebody waits for data."""

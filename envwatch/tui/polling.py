@@ -1,0 +1,82 @@
+"""The keys that say when to ask: pause, poll now, interval.
+
+Owns what the user wants of the pollers, and the answers to it; when they do ask is their own business.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from textual.app import App, ReturnType
+from textual.binding import Binding, BindingType
+from textual.reactive import reactive
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from envwatch.poller import Plan, Poller
+    from envwatch.posts import Post
+    from envwatch.text import Clean
+
+_INTERVALS: Final = [timedelta(seconds=seconds) for seconds in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600)]
+
+
+POLLING_KEYS: Final[list[BindingType]] = [
+    Binding("p", "pause", "Pause", id="poll.pause"),
+    Binding("r", "refresh_now", "Refresh now", show=False, id="poll.now"),
+    Binding("plus", "interval(1)", "Poll less often", key_display="+", show=False, id="poll.slower"),
+    Binding("minus", "interval(-1)", "Poll more often", key_display="-", show=False, id="poll.faster"),
+]
+"""For the app to put among its own: the foot of the screen shows keys in that order, and inherited ones first."""
+
+
+class PollingApp(App[ReturnType]):
+    """An App that tells pollers what the user wants of them."""
+
+    plans: reactive[Mapping[Clean, Plan]] = reactive(dict, repaint=False)
+    """What the pollers do next, by profile."""
+
+    posts: Mapping[Clean, Post] = MappingProxyType({})
+    """Whom we ask, by profile."""
+
+    @property
+    def pollers(self) -> list[Poller]:
+        """Those who ask."""
+        return [post.poller for post in self.posts.values()]
+
+    def read_plans(self) -> None:
+        """Look what the pollers do next."""
+        self.plans = {profile: post.poller.plan for profile, post in self.posts.items()}
+
+    def answer(self, text: str) -> None:
+        """Answer a key."""
+        raise NotImplementedError
+
+    def action_pause(self) -> None:
+        """Stop polling, or go on."""
+        paused = not all(poller.plan.is_paused for poller in self.pollers)
+        for poller in self.pollers:
+            poller.pause(paused=paused)
+        self._answer_wish("paused: p goes on, r polls once" if paused else "polling again")
+
+    def action_refresh_now(self) -> None:
+        """Poll now."""
+        for poller in self.pollers:
+            poller.refresh()
+        self._answer_wish("asking now")
+
+    def action_interval(self, step: int) -> None:
+        """Take the next longer or shorter interval."""
+        for poller in self.pollers:
+            now = poller.interval
+            others = [i for i in _INTERVALS if (i > now if step > 0 else i < now)]
+            if others:
+                poller.want_interval(others[0] if step > 0 else others[-1])
+        intervals = dict.fromkeys(f"{poller.interval.total_seconds():.0f}" for poller in self.pollers)
+        self._answer_wish(f"polling every {' and '.join(intervals)} s")
+
+    def _answer_wish(self, text: str) -> None:
+        self.read_plans()
+        self.answer(text)
