@@ -72,6 +72,15 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """Why a poll that the user wants now does not come now."""
+
+    left: timedelta
+    is_forbidden: bool
+    """Whether the server asked to be left alone, and no poll comes of it; else one comes after the wait."""
+
+
+@dataclass(frozen=True, slots=True)
 class Surroundings:
     """The clocks, the waiting and the dice of the real world; a test brings its own."""
 
@@ -117,6 +126,9 @@ class Poller:
         self._requests = 1
         self._failures = 0
         self._refusals = 0
+        self._started = self._barred_until = float("-inf")
+        self._spent = 0
+        """Requests of the last poll that came to its end."""
         self._slept_through = 0.0
         """Seconds since the last poll that the monotonic clock did not measure."""
         self._wake = asyncio.Event()
@@ -140,10 +152,20 @@ class Poller:
         stance = Stance.STOPPED if self._due() is None else Stance.WAITING
         return Plan(stance, self.interval, self._next_at(self._due), self._is_paused)
 
-    def refresh(self) -> None:
-        """Poll now, also when paused or stopped."""
+    def refresh(self) -> Wait | None:
+        """Poll as soon as may be, also when paused or stopped.
+
+        Returns:
+            What that has to wait for, if anything.
+        """
+        now = self._world.clocks().monotonic
+        if (barred := self._barred_until - self._slept_through - now) > 0:
+            return Wait(timedelta(seconds=barred), is_forbidden=True)
         self._asked_now = True
         self._wake.set()
+        if self._due is None or (at := self._next_at(self._due)) is None or at <= now:
+            return None
+        return Wait(timedelta(seconds=at - now), is_forbidden=False)
 
     def pause(self, *, paused: bool) -> None:
         """Stop polling until told otherwise, or go on."""
@@ -163,6 +185,7 @@ class Poller:
         while True:
             self._asked_now = False
             self._slept_through = 0.0
+            self._barred_until = float("-inf")
             self._due = None
             outcome = await self._poll()
             self._due = self._due_after(outcome)
@@ -177,6 +200,7 @@ class Poller:
         """Poll once, watching the clocks meanwhile; an answer that was in flight while we slept is dropped."""
         done = asyncio.Event()
         started = self._world.clocks()
+        self._started = started.monotonic
         self.pages_read = 0
         task = asyncio.create_task(self._source.snapshot())
         task.add_done_callback(lambda _: done.set())
@@ -214,10 +238,15 @@ class Poller:
                 return lambda: awake.monotonic
             case Listed():
                 self._failures = self._refusals = 0
+                self._spent = self._requests
                 return lambda: self._next_tick(outcome)
             case Failed():
                 self._failures += 1
                 self._refusals += outcome.cause is Cause.UNAUTHORIZED
+                self._spent = outcome.pages_read + 1
+                if (asked_for := _asked_for(outcome)) > timedelta():
+                    self._asked_now = False
+                    self._barred_until = outcome.ended.monotonic + asked_for.total_seconds()
                 at = self._retry_at(outcome)
                 return lambda: at
 
@@ -231,12 +260,12 @@ class Poller:
         ended = failed.ended.monotonic
         if failed.cause.needs_the_user:
             is_first_refusal = failed.cause is Cause.UNAUTHORIZED and self._refusals == 1
-            return ended + rules.UNAUTHORIZED_RECHECK.total_seconds() if is_first_refusal else None
+            recheck = max(rules.UNAUTHORIZED_RECHECK, _asked_for(failed))
+            return ended + recheck.total_seconds() if is_first_refusal else None
         doubled: int = 2 ** min(self._failures - 1, 16)
         backoff = self._world.dice() * min(rules.BACKOFF_BASE * doubled, rules.BACKOFF_CAP)
-        asked_for = min(failed.retry_after or timedelta(), rules.RETRY_AFTER_CAP)
         by_budget = failed.started.monotonic + self._budgeted(failed.pages_read).total_seconds()
-        return max(ended + max(backoff, asked_for).total_seconds(), by_budget)
+        return max(ended + max(backoff, _asked_for(failed)).total_seconds(), by_budget)
 
     def _budgeted(self, requests: int) -> timedelta:
         """Return how long so many requests must last."""
@@ -252,7 +281,7 @@ class Poller:
         now = self._world.clocks()
         if now.slept_since(last):
             return Slept(last, now)
-        while not self._asked_now:
+        while True:
             self._wake.clear()
             at = self._next_at(due)
             seconds = _TICK if at is None else min(at - now.monotonic, _TICK)
@@ -262,13 +291,20 @@ class Poller:
             last, now = now, self._world.clocks()
             if self._stood_still(last, now, seconds):
                 return Slept(last, now)
-        return None
 
     def _next_at(self, due: _Due) -> float | None:
         """Return when the next poll is, if any: what the monotonic clock slept through counts as waited."""
         at = None if self._is_paused else due()
+        if self._asked_now:
+            paid_off = self._started + max(rules.FORCED_EVERY, self._budgeted(self._spent)).total_seconds()
+            at = paid_off if at is None else min(at, paid_off)
         return None if at is None else at - self._slept_through
 
     def _stood_still(self, last: Reading, now: Reading, waited: float) -> bool:
         overrun = now.monotonic - last.monotonic - waited
         return now.slept_since(last) or overrun > rules.SLEPT_TICKS * self.interval.total_seconds()
+
+
+def _asked_for(failed: Failed) -> timedelta:
+    """Return for how long the server asked to be left alone, as far as that is obeyed."""
+    return min(failed.retry_after or timedelta(), rules.RETRY_AFTER_CAP)

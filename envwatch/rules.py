@@ -81,6 +81,8 @@ BELL_EVERY = timedelta(seconds=10)
 BACKOFF_BASE = timedelta(seconds=1)
 BACKOFF_CAP = timedelta(seconds=60)
 RETRY_AFTER_CAP = timedelta(seconds=600)
+FORCED_EVERY = timedelta(seconds=1)
+"""Polls that the user wants now: one in this at most, and none before the budget has paid for the last one."""
 UNAUTHORIZED_RECHECK = timedelta(seconds=30)
 """A 401 is asked once more after this, then never again until the user acts: a key does not heal by itself."""
 

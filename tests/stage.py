@@ -64,11 +64,19 @@ class HeardApp(EnvwatchApp):
 class Stage:
     """An app, its clock and the outcomes that it gets."""
 
-    def __init__(self, *, ascii_only: bool = False, profiles: Sequence[Clean] = (SOLE,), **wishes: Any) -> None:
+    def __init__(
+        self,
+        *,
+        ascii_only: bool = False,
+        profiles: Sequence[Clean] = (SOLE,),
+        poller: Poller | None = None,
+        **wishes: Any,
+    ) -> None:
         self.now = 0.0
         """Seconds since `NOW`, on all clocks."""
         self._queue: asyncio.Queue[tuple[Clean, Outcome]] = asyncio.Queue()
-        self.poller = Poller(Script(World(), walk()), Rules())
+        self.poller = poller or Poller(Script(World(), walk()), Rules())
+        """One that has not asked yet, unless the test brings its own."""
         self.app = HeardApp(
             posts={profile: post_of(self.poller, profile or "default") for profile in profiles},
             outcomes=self._outcomes(),

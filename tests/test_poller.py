@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scripted import Script, World, error, outcomes_of, poller_of, walk
 
 from envwatch.outcome import Cause, Failed, Listed, Slept, Snapshot
-from envwatch.poller import FASTEST, SLOWEST, Plan, Stance, Surroundings
+from envwatch.poller import FASTEST, SLOWEST, Plan, Stance, Surroundings, Wait
 from envwatch.rules import Rules
 
 if TYPE_CHECKING:
@@ -296,6 +296,102 @@ async def test_asking_does_not_wait_for_the_tick() -> None:
     await outcomes_of(poller, 3)
 
     assert script.asked_at == [0, 2, 7]
+
+
+@pytest.mark.parametrize(
+    ("requests", "per_minute", "gap"), [(1, 60, 1), (1, 6_000, 1), (1, 6, 10), (2, 60, 2), (4, 60, 4), (12, 60, 12)]
+)
+async def test_however_often_the_user_asks_there_is_a_poll_a_second_and_no_more_than_the_budget_allows(
+    requests: int, per_minute: int, gap: float
+) -> None:
+    script = Script(world := World(), walk(requests))
+    poller = poller_of(world, script, Rules(requests_per_minute=per_minute))
+    for quarter in range(1, 200):
+        world.plan(quarter / 4, poller.refresh)
+    await outcomes_of(poller, 4)
+
+    assert gaps(script) == [gap] * 3
+
+
+async def test_pages_of_a_walk_that_failed_are_paid_off_before_the_user_gets_another() -> None:
+    """The one that failed was asked for too."""
+    script = Script(world := World(), error(pages_read=2))
+    poller = poller_of(world, script)
+    world.plan(0.1, lambda: poller.pause(paused=True))
+    for quarter in range(1, 100):
+        world.plan(quarter / 4, poller.refresh)
+    await outcomes_of(poller, 4)
+
+    assert gaps(script) == [3] * 3
+
+
+async def test_asking_puts_off_no_poll_that_is_due_sooner() -> None:
+    script = Script(world := World(0.5), error())
+    poller = poller_of(world, script)
+    world.plan(0.1, poller.refresh)
+    await outcomes_of(poller, 2)
+
+    assert script.asked_at == [0, 0.5]
+
+
+async def test_who_asks_is_told_what_it_waits_for() -> None:
+    script = Script(world := World(), walk(12), error(Cause.RATE_LIMITED, timedelta(seconds=600)), takes=2)
+    poller = poller_of(world, script)
+    waits: list[Wait | None] = []
+    for moment in (1, 5, 12.5, 15, 613, 614.5):
+        world.plan(moment, lambda: waits.append(poller.refresh()))
+    await outcomes_of(poller, 3)
+
+    assert script.asked_at == [0, 12, 614]
+    assert waits == [
+        None,
+        Wait(timedelta(seconds=7), is_forbidden=False),
+        None,
+        Wait(timedelta(seconds=599), is_forbidden=True),
+        Wait(timedelta(seconds=1), is_forbidden=True),
+        None,
+    ]
+
+
+@pytest.mark.parametrize(("asks_at", "asked_at"), [(600.999, []), (601, [601])])
+@pytest.mark.parametrize("cause", [Cause.RATE_LIMITED, Cause.SERVER, Cause.FORBIDDEN])
+async def test_nobody_polls_before_the_server_said_neither_paused_nor_stopped(
+    cause: Cause, asks_at: float, asked_at: list[float]
+) -> None:
+    script = Script(world := World(), error(cause, timedelta(seconds=600)), takes=1)
+    poller = poller_of(world, script)
+    world.plan(0.5, poller.refresh)
+    world.plan(2, lambda: poller.pause(paused=True))
+    world.plan(asks_at, poller.refresh)
+    world.plan(9_000, poller.refresh)
+    await outcomes_of(poller, 2 + len(asked_at))
+
+    assert script.asked_at == [0, *asked_at, 9_000]
+
+
+async def test_what_the_machine_slept_through_counts_as_left_alone() -> None:
+    script = Script(world := World(), error(Cause.RATE_LIMITED, timedelta(seconds=600)), walk())
+    poller = poller_of(world, script)
+    waits: list[Wait | None] = []
+    world.plan(1, lambda: poller.pause(paused=True))
+    world.plan(100.5, lambda: world.suspend(60))
+    for moment in (539, 540, 545):
+        world.plan(moment, lambda: waits.append(poller.refresh()))
+    await outcomes_of(poller, 4)
+
+    assert script.asked_at == [0, 540, 545]
+    assert waits == [Wait(timedelta(seconds=1), is_forbidden=True), None, None]
+
+
+@pytest.mark.parametrize(("asked_for", "rechecked_at"), [(None, 30), (29, 30), (31, 31)])
+async def test_the_recheck_of_a_refused_key_waits_as_long_as_the_server_asked(
+    asked_for: float | None, rechecked_at: float
+) -> None:
+    retry_after = None if asked_for is None else timedelta(seconds=asked_for)
+    script = Script(world := World(), error(Cause.UNAUTHORIZED, retry_after))
+    await outcomes_of(poller_of(world, script), 2)
+
+    assert script.asked_at == [0, rechecked_at]
 
 
 async def test_asking_during_a_poll_polls_once_more_after_it() -> None:

@@ -5,6 +5,7 @@ Owns what the user wants of the pollers, and the answers to it; when they do ask
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -13,10 +14,13 @@ from textual.app import App, ReturnType
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 
+from envwatch import rules
+from envwatch.phrases import long_age
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from envwatch.poller import Plan, Poller
+    from envwatch.poller import Plan, Poller, Wait
     from envwatch.posts import Post
     from envwatch.text import Clean
 
@@ -63,9 +67,7 @@ class PollingApp(App[ReturnType]):
 
     def action_refresh_now(self) -> None:
         """Poll now."""
-        for poller in self.pollers:
-            poller.refresh()
-        self._answer_wish("asking now")
+        self._answer_wish(_refresh_text({profile: post.poller.refresh() for profile, post in self.posts.items()}))
 
     def action_interval(self, step: int) -> None:
         """Take the next longer or shorter interval."""
@@ -80,3 +82,17 @@ class PollingApp(App[ReturnType]):
     def _answer_wish(self, text: str) -> None:
         self.read_plans()
         self.answer(text)
+
+
+def _refresh_text(waits: Mapping[Clean, Wait | None]) -> str:
+    """Return what comes of the wish to poll now under each profile."""
+    barred = {profile: wait.left for profile, wait in waits.items() if wait is not None and wait.is_forbidden}
+    if barred:
+        left = timedelta(seconds=math.ceil(max(barred.values()).total_seconds()))
+        whose = f"{', '.join(barred)}: " if len(waits) > 1 else ""
+        others = "; asking the others" if len(barred) < len(waits) else ""
+        return f"{whose}the server asked to wait: {long_age(left)} left{others}"
+    longest = max((wait.left for wait in waits.values() if wait is not None), default=timedelta())
+    if longest > rules.FORCED_EVERY:
+        return f"asking in {math.ceil(longest.total_seconds())} s: the request budget allows no sooner"
+    return "asking now"

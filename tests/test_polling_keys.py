@@ -1,0 +1,57 @@
+"""The keys that say when to ask: what they wish of the poller, and what they are answered."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from scripted import Answer, Script, World, error, outcomes_of, poller_of, walk
+from stage import post_of, staged
+
+from envwatch.outcome import Cause
+from envwatch.text import Clean
+
+if TYPE_CHECKING:
+    from envwatch.poller import Poller
+
+ASKED_TO_WAIT = error(Cause.RATE_LIMITED, timedelta(seconds=600))
+
+
+async def asked(world: World, answer: Answer) -> Poller:
+    """A poller that has its first answer."""
+    poller = poller_of(world, Script(world, answer))
+    await outcomes_of(poller, 1)
+    return poller
+
+
+@pytest.mark.parametrize(
+    ("answer", "now", "told"),
+    [
+        (walk(), 0.1, "asking now"),
+        (walk(), 4, "asking now"),
+        (walk(12), 0.1, "asking in 12 s: the request budget allows no sooner"),
+        (walk(12), 11, "asking now"),
+        (ASKED_TO_WAIT, 48, "the server asked to wait: 9m 12s left"),
+        (ASKED_TO_WAIT, 599.9, "the server asked to wait: 1s left"),
+        (ASKED_TO_WAIT, 600, "asking now"),
+    ],
+)
+async def test_who_wants_a_poll_now_is_told_when_it_comes(answer: Answer, now: float, told: str) -> None:
+    poller = await asked(world := World(), answer)
+    async with staged(poller=poller) as stage:
+        world.now = now
+        await stage.press("r")
+        assert stage.news == told
+
+
+async def test_a_server_that_asked_to_wait_keeps_no_other_from_being_asked() -> None:
+    acme, bolt = Clean("acme"), Clean("bolt")
+    waiting, ready = await asked(World(), ASKED_TO_WAIT), await asked(World(), walk())
+    async with staged(profiles=(acme, bolt)) as stage:
+        stage.app.posts = {acme: post_of(waiting, acme), bolt: post_of(ready, bolt)}
+        await stage.press("r")
+        assert stage.news == "acme: the server asked to wait: 10m left; asking the others"
+        stage.app.posts = {acme: post_of(waiting, acme), bolt: post_of(waiting, bolt)}
+        await stage.press("r")
+        assert stage.news == "acme, bolt: the server asked to wait: 10m left"
