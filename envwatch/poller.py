@@ -122,7 +122,8 @@ class Poller:
         self._source = source
         self._rules = settings
         self._world = surroundings or Surroundings.real()
-        self._wanted_interval = settings.interval
+        self.wanted_interval = settings.interval
+        """From poll to poll as the user wants it; set by `want_interval`."""
         self._requests = 1
         self._failures = 0
         self._refusals = 0
@@ -142,7 +143,7 @@ class Poller:
     @property
     def interval(self) -> timedelta:
         """From poll to poll: as wanted, or as long as the request budget makes it for a listing of this size."""
-        return max(self._wanted_interval, self._budgeted(self._requests))
+        return max(self.wanted_interval, self._budgeted(self._requests))
 
     @property
     def plan(self) -> Plan:
@@ -174,7 +175,7 @@ class Poller:
 
     def want_interval(self, interval: timedelta) -> None:
         """Set the interval that the user wants, within its bounds."""
-        self._wanted_interval = min(max(interval, FASTEST), SLOWEST)
+        self.wanted_interval = min(max(interval, FASTEST), SLOWEST)
         self._wake.set()
 
     async def outcomes(self) -> AsyncGenerator[Outcome, None]:

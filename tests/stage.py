@@ -30,7 +30,16 @@ if TYPE_CHECKING:
 
 BELL = "\x07"
 
-_KEYS = {" ": "space", "/": "slash", ":": "colon", "-": "minus", ",": "comma", ".": "full_stop", "=": "equals_sign"}
+_KEYS = {
+    " ": "space",
+    "/": "slash",
+    ":": "colon",
+    "-": "minus",
+    "+": "plus",
+    ",": "comma",
+    ".": "full_stop",
+    "=": "equals_sign",
+}
 """Names of the keys that type what is no letter or digit."""
 
 

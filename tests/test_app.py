@@ -12,7 +12,6 @@ from stage import staged
 
 from envwatch.events import SOLE
 from envwatch.outcome import Cause
-from envwatch.poller import Plan, Stance
 from envwatch.text import Clean
 from envwatch.tui.dashboard import Dashboard
 from envwatch.tui.eventlog import EventLog
@@ -215,34 +214,6 @@ async def test_screens_open_over_an_empty_fleet_too() -> None:
         ):
             await stage.press(key)
         assert stage.app.is_running
-
-
-async def test_polling_keys_reach_the_poller() -> None:
-    async with staged() as stage:
-        await stage.show(beating(1))
-        await stage.press("plus")
-        assert stage.poller.interval.total_seconds() == 10
-        await stage.press("minus", "minus")
-        assert stage.poller.interval.total_seconds() == 2
-
-
-async def test_a_paused_poller_has_its_badge() -> None:
-    async with staged() as stage:
-        await stage.show(beating(1))
-        stage.app.plans = {SOLE: Plan(Stance.WAITING, stage.poller.interval, is_paused=True)}
-        await stage.pilot.pause()
-        assert " PAUSED " in stage.lines[0]
-
-
-async def test_a_pause_can_be_taken_back_while_a_poll_is_under_way() -> None:
-    """The poller of the stage asks from the start on, and gets no answer."""
-    async with staged() as stage:
-        await stage.show(beating(1))
-        for told, has_badge in (("paused: p goes on", True), ("polling again", False), ("paused: p goes on", True)):
-            await stage.press("p")
-            assert stage.poller.plan.stance is Stance.POLLING
-            assert stage.news.startswith(told)
-            assert (" PAUSED " in stage.lines[0]) is has_badge
 
 
 async def test_quitting_gives_its_code() -> None:

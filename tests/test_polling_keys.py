@@ -6,10 +6,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from builders import beating
 from scripted import Answer, Script, World, error, outcomes_of, poller_of, walk
 from stage import post_of, staged
 
 from envwatch.outcome import Cause
+from envwatch.poller import Stance
 from envwatch.text import Clean
 
 if TYPE_CHECKING:
@@ -23,6 +25,42 @@ async def asked(world: World, answer: Answer) -> Poller:
     poller = poller_of(world, Script(world, answer))
     await outcomes_of(poller, 1)
     return poller
+
+
+@pytest.mark.parametrize(
+    ("pages", "keys", "wanted", "told"),
+    [
+        (1, "+", 10, "polling every 10 s"),
+        (1, "--", 1, "polling every 1 s"),
+        (1, "----", 1, "polling every 1 s"),
+        (1, "+" * 9, 600, "polling every 600 s"),
+        (5, "-", 2, "polling every 5 s: the request budget allows no more"),
+        (12, "-", 2, "polling every 12 s: the request budget allows no more"),
+        (12, "+", 15, "polling every 15 s"),
+        (12, "+-", 10, "polling every 12 s: the request budget allows no more"),
+        (12, "-+", 15, "polling every 15 s"),
+        (700, "+", 5, "polling every 700 s: the request budget allows no more"),
+    ],
+)
+async def test_minus_steps_from_the_wanted_interval_and_plus_from_the_one_in_force(
+    pages: int, keys: str, wanted: int, told: str
+) -> None:
+    poller = await asked(World(), walk(pages))
+    async with staged(poller=poller) as stage:
+        await stage.type(keys)
+        assert poller.wanted_interval.total_seconds() == wanted
+        assert stage.news == told
+
+
+async def test_a_pause_can_be_taken_back_while_a_poll_is_under_way() -> None:
+    """The poller of the stage asks from the start on, and gets no answer."""
+    async with staged() as stage:
+        await stage.show(beating(1))
+        for told, has_badge in (("paused: p goes on", True), ("polling again", False), ("paused: p goes on", True)):
+            await stage.press("p")
+            assert stage.poller.plan.stance is Stance.POLLING
+            assert stage.news.startswith(told)
+            assert (" PAUSED " in stage.lines[0]) is has_badge
 
 
 @pytest.mark.parametrize(

@@ -70,14 +70,18 @@ class PollingApp(App[ReturnType]):
         self._answer_wish(_refresh_text({profile: post.poller.refresh() for profile, post in self.posts.items()}))
 
     def action_interval(self, step: int) -> None:
-        """Take the next longer or shorter interval."""
+        """Take the next interval that is longer than the one in force, or shorter than the wanted one."""
         for poller in self.pollers:
-            now = poller.interval
-            others = [i for i in _INTERVALS if (i > now if step > 0 else i < now)]
-            if others:
-                poller.want_interval(others[0] if step > 0 else others[-1])
+            if step > 0:
+                longer = [interval for interval in _INTERVALS if interval > poller.interval]
+                poller.want_interval(min(longer, default=poller.wanted_interval))
+            else:
+                shorter = [interval for interval in _INTERVALS if interval < poller.wanted_interval]
+                poller.want_interval(max(shorter, default=poller.wanted_interval))
         intervals = dict.fromkeys(f"{poller.interval.total_seconds():.0f}" for poller in self.pollers)
-        self._answer_wish(f"polling every {' and '.join(intervals)} s")
+        is_stretched = any(poller.interval > poller.wanted_interval for poller in self.pollers)
+        why = ": the request budget allows no more" if is_stretched else ""
+        self._answer_wish(f"polling every {' and '.join(intervals)} s{why}")
 
     def _answer_wish(self, text: str) -> None:
         self.read_plans()
