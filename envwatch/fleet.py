@@ -60,7 +60,7 @@ class Fleet:
     """When the newest believed listing was asked for."""
     clock: ServerClock = field(default_factory=ServerClock)
     interval: timedelta = timedelta()
-    """From poll to poll, as it was in force when the newest outcome came."""
+    """From poll to poll: the longest in force since the newest outcome came."""
     failure: Failed | None = None
     """The newest poll's failure; None when it succeeded."""
     failures: int = 0
@@ -82,6 +82,13 @@ class Fleet:
                 return replace(self, failure=outcome, failures=self.failures + 1, interval=outcome.interval), ()
             case Slept():
                 return replace(self, clock=ServerClock(), unseen_since=self.unseen_since or outcome.last_awake), ()
+
+    def paced(self, interval: timedelta) -> Fleet:
+        """Return the fleet from when another interval is in force; a shorter one proves nothing before its first poll.
+
+        Otherwise the time until the next poll would be blindness, though all goes as wanted.
+        """
+        return self if interval <= self.interval else replace(self, interval=interval)
 
     def age(self, now: Reading) -> timedelta | None:
         """Return how old the data on the screen is, by whichever clock says more; None without data."""
@@ -150,7 +157,10 @@ def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, .
     )
     if fleet.listed is None:
         return following, ()
-    return following, (*_told(fleet, outcome.started, clock, watches, events), *_pulse_news(fleet, pulse, at))
+    return following, (
+        *_told(fleet.paced(outcome.interval), outcome.started, clock, watches, events),
+        *_pulse_news(fleet, pulse, at),
+    )
 
 
 def _rows(snapshot: Snapshot, clock: ServerClock) -> dict[Clean, tuple[Environment, float]]:

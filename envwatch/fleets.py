@@ -17,6 +17,7 @@ from envwatch.fleet import Fleet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import timedelta
 
     from envwatch.clock import Reading
     from envwatch.events import Event
@@ -41,6 +42,13 @@ class Fleets:
         """Return the fleets after one poll under a profile, and what it changed, oldest first."""
         fleet, events = self.by_profile[profile].after(outcome)
         return Fleets(MappingProxyType({**self.by_profile, profile: fleet})), events
+
+    def paced(self, intervals: Mapping[Clean, timedelta]) -> Fleets:
+        """Return the fleets, polled at these intervals by profile; the same ones if that changes nothing."""
+        paced = {profile: fleet.paced(intervals[profile]) for profile, fleet in self.by_profile.items()}
+        if all(paced[profile] is fleet for profile, fleet in self.by_profile.items()):
+            return self
+        return Fleets(MappingProxyType(paced))
 
     def __iter__(self) -> Iterator[Fleet]:
         return iter(self.by_profile.values())

@@ -149,6 +149,30 @@ def test_sight_fades_with_the_age_of_the_data_by_whichever_clock_says_more(
     assert fleet.doubts(fleet.watches[environment().id], now) is (sight is Sight.BLIND)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "milliseconds", "sight"),
+    [
+        (5, 120, 360_000, Sight.LIVE),
+        (5, 120, 360_001, Sight.BLIND),
+        (120, 5, 360_000, Sight.LIVE),
+        (120, 5, 360_001, Sight.BLIND),
+    ],
+)
+def test_a_new_pace_makes_nothing_old_that_is_as_fresh_as_was_wanted(
+    before: int, after: int, milliseconds: float, sight: Sight
+) -> None:
+    fleet, _ = watched([listed(beating(1), interval=timedelta(seconds=before))])
+
+    assert fleet.paced(timedelta(seconds=after)).sight(reading(NOW + milliseconds)) is sight
+
+
+def test_the_first_failure_at_a_shorter_pace_ends_the_patience_of_the_longer_one() -> None:
+    fleet, _ = watched([listed(beating(1), interval=timedelta(seconds=120))])
+    fleet, _ = watched([failed()], fleet.paced(timedelta(seconds=5)))
+
+    assert [fleet.sight(reading(NOW + age)) for age in (60_000, 60_001)] == [Sight.STALE, Sight.BLIND]
+
+
 # Back again after blindness or sleep
 
 AFTER = NOW + HOUR
@@ -167,6 +191,18 @@ def test_what_changed_while_blind_is_one_event_with_its_beginning_and_end() -> N
 @pytest.mark.parametrize(("gap", "blind"), [(60_000, False), (60_001, True)])
 def test_a_gap_is_blindness_only_when_the_screen_said_so(gap: float, *, blind: bool) -> None:
     _, told = watched([listed(beating(1)), failed(), listed([environment(connectionId=None)], NOW + gap)])
+
+    assert kinds(told) == [Kind.WHILE_BLIND if blind else Kind.OFFLINE]
+
+
+@pytest.mark.parametrize(("before", "after"), [(5, 120), (120, 5)])
+@pytest.mark.parametrize(("gap", "blind"), [(360_000, False), (360_001, True)])
+def test_a_gap_is_no_blindness_while_either_interval_allows_for_it(
+    before: int, after: int, gap: float, *, blind: bool
+) -> None:
+    rows = [environment(connectionId=None)]
+    first = listed(beating(1), interval=timedelta(seconds=before))
+    _, told = watched([first, listed(rows, NOW + gap, interval=timedelta(seconds=after))])
 
     assert kinds(told) == [Kind.WHILE_BLIND if blind else Kind.OFFLINE]
 

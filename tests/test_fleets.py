@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from builders import NOW, beating, environment, failed, listed, reading
 from hypothesis import given
@@ -48,6 +50,14 @@ def test_a_failed_poll_of_one_is_no_failure_of_the_other() -> None:
     assert events == ()
     assert [fleet.failure is None for fleet in fleets] == [True, False]
     assert fleets.is_listed
+
+
+def test_each_is_polled_at_its_own_pace() -> None:
+    fleets, _ = both().after(WORK, listed(beating(1)))
+    fleets, _ = fleets.after(HOME, listed(beating(1)))
+    paces = {WORK: timedelta(seconds=120), HOME: timedelta(seconds=5)}
+    assert [fleet.sight(reading(NOW + 73_000)) for fleet in fleets.paced(paces)] == [Sight.LIVE, Sight.BLIND]
+    assert fleets.paced(dict.fromkeys(BOTH, timedelta(seconds=5))) is fleets
 
 
 def test_each_is_judged_by_its_own_server_s_clock() -> None:

@@ -52,6 +52,25 @@ async def test_minus_steps_from_the_wanted_interval_and_plus_from_the_one_in_for
         assert stage.news == told
 
 
+@pytest.mark.parametrize(("age", "shown"), [(73, "live 73s"), (360, "live 6m"), (360.001, " BLIND 6m ")])
+async def test_polling_less_often_blinds_nobody_before_three_of_the_new_intervals(age: float, shown: str) -> None:
+    async with staged() as stage:
+        await stage.show(beating(1))
+        await stage.type("+++++")
+        assert stage.news == "polling every 120 s"
+        await stage.tick(age)
+        assert shown in stage.lines[0]
+
+
+async def test_a_pace_that_no_key_brought_is_known_from_the_next_second_on() -> None:
+    async with staged() as stage:
+        await stage.show(beating(1))
+        stage.poller.want_interval(timedelta(seconds=120))
+        await stage.tick()
+        await stage.tick(72)
+        assert "live 73s" in stage.lines[0]
+
+
 async def test_a_pause_can_be_taken_back_while_a_poll_is_under_way() -> None:
     """The poller of the stage asks from the start on, and gets no answer."""
     async with staged() as stage:

@@ -293,6 +293,11 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
         self.acks = {id_: ack for id_, ack in acks.items() if ack is not None}
         self._keep_acks(changes)
 
+    def read_plans(self) -> None:
+        """Look what the pollers do next; at which pace they do it decides when their fleets are out of sight."""
+        super().read_plans()
+        self.fleets = self.fleets.paced({profile: plan.interval for profile, plan in self.plans.items()})
+
     @property
     def dashboard(self) -> Dashboard:
         """The screen below all others."""
