@@ -71,6 +71,35 @@ async def test_a_pace_that_no_key_brought_is_known_from_the_next_second_on() -> 
         assert "live 73s" in stage.lines[0]
 
 
+@pytest.mark.parametrize(
+    ("width", "rows", "shown"),
+    [
+        (80, 1, "live 2s/5s"),
+        (40, 99, "live 2s/5s"),
+        (40, 100, "live 2s"),
+    ],
+)
+async def test_the_interval_stands_beside_the_age_of_the_data_and_goes_first_where_room_is_short(
+    width: int, rows: int, shown: str
+) -> None:
+    async with staged((width, 24)) as stage:
+        await stage.show(beating(rows))
+        await stage.tick(2)
+        assert stage.lines[0].rstrip().endswith(f" {shown}")
+
+
+async def test_while_paused_nothing_is_called_live_and_no_interval_holds() -> None:
+    async with staged() as stage:
+        await stage.show(beating(1))
+        await stage.press("p")
+        await stage.tick(2)
+        assert stage.lines[0].rstrip().endswith("  PAUSED   as of 2s ago")
+        await stage.tick(20)
+        assert stage.lines[0].rstrip().endswith("  PAUSED    STALE 22s")
+        await stage.press("p")
+        assert stage.lines[0].rstrip().endswith("  STALE 22s   every 5s")
+
+
 async def test_a_pause_can_be_taken_back_while_a_poll_is_under_way() -> None:
     """The poller of the stage asks from the start on, and gets no answer."""
     async with staged() as stage:

@@ -70,7 +70,7 @@ def test_both_stand_side_by_side_and_the_end_of_one_leaves_the_other_live(tmp_pa
         with Terminal.of_envwatch(
             "--profile", "acme,bolt", home=tmp_path, columns=140, lines=40, environ=environ
         ) as terminal:
-            terminal.wait_for(r"^ envwatch  acme, bolt .*● [0-9]+ on .*live [0-9]s  every 1s$")
+            terminal.wait_for(r"^ envwatch  acme, bolt .*● [0-9]+ on .*live [0-9]s/1s$")
             terminal.wait_for(r"^ STATE  BEAT NAME +PROFILE +MODE ")
             terminal.press("x")
             terminal.wait_for(r"^.▾ offline for over 24 h")

@@ -69,7 +69,7 @@ def assert_every_part_is_in_its_place(terminal: Terminal) -> None:
     columns, lines = terminal.screen.columns, terminal.screen.lines
     screen = terminal.display
     assert re.search(r"● [0-9]+ on  ◐ [0-9]+ late  ○ [0-9]+ off", screen[0])
-    assert re.search(r"live [0-9]s( +every 5s)?$", screen[0].rstrip())
+    assert re.search(r"live [0-9]s/5s$", screen[0].rstrip())
     assert screen[1].startswith(" STATE  BEAT NAME")
     assert screen[-2].startswith((" no events yet: the first listing is the baseline", " 1", " 2", " 0"))
     assert screen[-1].startswith(" / Filter  ⏎ Detail")

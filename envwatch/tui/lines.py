@@ -5,6 +5,7 @@ Owns the layout of a line. What a line says is its subclass's business.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.segment import Segment
@@ -15,6 +16,8 @@ from envwatch.text import Clean, cells, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rich.style import Style
 
 
 _WORTH_READING = 12
@@ -31,6 +34,8 @@ class Part(NamedTuple):
     """Parts of less weight go first where room is short."""
     is_cut: bool = False
     """Cut to the room there is before any part goes; at most one part of a line."""
+    is_joined: bool = False
+    """Stands right beside the part before it, which must outweigh it."""
 
 
 class Line(Widget):
@@ -59,18 +64,21 @@ class Line(Widget):
         left, right = self._fitting(left, right, width)
         base = self.rich_style
         segments = [Segment(" ", base)]
-        for part in left:
-            style = base + self.get_component_rich_style(f"line--{part.style}", partial=True) if part.style else base
-            segments += [Segment(part.text, style), Segment(" " * self._gap(part), base)]
+        segments += self._drawn(left, base)
         room = width - sum(cells(segment.text) for segment in segments)
-        tail: list[Segment] = []
-        for part in right:
-            style = base + self.get_component_rich_style(f"line--{part.style}", partial=True) if part.style else base
-            tail += [Segment(" " * self.GAP if tail else "", base), Segment(part.text, style)]
+        tail = self._drawn(right, base)
         taken = sum(cells(segment.text) for segment in tail) + 1
         if tail:
             segments += [Segment(" " * max(room - taken, 0), base), *tail]
         return Strip(segments).adjust_cell_length(width, base)
+
+    def _drawn(self, parts: Sequence[Part], base: Style) -> list[Segment]:
+        segments: list[Segment] = []
+        for place, part in enumerate(parts):
+            style = base + self.get_component_rich_style(f"line--{part.style}", partial=True) if part.style else base
+            gap = " " * self._gap(parts[place - 1], part) if place else ""
+            segments += [Segment(gap, base), Segment(part.text, style)]
+        return segments
 
     def _fitting(self, left: list[Part], right: list[Part], width: int) -> tuple[list[Part], list[Part]]:
         """Cut the part that may be cut, then drop the lightest parts until the rest fits."""
@@ -88,8 +96,11 @@ class Line(Widget):
         return left, right
 
     def _taken(self, parts: Sequence[Part]) -> int:
-        return 2 + sum(cells(part.text) for part in parts) + sum(map(self._gap, parts[:-1]))
+        gaps = sum(self._gap(part, following) for part, following in pairwise(parts))
+        return 2 + sum(cells(part.text) for part in parts) + gaps
 
-    def _gap(self, part: Part) -> int:
-        """Return the cells between a part and the next one: one behind a colon, as in a sentence."""
+    def _gap(self, part: Part, following: Part) -> int:
+        """Return the cells between two parts: none if they are joined, one behind a colon, as in a sentence."""
+        if following.is_joined:
+            return 0
         return 1 if part.text.endswith(":") else self.GAP

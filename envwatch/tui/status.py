@@ -128,6 +128,10 @@ class StatusLine(Line):
         blind = [fleet for _, fleet, sight in self._sights() if sight is Sight.BLIND]
         return [Part(f"? {sum(len(fleet.watches) for fleet in blind)} unknown", "unknown", 9)] if blind else []
 
+    @property
+    def _is_paused(self) -> bool:
+        return any(plan.is_paused for plan in self.plans.values())
+
     def _badges(self) -> list[Part]:
         parts: list[Part] = []
         for whose, fleet, _ in self._sights():
@@ -140,7 +144,7 @@ class StatusLine(Line):
             parts.append(Part(f" {since} {self.shown}/{len(self.fleets)} ", "badge", 8))
         if self.rings:
             parts.append(Part("bell", "faint", 1))
-        if any(plan.is_paused for plan in self.plans.values()):
+        if self._is_paused:
             parts.append(Part(" PAUSED ", "badge", 9))
         return parts
 
@@ -167,9 +171,13 @@ class StatusLine(Line):
         if live:
             has_failed = any(failed for _, failed in live)
             oldest = max(age for age, _ in live if age is not None)
-            parts.append(Part(f"live {short_age(oldest)}", "late" if has_failed else "online", 7))
-        if every:
-            parts.append(Part(f"every {max(every).total_seconds():.0f}s", "faint", 2))
+            if self._is_paused:
+                parts.append(Part(f"as of {short_age(oldest)} ago", "late" if has_failed else "faint", 7))
+            else:
+                parts.append(Part(f"live {short_age(oldest)}", "late" if has_failed else "online", 7))
+        if every and not self._is_paused:
+            pace = short_age(max(every))
+            parts.append(Part(f"/{pace}", "faint", 4, is_joined=True) if live else Part(f"every {pace}", "faint", 2))
         return parts
 
 
