@@ -125,6 +125,8 @@ def _heartbeat(watch: Watch, fleet: Fleet, zone: tzinfo | None) -> Step:
     age = _asked_at(fleet) - beat
     limit, late = fleet.rules.online_for / MS, fleet.rules.late_after / MS
     inputs = f"{date_text(beat, zone)}, when listed {_ms(age)} old"
+    if watch.is_doubted:
+        return Step("lastHeartbeat", Clean(inputs), Clean("cannot be true: not judged by this, see witness"))
     if age >= limit:
         return Step("lastHeartbeat", Clean(inputs), Clean(f"≥ {_ms(limit)}: heartbeat lost"), is_against=True)
     if age >= late:
@@ -133,10 +135,11 @@ def _heartbeat(watch: Watch, fleet: Fleet, zone: tzinfo | None) -> Step:
 
 
 def _witness(watch: Watch, fleet: Fleet) -> Step:
-    if watch.advanced_at is None or fleet.listed is None:
+    if fleet.listed is None or (watch.advanced_at is None and not watch.is_doubted):
         return Step("witness", Clean("heartbeat not yet seen to advance"), Clean("nothing to compare the clock with"))
-    ago = fleet.listed.monotonic - watch.advanced_at
-    inputs = f"heartbeat advanced {ago:.1f} s before the newest listing, by this machine's monotonic clock"
+    ago = watch.witness.least(fleet.listed.monotonic * 1000) / 1000
+    what = "first listed" if watch.advanced_at is None else "advanced"
+    inputs = f"heartbeat {what} {ago:.1f} s before the newest listing, by this machine's monotonic clock"
     if watch.is_doubted:
         return Step("witness", Clean(inputs), Clean("contradicts the clock: judged by this instead"), is_against=True)
     return Step("witness", Clean(inputs), Clean("agrees with the clock"))

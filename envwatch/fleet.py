@@ -58,6 +58,8 @@ class Fleet:
     """When the first believed listing was asked for, by the server's clock in ms."""
     listed: Reading | None = None
     """When the newest believed listing was asked for."""
+    elapsed: float = 0.0
+    """Milliseconds from the first believed listing to the newest: each gap by whichever clock said more."""
     clock: ServerClock = field(default_factory=ServerClock)
     interval: timedelta = timedelta()
     """From poll to poll: the longest in force since the newest outcome came."""
@@ -135,10 +137,12 @@ def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, .
         held = hold.listings - 1 if anomaly is Anomaly.EMPTIED else 0
 
     pulse = _pulse(fleet, rows, outcome.started.monotonic)
+    gap = (fleet.age(outcome.started) or timedelta()) / timedelta(milliseconds=1)
     listing = Listing(
         number=fleet.listings + 1,
-        monotonic=outcome.started.monotonic,
-        gap=(fleet.age(outcome.started) or timedelta()).total_seconds(),
+        monotonic=outcome.started.monotonic * 1000,
+        gap=gap,
+        elapsed=fleet.elapsed + gap,
         beats_count=pulse.beats_count,
         held=held,
         profile=fleet.profile,
@@ -150,6 +154,7 @@ def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, .
         listings=listing.number,
         began_at=at if fleet.began_at is None else fleet.began_at,
         listed=outcome.started,
+        elapsed=listing.elapsed,
         hold=None,
         pulse=pulse,
         snapshot=replace(outcome.snapshot, pages=()),

@@ -17,6 +17,7 @@ from envwatch.events import SOLE, Event, Kind, Then
 from envwatch.flapping import is_flapping
 from envwatch.presence import GONE, HEARTBEAT_LOST, Presence, Reason, Verdict, span
 from envwatch.text import Clean
+from envwatch.witness import Beat, Witness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +29,8 @@ WatchKey: TypeAlias = tuple[Clean, Clean]
 """Profile and id."""
 
 _PROBLEMS = frozenset({Presence.OFFLINE, Presence.LATE})
+_NO_WITNESS = Witness()
 _CHURN_MS = rules.CHURN_WINDOW / timedelta(milliseconds=1)
-_DISAGREES_MS = rules.WITNESS_DISAGREES_FROM / timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +45,12 @@ class Watch:
     """When it was seen to come or go, server's clock in ms; None while it is as it was when it was first seen."""
     changed_in: int = 0
     """Number of the listing that last changed its presence or connection, or brought it; 0 for none."""
-    advanced_at: float | None = None
-    """Monotonic seconds when the heartbeat was last seen to advance: a witness that needs no wall clock."""
+    witness: Witness = _NO_WITNESS
+    """What the listings tell of its heartbeat's age, whatever a wall clock says."""
     is_doubted: bool = False
-    """When it advanced, its heartbeat was not as fresh as it must be: the clocks contradict each other."""
+    """By the server's clock its heartbeat is of an age that the witness rules out; it is judged by the witness."""
+    unlisted: Beat | None = None
+    """Its newest heartbeat, while the listings do not hold it."""
     absent: int = 0
     """Complete listings in a row that lacked it."""
     shifts: tuple[float, ...] = ()
@@ -69,6 +72,11 @@ class Watch:
         return self.verdict.presence
 
     @property
+    def advanced_at(self) -> float | None:
+        """Monotonic seconds when the heartbeat was last seen to advance; None while nobody has seen it."""
+        return None if self.witness.after is None else self.witness.since / 1000
+
+    @property
     def is_problem(self) -> bool:
         """Whether a person should look at it."""
         return self.verdict.presence in _PROBLEMS or self.is_flapping
@@ -80,9 +88,11 @@ class Listing:
 
     number: int
     monotonic: float
-    """When it was asked for, in seconds."""
+    """When it was asked for, in ms."""
     gap: float
-    """Seconds since the listing before it was asked for, by whichever clock says more: one may sleep."""
+    """Milliseconds since the listing before it was asked for, by whichever clock says more: one may sleep."""
+    elapsed: float
+    """Milliseconds since the first listing, all gaps taken together."""
     beats_count: bool = True
     """False while the platform's heartbeats stand still: then silence proves nothing."""
     held: int = 0
@@ -102,34 +112,30 @@ def sighted(watch: Watch | None, environment: Environment, at: float, listing: L
         judge: the rule.
     """
     if watch is None:
-        return Watch(
-            environment=environment,
-            verdict=judge.verdict(environment, at),
-            profile=listing.profile,
-            changed_in=0 if listing.number == 1 else listing.number,
-        )
+        return _first_sighted(environment, at, listing, judge)
     before = watch.environment
+    age = _age(environment, at)
     if (
         (environment is before or environment == before)
         and not watch.shifts
         and not watch.is_doubted
         and not watch.absent
     ):
-        verdict = judge.verdict(environment, at)
-        if verdict is watch.verdict:
+        verdict = judge.verdict_by_age(environment, age)
+        witness = watch.witness
+        # `contradicts`, spelt out: this is asked for every row of every listing.
+        if verdict is watch.verdict and (
+            age is None or (at - listing.monotonic >= witness.lowest and at - listing.elapsed <= witness.highest)
+        ):
             return watch
-    environment = _with_newest_beat(before, environment)
-    beat, beat_before = environment.last_heartbeat_at, before.last_heartbeat_at
-    advanced_at, is_doubted = watch.advanced_at, watch.is_doubted
-    if beat is not None and (beat_before is None or beat > beat_before):
-        advanced_at = listing.monotonic
-        # How fresh it must be is known only if the listing before showed the row with its old heartbeat.
-        if beat_before is not None and not watch.absent:
-            is_doubted = not -_DISAGREES_MS <= at - beat <= listing.gap * 1000 + _DISAGREES_MS
-    if is_doubted and advanced_at is not None and beat is not None:
-        verdict = judge.verdict_by_age(environment, (listing.monotonic - advanced_at) * 1000)
-    else:
-        verdict = judge.verdict(environment, at)
+    newest = _newest_beat(watch, listing)
+    environment = _with_newest_beat(watch, environment)
+    age = _age(environment, at)
+    witness = _next_witness(watch.witness, newest, environment, listing)
+    is_doubted = age is not None and witness.contradicts(at, listing.monotonic, listing.elapsed)
+    verdict = judge.verdict_by_age(environment, witness.least(listing.monotonic) if is_doubted else age)
+    if is_doubted and watch.verdict is HEARTBEAT_LOST and witness is watch.witness:
+        verdict = HEARTBEAT_LOST  # No heartbeat grows younger, and the witness may know it for seconds only.
     if verdict is HEARTBEAT_LOST and watch.verdict.is_up and not listing.beats_count:
         verdict = watch.verdict
     turned = verdict.is_up != watch.verdict.is_up or watch.verdict is GONE
@@ -143,8 +149,9 @@ def sighted(watch: Watch | None, environment: Environment, at: float, listing: L
         profile=watch.profile,
         since_at=at if turned else watch.since_at,
         changed_in=listing.number if has_shifted else watch.changed_in,
-        advanced_at=advanced_at,
+        witness=witness,
         is_doubted=is_doubted,
+        unlisted=newest if age is None else None,
         shifts=shifts,
         is_flapping=bool(shifts) and is_flapping(shifts, at, was_flapping=watch.is_flapping),
     )
@@ -154,10 +161,10 @@ def missed(watch: Watch, at: float, listing: Listing) -> Watch:
     """Return the watch after a complete listing lacked its row: one may have shifted, two in a row prove it gone."""
     if watch.verdict is GONE:
         return watch
-    absent = watch.absent + 1 + listing.held
-    if absent < rules.LISTINGS_TO_GONE:
-        return replace(watch, absent=absent)
-    return replace(watch, absent=absent, verdict=GONE, since_at=at, changed_in=listing.number, is_flapping=False)
+    missing = replace(watch, absent=watch.absent + 1 + listing.held, unlisted=_newest_beat(watch, listing))
+    if missing.absent < rules.LISTINGS_TO_GONE:
+        return missing
+    return replace(missing, verdict=GONE, since_at=at, changed_in=listing.number, is_flapping=False)
 
 
 def events_between(before: Watch | None, after: Watch, at: float) -> Iterator[Event]:
@@ -199,12 +206,51 @@ def events_between(before: Watch | None, after: Watch, at: float) -> Iterator[Ev
         yield event(kind=Kind.FLAPPING if after.is_flapping else Kind.STEADY)
 
 
-def _with_newest_beat(before: Environment, after: Environment) -> Environment:
+def _first_sighted(environment: Environment, at: float, listing: Listing, judge: Judge) -> Watch:
+    age = _age(environment, at)
+    witness = _next_witness(_NO_WITNESS, None, environment, listing)
+    is_doubted = age is not None and witness.contradicts(at, listing.monotonic, listing.elapsed)
+    return Watch(
+        environment=environment,
+        verdict=judge.verdict_by_age(environment, witness.least(listing.monotonic) if is_doubted else age),
+        profile=listing.profile,
+        changed_in=0 if listing.number == 1 else listing.number,
+        witness=witness,
+        is_doubted=is_doubted,
+    )
+
+
+def _age(environment: Environment, at: float) -> float | None:
+    """Return how old the heartbeat of a live connection is by the server's clock, in ms; None without either."""
+    beat = environment.last_heartbeat_at
+    return None if beat is None or not environment.connection_id else at - beat
+
+
+def _newest_beat(watch: Watch, listing: Listing) -> Beat | None:
+    """Return the newest heartbeat known before a listing; None where there was none over a connection."""
+    environment = watch.environment
+    if watch.unlisted is not None or environment.last_heartbeat_at is None or not environment.connection_id:
+        return watch.unlisted
+    return Beat(environment.connection_id, environment.last_heartbeat_at, listing.elapsed - listing.gap)
+
+
+def _with_newest_beat(watch: Watch, after: Environment) -> Environment:
     """Return the row with a heartbeat that did not go backwards on one and the same connection."""
+    before = watch.environment
     old, new = before.last_heartbeat_at, after.last_heartbeat_at
     if old is not None and new is not None and new < old and before.connection_id == after.connection_id:
         return replace(after, last_heartbeat_at=old)
     return after
+
+
+def _next_witness(witness: Witness, newest: Beat | None, environment: Environment, listing: Listing) -> Witness:
+    """Return the witness of the heartbeat that a row has now, given the newest that was known before."""
+    beat = environment.last_heartbeat_at
+    if beat is None or not environment.connection_id or (newest is not None and beat == newest.at):
+        return witness
+    if newest is None or beat < newest.at:
+        return Witness.of(beat, listing.monotonic)  # An older one came with a new connection: nobody knows when.
+    return Witness.of(beat, listing.monotonic, newest.listed_at)
 
 
 def side(watch: Watch) -> Clean:
@@ -214,7 +260,7 @@ def side(watch: Watch) -> Clean:
 
 def _reason(watch: Watch, at: float) -> Clean | None:
     reason = watch.verdict.reason
-    if reason is Reason.HEARTBEAT_LOST and watch.environment.last_heartbeat_at is not None:
+    if reason is Reason.HEARTBEAT_LOST and watch.environment.last_heartbeat_at is not None and not watch.is_doubted:
         return Clean(f"{reason} ({span(at - watch.environment.last_heartbeat_at).total_seconds():.0f} s)")
     return None if watch.verdict.is_up else Clean(reason)
 

@@ -16,6 +16,7 @@ from envwatch.columns import update_text
 from envwatch.modes import mode_of
 from envwatch.presence import GONE
 from envwatch.text import Clean, cells
+from envwatch.witness import Witness
 
 if TYPE_CHECKING:
     from envwatch.models import Environment
@@ -156,7 +157,8 @@ def test_only_the_way_to_unrestricted_stands_out() -> None:
 def test_no_instant_is_a_difference() -> None:
     later: dict[str, Any] = {"lastHeartbeat": NOW - 1, "lastSeenAt": NOW - 1, "firstSeenAt": 0.0}
     assert differences(watch(), watch(**later)) == ()
-    assert differences(watch(), replace(watch(), since_at=NOW, shifts=(NOW,), changed_in=7, advanced_at=1.0)) == ()
+    seen = replace(watch(), since_at=NOW, shifts=(NOW,), changed_in=7, witness=Witness(1.0, 0.0))
+    assert differences(watch(), seen) == ()
 
 
 def test_metadata_replaced_as_a_whole_is_told_up_to_a_bound_and_no_value_runs_on() -> None:

@@ -111,6 +111,27 @@ def test_without_a_date_the_local_clock_is_used_and_that_is_said() -> None:
     assert steps(listed([environment()], dated=False))["clock"].result == "the local clock is used"
 
 
+def test_the_witness_tells_when_the_heartbeat_advanced_and_nothing_before_it_did() -> None:
+    first = listed([environment()])
+    once = steps(first, listed([environment()], NOW + 5_000), at=NOW + 5_000)
+    assert once["witness"].inputs == "heartbeat not yet seen to advance"
+
+    rows = [environment(lastHeartbeat=NOW + 4_000)]
+    twice = steps(first, listed(rows, NOW + 5_000), listed(rows, NOW + 12_000), at=NOW + 12_000)
+    assert twice["witness"].inputs.startswith("heartbeat advanced 7.0 s before the newest listing")
+    assert twice["witness"].result == "agrees with the clock"
+
+
+@pytest.mark.parametrize(("seconds", "word"), [(115, "late"), (120, "offline")])
+def test_a_heartbeat_that_contradicts_the_clock_is_not_said_to_decide(seconds: int, word: str) -> None:
+    rows = [environment(lastHeartbeat=NOW + 3_600_000)]
+    at = NOW + seconds * 1000
+    found = steps(listed(rows), listed(rows, at), at=at)
+    assert found["lastHeartbeat"].result == "cannot be true: not judged by this, see witness"
+    assert found["witness"].inputs.startswith(f"heartbeat first listed {seconds}.0 s before the newest listing")
+    assert (found["witness"].result, found["verdict"].result) == ("contradicts the clock: judged by this instead", word)
+
+
 def test_a_row_that_is_missing_once_is_not_gone_and_missing_twice_is() -> None:
     rows = beating(3)
     once = steps(listed(rows), listed(rows[1:], NOW + 5_000), at=NOW + 5_000)

@@ -16,11 +16,11 @@ from envwatch.text import Clean
 from envwatch.watch import Listing, Watch, events_between, missed, sighted
 
 JUDGE = Judge(Rules())
-GAP = 5.0
+GAP = 5_000.0
 
 
 def listing_at(at: float, **changes: Any) -> Listing:
-    return Listing(**({"number": 2, "monotonic": (at - NOW) / 1000, "gap": GAP} | changes))
+    return Listing(**({"number": 2, "monotonic": at - NOW, "gap": GAP, "elapsed": at - NOW} | changes))
 
 
 def next_watch(watch: Watch | None, at: float, listing: Listing | None = None, **row: Any) -> Watch:
@@ -100,7 +100,7 @@ def test_doubt_ends_when_the_clocks_agree_again() -> None:
 def test_an_old_heartbeat_is_no_contradiction_when_nobody_looked_meanwhile() -> None:
     """Blind for an hour, in which it beat on for half an hour: it is offline, and no clock is wrong."""
     at = NOW + 3_600_000
-    watch = next_watch(first_watch(), at, listing_at(at, gap=3_600.0), lastHeartbeat=at - 1_800_000)
+    watch = next_watch(first_watch(), at, listing_at(at, gap=3_600_000.0), lastHeartbeat=at - 1_800_000)
 
     assert (watch.presence, watch.is_doubted) == (Presence.OFFLINE, False)
 
