@@ -235,12 +235,15 @@ def _newest_beat(watch: Watch, listing: Listing) -> Beat | None:
 
 
 def _with_newest_beat(watch: Watch, after: Environment) -> Environment:
-    """Return the row with a heartbeat that did not go backwards on one and the same connection."""
-    before = watch.environment
-    old, new = before.last_heartbeat_at, after.last_heartbeat_at
-    if old is not None and new is not None and new < old and before.connection_id == after.connection_id:
-        return replace(after, last_heartbeat_at=old)
-    return after
+    """Return the row with a heartbeat that did not go backwards on one and the same connection, told or not told."""
+    new = after.last_heartbeat_at
+    if new is None:
+        return after
+    before, unlisted = watch.environment, watch.unlisted
+    old = before.last_heartbeat_at if before.connection_id == after.connection_id else None
+    if unlisted is not None and unlisted.connection_id == after.connection_id:
+        old = unlisted.at if old is None else max(old, unlisted.at)
+    return after if old is None or old <= new else replace(after, last_heartbeat_at=old)
 
 
 def _next_witness(witness: Witness, newest: Beat | None, environment: Environment, listing: Listing) -> Witness:

@@ -17,6 +17,7 @@ from envwatch.watch import Listing, Watch, events_between, missed, sighted
 
 JUDGE = Judge(Rules())
 GAP = 5_000.0
+NO_BEAT = {"lastHeartbeat": None}
 
 
 def listing_at(at: float, **changes: Any) -> Listing:
@@ -59,6 +60,25 @@ def test_a_heartbeat_does_not_go_backwards_on_one_connection() -> None:
     watch = next_watch(first_watch(lastHeartbeat=NOW), NOW + 5_000, lastHeartbeat=NOW - 30_000)
 
     assert watch.environment.last_heartbeat_at == NOW
+
+
+@pytest.mark.parametrize("between", [{"lastHeartbeat": None}, {"connectionId": None}, {"connectionId": None} | NO_BEAT])
+def test_nor_when_it_was_not_told_in_between(between: dict[str, Any]) -> None:
+    """A copy of the row from before may answer at any time."""
+    watch = next_watch(first_watch(lastHeartbeat=NOW), NOW + 5_000, **({"lastHeartbeat": NOW} | between))
+    watch = next_watch(watch, NOW + 10_000, **({"lastHeartbeat": NOW} | between))
+    watch = next_watch(watch, NOW + 15_000, lastHeartbeat=NOW - 110_000)
+
+    assert (watch.environment.last_heartbeat_at, watch.presence) == (NOW, Presence.ONLINE)
+    assert next_watch(watch, NOW + 20_000, lastHeartbeat=NOW - 109_000).environment.last_heartbeat_at == NOW
+
+
+def test_what_was_withheld_does_not_hold_back_a_newer_heartbeat_nor_another_connections() -> None:
+    withheld = next_watch(first_watch(lastHeartbeat=NOW), NOW + 5_000, lastHeartbeat=None)
+
+    for row in ({"lastHeartbeat": NOW + 8_000}, {"connectionId": "conn-2", "lastHeartbeat": NOW - 9_000}):
+        watch = next_watch(withheld, NOW + 10_000, **row)
+        assert watch.environment.last_heartbeat_at == row["lastHeartbeat"]
 
 
 def test_a_new_connection_brings_its_own_heartbeat() -> None:
