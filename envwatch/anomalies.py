@@ -60,8 +60,8 @@ def anomaly_of(watches: Mapping[Clean, Watch], rows: Mapping[Clean, Environment]
 class Pulse:
     """Whether the platform's heartbeats advance at all."""
 
-    advanced_at: float = 0.0
-    """When a listing last showed a heartbeat that had advanced, monotonic seconds."""
+    silent_for: float = 0.0
+    """Seconds for which listings have come and none of them showed a heartbeat that had advanced."""
     is_stalled: bool = False
     resumed_at: float | None = None
     """When they moved again after standing still, monotonic seconds; None once every row has had time to beat."""
@@ -71,21 +71,24 @@ class Pulse:
         """Whether a row's silence proves anything."""
         return not self.is_stalled and self.resumed_at is None
 
-    def after(self, monotonic: float, *, online: int, has_advanced: bool) -> Pulse:
+    def after(self, monotonic: float, *, watched_for: float, online: int, has_advanced: bool) -> Pulse:
         """Return the pulse after a listing.
 
         Args:
             monotonic: when the listing was asked for.
+            watched_for: seconds since the listing before, as far as polls succeeded in between: what nobody watched
+                proves no silence.
             online: how many rows were online.
             has_advanced: whether the heartbeat of any of those did.
         """
         if not has_advanced and online >= rules.STALL_ROWS:
-            is_stalled = monotonic - self.advanced_at >= rules.STALL_AFTER.total_seconds()
-            return replace(self, is_stalled=self.is_stalled or is_stalled)
+            silent_for = self.silent_for + watched_for
+            is_stalled = self.is_stalled or silent_for >= rules.STALL_AFTER.total_seconds()
+            return replace(self, silent_for=silent_for, is_stalled=is_stalled)
         resumed_at = monotonic if self.is_stalled else self.resumed_at
         if resumed_at is not None and monotonic - resumed_at >= _GRACE.total_seconds():
             resumed_at = None
-        return Pulse(monotonic, resumed_at=resumed_at)
+        return Pulse(resumed_at=resumed_at)
 
 
 def has_advanced(before: Environment, after: Environment) -> bool:

@@ -136,7 +136,7 @@ def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, .
             return replace(seen, hold=hold, watches=_still_listed(fleet.watches, rows)), told
         held = hold.listings - 1 if anomaly is Anomaly.EMPTIED else 0
 
-    pulse = _pulse(fleet, rows, outcome.started.monotonic)
+    pulse = _pulse(fleet, rows, outcome.started)
     gap = (fleet.age(outcome.started) or timedelta()) / timedelta(milliseconds=1)
     listing = Listing(
         number=fleet.listings + 1,
@@ -202,13 +202,21 @@ def _next_hold(hold: Hold | None, anomaly: Anomaly) -> Hold:
     return Hold(anomaly, hold.listings + 1) if hold and hold.anomaly is anomaly else Hold(anomaly)
 
 
-def _pulse(fleet: Fleet, rows: Mapping[Clean, tuple[Environment, float]], monotonic: float) -> Pulse:
+def _pulse(fleet: Fleet, rows: Mapping[Clean, tuple[Environment, float]], now: Reading) -> Pulse:
     online, advanced = 0, False
     for id_, (row, _) in rows.items():
         if row.connection_id and (watch := fleet.watches.get(id_)) is not None and watch.verdict.is_up:
             online += 1
             advanced = advanced or (row is not watch.environment and has_advanced(watch.environment, row))
-    return fleet.pulse.after(monotonic, online=online, has_advanced=advanced)
+    watched_for = 0.0
+    if fleet.listed is not None and not fleet.failures and not _dark_since(fleet, now):
+        watched_for = now.monotonic - fleet.listed.monotonic
+    return fleet.pulse.after(now.monotonic, watched_for=watched_for, online=online, has_advanced=advanced)
+
+
+def _dark_since(fleet: Fleet, now: Reading) -> Reading | None:
+    """Return when seeing ended, if this machine slept or was blind until now."""
+    return fleet.unseen_since or (fleet.listed if fleet.sight(now) is Sight.BLIND else None)
 
 
 def _pulse_news(fleet: Fleet, after: Pulse, at: float) -> tuple[Event, ...]:
@@ -271,7 +279,7 @@ def _told(
     """Return the events as a person should hear of them: in groups where many belong together."""
     if not events:
         return []
-    dark_since = fleet.unseen_since or (fleet.listed if fleet.sight(now) is Sight.BLIND else None)
+    dark_since = _dark_since(fleet, now)
     if dark_since is not None:
         at = clock.at(now.wall)
         since, members = clock.at(dark_since.wall), tuple(events)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from builders import NOW, beating, environment, failed, listed, reading, watched
+from builders import NOW, beating, environment, failed, listed, reading, slept, watched
 
 from envwatch.anomalies import Anomaly, Hold
 from envwatch.events import Event, Kind, leaves
@@ -153,6 +153,49 @@ def test_stalled_rows_read_unknown_and_not_offline() -> None:
 
     assert kinds(told) == [Kind.STALLED]
     assert all(watch.verdict.is_up and fleet.doubts(watch, reading(now)) for watch in fleet.watches.values())
+
+
+@pytest.mark.parametrize("gap", ["failures", "blindness", "sleep"])
+def test_what_nobody_watched_proves_no_stall(gap: str) -> None:
+    """Ten minutes later all heartbeats are ten minutes old, and one listing says so: they were lost meanwhile."""
+    before, _ = standing_still(12, NOW + 2 * STEP)
+    later = NOW + 600_000
+    between: dict[str, list[Outcome]] = {
+        "failures": [failed(at=at) for at in (NOW + 3 * STEP, later - STEP)],
+        "blindness": [],
+        "sleep": [slept(NOW + 2 * STEP, later - STEP)],
+    }
+    fleet, told = watched([*between[gap], listed(beating(12, NOW + STEP), later)], before)
+
+    assert not fleet.pulse.is_stalled
+    assert fleet.counts() == {Presence.OFFLINE: 12}
+    assert [(event.kind, len(event.members)) for event in told] == [(Kind.WHILE_BLIND, 12)]
+
+
+def test_nor_does_a_short_sleep_count_as_watching() -> None:
+    before, _ = standing_still(10, NOW + STEP + 50_000)
+    woken = NOW + STEP + 65_000
+    fleet, _ = watched([slept(woken - 14_000, woken - 1_000), listed(beating(10, NOW + STEP), woken)], before)
+    assert not fleet.pulse.is_stalled
+
+
+@pytest.mark.parametrize(("seconds", "stalled"), [(69.999, False), (70, True)])
+def test_a_failed_poll_in_between_stops_the_count_and_does_not_start_it_over(seconds: float, *, stalled: bool) -> None:
+    """Once a minute a poll fails: a stall must be known before the heartbeats are two minutes old all the same."""
+    rows = beating(10, NOW + STEP)
+    before, _ = standing_still(10, NOW + STEP + 30_000)
+    moments = [NOW + STEP + second * 1000 for second in (40, 45, 50, 55, 60, 65, seconds)]
+    fleet, told = watched([failed(at=NOW + STEP + 35_000), *(listed(rows, at) for at in moments)], before)
+
+    assert fleet.pulse.is_stalled is stalled
+    assert kinds(told) == ([Kind.STALLED] if stalled else [])
+
+
+def test_a_stall_that_was_known_before_a_gap_lasts_until_a_heartbeat_advances() -> None:
+    before, _ = standing_still(10, NOW + 100_000)
+    fleet, told = watched([failed(at=NOW + 200_000), listed(beating(10, NOW + STEP), NOW + 700_000)], before)
+
+    assert (fleet.pulse.is_stalled, fleet.counts(), told) == (True, before.counts(), [])
 
 
 def test_a_disconnect_is_believed_while_heartbeats_stand_still() -> None:
