@@ -266,7 +266,8 @@ def _introduced(events: list[Event], watches: Mapping[Clean, Watch]) -> list[Eve
         kin = on_device.get(watches[event.id].environment.device_id, [])
         if not kin:
             return event
-        twin = next((watch for watch in kin if watch.verdict.is_up), None)
+        # What this listing lacks may have been this very machine under its old id.
+        twin = next((watch for watch in kin if watch.verdict.is_up and not watch.absent), None)
         relation = f"twin of {twin.environment.name}" if twin else f"replaces {kin[-1].environment.name}"
         return replace(event, reason=Clean(f"{relation}, same device"))
 

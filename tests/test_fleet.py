@@ -303,6 +303,18 @@ def test_an_outcome_leaves_the_fleet_before_it_as_it_was() -> None:
     assert Fleet() == Fleet()
 
 
+def test_a_newcomer_in_a_listing_that_lacks_the_other_replaces_it() -> None:
+    """Its twin is one that is listed beside it."""
+    old = environment(id="old", connectionName="nas", deviceId="d-1")
+    new = environment(id="new", connectionName="nas", deviceId="d-1")
+    moments = ([old], [new], [new])
+    _, told = watched(listed(rows, NOW + 5_000 * number) for number, rows in enumerate(moments))
+    assert [(event.kind, event.id, event.reason) for event in told] == [
+        (Kind.APPEARED, "new", "replaces nas, same device"),
+        (Kind.GONE, "old", "no longer listed"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("other", "told"),
     [
