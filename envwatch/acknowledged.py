@@ -16,6 +16,7 @@ from envwatch.text import Clean, clean
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from envwatch.models import Environment
     from envwatch.watch import Watch
 
 LONGEST_NOTE: Final = 200
@@ -30,6 +31,11 @@ class Ack:
     """When it was said: milliseconds since the epoch, by the clock of the server that lists the environment."""
     note: Clean
     """What was said of it; at most `LONGEST_NOTE` characters, maybe none."""
+    sign_at: float | None = None
+    """The last sign of life that its row told then, by the server's own clock; None where an older file does not say.
+
+    `at` may come from a local clock that is wrong: no answer may have told the time.
+    """
 
 
 Acks: TypeAlias = "Mapping[Clean, Ack]"
@@ -39,6 +45,11 @@ Acks: TypeAlias = "Mapping[Clean, Ack]"
 def note_of(typed: str) -> Clean:
     """Return what a person typed as a note."""
     return clean(typed.strip(), LONGEST_NOTE)
+
+
+def ack_of(watch: Watch, at: float, note: Clean) -> Ack:
+    """Return that a person knows of a problem as it is now; the rest as the fields of `Ack` have it."""
+    return Ack(at, note, _sign_of(watch.environment))
 
 
 def recovered(acks: Acks, watches: Iterable[Watch]) -> frozenset[Clean]:
@@ -64,13 +75,22 @@ def recovered(acks: Acks, watches: Iterable[Watch]) -> frozenset[Clean]:
 
 def _came_back(watch: Watch, acks: Acks) -> bool:
     environment = watch.environment
-    has_shown = environment.last_sign_at > acks[environment.id].at
+    ack = acks[environment.id]
+    has_shown = _sign_of(environment) > (ack.at if ack.sign_at is None else ack.sign_at)
     return watch.presence is Presence.OFFLINE and not watch.is_flapping and has_shown
 
 
+def _sign_of(environment: Environment) -> float:
+    """Return the newest instant of either kind: a row without its heartbeat is not newer for it."""
+    return max(environment.last_seen_at, environment.last_sign_at)
+
+
 def content_of(acks: Acks) -> dict[str, dict[str, Any]]:
-    """Return acknowledgements as they are written down, as JSON: `{"<id>": {"at": 123.0, "note": "..."}}`."""
-    return {id_: asdict(ack) for id_, ack in acks.items()}
+    """Return acknowledgements as they are written down, as JSON: `{"<id>": {"at": 123.0, "note": "..."}}`.
+
+    `sign_at` stands there too, where it is known.
+    """
+    return {id_: {name: value for name, value in asdict(ack).items() if value is not None} for id_, ack in acks.items()}
 
 
 def acks_of(content: Mapping[str, object]) -> Acks:
@@ -86,11 +106,17 @@ def acks_of(content: Mapping[str, object]) -> Acks:
 def _ack_of(told: object) -> Ack | None:
     if not isinstance(told, dict):
         return None
-    at, note = told.get("at"), told.get("note", "")
-    if isinstance(at, bool) or not isinstance(at, (int, float)) or not isinstance(note, str):
+    at, note = _instant_of(told.get("at")), told.get("note", "")
+    if at is None or not isinstance(note, str):
+        return None
+    return Ack(at, clean(note, LONGEST_NOTE), _instant_of(told.get("sign_at")))
+
+
+def _instant_of(told: object) -> float | None:
+    if isinstance(told, bool) or not isinstance(told, (int, float)):
         return None
     try:
-        at = float(at)
+        at = float(told)
     except OverflowError:
         return None
-    return Ack(at, clean(note, LONGEST_NOTE)) if math.isfinite(at) else None
+    return at if math.isfinite(at) else None

@@ -13,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from watches import watch
 
-from envwatch.acknowledged import LONGEST_NOTE, Ack, acks_of, content_of, note_of, recovered
+from envwatch.acknowledged import LONGEST_NOTE, Ack, ack_of, acks_of, content_of, note_of, recovered
 from envwatch.presence import GONE
 from envwatch.text import Clean, clean
 
 if TYPE_CHECKING:
     from envwatch.watch import Watch
 
+DAY = 86_400_000
 ID = Clean("env-1")
 ACKS = {ID: Ack(NOW, Clean("known"))}
 
@@ -73,6 +74,29 @@ def test_what_is_offline_and_gave_a_sign_since_had_come_back_unseen(
     assert recovered(ACKS, [replace(row, is_flapping=True)]) == frozenset()
 
 
+@pytest.mark.parametrize("skew", [-DAY, -600_000, 0, 600_000, DAY])
+@pytest.mark.parametrize(("sign", "came_back"), [(0, False), (1, True)])
+def test_no_local_clock_decides_whether_it_had_come_back(skew: float, sign: float, *, came_back: bool) -> None:
+    """It was last seen three minutes before it was acknowledged, and all of these are the platform's own instants."""
+    seen_at = NOW - 180_000
+
+    def lost(at: float) -> Watch:
+        return watch(connectionId=None, lastHeartbeat=None, lastSeenAt=at)
+
+    acks = {ID: ack_of(lost(seen_at), NOW + skew, Clean("known"))}
+    assert (recovered(acks, [lost(seen_at + sign)]) == {ID}) is came_back
+
+
+@pytest.mark.parametrize("seen", [-1_000, 1_000])
+def test_a_heartbeat_that_the_platform_takes_away_is_no_sign_of_life(seen: float) -> None:
+    lost = watch(lastHeartbeat=NOW - 130_000, lastSeenAt=NOW - 130_000 + seen)
+    acks = {ID: ack_of(lost, NOW, Clean("known"))}
+    assert recovered(acks, [lost]) == frozenset()
+
+    cut_off = watch(connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 130_000 + seen)
+    assert recovered(acks, [cut_off]) == frozenset()
+
+
 def test_what_is_late_and_beat_since_has_not_recovered() -> None:
     late = watch(lastHeartbeat=NOW - 45_000)
     assert recovered({ID: Ack(NOW - 50_000, Clean(""))}, [late]) == frozenset()
@@ -112,13 +136,23 @@ IDS = st.text(min_size=1).map(clean)
 NOTES = (st.text() | st.sampled_from(WEAPONS)).map(note_of)
 
 
-@given(st.dictionaries(IDS, st.builds(Ack, st.floats(allow_nan=False, allow_infinity=False), NOTES)))
+INSTANTS = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(st.dictionaries(IDS, st.builds(Ack, INSTANTS, NOTES, st.none() | INSTANTS)))
 def test_what_is_written_down_reads_the_same(acks: dict[Clean, Ack]) -> None:
     assert acks_of(json.loads(json.dumps(content_of(acks)))) == acks
 
 
 def test_the_form_is_plain() -> None:
     assert content_of({ID: Ack(123.0, Clean("disk full"))}) == {"env-1": {"at": 123.0, "note": "disk full"}}
+    known = {ID: Ack(123.0, Clean(""), 5.0)}
+    assert content_of(known) == {"env-1": {"at": 123.0, "note": "", "sign_at": 5.0}}
+
+
+@pytest.mark.parametrize("sign", [None, True, "5", [], float("nan"), float("-inf"), 10**400])
+def test_a_damaged_sign_of_life_leaves_the_rest_of_the_entry(sign: object) -> None:
+    assert acks_of({"env-1": {"at": NOW, "note": "known", "sign_at": sign}}) == ACKS
 
 
 @pytest.mark.parametrize(

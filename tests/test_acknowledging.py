@@ -72,7 +72,7 @@ async def test_the_key_asks_and_keeps_the_note() -> None:
         await stage.press("enter")
         assert isinstance(stage.app.screen, Dashboard)
         assert stage.news == "acknowledged until it recovers: ada"
-        assert kept == [{ADA: Ack(NOW + 2_000, Clean("disk full, q and a know"))}]
+        assert kept == [{ADA: Ack(NOW + 2_000, Clean("disk full, q and a know"), NOW - 300_000)}]
         assert stage.app.acks == kept[0]
 
 
@@ -92,7 +92,7 @@ async def test_what_recovers_while_the_note_is_typed_is_not_acknowledged() -> No
 async def test_a_note_may_be_empty() -> None:
     async with dashboard() as stage:
         await acknowledge(stage)
-        assert stage.app.acks == {ADA: Ack(NOW, Clean(""))}
+        assert stage.app.acks == {ADA: Ack(NOW, Clean(""), NOW - 300_000)}
 
 
 async def test_a_note_is_cleaned_before_anything_keeps_it() -> None:

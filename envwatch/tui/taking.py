@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from envwatch.acknowledged import LONGEST_NOTE, Ack, note_of
+from envwatch.acknowledged import LONGEST_NOTE, Ack, ack_of, note_of
 from envwatch.facts import Copy, copies
 from envwatch.osc import LONGEST
 from envwatch.report import csv_of, json_of, report_of_rows, row_json_of
@@ -141,12 +141,15 @@ class Taking(Viewing):
             if typed is None or self.now is None:
                 return
             fleets, wall, note = self.fleets, self.now.wall, note_of(typed)
-            meant = [watch for watch in problems if (it := fleets.watch(watch.key)) is None or it.is_problem]
+            newest = [fleets.watch(watch.key) or watch for watch in problems]
+            meant = [watch for watch in newest if watch.is_problem]
             if not meant:
                 self.flash(f"recovered meanwhile: {_named(problems)}")
                 return
             self.post_message(
-                self.Acknowledged({watch.environment.id: Ack(fleets.of(watch).clock.at(wall), note) for watch in meant})
+                self.Acknowledged(
+                    {watch.environment.id: ack_of(watch, fleets.of(watch).clock.at(wall), note) for watch in meant}
+                )
             )
             self.flash(f"acknowledged until it recovers: {_named(meant)}")
 
