@@ -10,11 +10,12 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from envwatch.events import Event, Kind
 from envwatch.presence import Presence
 from envwatch.text import Clean, clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from envwatch.models import Environment
     from envwatch.watch import Watch
@@ -78,6 +79,31 @@ def _came_back(watch: Watch, acks: Acks) -> bool:
     ack = acks[environment.id]
     has_shown = _sign_of(environment) > (ack.at if ack.sign_at is None else ack.sign_at)
     return watch.presence is Presence.OFFLINE and not watch.is_flapping and has_shown
+
+
+def losses_of(ended: Collection[Clean], watches: Iterable[Watch]) -> list[Event]:
+    """Return the losses that nobody knows of any more: of what is down and whose acknowledgement has ended.
+
+    Such a loss was heard of while it was acknowledged, when it was nobody's news, or not at all.
+
+    Args:
+        ended: ids of environments, as `recovered` returns them.
+        watches: after the listing by which those ended.
+    """
+    return [
+        Event(
+            kind=Kind.OFFLINE,
+            at=watch.environment.last_sign_at if watch.since_at is None else watch.since_at,
+            profile=watch.profile,
+            id=watch.environment.id,
+            name=watch.environment.name,
+            before=Clean("online"),
+            after=Clean(Presence.OFFLINE),
+            reason=Clean(watch.verdict.reason),
+        )
+        for watch in watches
+        if watch.environment.id in ended and watch.presence is Presence.OFFLINE and not watch.absent
+    ]
 
 
 def _sign_of(environment: Environment) -> float:

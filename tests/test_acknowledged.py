@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from watches import watch
 
-from envwatch.acknowledged import LONGEST_NOTE, Ack, ack_of, acks_of, content_of, note_of, recovered
+from envwatch.acknowledged import LONGEST_NOTE, Ack, ack_of, acks_of, content_of, losses_of, note_of, recovered
+from envwatch.alarm import Alarm
+from envwatch.events import Kind
 from envwatch.presence import GONE
 from envwatch.text import Clean, clean
 
@@ -127,6 +129,36 @@ def test_under_two_profiles_every_row_that_is_listed_must_be_well(second: Watch,
     rows = [of_profile("a", WELL), of_profile("b", second)]
     for order in (rows, rows[::-1]):
         assert recovered(ACKS, iter(order)) == ({ID} if ends else frozenset())
+
+
+# What rings once they have ended
+
+
+@pytest.mark.parametrize(
+    ("row", "is_lost"),
+    [
+        (OFFLINE, True),
+        (WELL, False),
+        (LATE, False),
+        (FLAPPING, False),
+        (replace(OFFLINE, absent=1), False),
+        (replace(OFFLINE, verdict=GONE, absent=2), False),
+        (watch(id="env-2", connectionId=None), False),
+    ],
+)
+def test_what_is_down_when_its_acknowledgement_ends_is_a_loss_that_nobody_knows_of(
+    row: Watch, *, is_lost: bool
+) -> None:
+    losses = losses_of({ID}, [of_profile("work", row)])
+    told = [(loss.kind, loss.profile, loss.id, loss.name, loss.before, loss.after) for loss in losses]
+    assert told == [(Kind.OFFLINE, "work", ID, row.environment.name, "online", "offline")] * is_lost
+    assert len(Alarm().heard(losses, 0.0).waiting) == is_lost
+
+
+@pytest.mark.parametrize(("since", "at"), [(None, NOW - 12_000), (NOW - 5_000, NOW - 5_000)])
+def test_such_a_loss_is_as_old_as_the_row_is_down(since: float | None, at: float) -> None:
+    (loss,) = losses_of({ID}, [replace(OFFLINE, since_at=since)])
+    assert loss.at == at
 
 
 # How they are written down

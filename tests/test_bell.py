@@ -138,6 +138,49 @@ async def test_what_was_acknowledged_before_and_fails_anew_rings() -> None:
         assert stage.app.sent == [BELL]
 
 
+async def test_an_acknowledged_flapper_that_stays_down_rings_once_it_flaps_no_longer() -> None:
+    """That it comes and goes was known. That it is gone for good is another problem, and nobody has heard of it."""
+
+    def down(at: float) -> list[Environment]:
+        return [environment("env-0", connectionId=None, lastHeartbeat=None, lastSeenAt=NOW + 481_000), *fleet(at)[1:]]
+
+    async with staged(rings=True) as stage:
+        for minute in range(9):
+            stage.now = 60 * minute
+            await stage.show(fleet(stage.at, minute % 2))
+        await stage.press("g", "a", "enter")
+        told = []
+        for _ in range(30):
+            await stage.tick(30)
+            await stage.show(down(stage.at))
+            told.append((len(stage.app.acks), len(stage.app.sent)))
+    assert told == sorted(told, key=lambda each: (-each[0], each[1]))
+    assert set(told) == {(1, 0), (0, 0), (0, 1)}
+    assert told.index((0, 1)) == told.index((0, 0)) + 1
+
+
+async def test_an_acknowledgement_that_the_user_withdraws_rings_nothing() -> None:
+    async with ringing() as stage:
+        await stage.press("a", "enter")
+        await pass_on(stage, 30, 1)
+        await stage.press("a")
+        await pass_on(stage, 30, 1)
+        assert (stage.app.acks, stage.app.sent) == ({}, [])
+
+
+@pytest.mark.parametrize(("listings_before", "sent"), [(0, []), (1, [BELL])])
+async def test_what_came_back_unseen_and_fell_again_rings_unless_it_was_so_from_the_first(
+    listings_before: int, sent: list[str]
+) -> None:
+    async with staged(rings=True, acks={Clean("env-0"): Ack(NOW, Clean(""), NOW - 500_000)}) as stage:
+        first = [environment("env-0", connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 500_000)]
+        for _ in range(listings_before):
+            await stage.show(first)
+            assert list(stage.app.acks) == ["env-0"]
+        await pass_on(stage, 30, 1, 1)
+        assert (stage.app.acks, stage.app.sent) == ({}, sent)
+
+
 async def test_nothing_rings_while_blind_and_what_still_holds_rings_after_it() -> None:
     async with ringing() as stage:
         await stage.take(failed(at=stage.at))

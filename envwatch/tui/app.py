@@ -17,7 +17,7 @@ from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 
 from envwatch import rules
-from envwatch.acknowledged import recovered
+from envwatch.acknowledged import losses_of, recovered
 from envwatch.alarm import Alarm, ring_text
 from envwatch.exports import export_here
 from envwatch.fleet import Fleet, Sight
@@ -230,6 +230,9 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
             self.fleets = fleets
             if healed := recovered(self.acks, fleets.watches):
                 self._acknowledge(dict.fromkeys(healed))
+                # What the first listing shows rings for nobody, known or not.
+                seen = (watch for fleet in fleets if fleet.listings > 1 for watch in fleet.watches.values())
+                self._alarm = self._alarm.heard(losses_of(healed, seen), self.now.monotonic)
             if events:
                 self.history = self.history.after(events)
                 self._alarm = self._alarm.heard(events, self.now.monotonic)
