@@ -110,6 +110,16 @@ def test_heartbeats_lost_with_their_connections_are_no_anomaly() -> None:
     assert watched(story(rows, cut_off))[0].counts() == {Presence.OFFLINE: 5}
 
 
+def test_new_connections_that_have_not_beaten_yet_are_no_anomaly() -> None:
+    """A heartbeat is lost only where its connection was kept."""
+    rows = beating(5)
+    new = [environment(row.id, connectionId=f"new-{row.id}", lastHeartbeat=None) for row in rows]
+    fleet, told = watched(story(rows, new))
+
+    assert (fleet.hold, fleet.counts()) == (None, {Presence.OFFLINE: 5})
+    assert kinds(leaves(told)) == [Kind.OFFLINE] * 5
+
+
 def test_one_story_does_not_confirm_another() -> None:
     rows = beating(5)
     fleet, _ = watched(story(rows, [], [], without_beats(rows, 5), []))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import gzip
 import os
 import traceback
 import weakref
@@ -264,6 +265,22 @@ async def test_a_page_may_have_eight_mebibytes(encoding: str, excess: int, fits:
         server.break_page(0, lambda _: Reply(body=body, headers=headers))
         if fits:
             await client.snapshot()
+        else:
+            assert (await failure_of(client)).cause is Cause.TOO_LARGE
+
+
+@pytest.mark.parametrize(("excess", "fits"), [(0, True), (1, False)])
+async def test_a_page_may_be_as_many_bytes_on_the_wire_however_few_they_become(excess: int, fits: bool) -> None:  # noqa: FBT001
+    """A gzip stream may hold what inflates to nothing: here, a file's name of eight mebibytes."""
+    stream = gzip.compress(page_bytes([]))[10:]
+    name = b"x" * (rules.PAGE_BYTES + excess - len(stream) - 11)
+    reply = Reply(
+        body=b"\x1f\x8b\x08\x08" + bytes(5) + b"\xff" + name + b"\0" + stream, headers={"Content-Encoding": "gzip"}
+    )
+    async with faulty_server([]) as server, client_of(server) as client:
+        server.break_page(0, lambda _: reply)
+        if fits:
+            assert (await client.snapshot()).received == rules.PAGE_BYTES
         else:
             assert (await failure_of(client)).cause is Cause.TOO_LARGE
 

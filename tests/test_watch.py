@@ -282,6 +282,15 @@ def test_flapping_begins_and_ends_with_an_event() -> None:
     assert told == [(6, Kind.FLAPPING), (14, Kind.STEADY)]
 
 
+def test_what_flaps_and_is_gone_flaps_no_longer_and_that_is_told_as_gone_alone() -> None:
+    flapping = replace(first_watch(), shifts=(NOW,), is_flapping=True)
+    absent = missed(flapping, NOW + 5_000, listing_at(NOW + 5_000))
+    gone = missed(absent, NOW + 10_000, listing_at(NOW + 10_000))
+
+    assert (absent.is_flapping, gone.is_flapping, gone.is_problem) == (True, False, False)
+    assert kinds(events_to(absent, gone, NOW + 10_000)) == [Kind.GONE]
+
+
 def test_flapping_ends_even_if_the_row_never_changes_again() -> None:
     flapping = replace(first_watch(), shifts=(NOW,), is_flapping=True)
     steady = next_watch(flapping, NOW + 5_000)
