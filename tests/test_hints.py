@@ -37,6 +37,11 @@ def completed(text: str, cursor: int, choice: int = 0) -> str:
     return text[: one.start] + one.text + text[one.end :]
 
 
+def test_a_value_is_offered_however_its_accents_are_composed() -> None:
+    fleet = [watch(connectionName="Andre\u0301")]
+    assert offers("name:andr\u00e9", fleet=fleet) == ["Andre\u0301"]
+
+
 def test_an_empty_box_offers_every_field() -> None:
     assert offers("") == [*(f"{name}:" for name in FIELDS), "meta."]
     assert offers("web ") == offers("")

@@ -67,6 +67,27 @@ def test_a_word_looks_in_visible_columns_only_and_in_either_case() -> None:
     assert parse("!p-seven").matches(one, NOW, narrow, 1)
 
 
+COMPOSED, TAKEN_APART = "Andr\u00e9-1", "Andre\u0301-1"
+
+
+@pytest.mark.parametrize("sent", [COMPOSED, TAKEN_APART])
+@pytest.mark.parametrize("typed", [COMPOSED, TAKEN_APART])
+@pytest.mark.parametrize("form", ["name:{}", "name:={}", "{}", "name:{}*", "*{}", "branch:{}", "command:{}"])
+def test_an_accent_is_the_same_however_it_is_composed(form: str, typed: str, sent: str) -> None:
+    one = watch(connectionName=sent, metadata={"gitBranch": sent, "supported_commands": [sent]})
+
+    assert finds(form.format(typed), one)
+    assert finds(form.format(typed.upper()), one)
+    assert not finds(form.format(typed.replace("-1", "-2")), one)
+
+
+def test_an_accented_letter_is_one_character_to_a_wildcard_and_another_than_the_plain_one() -> None:
+    one = watch(connectionName=TAKEN_APART)
+
+    assert finds("name:Andr?-1", one)
+    assert not finds("name:Andre-1", one)
+
+
 @pytest.mark.parametrize("word", ["0", "s", "12s", "1*"])
 def test_a_word_does_not_look_into_ages(word: str) -> None:
     ages = tuple(COLUMNS[name] for name in ("state", "up", "seen", "first"))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from envwatch.query.fields import ALIASES, FIELDS, META, STATUS, member, named_field
 from envwatch.query.kinds import NONE, STATUSES, InstantField, StatusField, TextField, VersionField
-from envwatch.query.tokens import QueryError, Token, tokens, written
+from envwatch.query.tokens import QueryError, Token, folded, tokens, written
 from envwatch.text import Clean
 from envwatch.versions import is_version
 
@@ -112,15 +112,15 @@ def _typed(token: Token, cursor: int) -> str:
 
 def _names(typed: str, watches: Iterable[Watch]) -> Iterator[tuple[str, str]]:
     """Yield the fields whose name or other name begins like this, each with its colon."""
-    folded = typed.casefold()
-    if folded.startswith(META):
+    begun_by = typed.casefold()
+    if begun_by.startswith(META):
         yield from _metadata_keys(typed[len(META) :], watches)
         return
-    begun = {field for name, field in ALIASES.items() if folded and name.startswith(folded)}
+    begun = {field for name, field in ALIASES.items() if begun_by and name.startswith(begun_by)}
     for name, field in FIELDS.items():
-        if name.startswith(folded) or name in begun:
+        if name.startswith(begun_by) or name in begun:
             yield f"{name}:", field.about
-    if META.startswith(folded):
+    if META.startswith(begun_by):
         yield META, "any key of the metadata"
 
 
@@ -168,16 +168,16 @@ def _seen(
     field: TextField | ListField | VersionField | ProfileField, operator: str, typed: str, watches: Iterable[Watch]
 ) -> Iterator[tuple[str, str]]:
     """Yield the values in the fleet that what is typed would find, each as it must be written."""
-    folded = typed.casefold()
+    sought = folded(typed)
     is_version_field = isinstance(field, VersionField)
     begins = is_version_field or (isinstance(field, TextField) and field.is_prefix)
 
     def is_begun(value: Clean | None) -> bool:
         if value is None:
-            return not operator and NONE.startswith(folded)
+            return not operator and NONE.startswith(sought)
         if operator and is_version_field and not is_version(value.lower()):
             return False
-        return value.casefold().startswith(folded) if begins else folded in value.casefold()
+        return folded(value).startswith(sought) if begins else sought in folded(value)
 
     counts = Counter(chain.from_iterable(field.seen(watch) for watch in watches))
     for value, count in _most_frequent((value, count) for value, count in counts.items() if is_begun(value)):

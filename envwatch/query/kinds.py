@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from envwatch.presence import Presence
 from envwatch.query.literals import Pattern, pattern_of, stretch_of, text_test, version_of, version_test
-from envwatch.query.tokens import written
+from envwatch.query.tokens import folded, written
 from envwatch.text import Clean, clean
 from envwatch.versions import is_release
 
@@ -81,7 +81,7 @@ class TextField:
 
         def test(watch: Watch, _: float, __: int) -> bool:
             sent = text(watch.environment)
-            return has(sent.casefold()) if sent else False
+            return has(folded(sent)) if sent else False
 
         return Value(f"{operator}{pattern}", test)
 
@@ -107,7 +107,7 @@ class ListField:
         has = text_test(pattern, is_exact=bool(operator))
         return Value(
             f"{operator}{pattern}",
-            lambda watch, _, __: any(bool(sent) and has(sent.casefold()) for sent in texts(watch.environment)),
+            lambda watch, _, __: any(bool(sent) and has(folded(sent)) for sent in texts(watch.environment)),
         )
 
     def seen(self, watch: Watch) -> Iterable[Clean | None]:
@@ -227,8 +227,7 @@ _LEAST_LETTERS = 3
 
 def state_test(word: str) -> Test | None:
     """Return the test of the state that a word is the beginning of, None if of none: `off`, `offline`, `late`."""
-    folded = word.casefold()
-    begun = (name for name in _SHOWN_STATUSES if name.startswith(folded) and len(folded) >= _LEAST_LETTERS)
+    begun = (name for name in _SHOWN_STATUSES if name.startswith(word.casefold()) and len(word) >= _LEAST_LETTERS)
     return next((STATUSES[name][1] for name in begun), None)
 
 
@@ -262,7 +261,7 @@ class ProfileField:
             return Value(NONE, lambda watch, _, __: not watch.profile)
         operator, pattern = _operator_and_pattern(self, token)
         has = text_test(pattern, is_exact=bool(operator))
-        return Value(f"{operator}{pattern}", lambda watch, _, __: has(watch.profile.casefold()))
+        return Value(f"{operator}{pattern}", lambda watch, _, __: has(folded(watch.profile)))
 
     def seen(self, watch: Watch) -> Iterable[Clean | None]:
         """Return what a watch has of it; None for nothing."""

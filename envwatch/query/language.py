@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from envwatch.query.fields import named_field
 from envwatch.query.kinds import state_test
 from envwatch.query.literals import pattern_of, text_test
-from envwatch.query.tokens import quoted, tokens, written
+from envwatch.query.tokens import folded, quoted, tokens, written
 from envwatch.text import clean
 
 if TYPE_CHECKING:
@@ -130,8 +130,8 @@ class Query:
 
     def has_words(self, text: str) -> bool:
         """Whether the words alone hold for a text that has no state; a pattern must match a whole line of it."""
-        folded = text.casefold()
-        return all(word.is_in(folded) is not word.is_negated for word in self._words)
+        said = folded(text)
+        return all(word.is_in(said) is not word.is_negated for word in self._words)
 
     def has_terms(self, watch: Watch, now: float, listings: int) -> bool:
         """Whether the terms alone hold for an environment; see `test`."""
@@ -269,4 +269,4 @@ def _without(tests: Sequence[Test]) -> Test:
 
 def _haystack(watch: Watch, columns: Iterable[Column]) -> str:
     """Return what a row shows, without marks, one column a line: cleaned text holds no line ends."""
-    return "\n".join([(column.sought or column.text)(watch, 0.0) or "" for column in columns]).casefold()
+    return folded("\n".join([(column.sought or column.text)(watch, 0.0) or "" for column in columns]))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, TypeAlias
 
-from envwatch.query.tokens import written
+from envwatch.query.tokens import folded, written
 from envwatch.text import Clean, clean
 from envwatch.versions import is_release, is_version, version_key
 
@@ -185,18 +185,18 @@ def text_test(pattern: Pattern, *, is_exact: bool = False, is_prefix: bool = Fal
     if pattern.plain is None:
         search = _wildcards(pattern).search
         return lambda text: search(text) is not None
-    folded = pattern.plain.casefold()
+    sought = folded(pattern.plain)
     if is_exact:
-        return lambda text: text == folded
+        return lambda text: text == sought
     if is_prefix:
-        return lambda text: text.startswith(folded)
-    return lambda text: folded in text
+        return lambda text: text.startswith(sought)
+    return lambda text: sought in text
 
 
 def _wildcards(pattern: Pattern) -> re.Pattern[str]:
     between = [""]
     for at, piece in enumerate(pattern.pieces):
-        between[-1] += "." * piece.count("?") if at % 2 else re.escape(piece.casefold())
+        between[-1] += "." * piece.count("?") if at % 2 else re.escape(folded(piece))
         if at % 2 and "*" in piece:
             between.append("")
     first, *others = between

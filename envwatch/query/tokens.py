@@ -7,6 +7,7 @@ quote that was never closed is told by its token, because a line that is still b
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -104,6 +105,14 @@ def written(text: str) -> str:
     if _BARE.fullmatch(text) and ".." not in text and text.casefold() != "none":
         return text
     return quoted(text)
+
+
+def folded(text: str) -> str:
+    """Return a text as it is compared: case put aside, and how its accents are composed (macOS takes them apart)."""
+    if text.isascii():
+        return text.casefold()
+    # Taken apart first, as Unicode wants it for caseless matching; then together, for `?` is one character.
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
 
 
 def quoted(text: str) -> str:
