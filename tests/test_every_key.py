@@ -85,7 +85,11 @@ def test_every_binding_has_an_id_of_its_own_a_section_and_a_description() -> Non
 
 @pytest.mark.parametrize(
     ("focused", "intended"),
-    [(EnvironmentTable, {}), (DetailPane, {}), (FilterBox, {"enter": {"find.keep", "row.open"}})],
+    [
+        (EnvironmentTable, {}),
+        (DetailPane, {}),
+        (FilterBox, {"enter": {"find.keep", "row.open"}, "escape": {"find.cancel", "app.back"}}),
+    ],
 )
 def test_no_key_has_two_meanings_at_the_same_time(focused: type[DOMNode], intended: dict[str, set[str]]) -> None:
     holders: dict[str, set[str]] = defaultdict(set)
@@ -208,6 +212,7 @@ ACTS: Final[dict[str, tuple[str, ...]]] = {
     "find.filter": (),
     "find.complete": ("slash", "m", "o"),
     "find.keep": ("slash", "m", "o"),
+    "find.cancel": ("slash", "m", "o"),
     "find.next_problem": (),
     "find.previous_problem": (),
     "find.all": ("2",),

@@ -99,3 +99,87 @@ async def test_the_offers_follow_the_cursor() -> None:
         await stage.press("tab")
         assert stage.lines[-2].startswith(" mode:unrestricted ada")
         assert stage.app.dashboard.query_one(FilterBox).box.cursor_position == len("mode:unrestricted")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("foo", []),
+        ("foo:", ["ada", "bob", "build box"]),
+        ("foo:bar", ["ada", "bob", "build box"]),
+        ("bo foo:bar", ["bob", "build box"]),
+        ("status:onlinefoo", ["ada", "bob", "build box"]),
+        ("beat:>90", ["ada", "bob", "build box"]),
+        ("beat:>90s", []),
+        ("status:offl", []),
+        ("status:onl", ["ada", "bob", "build box"]),
+    ],
+)
+async def test_a_term_that_means_nothing_asks_for_nothing_and_the_others_hold(text: str, shown: list[str]) -> None:
+    async with box() as stage:
+        await stage.type(text)
+        assert sorted(stage.names) == shown
+
+
+@pytest.mark.parametrize("typed", ["status:late", "heartbeat:>90s", "meta.disk:full", "bo mode:unrestricted"])
+async def test_nothing_vanishes_on_the_way_to_a_term(typed: str) -> None:
+    async with box() as stage:
+        for letter in typed[: typed.index(":") + 1]:
+            await stage.type(letter)
+            assert stage.names != []
+
+
+async def test_a_word_that_may_become_a_field_counts_where_it_finds_something_and_once_it_is_kept() -> None:
+    async with box() as stage:
+        await stage.type("bo")
+        await stage.type(" b")
+        assert stage.names == ["bob", "build box"]
+        await stage.type("eat")
+        assert stage.names == ["bob", "build box"]
+        await stage.press("enter")
+        assert stage.names == []
+        assert "FILTER 0/3" in stage.lines[0]
+
+
+@pytest.mark.parametrize("text", ["foo:bar", "status:onlinefoo", "mode:", "beat:>90", 'name:"buil'])
+async def test_enter_keeps_no_line_with_a_mistake_in_it_and_points_there(text: str) -> None:
+    async with box() as stage:
+        await stage.type(text)
+        await stage.press("enter")
+        assert stage.app.dashboard.query_one(FilterBox).box.has_focus
+        assert any(told in stage.lines[-3] for told in ("there is no field", "is one of", "needs", "of what?", "quote"))
+        assert stage.lines[-2].strip() == text
+        await stage.press("escape")
+        assert "FILTER" not in stage.lines[0]
+
+
+async def test_after_a_mistake_is_mended_enter_keeps_the_line() -> None:
+    async with box() as stage:
+        await stage.type("mode:")
+        await stage.press("enter", "u")
+        assert stage.lines[-3].startswith(" tab  unrestricted ")
+        await stage.press("enter")
+        assert not stage.app.dashboard.query_one(FilterBox).display
+        assert stage.names == ["bob"]
+
+
+@pytest.mark.parametrize("typed", ["zz", "x foo:", ""])
+async def test_escape_brings_back_what_was_asked_for_before_and_then_clears_it(typed: str) -> None:
+    async with box() as stage:
+        await stage.type("mode:unrestricted")
+        await stage.press("enter", "slash")
+        await stage.type(typed)
+        await stage.press("escape")
+        assert not stage.app.dashboard.query_one(FilterBox).display
+        assert stage.table.has_focus
+        assert stage.names == ["bob"]
+        await stage.press("escape")
+        assert len(stage.names) == 3
+
+
+async def test_the_foot_says_what_enter_and_escape_do_in_the_box() -> None:
+    async with box() as stage:
+        assert "⏎ Keep  tab Complete  esc Cancel" in stage.lines[-1]
+        assert "Back" not in stage.lines[-1]
+        await stage.press("escape")
+        assert "Cancel" not in stage.lines[-1]

@@ -8,7 +8,6 @@ import pytest
 from builders import NOW, beating, environment
 from stage import Stage, staged
 
-from envwatch.poller import Plan, Stance
 from envwatch.tui.dashboard import Dashboard
 from envwatch.tui.detail import DetailPane
 from envwatch.tui.eventlog import EventLog
@@ -51,12 +50,9 @@ async def test_while_paused_the_key_goes_on() -> None:
     async with staged() as stage:
         await stage.show(beating(3))
         assert "p Pause" in foot(stage)
-        plan = stage.poller.plan
-        stage.poller.plan = Plan(Stance.PAUSED, stage.poller.interval)
-        await stage.tick()
+        await stage.press("p")
         assert "p Resume" in foot(stage)
-        stage.poller.plan = plan
-        await stage.tick()
+        await stage.press("p")
         assert "p Pause" in foot(stage)
 
 

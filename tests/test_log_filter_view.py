@@ -142,6 +142,28 @@ async def test_escape_leaves_the_box_with_its_filter_then_the_log() -> None:
         assert isinstance(stage.app.screen, Dashboard)
 
 
+async def test_escape_in_the_box_brings_back_the_filter_from_before() -> None:
+    async with log() as stage:
+        await stage.type("/bob")
+        await stage.press("enter")
+        await stage.type("/zz")
+        assert events(stage) == ["No event matches. esc clears the filter."]
+        await stage.press("escape")
+        assert [event.split()[0] for event in events(stage)] == ["bob"]
+        await stage.press("escape")
+        assert len(events(stage)) == 3
+
+
+async def test_on_the_way_to_a_term_the_log_does_not_empty() -> None:
+    async with log() as stage:
+        for letter in "/status:":
+            await stage.type(letter)
+            assert "No event matches" not in stage.text
+        assert len(events(stage)) == 3
+        await stage.press("enter")
+        assert stage.app.screen.query_one(FilterBox).box.has_focus
+
+
 async def test_escape_leaves_a_kept_filter_then_the_log() -> None:
     async with log() as stage:
         await stage.type("/bob")

@@ -13,7 +13,7 @@ from watches import ALL, BARE, watch
 
 from envwatch.columns import COLUMNS
 from envwatch.presence import GONE
-from envwatch.query.language import parse
+from envwatch.query.language import drafted, parse
 from envwatch.query.tokens import QueryError
 from envwatch.text import Clean
 
@@ -453,3 +453,37 @@ def test_a_mistake_is_pointed_at_with_what_to_do(text: str, at: str, said: str) 
 )
 def test_limits_that_leave_something_out_are_no_mistake(text: str) -> None:
     assert parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "query", "settled"),
+    [
+        ("web stat", "web stat", "web"),
+        ("web !stat", "web !stat", "web"),
+        ("web statx", "web statx", "web statx"),
+        ('web "stat"', "web stat", "web stat"),
+        ("stat ", "stat", "stat"),
+        ("web meta.disk", "web meta.disk", "web"),
+        ("web meta.disk:full", "web meta.disk:full", "web meta.disk:full"),
+        ("web foo:bar os:linux", "web os:linux", "web os:linux"),
+    ],
+)
+def test_a_draft_is_what_means_something_with_and_without_what_may_become_a_field(
+    text: str, query: str, settled: str
+) -> None:
+    draft = drafted(text, len(text))
+    assert (str(draft.query), str(draft.settled)) == (query, settled)
+
+
+def test_a_draft_tells_the_first_mistake() -> None:
+    mistake = drafted("foo:bar web beat:soon", 0).mistake
+    assert mistake is not None
+    assert (mistake.start, mistake.end) == (0, 3)
+    assert drafted("web", 3).mistake is None
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("onl", "online"), ("OFFL", "offline"), ("cha", "changed")])
+def test_a_state_is_known_by_three_letters(typed: str, meant: str) -> None:
+    assert str(parse(f"status:{typed}")) == f"status:{meant}"
+    with pytest.raises(QueryError):
+        parse(f"status:{typed[:2]}x")

@@ -47,6 +47,12 @@ def named_field(token: Token) -> Field:
     return known
 
 
+def is_begun(typed: str) -> bool:
+    """Whether a text may yet become the name of a field."""
+    name = typed.casefold()
+    return name.startswith(META) or any(known.startswith(name) for known in (*FIELDS, *ALIASES, META))
+
+
 def _nearest(name: str) -> str:
     names = [*FIELDS, *ALIASES]
     begun = [known for known in names if name and known.startswith(name)]

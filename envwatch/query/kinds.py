@@ -222,7 +222,7 @@ _STATUS_ALIASES = {"on": "online", "off": "offline", "flap": "flapping", "clk?":
 _SHOWN_STATUSES = ("online", "late", "offline", "gone", "flapping")
 """Those that STATE tells in a word, or the beginning of one."""
 _LEAST_LETTERS = 3
-"""Of a word that finds a state: `on` stands in too much else."""
+"""Of a state's beginning: as a word, `on` stands in too much else, and `status:o` may become two."""
 
 
 def state_test(word: str) -> Test | None:
@@ -233,7 +233,7 @@ def state_test(word: str) -> Test | None:
 
 @dataclass(frozen=True, slots=True)
 class StatusField:
-    """The verdict, by its whole name: `on` must not find what is gone."""
+    """The verdict, by the beginning of its name: `on` must not find what is gone."""
 
     name: str
     about: str
@@ -243,6 +243,8 @@ class StatusField:
         typed = token.part(1) if token.shape.startswith("=") else token
         name = typed.text.casefold()
         name = _STATUS_ALIASES.get(name, name)
+        if len(name) >= _LEAST_LETTERS:
+            name = next((known for known in STATUSES if known.startswith(name)), name)
         if name not in STATUSES:
             raise token.error(f"{self.name} is one of {', '.join(STATUSES)}")
         return Value(name, STATUSES[name][1])

@@ -24,10 +24,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from envwatch.query.fields import named_field
+from envwatch.query.fields import is_begun, named_field
 from envwatch.query.kinds import state_test
 from envwatch.query.literals import pattern_of, text_test
-from envwatch.query.tokens import folded, quoted, tokens, written
+from envwatch.query.tokens import QueryError, folded, quoted, tokens, written
 from envwatch.text import clean
 
 if TYPE_CHECKING:
@@ -183,14 +183,56 @@ def parse(text: str, zone: tzinfo | None = None) -> Query:
     Raises:
         QueryError: if it means nothing, with the place of the first mistake.
     """
-    terms: list[Word | Term] = []
+    read, mistake = _read(text, zone)
+    if mistake is not None:
+        raise mistake
+    return Query(tuple(term for _, term in read))
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a line asks for while it is being typed."""
+
+    query: Query
+    """All of its terms that mean something."""
+    settled: Query
+    """Those without the word at the cursor, where that may yet become the name of a field."""
+    mistake: QueryError | None
+    """The first."""
+
+
+def drafted(text: str, cursor: int, zone: tzinfo | None = None) -> Draft:
+    """Return what a line asks for that somebody still types.
+
+    Args:
+        text: what was typed so far.
+        cursor: before which character it stands.
+        zone: of dates without an offset; None for this machine's.
+    """
+    read, mistake = _read(text, zone)
+    settled = [
+        term
+        for token, term in read
+        if token.end != cursor or isinstance(term, Term) or '"' in token.shape or not is_begun(token.text.lstrip("!"))
+    ]
+    return Draft(Query(tuple(term for _, term in read)), Query(tuple(settled)), mistake)
+
+
+def _read(text: str, zone: tzinfo | None) -> tuple[list[tuple[Token, Word | Term]], QueryError | None]:
+    """Return the terms of a line, each with its token, without those that mean nothing, and the first of these."""
+    read: list[tuple[Token, Word | Term]] = []
     limits: dict[tuple[str, str], dict[str, Any]] = {}
+    mistake: QueryError | None = None
     for token in tokens(text):
-        term = _term(token, zone)
-        terms.append(term)
-        if isinstance(term, Term) and not term.is_negated:
-            _require_a_limit(limits, term, token)
-    return Query(tuple(terms))
+        try:
+            term = _term(token, zone)
+            if isinstance(term, Term) and not term.is_negated:
+                _require_a_limit(limits, term, token)
+        except QueryError as error:
+            mistake = mistake or error
+        else:
+            read.append((token, term))
+    return read, mistake
 
 
 def _term(token: Token, zone: tzinfo | None) -> Word | Term:

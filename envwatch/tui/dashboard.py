@@ -17,8 +17,6 @@ from textual.widgets import Static
 
 from envwatch.history import History
 from envwatch.phrases import TimeStyle
-from envwatch.poller import Stance
-from envwatch.query.language import Query
 from envwatch.tui.arranging import Arranging
 from envwatch.tui.detail import DetailPane
 from envwatch.tui.filterbox import FilterBox
@@ -199,7 +197,7 @@ class Dashboard(Arranging, Taking):
             labels["open"] = "Fold" if heading.is_open else "Open"
         if table.cursor is None:
             labels["explain"] = None
-        if self.plans and all(plan.stance is Stance.PAUSED for plan in self.plans.values()):
+        if self.plans and all(plan.is_paused for plan in self.plans.values()):
             labels["pause"] = "Resume"
         if labels != self._labels:
             self._labels = labels
@@ -222,8 +220,7 @@ class Dashboard(Arranging, Taking):
     def action_back(self) -> None:
         """Leave one layer: the filter box, a pane that has the keys, the filter, the pane."""
         if self._box.display:
-            self._close_box()
-            self.view = replace(self.view, query=Query())
+            self._box.action_cancel()
         elif self.query_one(DetailPane).has_focus and self._has_room:
             self.table.focus()
         elif self._shows_detail and not self._has_room:
@@ -260,11 +257,14 @@ class Dashboard(Arranging, Taking):
 
     @on(FilterBox.Asked)
     def _filter(self, message: FilterBox.Asked) -> None:
-        self.view = replace(self.view, query=message.query)
+        self.view = replace(self.view, query=message.draft.query)
+        if not self.table.rows:
+            self.view = replace(self.view, query=message.draft.settled)
 
     @on(FilterBox.Kept)
-    def _close_box(self) -> None:
+    def _keep_filter(self, message: FilterBox.Kept) -> None:
         self._box.display = False
+        self.view = replace(self.view, query=message.query)
         (self.table if self.table.display else self.query_one(DetailPane)).focus()
         self.refresh_bindings()
 

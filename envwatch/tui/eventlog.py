@@ -143,18 +143,22 @@ class EventLog(ModalScreen[WatchKey | None]):
 
     @on(FilterBox.Asked)
     def _filter(self, message: FilterBox.Asked) -> None:
-        self._events.wanted = message.query
+        self._events.wanted = message.draft.query
+        if not self._events.shown:
+            self._events.wanted = message.draft.settled
 
     @on(FilterBox.Kept)
-    def _close_box(self) -> None:
+    def _keep_filter(self, message: FilterBox.Kept) -> None:
         self._box.display = False
+        self._events.wanted = message.query
         self._events.focus()
         self.refresh_bindings()
 
     def action_back(self) -> None:
         """Leave one layer: the box, the filter, the log."""
-        if self._box.display or self._events.wanted:
-            self._close_box()
+        if self._box.display:
+            self._box.action_cancel()
+        elif self._events.wanted:
             self._events.wanted = Query()
         else:
             self.dismiss()

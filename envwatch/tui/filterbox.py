@@ -1,7 +1,12 @@
 """The filter box: a line to type in, and a line above it that helps, completes and says what is wrong.
 
-Owns the typing. What a query means is `query`'s business; a valid one is told to the screen as it is typed, an invalid
-one changes nothing but the line above.
+Owns the typing. What a query means is `query`'s business. The screen is told what the line asks for as it is typed:
+
+* A term that means nothing, or nothing yet (`foo:`, `beat:>90`), asks for nothing; the others hold.
+* A word at the cursor filters, for names are typed so. If it may become the name of a field (`stat`), it counts only
+  where it finds something: nobody who types `status:late` is to see everything vanish and come back.
+* `enter` keeps what the line says, word for word; while there is a mistake in it, it points there and keeps nothing.
+* `escape` brings back what was asked for when the box was opened.
 """
 
 from __future__ import annotations
@@ -18,8 +23,7 @@ from textual.widgets import Input
 
 from envwatch.fleets import Fleets
 from envwatch.query.hints import HELP, completions
-from envwatch.query.language import Query, parse
-from envwatch.query.tokens import QueryError
+from envwatch.query.language import Draft, Query, drafted
 from envwatch.text import cells
 from envwatch.tui.field import Field
 from envwatch.tui.lines import Line, Part
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from envwatch.query.hints import Completion
+    from envwatch.query.tokens import QueryError
     from envwatch.text import Clean
 
 
@@ -84,19 +89,24 @@ class FilterBox(Vertical):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "complete", "Complete", key_display="tab", priority=True, id="find.complete"),
         Binding("enter", "keep", "Keep", key_display="⏎", priority=True, id="find.keep"),
+        Binding("escape", "cancel", "Cancel", key_display="esc", priority=True, id="find.cancel"),
     ]
 
     fleets: reactive[Fleets] = reactive(Fleets, init=False)
 
     class Asked(Message):
-        """A valid query stands in the box."""
+        """The line in the box was changed."""
+
+        def __init__(self, draft: Draft) -> None:
+            super().__init__()
+            self.draft = draft
+
+    class Kept(Message):
+        """The user is done, and this is to be asked for: what was typed, or what was asked for before."""
 
         def __init__(self, query: Query) -> None:
             super().__init__()
             self.query = query
-
-    class Kept(Message):
-        """The user is done, and the filter stays."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,6 +114,10 @@ class FilterBox(Vertical):
         self._read = ""
         """The line as it was last read."""
         self._mistake: QueryError | None = None
+        self._insists = False
+        """Whether the mistake is told though it is still being typed."""
+        self._before = Query()
+        """What was asked for when the box was opened."""
 
     def compose(self) -> ComposeResult:
         """Return the hints and the line to type in."""
@@ -119,6 +133,7 @@ class FilterBox(Vertical):
     def open(self, query: Query) -> None:
         """Show a query, ready to go on with."""
         self.display = True
+        self._before = query
         text = str(query)
         self.box.value = f"{text} " if text else ""
         self.box.cursor_position = len(self.box.value)
@@ -132,15 +147,17 @@ class FilterBox(Vertical):
 
     @on(Input.Changed, "#query")
     def _ask(self) -> None:
-        self._read, self._mistake = self.box.value, None
-        try:
-            query = parse(self._read)
-        except QueryError as mistake:
-            self._mistake = mistake
-        else:
-            if self.display:
-                self.post_message(self.Asked(query))
+        draft = self._draft()
+        self._insists = False
+        if self.display:
+            self.post_message(self.Asked(draft))
         self._look()
+
+    def _draft(self) -> Draft:
+        self._read = self.box.value
+        draft = drafted(self._read, self.box.cursor_position)
+        self._mistake = draft.mistake
+        return draft
 
     def _look(self) -> None:
         """Hint at what fits the cursor, unless the line was changed and is about to be read."""
@@ -150,7 +167,8 @@ class FilterBox(Vertical):
         hints.is_empty = not box.value.strip()
         hints.offers = [] if hints.is_empty else self._offers()
         mistake = self._mistake
-        if mistake is not None and hints.offers and mistake.start <= box.cursor_position <= mistake.end:
+        is_typed = mistake is not None and mistake.start <= box.cursor_position <= mistake.end
+        if is_typed and hints.offers and not self._insists:
             mistake = None  # what is being typed is none, as long as there is a way to go on with it
         if mistake is not None:
             hints.error_at = max(cells(box.value[: mistake.start]) - int(box.scroll_x), 0)
@@ -169,5 +187,14 @@ class FilterBox(Vertical):
             box.cursor_position = offer.start + len(offer.text)
 
     def action_keep(self) -> None:
-        """Close the box and keep what it filters."""
-        self.post_message(self.Kept())
+        """Keep what was typed, unless there is a mistake in it: then say so."""
+        draft = self._draft()
+        if draft.mistake is None:
+            self.post_message(self.Kept(draft.query))
+        else:
+            self._insists = True
+            self._look()
+
+    def action_cancel(self) -> None:
+        """Go back to what was asked for before."""
+        self.post_message(self.Kept(self._before))
