@@ -16,6 +16,7 @@ from envwatch.text import Clean
 from envwatch.tui.dashboard import Dashboard
 from envwatch.tui.eventlog import EventLog
 from envwatch.tui.explain import ExplainScreen
+from envwatch.tui.filterbox import FilterBox
 from envwatch.tui.keys import HelpScreen
 
 if TYPE_CHECKING:
@@ -309,6 +310,54 @@ async def test_the_pane_stands_beside_or_below_the_table_or_covers_it(
         await stage.press("escape", "escape")
         assert stage.app.dashboard.table.has_focus
         assert not stage.app.dashboard.query_one("#detail").display
+
+
+@pytest.mark.parametrize("key", ["enter", "v"])
+@pytest.mark.parametrize("rows", [None, []])
+async def test_where_nothing_is_shown_nothing_is_opened_over_the_reason(
+    rows: list[Environment] | None, key: str
+) -> None:
+    async with staged() as stage:
+        if rows is not None:
+            await stage.show(rows)
+        reason = stage.body
+        assert reason
+        await stage.press(key)
+        assert stage.news == "nothing to open: no environment is shown"
+        assert stage.body == reason
+        assert stage.table.has_focus
+
+
+async def test_where_a_filter_shows_nothing_enter_opens_nothing_beside_it_either() -> None:
+    async with staged((120, 30)) as stage:
+        await stage.show(fleet_of_three(stage.at))
+        await stage.type("/zzz")
+        await stage.press("enter", "enter")
+        assert stage.news.startswith("nothing to open: no environment is shown")
+        assert stage.table.has_focus
+        await stage.press("v")
+        assert not stage.app.dashboard.query_one("#detail").display
+
+
+async def test_a_pane_over_the_table_makes_way_for_the_reason_why_nothing_is_shown() -> None:
+    async with staged() as stage:
+        await stage.show(fleet_of_three(stage.at))
+        await stage.press("enter", "5")
+        assert "Nothing matches" in stage.text
+        assert stage.table.has_focus
+
+
+@pytest.mark.parametrize(("size", "pane_stays"), [((80, 24), False), ((120, 24), True), ((80, 40), True)])
+async def test_a_filter_is_typed_in_sight_of_the_table(size: tuple[int, int], *, pane_stays: bool) -> None:
+    async with staged(size) as stage:
+        await stage.show(fleet_of_three(stage.at))
+        await stage.press("enter")
+        await stage.type("/bo")
+        assert stage.app.dashboard.query_one(FilterBox).box.has_focus
+        assert any("bob" in line for line in stage.body)
+        await stage.press("enter")
+        assert stage.table.has_focus
+        assert stage.app.dashboard.query_one("#detail").display is pane_stays
 
 
 async def test_the_pane_tells_of_the_row_under_the_cursor_and_of_its_events() -> None:

@@ -126,6 +126,10 @@ class Dashboard(Arranging, Taking):
     def _shows_detail(self) -> bool:
         return self._is_wide if self.wants_detail is None else self.wants_detail
 
+    @property
+    def _covers_table(self) -> bool:
+        return self._shows_detail and not self._has_room
+
     # State comes down.
 
     def watch_wants_detail(self) -> None:
@@ -134,7 +138,10 @@ class Dashboard(Arranging, Taking):
 
     @on(EnvironmentTable.Moved)
     def _show_selected(self) -> None:
-        self.query_one(DetailPane).watched = self.table.line
+        line = self.table.line
+        self.query_one(DetailPane).watched = line
+        if line is None and self._covers_table:
+            self.wants_detail = False  # or nobody could read why nothing is shown
         self._label_keys()
 
     def watch_plans(self) -> None:
@@ -162,9 +169,9 @@ class Dashboard(Arranging, Taking):
         detail, table, shows = self.query_one(DetailPane), self.table, self._shows_detail
         was_focused = detail.has_focus or table.has_focus
         detail.display = shows
-        table.display = not shows or self._has_room
+        table.display = not self._covers_table
         if was_focused:
-            (table if table.display else detail).focus()
+            self.set_focus(table if table.display else detail)
         if shows:
             detail.redraw()
         self.refresh_bindings()
@@ -208,6 +215,8 @@ class Dashboard(Arranging, Taking):
         if (heading := self.table.heading) is not None and self.table.has_focus:
             self.toggle(heading)
             return
+        if self._has_nothing_to_open():
+            return
         self.table.hold()
         self.wants_detail = True
         self.query_one(DetailPane).focus()
@@ -215,7 +224,15 @@ class Dashboard(Arranging, Taking):
 
     def action_detail(self) -> None:
         """Open or close the detail pane."""
-        self.wants_detail = not self._shows_detail
+        if self._has_room or self._shows_detail or not self._has_nothing_to_open():
+            self.wants_detail = not self._shows_detail
+
+    def _has_nothing_to_open(self) -> bool:
+        """Whether the cursor stands on nothing; then say so."""
+        if self.table.line is not None:
+            return False
+        self.flash("nothing to open: no environment is shown")
+        return True
 
     def action_back(self) -> None:
         """Leave one layer: the filter box, a pane that has the keys, the filter, the pane."""
@@ -223,7 +240,7 @@ class Dashboard(Arranging, Taking):
             self._box.action_cancel()
         elif self.query_one(DetailPane).has_focus and self._has_room:
             self.table.focus()
-        elif self._shows_detail and not self._has_room:
+        elif self._covers_table:
             self.wants_detail = False
         elif self.view.is_narrowed:
             self.see(self.view.widened)
@@ -251,7 +268,9 @@ class Dashboard(Arranging, Taking):
     # The filter box.
 
     def action_filter(self) -> None:
-        """Open the filter box."""
+        """Open the filter box, in sight of what it filters."""
+        if self._covers_table:
+            self.wants_detail = False
         self._box.open(self.view.query)
         self.refresh_bindings()
 
