@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -358,6 +359,21 @@ async def test_a_filter_is_typed_in_sight_of_the_table(size: tuple[int, int], *,
         await stage.press("enter")
         assert stage.table.has_focus
         assert stage.app.dashboard.query_one("#detail").display is pane_stays
+
+
+async def test_reset_shows_everything_as_one_list_but_keeps_columns_and_baseline() -> None:
+    async with staged() as stage:
+        await stage.show(fleet_of_three(stage.at))
+        view = stage.app.dashboard.view
+        await stage.press("m", "equals_sign", "2", "I", "b", "m", "enter", "X")
+        stage.app.dashboard.view = replace(stage.app.dashboard.view, columns=("mode",))
+        await stage.type("/bo")
+        await stage.press("enter", "0")
+        now = stage.app.dashboard.view
+        assert now.baseline is not None
+        assert replace(now, baseline=None, columns=()) == view
+        assert now.columns == ("mode",)
+        assert stage.news == "everything, problems first, in one list"
 
 
 async def test_the_pane_tells_of_the_row_under_the_cursor_and_of_its_events() -> None:

@@ -134,7 +134,7 @@ async def test_the_palette_offers_what_works_now_with_its_key(keys: tuple[str, .
             is_disabled = owner.check_action(binding.action.partition("(")[0], ()) is False
             is_hidden = is_disabled or binding.id == "app.palette"
             assert (binding.description in told) is not is_hidden, binding.id
-        assert told["Reset filter, preset and sorting"] == "key 0"
+        assert told["Reset all of the view but its columns"] == "key 0"
 
 
 async def test_in_the_filter_box_the_palette_offers_its_keys_and_none_that_is_typed() -> None:

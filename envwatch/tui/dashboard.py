@@ -56,7 +56,7 @@ class Dashboard(Arranging, Taking):
             Binding(key, f"preset('{preset}')", f"Show {preset}", show=False, id=f"find.{preset}")
             for key, preset in _PRESETS.items()
         ),
-        Binding("0", "reset", "Reset filter, preset and sorting", show=False, id="find.reset"),
+        Binding("0", "reset", "Reset all of the view but its columns", show=False, id="find.reset"),
     ]
 
     plans: reactive[Mapping[Clean, Plan]] = reactive(dict, repaint=False)
@@ -258,8 +258,9 @@ class Dashboard(Arranging, Taking):
         self.see(replace(self.view, preset=Preset(preset)))
 
     def action_reset(self) -> None:
-        """Show everything in the default order."""
+        """Show everything in the default order and one list; the baseline stays marked."""
         self.see(View(columns=self.view.columns, baseline=self.view.baseline))
+        self.flash("everything, problems first, in one list")
 
     @on(EnvironmentTable.Opened)
     def _open_selected(self) -> None:
