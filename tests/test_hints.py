@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from watches import ALL, BARE, watch
 
 from envwatch.query.fields import FIELDS
-from envwatch.query.hints import HELP, MOST, completions
+from envwatch.query.hints import HELP, LOG_HELP, MOST, completions
 from envwatch.query.language import parse
 
 if TYPE_CHECKING:
@@ -76,6 +76,10 @@ def test_a_word_may_become_a_field_or_a_status(text: str, fields: list[str]) -> 
         ("branch:ma", ["main"]),
         ("branch:LOG", ["feat/login"]),
         ("branch:no", ["none"]),
+        ("branch:none", []),
+        ("branch:main", []),
+        ("name:web-1", []),
+        ("status:late", []),
         ("branch:=", ["=main", "=feat/login"]),
         ("branch:>", []),
         ("branch:x,ma", ["main"]),
@@ -95,7 +99,7 @@ def test_a_word_may_become_a_field_or_a_status(text: str, fields: list[str]) -> 
         ("beat:>90", [">90s", ">90m", ">90h", ">90d", ">90w"]),
         ("beat:>90s", []),
         ("meta.od", ['"meta.odd key".']),
-        ("meta.odd key", []),
+        ("meta.odd key", ["owner:"]),
         ('"meta.odd key.', ['"meta.odd key.inner":']),
         ("meta.self_update.w", ["meta.self_update.writable:"]),
         ("meta.machine.cpu:", ['"Ryzen 7"']),
@@ -167,7 +171,7 @@ def test_a_value_that_is_offered_is_found(value: str, field: str) -> None:
 
 
 def test_every_example_of_the_help_is_a_query() -> None:
-    for text, meaning in HELP:
+    for text, meaning in (*HELP, *LOG_HELP):
         assert parse(text, UTC)
         assert meaning
 

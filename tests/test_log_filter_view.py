@@ -112,6 +112,14 @@ async def test_words_filter_the_log_while_they_are_typed() -> None:
         assert stage.app.screen.query_one(EventList).has_focus
 
 
+async def test_the_empty_box_says_where_words_look_in_the_log() -> None:
+    async with log() as stage:
+        await stage.press("slash")
+        assert "web in what the log says" in stage.text
+        await stage.press("escape", "escape", "slash")
+        assert "web in any visible column" in stage.text
+
+
 async def test_terms_ask_for_the_environment_as_it_was_at_the_event() -> None:
     async with log() as stage:
         await stage.type("/mode:plan")

@@ -67,6 +67,21 @@ def test_a_word_looks_in_visible_columns_only_and_in_either_case() -> None:
     assert parse("!p-seven").matches(one, NOW, narrow, 1)
 
 
+@pytest.mark.parametrize(
+    "text", ["host:linux", "host:x64", "host:ryzen", "commands:abort", "connected:<2h", "key:none"]
+)
+def test_what_the_pane_calls_a_value_can_be_asked_for(text: str) -> None:
+    one = watch(connectedAt=NOW - 3_600_000, apiKeyOwner=None)
+
+    assert finds(text, one)
+    assert not finds(f"!{text}", one)
+
+
+def test_what_tells_nothing_of_its_machine_has_no_host() -> None:
+    assert finds("host:none", BARE)
+    assert not finds("host:none", watch())
+
+
 COMPOSED, TAKEN_APART = "Andr\u00e9-1", "Andre\u0301-1"
 
 

@@ -93,6 +93,13 @@ def _texts_of(value: JsonValue) -> Iterator[Clean]:
         yield Clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
+def _host(environment: Environment) -> Iterator[Clean]:
+    if environment.os:
+        yield environment.os
+    machine = environment.machine or {}
+    yield from (Clean(value) for value in machine.values() if isinstance(value, str))
+
+
 _ALL: tuple[Field, ...] = (
     StatusField(STATUS, "online, late, offline, gone, flapping, changed"),
     TextField("name", "the name its user chose", lambda row: row.name),
@@ -102,6 +109,7 @@ _ALL: tuple[Field, ...] = (
     TextField("branch", "git branch", lambda row: row.branch),
     TextField("directory", "working directory", lambda row: row.working_directory),
     TextField("os", "darwin, linux, win32", lambda row: row.os, is_prefix=True),
+    ListField("host", "its system, processor or architecture", _host),
     VersionField("node", "version of Node.js: >=22", lambda row: row.node_version),
     InstantField("beat", "last heartbeat: >90s", lambda watch: watch.environment.last_heartbeat_at),
     InstantField("up", "up since: <2h", up_since),
@@ -122,5 +130,14 @@ _ALL: tuple[Field, ...] = (
 FIELDS: Mapping[str, Field] = {known.name: known for known in _ALL}
 """By name, in the order in which they are offered."""
 
-ALIASES = {"state": STATUS, "dir": "directory", "conn": "connection", "heartbeat": "beat", "organization": "org"}
-"""Other names, taken for those."""
+ALIASES = {
+    "state": STATUS,
+    "dir": "directory",
+    "conn": "connection",
+    "connected": "up",
+    "heartbeat": "beat",
+    "organization": "org",
+    "key": "owner",
+    "commands": "command",
+}
+"""Other names, taken for those: such as stand in the titles of columns and in the detail pane."""

@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 MOST = 20
 """Values offered at once."""
 
-HELP: tuple[tuple[str, str], ...] = (
-    ("web", "web in any visible column"),
-    ("offline", "down, or called so"),
+_OF_TERMS = (
     ("mode:unrestricted,strict", "either mode"),
     ("!os:darwin", "not on a Mac"),
     ("beat:>90s", "no heartbeat for 90 s"),
@@ -39,7 +37,20 @@ HELP: tuple[tuple[str, str], ...] = (
     ("first:>2026-11-01", "new since then"),
     ('name:"build box"', "a text with a space"),
 )
-"""Examples of the language and what they find."""
+
+HELP: tuple[tuple[str, str], ...] = (
+    ("web", "web in any visible column"),
+    ("offline", "down, or called so"),
+    *_OF_TERMS,
+)
+"""Examples of the language and what they find in the table."""
+
+LOG_HELP: tuple[tuple[str, str], ...] = (
+    ("web", "web in what the log says"),
+    ("!flapping", "events that do not say so"),
+    *_OF_TERMS,
+)
+"""The same of the log of events, where terms ask for the environments as they are now."""
 
 _COMPARISONS = (">", ">=", "<", "<=")
 _OF_INSTANTS = (
@@ -85,10 +96,14 @@ def completions(text: str, cursor: int, watches: Iterable[Watch]) -> list[Comple
         return []
     values = list(body.part(colon + 1).parts(","))
     value = next(part for part in values if cursor <= part.end)
-    others = {text[part.start : part.end] for part in values if part is not value}
+    written_already = {text[part.start : part.end] for part in values}
     offers = _values(field, value, _typed(value, cursor), watches)
     end = _end(value, text, cursor)
-    return [Completion(value.start, end, Clean(offer), Clean(about)) for offer, about in offers if offer not in others]
+    return [
+        Completion(value.start, end, Clean(offer), Clean(about))
+        for offer, about in offers
+        if offer not in written_already
+    ]
 
 
 def _token_at(text: str, cursor: int) -> Token:

@@ -107,7 +107,7 @@ class EventLog(ModalScreen[WatchKey | None]):
         yield LogTitle()
         yield EventList().data_bind(cls.history, cls.ambiguous, cls.times, cls.marks)
         yield WholeEvent(markup=False).data_bind(cls.ambiguous, cls.times, cls.marks)
-        yield FilterBox().data_bind(cls.fleets)
+        yield FilterBox(is_of_log=True).data_bind(cls.fleets)
         yield KeyLine()
 
     def on_mount(self) -> None:

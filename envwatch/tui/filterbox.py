@@ -22,7 +22,7 @@ from textual.reactive import reactive
 from textual.widgets import Input
 
 from envwatch.fleets import Fleets
-from envwatch.query.hints import HELP, completions
+from envwatch.query.hints import HELP, LOG_HELP, completions
 from envwatch.query.language import Draft, Query, drafted
 from envwatch.text import cells
 from envwatch.tui.field import Field
@@ -61,13 +61,18 @@ class HintLine(Line):
     offers: reactive[Sequence[Completion]] = reactive(())
     is_empty: reactive[bool] = reactive(default=True)
 
+    def __init__(self, examples: Sequence[tuple[str, str]]) -> None:
+        super().__init__()
+        self._examples = examples
+
     def parts(self) -> tuple[Sequence[Part], Sequence[Part]]:
         """Return the mistake, else the offers, else examples of the language."""
         if self.error is not None:
             return self._pointed(self.error.message, self.error_at), []
         if self.is_empty:
             examples = [
-                (Part(example, "key", -n), Part(meaning, "faint", -n)) for n, (example, meaning) in enumerate(HELP)
+                (Part(example, "key", -n), Part(meaning, "faint", -n))
+                for n, (example, meaning) in enumerate(self._examples)
             ]
             return [part for pair in examples for part in pair], []
         offers = [Part(offer.text, "key", -n) for n, offer in enumerate(self.offers)]
@@ -84,7 +89,11 @@ class HintLine(Line):
 
 
 class FilterBox(Vertical):
-    """A box to type a query into."""
+    """A box to type a query into.
+
+    Args:
+        is_of_log: whether it filters the log of events, and not the table.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "complete", "Complete", key_display="tab", priority=True, id="find.complete"),
@@ -108,8 +117,9 @@ class FilterBox(Vertical):
             super().__init__()
             self.query = query
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_of_log: bool = False) -> None:
         super().__init__()
+        self._examples = LOG_HELP if is_of_log else HELP
         self._underline = _Underline()
         self._read = ""
         """The line as it was last read."""
@@ -121,7 +131,7 @@ class FilterBox(Vertical):
 
     def compose(self) -> ComposeResult:
         """Return the hints and the line to type in."""
-        yield HintLine()
+        yield HintLine(self._examples)
         hint = "words and field:value terms, all of which must hold"
         yield Field(id="query", placeholder=hint, select_on_focus=False, compact=True, highlighter=self._underline)
 
