@@ -22,7 +22,7 @@ from envwatch.fleet import Fleet
 from envwatch.phrases import MS, NOTHING, face_of, moment
 from envwatch.presence import Presence, heartbeat_age
 from envwatch.text import Clean, cells, csv_cell, fitted, shortened
-from envwatch.view import in_default_order
+from envwatch.view import Preset, in_default_order
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from envwatch.outcome import Listed
     from envwatch.query.language import Query
     from envwatch.rules import Rules
+    from envwatch.view import View
     from envwatch.watch import Watch
 
 UNKNOWN: Final = Clean("unknown")
@@ -124,6 +125,8 @@ class Report:
     """False when no answer told the server's time, so that this machine's had to do."""
     filter: Clean | None = None
     """By which query the rows were chosen."""
+    preset: Preset | None = None
+    """By which part of the fleet as well: both hold, where one query of both would take them as alternatives."""
     hidden: int = 0
     """Environments that the filter leaves out."""
     acknowledged: Mapping[Clean, Clean] = field(default_factory=dict)
@@ -157,13 +160,13 @@ def report_of(listed: Listed, rules: Rules, profile: Clean = SOLE) -> Report:
     )
 
 
-def report_of_rows(rows: Sequence[Watch], fleets: Fleets, asked_for: str, acks: Acks, now: Reading) -> Report:
+def report_of_rows(rows: Sequence[Watch], fleets: Fleets, view: View, acks: Acks, now: Reading) -> Report:
     """Return the report on what a dashboard shows.
 
     Args:
         rows: in their order.
         fleets: what is known.
-        asked_for: the query by which the rows were chosen; empty for none.
+        view: by which the rows were chosen.
         acks: problems that are acknowledged.
         now: this machine's clocks.
     """
@@ -174,7 +177,8 @@ def report_of_rows(rows: Sequence[Watch], fleets: Fleets, asked_for: str, acks: 
         taken_at=min(told_at.values(), default=now.wall),
         set_aside=sum(fleet.snapshot.set_aside for fleet in listed if fleet.snapshot is not None),
         is_by_server_clock=all(fleet.clock.is_known for fleet in listed),
-        filter=Clean(asked_for) or None,
+        filter=Clean(str(view.query)) or None,
+        preset=None if view.preset is Preset.ALL else view.preset,
         hidden=max(len(fleets) - len(rows), 0),
         acknowledged={id_: ack.note for id_, ack in acks.items()},
     )
@@ -221,6 +225,7 @@ def json_of(report: Report) -> bytes:
         "taken_at": _iso(report.taken_at),
         "complete": report.is_complete,
         "filter": report.filter,
+        "preset": report.preset,
         "total_unfiltered": len(report.rows) + report.hidden,
         "counts": {state: counts[state] for state in _STATES} | {"total": len(report.rows)},
         "environments": _rows(report),

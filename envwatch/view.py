@@ -91,11 +91,6 @@ class View:
         return ours == others
 
     @property
-    def asked_for(self) -> str:
-        """What narrows the view, as a query: the preset, and what was typed."""
-        return " ".join(filter(None, (str(_PRESETS[self.preset]), str(self.query))))
-
-    @property
     def widened(self) -> View:
         """The same view of the whole fleet."""
         return replace(self, preset=Preset.ALL, query=Query(), compares=False)

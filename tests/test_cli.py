@@ -138,7 +138,8 @@ def test_the_json_holds_every_environment_with_the_same_fields(environ: dict[str
     told = run(environ, "list", "-o", "json")
     assert (told.code, told.err) == (0, "")
     document = json.loads(told.out)
-    assert list(document) == ["taken_at", "complete", "filter", "total_unfiltered", "counts", "environments"]
+    names = ["taken_at", "complete", "filter", "preset", "total_unfiltered", "counts", "environments"]
+    assert list(document) == names
     assert (document["filter"], document["total_unfiltered"]) == (None, 130)
     taken_at = datetime.fromisoformat(document["taken_at"])
     assert abs(taken_at.timestamp() - START / 1000) < PATIENCE  # by the server's clock, not by ours

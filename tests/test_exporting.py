@@ -101,14 +101,33 @@ async def test_the_file_is_its_owners_alone_and_the_news_say_where_it_is(folder:
 
 async def test_the_json_holds_what_is_shown_in_its_order_with_filter_and_notes(folder: Path) -> None:
     async with dashboard(acks={Clean("env-bob"): Ack(NOW, Clean("disk full"))}) as stage:
-        await stage.press("2", "o", "n", "enter", "I", "slash", *"standard", "enter")
+        await stage.press("2", "o", "n", "enter", "I")
+        await stage.type("/standard status:online")
+        await stage.press("enter")
         await export(stage, "json")
         assert stage.names == ["cyd", "ada", "=evil"]
         told = json.loads(only_file(folder).read_bytes())
         assert [row["name"] for row in told["environments"]] == stage.names
-        assert told["filter"] == "status:online standard"
+        assert (told["filter"], told["preset"]) == ("standard status:online", "online")
         assert told["total_unfiltered"] == 4
         assert told["counts"]["total"] == 3
+
+
+async def test_a_preset_and_a_query_are_told_apart_because_both_hold(folder: Path) -> None:
+    async with dashboard() as stage:
+        await stage.press("4")
+        await stage.type("/status:late")
+        await stage.press("enter")
+        await export(stage, "json")
+        told = json.loads(only_file(folder).read_bytes())
+        assert (told["filter"], told["preset"], told["environments"]) == ("status:late", "offline", [])
+
+
+async def test_what_nothing_narrows_has_neither_filter_nor_preset(folder: Path) -> None:
+    async with dashboard() as stage:
+        await export(stage, "json")
+        told = json.loads(only_file(folder).read_bytes())
+        assert (told["filter"], told["preset"]) == (None, None)
 
 
 async def test_notes_stand_in_both_formats(folder: Path) -> None:

@@ -92,6 +92,7 @@ def test_the_json_is_exactly_this() -> None:
         "taken_at": "2025-10-09T08:53:20.000Z",
         "complete": True,
         "filter": None,
+        "preset": None,
         "total_unfiltered": 1,
         "counts": {"online": 1, "late": 0, "offline": 0, "gone": 0, "unknown": 0, "total": 1},
         "environments": [

@@ -270,9 +270,3 @@ def test_the_columns_of_a_comparison_fit(width: int) -> None:
     assert all(room >= 1 for _, room in columns)
     if width >= 20:
         assert sum(room + 1 for _, room in columns) + MARK_WIDTH <= width + 1
-
-
-@given(preset=st.sampled_from(Preset), text=st.sampled_from(["", "on", "mode:strict !os:darwin"]))
-def test_what_narrows_a_view_can_be_written_as_a_query(*, preset: Preset, text: str) -> None:
-    view = View(preset=preset, query=parse(text))
-    assert seen(ONE_OF_EACH, View(query=parse(view.asked_for))) == seen(ONE_OF_EACH, view)

@@ -68,7 +68,7 @@ class Taking(Viewing):
         """Choose what to send to the terminal's clipboard."""
         if (watch := self.pointed_at()) is None or self.now is None:
             return
-        told = report_of_rows([watch], self.fleets, "", self.acks, self.now)
+        told = report_of_rows([watch], self.fleets, self.view, self.acks, self.now)
         texts = {text.label: text for text in (*copies(watch.environment), Copy("JSON", row_json_of(told)))}
 
         def copy(chosen: tuple[str, bool] | None) -> None:
@@ -109,7 +109,7 @@ class Taking(Viewing):
             if kind == "svg":
                 self.call_after_refresh(self._export_picture)
             elif kind is not None:
-                told = report_of_rows(rows, self.fleets, self.view.asked_for, self.acks, now)
+                told = report_of_rows(rows, self.fleets, self.view, self.acks, now)
                 make = partial(json_of if kind == "json" else csv_of, told)
                 self.post_message(self.ExportWanted(make, f".{kind}", what))
 
