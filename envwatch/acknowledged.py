@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from envwatch.events import Event, Kind
@@ -41,6 +42,8 @@ class Ack:
 
 Acks: TypeAlias = "Mapping[Clean, Ack]"
 """By the environment's id."""
+
+NO_ACKS: Final[Acks] = MappingProxyType({})
 
 
 def note_of(typed: str) -> Clean:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from envwatch.acknowledged import NO_ACKS
 from envwatch.events import Event, Kind
 from envwatch.sentences import event_text
 from envwatch.watch import Watch
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import tzinfo
 
+    from envwatch.acknowledged import Acks
     from envwatch.query.language import Query
 
 _SHIFTS = frozenset(
@@ -28,7 +30,7 @@ _SHIFTS = frozenset(
 """What marks a row as changed."""
 
 
-def logged(history: Sequence[Event], query: Query, zone: tzinfo | None = None) -> list[Event]:
+def logged(history: Sequence[Event], query: Query, zone: tzinfo | None = None, acks: Acks = NO_ACKS) -> list[Event]:
     """Return the events that a query asks for, in their order.
 
     A group is kept whole if any of its members is asked for. Words look into what is said of a member and of the groups
@@ -39,6 +41,7 @@ def logged(history: Sequence[Event], query: Query, zone: tzinfo | None = None) -
         history: events, groups among them.
         query: what is asked for.
         zone: in which the log shows instants; None for the local one.
+        acks: problems that are acknowledged.
     """
     if not query:
         return list(history)
@@ -48,7 +51,7 @@ def logged(history: Sequence[Event], query: Query, zone: tzinfo | None = None) -
         watch = _watch_then(event)
         if watch is None:
             return not has_demands
-        return query.has_terms(watch, event.at, watch.changed_in)
+        return query.has_terms(watch, event.at, watch.changed_in, acks)
 
     def is_asked_for(event: Event, around: str = "") -> bool:
         said = f"{around}{_lines(event, zone)}\n"

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import chain
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from envwatch.acknowledged import NO_ACKS
 from envwatch.baseline import differing
 from envwatch.columns import COLUMNS, lost_at, quiet_at
 from envwatch.presence import Presence
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from envwatch.sections import Line, LineKey
     from envwatch.text import Clean
     from envwatch.watch import Watch
-
-_NO_ACKS: Final[Acks] = MappingProxyType({})
 
 _DOWN = frozenset({Presence.OFFLINE, Presence.LATE})
 _DEFAULT_ORDER = (Presence.OFFLINE, Presence.LATE, Presence.ONLINE, Presence.GONE)
@@ -125,7 +123,7 @@ def shown(  # noqa: PLR0913, PLR0917  all of them what the screen shows
     columns: Sequence[Column],
     wall: float,
     haystacks: dict[Clean, Haystacks] | None = None,
-    acks: Acks = _NO_ACKS,
+    acks: Acks = NO_ACKS,
 ) -> list[Watch]:
     """Return the watches that a view shows, in its order.
 
@@ -135,7 +133,7 @@ def shown(  # noqa: PLR0913, PLR0917  all of them what the screen shows
         columns: the visible ones, in which filter words are looked for.
         wall: the moment by this machine's clock, in ms.
         haystacks: by profile, kept from call to call by who asks often; what is missing is put in.
-        acks: problems that are acknowledged, which stand behind the others.
+        acks: problems that are acknowledged, which stand behind the others, and can be asked for.
     """
     compared = _compared(fleets, view.baseline) if view.compares and view.baseline is not None else None
     haystacks = {} if haystacks is None else haystacks
@@ -144,7 +142,7 @@ def shown(  # noqa: PLR0913, PLR0917  all of them what the screen shows
         watches: Iterable[Watch] = fleet.watches.values() if compared is None else compared[profile]
         for query in filter(None, (_PRESETS[view.preset], view.query)):
             is_asked_for = query.test(
-                fleet.clock.at(wall), columns, fleet.listings, haystacks.setdefault(profile, Haystacks())
+                fleet.clock.at(wall), columns, fleet.listings, haystacks.setdefault(profile, Haystacks()), acks
             )
             watches = filter(is_asked_for, watches)
         chosen += watches

@@ -121,17 +121,133 @@ async def test_escape_acknowledges_nothing() -> None:
         assert marks(stage)["ada"] == " "
 
 
-async def test_the_same_key_withdraws_it_without_asking() -> None:
+async def test_the_same_key_opens_the_note_again_and_enter_keeps_it() -> None:
+    kept: list[Mapping[Clean, Ack | None]] = []
+    async with dashboard(keep_acks=kept.append) as stage:
+        await acknowledge(stage, "disk full")
+        await stage.press("a")
+        assert isinstance(stage.app.screen, Prompt)
+        assert stage.app.screen.query_one(Input).value == "disk full"
+        assert "ada, acknowledged already: another note?" in stage.text
+        assert "^r Withdraw" in stage.lines[-1]
+        await stage.press("enter")
+        assert stage.news == "still acknowledged: ada"
+        await stage.press("a", "escape")
+        assert kept[1:] == []
+        assert stage.app.acks == {ADA: Ack(NOW, Clean("disk full"))}
+
+
+@pytest.mark.parametrize(("typed", "note"), [(", mine", "disk full, mine"), (None, "")])
+async def test_the_note_can_be_edited_and_the_acknowledgement_is_as_old_as_it_was(typed: str | None, note: str) -> None:
+    async with dashboard() as stage:
+        await acknowledge(stage, "disk full")
+        await stage.tick(9)
+        await stage.press("a")
+        if typed is None:
+            stage.app.screen.query_one(Input).value = ""
+        else:
+            await stage.type(typed)
+        await stage.press("enter")
+        assert stage.news == "acknowledged with another note: ada"
+        assert stage.app.acks == {ADA: Ack(NOW, Clean(note))}
+
+
+async def test_it_is_withdrawn_by_a_key_of_its_own() -> None:
     kept: list[Mapping[Clean, Ack | None]] = []
     async with dashboard(keep_acks=kept.append) as stage:
         await acknowledge(stage, "x")
         assert stage.cursor == "ada"
-        await stage.press("a")
+        await stage.press("a", "ctrl+r")
         assert isinstance(stage.app.screen, Dashboard)
         assert stage.news == "no longer acknowledged: ada"
         assert stage.app.acks == {}
         assert kept[1:] == [{ADA: None}]
         assert stage.names == ["ada", "bob", "cyd", "dan"]
+
+
+async def test_where_nothing_is_acknowledged_nothing_can_be_withdrawn() -> None:
+    async with dashboard() as stage:
+        await stage.press("a")
+        assert "Withdraw" not in stage.text
+        await stage.press("ctrl+r")
+        assert isinstance(stage.app.screen, Prompt)
+
+
+async def test_what_recovers_while_its_note_is_edited_is_not_acknowledged_again() -> None:
+    kept: list[Mapping[Clean, Ack | None]] = []
+    async with dashboard(keep_acks=kept.append) as stage:
+        await acknowledge(stage, "x")
+        await stage.press("a", "y")
+        stage.now = 5
+        await stage.show([named("ada", stage.at), *rows(stage.at)[1:]])
+        await stage.press("enter")
+        assert stage.news == "recovered meanwhile: ada"
+        assert stage.app.acks == {}
+
+
+async def test_of_a_group_with_several_notes_each_keeps_its_own_unless_one_is_typed() -> None:
+    async with dashboard() as stage:
+        await acknowledge(stage, "mine")
+        await stage.press("b", "p", "enter", "g")
+        await acknowledge(stage, "the rest")
+        before = stage.app.acks
+        await stage.press("a")
+        assert "3 environments, acknowledged already: another note?" in stage.text
+        assert "another note for all of them; empty keeps what each has" in stage.text
+        await stage.press("enter")
+        assert stage.app.acks == before
+        await acknowledge(stage, "ours")
+        assert {ack.note for ack in stage.app.acks.values()} == {"ours"}
+
+
+@pytest.mark.parametrize("keys", [(), ("X",)])
+async def test_a_heading_is_marked_once_all_problems_of_its_group_are_acknowledged(keys: tuple[str, ...]) -> None:
+    async with dashboard() as stage:
+        await stage.press("b", "p", "enter", *keys, "g")
+        assert "✓" not in stage.body[0]
+        await acknowledge(stage)
+        assert "✓" in stage.body[0]
+        stage.now = 5
+        await stage.show([*rows(stage.at), lost("eve")])
+        assert "✓" not in stage.body[0]
+
+
+async def test_a_heading_without_problems_is_not_marked() -> None:
+    async with dashboard() as stage:
+        await acknowledge(stage)
+        await stage.show([*rows(), named("eve", podId="p-2")])
+        await stage.press("b", "p", "enter")
+        assert [line for line in stage.body if "p-2" in line and "✓" in line] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "names"), [("status:acknowledged", ["ada"]), ("!status:acked", ["bob", "cyd", "dan"])]
+)
+async def test_a_filter_knows_what_is_acknowledged_as_soon_as_it_is(query: str, names: list[str]) -> None:
+    async with dashboard() as stage:
+        await acknowledge(stage)
+        await stage.type(f"/{query}")
+        await stage.press("enter")
+        assert stage.names == names
+        stage.app.dashboard.select((Clean(""), ADA))
+        await stage.press("0", "g")
+        await acknowledge(stage)
+        await stage.type(f"/{query}")
+        await stage.press("enter")
+        assert len(stage.names) == 2
+
+
+async def test_the_filter_of_the_log_knows_it_as_well() -> None:
+    async with dashboard() as stage:
+        await acknowledge(stage)
+        stage.now = 5
+        changed: dict[str, Any] = {"currentMode": "plan"}
+        await stage.show(
+            [lost("ada", **changed), lost("bob", 600_000, **changed), named("cyd", stage.at - 50_000, **changed)]
+        )
+        await stage.press("e")
+        await stage.type("/status:acknowledged")
+        assert " FILTER 1/3 " in stage.lines[0]
 
 
 async def test_what_is_acknowledged_stands_behind_what_is_not_and_has_its_mark_and_its_count() -> None:
@@ -195,7 +311,7 @@ async def test_a_heading_stands_for_all_problems_of_its_group() -> None:
         assert stage.news == "acknowledged until it recovers: 3 environments"
         assert [sorted(changes) for changes in kept] == [["env-ada", "env-bob", "env-cyd"]]
         assert {ack.note for ack in stage.app.acks.values()} == {"moving"}
-        await stage.press("a")
+        await stage.press("a", "ctrl+r")
         assert stage.news == "no longer acknowledged: 3 environments"
         assert stage.app.acks == {}
 
@@ -251,7 +367,7 @@ async def test_the_pane_tells_who_knows() -> None:
         pane = [line.partition("▏")[2].strip() for line in stage.lines]
         assert any(line.startswith("acked      0s ago") for line in pane)
         assert "note       [b]disk[/] full" in pane
-        await stage.press("a")
+        await stage.press("a", "ctrl+r")
         assert "acked" not in stage.text
 
 

@@ -101,7 +101,7 @@ def _host(environment: Environment) -> Iterator[Clean]:
 
 
 _ALL: tuple[Field, ...] = (
-    StatusField(STATUS, "online, late, offline, gone, flapping, changed"),
+    StatusField(STATUS, "online, late, offline, gone, flapping, changed, acknowledged"),
     TextField("name", "the name its user chose", lambda row: row.name),
     TextField("mode", "permission mode", lambda row: mode_of(row.mode), is_prefix=True, meant=asked_mode),
     ProfileField("profile", "where several are watched"),

@@ -21,12 +21,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import tzinfo
 
+    from envwatch.acknowledged import Acks
     from envwatch.models import Environment
     from envwatch.query.tokens import Token
     from envwatch.watch import Watch
 
-Test: TypeAlias = "Callable[[Watch, float, int], bool]"
-"""Whether a watch has what was asked for, at a moment (server's clock, ms) and after so many listings."""
+
+class Known(NamedTuple):
+    """What a test may have to know beside a watch and the moment."""
+
+    listings: int
+    """How many were believed."""
+    acks: Acks
+    """Problems that are acknowledged."""
+
+
+Test: TypeAlias = "Callable[[Watch, float, Known], bool]"
+"""Whether a watch has what was asked for, at a moment (server's clock, ms)."""
 
 NONE = "none"
 """The value of a field that an environment does not have; quoted, it is a text like any other."""
@@ -79,7 +90,7 @@ class TextField:
             pattern = Pattern((self.meant(pattern.plain),))
         has = text_test(pattern, is_exact=bool(operator), is_prefix=self.is_prefix)
 
-        def test(watch: Watch, _: float, __: int) -> bool:
+        def test(watch: Watch, _: float, __: Known) -> bool:
             sent = text(watch.environment)
             return has(folded(sent)) if sent else False
 
@@ -145,7 +156,7 @@ class VersionField:
         text = self.text
         has_once = lru_cache(maxsize=1024)(has)  # a fleet of 10,000 has a dozen versions
 
-        def test(watch: Watch, _: float, __: int) -> bool:
+        def test(watch: Watch, _: float, __: Known) -> bool:
             sent = text(watch.environment)
             return has_once(sent.lower()) if sent else False
 
@@ -189,19 +200,23 @@ class InstantField:
     def _test(self, start: float, end: float, *, is_age: bool) -> Test:
         at = self.at
 
-        def has_age(watch: Watch, now: float, _: int) -> bool:
+        def has_age(watch: Watch, now: float, _: Known) -> bool:
             then = at(watch)
             return then is not None and start <= max(now - then, 0.0) < end
 
-        def has_date(watch: Watch, _: float, __: int) -> bool:
+        def has_date(watch: Watch, _: float, __: Known) -> bool:
             then = at(watch)
             return then is not None and start <= then < end
 
         return has_age if is_age else has_date
 
 
-def _is_changed(watch: Watch, _: float, listings: int) -> bool:
-    return watch.is_fresh(listings)
+def _is_changed(watch: Watch, _: float, known: Known) -> bool:
+    return watch.is_fresh(known.listings)
+
+
+def _is_acknowledged(watch: Watch, _: float, known: Known) -> bool:
+    return watch.environment.id in known.acks
 
 
 STATUSES: Mapping[str, tuple[str, Test]] = {
@@ -212,10 +227,18 @@ STATUSES: Mapping[str, tuple[str, Test]] = {
     "flapping": ("coming and going, whatever it is now", lambda watch, _, __: watch.is_flapping),
     "doubted": ("marked clk?: the clocks contradict each other", lambda watch, _, __: watch.is_doubted),
     "changed": ("came, went or reconnected just now", _is_changed),
+    "acknowledged": ("a problem that somebody has seen to", _is_acknowledged),
 }
 """What each status means, and its test; they overlap."""
 
-_STATUS_ALIASES = {"on": "online", "off": "offline", "flap": "flapping", "clk?": "doubted", "clock?": "doubted"}
+_STATUS_ALIASES = {
+    "on": "online",
+    "off": "offline",
+    "flap": "flapping",
+    "clk?": "doubted",
+    "clock?": "doubted",
+    "acked": "acknowledged",
+}
 """As the screen shows them."""
 
 
@@ -246,7 +269,7 @@ class StatusField:
         if len(name) >= _LEAST_LETTERS:
             name = next((known for known in STATUSES if known.startswith(name)), name)
         if name not in STATUSES:
-            raise token.error(f"{self.name} is one of {', '.join(STATUSES)}")
+            raise token.error(f"{self.name}: {', '.join(STATUSES)}")
         return Value(name, STATUSES[name][1])
 
 

@@ -24,8 +24,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from envwatch.acknowledged import NO_ACKS
 from envwatch.query.fields import is_begun, named_field
-from envwatch.query.kinds import state_test
+from envwatch.query.kinds import Known, state_test
 from envwatch.query.literals import pattern_of, text_test
 from envwatch.query.tokens import QueryError, folded, quoted, tokens, written
 from envwatch.text import clean
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import tzinfo
 
+    from envwatch.acknowledged import Acks
     from envwatch.columns import Column
     from envwatch.models import Environment
     from envwatch.query.kinds import Test, Value
@@ -133,16 +135,22 @@ class Query:
         said = folded(text)
         return all(word.is_in(said) is not word.is_negated for word in self._words)
 
-    def has_terms(self, watch: Watch, now: float, listings: int) -> bool:
+    def has_terms(self, watch: Watch, now: float, listings: int, acks: Acks = NO_ACKS) -> bool:
         """Whether the terms alone hold for an environment; see `test`."""
-        return all(test(watch, now, listings) for test in self._tests)
+        known = Known(listings, acks)
+        return all(test(watch, now, known) for test in self._tests)
 
     def matches(self, watch: Watch, now: float, columns: Sequence[Column], listings: int) -> bool:
         """Whether one environment is asked for; `test` is the way to ask for many."""
         return self.test(now, columns, listings)(watch)
 
     def test(
-        self, now: float, columns: Sequence[Column], listings: int, haystacks: Haystacks | None = None
+        self,
+        now: float,
+        columns: Sequence[Column],
+        listings: int,
+        haystacks: Haystacks | None = None,
+        acks: Acks = NO_ACKS,
     ) -> Callable[[Watch], bool]:
         """Return whether an environment is asked for.
 
@@ -151,8 +159,9 @@ class Query:
             columns: the visible ones, in which words are looked for.
             listings: how many listings were believed.
             haystacks: kept from call to call by who asks often.
+            acks: problems that are acknowledged.
         """
-        tests = self._tests
+        tests, known = self._tests, Known(listings, acks)
         words = [(word.is_in, word.state, not word.is_negated) for word in self._words]
         searched = [column for column in columns if column.is_searched] if words else []
         haystack = (
@@ -161,12 +170,12 @@ class Query:
 
         def is_asked_for(watch: Watch) -> bool:
             for test in tests:
-                if not test(watch, now, listings):
+                if not test(watch, now, known):
                     return False
             if words:
                 text = haystack(watch)
                 for is_in, state, wanted in words:
-                    if (is_in(text) or (state is not None and state(watch, now, listings))) is not wanted:
+                    if (is_in(text) or (state is not None and state(watch, now, known))) is not wanted:
                         return False
             return True
 
@@ -301,12 +310,12 @@ def _tests(terms: Iterable[Word | Term]) -> Iterable[Test]:
 def _either(tests: Sequence[Test]) -> Test:
     if len(tests) == 1:
         return tests[0]
-    return lambda watch, now, listings: any(test(watch, now, listings) for test in tests)
+    return lambda watch, now, known: any(test(watch, now, known) for test in tests)
 
 
 def _without(tests: Sequence[Test]) -> Test:
     either = _either(tests)
-    return lambda watch, now, listings: not either(watch, now, listings)
+    return lambda watch, now, known: not either(watch, now, known)
 
 
 def _haystack(watch: Watch, columns: Iterable[Column]) -> str:

@@ -17,7 +17,7 @@ from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 
 from envwatch import rules
-from envwatch.acknowledged import losses_of, recovered
+from envwatch.acknowledged import NO_ACKS, losses_of, recovered
 from envwatch.alarm import Alarm, ring_text
 from envwatch.exports import export_here
 from envwatch.fleet import Fleet, Sight
@@ -57,7 +57,6 @@ if TYPE_CHECKING:
     from envwatch.text import Clean
     from envwatch.watch import WatchKey
 
-_NO_ACKS: Final[Acks] = MappingProxyType({})
 _NO_KEYMAP: Final[Mapping[str, str]] = MappingProxyType({})
 
 _BREATH: Final = 0.001
@@ -154,7 +153,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
         filter_text: str = "",
         keymap: Mapping[str, str] = _NO_KEYMAP,
         keep: Callable[..., None] = forget,
-        acks: Acks = _NO_ACKS,
+        acks: Acks = NO_ACKS,
         keep_acks: Callable[[Mapping[Clean, Ack | None]], None] = forget,
         notices: asyncio.Queue[str] | None = None,
         rings: bool = False,
@@ -341,9 +340,8 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
     def action_events(self) -> None:
         """Open the log of events."""
         cls = EnvwatchApp
-        self.push_screen(
-            EventLog().data_bind(cls.fleets, cls.ambiguous, cls.history, cls.times, cls.marks), self._go_to
-        )
+        log = EventLog().data_bind(cls.fleets, cls.acks, cls.ambiguous, cls.history, cls.times, cls.marks)
+        self.push_screen(log, self._go_to)
 
     def _go_to(self, key: WatchKey | None) -> None:
         if key is not None:

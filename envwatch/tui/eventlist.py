@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from textual import events
 
+    from envwatch.acknowledged import Acks
     from envwatch.events import Event
     from envwatch.watch import WatchKey
 
@@ -76,6 +77,8 @@ class EventList(ScrollView, can_focus=True):
     """All events, oldest first."""
     wanted: reactive[Query] = reactive(Query, init=False)
     """Which of them are shown."""
+    acks: reactive[Acks] = reactive(dict, init=False, repaint=False)
+    """Problems that are acknowledged, for whom a query may ask."""
     ambiguous: reactive[frozenset[Clean]] = reactive(frozenset)
     """Names that do not tell environments apart."""
     times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE)
@@ -104,12 +107,19 @@ class EventList(ScrollView, can_focus=True):
         self._open: set[int] = set()
         self._cursor = 0
 
-    def watch_history(self, before: Sequence[Event], after: Sequence[Event]) -> None:
-        """List the newest events; the cursor stays on its event."""
+    def watch_history(self) -> None:
+        """List the newest events; the cursor stays on its event, unless it stood on the newest."""
+        event = self._entries[self._cursor].event if self._cursor < len(self._entries) else None
         self._list()
-        if self._cursor and before:
-            new = next((count for count, event in enumerate(reversed(after)) if event is before[-1]), 0)
-            self._go(self._cursor + new)
+        if self._cursor:
+            places = (place for place, entry in enumerate(self._entries) if entry.event is event)
+            self._go(next(places, self._cursor))
+
+    def watch_acks(self) -> None:
+        """Ask anew, where a query asks for what is acknowledged."""
+        if self.wanted:
+            self._list()
+            self._go(self._cursor)
 
     def watch_wanted(self) -> None:
         """Show what is asked for, from the newest on."""
@@ -127,7 +137,7 @@ class EventList(ScrollView, can_focus=True):
 
     def _list(self) -> None:
         self._entries = []
-        for event in reversed(logged(self.history, self.wanted, zone_of(self.times))):
+        for event in reversed(logged(self.history, self.wanted, zone_of(self.times), self.acks)):
             self._entries.append(_Entry(event, 0))
             if id(event) in self._open:
                 self._entries += [_Entry(member, 1) for member in event.members]

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
 
+    from envwatch.acknowledged import Acks
     from envwatch.events import Event
 
 
@@ -98,6 +99,7 @@ class EventLog(ModalScreen[WatchKey | None]):
     history: reactive[History] = reactive(History)
     fleets: reactive[Fleets] = reactive(Fleets, init=False, repaint=False)
     ambiguous: reactive[frozenset[Clean]] = reactive(frozenset, repaint=False)
+    acks: reactive[Acks] = reactive(dict, init=False, repaint=False)
     times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE)
     marks: reactive[Marks] = reactive(UNICODE)
 
@@ -105,7 +107,7 @@ class EventLog(ModalScreen[WatchKey | None]):
         """Return the title, the list, the filter and the keys."""
         cls = EventLog
         yield LogTitle()
-        yield EventList().data_bind(cls.history, cls.ambiguous, cls.times, cls.marks)
+        yield EventList().data_bind(cls.acks, cls.history, cls.ambiguous, cls.times, cls.marks)
         yield WholeEvent(markup=False).data_bind(cls.ambiguous, cls.times, cls.marks)
         yield FilterBox(is_of_log=True).data_bind(cls.fleets)
         yield KeyLine()

@@ -110,10 +110,17 @@ class Look:
                 glyph = "?" if is_unknown else glyph_of(presence, ascii_only=self.marks.is_ascii)
                 style = base + self.style("unknown" if is_unknown else presence.value)
                 tail += [Segment("  ", base), Segment(f"{glyph} {count}", style)]
-        head = f"{self.marks.cursor if is_cursor else ' '}{sign} "
+        seen_to = f"{self.marks.acknowledged} " if self._is_seen_to(heading) else ""
+        head = f"{self.marks.cursor if is_cursor else ' '}{sign} {seen_to}"
         room = self.width - cells(head) - sum(cells(segment.text) for segment in tail) - 1
         title = shortened(heading.title, max(room, 1), keep="ends", ellipsis=self.marks.ellipsis)
         return Strip([Segment(f"{head}{title}", base), *tail]).adjust_cell_length(self.width, base)
+
+    def _is_seen_to(self, heading: Heading) -> bool:
+        """Whether a group has problems, and all of them are acknowledged."""
+        acks = self.acks
+        are_acknowledged = [watch.environment.id in acks for watch in heading.watches if acks and watch.is_problem]
+        return bool(are_acknowledged) and all(are_acknowledged)
 
     def _state(self, watch: Watch, server_now: float, base: Style) -> list[Segment]:
         is_unknown = self.now is not None and self.fleets.doubts(watch, self.now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -16,7 +17,7 @@ from envwatch.report import csv_of, json_of, report_of_rows, row_json_of
 from envwatch.text import Clean, shortened
 from envwatch.tui.menu import Choice, CopyMenu, Menu
 from envwatch.tui.plain import PlainText
-from envwatch.tui.prompt import Prompt
+from envwatch.tui.prompt import Answer, Prompt
 from envwatch.tui.viewing import Viewing
 from envwatch.view import is_new_problem
 
@@ -33,7 +34,7 @@ class Taking(Viewing):
     """What is done with a row."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("a", "acknowledge", "Acknowledge a problem, or no longer", show=False, id="row.acknowledge"),
+        Binding("a", "acknowledge", "Acknowledge a problem, or change that", show=False, id="row.acknowledge"),
         Binding("c", "copy_name", "Copy the name", show=False, id="row.copy_name"),
         Binding("y", "copy_menu", "Copy …", show=False, id="row.copy"),
         Binding("ctrl+s", "export", "Export what is shown …", show=False, id="app.export"),
@@ -120,7 +121,7 @@ class Taking(Viewing):
         self.post_message(self.ExportWanted(lambda: picture, ".svg", "a picture of the screen"))
 
     def action_acknowledge(self) -> None:
-        """Ask for a note and acknowledge the problem under the cursor, or all of a group; withdraw it if it was."""
+        """Ask for a note and acknowledge the problem under the cursor, or all of a group; if it was, ask what to do."""
         self.table.hold()
         heading, watch = self.table.heading, self.table.cursor
         watches: Sequence[Watch] = heading.watches if heading is not None else [watch] if watch is not None else []
@@ -129,18 +130,17 @@ class Taking(Viewing):
         if problems:
             self._ask_for_a_note(problems)
         elif known:
-            self.post_message(self.Acknowledged({each.environment.id: None for each in known}))
-            self.flash(f"no longer acknowledged: {_named(known)}")
+            self._ask_what_becomes_of(known)
         else:
             self.flash(
                 f"nothing to acknowledge: {_named(watches)}, no problem" if watches else "nothing to acknowledge"
             )
 
     def _ask_for_a_note(self, problems: Sequence[Watch]) -> None:
-        def acknowledge(typed: str | None) -> None:
-            if typed is None or self.now is None:
+        def acknowledge(answer: Answer | None) -> None:
+            if answer is None or self.now is None:
                 return
-            fleets, wall, note = self.fleets, self.now.wall, note_of(typed)
+            fleets, wall, note = self.fleets, self.now.wall, note_of(answer.text)
             newest = [fleets.watch(watch.key) or watch for watch in problems]
             meant = [watch for watch in newest if watch.is_problem]
             if not meant:
@@ -155,6 +155,29 @@ class Taking(Viewing):
 
         question = f"Acknowledge {_named(problems)}, until it recovers"
         self.app.push_screen(Prompt(question, "a note for whoever looks next; may be empty", LONGEST_NOTE), acknowledge)
+
+    def _ask_what_becomes_of(self, known: Sequence[Watch]) -> None:
+        notes = {self.acks[watch.environment.id].note for watch in known}
+        note = notes.pop() if len(notes) == 1 else Clean("")
+
+        def change(answer: Answer | None) -> None:
+            ids = [watch.environment.id for watch in known if watch.environment.id in self.acks]
+            if answer is None:
+                return
+            if not ids:
+                self.flash(f"recovered meanwhile: {_named(known)}")
+            elif answer.withdraws:
+                self.post_message(self.Acknowledged(dict.fromkeys(ids)))
+                self.flash(f"no longer acknowledged: {_named(known)}")
+            elif (typed := note_of(answer.text)) == note:
+                self.flash(f"still acknowledged: {_named(known)}")
+            else:
+                self.post_message(self.Acknowledged({id_: replace(self.acks[id_], note=typed) for id_ in ids}))
+                self.flash(f"acknowledged with another note: {_named(known)}")
+
+        question = f"{_named(known)}, acknowledged already: another note?"
+        hint = "another note for all of them; empty keeps what each has" if notes else "no note"
+        self.app.push_screen(Prompt(question, hint, LONGEST_NOTE, note, may_withdraw=True), change)
 
 
 _FONTS: Final = re.compile(r"@font-face \{[^}]*\}\s*")
