@@ -241,9 +241,12 @@ async def test_the_filter_of_the_log_knows_it_as_well() -> None:
     async with dashboard() as stage:
         await acknowledge(stage)
         stage.now = 5
-        changed: dict[str, Any] = {"currentMode": "plan"}
         await stage.show(
-            [lost("ada", **changed), lost("bob", 600_000, **changed), named("cyd", stage.at - 50_000, **changed)]
+            [
+                lost("ada", currentMode="plan"),
+                lost("bob", 600_000, currentMode="plan"),
+                named("cyd", stage.at - 50_000, currentMode="plan"),
+            ]
         )
         await stage.press("e")
         await stage.type("/status:acknowledged")

@@ -258,13 +258,42 @@ async def test_words_filter_while_they_are_typed_and_escape_takes_them_away() ->
         await stage.show(fleet_of_three(stage.at))
         await stage.press("slash", *"BO")
         assert [watch.environment.name for watch in stage.app.dashboard.table.rows] == ["bob"]
-        assert " FILTER 1/3 " in stage.lines[0]
+        assert " BO 1/3 " in stage.lines[0]
         await stage.press("enter")
-        assert " FILTER 1/3 " in stage.lines[0]
+        assert " BO 1/3 " in stage.lines[0]
         await stage.press("escape")
         assert len(stage.app.dashboard.table.rows) == 3
         await stage.press("slash", *"zz", "escape")
         assert len(stage.app.dashboard.table.rows) == 3
+
+
+@pytest.mark.parametrize(
+    ("keys", "badge"),
+    [
+        (("2",), " online 3/3 "),
+        (("2", *"/standard", "enter"), " online standard 3/3 "),
+        ((*"/standard", "enter", "2", "1"), " standard 3/3 "),
+    ],
+)
+async def test_the_status_line_tells_what_narrows_the_view(keys: tuple[str, ...], badge: str) -> None:
+    async with staged((100, 24)) as stage:
+        await stage.show(beating(3, stage.at))
+        assert "3/3" not in stage.lines[0]
+        for key in keys:
+            await stage.press("slash" if key == "/" else key)
+        assert badge in stage.lines[0]
+        await stage.tick(5)
+        assert badge in stage.lines[0]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+async def test_a_long_query_is_cut_before_anything_else_and_never_its_count(width: int) -> None:
+    async with staged((width, 24)) as stage:
+        await stage.show(beating(3, stage.at))
+        before = stage.lines[0].split()
+        await stage.type(f"/{'standard ' * 20}")
+        assert re.search("standard.*… 3/3 ", stage.lines[0])
+        assert {"●", "3", "on", "late", "off", "live"} <= set(before) & set(stage.lines[0].split())
 
 
 async def test_a_kept_filter_is_gone_on_with() -> None:

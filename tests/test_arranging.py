@@ -351,7 +351,7 @@ async def test_columns_are_those_of_the_table_while_the_pane_covers_it() -> None
         await stage.press("escape")
         await stage.type("/main")
         assert stage.names == ["ada"]
-        assert "FILTER 1/2" in stage.lines[0]
+        assert " main 1/2 " in stage.lines[0]
 
 
 async def test_what_is_chosen_and_does_not_fit_is_named() -> None:

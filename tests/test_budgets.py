@@ -35,7 +35,7 @@ def fleet() -> list[dict[str, Any]]:
     ]
 
 
-FILTER = (("/laptop", "FILTER 40/40"), (ENTER, "/ Filter"))
+FILTER = (("/laptop", "laptop 40/40"), (ENTER, "/ Filter"))
 GROUPS = (("b", "Group by"), (f"b{ENTER}", "grouped by BRANCH"), ("", "^ ▾ branch branch-1  ● 10"))
 ARRANGEMENTS: dict[str, Sequence[tuple[str, str]]] = {
     "groups and filter": (*FILTER, *GROUPS),

@@ -96,9 +96,9 @@ def tour(terminal: Terminal, server: Faulty) -> None:  # noqa: PLR0915  a tour h
     terminal.press("0")
     terminal.wait_for_no("▲")
     terminal.press("/x")
-    terminal.wait_for("FILTER")
+    terminal.wait_for("[0-9]/[0-9]+  ")
     terminal.press(ESC)
-    terminal.wait_for_no("FILTER")
+    terminal.wait_for_no("[0-9]/[0-9]+  ")
 
     server.rows = changed(server.rows)
     terminal.press("e")

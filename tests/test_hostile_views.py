@@ -144,15 +144,15 @@ def see_events(terminal: Terminal) -> None:
     terminal.wait_for("^ events")
     terminal.wait_for("Z ")
     terminal.press(ENTER, "/o")
-    terminal.wait_for("FILTER [0-9]+/[0-9]+")
+    terminal.wait_for("[0-9]/[0-9]+  ")
     terminal.press(PASTED)
     terminal.wait_for("pwned")
     terminal.press(ESC)
-    terminal.wait_for_no("FILTER")
+    terminal.wait_for_no("[0-9]/[0-9]+  ")
     terminal.press("/status:offline")
-    terminal.wait_for("FILTER [0-9]+/[0-9]+")
+    terminal.wait_for("[0-9]/[0-9]+  ")
     terminal.press(ENTER, "G", "g", *("j" * 10), ESC)
-    terminal.wait_for_no("FILTER")
+    terminal.wait_for_no("[0-9]/[0-9]+  ")
     to_the_dashboard(terminal)
 
 
@@ -173,7 +173,7 @@ def see_copies(terminal: Terminal) -> None:
 
 def acknowledge(terminal: Terminal) -> None:
     terminal.press("4")
-    terminal.wait_for("FILTER")
+    terminal.wait_for("[0-9]/[0-9]+  ")
     terminal.wait_until(lambda: all("● on" not in line for line in terminal.display), "those that are offline")
     for key in "gnn":
         terminal.press(key, "a")
@@ -184,7 +184,7 @@ def acknowledge(terminal: Terminal) -> None:
         terminal.wait_for("acknowledged until it recovers")
         terminal.wait_for_no("⏎ Keep")
     terminal.press("0")
-    terminal.wait_for_no("FILTER")
+    terminal.wait_for_no("[0-9]/[0-9]+  ")
 
 
 def export(terminal: Terminal, *keys: str) -> None:

@@ -57,7 +57,7 @@ def kept(home: Path, name: str) -> dict[str, Any]:
 def find(terminal: Terminal, name: str) -> None:
     """Filter for one environment, and let the cursor stand on it."""
     terminal.press(f"/{name}")
-    terminal.wait_for(r"FILTER 1/")
+    terminal.wait_for(" 1/[0-9]+ ")
     terminal.press(ENTER)
     terminal.wait_for("/ Filter")
     terminal.wait_for(rf"^▌○ off +\S+ {name} ")
@@ -74,7 +74,7 @@ def acknowledge(terminal: Terminal, name: str, note: str) -> None:
     acknowledge_quickly(terminal, name, note)
     terminal.wait_for(f"acknowledged until it recovers: {name}")
     terminal.press("0")
-    terminal.wait_for_no("FILTER")
+    terminal.wait_for_no("[0-9]/[0-9]+  ")
 
 
 def test_a_problem_that_was_acknowledged_with_a_note_still_is_in_the_next_run_until_it_is_withdrawn(
@@ -92,6 +92,8 @@ def test_a_problem_that_was_acknowledged_with_a_note_still_is_in_the_next_run_un
         terminal.wait_for(r"▏ acked +[0-9]+s ago")
         terminal.wait_for(r"▏ note +waits for a new disk")
         terminal.press("a")
+        terminal.wait_for("Withdraw")
+        terminal.press("\x12")
         terminal.wait_for("no longer acknowledged: old-jenkins-21")
         terminal.wait_for_no("1 acked")
     assert kept(tmp_path, "acknowledged.json") == {}
@@ -170,6 +172,8 @@ def test_a_folder_in_which_nothing_can_be_kept_is_told_on_the_screen_once(server
         terminal.wait_for("cannot remember which problems were acknowledged: Not a directory ")
         terminal.wait_for("1 acked")
         terminal.press("a")
+        terminal.wait_for("Withdraw")
+        terminal.press("\x12")
         terminal.wait_for("no longer acknowledged: old-jenkins-21")
         terminal.press("B")
         terminal.wait_for("cannot remember how the screen looked: Not a directory ")

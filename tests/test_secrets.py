@@ -114,7 +114,7 @@ def test_under_two_profiles_neither_key_is_in_an_export_a_file_of_state_or_the_l
         with Terminal.of_envwatch("--log-level", "info", home=tmp_path, environ=environ, columns=120) as terminal:
             terminal.wait_for("^▌.*(ONE|TWO)")
             terminal.press("B", "x", "4")
-            terminal.wait_for("FILTER")
+            terminal.wait_for("[0-9]/[0-9]+  ")
             terminal.press("ga")
             terminal.wait_for("Acknowledge ")
             terminal.press("seen to\r")

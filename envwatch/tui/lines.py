@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from rich.style import Style
 
 
+_TRIFLE = 4
+"""Weight of a part below which it goes before another one is cut."""
+
 _WORTH_READING = 12
 """Cells of a cut part below which other parts go instead."""
 
@@ -33,7 +36,9 @@ class Part(NamedTuple):
     weight: int = 5
     """Parts of less weight go first where room is short."""
     is_cut: bool = False
-    """Cut to the room there is before any part goes; at most one part of a line."""
+    """Cut to the room there is before any other part goes that is no trifle; at most one part of a line."""
+    tail: str = ""
+    """What stands right behind the text, and is never cut."""
     is_joined: bool = False
     """Stands right beside the part before it, which must outweigh it."""
 
@@ -77,27 +82,28 @@ class Line(Widget):
         for place, part in enumerate(parts):
             style = base + self.get_component_rich_style(f"line--{part.style}", partial=True) if part.style else base
             gap = " " * self._gap(parts[place - 1], part) if place else ""
-            segments += [Segment(gap, base), Segment(part.text, style)]
+            segments += [Segment(gap, base), Segment(part.text + part.tail, style)]
         return segments
 
     def _fitting(self, left: list[Part], right: list[Part], width: int) -> tuple[list[Part], list[Part]]:
-        """Cut the part that may be cut, then drop the lightest parts until the rest fits."""
+        """Drop trifles, cut the part that may be cut, then drop the lightest parts until the rest fits."""
         while (excess := self._taken((*left, *right)) - width) > 0:
-            flexible = next((part for part in (*left, *right) if part.is_cut), None)
-            room = cells(flexible.text) - excess if flexible else 0
-            if flexible and (room >= _WORTH_READING or len(left) + len(right) == 1):
-                side = left if flexible in left else right
-                side[side.index(flexible)] = flexible._replace(text=shortened(Clean(flexible.text), max(room, 0)))
-                break
             if not (left or right):
                 break
             lightest = min((*left, *right), key=lambda part: part.weight)
+            flexible = next((part for part in (*left, *right) if part.is_cut), None)
+            room = cells(flexible.text) - excess if flexible else 0
+            goes_first = lightest.weight < _TRIFLE and lightest is not flexible
+            if flexible and not goes_first and (room >= _WORTH_READING or len(left) + len(right) == 1):
+                side = left if flexible in left else right
+                side[side.index(flexible)] = flexible._replace(text=shortened(Clean(flexible.text), max(room, 0)))
+                break
             (left if lightest in left else right).remove(lightest)
         return left, right
 
     def _taken(self, parts: Sequence[Part]) -> int:
         gaps = sum(self._gap(part, following) for part, following in pairwise(parts))
-        return 2 + sum(cells(part.text) for part in parts) + gaps
+        return 2 + sum(cells(part.text + part.tail) for part in parts) + gaps
 
     def _gap(self, part: Part, following: Part) -> int:
         """Return the cells between two parts: none if they are joined, one behind a colon, as in a sentence."""

@@ -15,7 +15,7 @@ from envwatch.presence import Presence
 from envwatch.text import Clean
 from envwatch.tui.lines import Line, Part
 from envwatch.tui.marks import UNICODE, Marks
-from envwatch.view import View
+from envwatch.view import Preset, View
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -140,14 +140,21 @@ class StatusLine(Line):
         if self.view.is_narrowed:
             if count := self.hidden_problems:
                 parts.append(Part(f"{count} problem{'' if count == 1 else 's'} hidden", "offline", 7))
-            baseline = self.view.baseline
-            since = f"BASELINE {moment(baseline.at, None):%H:%M}" if self.view.compares and baseline else "FILTER"
-            parts.append(Part(f" {since} {self.shown}/{len(self.fleets)} ", "badge", 8))
+            counted = f" {self.shown}/{len(self.fleets)} "
+            parts.append(Part(f" {self._asked_for()}", "badge", 8, is_cut=True, tail=counted))
         if self.rings:
             parts.append(Part("bell", "faint", 1))
         if self._is_paused:
             parts.append(Part(" PAUSED ", "badge", 9))
         return parts
+
+    def _asked_for(self) -> str:
+        """Return all that narrows the view: the baseline, the preset, the query."""
+        view = self.view
+        baseline = view.baseline if view.compares else None
+        since = f"BASELINE {moment(baseline.at, None):%H:%M}" if baseline is not None else ""
+        preset = "" if view.preset is Preset.ALL else view.preset
+        return " ".join(filter(None, (since, preset, str(view.query))))
 
     def _freshness(self) -> list[Part]:
         """Return how old the data is: a part for each fleet that is not seen live, one for the others."""
