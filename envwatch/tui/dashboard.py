@@ -167,11 +167,11 @@ class Dashboard(Arranging, Taking):
 
     def _lay_out(self) -> None:
         detail, table, shows = self.query_one(DetailPane), self.table, self._shows_detail
-        was_focused = detail.has_focus or table.has_focus
+        was_focused = self.focused in {detail, table}
         detail.display = shows
         table.display = not self._covers_table
         if was_focused:
-            self.set_focus(table if table.display else detail)
+            (table if table.display else detail).focus()
         if shows:
             detail.redraw()
         self.refresh_bindings()
@@ -270,9 +270,9 @@ class Dashboard(Arranging, Taking):
 
     def action_filter(self) -> None:
         """Open the filter box, in sight of what it filters."""
+        self._box.open(self.view.query)
         if self._covers_table:
             self.wants_detail = False
-        self._box.open(self.view.query)
         self.refresh_bindings()
 
     @on(FilterBox.Asked)
