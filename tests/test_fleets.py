@@ -153,7 +153,7 @@ async def test_the_screen_shows_profiles_in_a_column_and_each_ones_trouble() -> 
         assert " BLIND home 63s " in stage.lines[0]
         assert "● 1 on" in stage.lines[0]
         assert "? 1 unknown" in stage.lines[0]
-        assert stage.lines[-2].startswith(" home:  timeout:")
+        assert stage.lines[-2].startswith(" home: timeout:")
         assert {line[1] for line in stage.lines[2:4]} == {"?", "●"}
 
 
