@@ -72,16 +72,26 @@ def why(watch: Watch, fleet: Fleet, now: Reading) -> Clean:
         return Clean(f"absent from {watch.absent} complete listings in a row")
     if not environment.connection_id:
         return Clean("no connectionId: the listener closed its link")
-    age = heartbeat_age(environment, fleet.clock.at(now.wall))
+    age = _silence(watch, fleet, now)
     if age is None:
         return Clean("connectionId set · no lastHeartbeat")
+    if watch.verdict.is_up and not fleet.pulse.beats_count:
+        return Clean("connectionId set · the platform's heartbeats stand still: silence proves nothing")
     limit = fleet.rules.online_for
     is_lost = watch.verdict.reason is Reason.HEARTBEAT_LOST
     when = ""
     if fleet.listed is not None and (fleet.sight(now) is not Sight.LIVE or (not is_lost and age >= limit)):
-        age = heartbeat_age(environment, fleet.clock.at(fleet.listed.wall)) or age
+        age = _silence(watch, fleet, fleet.listed) or age
         when = " at the last listing"
-    return Clean(f"connectionId set · beat {_whole(age)} s {'≥' if is_lost else '<'} {_whole(limit)} s{when}")
+    beat = "clocks contradict · beat at least" if watch.is_doubted else "beat"
+    return Clean(f"connectionId set · {beat} {_whole(age)} s {'≥' if is_lost else '<'} {_whole(limit)} s{when}")
+
+
+def _silence(watch: Watch, fleet: Fleet, moment: Reading) -> timedelta | None:
+    """Return the age of a heartbeat by what it is judged by: the server's clock, or its witness where they differ."""
+    if watch.is_doubted:
+        return span(watch.witness.least(moment.monotonic * 1000))
+    return heartbeat_age(watch.environment, fleet.clock.at(moment.wall))
 
 
 def _whole(age: timedelta) -> int:
@@ -124,7 +134,7 @@ def pulse_facts(watch: Watch, fleet: Fleet, now: Reading, style: TimeStyle) -> I
         text = f"{_clock(beat_at, style)} ({long_age(age)} ago)"
         if fleet.sight(now) is not Sight.LIVE:
             text += f" · no listing for {long_age(fleet.age(now))}"
-        elif watch.verdict.is_up and _is_silence_heard(fleet, now):
+        elif watch.verdict.is_up and not watch.is_doubted and _is_silence_heard(fleet, now):
             left = (fleet.rules.online_for - age).total_seconds()
             text += f" · offline in {left:.0f} s" if left > 0 else " · offline at the next listing"
         yield Fact("beat", Clean(text))

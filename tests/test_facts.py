@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from builders import NOW, environment, failed, listed, reading, watched
+from builders import NOW, beating, environment, failed, listed, reading, watched
 from hypothesis import given
 from hypothesis import strategies as st
 from watches import BARE
@@ -251,7 +251,8 @@ def test_no_size_of_memory_breaks_the_pane(memory: float) -> None:
     [
         (0, "08:53:20Z (0s ago) · offline in 120 s"),
         (119_000, "08:51:21Z (1m 59s ago) · offline in 1 s"),
-        (-60_000, "08:54:20Z (0s ago) · offline in 120 s"),
+        (-30_000, "08:53:50Z (0s ago) · offline in 120 s"),
+        (-30_001, "08:53:50Z (0s ago)"),
     ],
 )
 def test_the_countdown_ends_at_120_seconds(age: float, text: str) -> None:
@@ -419,3 +420,24 @@ def test_what_is_not_there_is_not_offered() -> None:
 )
 def test_a_text_of_several_lines_is_told_by_their_number(text: str, gist: str) -> None:
     assert Copy("text", Clean(text)).gist == gist
+
+
+def test_where_the_clocks_contradict_it_tells_by_what_the_row_was_judged_and_counts_nothing_down() -> None:
+    hour = 3_600_000.0
+    beats = [
+        listed([environment("env-1", lastHeartbeat=NOW + at - 1000)], NOW + at, skew=hour, dated=False)
+        for at in (0, 30_000, 60_000)
+    ]
+    fleet, _ = watched(beats)
+    watch = fleet.watches["env-1"]
+    assert watch.is_doubted
+    told = {fact.label: fact.text for fact in pulse_facts(watch, fleet, reading(NOW + 65_000, hour), TimeStyle.UTC)}
+    assert told["why"] == "connectionId set · clocks contradict · beat at least 5 s < 120 s"
+    assert "offline in" not in told["beat"]
+
+
+def test_where_the_heartbeats_of_all_stand_still_it_says_so() -> None:
+    fleet, _ = watched([listed(beating(12), NOW + at) for at in range(0, 150_000, 5_000)])
+    assert fleet.pulse.is_stalled
+    told = why(fleet.watches["env-1"], fleet, reading(NOW + 146_000))
+    assert told == "connectionId set · the platform's heartbeats stand still: silence proves nothing"
