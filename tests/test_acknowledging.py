@@ -134,7 +134,7 @@ async def test_the_same_key_opens_the_note_again_and_enter_keeps_it() -> None:
         assert stage.news == "still acknowledged: ada"
         await stage.press("a", "escape")
         assert kept[1:] == []
-        assert stage.app.acks == {ADA: Ack(NOW, Clean("disk full"))}
+        assert stage.app.acks == {ADA: Ack(NOW, Clean("disk full"), NOW - 300_000)}
 
 
 @pytest.mark.parametrize(("typed", "note"), [(", mine", "disk full, mine"), (None, "")])
@@ -149,7 +149,7 @@ async def test_the_note_can_be_edited_and_the_acknowledgement_is_as_old_as_it_wa
             await stage.type(typed)
         await stage.press("enter")
         assert stage.news == "acknowledged with another note: ada"
-        assert stage.app.acks == {ADA: Ack(NOW, Clean(note))}
+        assert stage.app.acks == {ADA: Ack(NOW, Clean(note), NOW - 300_000)}
 
 
 async def test_it_is_withdrawn_by_a_key_of_its_own() -> None:

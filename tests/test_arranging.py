@@ -357,7 +357,7 @@ async def test_columns_are_those_of_the_table_while_the_pane_covers_it() -> None
 async def test_what_is_chosen_and_does_not_fit_is_named() -> None:
     async with dashboard(in_pods()) as stage:
         await choose(stage, "j", "j", "j", "j", "j", "x", "j", "j", "x", "enter")
-        assert stage.news == "7 columns; no room here for POD, DEVICE"
+        assert stage.news == "7 columns; no room here for USER, DIRECTORY"
         assert titles(stage) == ["state", "name", "mode", "version", "branch"]
         await choose(stage)
         assert stage.text.count("[x]") == 5

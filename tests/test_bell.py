@@ -163,7 +163,7 @@ async def test_an_acknowledgement_that_the_user_withdraws_rings_nothing() -> Non
     async with ringing() as stage:
         await stage.press("a", "enter")
         await pass_on(stage, 30, 1)
-        await stage.press("a")
+        await stage.press("a", "ctrl+r")
         await pass_on(stage, 30, 1)
         assert (stage.app.acks, stage.app.sent) == ({}, [])
 

@@ -429,7 +429,7 @@ def test_where_the_clocks_contradict_it_tells_by_what_the_row_was_judged_and_cou
         for at in (0, 30_000, 60_000)
     ]
     fleet, _ = watched(beats)
-    watch = fleet.watches["env-1"]
+    watch = fleet.watches[Clean("env-1")]
     assert watch.is_doubted
     told = {fact.label: fact.text for fact in pulse_facts(watch, fleet, reading(NOW + 65_000, hour), TimeStyle.UTC)}
     assert told["why"] == "connectionId set · clocks contradict · beat at least 5 s < 120 s"
@@ -439,5 +439,5 @@ def test_where_the_clocks_contradict_it_tells_by_what_the_row_was_judged_and_cou
 def test_where_the_heartbeats_of_all_stand_still_it_says_so() -> None:
     fleet, _ = watched([listed(beating(12), NOW + at) for at in range(0, 150_000, 5_000)])
     assert fleet.pulse.is_stalled
-    told = why(fleet.watches["env-1"], fleet, reading(NOW + 146_000))
+    told = why(fleet.watches[Clean("env-1")], fleet, reading(NOW + 146_000))
     assert told == "connectionId set · the platform's heartbeats stand still: silence proves nothing"

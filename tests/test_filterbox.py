@@ -181,7 +181,7 @@ async def test_escape_brings_back_what_was_asked_for_before_and_then_clears_it(t
 
 async def test_the_foot_says_what_enter_and_escape_do_in_the_box() -> None:
     async with box() as stage:
-        assert "⏎ Keep  tab Complete  esc Cancel" in stage.lines[-1]
+        assert "⏎ Keep  tab Complete  esc Cancel  F1 Help" in stage.lines[-1]
         assert "Back" not in stage.lines[-1]
         await stage.press("escape")
         assert "Cancel" not in stage.lines[-1]

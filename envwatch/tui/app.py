@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections import Counter
 from pathlib import Path
 from types import MappingProxyType
@@ -58,6 +59,8 @@ if TYPE_CHECKING:
     from envwatch.watch import WatchKey
 
 _NO_KEYMAP: Final[Mapping[str, str]] = MappingProxyType({})
+
+_FUNCTION_KEY: Final = re.compile("f[0-9]+")
 
 _BREATH: Final = 0.001
 """Seconds between judging a listing and drawing it, for the keys that came while a large one was judged."""
@@ -318,6 +321,8 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
 
     def get_key_display(self, binding: Binding) -> str:
         """Return a key as it is shown, in ASCII where the terminal needs that."""
+        if _FUNCTION_KEY.fullmatch(binding.key):
+            return binding.key.upper()  # not as the other keys of its binding: one may be typed where it is not
         shown = super().get_key_display(binding)
         return shown if shown.isascii() or not self.marks.is_ascii else binding.key
 

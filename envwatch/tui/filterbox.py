@@ -96,8 +96,8 @@ class FilterBox(Vertical):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("tab", "complete", "Complete", key_display="tab", priority=True, id="find.complete"),
         Binding("enter", "keep", "Keep", key_display="⏎", priority=True, id="find.keep"),
+        Binding("tab", "complete", "Complete", key_display="tab", priority=True, id="find.complete"),
         Binding("escape", "cancel", "Cancel", key_display="esc", priority=True, id="find.cancel"),
     ]
 
