@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from envwatch.modes import UNRESTRICTED, mode_of
-from envwatch.versions import is_behind, newest_version
+from envwatch.versions import is_behind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,12 +57,11 @@ def counts_of(fleet: Fleet) -> Counts:
     up = [watch for watch in watches if watch.verdict.is_up]
     versions = Counter(watch.environment.version for watch in up)
     modes = Counter(watch.environment.mode for watch in up)
-    newest = newest_version(watches)
     return Counts(
         presences=fleet.counts(),
         problems=[watch.environment.id for watch in watches if watch.is_problem],
         flapping=sum(watch.is_flapping for watch in watches),
         unrestricted=sum(count for mode, count in modes.items() if mode_of(mode) == UNRESTRICTED),
-        behind=sum(count for version, count in versions.items() if is_behind(version, newest)),
-        newest=newest,
+        behind=sum(count for version, count in versions.items() if is_behind(version, fleet.newest)),
+        newest=fleet.newest,
     )

@@ -23,7 +23,7 @@ from envwatch.presence import Presence, Reason, heartbeat_age, span
 from envwatch.remedies import remedies, start_command
 from envwatch.sentences import event_text
 from envwatch.text import Clean, shortened
-from envwatch.versions import is_behind, newest_version
+from envwatch.versions import is_behind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -235,7 +235,7 @@ def _version(environment: Environment, fleet: Fleet) -> Clean:
     version = environment.version
     if version is None:
         return NOTHING
-    newest = newest_version(fleet.watches.values())
+    newest = fleet.newest
     if is_behind(version, newest):
         return Clean(f"{version} · behind {newest}")
     return Clean(f"{version} · newest here") if version == newest else version

@@ -22,6 +22,7 @@ from envwatch.outcome import Failed, Listed, Outcome, Slept, Snapshot
 from envwatch.presence import Judge, Presence
 from envwatch.rules import Rules
 from envwatch.text import Clean
+from envwatch.versions import newest_version
 from envwatch.watch import Listing, Watch, events_between, missed, sighted
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class Fleet:
     """When the newest believed listing was asked for."""
     elapsed: float = 0.0
     """Milliseconds from the first believed listing to the newest: each gap by whichever clock said more."""
+    newest: Clean | None = None
+    """The newest version of Letta Code here, as `newest_version` tells it."""
     clock: ServerClock = field(default_factory=ServerClock)
     interval: timedelta = timedelta()
     """From poll to poll: the longest in force since the newest outcome came."""
@@ -155,6 +158,7 @@ def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, .
         began_at=at if fleet.began_at is None else fleet.began_at,
         listed=outcome.started,
         elapsed=listing.elapsed,
+        newest=newest_version(watches.values()),
         hold=None,
         pulse=pulse,
         snapshot=replace(outcome.snapshot, pages=()),

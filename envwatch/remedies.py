@@ -16,7 +16,7 @@ from envwatch.columns import update_text
 from envwatch.modes import UNRESTRICTED, mode_of
 from envwatch.presence import Presence, Reason
 from envwatch.text import Clean
-from envwatch.versions import is_behind, newest_version
+from envwatch.versions import is_behind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,7 +151,7 @@ _UNRESTRICTED = Remedy(
 
 def _of_the_outdated(environment: Environment, fleet: Fleet) -> Remedy | None:
     """Return what brings an environment up to date that is behind."""
-    version, newest = environment.version, newest_version(fleet.watches.values())
+    version, newest = environment.version, fleet.newest
     if not is_behind(version, newest):
         return None
     is_able = update_text(environment) == "yes"

@@ -20,7 +20,7 @@ from envwatch.versions import is_behind
 from envwatch.view import id_tail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rich.style import Style
 
@@ -45,7 +45,6 @@ class Look:
     acks: Acks
     """Problems that are acknowledged."""
     now: Reading | None
-    newest_versions: Mapping[Clean, Clean | None]
     """By profile; whatever is not the newest of its fleet is marked."""
     ambiguous: frozenset[Clean]
     """Names that do not tell environments apart."""
@@ -145,7 +144,7 @@ class Look:
             style = base + self.style("faint")
             return Segment(fitted(self.marks.nothing, width) + " ", style)
         style = base
-        if column.id == "version" and is_behind(text, self.newest_versions[watch.profile]):
+        if column.id == "version" and is_behind(text, self.fleets.of(watch).newest):
             text = Clean(f"{text} {self.marks.behind}")
         elif column.id == "mode" and text.endswith("!"):
             style += self.style("unrestricted")

@@ -26,11 +26,10 @@ from envwatch.sentences import nothing_because
 from envwatch.text import Clean, wrapped
 from envwatch.tui.marks import UNICODE, Marks
 from envwatch.tui.rows import Look, aged
-from envwatch.versions import newest_version
 from envwatch.view import View, is_new_problem, lines_of, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from rich.style import Style
     from textual import events
@@ -115,7 +114,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self._moved_at = float("-inf")
         self._frame_look: Look | None = None
         self._haystacks: dict[Clean, Haystacks] = {}
-        self._newest_versions: Mapping[Clean, Clean | None] = {}
 
     # What others may ask.
 
@@ -197,10 +195,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     def watch_fleets(self) -> None:
         """Show the newest listing; its order waits while the cursor is on the move."""
-        fleets = self.fleets
-        self._newest_versions = {
-            profile: newest_version(fleet.watches.values()) for profile, fleet in fleets.by_profile.items()
-        }
         self._arrange(is_steady=self._has_just_moved())
 
     def watch_view(self, before: View, after: View) -> None:
@@ -384,7 +378,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
             fleets=self.fleets,
             acks=self.acks,
             now=self.now,
-            newest_versions=self._newest_versions,
             ambiguous=self.ambiguous,
             marks=self.marks,
             base=self.rich_style,
