@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import accumulate
+from operator import or_
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
@@ -71,14 +73,9 @@ def newest_version(watches: Iterable[Watch]) -> Clean | None:
         if version and watch.verdict.is_up and "." in version and is_version(version):
             devices.setdefault(version, set()).add(watch.environment.device_id)
     ordered = sorted(devices, key=version_key, reverse=True)
-    if len(set().union(*devices.values())) <= _WITNESSES:
-        return next(iter(ordered), None)
-    reached: set[Clean] = set()
-    for version in ordered:
-        reached |= devices[version]
-        if len(reached) >= _WITNESSES:
-            return version
-    return None
+    reached = list(accumulate((devices[version] for version in ordered), or_))
+    needed = _WITNESSES if reached and len(reached[-1]) > _WITNESSES else 1
+    return next((version for version, by in zip(ordered, reached, strict=True) if len(by) >= needed), None)
 
 
 def is_behind(version: Clean | None, newest: Clean | None) -> bool:
