@@ -158,7 +158,8 @@ def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, .
         began_at=at if fleet.began_at is None else fleet.began_at,
         listed=outcome.started,
         elapsed=listing.elapsed,
-        newest=newest_version(watches.values()),
+        # Whatever makes another version the newest is an event.
+        newest=newest_version(watches.values()) if events or fleet.listed is None else fleet.newest,
         hold=None,
         pulse=pulse,
         snapshot=replace(outcome.snapshot, pages=()),

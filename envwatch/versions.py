@@ -6,6 +6,7 @@ Pure. What is no version is neither newest nor behind.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from functools import lru_cache
 from itertools import accumulate
 from operator import or_
@@ -67,12 +68,12 @@ def newest_version(watches: Iterable[Watch]) -> Clean | None:
     What a single machine claims is no news: it may be a build of its own, or nonsense. Of one or two machines it is the
     newest that either runs. What runs nowhere, nobody is behind; a bare number is no version here.
     """
-    devices: dict[Clean, set[Clean]] = {}
+    devices: dict[Clean | None, set[Clean]] = defaultdict(set)
     for watch in watches:
-        version = watch.environment.version
-        if version and watch.verdict.is_up and "." in version and is_version(version):
-            devices.setdefault(version, set()).add(watch.environment.device_id)
-    ordered = sorted(devices, key=version_key, reverse=True)
+        if watch.verdict.is_up:
+            devices[watch.environment.version].add(watch.environment.device_id)
+    versions = [version for version in devices if version and "." in version and is_version(version)]
+    ordered = sorted(versions, key=version_key, reverse=True)
     reached = list(accumulate((devices[version] for version in ordered), or_))
     needed = _WITNESSES if reached and len(reached[-1]) > _WITNESSES else 1
     return next((version for version, by in zip(ordered, reached, strict=True) if len(by) >= needed), None)

@@ -210,7 +210,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
         self.run_worker(self._take_in(), exit_on_error=True)
         self.run_worker(self._pass_on_notices())
 
-    def watch_fleets(self, fleets: Fleets) -> None:
+    def _tell_apart(self, fleets: Fleets) -> None:
         """Find the names that do not tell environments apart."""
         names = dict(Counter([watch.environment.name for watch in fleets.watches]))  # compared faster than a Counter
         if names != self._names:
@@ -228,6 +228,8 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
             self.now = self._clocks()
             self.read_plans()
             fleets, events = self.fleets.after(profile, outcome)
+            await asyncio.sleep(_BREATH)
+            self._tell_apart(fleets)
             await asyncio.sleep(_BREATH)
             self.fleets = fleets
             if healed := recovered(self.acks, fleets.watches):

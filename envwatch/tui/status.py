@@ -64,11 +64,8 @@ class StatusLine(Line):
         self._counts: Mapping[Clean, tuple[Fleet, Counts]] = {}
 
     def watch_fleets(self) -> None:
-        """Count anew, and let a key through between this and what others do with a listing, unless it is the first."""
-        if any(counts.presences for _, counts in self._counts.values()):
-            self.call_later(self._count)
-        else:
-            self._count()
+        """Count anew, and let a key through between this and what others do with a listing."""
+        self.call_later(self._count)
 
     def _count(self) -> None:
         counts = {}
@@ -97,11 +94,14 @@ class StatusLine(Line):
         ]
 
     def _counted(self) -> list[Part]:
-        """Return the counts of all that is seen."""
-        seen = [fleet.profile for _, fleet, sight in self._sights() if sight not in {Sight.BLIND, Sight.WAITING}]
-        if not seen:
+        """Return the counts of all that is seen, and none before its first listing has been counted."""
+        seen = {fleet.profile for _, fleet, sight in self._sights() if sight not in {Sight.BLIND, Sight.WAITING}}
+        counted = [
+            counts for profile, (fleet, counts) in self._counts.items() if profile in seen and fleet.listed is not None
+        ]
+        if not counted:
             return []
-        total = sum((self._counts[profile][1] for profile in seen if profile in self._counts), Counts())
+        total = sum(counted, Counts())
         parts = []
         for presence, word, weight in (
             (Presence.ONLINE, "on", 8),
