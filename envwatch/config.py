@@ -134,6 +134,8 @@ class Choices(BaseModel):
     """How long one page may take."""
     walk_deadline: Annotated[timedelta | None, _By(duration(1, 600))] = None
     """How long one listing may take; no shorter than `page_deadline`."""
+    refused_recheck: Annotated[timedelta | None, _By(duration(30, 3600))] = None
+    """How long to wait between two tries with a key that the server keeps refusing (401)."""
     max_pages: Annotated[int | None, _By(whole(1, 100_000))] = None
     """Pages after which a listing is taken for endless."""
     max_rows: Annotated[int | None, _By(whole(1, 1_000_000))] = None

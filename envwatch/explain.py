@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from envwatch.watch import Watch
 
 
+_EXACT_MS = 600_000.0
+"""Below this a duration is told to the millisecond: five times the age at which a heartbeat is lost."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One rule as it was applied."""
@@ -69,7 +73,10 @@ def trace(watch: Watch, fleet: Fleet, now: Reading, zone: tzinfo | None = None) 
 
 
 def _ms(value: float) -> str:
-    return f"{value:,.0f} ms"
+    """Return a duration: to the millisecond where a limit may be near, in its two largest units beyond."""
+    if abs(value) < _EXACT_MS:
+        return f"{round(value) / 1000:g} s"
+    return f"{'-' if value < 0 else ''}{long_age(MS * abs(value))}"
 
 
 def _counted(count: int, what: str) -> str:

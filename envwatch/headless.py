@@ -127,8 +127,7 @@ def _stop(failure: Failed, access: Access, name: Clean) -> StopError:
     """Return why there is no listing, with the profile where there are several."""
     from envwatch.outcome import Cause
 
-    refused = failure.cause in {Cause.UNAUTHORIZED, Cause.FORBIDDEN}
-    code = Exit.AUTHENTICATION if refused else Exit.UNREACHABLE
+    code = Exit.AUTHENTICATION if failure.cause.is_refusal else Exit.UNREACHABLE
     whose = f" (the key came from {access.origin})" if failure.cause is Cause.FORBIDDEN else ""
     which = f"profile {name}: " if name else ""
     return StopError(code, f"{which}{failure.cause}: {failure.message}{whose}")

@@ -68,7 +68,7 @@ def line_of(outcome: Outcome) -> Line:
             return Line(Level.INFO, Clean(f"poll: {_seconds(outcome.started, outcome.ended)}, {size}"))
         case Failed():
             asked = outcome.retry_after
-            later = f", asked to wait {asked.total_seconds():g} s" if asked else ""
+            later = f", asked to wait {long_age(asked)}" if asked else ""
             what = f"{outcome.pages_read} pages, {outcome.cause}: {outcome.message}{later}"
             return Line(Level.WARNING, Clean(f"poll failed: {_seconds(outcome.started, outcome.ended)}, {what}"))
         case Slept(last_awake=last, awake=awake):

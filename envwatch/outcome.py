@@ -55,6 +55,7 @@ class Cause(StrEnum):
     NO_SUCH_ROUTE = "no such route"
     RATE_LIMITED = "rate limited"
     SERVER = "server error"
+    UNAVAILABLE = "server unavailable"
     REDIRECTED = "redirected"
     REFUSED = "request refused"
     GARBLED = "unreadable answer"
@@ -62,9 +63,14 @@ class Cause(StrEnum):
     ENDLESS = "listing does not end"
 
     @property
-    def needs_the_user(self) -> bool:
-        """Whether asking again by itself is pointless and would only add noise on the server's side."""
+    def is_refusal(self) -> bool:
+        """Whether the server knows no such key, or grants it nothing: 401 or 403."""
         return self in (Cause.UNAUTHORIZED, Cause.FORBIDDEN)
+
+    @property
+    def is_overload(self) -> bool:
+        """Whether the server itself says that it has too much to do: 429 or 503."""
+        return self in (Cause.RATE_LIMITED, Cause.UNAVAILABLE)
 
 
 class SourceError(Exception):

@@ -1,8 +1,8 @@
 """When to ask, and what each poll gave: an async iterator of outcomes.
 
-Owns pace: the interval, the request budget, backing off, obeying `Retry-After`, stopping when only a person can help,
-and noticing that this machine slept. Never polls twice at once. Knows no HTTP (a `Source` does) and no screen; its
-clocks, its way of waiting and its dice are passed in.
+Owns pace: the interval, the request budget, backing off, obeying `Retry-After`, asking seldom while the key is refused,
+and noticing that this machine slept. Never polls twice at once, and never gives up. Knows no HTTP (a `Source` does) and
+no screen; its clocks, its way of waiting and its dice are passed in.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 _TICK = 1.0
 """Seconds between looks at the clocks while waiting: a gap between two of them shows that the process stood still."""
 
-_Due: TypeAlias = "Callable[[], float | None]"
-"""Tells the monotonic second of the next poll, as things stand when it is asked; None to stop until the user acts."""
+_Due: TypeAlias = "Callable[[], float]"
+"""Tells the monotonic second of the next poll, as things stand when it is asked."""
 
 FASTEST = timedelta(seconds=1)
 SLOWEST = timedelta(minutes=10)
@@ -54,8 +54,6 @@ class Stance(StrEnum):
     POLLING = "polling"
     WAITING = "waiting"
     """For the next tick, or for the end of a pause."""
-    STOPPED = "stopped"
-    """Asking again is pointless until the user acts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +125,13 @@ class Poller:
         self._requests = 1
         self._failures = 0
         self._refusals = 0
+        self._failing_since = 0.0
+        """Monotonic second of the first poll of the failures in a row."""
         self._started = self._barred_until = float("-inf")
-        self._spent = 0
-        """Requests of the last poll that came to its end."""
+        self._paid_at = float("-inf")
+        """Monotonic second at which the request budget has paid for all polls so far."""
+        self._was_early = False
+        """Whether the user had the last poll, or the one under way, before it was due."""
         self._slept_through = 0.0
         """Seconds since the last poll that the monotonic clock did not measure."""
         self._wake = asyncio.Event()
@@ -150,11 +152,13 @@ class Poller:
         """What comes next; for showing."""
         if self._due is None:
             return Plan(Stance.POLLING, self.interval, is_paused=self._is_paused)
-        stance = Stance.STOPPED if self._due() is None else Stance.WAITING
-        return Plan(stance, self.interval, self._next_at(self._due), self._is_paused)
+        return Plan(Stance.WAITING, self.interval, self._next_at(self._due), self._is_paused)
 
     def refresh(self) -> Wait | None:
-        """Poll as soon as may be, also when paused or stopped.
+        """Poll as soon as may be, also when paused.
+
+        After a poll that was due, the next one may start at once, even if the request budget has not paid for the last
+        one yet: polls that are due wait longer for it afterwards. After one that was early, the budget comes first.
 
         Returns:
             What that has to wait for, if anything.
@@ -184,7 +188,9 @@ class Poller:
         Closing the iterator drops the poll in flight.
         """
         while True:
+            self._was_early = self._is_early()
             self._asked_now = False
+            self._paid_at -= self._slept_through
             self._slept_through = 0.0
             self._barred_until = float("-inf")
             self._due = None
@@ -239,16 +245,18 @@ class Poller:
                 return lambda: awake.monotonic
             case Listed():
                 self._failures = self._refusals = 0
-                self._spent = self._requests
-                return lambda: self._next_tick(outcome)
+                self._paid_at = self._paid_after(outcome, self._requests)
+                return lambda: max(self._next_tick(outcome), self._paid_at)
             case Failed():
+                if not self._failures:
+                    self._failing_since = outcome.started.monotonic
                 self._failures += 1
                 self._refusals += outcome.cause is Cause.UNAUTHORIZED
-                self._spent = outcome.pages_read + 1
+                at = self._retry_at(outcome)
+                self._paid_at = self._paid_after(outcome, outcome.pages_read + 1)
                 if (asked_for := _asked_for(outcome)) > timedelta():
                     self._asked_now = False
                     self._barred_until = outcome.ended.monotonic + asked_for.total_seconds()
-                at = self._retry_at(outcome)
                 return lambda: at
 
     def _next_tick(self, listed: Listed) -> float:
@@ -257,16 +265,40 @@ class Poller:
         interval = self.interval.total_seconds()
         return started + interval * max(math.ceil((ended - started) / interval), 1)
 
-    def _retry_at(self, failed: Failed) -> float | None:
-        ended = failed.ended.monotonic
-        if failed.cause.needs_the_user:
-            is_first_refusal = failed.cause is Cause.UNAUTHORIZED and self._refusals == 1
-            recheck = max(rules.UNAUTHORIZED_RECHECK, _asked_for(failed))
-            return ended + recheck.total_seconds() if is_first_refusal else None
+    def _retry_at(self, failed: Failed) -> float:
+        """Return when to ask again; the request that failed is not counted, or the budget would undo the jitter.
+
+        The wait counts from the start of the poll: one that hung until its deadline has waited already, and a server
+        that recovers at its beginning must not wait for the deadline and the whole wait.
+        """
+        started, ended = failed.started.monotonic, failed.ended.monotonic
+        return max(
+            started + self._backoff(failed).total_seconds(),
+            ended + _asked_for(failed).total_seconds(),
+            self._paid_after(failed, failed.pages_read),
+        )
+
+    def _backoff(self, failed: Failed) -> timedelta:
+        """Return how long to wait after a failure: seldom while the key is refused, else by full jitter."""
+        match failed.cause:
+            case Cause.UNAUTHORIZED if self._refusals == 1:
+                return rules.UNAUTHORIZED_RECHECK
+            case Cause.UNAUTHORIZED:
+                return self._rules.refused_recheck
+            case Cause.FORBIDDEN:
+                return rules.FORBIDDEN_RECHECK
+        lasted = timedelta(seconds=failed.ended.monotonic - self._failing_since)
+        is_long = failed.cause.is_overload or lasted > rules.LONG_OUTAGE
+        cap = rules.LONG_BACKOFF_CAP if is_long else rules.BACKOFF_CAP
         doubled: int = 2 ** min(self._failures - 1, 16)
-        backoff = self._world.dice() * min(rules.BACKOFF_BASE * doubled, rules.BACKOFF_CAP)
-        by_budget = failed.started.monotonic + self._budgeted(failed.pages_read).total_seconds()
-        return max(ended + max(backoff, _asked_for(failed)).total_seconds(), by_budget)
+        return self._world.dice() * min(rules.BACKOFF_BASE * doubled, cap)
+
+    def _paid_after(self, outcome: Listed | Failed, requests: int) -> float:
+        """Return when the budget has paid for a poll of so many requests, and for those before it."""
+        paid_at = max(self._paid_at, outcome.started.monotonic) + self._budgeted(requests).total_seconds()
+        if isinstance(outcome, Listed):
+            return paid_at
+        return min(paid_at, outcome.ended.monotonic + rules.WALK_PENALTY_CAP.total_seconds())
 
     def _budgeted(self, requests: int) -> timedelta:
         """Return how long so many requests must last."""
@@ -297,9 +329,14 @@ class Poller:
         """Return when the next poll is, if any: what the monotonic clock slept through counts as waited."""
         at = None if self._is_paused else due()
         if self._asked_now:
-            paid_off = self._started + max(rules.FORCED_EVERY, self._budgeted(self._spent)).total_seconds()
-            at = paid_off if at is None else min(at, paid_off)
+            soonest = self._started + rules.FORCED_EVERY.total_seconds()
+            wanted = max(soonest, self._paid_at) if self._was_early else soonest
+            at = wanted if at is None else min(at, wanted)
         return None if at is None else at - self._slept_through
+
+    def _is_early(self) -> bool:
+        """Return whether a poll that starts now does so before it is due."""
+        return self._due is not None and self._due() - self._slept_through > self._world.clocks().monotonic
 
     def _stood_still(self, last: Reading, now: Reading, waited: float) -> bool:
         overrun = now.monotonic - last.monotonic - waited

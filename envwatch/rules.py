@@ -79,12 +79,21 @@ BELL_EVERY = timedelta(seconds=10)
 """One bell in this at most: what else is lost meanwhile rings together after it."""
 
 BACKOFF_BASE = timedelta(seconds=1)
-BACKOFF_CAP = timedelta(seconds=60)
+BACKOFF_CAP = timedelta(seconds=15)
+"""The longest wait after a failure, so that the screen is right again within 20 s of the server's recovery."""
+LONG_BACKOFF_CAP = timedelta(seconds=60)
+"""The longest wait while the server itself says that it has too much to do, or after a long outage."""
+LONG_OUTAGE = timedelta(minutes=5)
+"""An outage is long when it has lasted longer than this."""
 RETRY_AFTER_CAP = timedelta(seconds=600)
 FORCED_EVERY = timedelta(seconds=1)
-"""Polls that the user wants now: one in this at most, and none before the budget has paid for the last one."""
+"""Polls that the user wants now: one in this at most."""
+WALK_PENALTY_CAP = timedelta(seconds=60)
+"""The longest wait that the pages of a walk that failed can cost."""
 UNAUTHORIZED_RECHECK = timedelta(seconds=30)
-"""A 401 is asked once more after this, then never again until the user acts: a key does not heal by itself."""
+"""The first 401 is asked again after this, later ones after `Rules.refused_recheck`."""
+FORBIDDEN_RECHECK = timedelta(minutes=15)
+"""A 403 is asked again after this: plans and rights change seldom, and a wall display must notice that they did."""
 
 CONNECT_TIMEOUT = timedelta(seconds=5)
 READ_TIMEOUT = timedelta(seconds=10)
@@ -112,5 +121,7 @@ class Rules:
     """For one page in all; httpx's timeouts are per operation, and a dripping server beats them."""
     walk_deadline: timedelta = timedelta(seconds=30)
     """For one walk over all pages."""
+    refused_recheck: timedelta = timedelta(minutes=5)
+    """From one try to the next with a key that was refused (401) more than once."""
     max_pages: int = 2_000
     max_rows: int = 200_000

@@ -240,7 +240,7 @@ async def test_an_errors_text_that_never_ends_does_not_hide_the_error(server: Fa
     server.break_page(0, says(503, "being restarted", Retry_After="7"), Stop(Where.BODY, How.HANG))
     async with client_of(server, limits) as client:
         error = await failure_of(client)
-    assert (error.cause, error.retry_after) == (Cause.SERVER, timedelta(seconds=7))
+    assert (error.cause, error.retry_after) == (Cause.UNAVAILABLE, timedelta(seconds=7))
 
 
 async def test_being_cancelled_is_no_failure(server: Faulty) -> None:

@@ -83,7 +83,7 @@ FAULTS: dict[str, tuple[Cause, list[Fault]]] = {
     "429": (Cause.RATE_LIMITED, [says(429, '{"error":"Rate limit exceeded"}', Retry_After="7")]),
     "500": (Cause.SERVER, [says(500)]),
     "502": (Cause.SERVER, [says(502, HTML, Content_Type="text/html")]),
-    "503": (Cause.SERVER, [says(503, '{"errorCode":"cloud_api_shutting_down","retryable":true}')]),
+    "503": (Cause.UNAVAILABLE, [says(503, '{"errorCode":"cloud_api_shutting_down","retryable":true}')]),
     "504 with broken gzip": (Cause.SERVER, [says(504, b"\x1f\x8bgarbage", Content_Encoding="gzip")]),
     "status 999": (Cause.SERVER, [says(999)]),
     "204": (Cause.GARBLED, [says(204, Content_Length=None, Content_Encoding="")]),

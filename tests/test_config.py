@@ -42,6 +42,7 @@ late_after = 40
 requests_per_minute = 30
 page_deadline = 5.5
 walk_deadline = "1m30s"
+refused_recheck = "10m"
 max_pages = 10
 max_rows = 1_000
 
@@ -104,6 +105,7 @@ def test_everything_that_a_profile_can_say_is_taken(tmp_path: Path) -> None:
         page_size=50,
         page_deadline=timedelta(seconds=5.5),
         walk_deadline=timedelta(seconds=90),
+        refused_recheck=timedelta(minutes=10),
         max_pages=10,
         max_rows=1_000,
     )

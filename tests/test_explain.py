@@ -49,17 +49,17 @@ def test_a_healthy_row_has_nothing_against_it() -> None:
     assert not [step for step in found.values() if step.is_against]
     assert found["verdict"].result == "online"
     assert found["official client"].result == "would say online"
-    assert found["lastHeartbeat"].inputs == "2025-10-09 08:53:08Z, when listed 12,000 ms old"
+    assert found["lastHeartbeat"].inputs == "2025-10-09 08:53:08Z, when listed 12 s old"
 
 
 @pytest.mark.parametrize(
     ("age", "result", "verdict"),
     [
-        (0, "< 45,000 ms: beating", "online"),
-        (44_999, "< 45,000 ms: beating", "online"),
-        (45_000, "< 120,000 ms but ≥ 45,000 ms: late, a ping was missed", "late"),
-        (119_999, "< 120,000 ms but ≥ 45,000 ms: late, a ping was missed", "late"),
-        (120_000, "≥ 120,000 ms: heartbeat lost", "offline"),
+        (0, "< 45 s: beating", "online"),
+        (44_999, "< 45 s: beating", "online"),
+        (45_000, "< 120 s but ≥ 45 s: late, a ping was missed", "late"),
+        (119_999, "< 120 s but ≥ 45 s: late, a ping was missed", "late"),
+        (120_000, "≥ 120 s: heartbeat lost", "offline"),
     ],
 )
 def test_the_heartbeat_is_judged_at_its_limits(age: float, result: str, verdict: str) -> None:

@@ -39,7 +39,7 @@ def test_a_failure_is_one_line_with_its_cause_and_what_the_server_asked_for() ->
     told = replace(failed(Cause.RATE_LIMITED, pages_read=2), retry_after=timedelta(seconds=60))
     assert line_of(told) == (
         Level.WARNING,
-        "poll failed: 0.000 s, 2 pages, rate limited: rate limited, asked to wait 60 s",
+        "poll failed: 0.000 s, 2 pages, rate limited: rate limited, asked to wait 1m",
     )
 
 

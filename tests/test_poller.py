@@ -7,6 +7,7 @@ import gc
 from contextlib import aclosing
 from datetime import timedelta
 from functools import partial
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from scripted import Script, World, error, outcomes_of, poller_of, walk
 
 from envwatch.outcome import Cause, Failed, Listed, Slept, Snapshot
-from envwatch.poller import FASTEST, SLOWEST, Plan, Stance, Surroundings, Wait
+from envwatch.poller import FASTEST, SLOWEST, Plan, Poller, Stance, Surroundings, Wait
 from envwatch.rules import Rules
 
 if TYPE_CHECKING:
@@ -106,12 +107,12 @@ async def test_a_wanted_interval_has_bounds(wanted: timedelta, interval: timedel
 @pytest.mark.parametrize(
     ("dice", "waits"),
     [
-        (0.0, [0, 0, 0, 0, 0, 0, 0, 0]),
-        (0.5, [0.5, 1, 2, 4, 8, 16, 30, 30]),
-        (1.0, [1, 2, 4, 8, 16, 32, 60, 60]),
+        (0.0, [0, 1, 1, 1, 1, 1, 1, 1]),  # the request budget goes before the shortest waits
+        (0.5, [0.5, 1, 2, 4, 7.5, 7.5, 7.5, 7.5]),
+        (1.0, [1, 2, 4, 8, 15, 15, 15, 15]),
     ],
 )
-async def test_failures_back_off_with_full_jitter_up_to_a_minute(dice: float, waits: list[float]) -> None:
+async def test_failures_back_off_with_full_jitter_up_to_a_quarter_of_a_minute(dice: float, waits: list[float]) -> None:
     script = Script(world := World(dice), error())
     await outcomes_of(poller_of(world, script), len(waits) + 1)
 
@@ -128,6 +129,77 @@ async def test_it_never_gives_up_on_a_server_or_a_network_that_fails() -> None:
     assert max(gaps(script)) == 30
 
 
+@pytest.mark.parametrize("cause", [Cause.RATE_LIMITED, Cause.UNAVAILABLE])
+async def test_a_server_that_says_it_has_too_much_to_do_is_given_up_to_a_minute(cause: Cause) -> None:
+    script = Script(world := World(1.0), error(cause))
+    await outcomes_of(poller_of(world, script), 9)
+
+    assert gaps(script) == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+async def test_after_five_minutes_of_failures_the_waits_grow_up_to_a_minute() -> None:
+    script = Script(world := World(1.0), *[error()] * 28, walk(), error())
+    await outcomes_of(poller_of(world, script), 35)
+
+    assert gaps(script) == [1, 2, 4, 8, *[15] * 20, *[60] * 4, 5, 1, 2, 4, 8, 15]
+
+
+async def test_a_poll_that_hung_has_waited_already() -> None:
+    script = Script(world := World(1.0), error(Cause.TIMEOUT), takes=10)
+    await outcomes_of(poller_of(world, script), 7)
+
+    assert gaps(script) == [10, 10, 10, 10, 15, 15]
+
+
+_OUTAGES = [
+    (cause, takes, pages_read)
+    for cause in Cause
+    if not cause.is_overload and cause not in {Cause.UNAUTHORIZED, Cause.FORBIDDEN}
+    for takes in (0.0, 0.3, 5.0, 10.0)
+    for pages_read in (0, 1, 15)
+]
+"""Failures that a server does not ask for itself: the cause, the seconds until the poll fails, and pages before it."""
+
+
+@given(
+    outage=st.sampled_from(_OUTAGES),
+    lasts=st.floats(0, 300),
+    rolls=st.lists(st.floats(0, 1, exclude_max=True), min_size=20, max_size=20),
+)
+@example(outage=(Cause.TIMEOUT, 10.0, 0), lasts=290.001, rolls=[0.999])
+@example(outage=(Cause.UNREACHABLE, 0.0, 0), lasts=285.001, rolls=[0.999])
+@settings(max_examples=200, deadline=None)
+def test_within_twenty_seconds_of_a_servers_recovery_the_next_listing_is_in(
+    outage: tuple[Cause, float, int], lasts: float, rolls: list[float]
+) -> None:
+    cause, takes, pages_read = outage
+
+    async def run() -> tuple[list[float], float]:
+        world = World()
+        dice = cycle(rolls)
+
+        class Recovering(Script):
+            async def snapshot(self) -> Snapshot:
+                self.asked_at.append(asked_at := world.now)
+                is_broken = asked_at < lasts
+                await world.sleep(takes if is_broken else 1.0)
+                if is_broken:
+                    raise error(cause, pages_read=pages_read)
+                return walk()
+
+        source = Recovering(world)
+        poller = Poller(source, Rules(), Surroundings(world.clocks, world.wait, lambda: next(dice)))
+        async with aclosing(poller.outcomes()) as outcomes:
+            async for outcome in outcomes:
+                if isinstance(outcome, Listed):
+                    break
+        return source.asked_at, world.now
+
+    asked_at, listed_at = asyncio.run(run())
+    assert sum(at >= lasts for at in asked_at) <= 2
+    assert listed_at - lasts <= 20
+
+
 async def test_a_listing_ends_the_backing_off() -> None:
     script = Script(world := World(1.0), error(), error(), walk(), error(), walk())
     await outcomes_of(poller_of(world, script), 5)
@@ -135,11 +207,16 @@ async def test_a_listing_ends_the_backing_off() -> None:
     assert gaps(script) == [1, 2, 5, 1]
 
 
-async def test_the_pages_of_a_walk_that_failed_count_against_the_budget() -> None:
-    script = Script(world := World(), error(pages_read=90))
-    await outcomes_of(poller_of(world, script), 2)
+@pytest.mark.parametrize(("pages_read", "waits"), [(59, 59), (60, 60), (61, 60), (2_000, 60)])
+async def test_the_pages_of_a_walk_that_failed_count_against_the_budget_for_up_to_a_minute(
+    pages_read: int, waits: float
+) -> None:
+    script = Script(world := World(), error(Cause.ENDLESS, pages_read=pages_read))
+    poller = poller_of(world, script)
+    await outcomes_of(poller, 4)
 
-    assert gaps(script) == [90]
+    assert gaps(script)[0] == waits
+    assert max(gaps(script)) <= 60
 
 
 @pytest.mark.parametrize(("asked_for", "waits"), [(0.0, 0.5), (0.4, 0.5), (7.0, 7), (600.0, 600), (601.0, 600)])
@@ -176,21 +253,38 @@ async def test_what_is_no_error_of_a_source_is_not_swallowed() -> None:
         await outcomes_of(poller_of(world, Broken()), 1)  # type: ignore[arg-type]  # that is the point
 
 
-# Stopping
+# Keys that are refused
 
 
-async def test_a_refused_key_is_tried_once_more_after_thirty_seconds_and_then_only_when_the_user_acts() -> None:
-    script = Script(world := World(), error(Cause.UNAUTHORIZED))
+async def test_a_refused_key_is_tried_again_after_thirty_seconds_and_then_every_five_minutes() -> None:
+    script = Script(world := World(), *[error(Cause.UNAUTHORIZED)] * 4, walk())
     poller = poller_of(world, script)
-    stances = []
-    world.plan(29, lambda: stances.append(poller.plan))
-    world.plan(31, lambda: stances.append(poller.plan))
-    world.plan(7_200, poller.refresh)
-    world.plan(7_300, poller.refresh)
+    plans = []
+    world.plan(29, lambda: plans.append(poller.plan))
+    world.plan(31, lambda: plans.append(poller.plan))
+    outcomes = await outcomes_of(poller, 5)
+
+    assert script.asked_at == [0, 30, 330, 630, 930]
+    assert isinstance(outcomes[-1], Listed)
+    assert plans == [Plan(Stance.WAITING, timedelta(0, 5), at) for at in (30, 330)]
+
+
+async def test_how_often_a_refused_key_is_tried_again_can_be_set() -> None:
+    script = Script(world := World(), error(Cause.UNAUTHORIZED))
+    await outcomes_of(poller_of(world, script, Rules(refused_recheck=timedelta(hours=1))), 4)
+
+    assert script.asked_at == [0, 30, 3_630, 7_230]
+
+
+@pytest.mark.parametrize("cause", [Cause.UNAUTHORIZED, Cause.FORBIDDEN])
+async def test_a_refused_key_is_tried_at_once_when_the_user_acts(cause: Cause) -> None:
+    script = Script(world := World(), error(cause), error(cause), walk())
+    poller = poller_of(world, script)
+    for moment in (2, 5):
+        world.plan(moment, poller.refresh)
     await outcomes_of(poller, 4)
 
-    assert script.asked_at == [0, 30, 7_200, 7_300]
-    assert stances == [Plan(Stance.WAITING, timedelta(0, 5), 30), Plan(Stance.STOPPED, timedelta(0, 5))]
+    assert script.asked_at == [0, 2, 5, 10]
 
 
 async def test_a_key_that_was_accepted_in_between_has_another_recheck() -> None:
@@ -202,27 +296,22 @@ async def test_a_key_that_was_accepted_in_between_has_another_recheck() -> None:
 
 async def test_other_failures_do_not_cost_a_refused_key_its_recheck() -> None:
     script = Script(world := World(1.0), error(), error(Cause.UNAUTHORIZED), error(), error(Cause.UNAUTHORIZED))
+    await outcomes_of(poller_of(world, script), 5)
+
+    assert script.asked_at == [0, 1, 31, 35, 335]
+
+
+async def test_what_is_forbidden_is_asked_for_again_every_fifteen_minutes() -> None:
+    script = Script(world := World(), error(Cause.FORBIDDEN), error(Cause.FORBIDDEN), walk())
+    await outcomes_of(poller_of(world, script), 4)
+
+    assert script.asked_at == [0, 900, 1_800, 1_805]
+
+
+async def test_a_night_changes_nothing_for_a_poller_that_is_paused() -> None:
+    script = Script(world := World())
     poller = poller_of(world, script)
-    world.plan(7_200, poller.refresh)
-    await outcomes_of(poller, 5)
-
-    assert script.asked_at == [0, 1, 31, 35, 7_200]
-
-
-async def test_forbidden_stops_at_once() -> None:
-    script = Script(world := World(), error(Cause.FORBIDDEN), walk())
-    poller = poller_of(world, script)
-    world.plan(7_200, poller.refresh)
-    await outcomes_of(poller, 3)
-
-    assert script.asked_at == [0, 7_200, 7_205]
-
-
-@pytest.mark.parametrize("paused", [False, True])
-async def test_a_night_changes_nothing_for_a_poller_that_is_stopped_or_paused(*, paused: bool) -> None:
-    script = Script(world := World(), walk() if paused else error(Cause.FORBIDDEN))
-    poller = poller_of(world, script)
-    world.plan(1, lambda: poller.pause(paused=paused))
+    world.plan(1, lambda: poller.pause(paused=True))
     for moment in (100, 200):
         world.plan(moment, lambda: world.suspend(28_800))
     world.plan(1_000, poller.refresh)
@@ -299,30 +388,60 @@ async def test_asking_does_not_wait_for_the_tick() -> None:
 
 
 @pytest.mark.parametrize(
-    ("requests", "per_minute", "gap"), [(1, 60, 1), (1, 6_000, 1), (1, 6, 10), (2, 60, 2), (4, 60, 4), (12, 60, 12)]
+    ("requests", "per_minute", "asked_at"),
+    [
+        (1, 60, [0, 1, 2, 3, 4]),
+        (1, 6_000, [0, 1, 2, 3, 4]),
+        (1, 6, [0, 1, 20, 21, 40]),
+        (2, 60, [0, 1, 4, 6, 8]),
+        (12, 60, [0, 1, 24, 25, 48]),
+    ],
 )
-async def test_however_often_the_user_asks_there_is_a_poll_a_second_and_no_more_than_the_budget_allows(
-    requests: int, per_minute: int, gap: float
+async def test_however_often_the_user_asks_one_poll_comes_at_once_and_the_budget_is_kept_in_the_long_run(
+    requests: int, per_minute: int, asked_at: list[float]
 ) -> None:
     script = Script(world := World(), walk(requests))
     poller = poller_of(world, script, Rules(requests_per_minute=per_minute))
     for quarter in range(1, 200):
         world.plan(quarter / 4, poller.refresh)
-    await outcomes_of(poller, 4)
+    await outcomes_of(poller, 5)
 
-    assert gaps(script) == [gap] * 3
+    assert script.asked_at == asked_at
 
 
-async def test_pages_of_a_walk_that_failed_are_paid_off_before_the_user_gets_another() -> None:
+async def test_pages_of_a_walk_that_failed_are_paid_off_before_the_user_gets_a_second_one() -> None:
     """The one that failed was asked for too."""
-    script = Script(world := World(), error(pages_read=2))
+    script = Script(world := World(), error(pages_read=4))
     poller = poller_of(world, script)
     world.plan(0.1, lambda: poller.pause(paused=True))
     for quarter in range(1, 100):
         world.plan(quarter / 4, poller.refresh)
     await outcomes_of(poller, 4)
 
-    assert gaps(script) == [3] * 3
+    assert script.asked_at == [0, 1, 10, 11]
+
+
+async def test_a_poll_comes_at_once_when_the_user_asks_after_a_listing_that_did_not_end() -> None:
+    script = Script(world := World(), error(Cause.ENDLESS, pages_read=2_000), takes=3)
+    poller = poller_of(world, script)
+    waits: list[Wait | None] = []
+    for moment in (10, 14):
+        world.plan(moment, lambda: waits.append(poller.refresh()))
+    await outcomes_of(poller, 3)
+
+    assert script.asked_at == [0, 10, 73]
+    assert waits == [None, Wait(timedelta(seconds=59), is_forbidden=False)]
+
+
+async def test_a_poll_that_the_budget_has_paid_for_during_a_pause_is_not_early() -> None:
+    script = Script(world := World(), walk(12))
+    poller = poller_of(world, script)
+    world.plan(0.1, lambda: poller.pause(paused=True))
+    for moment in (100, 102, 200):
+        world.plan(moment, poller.refresh)
+    await outcomes_of(poller, 4)
+
+    assert script.asked_at == [0, 100, 102, 200]
 
 
 async def test_asking_puts_off_no_poll_that_is_due_sooner() -> None:
@@ -338,14 +457,13 @@ async def test_who_asks_is_told_what_it_waits_for() -> None:
     script = Script(world := World(), walk(12), error(Cause.RATE_LIMITED, timedelta(seconds=600)), takes=2)
     poller = poller_of(world, script)
     waits: list[Wait | None] = []
-    for moment in (1, 5, 12.5, 15, 613, 614.5):
+    for moment in (4, 5, 7, 605, 607):
         world.plan(moment, lambda: waits.append(poller.refresh()))
     await outcomes_of(poller, 3)
 
-    assert script.asked_at == [0, 12, 614]
+    assert script.asked_at == [0, 4, 606]
     assert waits == [
         None,
-        Wait(timedelta(seconds=7), is_forbidden=False),
         None,
         Wait(timedelta(seconds=599), is_forbidden=True),
         Wait(timedelta(seconds=1), is_forbidden=True),
@@ -355,7 +473,7 @@ async def test_who_asks_is_told_what_it_waits_for() -> None:
 
 @pytest.mark.parametrize(("asks_at", "asked_at"), [(600.999, []), (601, [601])])
 @pytest.mark.parametrize("cause", [Cause.RATE_LIMITED, Cause.SERVER, Cause.FORBIDDEN])
-async def test_nobody_polls_before_the_server_said_neither_paused_nor_stopped(
+async def test_there_is_no_poll_before_the_server_said_whether_paused_or_forbidden(
     cause: Cause, asks_at: float, asked_at: list[float]
 ) -> None:
     script = Script(world := World(), error(cause, timedelta(seconds=600)), takes=1)

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from builders import beating
+from builders import beating, failed
 from scripted import Answer, Script, World, error, outcomes_of, poller_of, walk
 from stage import post_of, staged
 
@@ -30,16 +30,16 @@ async def asked(world: World, answer: Answer) -> Poller:
 @pytest.mark.parametrize(
     ("pages", "keys", "wanted", "told"),
     [
-        (1, "+", 10, "polling every 10 s"),
-        (1, "--", 1, "polling every 1 s"),
-        (1, "----", 1, "polling every 1 s"),
-        (1, "+" * 9, 600, "polling every 600 s"),
-        (5, "-", 2, "polling every 5 s: the request budget allows no more"),
-        (12, "-", 2, "polling every 12 s: the request budget allows no more"),
-        (12, "+", 15, "polling every 15 s"),
-        (12, "+-", 10, "polling every 12 s: the request budget allows no more"),
-        (12, "-+", 15, "polling every 15 s"),
-        (700, "+", 5, "polling every 700 s: the request budget allows no more"),
+        (1, "+", 10, "polling every 10s"),
+        (1, "--", 1, "polling every 1s"),
+        (1, "----", 1, "polling every 1s"),
+        (1, "+" * 9, 600, "polling every 10m"),
+        (5, "-", 2, "polling every 5s: the request budget allows no more"),
+        (12, "-", 2, "polling every 12s: the request budget allows no more"),
+        (12, "+", 15, "polling every 15s"),
+        (12, "+-", 10, "polling every 12s: the request budget allows no more"),
+        (12, "-+", 15, "polling every 15s"),
+        (700, "+", 5, "polling every 11m 40s: the request budget allows no more"),
     ],
 )
 async def test_minus_steps_from_the_wanted_interval_and_plus_from_the_one_in_force(
@@ -57,7 +57,7 @@ async def test_polling_less_often_blinds_nobody_before_three_of_the_new_interval
     async with staged() as stage:
         await stage.show(beating(1))
         await stage.type("+++++")
-        assert stage.news == "polling every 120 s"
+        assert stage.news == "polling every 2m"
         await stage.tick(age)
         assert shown in stage.lines[0]
 
@@ -116,8 +116,8 @@ async def test_a_pause_can_be_taken_back_while_a_poll_is_under_way() -> None:
     [
         (walk(), 0.1, "asking now"),
         (walk(), 4, "asking now"),
-        (walk(12), 0.1, "asking in 12 s: the request budget allows no sooner"),
-        (walk(12), 11, "asking now"),
+        (walk(90), 0.1, "asking now"),
+        (walk(90), 11, "asking now"),
         (ASKED_TO_WAIT, 48, "the server asked to wait: 9m 12s left"),
         (ASKED_TO_WAIT, 599.9, "the server asked to wait: 1s left"),
         (ASKED_TO_WAIT, 600, "asking now"),
@@ -129,6 +129,34 @@ async def test_who_wants_a_poll_now_is_told_when_it_comes(answer: Answer, now: f
         world.now = now
         await stage.press("r")
         assert stage.news == told
+
+
+async def test_who_wants_a_second_poll_before_it_is_due_is_told_when_the_budget_has_paid_for_the_first() -> None:
+    poller = poller_of(world := World(), Script(world, walk(990)))
+    world.plan(2, poller.refresh)
+    await outcomes_of(poller, 2)
+    async with staged(poller=poller) as stage:
+        await stage.press("r")
+        assert stage.news == "asking in 32m 58s: the request budget allows no sooner"
+
+
+@pytest.mark.parametrize(
+    ("cause", "passed", "told"),
+    [
+        (Cause.UNAUTHORIZED, 0, "next try in 30s, r tries now"),
+        (Cause.UNAUTHORIZED, 29.5, "next try in 1s, r tries now"),
+        (Cause.FORBIDDEN, 0, "next try in 15m, r tries now"),
+        (Cause.FORBIDDEN, 48, "next try in 14m 12s, r tries now"),
+        (Cause.ENDLESS, 0, "next try in 1m"),
+    ],
+)
+async def test_the_next_try_after_a_failure_is_told_as_people_say_it(cause: Cause, passed: float, told: str) -> None:
+    poller = await asked(world := World(), error(cause, pages_read=1_980 if cause is Cause.ENDLESS else 0))
+    async with staged(poller=poller) as stage:
+        await stage.take(failed(cause, stage.at))
+        world.now = stage.now = passed
+        await stage.tick(0)
+        assert stage.news.endswith(f"  {told}")
 
 
 async def test_a_server_that_asked_to_wait_keeps_no_other_from_being_asked() -> None:

@@ -232,9 +232,9 @@ def test_times_and_interval_answer_in_the_news_line(terminal: Terminal) -> None:
     terminal.press("t")
     terminal.wait_for("times: UTC")
     terminal.press("+")
-    terminal.wait_for("polling every 10 s")
+    terminal.wait_for("polling every 10s")
     terminal.press("-", "-")
-    terminal.wait_for("polling every 2 s")
+    terminal.wait_for("polling every 2s")
 
 
 def test_help_and_explain_lie_over_the_dashboard(terminal: Terminal) -> None:
@@ -245,7 +245,7 @@ def test_help_and_explain_lie_over_the_dashboard(terminal: Terminal) -> None:
     terminal.wait_for(HEADER)
     terminal.press("E")
     terminal.wait_for("why is it offline?")
-    terminal.wait_for(r"→ offline: disconnected|→ ≥ 120,000 ms: heartbeat lost")
+    terminal.wait_for(r"→ offline: disconnected|→ ≥ 120 s: heartbeat lost")
     terminal.press(ESC)
     terminal.wait_for(HEADER)
 

@@ -56,6 +56,7 @@ _CAUSES: Final = {
     403: Cause.FORBIDDEN,
     404: Cause.NO_SUCH_ROUTE,
     429: Cause.RATE_LIMITED,
+    503: Cause.UNAVAILABLE,
 }
 _ADVICE: Final = {
     Cause.UNAUTHORIZED: "Is the key from {key_origin} right, and still valid?",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual.reactive import reactive
@@ -10,7 +12,7 @@ from envwatch import rules
 from envwatch.facts import zone_of
 from envwatch.fleets import Fleets
 from envwatch.headline import headline
-from envwatch.phrases import TimeStyle, clock_text, short_age
+from envwatch.phrases import TimeStyle, clock_text, long_age, short_age
 from envwatch.poller import Plan, Stance
 from envwatch.presence import span
 from envwatch.sentences import event_face, event_text
@@ -105,12 +107,12 @@ class NewsLine(Line):
         last = fleet.snapshot
         pages = last.requests if last and last.requests > failure.pages_read else "?"
         partial = f" · partial ({failure.pages_read}/{pages})" if failure.pages_read else ""
-        if plan.stance is Stance.STOPPED:
-            following = "polling stopped: r tries again"
-        elif plan.next_at is None:
+        if plan.next_at is None:
             following = "trying" if plan.stance is Stance.POLLING else "paused"
         else:
-            following = f"next try in {max(plan.next_at - now.monotonic, 0):.0f} s"
+            left = timedelta(seconds=math.ceil(max(plan.next_at - now.monotonic, 0)))
+            sooner = ", r tries now" if failure.cause.is_refusal else ""
+            following = f"next try in {long_age(left)}{sooner}"
         cause = Part(f"{failure.cause}{partial}:", "alarm", 7)
         return [cause, Part(failure.message, "", 6, is_cut=True)], [Part(following, "late", 8)]
 

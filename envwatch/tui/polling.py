@@ -78,10 +78,10 @@ class PollingApp(App[ReturnType]):
             else:
                 shorter = [interval for interval in _INTERVALS if interval < poller.wanted_interval]
                 poller.want_interval(max(shorter, default=poller.wanted_interval))
-        intervals = dict.fromkeys(f"{poller.interval.total_seconds():.0f}" for poller in self.pollers)
+        intervals = dict.fromkeys(long_age(_whole(poller.interval)) for poller in self.pollers)
         is_stretched = any(poller.interval > poller.wanted_interval for poller in self.pollers)
         why = ": the request budget allows no more" if is_stretched else ""
-        self._answer_wish(f"polling every {' and '.join(intervals)} s{why}")
+        self._answer_wish(f"polling every {' and '.join(intervals)}{why}")
 
     def _answer_wish(self, text: str) -> None:
         self.read_plans()
@@ -92,11 +92,16 @@ def _refresh_text(waits: Mapping[Clean, Wait | None]) -> str:
     """Return what comes of the wish to poll now under each profile."""
     barred = {profile: wait.left for profile, wait in waits.items() if wait is not None and wait.is_forbidden}
     if barred:
-        left = timedelta(seconds=math.ceil(max(barred.values()).total_seconds()))
+        left = _whole(max(barred.values()))
         whose = f"{', '.join(barred)}: " if len(waits) > 1 else ""
         others = "; asking the others" if len(barred) < len(waits) else ""
         return f"{whose}the server asked to wait: {long_age(left)} left{others}"
     longest = max((wait.left for wait in waits.values() if wait is not None), default=timedelta())
     if longest > rules.FORCED_EVERY:
-        return f"asking in {math.ceil(longest.total_seconds())} s: the request budget allows no sooner"
+        return f"asking in {long_age(_whole(longest))}: the request budget allows no sooner"
     return "asking now"
+
+
+def _whole(span: timedelta) -> timedelta:
+    """Return a duration in whole seconds, rounded up."""
+    return timedelta(seconds=math.ceil(span.total_seconds()))
