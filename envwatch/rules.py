@@ -99,6 +99,13 @@ CONNECT_TIMEOUT = timedelta(seconds=5)
 READ_TIMEOUT = timedelta(seconds=10)
 PAGE_BYTES = 8 * 1024 * 1024
 """A page may have so many bytes once inflated."""
+WALK_GROWTH = 3
+WALK_GROWTH_AT_LEAST = 20
+"""A walk may read so many times the pages of the last good one, and at least so many more than it."""
+ENDLESS_WALKS = 5
+"""Walks in a row that went on beyond that, after which one is read like a first one: the fleet may have grown."""
+PAGE_EVERY = timedelta(milliseconds=20)
+"""From page to page beyond the burst: 1,500 pages in the 30 s of a walk, and a thousand have time to be read."""
 BAD_ROWS_SHARE = 0.10
 """Above this share of unusable rows the listing is rejected: the format has changed, not a row."""
 

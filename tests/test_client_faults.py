@@ -231,6 +231,52 @@ async def test_a_server_that_invents_rows_for_ever_is_left() -> None:
             assert len(server.seen) in {20, 21}
 
 
+async def test_a_listing_that_goes_on_for_ever_after_a_good_one_is_left_after_twenty_more_pages() -> None:
+    invented = iter(range(1_000))
+    more = edits(lambda page: page.update(connections=[wire_row(f"new-{next(invented)}")], hasNextPage=True))
+    async with faulty_server(wire_rows(3)) as server, client_of(server, Rules(page_size=1)) as client:
+        await client.snapshot()
+        server.break_every_page(more)
+        server.seen.clear()
+        error = await failure_of(client)
+        assert (error.cause, error.pages_read, len(server.seen)) == (Cause.ENDLESS, 23, 23)
+        server.heal()
+        assert len((await client.snapshot()).pages) == 3
+
+
+async def test_pages_beyond_the_budget_of_a_minute_are_asked_for_twenty_milliseconds_apart() -> None:
+    now, waits = 0.0, []
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        waits.append(seconds)
+
+    limits = Rules(page_size=1, requests_per_minute=10)
+    async with faulty_server(wire_rows(30)) as server:
+        client = Client(
+            base_url=server.url, key=SecretStr(KEY), rules=limits, environ={}, monotonic=lambda: now, sleep=sleep
+        )
+        async with client:
+            await client.snapshot()
+            assert waits == pytest.approx([0.02] * 20)
+            waits.clear()
+            await client.snapshot()
+            assert waits == []
+
+
+async def test_an_endless_first_listing_is_ended_by_its_deadline_before_it_has_cost_much() -> None:
+    """In half a second, a page every 20 ms and the burst; a busy machine asks for fewer."""
+    invented = iter(range(10_000))
+    more = edits(lambda page: page.update(connections=[wire_row(f"new-{next(invented)}")], hasNextPage=True))
+    limits = Rules(page_size=1, requests_per_minute=5, walk_deadline=timedelta(seconds=0.5))
+    async with faulty_server([]) as server, client_of(server, limits) as client:
+        server.break_every_page(more)
+        error = await failure_of(client)
+        assert error.cause is Cause.TIMEOUT
+        assert len(server.seen) <= 5 + 25 + 1
+
+
 @pytest.mark.parametrize(
     ("fault", "message"),
     [

@@ -7,7 +7,7 @@ from builders import page_bytes, wire_rows
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envwatch.api.walk import Walk
+from envwatch.api.walk import Growth, Walk
 from envwatch.clock import OffsetBounds
 from envwatch.models import Page, page_of
 from envwatch.outcome import Cause, SourceError
@@ -82,3 +82,79 @@ def test_a_walk_has_a_most_of_rows_good_or_bad(rows: int, *, fits: bool) -> None
     else:
         with pytest.raises(SourceError, match="more than 10 rows"):
             add(walk, page(1, rows - 1, set_aside=1))
+
+
+def read_endlessly(walk: Walk) -> None:
+    """Read a listing that never ends."""
+    for number in range(1, 10_000):
+        add(walk, page(number, number, has_next=True))
+
+
+@pytest.mark.parametrize(
+    ("last_pages", "pages"), [(None, 200), (1, 21), (2, 22), (10, 30), (11, 33), (50, 150), (100, 200)]
+)
+def test_a_walk_ends_beyond_three_times_the_pages_of_the_last_good_one_or_twenty_more(
+    last_pages: int | None, pages: int
+) -> None:
+    walk = Walk(Rules(max_pages=200), last_pages)
+    with pytest.raises(SourceError) as caught:
+        read_endlessly(walk)
+    assert (caught.value.cause, walk.pages_read) == (Cause.ENDLESS, pages)
+
+
+def test_a_walk_that_outgrows_the_last_good_one_says_so() -> None:
+    with pytest.raises(SourceError) as caught:
+        read_endlessly(Walk(Rules(), 2))
+    assert caught.value.message == "it goes on after 22 pages, and the last complete listing had 2"
+
+
+def test_a_walk_may_have_as_many_pages_as_that() -> None:
+    walk = Walk(Rules(), 1)
+    cursors = [add(walk, page(number, number, has_next=number < 21)) for number in range(1, 22)]
+    assert cursors[-1] is None
+    assert len(walk.snapshot().pages) == 21
+
+
+def test_the_first_walk_has_nothing_to_be_compared_with() -> None:
+    growth = Growth()
+    assert growth.last_pages is None
+    growth.failed(Cause.ENDLESS)
+    assert growth.last_pages is None
+
+
+def test_a_listing_that_goes_on_five_times_in_a_row_is_once_read_like_a_first_one() -> None:
+    """A fleet that did grow, or a server that sends smaller pages now, must not leave us blind for ever."""
+    growth = Growth()
+    growth.listed(7)
+    found = []
+    for _ in range(13):
+        found.append(growth.last_pages)
+        growth.failed(Cause.ENDLESS)
+    assert found == [7, 7, 7, 7, 7, None, 7, 7, 7, 7, 7, None, 7]
+    growth.listed(9)
+    assert growth.last_pages == 9
+
+
+def test_other_failures_between_do_not_put_that_off() -> None:
+    growth = Growth()
+    growth.listed(7)
+    for _ in range(5):
+        growth.failed(Cause.UNREACHABLE)
+        growth.failed(Cause.ENDLESS)
+    assert growth.last_pages is None
+    growth.failed(Cause.TIMEOUT)
+    assert growth.last_pages == 7
+
+
+@pytest.mark.parametrize(
+    ("per_minute", "last_pages", "burst"), [(3, None, 3), (3, 2, 3), (3, 5, 5), (60, None, 60), (12, 7, 12)]
+)
+def test_pages_are_paced_beyond_the_budget_of_a_minute_and_the_pages_of_the_last_good_walk(
+    per_minute: int, last_pages: int | None, burst: int
+) -> None:
+    walk = Walk(Rules(requests_per_minute=per_minute), last_pages)
+    for number in range(1, burst):
+        add(walk, page(number, number, has_next=True))
+        assert walk.pause(0.0) == 0
+    add(walk, page(burst, burst, has_next=True))
+    assert [walk.pause(since) for since in (0.0, 0.005, 0.02, 1.0)] == pytest.approx([0.02, 0.015, 0, 0])

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Final, Literal, Self
 from envwatch.api.answers import FAILURES, Peer, failure_of, offset_in, page_in
 from envwatch.api.lean import httpx
 from envwatch.api.route import SettingsError, checked_base_url
-from envwatch.api.walk import Walk
+from envwatch.api.walk import Growth, Walk
 from envwatch.api.wire import Wire
 from envwatch.outcome import Cause, Snapshot, SourceError
 from envwatch.text import Clean, clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from datetime import timedelta
 
     from pydantic import SecretStr
@@ -55,6 +55,8 @@ class Client:
         rules: Rules,
         query: Query = EVERYTHING,
         wall: Callable[[], float] = lambda: time.time() * 1000,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         on_page: Callable[[int], None] = lambda _pages: None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
@@ -67,6 +69,8 @@ class Client:
             rules: page size, deadlines and limits.
             query: which environments to list.
             wall: our wall clock, milliseconds since the epoch.
+            monotonic: a clock that is never set, in seconds.
+            sleep: waits for so many seconds.
             on_page: called after each page with the number of pages read so far.
             environ: where proxy and certificate settings are.
 
@@ -79,6 +83,9 @@ class Client:
         self._rules = rules
         self._query = query
         self._on_page = on_page
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._growth = Growth()
         self._known: Mapping[Clean, Environment] = {}  # the rows of the newest complete listing
         self._wire = Wire(url, key=key, wall=wall, error_patience=rules.page_deadline / 4, environ=environ)
         proxy = self._wire.proxy
@@ -90,12 +97,13 @@ class Client:
         Raises:
             SourceError: if there is no complete listing to be had; the next call starts afresh.
         """
-        walk = Walk(self._rules)
+        walk = Walk(self._rules, self._growth.last_pages)
         failure: SourceError
         try:
             async with asyncio.timeout(self._rules.walk_deadline.total_seconds()):
                 snapshot = await self._through(walk)
                 self._known = {row.id: row for page in snapshot.pages for row in page.environments}
+                self._growth.listed(len(snapshot.pages))
                 return snapshot
         except SourceError as error:
             failure = error
@@ -103,6 +111,7 @@ class Client:
             failure = self._too_slow("the whole listing", self._rules.walk_deadline)
         # Raised down here, it carries neither the exception that it replaces nor the frames that saw the answer.
         failure.pages_read = walk.pages_read
+        self._growth.failed(failure.cause)
         try:
             raise failure.with_traceback(None)
         finally:
@@ -119,8 +128,13 @@ class Client:
         await self.aclose()
 
     async def _through(self, walk: Walk) -> Snapshot:
+        asked_at = self._monotonic()
         cursor = await self._step(walk, None)
         while cursor is not None:
+            now = self._monotonic()
+            if pause := walk.pause(now - asked_at):
+                await self._sleep(pause)
+            asked_at = now + pause  # as planned: sleeping too long, by some milliseconds a page, must not add up
             cursor = await self._step(walk, cursor)
         return walk.snapshot()
 

@@ -17,11 +17,43 @@ if TYPE_CHECKING:
     from envwatch.rules import Rules
 
 
+class Growth:
+    """How many pages the last good walk had, by which the next one is judged."""
+
+    def __init__(self) -> None:
+        self._last_pages: int | None = None
+        self._endless = 0
+        """Walks since then that did not end."""
+
+    @property
+    def last_pages(self) -> int | None:
+        """Pages of the last good walk; None while the next one must do without it."""
+        return self._last_pages if self._endless < rules.ENDLESS_WALKS else None
+
+    def listed(self, pages: int) -> None:
+        """Take note of a good walk."""
+        self._last_pages, self._endless = pages, 0
+
+    def failed(self, cause: Cause) -> None:
+        """Take note of a walk that failed; one that was read like a first one is not repeated at once."""
+        if self._endless == rules.ENDLESS_WALKS:
+            self._endless = 0
+        elif cause is Cause.ENDLESS:
+            self._endless += 1
+
+
 class Walk:
     """One way through all pages, as far as it got."""
 
-    def __init__(self, limits: Rules) -> None:
+    def __init__(self, limits: Rules, last_pages: int | None = None) -> None:
+        """Begin a walk.
+
+        Args:
+            limits: what a user may set.
+            last_pages: pages of the last good walk, if there is one.
+        """
         self._limits = limits
+        self._last_pages = last_pages
         self._pages: list[ListedPage] = []
         self._clock: list[OffsetBounds] = []
         self._cursors: set[str] = set()
@@ -35,6 +67,20 @@ class Walk:
     def pages_read(self) -> int:
         """Pages that have come so far."""
         return len(self._pages)
+
+    def pause(self, since_asked: float) -> float:
+        """Return the seconds to wait before the next page is asked for.
+
+        As many pages as the budget of a minute, or as the last good walk, come as fast as they can; more do not, for
+        they may have no end.
+
+        Args:
+            since_asked: seconds since the last page was asked for.
+        """
+        burst = max(self._limits.requests_per_minute, self._last_pages or 0)
+        if self.pages_read < burst:
+            return 0.0
+        return max(rules.PAGE_EVERY.total_seconds() - since_asked, 0.0)
 
     def add(
         self, page: Page, *, asked_at: float, offset: OffsetBounds | None, requests: int, received: int
@@ -90,6 +136,8 @@ class Walk:
             why = f"page {number} brought nothing new"
         elif number >= self._limits.max_pages:
             why = f"it has more than {self._limits.max_pages:,} pages"
+        elif self._last_pages is not None and number >= _most_after(self._last_pages):
+            why = f"it goes on after {number:,} pages, and the last complete listing had {self._last_pages:,}"
         else:
             self._cursors.add(page.cursor)
             return page.cursor
@@ -100,6 +148,11 @@ class Walk:
         if self._set_aside > rules.BAD_ROWS_SHARE * self._rows:
             what = f"{self._set_aside:,} of {self._rows:,} rows do not fit what is known of the API"
             raise SourceError(Cause.GARBLED, Clean(what))
+
+
+def _most_after(pages: int) -> int:
+    """Return how many pages a walk may have after a good one of so many."""
+    return max(rules.WALK_GROWTH * pages, pages + rules.WALK_GROWTH_AT_LEAST)
 
 
 def _endless(why: str) -> SourceError:
