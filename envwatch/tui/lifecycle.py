@@ -1,8 +1,9 @@
 """The life of the terminal: taken once, given back whatever happens, and the process gone soon after.
 
 Textual leaves the terminal as it is on TERM and HUP, spins when the terminal is gone, takes it a second time on a
-stray CONT, waits for ever for a terminal that is not read, and shows local variables in its tracebacks. `LastingDriver`
-and `LastingApp` mend that. They know nothing of what is shown; a crash is kept for whoever started the app to tell.
+stray CONT, fails when it is started in the background, waits for ever for a terminal that is not read, and shows local
+variables in its tracebacks. `LastingDriver` and `LastingApp` mend that. They know nothing of what is shown; a crash is
+kept for whoever started the app to tell.
 
 Every use of Textual's private parts for this stands here. Of `LinuxDriver`: `_file`, where its writing thread writes;
 `attrs_before`; `_run_input_thread`, which it calls to read keys; `_auto_restart` and `_must_signal_resume`, its notes
@@ -43,6 +44,8 @@ _TERM_LAG: Final = 0.3
 """Seconds by which the TERM of `kill %1` may come later than the CONT that the shell sends with it."""
 
 _ENDS: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+_JOB_SIGNALS: Final = (signal.SIGTSTP, signal.SIGCONT)
 
 _RESET: Final = (
     "\x18"  # whatever sequence was cut off by us
@@ -125,9 +128,10 @@ class LastingDriver(LinuxDriver):
             # Whoever started us wants this one ignored: nohup, or a shell that runs us in the background.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._usual_handlers[number] = signal.signal(number, self._on_end_signal)
-        # By the loop, not wherever Python stands just then: it could hold the very lock that these need.
-        self._loop.add_signal_handler(signal.SIGTSTP, self._stop)
-        self._loop.add_signal_handler(signal.SIGCONT, self._go_on)
+        self._job_signal: int | None = None
+        """The newest of TSTP and CONT that has not been obeyed yet: it makes those before it void."""
+        for number in _JOB_SIGNALS:
+            signal.signal(number, self._on_job_signal)
         threading.Thread(target=self._guard, name="terminal-guard", daemon=True).start()
 
     def lend_mouse(self, *, is_lent: bool) -> None:
@@ -159,8 +163,8 @@ class LastingDriver(LinuxDriver):
         self._was_released.set()
         for number, usual in self._usual_handlers.items():
             signal.signal(number, usual)
-        for number in (signal.SIGTSTP, signal.SIGCONT):
-            self._loop.remove_signal_handler(number)
+        for number in _JOB_SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
 
     def _on_end_signal(self, number: int, _: FrameType | None) -> None:
         self.ring(128 + number)
@@ -191,11 +195,25 @@ class LastingDriver(LinuxDriver):
 
     # Stopping and going on.
 
+    def _on_job_signal(self, number: int, _: FrameType | None) -> None:
+        self._job_signal = number
+        # By the loop, not wherever Python stands just then: it could hold the very lock that these need.
+        self._loop.call_soon_threadsafe(self._obey_job_signal)
+
+    def _obey_job_signal(self) -> None:
+        number, self._job_signal = self._job_signal, None
+        if number == signal.SIGTSTP:
+            self._stop()
+        elif number == signal.SIGCONT:
+            self._go_on()
+
     def _stop(self) -> None:
         if self._auto_restart and self._is_taken:
             self.suspend_application_mode()
             self._must_signal_resume = True
-        os.kill(os.getpid(), signal.SIGSTOP)
+        # Giving the terminal back takes time. A CONT that came meanwhile found nothing to continue; no other will come.
+        if self._job_signal != signal.SIGCONT:
+            os.kill(os.getpid(), signal.SIGSTOP)
 
     def _go_on(self) -> None:
         if self._is_ending or not self._auto_restart:
@@ -227,9 +245,25 @@ class LastingDriver(LinuxDriver):
             super()._enable_mouse_support()
 
     def start_application_mode(self) -> None:
-        """Take the terminal."""
+        """Take the terminal, once it is our turn."""
+        self._wait_for_foreground()
         self._is_taken = True
         super().start_application_mode()  # type: ignore[no-untyped-call]  # Textual's own omission
+
+    def _wait_for_foreground(self) -> None:
+        """Let the kernel stop all of our job until the shell gives it the terminal, as it does when one reads there."""
+        if self._is_in_foreground():
+            return
+        # With nothing to give back yet, signals do what they always do. With handlers of our own, CONT could run into
+        # the next stop before Python gets to see the TERM that came with it.
+        handlers = {number: signal.signal(number, signal.SIG_DFL) for number in (*self._usual_handlers, *_JOB_SIGNALS)}
+        try:
+            termios.tcsetattr(self.fileno, termios.TCSANOW, termios.tcgetattr(self.fileno))
+        except termios.error as error:  # no shell is left that could give us the terminal
+            raise SystemExit(128 + signal.SIGHUP) from error
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
     def stop_application_mode(self) -> None:
         """Give the terminal back, once."""
