@@ -123,7 +123,11 @@ class Terminal:
 
     def press(self, *keys: str) -> None:
         """Type."""
-        os.write(self._master, "".join(keys).encode())
+        self.send("".join(keys).encode())
+
+    def send(self, data: bytes) -> None:
+        """Be a terminal that sends these bytes, whatever they mean."""
+        os.write(self._master, data)
 
     def click(self, x: int, y: int) -> None:
         """Press and release the left button of the mouse on a cell."""

@@ -8,13 +8,13 @@ import select
 import signal
 import sys
 import time
-from functools import partial
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from modes import ALTERNATE_SCREEN, BRACKETED_PASTE, FOCUS, IN_BAND_RESIZE, MOUSE, is_fresh, modes_after
+from modes import ALTERNATE_SCREEN, BRACKETED_PASTE, FOCUS, IN_BAND_RESIZE, MOUSE, modes_after
+from shells import ENVWATCH, KEY, RESTORED_WITHIN, SHOWN, SIZE, assert_sane, child_of, in_shell, restored
 from terminal import Terminal, environment
 
 from envwatch.demo.server import Server
@@ -22,17 +22,7 @@ from envwatch.demo.server import Server
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
-SIZE = 60
-ENVWATCH = (sys.executable, "-m", "envwatch")
 BROKEN = (sys.executable, str(Path(__file__).with_name("broken_app.py")))
-SHOWN = "● [0-9]+ on"
-
-IN_SHELL = 'stty -g; "$@"; echo "code $?"; stty -g'
-"""A shell that tells the terminal's settings and the exit code."""
-
-RESTORED_WITHIN = 1.0
-"""Seconds."""
 
 
 @pytest.fixture(scope="module")
@@ -44,46 +34,6 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def environ(server: Server, tmp_path: Path) -> dict[str, str]:
     return environment(tmp_path, LETTA_API_KEY=KEY, LETTA_BASE_URL=server.base_url)
-
-
-def in_shell(environ: dict[str, str], *command: str, script: str = IN_SHELL, **size: Any) -> Terminal:
-    return Terminal(["sh", "-c", script, "sh", *command], environ, **size)
-
-
-def child_of(terminal: Terminal) -> int:
-    """The program that the shell runs."""
-    pid = terminal.process.pid
-    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()[0])
-
-
-def state_of(pid: int) -> str:
-    """The letter of a process's state: T when it is stopped."""
-    return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
-
-
-def wait_for_stop(pid: int) -> None:
-    """Wait until a process is stopped."""
-    deadline = time.monotonic() + 5
-    while state_of(pid) != "T":
-        assert time.monotonic() < deadline
-
-
-def restored(terminal: Terminal) -> bool:
-    return is_fresh(modes_after(terminal.received))
-
-
-def settings(terminal: Terminal) -> list[bytes]:
-    """What the shell told of the terminal's settings, before and after."""
-    return re.findall(rb"^(?:\S*:){10,}\S*(?=\r\n)", terminal.received, re.MULTILINE)
-
-
-def assert_sane(terminal: Terminal, code: int) -> None:
-    """Read to the shell's end: it has its terminal back, and knows the exit code."""
-    assert terminal.wait_for_end() == 0
-    assert f"code {code}\r\n".encode() in terminal.received, terminal.text
-    assert restored(terminal), modes_after(terminal.received)
-    before, after = settings(terminal)
-    assert before == after
 
 
 WAYS: dict[str, tuple[str | signal.Signals, int]] = {
@@ -102,7 +52,8 @@ def test_every_way_out_gives_the_terminal_back_within_a_second(
     with in_shell(environ, *ENVWATCH) as terminal:
         terminal.wait_for(SHOWN)
         during = modes_after(terminal.received)
-        assert during.private >= {ALTERNATE_SCREEN, BRACKETED_PASTE, FOCUS, 1000, 1003, 1006}
+        assert during.private >= {ALTERNATE_SCREEN, BRACKETED_PASTE, 1000, 1003, 1006}
+        assert FOCUS not in during.private
         assert (during.keyboard, 25 in during.private, 7 in during.private) == (1, False, False)
         if isinstance(way, str):
             terminal.press(way)
@@ -192,79 +143,6 @@ def test_a_terminal_that_is_not_read_does_not_hold_the_end(environ: dict[str, st
         assert select.select([ended], [], [], 2 * RESTORED_WITHIN)[0]
         os.close(ended)
         assert_sane(terminal, 143)
-
-
-TAKEN = b"\x1b[?1049h"
-
-
-def is_drawn_again(terminal: Terminal, times: int) -> bool:
-    """Tell whether the terminal was taken once more than so many times, and all of the screen drawn since."""
-    drawn = terminal.received.rpartition(TAKEN)[2]
-    return terminal.received.count(TAKEN) > times and b" on " in drawn and b"Filter" in drawn
-
-
-@pytest.mark.parametrize("number", [signal.SIGTSTP, signal.SIGSTOP], ids=["TSTP", "STOP"])
-def test_a_program_that_was_stopped_draws_everything_again(environ: dict[str, str], number: signal.Signals) -> None:
-    with in_shell(environ, *ENVWATCH) as terminal:
-        terminal.wait_for(SHOWN)
-        child = child_of(terminal)
-        for _ in range(2):
-            os.kill(child, number)
-            if number == signal.SIGTSTP:  # of STOP nobody is told
-                terminal.wait_until(lambda: restored(terminal), "the terminal as it was", within=RESTORED_WITHIN)
-            wait_for_stop(child)
-            taken = terminal.received.count(TAKEN)
-            os.kill(child, signal.SIGCONT)
-            terminal.wait_until(partial(is_drawn_again, terminal, taken), "drawn again")
-        terminal.press("q")
-        assert_sane(terminal, 0)
-
-
-def test_a_continue_without_a_stop_changes_nothing_for_good(environ: dict[str, str]) -> None:
-    with in_shell(environ, *ENVWATCH) as terminal:
-        terminal.wait_for(SHOWN)
-        for _ in range(3):
-            os.kill(child_of(terminal), signal.SIGCONT)
-        terminal.press("?")
-        terminal.wait_for("Half a page down")
-        terminal.press("q")
-        terminal.wait_for_no("Half a page down")
-        terminal.press("q")
-        assert_sane(terminal, 0)
-
-
-def test_a_stopped_job_can_be_resumed_and_ended_from_its_shell(environ: dict[str, str]) -> None:
-    shell = ["bash", "--norc", "--noediting", "-i"]
-    with Terminal(shell, environ | {"PS1": "$ ", "HISTFILE": ""}) as terminal:
-        terminal.press(f"{' '.join(ENVWATCH)}\n")
-        terminal.wait_for(SHOWN)
-        terminal.press("\x1a")
-        terminal.wait_for("Stopped")
-        assert restored(terminal)
-        terminal.screen.reset()
-        terminal.press("fg\n")
-        terminal.wait_for(SHOWN)
-        terminal.wait_for("Filter")
-        terminal.press("\x1a")
-        terminal.wait_until(lambda: terminal.received.count(b"Stopped") == 2, "stopped again")
-        ended = os.pidfd_open(child_of(terminal))
-        terminal.press("kill %1\n")
-        assert select.select([ended], [], [], 5)[0]
-        os.close(ended)
-        terminal.press("wait %1; echo code $?\n")
-        terminal.wait_for("code 143")
-        assert restored(terminal)
-        terminal.press("exit\n")
-        terminal.wait_for_end()
-
-
-def test_ctrl_z_does_nothing_where_no_shell_could_wake_the_program(environ: dict[str, str]) -> None:
-    with Terminal(ENVWATCH, environ) as terminal:
-        terminal.wait_for(SHOWN)
-        terminal.press("\x1a", "?")
-        terminal.wait_for("Half a page down")
-        terminal.press("\x03")
-        assert terminal.wait_for_end() == 130
 
 
 SIZES = [(1, 1), (2, 1), (1, 24), (80, 1), (3, 2), (10, 5), (39, 8), (40, 7), (40, 8), (500, 3), (80, 24)]

@@ -6,7 +6,7 @@ keep up, it sends nothing, so that a stalled link never blocks the dashboard; th
 
 Every use of Textual's private parts stands in this module: `App._display`, which paints a frame, with the attributes in
 `_ATTRIBUTES` that it reads; the shapes of its updates (`_ScreenUpdate`, `_SpansUpdate`); and, of the Linux driver,
-`_writer_thread` with its `_queue` and `_in_band_window_resize`. Where they are not as expected, Textual paints.
+`_writer_thread` with its `_queue`. Where they are not as expected, Textual paints.
 It must not know any widget, nor what the frames are about.
 """
 
@@ -160,7 +160,7 @@ class FrugalApp(App[ReturnType]):
 
     def on_resize(self, event: Resize) -> None:
         """Forget what the terminal shows: it may have reflowed or cut its lines."""
-        in_band = getattr(self._driver, "_in_band_window_resize", False)
+        in_band = event.pixel_size is not None
         # A size reported in the terminal's own band repeats itself when reporting is switched on; a signal never does.
         if event.size != self._frugal_size or not in_band:
             self.forget()

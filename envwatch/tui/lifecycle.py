@@ -1,13 +1,15 @@
 """The life of the terminal: taken once, given back whatever happens, and the process gone soon after.
 
 Textual leaves the terminal as it is on TERM and HUP, spins when the terminal is gone, takes it a second time on a
-stray CONT, waits for ever for a terminal that is not read, and shows local variables in its tracebacks. `LastingDriver`
-and `LastingApp` mend that. They know nothing of what is shown; a crash is kept for whoever started the app to tell.
+stray CONT, fails when it is started in the background, waits for ever for a terminal that is not read, and shows local
+variables in its tracebacks. `LastingDriver` and `LastingApp` mend that. They know nothing of what is shown; a crash is
+kept for whoever started the app to tell. What the terminal sends is read here and understood in `input_bytes`.
 
 Every use of Textual's private parts for this stands here. Of `LinuxDriver`: `_file`, where its writing thread writes;
 `attrs_before`; `_run_input_thread`, which it calls to read keys; `_auto_restart` and `_must_signal_resume`, its notes
-about being stopped; `_app`, `_loop`. Of `App`: `_handle_exception`, which gets every exception, and `_fatal_error` and
-`_print_error_renderables`, which it calls to show them; `_driver`, `_exit`, `_suspend_signal`.
+about being stopped; `_in_band_window_resize` and `_disable_in_band_window_resize`, by which it believes the terminal
+instead of the kernel about sizes; `_app`, `_loop`. Of `App`: `_handle_exception`, which gets every exception, and
+`_fatal_error` and `_print_error_renderables`, which it calls to show them; `_driver`, `_exit`, `_suspend_signal`.
 """
 
 from __future__ import annotations
@@ -19,19 +21,24 @@ import termios
 import threading
 import time
 from contextlib import suppress
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from textual.app import App, ReturnType
 from textual.drivers.linux_driver import LinuxDriver
+from textual.messages import InBandWindowResize
 from textual.worker import WorkerFailed
 
 from envwatch.tui.ascii import to_ascii
+from envwatch.tui.input_bytes import InputParser
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import FrameType
 
     from rich.console import RenderableType
     from textual.driver import Driver
+    from textual.message import Message
 
 PATIENCE: Final = 0.7
 """Seconds that may pass from the wish to end until the terminal is given back in good order; then it is taken back."""
@@ -42,7 +49,12 @@ AFTERLIFE: Final = 2.0
 _TERM_LAG: Final = 0.3
 """Seconds by which the TERM of `kill %1` may come later than the CONT that the shell sends with it."""
 
+_INPUT_CHECK: Final = 0.1
+"""Seconds after which the thread that reads keys looks whether it is still wanted."""
+
 _ENDS: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+_JOB_SIGNALS: Final = (signal.SIGTSTP, signal.SIGCONT)
 
 _RESET: Final = (
     "\x18"  # whatever sequence was cut off by us
@@ -125,9 +137,10 @@ class LastingDriver(LinuxDriver):
             # Whoever started us wants this one ignored: nohup, or a shell that runs us in the background.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._usual_handlers[number] = signal.signal(number, self._on_end_signal)
-        # By the loop, not wherever Python stands just then: it could hold the very lock that these need.
-        self._loop.add_signal_handler(signal.SIGTSTP, self._stop)
-        self._loop.add_signal_handler(signal.SIGCONT, self._go_on)
+        self._job_signal: int | None = None
+        """The newest of TSTP and CONT that has not been obeyed yet: it makes those before it void."""
+        for number in _JOB_SIGNALS:
+            signal.signal(number, self._on_job_signal)
         threading.Thread(target=self._guard, name="terminal-guard", daemon=True).start()
 
     def lend_mouse(self, *, is_lent: bool) -> None:
@@ -159,8 +172,8 @@ class LastingDriver(LinuxDriver):
         self._was_released.set()
         for number, usual in self._usual_handlers.items():
             signal.signal(number, usual)
-        for number in (signal.SIGTSTP, signal.SIGCONT):
-            self._loop.remove_signal_handler(number)
+        for number in _JOB_SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
 
     def _on_end_signal(self, number: int, _: FrameType | None) -> None:
         self.ring(128 + number)
@@ -191,11 +204,25 @@ class LastingDriver(LinuxDriver):
 
     # Stopping and going on.
 
+    def _on_job_signal(self, number: int, _: FrameType | None) -> None:
+        self._job_signal = number
+        # By the loop, not wherever Python stands just then: it could hold the very lock that these need.
+        self._loop.call_soon_threadsafe(self._obey_job_signal)
+
+    def _obey_job_signal(self) -> None:
+        number, self._job_signal = self._job_signal, None
+        if number == signal.SIGTSTP:
+            self._stop()
+        elif number == signal.SIGCONT:
+            self._go_on()
+
     def _stop(self) -> None:
         if self._auto_restart and self._is_taken:
             self.suspend_application_mode()
             self._must_signal_resume = True
-        os.kill(os.getpid(), signal.SIGSTOP)
+        # Giving the terminal back takes time. A CONT that came meanwhile found nothing to continue; no other will come.
+        if self._job_signal != signal.SIGCONT:
+            os.kill(os.getpid(), signal.SIGSTOP)
 
     def _go_on(self) -> None:
         if self._is_ending or not self._auto_restart:
@@ -227,9 +254,26 @@ class LastingDriver(LinuxDriver):
             super()._enable_mouse_support()
 
     def start_application_mode(self) -> None:
-        """Take the terminal."""
+        """Take the terminal, once it is our turn."""
+        self._wait_for_foreground()
         self._is_taken = True
         super().start_application_mode()  # type: ignore[no-untyped-call]  # Textual's own omission
+        self.write("\x1b[?1004l")  # Textual asks for reports of the focus; nothing here depends on it
+
+    def _wait_for_foreground(self) -> None:
+        """Let the kernel stop all of our job until the shell gives it the terminal, as it does when one reads there."""
+        if self._is_in_foreground():
+            return
+        # With nothing to give back yet, signals do what they always do. With handlers of our own, CONT could run into
+        # the next stop before Python gets to see the TERM that came with it.
+        handlers = {number: signal.signal(number, signal.SIG_DFL) for number in (*self._usual_handlers, *_JOB_SIGNALS)}
+        try:
+            termios.tcsetattr(self.fileno, termios.TCSANOW, termios.tcgetattr(self.fileno))
+        except termios.error as error:  # no shell is left that could give us the terminal
+            raise SystemExit(128 + signal.SIGHUP) from error
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
     def stop_application_mode(self) -> None:
         """Give the terminal back, once."""
@@ -255,6 +299,9 @@ class LastingDriver(LinuxDriver):
         if self._is_taken:
             super().write(data)
 
+    def _disable_in_band_window_resize(self) -> None:
+        self.write("\x1b[?2048l")
+
     def _run_input_thread(self) -> None:
         try:
             self.run_input_thread()
@@ -262,6 +309,26 @@ class LastingDriver(LinuxDriver):
             self._hang_up()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is a crash like any other
             self._loop.call_soon_threadsafe(self._app._handle_exception, error)  # noqa: SLF001 - see above
+
+    def run_input_thread(self) -> None:
+        """Read what the terminal sends, and pass on what it means."""
+        parser = InputParser(self._kernel_size)
+        while not self.exit_event.is_set():
+            messages: Iterable[Message] = ()
+            if select.select([self.fileno], [], [], _INPUT_CHECK)[0]:
+                messages = parser.feed(os.read(self.fileno, _CHUNK), time.monotonic())
+            for message in chain(messages, parser.tick(time.monotonic())):
+                self.process_message(message)
+
+    def process_message(self, message: Message) -> None:
+        """Pass on what the terminal sent."""
+        super().process_message(message)
+        if isinstance(message, InBandWindowResize):
+            self._in_band_window_resize = False  # the kernel's signal counts as well, or the terminal could mislead us
+
+    def _kernel_size(self) -> tuple[int, int] | None:
+        size = os.get_terminal_size(self.fileno)
+        return size if all(size) else None
 
 
 class LastingApp(App[ReturnType]):
