@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from envwatch.presence import Presence
 from envwatch.text import Clean
+from envwatch.zones import in_zone
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -115,11 +116,14 @@ def long_age(age: timedelta | None) -> Clean:
 
 
 def moment(at: float | None, zone: tzinfo | None) -> datetime | None:
-    """Return an instant in milliseconds as a date, in a zone or the local one; None where no calendar holds it."""
+    """Return an instant in milliseconds as a date in a zone, None for the local one; None where no calendar holds it.
+
+    A zone whose offset is impossible reads as UTC.
+    """
     if at is None:
         return None
     try:
-        return datetime.fromtimestamp(at / 1000, UTC).astimezone(zone)
+        return in_zone(datetime.fromtimestamp(at / 1000, UTC), zone)
     except (ValueError, OverflowError, OSError):
         return None
 
