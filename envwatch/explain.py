@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from envwatch import rules
 from envwatch.flapping import change_rate
 from envwatch.fleet import Sight
-from envwatch.phrases import MS, NOTHING, date_text, long_age
-from envwatch.presence import Judge, Presence
+from envwatch.phrases import IMPOSSIBLE, MS, NOTHING, date_text, long_age
+from envwatch.presence import UNTIMED, Judge, Presence
 from envwatch.text import Clean
 
 if TYPE_CHECKING:
@@ -120,6 +120,9 @@ def _connection(watch: Watch) -> Step:
 
 def _heartbeat(watch: Watch, fleet: Fleet, zone: tzinfo | None) -> Step:
     beat = watch.environment.last_heartbeat_at
+    if watch.is_untimed:
+        result = "cannot be true: the last verdict stays, as unknown"
+        return Step("lastHeartbeat", IMPOSSIBLE, Clean(result), is_against=True)
     if beat is None:
         return Step("lastHeartbeat", Clean("null"), Clean("no number: offline"), is_against=True)
     age = _asked_at(fleet) - beat
@@ -135,7 +138,7 @@ def _heartbeat(watch: Watch, fleet: Fleet, zone: tzinfo | None) -> Step:
 
 
 def _witness(watch: Watch, fleet: Fleet) -> Step:
-    if fleet.listed is None or (watch.advanced_at is None and not watch.is_doubted):
+    if fleet.listed is None or watch.is_untimed or (watch.advanced_at is None and not watch.is_doubted):
         return Step("witness", Clean("heartbeat not yet seen to advance"), Clean("nothing to compare the clock with"))
     ago = watch.witness.least(fleet.listed.monotonic * 1000) / 1000
     what = "first listed" if watch.advanced_at is None else "advanced"
@@ -181,7 +184,9 @@ def _flapping(watch: Watch, fleet: Fleet) -> Step:
 def _verdict(watch: Watch, fleet: Fleet, now: Reading, zone: tzinfo | None) -> Step:
     verdict = watch.verdict
     since = f", since {date_text(watch.since_at, zone)}" if watch.since_at is not None else ", since before we looked"
-    word = f"unknown, last {verdict.presence}" if fleet.doubts(watch, now) else verdict.presence.value
+    word = verdict.presence.value
+    if fleet.doubts(watch, now):
+        word = "unknown" if verdict is UNTIMED else f"unknown, last {verdict.presence}"
     return Step("verdict", Clean(f"{verdict.reason}{since}"), Clean(word), is_against=not verdict.is_up)
 
 

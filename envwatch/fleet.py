@@ -19,6 +19,7 @@ from envwatch.clock import Reading, ServerClock
 from envwatch.events import SOLE, Event, Kind
 from envwatch.groups import with_masses
 from envwatch.outcome import Failed, Listed, Outcome, Slept, Snapshot
+from envwatch.plausible import latest_possible
 from envwatch.presence import Judge, Presence
 from envwatch.rules import Rules
 from envwatch.text import Clean
@@ -113,8 +114,9 @@ class Fleet:
         return Sight.STALE if age > max(rules.STALE_AT_LEAST, patience) else Sight.LIVE
 
     def doubts(self, watch: Watch, now: Reading) -> bool:
-        """Whether the verdict on a row must be shown as unknown: envwatch is blind, or the platform's beats stall."""
-        return self.sight(now) is Sight.BLIND or (self.pulse.is_stalled and watch.verdict.is_up)
+        """Whether the verdict on a row must be shown as unknown: blind, beats stall, or its time cannot be true."""
+        is_stalled = self.pulse.is_stalled and watch.verdict.is_up
+        return watch.is_untimed or is_stalled or self.sight(now) is Sight.BLIND
 
     def counts(self) -> Mapping[Presence, int]:
         """Return how many environments there are of each presence."""
@@ -149,6 +151,7 @@ def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, .
         beats_count=pulse.beats_count,
         held=held,
         profile=fleet.profile,
+        latest=latest_possible(clock, at),
     )
     watches, events = _next_watches(fleet, rows, at, listing)
     following = replace(

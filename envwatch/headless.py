@@ -55,7 +55,7 @@ def list_once(options: Options) -> int:
     if reports:
         told = report.merged(reports, unlisted=tuple(stops)) if len(watched) > 1 else reports[0]
         write(_text(told, options))
-        if options.output == report.Format.TABLE or told.set_aside:
+        if options.output == report.Format.TABLE or told.set_aside or told.untimed:
             tell(report.summary_of(told, ", ".join(dict.fromkeys(hosts))))
     for stop in stops.values():
         tell(f"envwatch: {stop.line}")

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from envwatch.watch import Watch
 
 NOTHING = Clean("–")
+IMPOSSIBLE = Clean("before 2020, or more than a day ahead")
+"""Which instants cannot be true, see `plausible`."""
 
 MS = timedelta(milliseconds=1)
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -60,8 +62,10 @@ _FACES = {
 
 
 def face_of(watch: Watch, *, is_unknown: bool) -> Face:
-    """Return how a state looks: blindness before doubt, doubt before flapping, flapping before presence."""
+    """Return how a state looks: by an impossible time before blindness, then doubt, flapping, and its presence."""
     face = _FACES[watch.presence]
+    if watch.is_untimed:
+        return Face("?", "?", Clean("clk?"), "unknown")
     if is_unknown:
         return Face("?", "?", face.word, "unknown")
     if watch.is_doubted:

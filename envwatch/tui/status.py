@@ -126,8 +126,14 @@ class StatusLine(Line):
         return parts
 
     def _unknown(self) -> list[Part]:
-        blind = [fleet for _, fleet, sight in self._sights() if sight is Sight.BLIND]
-        return [Part(f"? {sum(len(fleet.watches) for fleet in blind)} unknown", "unknown", 9)] if blind else []
+        unknown = 0
+        for _, fleet, sight in self._sights():
+            known = self._counts.get(fleet.profile)
+            if sight is Sight.BLIND:
+                unknown += len(fleet.watches)
+            elif known is not None:
+                unknown += known[1].unknown
+        return [Part(f"? {unknown} unknown", "unknown", 9)] if unknown else []
 
     @property
     def _is_paused(self) -> bool:
