@@ -85,15 +85,19 @@ def why(watch: Watch, fleet: Fleet, now: Reading) -> Clean:
     if fleet.listed is not None and (fleet.sight(now) is not Sight.LIVE or (not is_lost and age >= limit)):
         age = _silence(watch, fleet, fleet.listed) or age
         when = " at the last listing"
-    beat = "clocks contradict · beat at least" if watch.is_doubted else "beat"
+    beat = "clocks contradict · beat at least" if _is_judged_by_witness(watch, fleet) else "beat"
     return Clean(f"connectionId set · {beat} {_whole(age)} s {'≥' if is_lost else '<'} {_whole(limit)} s{when}")
 
 
 def _silence(watch: Watch, fleet: Fleet, moment: Reading) -> timedelta | None:
     """Return the age of a heartbeat by what it is judged by: the server's clock, or its witness where they differ."""
-    if watch.is_doubted:
+    if _is_judged_by_witness(watch, fleet):
         return span(watch.witness.least(moment.monotonic * 1000))
     return heartbeat_age(watch.environment, fleet.clock.at(moment.wall))
+
+
+def _is_judged_by_witness(watch: Watch, fleet: Fleet) -> bool:
+    return watch.is_doubted and fleet.date_error is None
 
 
 def _whole(age: timedelta) -> int:

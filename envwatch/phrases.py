@@ -12,13 +12,14 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from envwatch.presence import Presence
+from envwatch.presence import Presence, span
 from envwatch.text import Clean
 from envwatch.zones import in_zone
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+    from envwatch.fleet import Fleet
     from envwatch.watch import Watch
 
 NOTHING = Clean("–")
@@ -130,6 +131,30 @@ def moment(at: float | None, zone: tzinfo | None) -> datetime | None:
         return in_zone(datetime.fromtimestamp(at / 1000, UTC), zone)
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def date_warning(fleet: Fleet) -> Clean | None:
+    """Return what is wrong with the server's `Date`; None where it is believed."""
+    if fleet.date_error is None:
+        return None
+    whose = "what it was" if fleet.clock.is_known else "this machine's clock"
+    error = _ahead_or_behind(fleet.date_error)
+    return Clean(f"the server's Date is {error} {whose}, and contradicts every heartbeat")
+
+
+def clock_warning(fleet: Fleet) -> Clean | None:
+    """Return what a person should know of the clocks that ages are judged by; None where they agree within 5 s."""
+    if (warning := date_warning(fleet)) is not None:
+        return Clean(f"{warning}: not believed")
+    if not fleet.clock.is_far_off:
+        return None
+    return Clean(
+        f"this machine's clock is {_ahead_or_behind(-fleet.clock.offset)} the server's; ages are by the server's"
+    )
+
+
+def _ahead_or_behind(error: float) -> str:
+    return f"{long_age(span(abs(error)))} {'ahead of' if error > 0 else 'behind'}"
 
 
 def offset_text(when: datetime) -> str:

@@ -1,7 +1,8 @@
-"""Which instants of a row can be true.
+"""Which instants of a row can be true, and whether a server's `Date` can.
 
-Pure. A platform whose schema changes may send seconds for milliseconds: such a heartbeat is thousands of years off, and
-says nothing of its machine. Verdicts are `watch`'s business.
+Pure. A platform whose schema changes may send seconds for milliseconds: such a heartbeat is decades off, and says
+nothing of its machine. A wrong `Date` header makes every heartbeat look old, or of the future, at the same time.
+Verdicts are `watch`'s business.
 """
 
 from __future__ import annotations
@@ -13,11 +14,16 @@ from typing import TYPE_CHECKING, Any
 from envwatch import rules
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from envwatch.clock import ServerClock
     from envwatch.models import Environment
+    from envwatch.outcome import ListedPage
+    from envwatch.rules import Rules
 
 _EARLIEST_MS = rules.EARLIEST_TIME.timestamp() * 1000
 _AHEAD_MS = rules.MOST_AHEAD.total_seconds() * 1000
+_FUTURE_MS = rules.WITNESS_DISAGREES_FROM.total_seconds() * 1000
 
 
 def latest_possible(clock: ServerClock, at: float) -> float:
@@ -56,3 +62,29 @@ def without_impossible(environment: Environment, before: Environment | None, lat
             if not is_possible(getattr(environment, name), latest):
                 changes[name] = getattr(before, name)
     return replace(environment, **changes) if changes else environment
+
+
+def is_date_wrong(pages: Iterable[ListedPage], by_date: float, believed: float, limits: Rules) -> bool:
+    """Whether the heartbeats of a listing fit the clock believed so far, and none fits the server's `Date`.
+
+    A heartbeat fits the `Date` if it is younger than what makes a row offline, and the other clock if it is younger
+    than what makes one late, for machines that are up have beaten within the last 30 s; in both cases it may be up to
+    30 s of the future. Between the two limits lie 75 s, so that a local clock that is only a little wrong is never
+    preferred to a right `Date`. Where the fleet is stale by both clocks, or both are wrong, the `Date` holds.
+
+    Args:
+        pages: of the listing.
+        by_date: the server's clock minus ours by the `Date` headers, in ms.
+        believed: the same by the clock believed before this listing: 0 for this machine's, where nothing is known.
+        limits: ages at which a row is late and offline.
+    """
+    offline_ms, late_ms = limits.online_for.total_seconds() * 1000, limits.late_after.total_seconds() * 1000
+    fits_believed = False
+    for page in pages:
+        for row in page.environments:
+            if row.connection_id and row.last_heartbeat_at is not None:
+                age = page.asked_at - row.last_heartbeat_at
+                if -_FUTURE_MS <= age + by_date < offline_ms:
+                    return False
+                fits_believed = fits_believed or -_FUTURE_MS <= age + believed < late_ms
+    return fits_believed

@@ -19,7 +19,7 @@ from pydantic_core import to_json
 from envwatch.columns import COLUMNS
 from envwatch.events import SOLE
 from envwatch.fleet import Fleet
-from envwatch.phrases import MS, NOTHING, face_of, moment
+from envwatch.phrases import MS, NOTHING, clock_warning, face_of, moment
 from envwatch.presence import UNTIMED, Presence, Reason, heartbeat_age
 from envwatch.text import Clean, cells, csv_cell, fitted, shortened
 from envwatch.view import Preset, in_default_order
@@ -123,6 +123,8 @@ class Report:
     """Rows that could not be used."""
     is_by_server_clock: bool
     """False when no answer told the server's time, so that this machine's had to do."""
+    clock_warnings: Sequence[Clean] = ()
+    """What is wrong with the clocks, a sentence for each profile where they disagree by 5 s or more."""
     filter: Clean | None = None
     """By which query the rows were chosen."""
     preset: Preset | None = None
@@ -168,7 +170,15 @@ def report_of(listed: Listed, rules: Rules, profile: Clean = SOLE) -> Report:
         taken_at=fleet.clock.at(listed.started.wall),
         set_aside=listed.snapshot.set_aside,
         is_by_server_clock=fleet.clock.is_known,
+        clock_warnings=_clock_warnings(fleet),
     )
+
+
+def _clock_warnings(fleet: Fleet) -> tuple[Clean, ...]:
+    warning = clock_warning(fleet)
+    if warning is None:
+        return ()
+    return (Clean(f"profile {fleet.profile}: {warning}") if fleet.profile else warning,)
 
 
 def report_of_rows(rows: Sequence[Watch], fleets: Fleets, view: View, acks: Acks, now: Reading) -> Report:
@@ -208,6 +218,7 @@ def merged(reports: Sequence[Report], unlisted: Sequence[Clean] = ()) -> Report:
         taken_at=min(report.taken_at for report in reports),
         set_aside=sum(report.set_aside for report in reports),
         is_by_server_clock=all(report.is_by_server_clock for report in reports),
+        clock_warnings=[warning for report in reports for warning in report.clock_warnings],
         filter=reports[0].filter,
         hidden=sum(report.hidden for report in reports),
         acknowledged={id_: note for report in reports for id_, note in report.acknowledged.items()},
@@ -319,7 +330,7 @@ def summary_of(report: Report, host: str) -> str:
         doubts += f"; incomplete: {report.untimed} rows whose heartbeat's time cannot be true"
     if report.unlisted:
         doubts += f"; incomplete: no listing of {', '.join(report.unlisted)}"
-    if not report.is_by_server_clock:
+    if not report.is_by_server_clock and not report.clock_warnings:
         doubts += "; ages by this machine's clock, for the server told no time"
     shown = len(report.rows)
     total = shown + report.hidden

@@ -50,7 +50,8 @@ class Watch:
     witness: Witness = _NO_WITNESS
     """What the listings tell of its heartbeat's age, whatever a wall clock says."""
     is_doubted: bool = False
-    """By the server's clock its heartbeat is of an age that the witness rules out; it is judged by the witness."""
+    """Its heartbeat's age is uncertain: the witness rules out what the server's clock says, and judges instead; or its
+    time cannot be true; or the server's `Date` is not believed."""
     is_untimed: bool = False
     """Its heartbeat's time cannot be true, so that the verdict is the one before it, and shown as unknown."""
     unlisted: Beat | None = None
@@ -105,6 +106,8 @@ class Listing:
     """Whose it is; empty where only one is watched."""
     latest: float = inf
     """The latest instant that a row can hold, server's clock in ms; see `plausible`."""
+    is_date_wrong: bool = False
+    """Whether the server's `Date` contradicts every heartbeat: rows are judged by the clock before it, and doubted."""
 
 
 def sighted(watch: Watch | None, environment: Environment, at: float, listing: Listing, judge: Judge) -> Watch:
@@ -126,6 +129,7 @@ def sighted(watch: Watch | None, environment: Environment, at: float, listing: L
         and not watch.shifts
         and not watch.is_doubted
         and not watch.absent
+        and not listing.is_date_wrong
     ):
         verdict = judge.verdict_by_age(environment, age)
         witness = watch.witness
@@ -157,7 +161,7 @@ def sighted(watch: Watch | None, environment: Environment, at: float, listing: L
         since_at=at if turned else watch.since_at,
         changed_in=listing.number if has_shifted else watch.changed_in,
         witness=witness,
-        is_doubted=is_doubted or is_untimed,
+        is_doubted=is_doubted or is_untimed or (listing.is_date_wrong and age is not None),
         is_untimed=is_untimed,
         unlisted=newest if age is None else None,
         shifts=shifts,
@@ -226,7 +230,7 @@ def _first_sighted(environment: Environment, at: float, listing: Listing, judge:
         profile=listing.profile,
         changed_in=0 if listing.number == 1 else listing.number,
         witness=witness,
-        is_doubted=is_doubted or is_untimed,
+        is_doubted=is_doubted or is_untimed or (listing.is_date_wrong and age is not None),
         is_untimed=is_untimed,
     )
 

@@ -202,7 +202,9 @@ def _doubts(fleet: Fleet, whose: Clean) -> list[Part]:
         parts.append(Part(f" STALLED{whose} ", "alarm", 9))
     if fleet.hold is not None:
         parts.append(Part(f" HOLD{whose} {fleet.hold.listings}/{rules.ANOMALY_POLLS} ", "alarm", 9))
-    if fleet.clock.is_far_off:
+    if fleet.date_error is not None:
+        parts.append(Part(f"server's Date wrong by {fleet.date_error / 1000:+.0f} s{whose}", "late", 6))
+    elif fleet.clock.is_far_off:
         parts.append(Part(f"our clock {-fleet.clock.offset / 1000:+.0f} s{whose}", "late", 6))
     elif fleet.listed is not None and not fleet.clock.is_known:
         parts.append(Part(f"server sends no time{whose}", "late", 4))
