@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from envwatch.models import Environment
 
+_JUMP_MS = rules.WITNESS_DISAGREES_FROM / timedelta(milliseconds=1)
 _GONE_KEPT_MS = rules.GONE_KEPT / timedelta(milliseconds=1)
 
 
@@ -180,12 +181,18 @@ def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, .
 
 
 def _believed_clock(fleet: Fleet, snapshot: Snapshot) -> tuple[ServerClock, float | None]:
-    """Return the server's clock after a listing, and the error of its `Date` where the clock before it is kept."""
+    """Return the server's clock after a listing, and the error of its `Date` where the clock before it is kept.
+
+    That is where no heartbeat fits the `Date`, and where it jumped by more than a beat for the first time.
+    """
     by_date = fleet.clock
     for bounds in snapshot.clock:
         by_date = by_date.after(bounds)
-    if is_date_wrong(snapshot.pages, by_date.offset, fleet.clock.offset, fleet.rules):
-        return fleet.clock, by_date.offset - fleet.clock.offset
+    error = by_date.offset - fleet.clock.offset
+    has_jumped = fleet.clock.is_known and abs(error) > _JUMP_MS
+    is_new = fleet.date_error is None or abs(error - fleet.date_error) > _JUMP_MS
+    if (has_jumped and is_new) or is_date_wrong(snapshot.pages, by_date.offset, fleet.clock.offset, fleet.rules):
+        return fleet.clock, error
     return by_date, None
 
 

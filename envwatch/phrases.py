@@ -137,9 +137,8 @@ def date_warning(fleet: Fleet) -> Clean | None:
     """Return what is wrong with the server's `Date`; None where it is believed."""
     if fleet.date_error is None:
         return None
-    whose = "what it was" if fleet.clock.is_known else "this machine's clock"
-    error = _ahead_or_behind(fleet.date_error)
-    return Clean(f"the server's Date is {error} {whose}, and contradicts every heartbeat")
+    whose = "what it was" if fleet.clock.is_known else "this machine's clock, and contradicts every heartbeat"
+    return Clean(f"the server's Date is {_ahead_or_behind(fleet.date_error)} {whose}")
 
 
 def clock_warning(fleet: Fleet) -> Clean | None:

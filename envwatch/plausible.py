@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from envwatch import rules
 
@@ -36,13 +36,8 @@ def latest_possible(clock: ServerClock, at: float) -> float:
     return at + _AHEAD_MS if clock.is_known else inf
 
 
-def is_possible(instant: float, latest: float) -> bool:
-    """Whether an instant, in milliseconds since the epoch, is neither before 2020 nor after the latest one possible."""
-    return _EARLIEST_MS <= instant <= latest
-
-
 def without_impossible(environment: Environment, before: Environment | None, latest: float) -> Environment:
-    """Return a row without the instants that cannot be true; the same row if all can.
+    """Return a row without the instants before 2020 or after the latest one possible; the same row if all can be true.
 
     Heartbeat and beginning of the connection become None. When it was seen is always there: what the row before said
     of that stays, if there is one.
@@ -52,16 +47,27 @@ def without_impossible(environment: Environment, before: Environment | None, lat
         before: the same row in an earlier listing.
         latest: see `latest_possible`.
     """
-    changes: dict[str, Any] = {}
-    for name in ("last_heartbeat_at", "connected_at"):
-        instant = getattr(environment, name)
-        if instant is not None and not is_possible(instant, latest):
-            changes[name] = None
-    if before is not None:
-        for name in ("first_seen_at", "last_seen_at"):
-            if not is_possible(getattr(environment, name), latest):
-                changes[name] = getattr(before, name)
-    return replace(environment, **changes) if changes else environment
+    beat, connected_at, seen_at = environment.last_heartbeat_at, environment.connected_at, environment.last_seen_at
+    # Spelt out: this is asked for every row that has changed.
+    if (
+        (beat is None or _EARLIEST_MS <= beat <= latest)
+        and (connected_at is None or _EARLIEST_MS <= connected_at <= latest)
+        and _EARLIEST_MS <= seen_at <= latest
+        and _EARLIEST_MS <= environment.first_seen_at <= latest
+    ):
+        return environment
+    seen = environment if before is None else before
+    return replace(
+        environment,
+        last_heartbeat_at=_possible(beat, latest),
+        connected_at=_possible(connected_at, latest),
+        last_seen_at=_possible(seen_at, latest) or seen.last_seen_at,
+        first_seen_at=_possible(environment.first_seen_at, latest) or seen.first_seen_at,
+    )
+
+
+def _possible(instant: float | None, latest: float) -> float | None:
+    return instant if instant is not None and _EARLIEST_MS <= instant <= latest else None
 
 
 def is_date_wrong(pages: Iterable[ListedPage], by_date: float, believed: float, limits: Rules) -> bool:

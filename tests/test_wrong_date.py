@@ -116,7 +116,7 @@ def test_where_both_clocks_are_wrong_the_date_holds() -> None:
 # Later ones
 
 
-@pytest.mark.parametrize("error", [-HOUR, 150_000, HOUR, DAY])
+@pytest.mark.parametrize("error", [-HOUR, 100_000, 150_000, HOUR, DAY])
 @pytest.mark.parametrize("skew", [-HOUR, 0.0, HOUR])
 def test_a_wrong_date_takes_nothing_offline_before_any_heartbeat_was_seen_to_advance(error: float, skew: float) -> None:
     """By the clock that explained the heartbeats before, whatever this machine's own one says."""
@@ -127,6 +127,21 @@ def test_a_wrong_date_takes_nothing_offline_before_any_heartbeat_was_seen_to_adv
     assert events == []
     assert fleet.date_error is None
     assert not any(watch.is_doubted for watch in fleet.watches.values())
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize(("jump", "is_believed"), [(30_000, True), (30_001, False)])
+def test_a_date_that_jumps_by_more_than_a_beat_waits_for_a_second_listing(
+    jump: float, sign: int, *, is_believed: bool
+) -> None:
+    rows = rows_at(NOW)
+    fleet, _ = watched([dated(rows), dated(rows, NOW + STEP, error=sign * jump)])
+    assert (fleet.date_error, fleet.clock.offset) == ((None, sign * jump) if is_believed else (sign * jump, 0.0))
+
+    again, _ = watched([dated(rows, NOW + 2 * STEP, error=sign * jump)], fleet)
+    assert (again.date_error, again.clock.offset) == (None, sign * jump)
+    other, _ = watched([dated(rows, NOW + 2 * STEP, error=sign * (jump + 40_000))], fleet)
+    assert other.date_error == sign * (40_000 if is_believed else jump + 40_000)
 
 
 @pytest.mark.parametrize("error", [-HOUR, HOUR])
@@ -157,6 +172,12 @@ def test_whatever_listings_have_a_wrong_date_no_machine_that_beats_is_lost(error
 
 
 # What people see
+
+
+def test_a_date_that_jumps_is_named_where_a_verdict_is_explained() -> None:
+    fleet, _ = watched([dated(rows_at(NOW)), dated(rows_at(NOW + STEP), NOW + STEP, error=100_000)])
+    steps = {step.rule: step for step in trace(fleet.watches[Clean("env-0")], fleet, reading(NOW + STEP))}
+    assert steps["clock"].inputs == "the server's Date is 1m 40s ahead of what it was"
 
 
 def test_a_wrong_date_is_named_where_a_verdict_is_explained() -> None:
