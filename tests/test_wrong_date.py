@@ -113,6 +113,18 @@ def test_where_both_clocks_are_wrong_the_date_holds() -> None:
     assert (fleet.counts(), fleet.date_error) == ({Presence.OFFLINE: 60}, None)
 
 
+def test_a_clock_that_is_behind_by_just_the_silence_of_all_is_found_out_within_75_seconds() -> None:
+    """The one case in which a right `Date` looks wrong: the rows are doubted, and offline once they are late there."""
+    silent, skew = [environment("env-1", lastHeartbeat=NOW - 600_000)], -630_000.0
+    before = [dated(silent, NOW + second * 1000, skew=skew) for second in range(0, 75, 5)]
+    fleet, _ = watched(before)
+    (watch,) = fleet.watches.values()
+    assert (watch.presence, watch.is_doubted, fleet.date_error) == (Presence.ONLINE, True, -skew)
+
+    fleet, (event,) = watched([dated(silent, NOW + 75_000, skew=skew)], fleet)
+    assert (event.kind, event.reason, fleet.date_error) == (Kind.OFFLINE, "heartbeat lost (675 s)", None)
+
+
 # Later ones
 
 
