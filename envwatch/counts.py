@@ -25,6 +25,8 @@ class Counts:
     """How many environments there are of each kind that matters."""
 
     presences: Mapping[Presence, int] = field(default_factory=dict)
+    unknown: int = 0
+    """Those whose heartbeat's time cannot be true; they are in no presence."""
     problems: Sequence[Clean] = ()
     """Ids of those that a person should look at."""
     flapping: int = 0
@@ -43,6 +45,7 @@ class Counts:
         versions = {counts.newest for counts in (self, other) if counts.behind}
         return Counts(
             presences=Counter(self.presences) + Counter(other.presences),
+            unknown=self.unknown + other.unknown,
             problems=(*self.problems, *other.problems),
             flapping=self.flapping + other.flapping,
             unrestricted=self.unrestricted + other.unrestricted,
@@ -58,7 +61,8 @@ def counts_of(fleet: Fleet) -> Counts:
     versions = Counter(watch.environment.version for watch in up)
     modes = Counter(watch.environment.mode for watch in up)
     return Counts(
-        presences=fleet.counts(),
+        presences=Counter(watch.presence for watch in watches if not watch.is_untimed),
+        unknown=sum(watch.is_untimed for watch in watches),
         problems=[watch.environment.id for watch in watches if watch.is_problem],
         flapping=sum(watch.is_flapping for watch in watches),
         unrestricted=sum(count for mode, count in modes.items() if mode_of(mode) == UNRESTRICTED),

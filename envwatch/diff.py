@@ -8,6 +8,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
+from envwatch import rules
 from envwatch.events import Kind
 from envwatch.modes import mode_of
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
     from envwatch.models import Environment
     from envwatch.text import Clean
+
+
+_SAME_MS = rules.SAME_CONNECTION_WITHIN.total_seconds() * 1000
 
 
 class Change(NamedTuple):
@@ -64,12 +68,14 @@ def changes(before: Environment, after: Environment) -> Iterator[Change]:
 
 
 def is_new_connection(before: Environment, after: Environment) -> bool:
-    """Whether the live link was replaced: by its id, or by the instant at which it was made."""
+    """Whether the live link was replaced: by its id, or by the instant at which it was made, to the second."""
     if not before.connection_id or not after.connection_id:
         return False
     if before.connection_id != after.connection_id:
         return True
-    return None not in (before.connected_at, after.connected_at) and before.connected_at != after.connected_at
+    if before.connected_at is None or after.connected_at is None:
+        return False
+    return abs(after.connected_at - before.connected_at) >= _SAME_MS
 
 
 def is_new_process(before: Environment, after: Environment) -> bool:

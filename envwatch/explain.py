@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from envwatch import rules
 from envwatch.flapping import change_rate
 from envwatch.fleet import Sight
-from envwatch.phrases import MS, NOTHING, date_text, long_age
-from envwatch.presence import Judge, Presence
+from envwatch.phrases import IMPOSSIBLE, MS, NOTHING, date_text, date_warning, long_age
+from envwatch.presence import UNTIMED, Judge, Presence
 from envwatch.text import Clean
 
 if TYPE_CHECKING:
@@ -106,6 +106,8 @@ def _listing(fleet: Fleet, now: Reading, zone: tzinfo | None) -> Step:
 
 def _clock(fleet: Fleet) -> Step:
     bounds = fleet.clock.bounds
+    if (warning := date_warning(fleet)) is not None:
+        return Step("clock", warning, Clean("not believed: the clock before it is used"), is_against=True)
     if bounds is None:
         return Step(
             "clock", Clean("no answer carried a Date header"), Clean("the local clock is used"), is_against=True
@@ -127,12 +129,15 @@ def _connection(watch: Watch) -> Step:
 
 def _heartbeat(watch: Watch, fleet: Fleet, zone: tzinfo | None) -> Step:
     beat = watch.environment.last_heartbeat_at
+    if watch.is_untimed:
+        result = "cannot be true: the last verdict stays, as unknown"
+        return Step("lastHeartbeat", IMPOSSIBLE, Clean(result), is_against=True)
     if beat is None:
         return Step("lastHeartbeat", Clean("null"), Clean("no number: offline"), is_against=True)
     age = _asked_at(fleet) - beat
     limit, late = fleet.rules.online_for / MS, fleet.rules.late_after / MS
     inputs = f"{date_text(beat, zone)}, when listed {_ms(age)} old"
-    if watch.is_doubted:
+    if watch.is_doubted and fleet.date_error is None:
         return Step("lastHeartbeat", Clean(inputs), Clean("cannot be true: not judged by this, see witness"))
     if age >= limit:
         return Step("lastHeartbeat", Clean(inputs), Clean(f"≥ {_ms(limit)}: heartbeat lost"), is_against=True)
@@ -142,12 +147,13 @@ def _heartbeat(watch: Watch, fleet: Fleet, zone: tzinfo | None) -> Step:
 
 
 def _witness(watch: Watch, fleet: Fleet) -> Step:
-    if fleet.listed is None or (watch.advanced_at is None and not watch.is_doubted):
+    is_judge = watch.is_doubted and not watch.is_untimed and fleet.date_error is None
+    if fleet.listed is None or (watch.advanced_at is None and not is_judge):
         return Step("witness", Clean("heartbeat not yet seen to advance"), Clean("nothing to compare the clock with"))
     ago = watch.witness.least(fleet.listed.monotonic * 1000) / 1000
     what = "first listed" if watch.advanced_at is None else "advanced"
     inputs = f"heartbeat {what} {ago:.1f} s before the newest listing, by this machine's monotonic clock"
-    if watch.is_doubted:
+    if is_judge:
         return Step("witness", Clean(inputs), Clean("contradicts the clock: judged by this instead"), is_against=True)
     return Step("witness", Clean(inputs), Clean("agrees with the clock"))
 
@@ -188,7 +194,9 @@ def _flapping(watch: Watch, fleet: Fleet) -> Step:
 def _verdict(watch: Watch, fleet: Fleet, now: Reading, zone: tzinfo | None) -> Step:
     verdict = watch.verdict
     since = f", since {date_text(watch.since_at, zone)}" if watch.since_at is not None else ", since before we looked"
-    word = f"unknown, last {verdict.presence}" if fleet.doubts(watch, now) else verdict.presence.value
+    word = verdict.presence.value
+    if fleet.doubts(watch, now):
+        word = "unknown" if verdict is UNTIMED else f"unknown, last {verdict.presence}"
     return Step("verdict", Clean(f"{verdict.reason}{since}"), Clean(word), is_against=not verdict.is_up)
 
 

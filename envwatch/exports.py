@@ -5,15 +5,16 @@ Owns their names. Knows nothing of what stands in them.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from envwatch.private import make_private_folder, write_private
+from envwatch.zones import in_zone
 
 
 def export_here(data: bytes, suffix: str) -> Path:
     """Write an export into the folder in which envwatch was started; see `export`."""
-    return export(data, Path.cwd(), suffix, datetime.now().astimezone())
+    return export(data, Path.cwd(), suffix, datetime.now(UTC))
 
 
 def export(data: bytes, folder: Path, suffix: str, now: datetime) -> Path:
@@ -32,7 +33,7 @@ def export(data: bytes, folder: Path, suffix: str, now: datetime) -> Path:
         OSError: if it cannot be written; then nothing of it is left.
     """
     make_private_folder(folder)
-    moment = f"envwatch-{now.astimezone():%Y%m%d-%H%M%S}"
+    moment = f"envwatch-{in_zone(now):%Y%m%d-%H%M%S}"
     number = 1
     while True:
         path = folder / f"{moment}{f'-{number}' if number > 1 else ''}{suffix}"

@@ -18,8 +18,8 @@ from envwatch.availability import availability, availability_text
 from envwatch.fleet import Sight
 from envwatch.models import KNOWN_METADATA
 from envwatch.modes import UNRESTRICTED, meaning_of, mode_of
-from envwatch.phrases import NOTHING, TimeStyle, clock_text, date_text, face_of, json_text, long_age
-from envwatch.presence import Presence, Reason, heartbeat_age, span
+from envwatch.phrases import IMPOSSIBLE, NOTHING, TimeStyle, clock_text, date_text, face_of, json_text, long_age
+from envwatch.presence import UNTIMED, Presence, Reason, heartbeat_age, span
 from envwatch.remedies import remedies, start_command
 from envwatch.sentences import event_text
 from envwatch.text import Clean, shortened
@@ -57,7 +57,7 @@ def heading(watch: Watch, fleet: Fleet, now: Reading) -> Fact:
     face = face_of(watch, is_unknown=fleet.doubts(watch, now))
     words = [watch.presence.value]
     if fleet.doubts(watch, now):
-        words = ["unknown", f"last seen {watch.presence}"]
+        words = ["unknown"] if watch.verdict is UNTIMED else ["unknown", f"last seen {watch.presence}"]
     if watch.is_doubted:
         words.append("clock?")
     if watch.is_flapping:
@@ -72,6 +72,8 @@ def why(watch: Watch, fleet: Fleet, now: Reading) -> Clean:
         return Clean(f"absent from {watch.absent} complete listings in a row")
     if not environment.connection_id:
         return Clean("no connectionId: the listener closed its link")
+    if watch.is_untimed:
+        return Clean(f"{Reason.UNTIMED}: {IMPOSSIBLE}")
     age = _silence(watch, fleet, now)
     if age is None:
         return Clean("connectionId set · no lastHeartbeat")
@@ -83,15 +85,19 @@ def why(watch: Watch, fleet: Fleet, now: Reading) -> Clean:
     if fleet.listed is not None and (fleet.sight(now) is not Sight.LIVE or (not is_lost and age >= limit)):
         age = _silence(watch, fleet, fleet.listed) or age
         when = " at the last listing"
-    beat = "clocks contradict · beat at least" if watch.is_doubted else "beat"
+    beat = "clocks contradict · beat at least" if _is_judged_by_witness(watch, fleet) else "beat"
     return Clean(f"connectionId set · {beat} {_whole(age)} s {'≥' if is_lost else '<'} {_whole(limit)} s{when}")
 
 
 def _silence(watch: Watch, fleet: Fleet, moment: Reading) -> timedelta | None:
     """Return the age of a heartbeat by what it is judged by: the server's clock, or its witness where they differ."""
-    if watch.is_doubted:
+    if _is_judged_by_witness(watch, fleet):
         return span(watch.witness.least(moment.monotonic * 1000))
     return heartbeat_age(watch.environment, fleet.clock.at(moment.wall))
+
+
+def _is_judged_by_witness(watch: Watch, fleet: Fleet) -> bool:
+    return watch.is_doubted and fleet.date_error is None
 
 
 def _whole(age: timedelta) -> int:

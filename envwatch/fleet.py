@@ -19,6 +19,7 @@ from envwatch.clock import Reading, ServerClock
 from envwatch.events import SOLE, Event, Kind
 from envwatch.groups import with_masses
 from envwatch.outcome import Failed, Listed, Outcome, Slept, Snapshot
+from envwatch.plausible import is_date_wrong, latest_possible
 from envwatch.presence import Judge, Presence
 from envwatch.rules import Rules
 from envwatch.text import Clean
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from envwatch.models import Environment
 
+_JUMP_MS = rules.WITNESS_DISAGREES_FROM / timedelta(milliseconds=1)
 _GONE_KEPT_MS = rules.GONE_KEPT / timedelta(milliseconds=1)
 
 
@@ -64,6 +66,8 @@ class Fleet:
     newest: Clean | None = None
     """The newest version of Letta Code here, as `newest_version` tells it."""
     clock: ServerClock = field(default_factory=ServerClock)
+    date_error: float | None = None
+    """By how much the newest listing's `Date` is ahead of the believed clock, in ms, if it is not believed itself."""
     interval: timedelta = timedelta()
     """From poll to poll: the longest in force since the newest outcome came."""
     failure: Failed | None = None
@@ -86,7 +90,9 @@ class Fleet:
             case Failed():
                 return replace(self, failure=outcome, failures=self.failures + 1, interval=outcome.interval), ()
             case Slept():
-                return replace(self, clock=ServerClock(), unseen_since=self.unseen_since or outcome.last_awake), ()
+                return replace(
+                    self, clock=ServerClock(), date_error=None, unseen_since=self.unseen_since or outcome.last_awake
+                ), ()
 
     def paced(self, interval: timedelta) -> Fleet:
         """Return the fleet from when another interval is in force; a shorter one proves nothing before its first poll.
@@ -113,8 +119,9 @@ class Fleet:
         return Sight.STALE if age > max(rules.STALE_AT_LEAST, patience) else Sight.LIVE
 
     def doubts(self, watch: Watch, now: Reading) -> bool:
-        """Whether the verdict on a row must be shown as unknown: envwatch is blind, or the platform's beats stall."""
-        return self.sight(now) is Sight.BLIND or (self.pulse.is_stalled and watch.verdict.is_up)
+        """Whether the verdict on a row must be shown as unknown: blind, beats stall, or its time cannot be true."""
+        is_stalled = self.pulse.is_stalled and watch.verdict.is_up
+        return watch.is_untimed or is_stalled or self.sight(now) is Sight.BLIND
 
     def counts(self) -> Mapping[Presence, int]:
         """Return how many environments there are of each presence."""
@@ -122,12 +129,10 @@ class Fleet:
 
 
 def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, ...]]:
-    clock = fleet.clock
-    for bounds in outcome.snapshot.clock:
-        clock = clock.after(bounds)
+    clock, date_error = _believed_clock(fleet, outcome.snapshot)
     at = clock.at(outcome.started.wall)
     rows = _rows(outcome.snapshot, clock)
-    seen = replace(fleet, clock=clock, interval=outcome.interval, failure=None, failures=0)
+    seen = replace(fleet, clock=clock, date_error=date_error, interval=outcome.interval, failure=None, failures=0)
 
     anomaly = anomaly_of(fleet.watches, {id_: row for id_, (row, _) in rows.items()})
     held = 0
@@ -149,6 +154,8 @@ def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, .
         beats_count=pulse.beats_count,
         held=held,
         profile=fleet.profile,
+        latest=latest_possible(clock, at),
+        is_date_wrong=date_error is not None,
     )
     watches, events = _next_watches(fleet, rows, at, listing)
     following = replace(
@@ -171,6 +178,22 @@ def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, .
         *_told(fleet.paced(outcome.interval), outcome.started, clock, watches, events),
         *_pulse_news(fleet, pulse, at),
     )
+
+
+def _believed_clock(fleet: Fleet, snapshot: Snapshot) -> tuple[ServerClock, float | None]:
+    """Return the server's clock after a listing, and the error of its `Date` where the clock before it is kept.
+
+    That is where no heartbeat fits the `Date`, and where it jumped by more than a beat for the first time.
+    """
+    by_date = fleet.clock
+    for bounds in snapshot.clock:
+        by_date = by_date.after(bounds)
+    error = by_date.offset - fleet.clock.offset
+    has_jumped = fleet.clock.is_known and abs(error) > _JUMP_MS
+    is_new = fleet.date_error is None or abs(error - fleet.date_error) > _JUMP_MS
+    if (has_jumped and is_new) or is_date_wrong(snapshot.pages, by_date.offset, fleet.clock.offset, fleet.rules):
+        return fleet.clock, error
+    return by_date, None
 
 
 def _rows(snapshot: Snapshot, clock: ServerClock) -> dict[Clean, tuple[Environment, float]]:

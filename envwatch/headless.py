@@ -55,8 +55,10 @@ def list_once(options: Options) -> int:
     if reports:
         told = report.merged(reports, unlisted=tuple(stops)) if len(watched) > 1 else reports[0]
         write(_text(told, options))
-        if options.output == report.Format.TABLE or told.set_aside:
+        if options.output == report.Format.TABLE or told.set_aside or told.untimed:
             tell(report.summary_of(told, ", ".join(dict.fromkeys(hosts))))
+        for warning in told.clock_warnings:
+            tell(f"envwatch: {warning}")
     for stop in stops.values():
         tell(f"envwatch: {stop.line}")
     return max((stop.code for stop in stops.values()), default=Exit.FINE)

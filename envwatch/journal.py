@@ -25,6 +25,7 @@ from envwatch.outcome import Failed, Listed, Outcome, Slept
 from envwatch.phrases import long_age
 from envwatch.private import open_private
 from envwatch.text import Clean, clean
+from envwatch.zones import in_zone
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -129,7 +130,7 @@ class Journal:
         if self._thread is None:
             self._thread = threading.Thread(target=self._write, args=(self._path,), name="journal", daemon=True)
             self._thread.start()
-        now = datetime.now(UTC).astimezone().isoformat(timespec="milliseconds")
+        now = in_zone(datetime.now(UTC)).isoformat(timespec="milliseconds")
         whose = f"{profile}: " if profile else ""
         told = f"{now} [{os.getpid()}] {line.level.name.lower()} {self._censor(whose + line.text)}\n"
         with suppress(Full):

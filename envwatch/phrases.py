@@ -12,15 +12,19 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from envwatch.presence import Presence
+from envwatch.presence import Presence, span
 from envwatch.text import Clean
+from envwatch.zones import in_zone
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+    from envwatch.fleet import Fleet
     from envwatch.watch import Watch
 
 NOTHING = Clean("–")
+IMPOSSIBLE = Clean("before 2020, or more than a day ahead")
+"""Which instants cannot be true, see `plausible`."""
 
 MS = timedelta(milliseconds=1)
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -59,8 +63,10 @@ _FACES = {
 
 
 def face_of(watch: Watch, *, is_unknown: bool) -> Face:
-    """Return how a state looks: blindness before doubt, doubt before flapping, flapping before presence."""
+    """Return how a state looks: by an impossible time before blindness, then doubt, flapping, and its presence."""
     face = _FACES[watch.presence]
+    if watch.is_untimed:
+        return Face("?", "?", Clean("clk?"), "unknown")
     if is_unknown:
         return Face("?", "?", face.word, "unknown")
     if watch.is_doubted:
@@ -115,13 +121,39 @@ def long_age(age: timedelta | None) -> Clean:
 
 
 def moment(at: float | None, zone: tzinfo | None) -> datetime | None:
-    """Return an instant in milliseconds as a date, in a zone or the local one; None where no calendar holds it."""
+    """Return an instant in milliseconds as a date in a zone, None for the local one; None where no calendar holds it.
+
+    A zone whose offset is impossible reads as UTC.
+    """
     if at is None:
         return None
     try:
-        return datetime.fromtimestamp(at / 1000, UTC).astimezone(zone)
+        return in_zone(datetime.fromtimestamp(at / 1000, UTC), zone)
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def date_warning(fleet: Fleet) -> Clean | None:
+    """Return what is wrong with the server's `Date`; None where it is believed."""
+    if fleet.date_error is None:
+        return None
+    whose = "what it was" if fleet.clock.is_known else "this machine's clock, and contradicts every heartbeat"
+    return Clean(f"the server's Date is {_ahead_or_behind(fleet.date_error)} {whose}")
+
+
+def clock_warning(fleet: Fleet) -> Clean | None:
+    """Return what a person should know of the clocks that ages are judged by; None where they agree within 5 s."""
+    if (warning := date_warning(fleet)) is not None:
+        return Clean(f"{warning}: not believed")
+    if not fleet.clock.is_far_off:
+        return None
+    return Clean(
+        f"this machine's clock is {_ahead_or_behind(-fleet.clock.offset)} the server's; ages are by the server's"
+    )
+
+
+def _ahead_or_behind(error: float) -> str:
+    return f"{long_age(span(abs(error)))} {'ahead of' if error > 0 else 'behind'}"
 
 
 def offset_text(when: datetime) -> str:

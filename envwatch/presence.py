@@ -35,6 +35,8 @@ class Reason(StrEnum):
     HEARTBEAT_LOST = "heartbeat lost"
     NEVER_BEAT = "no heartbeat"
     ABSENT = "no longer listed"
+    UNTIMED = "its heartbeat's time cannot be true"
+    """And it was never judged before; it must be shown as unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ DISCONNECTED = Verdict(Presence.OFFLINE, Reason.DISCONNECTED)
 NEVER_BEAT = Verdict(Presence.OFFLINE, Reason.NEVER_BEAT)
 HEARTBEAT_LOST = Verdict(Presence.OFFLINE, Reason.HEARTBEAT_LOST)
 GONE = Verdict(Presence.GONE, Reason.ABSENT)
+UNTIMED = Verdict(Presence.OFFLINE, Reason.UNTIMED)
 
 
 class Judge:

@@ -19,8 +19,8 @@ from pydantic_core import to_json
 from envwatch.columns import COLUMNS
 from envwatch.events import SOLE
 from envwatch.fleet import Fleet
-from envwatch.phrases import MS, NOTHING, face_of, moment
-from envwatch.presence import Presence, heartbeat_age
+from envwatch.phrases import MS, NOTHING, clock_warning, face_of, moment
+from envwatch.presence import UNTIMED, Presence, Reason, heartbeat_age
 from envwatch.text import Clean, cells, csv_cell, fitted, shortened
 from envwatch.view import Preset, in_default_order
 
@@ -123,6 +123,8 @@ class Report:
     """Rows that could not be used."""
     is_by_server_clock: bool
     """False when no answer told the server's time, so that this machine's had to do."""
+    clock_warnings: Sequence[Clean] = ()
+    """What is wrong with the clocks, a sentence for each profile where they disagree by 5 s or more."""
     filter: Clean | None = None
     """By which query the rows were chosen."""
     preset: Preset | None = None
@@ -137,7 +139,12 @@ class Report:
     @property
     def is_complete(self) -> bool:
         """Whether there is a listing of every profile, and every row could be used."""
-        return not self.set_aside and not self.unlisted
+        return not self.set_aside and not self.unlisted and not self.untimed
+
+    @property
+    def untimed(self) -> int:
+        """How many of the rows have a heartbeat whose time cannot be true."""
+        return sum(row.watch.is_untimed for row in self.rows)
 
     def counts(self) -> Counter[str]:
         """Return how many of the rows have each state."""
@@ -147,17 +154,31 @@ class Report:
 def report_of(listed: Listed, rules: Rules, profile: Clean = SOLE) -> Report:
     """Return the report on a first listing, problems first."""
     fleet, _ = Fleet(rules=rules, profile=profile).after(listed)
-    spoke_at = {}
+    spoke_at: dict[Clean, float] = {}
     for page in listed.snapshot.pages:
         at = fleet.clock.at(page.asked_at)
         # Of an id listed twice, the fleet has chosen one row.
-        spoke_at.update({row.id: at for row in page.environments if fleet.watches[row.id].environment is row})
+        for row in page.environments:
+            # A row with an impossible time is no longer the one that was received.
+            if row.id not in spoke_at or fleet.watches[row.id].environment is row:
+                spoke_at[row.id] = at
     return Report(
-        rows=[Sighting(watch, spoke_at[watch.environment.id]) for watch in in_default_order(fleet.watches.values())],
+        rows=[
+            Sighting(watch, spoke_at[watch.environment.id], watch.is_untimed)
+            for watch in in_default_order(fleet.watches.values())
+        ],
         taken_at=fleet.clock.at(listed.started.wall),
         set_aside=listed.snapshot.set_aside,
         is_by_server_clock=fleet.clock.is_known,
+        clock_warnings=_clock_warnings(fleet),
     )
+
+
+def _clock_warnings(fleet: Fleet) -> tuple[Clean, ...]:
+    warning = clock_warning(fleet)
+    if warning is None:
+        return ()
+    return (Clean(f"profile {fleet.profile}: {warning}") if fleet.profile else warning,)
 
 
 def report_of_rows(rows: Sequence[Watch], fleets: Fleets, view: View, acks: Acks, now: Reading) -> Report:
@@ -197,6 +218,7 @@ def merged(reports: Sequence[Report], unlisted: Sequence[Clean] = ()) -> Report:
         taken_at=min(report.taken_at for report in reports),
         set_aside=sum(report.set_aside for report in reports),
         is_by_server_clock=all(report.is_by_server_clock for report in reports),
+        clock_warnings=[warning for report in reports for warning in report.clock_warnings],
         filter=reports[0].filter,
         hidden=sum(report.hidden for report in reports),
         acknowledged={id_: note for report in reports for id_, note in report.acknowledged.items()},
@@ -299,12 +321,16 @@ def summary_of(report: Report, host: str) -> str:
     """Return one line for people about a report, in ASCII but for the host."""
     count = report.counts()
     counts = ", ".join(f"{count[state]} {state}" for state in (Presence.OFFLINE, Presence.LATE, Presence.ONLINE))
+    if count[UNKNOWN]:
+        counts += f", {count[UNKNOWN]} unknown"
     doubts = ""
     if report.set_aside:
         doubts += f"; incomplete: {report.set_aside} rows could not be read"
+    if report.untimed:
+        doubts += f"; incomplete: {report.untimed} rows whose heartbeat's time cannot be true"
     if report.unlisted:
         doubts += f"; incomplete: no listing of {', '.join(report.unlisted)}"
-    if not report.is_by_server_clock:
+    if not report.is_by_server_clock and not report.clock_warnings:
         doubts += "; ages by this machine's clock, for the server told no time"
     shown = len(report.rows)
     total = shown + report.hidden
@@ -352,7 +378,7 @@ def _row(row: Sighting, note: Clean | None) -> Row:
         "connection_id": environment.connection_id,
         "listener_instance_id": environment.listener_instance_id,
         "state": row.state,
-        "reason": _DOUBTED if row.is_unknown else watch.verdict.reason.value,
+        "reason": _reason(row),
         # Cut and not rounded: 119.9996 s is not yet the 120 at which it would be offline.
         "heartbeat_age_s": None if age is None else age // MS / 1000,
         "last_heartbeat_at": _iso(environment.last_heartbeat_at),
@@ -374,9 +400,15 @@ def _row(row: Sighting, note: Clean | None) -> Row:
         "metadata": environment.metadata,
         "profile": watch.profile or None,
         "acknowledged": note,
-        "last_state": watch.presence.value if row.is_unknown else None,
+        "last_state": watch.presence.value if row.is_unknown and watch.verdict is not UNTIMED else None,
         "unknown": environment.unknown,
     }
+
+
+def _reason(row: Sighting) -> str:
+    if row.watch.is_untimed:
+        return Reason.UNTIMED.value
+    return _DOUBTED if row.is_unknown else row.watch.verdict.reason.value
 
 
 def _iso(at: float | None) -> str | None:

@@ -7,7 +7,7 @@ of a published algorithm, and changing them would make envwatch disagree with it
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 HEARTBEAT_EVERY = timedelta(seconds=30)
 """How often a listener pings (Letta Code CLI 0.32-0.34)."""
@@ -35,6 +35,13 @@ CLOCK_WARN_FROM = timedelta(seconds=5)
 """Offset to the server's clock from which the screen warns."""
 WITNESS_DISAGREES_FROM = timedelta(seconds=30)
 """One whole heartbeat between what the clock says of a row and how long ago its heartbeat was seen to advance."""
+
+EARLIEST_TIME = datetime(2020, 1, 1, tzinfo=UTC)
+MOST_AHEAD = timedelta(days=1)
+"""An instant in a row before the first (Letta is younger), or further than the second ahead of the server's clock,
+cannot be true: the unit is another than milliseconds."""
+SAME_CONNECTION_WITHIN = timedelta(seconds=1)
+"""Two values of `connectedAt` nearer than this are one and the same beginning, rounded in another way."""
 
 SLEPT_FROM = timedelta(seconds=5)
 """Wall and monotonic clocks drifting apart by more than this between two readings: the machine slept or was reset."""

@@ -114,6 +114,6 @@ def old_in(fleets: Fleets, wall: float) -> Callable[[Watch], bool]:
     offline = Presence.OFFLINE  # Python takes longer to find a member of an enum than to compare it.
 
     def is_old(watch: Watch) -> bool:
-        return watch.verdict.presence is offline and lost_at(watch) <= limits[watch.profile]
+        return watch.verdict.presence is offline and not watch.is_untimed and lost_at(watch) <= limits[watch.profile]
 
     return is_old

@@ -9,13 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, TypeAlias
 
 from envwatch import rules
 from envwatch.diff import changes, is_new_connection, is_new_process
 from envwatch.events import SOLE, Event, Kind, Then
 from envwatch.flapping import is_flapping
-from envwatch.presence import GONE, HEARTBEAT_LOST, Presence, Reason, Verdict, span
+from envwatch.plausible import without_impossible
+from envwatch.presence import DISCONNECTED, GONE, HEARTBEAT_LOST, UNTIMED, Presence, Reason, Verdict, span
 from envwatch.text import Clean
 from envwatch.witness import Beat, Witness
 
@@ -48,7 +50,10 @@ class Watch:
     witness: Witness = _NO_WITNESS
     """What the listings tell of its heartbeat's age, whatever a wall clock says."""
     is_doubted: bool = False
-    """By the server's clock its heartbeat is of an age that the witness rules out; it is judged by the witness."""
+    """Its heartbeat's age is uncertain: the witness rules out what the server's clock says, and judges instead; or its
+    time cannot be true; or the server's `Date` is not believed."""
+    is_untimed: bool = False
+    """Its heartbeat's time cannot be true, so that the verdict is the one before it, and shown as unknown."""
     unlisted: Beat | None = None
     """Its newest heartbeat, while the listings do not hold it."""
     absent: int = 0
@@ -79,7 +84,7 @@ class Watch:
     @property
     def is_problem(self) -> bool:
         """Whether a person should look at it."""
-        return self.verdict.presence in _PROBLEMS or self.is_flapping
+        return (self.verdict.presence in _PROBLEMS and self.verdict is not UNTIMED) or self.is_flapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +104,10 @@ class Listing:
     """Listings right before it that lacked the same rows and were not believed until now."""
     profile: Clean = SOLE
     """Whose it is; empty where only one is watched."""
+    latest: float = inf
+    """The latest instant that a row can hold, server's clock in ms; see `plausible`."""
+    is_date_wrong: bool = False
+    """Whether the server's `Date` contradicts every heartbeat: rows are judged by the clock before it, and doubted."""
 
 
 def sighted(watch: Watch | None, environment: Environment, at: float, listing: Listing, judge: Judge) -> Watch:
@@ -120,6 +129,7 @@ def sighted(watch: Watch | None, environment: Environment, at: float, listing: L
         and not watch.shifts
         and not watch.is_doubted
         and not watch.absent
+        and not listing.is_date_wrong
     ):
         verdict = judge.verdict_by_age(environment, age)
         witness = watch.witness
@@ -129,6 +139,7 @@ def sighted(watch: Watch | None, environment: Environment, at: float, listing: L
         ):
             return watch
     newest = _newest_beat(watch, listing)
+    environment, is_untimed = _timed(environment, before, listing)
     environment = _with_newest_beat(watch, environment)
     age = _age(environment, at)
     witness = _next_witness(watch.witness, newest, environment, listing)
@@ -136,9 +147,9 @@ def sighted(watch: Watch | None, environment: Environment, at: float, listing: L
     verdict = judge.verdict_by_age(environment, witness.least(listing.monotonic) if is_doubted else age)
     if is_doubted and watch.verdict is HEARTBEAT_LOST and witness is watch.witness:
         verdict = HEARTBEAT_LOST  # No heartbeat grows younger, and the witness may know it for seconds only.
-    if verdict is HEARTBEAT_LOST and watch.verdict.is_up and not listing.beats_count:
+    if is_untimed or (verdict is HEARTBEAT_LOST and watch.verdict.is_up and not listing.beats_count):
         verdict = watch.verdict
-    turned = verdict.is_up != watch.verdict.is_up or watch.verdict is GONE
+    turned = _has_turned(watch.verdict, verdict)
     has_shifted = turned or is_new_connection(before, environment)
     shifts = tuple([shift for shift in watch.shifts if at - shift < _CHURN_MS])
     if has_shifted:
@@ -150,7 +161,8 @@ def sighted(watch: Watch | None, environment: Environment, at: float, listing: L
         since_at=at if turned else watch.since_at,
         changed_in=listing.number if has_shifted else watch.changed_in,
         witness=witness,
-        is_doubted=is_doubted,
+        is_doubted=is_doubted or is_untimed or (listing.is_date_wrong and age is not None),
+        is_untimed=is_untimed,
         unlisted=newest if age is None else None,
         shifts=shifts,
         is_flapping=bool(shifts) and is_flapping(shifts, at, was_flapping=watch.is_flapping),
@@ -185,7 +197,7 @@ def events_between(before: Watch | None, after: Watch, at: float) -> Iterator[Ev
     reconnected = is_new_connection(before.environment, environment)
     if before.verdict is GONE and after.verdict is not GONE:
         yield event(kind=Kind.RETURNED, before=was, after=now, reason=_reason(after, at), lasted=_lasted(before, at))
-    elif was != now:
+    elif was != now and _is_news(before.verdict, after.verdict):
         kind = {"online": Kind.ONLINE, "offline": Kind.OFFLINE, "gone": Kind.GONE}[now]
         if kind is Kind.OFFLINE:
             then = then._replace(environment=before.environment)
@@ -207,17 +219,38 @@ def events_between(before: Watch | None, after: Watch, at: float) -> Iterator[Ev
 
 
 def _first_sighted(environment: Environment, at: float, listing: Listing, judge: Judge) -> Watch:
+    environment, is_untimed = _timed(environment, None, listing)
     age = _age(environment, at)
     witness = _next_witness(_NO_WITNESS, None, environment, listing)
     is_doubted = age is not None and witness.contradicts(at, listing.monotonic, listing.elapsed)
+    verdict = judge.verdict_by_age(environment, witness.least(listing.monotonic) if is_doubted else age)
     return Watch(
         environment=environment,
-        verdict=judge.verdict_by_age(environment, witness.least(listing.monotonic) if is_doubted else age),
+        verdict=UNTIMED if is_untimed else verdict,
         profile=listing.profile,
         changed_in=0 if listing.number == 1 else listing.number,
         witness=witness,
-        is_doubted=is_doubted,
+        is_doubted=is_doubted or is_untimed or (listing.is_date_wrong and age is not None),
+        is_untimed=is_untimed,
     )
+
+
+def _timed(environment: Environment, before: Environment | None, listing: Listing) -> tuple[Environment, bool]:
+    """Return a row without instants that cannot be true, and whether its liveness hangs on one of those."""
+    timed = without_impossible(environment, before, listing.latest)
+    has_lost_beat = timed.last_heartbeat_at is None and environment.last_heartbeat_at is not None
+    return timed, has_lost_beat and bool(environment.connection_id)
+
+
+def _has_turned(before: Verdict, after: Verdict) -> bool:
+    """Whether a listed row came or went."""
+    has_come_or_gone = before.is_up != after.is_up or (after is not before and (before is GONE or before is UNTIMED))
+    return has_come_or_gone and _is_news(before, after)
+
+
+def _is_news(before: Verdict, after: Verdict) -> bool:
+    """Whether a verdict can be an event: the first one on a row that could not be judged until now is none."""
+    return before is not UNTIMED or after is DISCONNECTED or after is GONE
 
 
 def _age(environment: Environment, at: float) -> float | None:
@@ -258,6 +291,8 @@ def _next_witness(witness: Witness, newest: Beat | None, environment: Environmen
 
 def side(watch: Watch) -> Clean:
     """Return the presence as events speak of it: late is online."""
+    if watch.verdict is UNTIMED:
+        return Clean("unknown")
     return Clean("online" if watch.verdict.is_up else watch.presence.value)
 
 

@@ -253,9 +253,22 @@ class FleetMachine(RuleBasedStateMachine):
         clocks = self._clocks(skew)
         return replace(listed(rows, self.now, skew=skew, page_size=page_size), started=clocks, ended=clocks)
 
+    def _could_be_either_clock(self, rows: list[Environment]) -> bool:
+        """Whether all machines fell silent just so long ago as the skewed clock is behind, and nothing else is known.
+
+        Then a right `Date` and a wrong clock look like a wrong `Date` and a right clock, and no rule tells them apart.
+        """
+        ages = [
+            self.now - row.last_heartbeat_at for row in rows if row.connection_id and row.last_heartbeat_at is not None
+        ]
+        is_fresh_there = any(-30_000 <= age + self.skew < 45_000 for age in ages)
+        return not self.skewed.clock.is_known and is_fresh_there and all(age >= 120_000 for age in ages)
+
     # What must hold
 
     def _take(self, rows: list[Environment], seed: int) -> None:
+        if self._could_be_either_clock(rows):
+            return
         before, outcome = self.fleet, self._listed(rows, 0)
         after, events = self.after(before, outcome)
         self.skewed, told_there = self.after(self.skewed, self._listed(rows, self.skew))

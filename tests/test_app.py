@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from builders import beating, environment, failed
+from builders import beating, environment, failed, listed
 from stage import staged
 
+from envwatch.clock import OffsetBounds
 from envwatch.events import SOLE
 from envwatch.outcome import Cause
 from envwatch.text import Clean
@@ -53,6 +54,24 @@ async def test_a_listing_fills_status_table_and_news() -> None:
             ["●", "on", "10s", "ada"],
         ]
         assert stage.lines[-2].startswith(" no events yet")
+
+
+async def test_the_status_line_names_a_date_that_is_not_believed() -> None:
+    async with staged((140, 24)) as stage:
+        outcome = listed(beating(3, stage.at), stage.at)
+        an_hour_ahead = (OffsetBounds(3_599_500, 3_600_500),)
+        await stage.take(replace(outcome, snapshot=replace(outcome.snapshot, clock=an_hour_ahead)), SOLE)
+        assert "server's Date wrong by +3600 s" in stage.lines[0]
+        assert "● 3 on" in stage.lines[0]
+        assert [line[1:9].split() for line in stage.lines[2:5]] == [["●", "clk?"]] * 3
+
+
+async def test_the_status_line_counts_rows_whose_times_cannot_be_true_as_unknown() -> None:
+    async with staged((100, 24)) as stage:
+        rows = beating(3, stage.at)
+        await stage.show([rows[0], *(replace(row, last_heartbeat_at=1.0) for row in rows[1:])])
+        assert re.search("● 1 on .*○ 0 off .*[?] 2 unknown", stage.lines[0])
+        assert [line[1:9].split() for line in stage.lines[2:4]] == [["?", "clk?"]] * 2
 
 
 async def test_ages_tick_and_no_verdict_changes_by_the_clock_alone() -> None:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from builders import wire_row, wire_rows
-from faulty import How, Stop, Where, faulty_server, says, sends
+from faulty import How, Stop, Where, faulty_server, says, sends, skewed
 
 from envwatch import __version__
 from envwatch.demo.server import Server
@@ -85,6 +85,10 @@ def clean_environ(home: Path) -> dict[str, str]:
     return ours | {"HOME": str(home), "LANG": "C.UTF-8", "TERM": "xterm-256color", "PYTHONPYCACHEPREFIX": bytecode}
 
 
+CLOCK = re.compile(r"envwatch: this machine's clock is \S+( \S+)? (ahead of|behind) the server's; .*\n")
+"""What every listing says whose server is the one of these tests: that one's clock stands still at `START`."""
+
+
 def run(environ: Mapping[str, str], *arguments: str, command: tuple[str, ...] = ENVWATCH, **how: Any) -> Ended:
     done = subprocess.run(
         [*command, *arguments],
@@ -96,7 +100,7 @@ def run(environ: Mapping[str, str], *arguments: str, command: tuple[str, ...] = 
         check=False,
         **how,
     )
-    return Ended(done.returncode, done.stdout or b"", done.stderr.decode())
+    return Ended(done.returncode, done.stdout or b"", CLOCK.sub("", done.stderr.decode()))
 
 
 async def run_beside(environ: Mapping[str, str], *arguments: str) -> Ended:
@@ -368,6 +372,41 @@ async def test_half_a_listing_is_never_printed(home: Path) -> None:
         assert told.out == b""
 
 
+@pytest.mark.parametrize("output", ["table", "json"])
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (0, ""),
+        (7, "this machine's clock is 7s behind the server's; ages are by the server's"),
+        (3_600, "the server's Date is 1h ahead of this machine's clock, and contradicts every heartbeat: not believed"),
+        (-3_600, "the server's Date is 1h behind this machine's clock, and contradicts every heartbeat: not believed"),
+    ],
+)
+async def test_what_is_wrong_with_the_clocks_is_said_and_changes_no_state(
+    home: Path, output: str, error: float, said: str
+) -> None:
+    now = time.time() * 1000
+    rows = [wire_row(f"env-{number}", lastHeartbeat=now - number * 1000) for number in range(3)]
+    rows += [wire_row(f"asleep-{number}", lastHeartbeat=now - 1_000_000) for number in range(2)]
+    async with faulty_server(rows) as faulty:
+        faulty.break_every_page(skewed(error))
+        environ = clean_environ(home) | {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": faulty.url}
+        process = await asyncio.create_subprocess_exec(
+            *ENVWATCH, "list", "-o", output, env=environ, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        out, err = await process.communicate()
+    assert process.returncode == 0
+    assert (out.count(b"online"), out.count(b"offline")) == ((3, 2) if output == "table" else (4, 3)), out
+    lines = [line for line in err.decode().splitlines() if line.startswith("envwatch: ")]
+    assert len(lines) == bool(said)
+    # The header has whole seconds.
+    assert not said or lines[0].removeprefix("envwatch: ") in {
+        said,
+        said.replace("7s", "6s"),
+        said.replace("1h", "59m 59s"),
+    }
+
+
 async def test_rows_that_cannot_be_read_are_told_beside_the_others(home: Path) -> None:
     rows = [*wire_rows(20), wire_row("env-bad", connectionName=5)]
     async with faulty_server(rows) as faulty:
@@ -426,7 +465,7 @@ def test_a_pipe_that_does_not_wait_gets_all_of_it(environ: dict[str, str]) -> No
         os.close(theirs)
         _wait_until_full(ours)
         with os.fdopen(ours, "rb") as reader:
-            document = json.loads(reader.read())
+            document, _ = json.JSONDecoder().raw_decode(reader.read().decode())
     assert (process.returncode, len(document["environments"])) == (0, 130)
 
 
@@ -530,9 +569,10 @@ def test_the_table_fits_the_terminal_and_sends_it_no_escape(environ: dict[str, s
     with terminal(environ, "list") as (process, ours):
         lines = screen_until(ours).decode().split("\r\n")
         assert process.wait(PATIENCE) == 0
-    assert len(lines) == 133
+    assert len(lines) == 134
+    assert CLOCK.fullmatch(lines[-2] + "\n")
     assert "\x1b" not in "".join(lines)
-    assert max(map(cells, lines[:-2])) <= 80
+    assert max(map(cells, lines[:-3])) <= 80
 
 
 @pytest.mark.parametrize("arguments", [(), ("demo",), ("--interval", "2")])

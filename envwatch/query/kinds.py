@@ -225,7 +225,7 @@ STATUSES: Mapping[str, tuple[str, Test]] = {
     "offline": ("down, and still listed", lambda watch, _, __: watch.presence is Presence.OFFLINE),
     "gone": ("no longer listed", lambda watch, _, __: watch.presence is Presence.GONE),
     "flapping": ("coming and going, whatever it is now", lambda watch, _, __: watch.is_flapping),
-    "doubted": ("marked clk?: the clocks contradict each other", lambda watch, _, __: watch.is_doubted),
+    "doubted": ("marked clk?: its heartbeat fits no clock", lambda watch, _, __: watch.is_doubted),
     "changed": ("came, went or reconnected just now", _is_changed),
     "acknowledged": ("a problem that somebody has seen to", _is_acknowledged),
 }

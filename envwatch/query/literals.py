@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from envwatch.query.tokens import folded, written
 from envwatch.text import Clean, clean
 from envwatch.versions import is_release, is_version, version_key
+from envwatch.zones import with_zone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +92,7 @@ def _calendar_bounds(match: re.Match[str], zone: tzinfo | None) -> Bounds:
     date, minute, second, offset = match.groups()
     start = datetime.fromisoformat(f"{date}T{minute or '00:00'}{second or ''}{offset or ''}")
     if offset is None:
-        start = start.replace(tzinfo=zone)
+        start = with_zone(start, zone)
     if minute is None:
         # By the calendar: a day on which the clocks change has 23 or 25 hours.
         return start.timestamp() * 1000, (start + timedelta(days=1)).timestamp() * 1000

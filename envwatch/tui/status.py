@@ -126,8 +126,14 @@ class StatusLine(Line):
         return parts
 
     def _unknown(self) -> list[Part]:
-        blind = [fleet for _, fleet, sight in self._sights() if sight is Sight.BLIND]
-        return [Part(f"? {sum(len(fleet.watches) for fleet in blind)} unknown", "unknown", 9)] if blind else []
+        unknown = 0
+        for _, fleet, sight in self._sights():
+            known = self._counts.get(fleet.profile)
+            if sight is Sight.BLIND:
+                unknown += len(fleet.watches)
+            elif known is not None:
+                unknown += known[1].unknown
+        return [Part(f"? {unknown} unknown", "unknown", 9)] if unknown else []
 
     @property
     def _is_paused(self) -> bool:
@@ -196,7 +202,9 @@ def _doubts(fleet: Fleet, whose: Clean) -> list[Part]:
         parts.append(Part(f" STALLED{whose} ", "alarm", 9))
     if fleet.hold is not None:
         parts.append(Part(f" HOLD{whose} {fleet.hold.listings}/{rules.ANOMALY_POLLS} ", "alarm", 9))
-    if fleet.clock.is_far_off:
+    if fleet.date_error is not None:
+        parts.append(Part(f"server's Date wrong by {fleet.date_error / 1000:+.0f} s{whose}", "late", 6))
+    elif fleet.clock.is_far_off:
         parts.append(Part(f"our clock {-fleet.clock.offset / 1000:+.0f} s{whose}", "late", 6))
     elif fleet.listed is not None and not fleet.clock.is_known:
         parts.append(Part(f"server sends no time{whose}", "late", 4))

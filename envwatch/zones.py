@@ -1,0 +1,40 @@
+"""Time zones that a calendar can show: this machine's, unless its offset is 24 hours or more.
+
+`TZ=UTC-25` or `TZ=XXX+24:30` are accepted by the C library and refused by Python's `datetime`. Then UTC stands in, and
+whatever shows the instant with its offset shows `Z`. Pure but for the zone that the process runs in.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+
+def in_zone(when: datetime, zone: tzinfo | None = None) -> datetime:
+    """Return an instant in a zone, or in UTC if the zone's offset is impossible.
+
+    Args:
+        when: with a time zone.
+        zone: None for the local one.
+
+    Raises:
+        OverflowError: if the zone's calendar does not hold the instant.
+    """
+    try:
+        return when.astimezone(zone)
+    except ValueError:
+        return when.astimezone(UTC)
+
+
+def with_zone(when: datetime, zone: tzinfo | None = None) -> datetime:
+    """Return a date without a time zone as one in a zone; None for the local one, UTC if its offset is impossible."""
+    if zone is not None:
+        return when.replace(tzinfo=zone)
+    try:
+        when.astimezone()
+    except ValueError:
+        return when.replace(tzinfo=UTC)
+    return when
