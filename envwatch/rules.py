@@ -90,6 +90,8 @@ CONNECT_TIMEOUT = timedelta(seconds=5)
 READ_TIMEOUT = timedelta(seconds=10)
 PAGE_BYTES = 8 * 1024 * 1024
 """A page may have so many bytes once inflated."""
+ROW_BYTES = 256 * 1024
+"""A row may have so many bytes as JSON, its texts cut to their longest: a usual one has 2,000."""
 BAD_ROWS_SHARE = 0.10
 """Above this share of unusable rows the listing is rejected: the format has changed, not a row."""
 
