@@ -70,6 +70,8 @@ def why(watch: Watch, fleet: Fleet, now: Reading) -> Clean:
     environment = watch.environment
     if watch.presence is Presence.GONE:
         return Clean(f"absent from {watch.absent} complete listings in a row")
+    if fleet.is_unreadable(watch):
+        return Clean("the newest listing holds its row, which cannot be read: this was the last verdict")
     if not environment.connection_id:
         return Clean("no connectionId: the listener closed its link")
     age = _silence(watch, fleet, now)

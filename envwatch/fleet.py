@@ -23,7 +23,7 @@ from envwatch.presence import Judge, Presence
 from envwatch.rules import Rules
 from envwatch.text import Clean
 from envwatch.versions import newest_version
-from envwatch.watch import Listing, Watch, events_between, missed, sighted
+from envwatch.watch import Listing, Watch, events_between, missed, sighted, unread
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -113,8 +113,16 @@ class Fleet:
         return Sight.STALE if age > max(rules.STALE_AT_LEAST, patience) else Sight.LIVE
 
     def doubts(self, watch: Watch, now: Reading) -> bool:
-        """Whether the verdict on a row must be shown as unknown: envwatch is blind, or the platform's beats stall."""
-        return self.sight(now) is Sight.BLIND or (self.pulse.is_stalled and watch.verdict.is_up)
+        """Whether the verdict on a row must be shown as unknown.
+
+        That is so while envwatch is blind, the platform's beats stall, or the row is listed and cannot be read.
+        """
+        is_stalled = self.pulse.is_stalled and watch.verdict.is_up
+        return is_stalled or self.is_unreadable(watch) or self.sight(now) is Sight.BLIND
+
+    def is_unreadable(self, watch: Watch) -> bool:
+        """Whether the newest listing holds its row, but set it aside: it is not absent, and nothing is known of it."""
+        return self.snapshot is not None and watch.environment.id in self.snapshot.set_aside_ids
 
     def counts(self) -> Mapping[Presence, int]:
         """Return how many environments there are of each presence."""
@@ -150,7 +158,7 @@ def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, .
         held=held,
         profile=fleet.profile,
     )
-    watches, events = _next_watches(fleet, rows, at, listing)
+    watches, events = _next_watches(fleet, rows, at, listing, outcome.snapshot.set_aside_ids)
     following = replace(
         seen,
         watches=MappingProxyType(watches),
@@ -231,7 +239,11 @@ def _pulse_news(fleet: Fleet, after: Pulse, at: float) -> tuple[Event, ...]:
 
 
 def _next_watches(
-    fleet: Fleet, rows: Mapping[Clean, tuple[Environment, float]], at: float, listing: Listing
+    fleet: Fleet,
+    rows: Mapping[Clean, tuple[Environment, float]],
+    at: float,
+    listing: Listing,
+    set_aside_ids: Collection[Clean],
 ) -> tuple[dict[Clean, Watch], list[Event]]:
     """Return the watches after a listing, and what happened to each; of the first, silent one nothing is told."""
     judge = Judge(fleet.rules)
@@ -247,7 +259,7 @@ def _next_watches(
     for id_, before in old.items():
         if id_ in watches:
             continue
-        watch = missed(before, at, listing)
+        watch = unread(before) if id_ in set_aside_ids else missed(before, at, listing)
         if watch.presence is not Presence.GONE or at - (watch.since_at or at) < _GONE_KEPT_MS:
             watches[id_] = watch
             if watch is not before:

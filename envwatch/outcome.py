@@ -39,6 +39,8 @@ class Snapshot:
     """What the answers' `Date` headers say of the server's clock, oldest first; empty when they say nothing."""
     set_aside: int = 0
     """Rows that could not be used."""
+    set_aside_ids: frozenset[Clean] = frozenset()
+    """The ids of those whose id can be read, and of which no other row could be used."""
     requests: int = 0
     received: int = 0
     """Bytes of the bodies, as they came over the wire."""

@@ -19,7 +19,7 @@ from pydantic_core import to_json
 from envwatch.columns import COLUMNS
 from envwatch.events import SOLE
 from envwatch.fleet import Fleet
-from envwatch.phrases import MS, NOTHING, face_of, moment
+from envwatch.phrases import MS, NOTHING, face_of, moment, named_ids
 from envwatch.presence import Presence, heartbeat_age
 from envwatch.text import Clean, cells, csv_cell, fitted, shortened
 from envwatch.view import Preset, in_default_order
@@ -121,6 +121,8 @@ class Report:
     """When the listing was asked for, the oldest if there are several: server's clock, in ms."""
     set_aside: int
     """Rows that could not be used."""
+    set_aside_ids: frozenset[Clean] = frozenset()
+    """The ids of those whose id can be read."""
     is_by_server_clock: bool
     """False when no answer told the server's time, so that this machine's had to do."""
     filter: Clean | None = None
@@ -156,6 +158,7 @@ def report_of(listed: Listed, rules: Rules, profile: Clean = SOLE) -> Report:
         rows=[Sighting(watch, spoke_at[watch.environment.id]) for watch in in_default_order(fleet.watches.values())],
         taken_at=fleet.clock.at(listed.started.wall),
         set_aside=listed.snapshot.set_aside,
+        set_aside_ids=listed.snapshot.set_aside_ids,
         is_by_server_clock=fleet.clock.is_known,
     )
 
@@ -171,11 +174,13 @@ def report_of_rows(rows: Sequence[Watch], fleets: Fleets, view: View, acks: Acks
         now: this machine's clocks.
     """
     listed = [fleet for fleet in fleets if fleet.listed is not None]
+    snapshots = [fleet.snapshot for fleet in listed if fleet.snapshot is not None]
     told_at = {fleet.profile: fleet.clock.at(fleet.listed.wall) for fleet in listed if fleet.listed is not None}
     return Report(
         rows=[Sighting(watch, told_at[watch.profile], fleets.doubts(watch, now)) for watch in rows],
         taken_at=min(told_at.values(), default=now.wall),
-        set_aside=sum(fleet.snapshot.set_aside for fleet in listed if fleet.snapshot is not None),
+        set_aside=sum(snapshot.set_aside for snapshot in snapshots),
+        set_aside_ids=frozenset().union(*(snapshot.set_aside_ids for snapshot in snapshots)),
         is_by_server_clock=all(fleet.clock.is_known for fleet in listed),
         filter=Clean(str(view.query)) or None,
         preset=None if view.preset is Preset.ALL else view.preset,
@@ -196,6 +201,7 @@ def merged(reports: Sequence[Report], unlisted: Sequence[Clean] = ()) -> Report:
         rows=[rows[watch.key] for watch in in_default_order(row.watch for row in rows.values())],
         taken_at=min(report.taken_at for report in reports),
         set_aside=sum(report.set_aside for report in reports),
+        set_aside_ids=frozenset().union(*(report.set_aside_ids for report in reports)),
         is_by_server_clock=all(report.is_by_server_clock for report in reports),
         filter=reports[0].filter,
         hidden=sum(report.hidden for report in reports),
@@ -228,6 +234,7 @@ def json_of(report: Report) -> bytes:
         "preset": report.preset,
         "total_unfiltered": len(report.rows) + report.hidden,
         "counts": {state: counts[state] for state in _STATES} | {"total": len(report.rows)},
+        "set_aside": {"total": report.set_aside, "ids": sorted(report.set_aside_ids)},
         "environments": _rows(report),
     }
     return to_json(document, indent=2) + b"\n"
@@ -301,7 +308,8 @@ def summary_of(report: Report, host: str) -> str:
     counts = ", ".join(f"{count[state]} {state}" for state in (Presence.OFFLINE, Presence.LATE, Presence.ONLINE))
     doubts = ""
     if report.set_aside:
-        doubts += f"; incomplete: {report.set_aside} rows could not be read"
+        named = named_ids(report.set_aside_ids, report.set_aside)
+        doubts += f"; incomplete: {report.set_aside} rows could not be read{named}"
     if report.unlisted:
         doubts += f"; incomplete: no listing of {', '.join(report.unlisted)}"
     if not report.is_by_server_clock:

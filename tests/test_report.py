@@ -95,6 +95,7 @@ def test_the_json_is_exactly_this() -> None:
         "preset": None,
         "total_unfiltered": 1,
         "counts": {"online": 1, "late": 0, "offline": 0, "gone": 0, "unknown": 0, "total": 1},
+        "set_aside": {"total": 0, "ids": []},
         "environments": [
             {
                 "id": "env-1",
@@ -359,7 +360,18 @@ def test_rows_that_could_not_be_read_make_the_listing_incomplete() -> None:
     snapshot = Snapshot(pages=(ListedPage([environment()], NOW),), set_aside=2)
     told = report_of(Listed(snapshot, reading(), reading(), timedelta(seconds=5)), Rules())
     assert decoded(told)["complete"] is False
-    assert "incomplete: 2 rows could not be read" in summary_of(told, "api")
+    assert decoded(told)["set_aside"] == {"total": 2, "ids": []}
+    assert "; incomplete: 2 rows could not be read;" in summary_of(told, "api")
+
+
+def test_rows_that_could_not_be_read_are_named() -> None:
+    ids = frozenset(Clean(f"env-{number}") for number in range(4, 0, -1))
+    snapshot = Snapshot(pages=(ListedPage([environment()], NOW),), set_aside=5, set_aside_ids=ids)
+    told = report_of(Listed(snapshot, reading(), reading(), timedelta(seconds=5)), Rules())
+    both = merged([told, replace(told, set_aside=1, set_aside_ids=frozenset({Clean("env-9")}))])
+    assert decoded(told)["set_aside"] == {"total": 5, "ids": ["env-1", "env-2", "env-3", "env-4"]}
+    assert decoded(both)["set_aside"] == {"total": 6, "ids": ["env-1", "env-2", "env-3", "env-4", "env-9"]}
+    assert "incomplete: 5 rows could not be read (env-1, env-2, env-3 and 2 more);" in summary_of(told, "api")
 
 
 TEXTS = st.sampled_from(["web", "Web-2", "api", "=1+1", "東京", HOSTILE, "linux", "none"])
