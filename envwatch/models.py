@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Annotated, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias
 
 import pydantic_core
 from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, ValidationError, with_config
@@ -25,6 +25,9 @@ from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, ValidationError,
 from envwatch import rules
 from envwatch.page_rows import id_in, split
 from envwatch.text import BITS, DEPTH, LONGEST, Clean, clean, clean_key, cleaned, is_hashed, is_plain_json
+
+if TYPE_CHECKING:
+    from envwatch.pool import Pool
 
 JsonObject: TypeAlias = Mapping[str, JsonValue]
 
@@ -176,18 +179,25 @@ _TEXTS = (
 )
 
 
-def page_of(data: bytes, known: Mapping[Clean, Environment] | None = None) -> Page:
+def page_of(data: bytes, known: Mapping[Clean, Environment] | None = None, pool: Pool | None = None) -> Page:
     """Decode one page.
 
     Args:
         data: the body of an answer, inflated.
         known: rows by id of an earlier listing; one that has not changed is taken from here instead of a copy of it,
             so that whoever compares the two listings finds most of it done, and the garbage collector too.
+        pool: what rows share with rows of other pages: equal values of their metadata become one object.
 
     Raises:
         PageError: if it is not JSON, holds numbers or nesting that no API sends, or is not shaped like a page.
     """
-    return _page_at_once(data, known or {}) or _page_row_by_row(data)
+    page = _page_at_once(data, known or {}) or _page_row_by_row(data)
+    if pool is not None:
+        for row in page.environments:
+            before = known.get(row.id) if known else None
+            if row.metadata and (before is None or row.metadata is not before.metadata):
+                pool.share(row.metadata)
+    return page
 
 
 def environment_of(row: JsonValue) -> Environment:

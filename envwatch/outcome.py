@@ -76,6 +76,8 @@ class SourceError(Exception):
         self, cause: Cause, message: Clean, *, retry_after: timedelta | None = None, pages_read: int = 0
     ) -> None:
         super().__init__(message)
+        self.page: int | None = None
+        """Which page it was, the first is 1; None where it was the listing as a whole."""
         self.cause = cause
         self.message = message
         self.retry_after = retry_after
@@ -106,6 +108,8 @@ class Failed:
     """How long the server asked to be left alone."""
     pages_read: int = 0
     """Pages that had come before it failed."""
+    page: int | None = None
+    """Which page failed, the first is 1; None where it was the listing as a whole, or is not said."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,9 +64,7 @@ class Walk:
         self._received += received
         if self._rows > self._limits.max_rows:
             raise _endless(f"it has more than {self._limits.max_rows:,} rows")
-        return (
-            self._next(page, brought=self._known() - known) if page.has_next_page else None
-        )
+        return self._next(page, brought=self._known() - known) if page.has_next_page else None
 
     def snapshot(self) -> Snapshot:
         """Return the listing, once the last page is in.
