@@ -70,10 +70,14 @@ def why(watch: Watch, fleet: Fleet, now: Reading) -> Clean:
     environment = watch.environment
     if watch.presence is Presence.GONE:
         return Clean(f"absent from {watch.absent} complete listings in a row")
+    if fleet.is_unreadable(watch):
+        return Clean("the newest listing holds its row, which cannot be read: this was the last verdict")
     if not environment.connection_id:
         return Clean("no connectionId: the listener closed its link")
-    if watch.is_untimed:
-        return Clean(f"{Reason.UNTIMED}: {IMPOSSIBLE}")
+    return Clean(f"{Reason.UNTIMED}: {IMPOSSIBLE}") if watch.is_untimed else _why_by_age(watch, fleet, now)
+
+
+def _why_by_age(watch: Watch, fleet: Fleet, now: Reading) -> Clean:
     age = _silence(watch, fleet, now)
     if age is None:
         return Clean("connectionId set · no lastHeartbeat")

@@ -24,7 +24,7 @@ from envwatch.presence import Judge, Presence
 from envwatch.rules import Rules
 from envwatch.text import Clean
 from envwatch.versions import newest_version
-from envwatch.watch import Listing, Watch, events_between, missed, sighted
+from envwatch.watch import Listing, Watch, events_between, missed, sighted, unread
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -119,9 +119,18 @@ class Fleet:
         return Sight.STALE if age > max(rules.STALE_AT_LEAST, patience) else Sight.LIVE
 
     def doubts(self, watch: Watch, now: Reading) -> bool:
-        """Whether the verdict on a row must be shown as unknown: blind, beats stall, or its time cannot be true."""
+        """Whether the verdict on a row must be shown as unknown.
+
+        That is so while envwatch is blind, the platform's heartbeats stall, the row's time cannot be true, or the row
+        is listed and cannot be read.
+        """
         is_stalled = self.pulse.is_stalled and watch.verdict.is_up
-        return watch.is_untimed or is_stalled or self.sight(now) is Sight.BLIND
+        is_unusable = watch.is_untimed or self.is_unreadable(watch)
+        return is_stalled or is_unusable or self.sight(now) is Sight.BLIND
+
+    def is_unreadable(self, watch: Watch) -> bool:
+        """Whether the newest listing holds its row, but set it aside: it is not absent, and its state is unknown."""
+        return self.snapshot is not None and watch.environment.id in self.snapshot.set_aside_ids
 
     def counts(self) -> Mapping[Presence, int]:
         """Return how many environments there are of each presence."""
@@ -157,7 +166,7 @@ def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, .
         latest=latest_possible(clock, at),
         is_date_wrong=date_error is not None,
     )
-    watches, events = _next_watches(fleet, rows, at, listing)
+    watches, events = _next_watches(fleet, rows, at, listing, outcome.snapshot.set_aside_ids)
     following = replace(
         seen,
         watches=MappingProxyType(watches),
@@ -254,7 +263,11 @@ def _pulse_news(fleet: Fleet, after: Pulse, at: float) -> tuple[Event, ...]:
 
 
 def _next_watches(
-    fleet: Fleet, rows: Mapping[Clean, tuple[Environment, float]], at: float, listing: Listing
+    fleet: Fleet,
+    rows: Mapping[Clean, tuple[Environment, float]],
+    at: float,
+    listing: Listing,
+    set_aside_ids: Collection[Clean],
 ) -> tuple[dict[Clean, Watch], list[Event]]:
     """Return the watches after a listing, and what happened to each; of the first, silent one nothing is told."""
     judge = Judge(fleet.rules)
@@ -270,7 +283,7 @@ def _next_watches(
     for id_, before in old.items():
         if id_ in watches:
             continue
-        watch = missed(before, at, listing)
+        watch = unread(before) if id_ in set_aside_ids else missed(before, at, listing)
         if watch.presence is not Presence.GONE or at - (watch.since_at or at) < _GONE_KEPT_MS:
             watches[id_] = watch
             if watch is not before:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from envwatch import collector
 from envwatch.options import Exit, Options, StopError
-from envwatch.output import is_utf8, stdout, tell, write
+from envwatch.output import is_utf8, stdout, tell, write_all
 from envwatch.text import Clean, clean
 from envwatch.wiring import accesses_for, all_settings_for, client_for, host_of, journal_for
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from envwatch.key import Access
     from envwatch.outcome import Failed, Listed
@@ -43,7 +43,9 @@ def list_once(options: Options) -> int:
     # Only by the option: what the dashboard starts with must not take rows from a script.
     query = parse(options.filter)
     names = [clean(settings.profile) if len(watched) > 1 else SOLE for settings in all_settings]
-    outcomes = dict(zip(names, asyncio.run(_ask(watched)), strict=True))
+    found: list[Listed | Failed] = []
+    asyncio.run(_ask(watched, found))
+    outcomes = dict(zip(names, found, strict=True))
     _log(outcomes, options)
     reports, hosts, stops = [], [], {}
     for (name, outcome), (access, settings) in zip(outcomes.items(), watched, strict=True):
@@ -54,7 +56,7 @@ def list_once(options: Options) -> int:
             stops[name] = _stop(outcome, access, name)
     if reports:
         told = report.merged(reports, unlisted=tuple(stops)) if len(watched) > 1 else reports[0]
-        write(_text(told, options))
+        write_all(_pieces(told, options))
         if options.output == report.Format.TABLE or told.set_aside or told.untimed:
             tell(report.summary_of(told, ", ".join(dict.fromkeys(hosts))))
         for warning in told.clock_warnings:
@@ -64,7 +66,8 @@ def list_once(options: Options) -> int:
     return max((stop.code for stop in stops.values()), default=Exit.FINE)
 
 
-def _text(told: Report, options: Options) -> bytes:
+def _pieces(told: Report, options: Options) -> Iterator[bytes]:
+    """Return what a report is printed as, piece by piece."""
     from envwatch import report
 
     match report.Format(options.output):
@@ -81,11 +84,15 @@ def _text(told: Report, options: Options) -> bytes:
             return report.table_of(told, width=width or None, encoding=stream.encoding, ascii_only=ascii_only)
 
 
-async def _ask(watched: Sequence[tuple[Access, Settings]]) -> list[Listed | Failed]:
-    """Return what comes of asking under each profile, in their order."""
+async def _ask(watched: Sequence[tuple[Access, Settings]], found: list[Listed | Failed]) -> None:
+    """Put what comes of asking under each profile into a list, in their order.
+
+    It is not returned: when `asyncio.run` restores the handler of SIGINT, Python makes the text of an error that it
+    then drops. The main task is in that text, and in it what the task returned: 800 MiB for 100,000 rows.
+    """
     import asyncio
 
-    return await asyncio.gather(*(_outcome(access, settings) for access, settings in watched))
+    found += await asyncio.gather(*(_outcome(access, settings) for access, settings in watched))
 
 
 async def _outcome(access: Access, settings: Settings) -> Listed | Failed:
@@ -108,6 +115,7 @@ async def _outcome(access: Access, settings: Settings) -> Listed | Failed:
                 interval=rules.interval,
                 retry_after=error.retry_after,
                 pages_read=error.pages_read,
+                page=error.page,
             )
 
 
@@ -126,10 +134,14 @@ def _log(outcomes: Mapping[Clean, Listed | Failed], options: Options) -> None:
 
 
 def _stop(failure: Failed, access: Access, name: Clean) -> StopError:
-    """Return why there is no listing, with the profile where there are several."""
+    """Return why there is no listing: whom we asked for which page, with the profile where there are several."""
     from envwatch.outcome import Cause
 
     code = Exit.AUTHENTICATION if failure.cause.is_refusal else Exit.UNREACHABLE
     whose = f" (the key came from {access.origin})" if failure.cause is Cause.FORBIDDEN else ""
     which = f"profile {name}: " if name else ""
-    return StopError(code, f"{which}{failure.cause}: {failure.message}{whose}")
+    host = host_of(access)
+    page = f", page {failure.page}" if failure.page else ""
+    # Most messages begin with the host, as the dashboard shows them alone.
+    what = failure.message.removeprefix(f"{host} ")
+    return StopError(code, f"{which}{failure.cause}: {host}{page}: {what}{whose}")

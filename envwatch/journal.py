@@ -22,7 +22,7 @@ from envwatch.crash import screen_report, whole_report
 from envwatch.events import SOLE
 from envwatch.fleet import Fleet, Sight
 from envwatch.outcome import Failed, Listed, Outcome, Slept
-from envwatch.phrases import long_age
+from envwatch.phrases import long_age, named_ids
 from envwatch.private import open_private
 from envwatch.text import Clean, clean
 from envwatch.zones import in_zone
@@ -64,7 +64,8 @@ def line_of(outcome: Outcome) -> Line:
     match outcome:
         case Listed(snapshot=snapshot):
             rows = sum(len(page.environments) for page in snapshot.pages)
-            aside = f", {snapshot.set_aside} rows set aside" if snapshot.set_aside else ""
+            named = named_ids(snapshot.set_aside_ids, snapshot.set_aside)
+            aside = f", {snapshot.set_aside} rows set aside{named}" if snapshot.set_aside else ""
             size = f"{len(snapshot.pages)} pages, {snapshot.received} bytes, {rows} rows{aside}"
             return Line(Level.INFO, Clean(f"poll: {_seconds(outcome.started, outcome.ended)}, {size}"))
         case Failed():

@@ -4,7 +4,8 @@ Owns the wire format and the boundary where untrusted text is cleaned. Knows not
 
 A page takes one of two ways. Mostly every row fits: pydantic validates the whole page straight from the bytes, and
 what is not plain ASCII is cleaned after that. A page with a row that does not fit, or with a field that nobody told us
-of, goes row by row: unknown fields are kept, and a row that does not fit is set aside instead of losing the page.
+of, goes row by row: unknown fields are kept, and a row that does not fit is set aside instead of losing the page. If
+the page cannot be parsed as a whole, each of its rows is parsed alone, and those that cannot be parsed are set aside.
 """
 
 from __future__ import annotations
@@ -13,14 +14,20 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Annotated, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias
 
 import pydantic_core
 from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, ValidationError, with_config
 
-from envwatch.text import BITS, DEPTH, LONGEST, Clean, clean, cleaned, is_plain_json
+from envwatch import rules
+from envwatch.page_rows import id_in, split
+from envwatch.text import BITS, DEPTH, LONGEST, Clean, clean, clean_key, cleaned, is_hashed, is_plain_json
+
+if TYPE_CHECKING:
+    from envwatch.pool import Pool
 
 JsonObject: TypeAlias = Mapping[str, JsonValue]
 
@@ -44,7 +51,7 @@ class Environment:
     """
 
     id: Annotated[Clean, Field(min_length=1, max_length=LONGEST)]
-    """The row's key, never ephemeral."""
+    """The row's key, never ephemeral. Cleaned by `clean_key`: distinct rows have distinct keys."""
     name: Annotated[_Text, Field(alias="connectionName")]
     """Chosen by the machine's user; not unique."""
     device_id: Annotated[_Text, Field(alias="deviceId")]
@@ -147,6 +154,8 @@ class Page:
     """The `id` of the last row exactly as received, uncleaned: the next page's `after`, for nothing else."""
     set_aside: int
     """Rows that did not fit the API's description."""
+    set_aside_ids: tuple[Clean, ...] = ()
+    """The ids of those whose id can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +167,6 @@ class _WholePage:
 _WHOLE_PAGE = TypeAdapter(_WholePage)
 _ENVIRONMENT = TypeAdapter(Environment)
 _TEXTS = (
-    "id",
     "name",
     "device_id",
     "organization_id",
@@ -171,32 +179,48 @@ _TEXTS = (
 )
 
 
-def page_of(data: bytes, known: Mapping[Clean, Environment] | None = None) -> Page:
+def page_of(data: bytes, known: Mapping[Clean, Environment] | None = None, pool: Pool | None = None) -> Page:
     """Decode one page.
 
     Args:
         data: the body of an answer, inflated.
         known: rows by id of an earlier listing; one that has not changed is taken from here instead of a copy of it,
             so that whoever compares the two listings finds most of it done, and the garbage collector too.
+        pool: what rows share with rows of other pages: equal values of their metadata become one object.
 
     Raises:
         PageError: if it is not JSON, holds numbers or nesting that no API sends, or is not shaped like a page.
     """
-    return _page_at_once(data, known or {}) or _page_row_by_row(data)
+    page = _page_at_once(data, known or {}) or _page_row_by_row(data)
+    if pool is not None:
+        for row in page.environments:
+            before = known.get(row.id) if known else None
+            if row.metadata and (before is None or row.metadata is not before.metadata):
+                pool.share(row.metadata)
+    return page
 
 
 def environment_of(row: JsonValue) -> Environment:
     """Return one decoded row as a value: its text cleaned, its unknown fields kept.
 
     Raises:
-        ValueError: if it does not fit the API's description.
+        ValueError: if it does not fit the API's description, or is too large.
     """
     if not isinstance(row, dict):
         return _ENVIRONMENT.validate_python(row)
     names = _wire_names()
-    environment = _ENVIRONMENT.validate_python({key: cleaned(row[key]) for key in row.keys() & names})
+    known = {key: cleaned(row[key]) for key in row.keys() & names}
+    if isinstance(id_ := row.get("id"), str):
+        known["id"] = clean_key(id_)
     unknown: dict[str, JsonValue] = {clean(key): cleaned(value) for key, value in row.items() if key not in names}
+    if _is_too_large([known, unknown]):
+        raise ValueError(f"a row of more than {rules.ROW_BYTES} bytes")
+    environment = _ENVIRONMENT.validate_python(known)
     return replace(environment, unknown=unknown) if unknown else environment
+
+
+def _is_too_large(value: JsonValue) -> bool:
+    return len(pydantic_core.to_json(value)) > rules.ROW_BYTES
 
 
 def _page_at_once(data: bytes, known: Mapping[Clean, Environment]) -> Page | None:
@@ -208,10 +232,13 @@ def _page_at_once(data: bytes, known: Mapping[Clean, Environment]) -> Page | Non
     rows = page.connections
     cursor = rows[-1].id if rows else None
     is_plain = is_plain_json(data)
+    may_be_too_large = len(data) > rules.ROW_BYTES
     for index, row in enumerate(rows):
         before = known.get(row.id)
-        # What equals a row that was cleaned needs no cleaning.
-        if before is None or row != before:
+        # What equals a row that was cleaned needs no cleaning, unless its id only looks like that row's key.
+        if before is None or row != before or is_hashed(row.id):
+            if may_be_too_large and _is_too_large(row.metadata):
+                return None
             try:
                 rows[index] = _settled(row, before, is_plain=is_plain)
             except ValueError:
@@ -230,9 +257,12 @@ def _settled(row: Environment, before: Environment | None, *, is_plain: bool) ->
     if row.unknown:
         raise ValueError("only this module fills that field")
     changes: dict[str, Any] = {}
+    key = clean_key(row.id)
+    if key != row.id:
+        changes["id"] = key
     if not is_plain:
         texts = ((name, getattr(row, name)) for name in _TEXTS)
-        changes = {name: clean(text) for name, text in texts if text is not None and not _is_plain(text)}
+        changes |= {name: clean(text) for name, text in texts if text is not None and not _is_plain(text)}
     if before is not None and row.metadata == before.metadata:
         changes["metadata"] = before.metadata
     elif not _is_tame((row.metadata,), is_plain=is_plain):
@@ -245,20 +275,47 @@ def _is_plain(text: str) -> bool:
 
 
 def _page_row_by_row(data: bytes) -> Page:
-    page = _decoded(data)
+    page = _decoded_page(data)
     rows = page.get("connections") if isinstance(page, dict) else None
     has_next_page = page.get("hasNextPage") if isinstance(page, dict) else None
     if not isinstance(rows, list) or not isinstance(has_next_page, bool):
         raise PageError("no page of environments: it lacks `connections` or `hasNextPage`")
-    environments = []
+    environments: list[Environment] = []
+    cursor = None
+    set_aside_ids = []
     for row in rows:
+        id_ = row.get("id") if isinstance(row, dict) else None
+        if isinstance(id_, str) and _is_sendable(id_):
+            cursor = id_
         try:
             environments.append(environment_of(row))
         except ValueError:
-            continue
-    ids = [row.get("id") for row in rows if isinstance(row, dict)]
-    cursors = [id_ for id_ in ids if isinstance(id_, str) and _is_sendable(id_)]
-    return Page(environments, has_next_page, cursors[-1] if cursors else None, len(rows) - len(environments))
+            if id_ and isinstance(id_, str):
+                set_aside_ids.append(clean_key(id_))
+    return Page(environments, has_next_page, cursor, len(rows) - len(environments), tuple(set_aside_ids))
+
+
+def _decoded_page(data: bytes) -> JsonValue:
+    """Return a page; of a row that cannot be decoded, its id alone, or null if that cannot be read either."""
+    try:
+        return _decoded(data)
+    except PageError:
+        pieces = split(data)
+        if pieces is None:
+            raise
+    page = _decoded(pieces.rest)
+    if isinstance(page, dict) and page.get("connections") == []:
+        page["connections"] = [_decoded_row(row) for row in pieces.rows]
+    return page
+
+
+def _decoded_row(data: bytes) -> JsonValue:
+    with suppress(PageError):
+        return _decoded(data)
+    id_ = id_in(data)
+    with suppress(PageError):
+        return {"id": _decoded(id_)} if id_ else None
+    return None
 
 
 def _decoded(data: bytes) -> JsonValue:

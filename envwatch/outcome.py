@@ -39,6 +39,8 @@ class Snapshot:
     """What the answers' `Date` headers say of the server's clock, oldest first; empty when they say nothing."""
     set_aside: int = 0
     """Rows that could not be used."""
+    set_aside_ids: frozenset[Clean] = frozenset()
+    """The ids of those whose id can be read, and of which no other row could be used."""
     requests: int = 0
     received: int = 0
     """Bytes of the bodies, as they came over the wire."""
@@ -80,6 +82,8 @@ class SourceError(Exception):
         self, cause: Cause, message: Clean, *, retry_after: timedelta | None = None, pages_read: int = 0
     ) -> None:
         super().__init__(message)
+        self.page: int | None = None
+        """Which page it was, the first is 1; None where it was the listing as a whole."""
         self.cause = cause
         self.message = message
         self.retry_after = retry_after
@@ -110,6 +114,8 @@ class Failed:
     """How long the server asked to be left alone."""
     pages_read: int = 0
     """Pages that had come before it failed."""
+    page: int | None = None
+    """Which page failed, the first is 1; None where it was the listing as a whole, or is not said."""
 
 
 @dataclass(frozen=True, slots=True)

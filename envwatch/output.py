@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING
 from envwatch.options import Exit, StopError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import TextIO
+
+_AT_ONCE = 1 << 16
+"""Bytes, as many as a pipe takes."""
 
 
 def is_utf8(stream: TextIO) -> bool:
@@ -31,7 +35,7 @@ def stdout() -> TextIO:
     return stream
 
 
-def write(data: bytes) -> None:
+def write(data: bytes | bytearray) -> None:
     """Write to standard output, all of it, now.
 
     Raises:
@@ -45,6 +49,17 @@ def write(data: bytes) -> None:
         raise StopError(Exit.FAILED, f"cannot write to standard output: {error.strerror}") from None
 
 
+def write_all(pieces: Iterable[bytes]) -> None:
+    """Write pieces to standard output as they come, many of them at a time; see `write`."""
+    held = bytearray()
+    for piece in pieces:
+        held += piece
+        if len(held) >= _AT_ONCE:
+            write(held)
+            held = bytearray()
+    write(held)
+
+
 def tell(line: str) -> None:
     """Write a line for people to standard error, if anybody is there to read it."""
     stderr = sys.__stderr__
@@ -54,7 +69,7 @@ def tell(line: str) -> None:
         _write(stderr.fileno(), f"{line}\n".encode(stderr.encoding, "backslashreplace"))
 
 
-def _write(descriptor: int, data: bytes) -> None:
+def _write(descriptor: int, data: bytes | bytearray) -> None:
     """Write all of it, however long a reader takes.
 
     Not by way of `sys.stdout.buffer`: under PYTHONUNBUFFERED it may write a part, and nobody notices.

@@ -13,10 +13,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from envwatch.presence import Presence, span
-from envwatch.text import Clean
+from envwatch.text import Clean, shortened
 from envwatch.zones import in_zone
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from pydantic import JsonValue
 
     from envwatch.fleet import Fleet
@@ -182,3 +184,20 @@ def date_text(at: float | None, zone: tzinfo | None) -> Clean:
 def json_text(value: JsonValue) -> Clean:
     """Return a value that nobody knows by name: a text as it is, anything else as JSON."""
     return Clean(value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False))
+
+
+_IDS_NAMED = 3
+_ID_CELLS = 40
+"""A UUID behind a word."""
+
+
+def named_ids(ids: Collection[Clean], count: int) -> Clean:
+    """Return the first ids of some rows, in brackets behind a space, and how many rows more there are.
+
+    Args:
+        ids: those that are known; nothing is said if there are none.
+        count: how many rows there are, those without a known id included.
+    """
+    named = [shortened(id_, _ID_CELLS, keep="ends") for id_ in sorted(ids)[:_IDS_NAMED]]
+    more = f" and {count - len(named)} more" if count > len(named) else ""
+    return Clean(f" ({', '.join(named)}{more})" if named else "")

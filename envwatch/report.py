@@ -19,13 +19,13 @@ from pydantic_core import to_json
 from envwatch.columns import COLUMNS
 from envwatch.events import SOLE
 from envwatch.fleet import Fleet
-from envwatch.phrases import MS, NOTHING, clock_warning, face_of, moment
+from envwatch.phrases import MS, NOTHING, clock_warning, face_of, moment, named_ids
 from envwatch.presence import UNTIMED, Presence, Reason, heartbeat_age
 from envwatch.text import Clean, cells, csv_cell, fitted, shortened
 from envwatch.view import Preset, in_default_order
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from envwatch.acknowledged import Acks
     from envwatch.clock import Reading
@@ -121,6 +121,8 @@ class Report:
     """When the listing was asked for, the oldest if there are several: server's clock, in ms."""
     set_aside: int
     """Rows that could not be used."""
+    set_aside_ids: frozenset[Clean] = frozenset()
+    """The ids of those whose id can be read."""
     is_by_server_clock: bool
     """False when no answer told the server's time, so that this machine's had to do."""
     clock_warnings: Sequence[Clean] = ()
@@ -169,6 +171,7 @@ def report_of(listed: Listed, rules: Rules, profile: Clean = SOLE) -> Report:
         ],
         taken_at=fleet.clock.at(listed.started.wall),
         set_aside=listed.snapshot.set_aside,
+        set_aside_ids=listed.snapshot.set_aside_ids,
         is_by_server_clock=fleet.clock.is_known,
         clock_warnings=_clock_warnings(fleet),
     )
@@ -192,11 +195,13 @@ def report_of_rows(rows: Sequence[Watch], fleets: Fleets, view: View, acks: Acks
         now: this machine's clocks.
     """
     listed = [fleet for fleet in fleets if fleet.listed is not None]
+    snapshots = [fleet.snapshot for fleet in listed if fleet.snapshot is not None]
     told_at = {fleet.profile: fleet.clock.at(fleet.listed.wall) for fleet in listed if fleet.listed is not None}
     return Report(
         rows=[Sighting(watch, told_at[watch.profile], fleets.doubts(watch, now)) for watch in rows],
         taken_at=min(told_at.values(), default=now.wall),
-        set_aside=sum(fleet.snapshot.set_aside for fleet in listed if fleet.snapshot is not None),
+        set_aside=sum(snapshot.set_aside for snapshot in snapshots),
+        set_aside_ids=frozenset().union(*(snapshot.set_aside_ids for snapshot in snapshots)),
         is_by_server_clock=all(fleet.clock.is_known for fleet in listed),
         filter=Clean(str(view.query)) or None,
         preset=None if view.preset is Preset.ALL else view.preset,
@@ -217,6 +222,7 @@ def merged(reports: Sequence[Report], unlisted: Sequence[Clean] = ()) -> Report:
         rows=[rows[watch.key] for watch in in_default_order(row.watch for row in rows.values())],
         taken_at=min(report.taken_at for report in reports),
         set_aside=sum(report.set_aside for report in reports),
+        set_aside_ids=frozenset().union(*(report.set_aside_ids for report in reports)),
         is_by_server_clock=all(report.is_by_server_clock for report in reports),
         clock_warnings=[warning for report in reports for warning in report.clock_warnings],
         filter=reports[0].filter,
@@ -240,19 +246,24 @@ def narrowed(report: Report, query: Query) -> Report:
     return replace(report, rows=rows, filter=Clean(str(query)), hidden=hidden)
 
 
-def json_of(report: Report) -> bytes:
-    """Return one JSON document in UTF-8."""
+def json_of(report: Report) -> Iterator[bytes]:
+    """Yield one JSON document in UTF-8, piece by piece: of 100,000 rows it would fill 200 MiB."""
     counts = report.counts()
-    document = {
+    document: dict[str, object] = {
         "taken_at": _iso(report.taken_at),
         "complete": report.is_complete,
         "filter": report.filter,
         "preset": report.preset,
         "total_unfiltered": len(report.rows) + report.hidden,
         "counts": {state: counts[state] for state in _STATES} | {"total": len(report.rows)},
-        "environments": _rows(report),
+        "set_aside": {"total": report.set_aside, "ids": sorted(report.set_aside_ids)},
+        "environments": [],
     }
-    return to_json(document, indent=2) + b"\n"
+    start, end = to_json(document, indent=2).rsplit(b"]", 1)
+    yield start
+    for number, row in enumerate(_rows(report)):
+        yield (b",\n    " if number else b"\n    ") + to_json(row, indent=2).replace(b"\n", b"\n    ")
+    yield (b"\n  ]" if report.rows else b"]") + end + b"\n"
 
 
 def row_json_of(report: Report) -> Clean:
@@ -261,25 +272,24 @@ def row_json_of(report: Report) -> Clean:
     return Clean(to_json(row, indent=2).decode())
 
 
-def jsonl_of(report: Report) -> bytes:
-    """Return one JSON object a line and environment, in UTF-8."""
-    return b"".join(to_json(row) + b"\n" for row in _rows(report))
+def jsonl_of(report: Report) -> Iterator[bytes]:
+    """Yield one JSON object a line and environment, in UTF-8."""
+    for row in _rows(report):
+        yield to_json(row) + b"\n"
 
 
-def csv_of(report: Report) -> bytes:
-    """Return a header and a line an environment, in UTF-8: the fields of the JSON, what is nested as JSON in a cell.
+def csv_of(report: Report) -> Iterator[bytes]:
+    """Yield a header and a line an environment, in UTF-8: the fields of the JSON, what is nested as JSON in a cell.
 
     No cell is a formula to a spreadsheet. A null is an empty cell, like an empty text.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
-    writer.writerow(Row.__annotations__)
-    writer.writerows([_csv_cell(value) for value in row.values()] for row in _rows(report))
-    return text.getvalue().encode()
+    yield _csv_line(Row.__annotations__)
+    for row in _rows(report):
+        yield _csv_line(_csv_cell(value) for value in row.values())
 
 
-def table_of(report: Report, *, width: int | None, encoding: str, ascii_only: bool) -> bytes:
-    r"""Return an aligned table for people, without escape sequences.
+def table_of(report: Report, *, width: int | None, encoding: str, ascii_only: bool) -> Iterator[bytes]:
+    r"""Yield the lines of an aligned table for people, without escape sequences.
 
     Args:
         report: what to show.
@@ -314,7 +324,8 @@ def table_of(report: Report, *, width: int | None, encoding: str, ascii_only: bo
         text = Clean(_GAP.join([fitted(*state), *fields]).rstrip(" "))
         return text if width is None else shortened(text, width, ellipsis=ellipsis)
 
-    return "".join(f"{line(row)}\n" for row in rows).encode(encoding)
+    for row in rows:
+        yield f"{line(row)}\n".encode(encoding)
 
 
 def summary_of(report: Report, host: str) -> str:
@@ -325,7 +336,8 @@ def summary_of(report: Report, host: str) -> str:
         counts += f", {count[UNKNOWN]} unknown"
     doubts = ""
     if report.set_aside:
-        doubts += f"; incomplete: {report.set_aside} rows could not be read"
+        named = named_ids(report.set_aside_ids, report.set_aside)
+        doubts += f"; incomplete: {report.set_aside} row{'' if report.set_aside == 1 else 's'} could not be read{named}"
     if report.untimed:
         doubts += f"; incomplete: {report.untimed} rows whose heartbeat's time cannot be true"
     if report.unlisted:
@@ -363,8 +375,9 @@ def _widths(lines: Sequence[Sequence[str]], room: int | None) -> list[int]:
     return widths
 
 
-def _rows(report: Report) -> list[Row]:
-    return [_row(row, report.acknowledged.get(row.watch.environment.id)) for row in report.rows]
+def _rows(report: Report) -> Iterator[Row]:
+    for row in report.rows:
+        yield _row(row, report.acknowledged.get(row.watch.environment.id))
 
 
 def _row(row: Sighting, note: Clean | None) -> Row:
@@ -415,6 +428,12 @@ def _iso(at: float | None) -> str | None:
     """Return an instant in UTC, with milliseconds; None where no calendar holds it."""
     when = moment(at, UTC)
     return None if when is None else when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _csv_line(cells: Iterable[str]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerow(cells)
+    return text.getvalue().encode()
 
 
 def _csv_cell(value: object) -> str:

@@ -113,6 +113,8 @@ ENDLESS_WALKS = 5
 """Walks in a row that went on beyond that, after which one is read like a first one: the fleet may have grown."""
 PAGE_EVERY = timedelta(milliseconds=20)
 """From page to page beyond the burst: 1,500 pages in the 30 s of a walk, and a thousand have time to be read."""
+ROW_BYTES = 256 * 1024
+"""A row may have so many bytes as JSON, its texts cut to their longest: a usual one has 2,000."""
 BAD_ROWS_SHARE = 0.10
 """Above this share of unusable rows the listing is rejected: the format has changed, not a row."""
 

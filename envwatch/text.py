@@ -16,6 +16,7 @@ import math
 import re
 from collections import Counter
 from functools import lru_cache
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Literal, NewType
 from unicodedata import category, combining, east_asian_width, normalize
 
@@ -40,6 +41,9 @@ BITS: Final = 13_000
 """Size of an integer, 3,914 digits: what Python still prints (4,300 digits is its own limit)."""
 
 _ELLIPSIS: Final = "…"
+_HASH_MARK: Final = "~"
+_HASH_DIGITS: Final = 8
+"""Of a SHA-256 in hexadecimal: two ids that read alike get the same ones once in four billion."""
 
 # Presentation hints (VS15, VS16): half of the terminals widen the character before, half do not. Without the hint all
 # agree, and nothing is lost that a name could need.
@@ -99,6 +103,22 @@ def clean(text: str, limit: int = LONGEST) -> Clean:
     if len(text) > limit or len(shown) > limit:
         shown = shown[: limit - 1] + _ELLIPSIS
     return Clean(shown)
+
+
+def clean_key(text: str) -> Clean:
+    """Return a clean text for a key: distinct texts stay distinct, and one text always gives the same key.
+
+    Text that `clean` would change ends with a part of its hash, and so does text that ends as if it had one.
+    """
+    if not is_hashed(text) and clean(text) == text:
+        return Clean(text)
+    end = _HASH_MARK + sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_DIGITS]
+    return Clean(clean(text, LONGEST - len(end)) + end)
+
+
+def is_hashed(text: str) -> bool:
+    """Whether a text may end with a hash that `clean_key` added."""
+    return text[-_HASH_DIGITS - 1 : -_HASH_DIGITS] == _HASH_MARK
 
 
 def cleaned(value: JsonValue) -> JsonValue:

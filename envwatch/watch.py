@@ -179,6 +179,11 @@ def missed(watch: Watch, at: float, listing: Listing) -> Watch:
     return replace(missing, verdict=GONE, since_at=at, changed_in=listing.number, is_flapping=False)
 
 
+def unread(watch: Watch) -> Watch:
+    """Return the watch after a listing held its row, but nothing of it could be read except for the id."""
+    return replace(watch, absent=0) if watch.absent and watch.verdict is not GONE else watch
+
+
 def events_between(before: Watch | None, after: Watch, at: float) -> Iterator[Event]:
     """Yield what happened to one environment between two listings.
 

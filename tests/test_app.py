@@ -97,6 +97,18 @@ async def test_old_data_is_stale_then_blind(seconds: float, badge: str) -> None:
         assert all(line[1] == "?" for line in stage.lines[2:5]) is badge.startswith("BLIND")
 
 
+async def test_a_row_that_cannot_be_read_is_named_and_its_verdict_reads_unknown() -> None:
+    async with staged() as stage:
+        await stage.show(fleet_of_three(stage.at))
+        stage.now = 5
+        one = listed(fleet_of_three(stage.at)[:2], stage.at)
+        snapshot = replace(one.snapshot, set_aside=1, set_aside_ids=frozenset({Clean("env-3")}))
+        await stage.take(replace(one, snapshot=snapshot))
+        assert "1 unreadable (env-3)" in stage.lines[0]
+        (row,) = [line for line in stage.lines if "cyd" in line]
+        assert row[1:7].split() == ["?", "off"]
+
+
 async def test_a_failed_poll_keeps_the_rows_and_says_why_and_when_it_tries_again() -> None:
     async with staged() as stage:
         await stage.show(fleet_of_three(stage.at))

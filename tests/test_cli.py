@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from builders import wire_row, wire_rows
-from faulty import How, Stop, Where, faulty_server, says, sends, skewed
+from faulty import How, Stop, Where, edits, faulty_server, says, sends, skewed
 
 from envwatch import __version__
 from envwatch.demo.server import Server
@@ -142,7 +142,7 @@ def test_the_json_holds_every_environment_with_the_same_fields(environ: dict[str
     told = run(environ, "list", "-o", "json")
     assert (told.code, told.err) == (0, "")
     document = json.loads(told.out)
-    names = ["taken_at", "complete", "filter", "preset", "total_unfiltered", "counts", "environments"]
+    names = ["taken_at", "complete", "filter", "preset", "total_unfiltered", "counts", "set_aside", "environments"]
     assert list(document) == names
     assert (document["filter"], document["total_unfiltered"]) == (None, 130)
     taken_at = datetime.fromisoformat(document["taken_at"])
@@ -356,6 +356,36 @@ async def test_every_failure_of_the_server_has_its_exit_code_and_one_line(home: 
             assert (told.code, len(told.line) > 30) == (code, True)
 
 
+async def test_a_failure_names_host_and_page(home: Path) -> None:
+    async with faulty_server(wire_rows(250)) as faulty:
+        environ = clean_environ(home) | {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": faulty.url}
+        host = faulty.url.removeprefix("http://")
+
+        async def line() -> str:
+            return (await run_beside(environ, "list", "-o", "json")).line
+
+        faulty.break_page(2, says(503, '{"message":"overloaded"}'))
+        assert await line() == f"envwatch: server error: {host}, page 3: answered 503: overloaded"
+        faulty.heal()
+        faulty.break_page(1, Stop(Where.BODY, How.RESET))
+        assert (await line()).startswith(f"envwatch: unreachable: {host}, page 2: ")
+        faulty.heal()
+        faulty.break_page(1, edits(lambda page: page["connections"].clear()))
+        assert (await line()).startswith(f"envwatch: listing does not end: {host}: page 2 ")
+
+
+async def test_a_row_that_no_parser_takes_is_named_on_standard_error_and_in_the_json(home: Path) -> None:
+    rows = wire_rows(20)
+    rows[6] |= {"podId": float("nan")}
+    async with faulty_server(rows) as faulty:
+        environ = clean_environ(home) | {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": faulty.url}
+        told = await run_beside(environ, "list", "-o", "json")
+    assert told.code == 0
+    assert "incomplete: 1 row could not be read (env-7)" in told.err
+    document = json.loads(told.out)
+    assert (len(document["environments"]), document["set_aside"]) == (19, {"total": 1, "ids": ["env-7"]})
+
+
 async def test_there_is_one_attempt(home: Path) -> None:
     async with faulty_server(wire_rows(3)) as faulty:
         faulty.break_page(0, says(503, "{}"))
@@ -414,7 +444,7 @@ async def test_rows_that_cannot_be_read_are_told_beside_the_others(home: Path) -
         told = await run_beside(environ, "list", "-o", "json")
         assert told.code == 0
         assert json.loads(told.out)["complete"] is False
-        assert "incomplete: 1 rows could not be read" in told.err
+        assert "incomplete: 1 row could not be read (env-bad)" in told.err
 
 
 async def test_ctrl_c_ends_a_listing_that_hangs_quietly(home: Path) -> None:

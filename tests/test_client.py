@@ -185,6 +185,18 @@ async def test_one_bad_row_in_a_hundred_is_set_aside(server: Faulty) -> None:
     assert sum(map(len, ids_in(snapshot))) == 101
 
 
+async def test_a_row_that_no_parser_takes_is_named_and_the_walk_goes_on_from_it(server: Faulty) -> None:
+    nested: list[Any] = []
+    for _ in range(300):
+        nested = [nested]
+    server.rows = wire_rows(30)
+    server.rows[9] |= {"metadata": {"deep": nested}}
+    async with client_of(server, Rules(page_size=10)) as client:
+        snapshot = await client.snapshot()
+    assert (snapshot.set_aside, sorted(snapshot.set_aside_ids)) == (1, ["env-10"])
+    assert [len(page) for page in ids_in(snapshot)] == [9, 10, 10]
+
+
 @pytest.mark.parametrize("how", [How.RESET, How.CLOSE])
 async def test_a_connection_from_before_that_breaks_is_replaced_at_once(server: Faulty, how: How) -> None:
     async with client_of(server, Rules()) as client:

@@ -141,7 +141,7 @@ async def test_the_json_is_what_a_listing_says_of_the_environment() -> None:
         (line,) = (line for line in stage.lines if " JSON " in line)
         await stage.press("J", "enter")
         (text,) = copied(stage)
-        (expected,) = json.loads(json_of(report_of(listed([row]), Rules())))["environments"]
+        (expected,) = json.loads(b"".join(json_of(report_of(listed([row]), Rules()))))["environments"]
         assert list(json.loads(text).items()) == list((expected | {"acknowledged": "known"}).items())
         count = text.count("\n") + 1
         assert re.search(rf" JSON +{count} lines ", line)

@@ -11,16 +11,18 @@ from builders import NOW, beating, environment, failed, listed, reading, slept, 
 
 from envwatch.clock import Reading
 from envwatch.events import Kind, leaves
+from envwatch.facts import why
 from envwatch.fleet import Fleet, Sight
 from envwatch.outcome import Cause, ListedPage
 from envwatch.presence import Presence
+from envwatch.text import Clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from envwatch.events import Event
     from envwatch.models import Environment
-    from envwatch.outcome import Outcome
+    from envwatch.outcome import Listed, Outcome
 
 HOUR = 3_600_000.0
 DAY = 24 * HOUR
@@ -64,6 +66,38 @@ def test_an_environment_is_gone_when_two_listings_in_a_row_lack_it_and_returns_w
         (Kind.GONE, "env-3", 20_000),
         (Kind.RETURNED, "env-3", 30_000),
     ]
+
+
+def test_an_environment_whose_row_is_listed_but_cannot_be_read_is_unknown_and_neither_gone_nor_offline() -> None:
+    def without_the_third(at: float, set_aside_ids: set[str]) -> Listed:
+        one = listed(beating(2, at), at)
+        snapshot = replace(one.snapshot, set_aside=1, set_aside_ids=frozenset(map(Clean, set_aside_ids)))
+        return replace(one, snapshot=snapshot)
+
+    unreadable = [without_the_third(NOW + 60_000 * number, {"env-3"}) for number in range(1, 4)]
+    fleet, told = watched([listed(beating(3)), *unreadable])
+    third = fleet.watches[Clean("env-3")]
+
+    assert told == []
+    assert (third.presence, third.absent, third.environment) == (Presence.ONLINE, 0, beating(3)[2])
+    assert [fleet.doubts(watch, reading(NOW + 180_000)) for watch in fleet.watches.values()] == [False, False, True]
+    assert why(third, fleet, reading(NOW + 180_000)).endswith("cannot be read: this was the last verdict")
+
+    lacking = [without_the_third(NOW + at, set()) for at in (185_000, 190_000)]
+    twice, told = watched([lacking[0], unreadable[2], *lacking], fleet)
+
+    assert [(event.kind, event.id) for event in told] == [(Kind.GONE, "env-3")]
+    assert not twice.is_unreadable(third)
+
+
+def test_what_is_gone_and_then_cannot_be_read_stays_gone() -> None:
+    gone, _ = watched([listed(beating(2)), *(listed(beating(1), NOW + at) for at in (5_000, 10_000))])
+    one = listed(beating(1), NOW + 15_000)
+    one = replace(one, snapshot=replace(one.snapshot, set_aside=1, set_aside_ids=frozenset({Clean("env-2")})))
+    fleet, told = watched([one], gone)
+
+    assert told == []
+    assert fleet.watches[Clean("env-2")] is gone.watches[Clean("env-2")]
 
 
 @pytest.mark.parametrize(("age", "kind"), [(HOUR - 1, Kind.RETURNED), (HOUR, Kind.APPEARED)])

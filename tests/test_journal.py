@@ -33,6 +33,8 @@ def test_a_listing_is_one_line_with_duration_pages_bytes_and_rows() -> None:
     assert line_of(told) == (Level.INFO, "poll: 0.213 s, 3 pages, 28114 bytes, 250 rows")
     told = replace(told, snapshot=replace(told.snapshot, set_aside=2))
     assert line_of(told).text.endswith(", 250 rows, 2 rows set aside")
+    told = replace(told, snapshot=replace(told.snapshot, set_aside_ids=frozenset({Clean("env-7")})))
+    assert line_of(told).text.endswith(", 2 rows set aside (env-7 and 1 more)")
 
 
 def test_a_failure_is_one_line_with_its_cause_and_what_the_server_asked_for() -> None:

@@ -108,7 +108,7 @@ def test_the_cursor_is_the_last_id_as_it_was_received() -> None:
 
     assert page.has_next_page
     assert page.cursor == "a\u202eb"
-    assert page.environments[-1].id == r"a\u202eb"
+    assert page.environments[-1].id == r"a\u202eb~1f7a9d5e"
 
 
 def test_the_cursor_of_an_empty_page_is_none() -> None:
@@ -181,6 +181,64 @@ def test_long_text_is_cut_wherever_it_stands() -> None:
     assert row.metadata == row.unknown == {cut: cut}
 
 
+# A row that no parser takes costs that row alone
+
+BAD_MEMBERS: dict[str, bytes] = {
+    "not UTF-8": b'"podId": "caf\xe9"',
+    "not UTF-8, with brackets": b'"podId": "\xff}]\xfe{["',
+    "a raw NUL": b'"podId": "a\x00b"',
+    "a raw line end": b'"podId": "a\nb"',
+    "NaN": b'"podId": NaN',
+    "minus infinity": b'"metadata": {"load": -Infinity}',
+    "1e999": b'"metadata": {"load": 1e999}',
+    "400 digits": b'"lastHeartbeat": ' + b"9" * 400,
+    "5,000 digits": b'"metadata": {"big": ' + b"9" * 5000 + b"}",
+    "5,000 digits in a time": b'"lastHeartbeat": ' + b"9" * 5000,
+    "200 levels": b'"metadata": {"deep": ' + b"[" * 200 + b"]" * 200 + b"}",
+    "200 levels of objects": b'"metadata": ' + b'{"a":' * 200 + b"0" + b"}" * 200,
+    "100,000 levels": b'"region": ' + b"[" * 100_000 + b"]" * 100_000,
+    "deep, and half a surrogate pair": b'"a": "\\ud800", "region": ' + b"[" * 5000 + b"]" * 5000,
+    "large": b'"metadata": {"a": ' + json.dumps([["x" * 1000] * 30] * 9).encode() + b"}",
+    "large in a field of no known name": b'"region": ' + json.dumps([["x" * 1000] * 30] * 9).encode(),
+    "no JSON within brackets": b'"podId": ,',
+    "brackets of the wrong kind": b'"podId": [}',
+}
+
+
+@pytest.mark.parametrize("member", BAD_MEMBERS.values(), ids=BAD_MEMBERS)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_row_that_no_parser_takes_costs_that_row_alone(member: bytes, place: int) -> None:
+    ids = [f"env-{number}" for number in range(3)]
+    bad = json.dumps(wire_row(ids[place]))[:-1].encode() + b", " + member + b"}"
+    rows = [bad if number == place else json.dumps(wire_row(id_)).encode() for number, id_ in enumerate(ids)]
+
+    page = page_of(b'{"hasNextPage": true, "connections": [' + b" , ".join(rows) + b" ] }")
+
+    assert [row.id for row in page.environments] == [id_ for id_ in ids if id_ != ids[place]]
+    assert (page.set_aside, page.set_aside_ids) == (1, (ids[place],))
+    assert (page.cursor, page.has_next_page) == ("env-2", True)
+
+
+def test_a_row_that_grew_too_large_is_not_taken_from_the_listing_before() -> None:
+    known = {row.id: row for row in page_of(page_bytes([wire_row("env-1")])).environments}
+    large = wire_row("env-1", metadata={"a": [["x" * 1000] * 30] * 9})
+
+    assert page_of(page_bytes([large, wire_row("env-2")]), known).set_aside_ids == ("env-1",)
+
+
+@pytest.mark.parametrize(("items", "fits"), [(258, True), (263, False)])
+def test_a_row_may_be_256_kib(items: int, *, fits: bool) -> None:
+    rows = [wire_row("env-1", metadata={"a": ["x" * 1000] * items}), wire_row("env-2")]
+
+    assert page_of_both_ways(page_bytes(rows)).set_aside == (0 if fits else 1)
+
+
+def test_a_row_whose_id_cannot_be_read_is_counted_without_it() -> None:
+    page = page_of(page_bytes([wire_row("env-1"), wire_row("env-X")], has_next=True).replace(b"env-X", b"env-\xe9"))
+
+    assert (page.set_aside, page.set_aside_ids, page.cursor) == (1, (), "env-1")
+
+
 # A page that cannot be read is an error with a plain cause
 
 
@@ -199,16 +257,13 @@ def test_long_text_is_cut_wherever_it_stands() -> None:
         b'{"connections": [], "hasNextPage": "true"}',
         page_bytes([wire_row()])[:-2],
         page_bytes([wire_row()]) * 2,
-        page_bytes([wire_row()]).replace(b"main", b"m\xe9in"),
-        page_bytes([wire_row()]).replace(b"main", b"m\x00in"),
+        page_bytes([wire_row()]).replace(b"hasNext", b"\xe9", 1),
+        page_bytes([wire_row()]).replace(b"hasNext", b"\x00", 1),
+        page_bytes([wire_row()])[:-1] + b', "x": ' + b"9" * 5000 + b"}",
+        page_bytes([wire_row()])[:-1] + b', "x": ' + b"[" * 300 + b"]" * 300 + b"}",
+        page_bytes([wire_row()]).replace(b"main", b"m\xe9in")[:-2],
+        page_bytes([wire_row()]).replace(b"main", b"m\xe9in") * 2,
         page_bytes([wire_row()]).decode().encode("utf-16"),
-        with_member('"lastHeartbeat": NaN'),
-        with_member('"lastHeartbeat": -Infinity'),
-        with_member('"metadata": {"load": NaN}'),
-        with_member('"region": Infinity'),
-        with_member(f'"lastHeartbeat": {"9" * 5000}'),
-        with_member(f'"metadata": {{"big": {"9" * 5000}}}'),
-        with_member(f'"region": {"[" * 100_000}{"]" * 100_000}'),
         b"[" * 1_000_000,
         b'{"a":' * 1_000_000,
     ],
@@ -274,6 +329,44 @@ def test_no_text_gets_in_uncleaned(changes: dict[str, Any]) -> None:
         assert shown == [clean(text) for text in shown]
 
 
+# Distinct ids stay distinct
+
+IDS = (
+    st.text(max_size=12)
+    | st.text("ae\u0301\u200b\x1b\\x1b\ufe0f ", max_size=10)
+    | st.builds("{}{}".format, st.sampled_from(["x" * (LONGEST - 2), "x" * LONGEST]), st.text(max_size=4))
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(ids=st.lists(IDS.filter(bool), min_size=2, max_size=8, unique=True), hashed=st.booleans())
+@example(ids=["\x1b", r"\x1b"], hashed=True)
+@example(ids=["x" * LONGEST + "a", "x" * LONGEST + "b"], hashed=False)
+@example(ids=["e" + "\u0301" * 3, "e" + "\u0301" * 4], hashed=True)
+@example(ids=["a\ufe0f", "a"], hashed=False)
+@example(ids=["\ud800", "\ud801"], hashed=True)
+def test_distinct_ids_are_distinct_keys_in_every_listing(*, ids: list[str], hashed: bool) -> None:
+    if hashed:  # ids of other rows that read as our keys do
+        ids = list(
+            dict.fromkeys([*ids, *(row.id for row in page_of(page_bytes([wire_row(id_) for id_ in ids])).environments)])
+        )
+    rows = [wire_row("env-1") | {"id": id_} for id_ in ids]
+
+    before = page_of(page_bytes(rows)).environments
+    again = page_of(page_bytes(rows), {row.id: row for row in before}).environments
+    one_by_one = page_of(CAREFUL + page_bytes(rows).removeprefix(b"{")).environments
+
+    assert len({row.id for row in before}) == len(ids)
+    assert [row.id for row in before] == [row.id for row in again] == [row.id for row in one_by_one]
+    assert all(clean(row.id) == row.id for row in before)
+
+
+@given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=40))
+def test_an_id_as_servers_send_them_is_its_own_key(id_: str) -> None:
+    key = only(page_of(page_bytes([wire_row() | {"id": id_}]))).id
+    assert key == id_ or id_[-9:-8] == "~"
+
+
 # Rows that have not changed are shared with the listing before
 
 
@@ -304,7 +397,7 @@ def test_half_a_surrogate_pair_in_one_row_blinds_nobody(half: bytes) -> None:
 
 def test_half_a_surrogate_pair_is_no_cursor() -> None:
     page = page_of(page_bytes([wire_row("env-1"), wire_row("env-2")], has_next=True).replace(b"env-2", b"\\ud800"))
-    assert ([row.id for row in page.environments], page.cursor) == (["env-1", "\\ud800"], "env-1")
+    assert ([row.id[:7] for row in page.environments], page.cursor) == (["env-1", "\\ud800~"], "env-1")
 
 
 def test_half_a_surrogate_pair_excuses_nothing_else() -> None:

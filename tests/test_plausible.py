@@ -256,7 +256,7 @@ def test_a_listing_in_another_unit_is_neither_offline_nor_complete() -> None:
         "10 environments at api: 2 offline, 0 late, 0 online, 8 unknown; "
         "incomplete: 8 rows whose heartbeat's time cannot be true"
     )
-    assert b'"last_state": null' in json_of(told)
+    assert b'"last_state": null' in b"".join(json_of(told))
 
 
 INSTANTS = st.sampled_from([0, -1, 1e-300, NOW / 1000, NOW * 1000, 1e300, -1e300, 9e15, NOW]) | st.floats(
@@ -274,5 +274,5 @@ def test_no_instants_break_what_is_shown(times: list[tuple[float, float, float |
     assert list(pulse_facts(watch, fleet, now, TimeStyle.RELATIVE))
     assert list(trace(watch, fleet, now))
     told = report_of(listed(rows[:1], interval=timedelta(seconds=5)), Rules())
-    assert json_of(told)
-    assert table_of(told, width=80, encoding="utf-8", ascii_only=False)
+    assert list(json_of(told))
+    assert list(table_of(told, width=80, encoding="utf-8", ascii_only=False))

@@ -14,6 +14,7 @@ import pytest
 from builders import NOW, environment, listed, reading, wire_row
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic_core import to_json
 from watches import ALL
 
 from envwatch.clock import OffsetBounds
@@ -37,7 +38,7 @@ from envwatch.text import Clean, cells, clean
 from envwatch.view import in_default_order
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from envwatch.models import Environment
 
@@ -61,16 +62,20 @@ def blind(told: Report) -> Report:
     return replace(told, rows=[row._replace(is_unknown=True) for row in told.rows])
 
 
+def whole(pieces: Iterator[bytes]) -> bytes:
+    return b"".join(pieces)
+
+
 def decoded(told: Report) -> Any:
-    return json.loads(json_of(told))
+    return json.loads(whole(json_of(told)))
 
 
 def rows_of_csv(told: Report) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(csv_of(told).decode())))
+    return list(csv.DictReader(io.StringIO(whole(csv_of(told)).decode())))
 
 
 def table(told: Report, *, width: int | None = None, encoding: str = "utf-8", ascii_only: bool = False) -> list[str]:
-    drawn = table_of(told, width=width, encoding=encoding, ascii_only=ascii_only).decode(encoding)
+    drawn = whole(table_of(told, width=width, encoding=encoding, ascii_only=ascii_only)).decode(encoding)
     return drawn.removesuffix("\n").split("\n")
 
 
@@ -95,6 +100,7 @@ def test_the_json_is_exactly_this() -> None:
         "preset": None,
         "total_unfiltered": 1,
         "counts": {"online": 1, "late": 0, "offline": 0, "gone": 0, "unknown": 0, "total": 1},
+        "set_aside": {"total": 0, "ids": []},
         "environments": [
             {
                 "id": "env-1",
@@ -129,6 +135,12 @@ def test_the_json_is_exactly_this() -> None:
             }
         ],
     }
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2])
+def test_the_json_is_laid_out_as_one_document_though_it_is_written_row_by_row(rows: int) -> None:
+    told = report(*fleet_of_each_state()[:rows])
+    assert whole(json_of(told)) == to_json(decoded(told), indent=2) + b"\n"
 
 
 def test_what_a_row_lacks_is_null_and_no_field_is_ever_missing() -> None:
@@ -222,7 +234,7 @@ def test_state_age_and_filter_are_of_the_moment_when_the_rows_own_page_was_asked
 @pytest.mark.parametrize("skew", [-86_400_000.0, 0.0, 86_400_000.0])
 def test_a_wrong_clock_of_ours_changes_nothing(skew: float) -> None:
     rows = fleet_of_each_state()
-    assert json_of(report(*rows, skew=skew)) == json_of(report(*rows))
+    assert whole(json_of(report(*rows, skew=skew))) == whole(json_of(report(*rows)))
 
 
 @pytest.mark.parametrize("instant", [1e300, -1e300, 1e18, 253_402_300_800_000, -62_135_596_800_001])
@@ -241,7 +253,7 @@ def test_an_instant_comes_back_from_its_text(instant: int) -> None:
 
 def test_json_lines_are_the_environments_of_the_json() -> None:
     told = report(*fleet_of_each_state())
-    lines = jsonl_of(told).decode().splitlines()
+    lines = whole(jsonl_of(told)).decode().splitlines()
     assert [json.loads(line) for line in lines] == decoded(told)["environments"]
 
 
@@ -263,9 +275,9 @@ def test_an_empty_listing_is_told_in_every_format() -> None:
     told = report()
     assert set(decoded(told)["counts"].values()) == {0}
     assert decoded(told)["environments"] == []
-    assert jsonl_of(told) == b""
-    assert csv_of(told).startswith(b'"id","name",')
-    assert csv_of(told).count(b"\n") == 1
+    assert whole(jsonl_of(told)) == b""
+    assert whole(csv_of(told)).startswith(b'"id","name",')
+    assert whole(csv_of(told)).count(b"\n") == 1
     assert table(told) == ["STATE  AGE  NAME  MODE  VERSION  BRANCH  OS"]
 
 
@@ -280,7 +292,7 @@ def test_no_cell_of_the_csv_is_a_formula(formula: str) -> None:
 
 
 def test_every_cell_of_the_csv_is_quoted() -> None:
-    line = csv_of(report(environment(connectionName='a;"b",c'))).decode().splitlines()[1]
+    line = whole(csv_of(report(environment(connectionName='a;"b",c')))).decode().splitlines()[1]
     assert line.startswith('"env-1","a;""b"",c",')
     assert line.endswith('"')
 
@@ -291,7 +303,12 @@ def test_nothing_of_theirs_controls_a_terminal_in_any_format(text: str) -> None:
     row = environment(**dict.fromkeys(names, text), metadata={"gitBranch": text, "os": text, text: [text]})
     told = report(row)
     told = replace(told, filter=clean(text), acknowledged={told.rows[0].watch.environment.id: clean(text)})
-    drawn = [json_of(told), jsonl_of(told), csv_of(told), table_of(told, width=80, encoding="utf-8", ascii_only=False)]
+    drawn = [
+        whole(json_of(told)),
+        whole(jsonl_of(told)),
+        whole(csv_of(told)),
+        whole(table_of(told, width=80, encoding="utf-8", ascii_only=False)),
+    ]
     for line in b"\n".join(drawn).decode().split("\n"):
         assert not {unicodedata.category(character) for character in line} & {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
@@ -359,7 +376,18 @@ def test_rows_that_could_not_be_read_make_the_listing_incomplete() -> None:
     snapshot = Snapshot(pages=(ListedPage([environment()], NOW),), set_aside=2)
     told = report_of(Listed(snapshot, reading(), reading(), timedelta(seconds=5)), Rules())
     assert decoded(told)["complete"] is False
-    assert "incomplete: 2 rows could not be read" in summary_of(told, "api")
+    assert decoded(told)["set_aside"] == {"total": 2, "ids": []}
+    assert "; incomplete: 2 rows could not be read;" in summary_of(told, "api")
+
+
+def test_rows_that_could_not_be_read_are_named() -> None:
+    ids = frozenset(Clean(f"env-{number}") for number in range(4, 0, -1))
+    snapshot = Snapshot(pages=(ListedPage([environment()], NOW),), set_aside=5, set_aside_ids=ids)
+    told = report_of(Listed(snapshot, reading(), reading(), timedelta(seconds=5)), Rules())
+    both = merged([told, replace(told, set_aside=1, set_aside_ids=frozenset({Clean("env-9")}))])
+    assert decoded(told)["set_aside"] == {"total": 5, "ids": ["env-1", "env-2", "env-3", "env-4"]}
+    assert decoded(both)["set_aside"] == {"total": 6, "ids": ["env-1", "env-2", "env-3", "env-4", "env-9"]}
+    assert "incomplete: 5 rows could not be read (env-1, env-2, env-3 and 2 more);" in summary_of(told, "api")
 
 
 TEXTS = st.sampled_from(["web", "Web-2", "api", "=1+1", "東京", HOSTILE, "linux", "none"])
@@ -417,7 +445,9 @@ def test_a_filter_keeps_exactly_the_rows_that_its_query_matches_in_their_order(
     kept = set(ids(told))
     rows = [row for row in decoded(everything)["environments"] if row["id"] in kept]
     document = decoded(told)
-    assert document["environments"] == rows == [json.loads(line) for line in jsonl_of(told).decode().splitlines()]
+    assert (
+        document["environments"] == rows == [json.loads(line) for line in whole(jsonl_of(told)).decode().splitlines()]
+    )
     assert [row["id"] for row in rows_of_csv(told)] == ids(told)
     assert len(table(told)) == len(rows) + 1
     assert document["total_unfiltered"] == len(everything.rows)
@@ -518,8 +548,8 @@ def test_several_profiles_become_one_report_problems_first() -> None:
     assert decoded(told)["taken_at"] == decoded(other)["taken_at"]
     assert (told.is_complete, told.set_aside, told.is_by_server_clock) == (False, 3, False)
     assert summary_of(told, "work and home").startswith("12 of 14 environments at work and home: 6 offline, ")
-    assert json_of(found(merged([one, other]), "!beta")) == json_of(told)
-    assert json_of(merged([one])) == json_of(one)
+    assert whole(json_of(found(merged([one, other]), "!beta"))) == whole(json_of(told))
+    assert whole(json_of(merged([one]))) == whole(json_of(one))
 
 
 def test_a_profile_without_a_listing_makes_a_report_incomplete_and_is_named() -> None:

@@ -12,6 +12,7 @@ from envwatch.clock import OffsetBounds
 from envwatch.models import Page, page_of
 from envwatch.outcome import Cause, SourceError
 from envwatch.rules import Rules
+from envwatch.text import Clean
 
 
 def page(first: int, last: int, *, has_next: bool = False, set_aside: int = 0) -> Page:
@@ -60,6 +61,22 @@ def test_a_tenth_of_the_rows_may_be_bad(set_aside: int, *, fits: bool) -> None:
     else:
         with pytest.raises(SourceError, match="2 of 10 rows do not fit"):
             walk.snapshot()
+
+
+def test_a_page_of_one_row_that_cannot_be_read_does_not_end_the_walk() -> None:
+    walk = Walk(Rules())
+    for number in range(1, 11):
+        read = page(number, number, has_next=True)
+        add(walk, Page([], True, read.cursor, 1, (Clean("env-5"),)) if number == 5 else read)
+    add(walk, page(11, 11))
+    assert (walk.snapshot().set_aside, sorted(walk.snapshot().set_aside_ids)) == (1, ["env-5"])
+
+
+def test_a_row_that_could_be_read_on_another_page_is_not_named_as_set_aside() -> None:
+    walk = Walk(Rules())
+    add(walk, Page(page(1, 9).environments, True, "env-9", 1, (Clean("env-10"),)))
+    add(walk, page(10, 11))
+    assert (walk.snapshot().set_aside, walk.snapshot().set_aside_ids) == (1, frozenset())
 
 
 @pytest.mark.parametrize(("limits", "fits"), [(Rules(max_pages=2), True), (Rules(max_pages=1), False)])

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from envwatch.api.wire import Answer
     from envwatch.models import Environment
+    from envwatch.pool import Pool
 
 FAILURES: Final = (
     httpx.HTTPError,
@@ -94,12 +95,12 @@ class Peer:
         return clean(" ".join(text.replace(self.key.get_secret_value(), "(your key)").split()), limit)
 
 
-def page_in(answer: Answer, peer: Peer, known: Mapping[Clean, Environment]) -> Page | SourceError:
+def page_in(answer: Answer, peer: Peer, known: Mapping[Clean, Environment], pool: Pool) -> Page | SourceError:
     """Return the page in an answer, or why there is none; rows that are known and unchanged come from there."""
     if answer.status != httpx.codes.OK:
         return _refusal(answer, peer)
     try:
-        return page_of(answer.body, known)
+        return page_of(answer.body, known, pool)
     except PageError as error:
         page = _web_page(answer, peer)
         if page is None:

@@ -19,6 +19,7 @@ from envwatch.api.route import SettingsError, checked_base_url
 from envwatch.api.walk import Growth, Walk
 from envwatch.api.wire import Wire
 from envwatch.outcome import Cause, Snapshot, SourceError
+from envwatch.pool import Pool
 from envwatch.text import Clean, clean
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class Client:
         self._sleep = sleep
         self._growth = Growth()
         self._known: Mapping[Clean, Environment] = {}  # the rows of the newest complete listing
+        self._pool = Pool()  # of the walk under way
         self._wire = Wire(url, key=key, wall=wall, error_patience=rules.page_deadline / 4, environ=environ)
         proxy = self._wire.proxy
         self._peer = Peer(_place(url), _place(proxy.url) if proxy else None, key, clean(key_origin, 200))
@@ -98,6 +100,7 @@ class Client:
             SourceError: if there is no complete listing to be had; the next call starts afresh.
         """
         walk = Walk(self._rules, self._growth.last_pages)
+        self._pool = Pool()
         failure: SourceError
         try:
             async with asyncio.timeout(self._rules.walk_deadline.total_seconds()):
@@ -144,23 +147,24 @@ class Client:
         try:
             async with asyncio.timeout(self._rules.page_deadline.total_seconds()):
                 answer = await self._wire.answer(self._question(cursor))
-                page = page_in(answer, self._peer, self._known)
+                page = page_in(answer, self._peer, self._known, self._pool)
         except TimeoutError:
             failure = self._too_slow(f"page {walk.pages_read + 1}", self._rules.page_deadline)
         except FAILURES as error:
             failure = failure_of(error, self._peer)
         else:
-            if isinstance(page, SourceError):
-                raise page
-            cursor = walk.add(
-                page,
-                asked_at=answer.asked_at,
-                offset=offset_in(answer),
-                requests=answer.requests,
-                received=answer.received,
-            )
-            self._on_page(walk.pages_read)
-            return cursor
+            if not isinstance(page, SourceError):
+                cursor = walk.add(
+                    page,
+                    asked_at=answer.asked_at,
+                    offset=offset_in(answer),
+                    requests=answer.requests,
+                    received=answer.received,
+                )
+                self._on_page(walk.pages_read)
+                return cursor
+            failure = page
+        failure.page = walk.pages_read + 1
         raise failure
 
     def _question(self, cursor: str | None) -> dict[str, str]:

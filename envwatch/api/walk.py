@@ -58,6 +58,7 @@ class Walk:
         self._clock: list[OffsetBounds] = []
         self._cursors: set[str] = set()
         self._ids: set[str] = set()
+        self._set_aside_ids: set[Clean] = set()
         self._rows = 0
         self._set_aside = 0
         self._requests = 0
@@ -97,8 +98,9 @@ class Walk:
         Raises:
             SourceError: if going on would lead nowhere.
         """
-        known = len(self._ids)
+        known = self._known()
         self._ids.update(row.id for row in page.environments)
+        self._set_aside_ids.update(page.set_aside_ids)
         self._pages.append(ListedPage(page.environments, asked_at))
         if offset is not None:
             self._clock.append(offset)
@@ -108,7 +110,7 @@ class Walk:
         self._received += received
         if self._rows > self._limits.max_rows:
             raise _endless(f"it has more than {self._limits.max_rows:,} rows")
-        return self._next(page, brought=len(self._ids) - known) if page.has_next_page else None
+        return self._next(page, brought=self._known() - known) if page.has_next_page else None
 
     def snapshot(self) -> Snapshot:
         """Return the listing, once the last page is in.
@@ -121,9 +123,14 @@ class Walk:
             pages=tuple(self._pages),
             clock=tuple(self._clock),
             set_aside=self._set_aside,
+            set_aside_ids=frozenset(self._set_aside_ids - self._ids),
             requests=self._requests,
             received=self._received,
         )
+
+    def _known(self) -> int:
+        """Return how many rows were seen that have an id, whether they could be used or not."""
+        return len(self._ids) + len(self._set_aside_ids)
 
     def _next(self, page: Page, *, brought: int) -> str:
         """Return the cursor of the next page, if it can bring anything that has not been seen."""

@@ -10,7 +10,7 @@ from envwatch import rules
 from envwatch.counts import Counts, counts_of
 from envwatch.fleet import Sight
 from envwatch.fleets import Fleets
-from envwatch.phrases import glyph_of, moment, short_age
+from envwatch.phrases import glyph_of, moment, named_ids, short_age
 from envwatch.presence import Presence
 from envwatch.text import Clean
 from envwatch.tui.lines import Line, Part
@@ -209,5 +209,7 @@ def _doubts(fleet: Fleet, whose: Clean) -> list[Part]:
     elif fleet.listed is not None and not fleet.clock.is_known:
         parts.append(Part(f"server sends no time{whose}", "late", 4))
     if fleet.snapshot is not None and fleet.snapshot.set_aside:
+        named = named_ids(fleet.snapshot.set_aside_ids, fleet.snapshot.set_aside)
         parts.append(Part(f"{fleet.snapshot.set_aside} unreadable{whose}", "late", 6))
+        parts.append(Part(named, "late", 3, is_joined=True))
     return parts

@@ -111,8 +111,8 @@ class Taking(Viewing):
                 self.call_after_refresh(self._export_picture)
             elif kind is not None:
                 told = report_of_rows(rows, self.fleets, self.view, self.acks, now)
-                make = partial(json_of if kind == "json" else csv_of, told)
-                self.post_message(self.ExportWanted(make, f".{kind}", what))
+                pieces = json_of(told) if kind == "json" else csv_of(told)
+                self.post_message(self.ExportWanted(partial(b"".join, pieces), f".{kind}", what))
 
         self.app.push_screen(Menu("Export what is shown", choices), export)
 

@@ -38,6 +38,7 @@ BENCHES = {
     "memory": "screen.memory",
 }
 ON_REQUEST = {
+    "list-100k": "polling.listing_100k",
     "memory-100k": "screen.memory_100k",
     "views-100k": "views.views_100k",
     "arranged-100k": "arranged.arranged_100k",

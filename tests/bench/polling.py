@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from datetime import timedelta
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,7 +15,7 @@ from builders import page_bytes
 from findings import Finding
 from fleets import demo_rows
 from letta_client import Letta
-from programs import ENVWATCH, PATIENCE, SDK, home_for, run, served
+from programs import ENVWATCH, PATIENCE, SDK, home_for, peak_of, run, served
 from pydantic import SecretStr
 from sdk import count_all
 from stage import marked, post_of
@@ -100,6 +101,26 @@ def listing() -> list[Finding]:
         ),
         Finding(what=f"{what} (CPU)", measured=cpu, unit="ms", reference=sdk_cpu, against=against),
     ]
+
+
+def listing_100k() -> list[Finding]:
+    """List 100,000 rows in each format, in fresh processes; takes minutes."""
+    with served(100_000) as server, home_for(server) as environ:
+        config = Path(environ["HOME"]) / "patient.toml"
+        config.write_text('walk_deadline = "10m"\nrequests_per_minute = 6000\n')
+        theirs = peak_of(SDK, environ)
+        command = [*ENVWATCH, "--config", str(config), "list", "--output"]
+        return [
+            Finding(
+                what=f"most memory of `envwatch list -o {output}` at 100,000 rows",
+                measured=peak_of([*command, output], environ),
+                unit="MiB",
+                reference=theirs,
+                against="the SDK, which keeps one page at a time",
+                limit=350,
+            )
+            for output in ("table", "json", "jsonl", "csv")
+        ]
 
 
 class _Held(NamedTuple):

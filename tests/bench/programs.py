@@ -66,6 +66,18 @@ def run(command: Sequence[str], environ: dict[str, str]) -> tuple[float, float]:
     return wall * 1000, cpu * 1000
 
 
+def peak_of(command: Sequence[str], environ: dict[str, str]) -> float:
+    """Run a program to its end, and return the most memory that it had at once, in MiB."""
+    with subprocess.Popen(
+        command, env=environ, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return used.ru_maxrss / 1024
+
+
 class Glass(Terminal):
     """A program in a terminal whose bytes are counted and timed, and drawn by nobody."""
 
