@@ -295,10 +295,8 @@ async def polling(poller: Poller) -> AsyncIterator[AsyncIterator[Outcome]]:
 
 async def _primed(first: Awaitable[Outcome], others: AsyncIterator[Outcome]) -> AsyncGenerator[Outcome]:
     yield await first
-    collector.settle()
     async for outcome in others:
         yield outcome
-        collector.settle()
 
 
 def _config(options: Options) -> int:

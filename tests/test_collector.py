@@ -1,14 +1,17 @@
-"""A large listing is not looked through for garbage while it is read."""
+"""A large listing is not looked through for garbage while it is read, and no garbage is kept for ever."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from builders import page_bytes, wire_row
+from scripted import Script, World, poller_of
 
 from envwatch import collector
+from envwatch.cli import polling
 from envwatch.models import page_of
 
 if TYPE_CHECKING:
@@ -49,3 +52,32 @@ def test_a_large_listing_is_read_without_looking_through_all_that_is_there() -> 
     assert 0 < len(generations) * 10 < len(usual)
     assert 2 not in generations
     assert len(kept[0].environments) == 5_000
+
+
+def test_no_collection_of_young_objects_looks_at_many() -> None:
+    before = gc.get_threshold()
+    looked_at = []
+
+    def count(phase: str, told: dict[str, int]) -> None:
+        if phase == "start":
+            looked_at.append(sum(len(gc.get_objects(generation)) for generation in range(told["generation"] + 1)))
+
+    gc.callbacks.append(count)
+    try:
+        collector.start()
+        kept: list[list[None]] = [[] for _ in range(600_000)]
+    finally:
+        gc.callbacks.remove(count)
+        gc.set_threshold(*before)
+        gc.unfreeze()
+    assert len(kept) > 4 * max(looked_at)
+
+
+async def test_what_is_alive_when_an_outcome_comes_is_still_collected_later() -> None:
+    world = World()
+    frozen = gc.get_freeze_count()
+    async with polling(poller_of(world, Script(world))) as outcomes:
+        for _ in range(3):
+            await anext(outcomes)
+            await asyncio.sleep(0)
+    assert gc.get_freeze_count() == frozen
