@@ -140,15 +140,20 @@ def _serve(options: Options) -> NoReturn:
 def _dashboard(watched: Sequence[tuple[Access, Settings]], options: Options) -> int:
     import asyncio
 
-    return asyncio.run(_screen(watched, options))
+    from envwatch.standard_error import standard_error_to
+
+    journal = journal_for(options)
+    with standard_error_to(journal.tell_stray):
+        return asyncio.run(_screen(watched, options, journal))
 
 
-async def _screen(watched: Sequence[tuple[Access, Settings]], options: Options) -> int:
+async def _screen(watched: Sequence[tuple[Access, Settings]], options: Options, journal: Journal) -> int:
     """Show the dashboard; the first polls are on their way while Textual is imported.
 
     Args:
         watched: the profiles. How the screen looks, the first of them says.
         options: of the command line.
+        journal: the log.
     """
     import asyncio
 
@@ -158,7 +163,6 @@ async def _screen(watched: Sequence[tuple[Access, Settings]], options: Options) 
     from envwatch.text import clean
 
     looks = watched[0][1]
-    journal = journal_for(options)
     async with AsyncExitStack() as stack:
         posts, streams = {}, {}
         for access, settings in watched:
@@ -291,10 +295,8 @@ async def polling(poller: Poller) -> AsyncIterator[AsyncIterator[Outcome]]:
 
 async def _primed(first: Awaitable[Outcome], others: AsyncIterator[Outcome]) -> AsyncGenerator[Outcome]:
     yield await first
-    collector.settle()
     async for outcome in others:
         yield outcome
-        collector.settle()
 
 
 def _config(options: Options) -> int:

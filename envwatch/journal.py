@@ -121,6 +121,7 @@ class Journal:
         self._least = least
         self._lines: Queue[bytes | None] = Queue(WAITING)
         self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
         self.trouble: str | None = None
         """Why the last line could not be written; None if it could. Known for certain once all is closed."""
 
@@ -128,9 +129,7 @@ class Journal:
         """Write a line, with its profile where there are several, some time soon; never waits, never fails."""
         if self._path is None or line.level < self._least:
             return
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._write, args=(self._path,), name="journal", daemon=True)
-            self._thread.start()
+        self._start(self._path)
         now = in_zone(datetime.now(UTC)).isoformat(timespec="milliseconds")
         whose = f"{profile}: " if profile else ""
         told = f"{now} [{os.getpid()}] {line.level.name.lower()} {self._censor(whose + line.text)}\n"
@@ -140,6 +139,10 @@ class Journal:
     def note(self, text: str) -> None:
         """Write what is neither about a poll nor a bug."""
         self.tell(Line(Level.INFO, clean(text)))
+
+    def tell_stray(self, text: str) -> None:
+        """Write a line that a library or a child process wrote to standard error."""
+        self.tell(Line(Level.WARNING, clean(f"standard error: {text}")))
 
     def tell_crash(self, error: BaseException) -> None:
         """Write an exception with its whole traceback, but no local variable."""
@@ -172,6 +175,12 @@ class Journal:
         else:
             where = f"The whole traceback is in {self._path}"
         return screen_report(error, self._censor, where, columns=columns, lines=lines)
+
+    def _start(self, path: Path) -> None:
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._write, args=(path,), name="journal", daemon=True)
+                self._thread.start()
 
     def _write(self, path: Path) -> None:
         while (line := self._lines.get()) is not None:

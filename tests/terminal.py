@@ -156,6 +156,13 @@ class Terminal:
         return "\n".join(line.rstrip() for line in self.display)
 
     @property
+    def resident(self) -> float:
+        """Memory of the program that is in RAM now, in MiB. Linux only."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        found = re.search(r"VmRSS:\s*(\d+) kB", status)
+        return int(found[1]) / 1024 if found else float("nan")
+
+    @property
     def echoes(self) -> bool:
         """Whether the terminal shows what is typed."""
         return bool(termios.tcgetattr(self._master)[3] & termios.ECHO)

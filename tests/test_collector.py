@@ -1,14 +1,18 @@
-"""A large listing is not looked through for garbage while it is read."""
+"""A large listing is not looked through for garbage while it is read, and no garbage is kept for ever."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import pytest
 from builders import page_bytes, wire_row
+from scripted import Script, World, poller_of
 
 from envwatch import collector
+from envwatch.cli import polling
 from envwatch.models import page_of
 
 if TYPE_CHECKING:
@@ -33,19 +37,64 @@ def looks() -> Iterator[list[int]]:
         gc.callbacks.remove(note)
 
 
-def test_a_large_listing_is_read_without_looking_through_all_that_is_there() -> None:
-    before = gc.get_threshold()
+@pytest.fixture
+def started() -> Iterator[None]:
+    """The collector as the dashboard sets it, and as it was before after the test."""
+    thresholds, callbacks = gc.get_threshold(), list(gc.callbacks)
+    collector.start()
+    yield
+    gc.callbacks[:] = callbacks
+    gc.set_threshold(*thresholds)
+    gc.unfreeze()
+
+
+def test_a_large_listing_is_read_without_looking_through_all_that_is_there(
+    request: pytest.FixtureRequest,
+) -> None:
     gc.collect()
     with looks() as usual:
         kept = [page_of(PAGE) for _ in range(3)]
     del kept
-    try:
-        collector.start()
-        with looks() as generations:
-            kept = [page_of(PAGE) for _ in range(3)]
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
+    request.getfixturevalue("started")
+    with looks() as generations:
+        kept = [page_of(PAGE) for _ in range(3)]
     assert 0 < len(generations) * 10 < len(usual)
     assert 2 not in generations
     assert len(kept[0].environments) == 5_000
+
+
+@pytest.mark.usefixtures("started")
+def test_no_collection_of_young_objects_looks_at_many() -> None:
+    looked_at = []
+
+    def count(phase: str, told: dict[str, int]) -> None:
+        if phase == "start":
+            looked_at.append(sum(len(gc.get_objects(generation)) for generation in range(told["generation"] + 1)))
+
+    gc.callbacks.append(count)
+    kept: list[list[None]] = [[] for _ in range(600_000)]
+    gc.callbacks.remove(count)
+    assert len(kept) > 4 * max(looked_at)
+
+
+@pytest.mark.usefixtures("started")
+def test_everything_is_looked_through_the_more_seldom_the_more_there_is() -> None:
+    gc.collect()
+    with_little = gc.get_threshold()[2]
+    kept: list[list[None]] = [[] for _ in range(600_000)]
+    gc.collect()
+    with_much = gc.get_threshold()[2]
+    del kept
+    gc.collect()
+    assert with_much >= with_little + 55
+    assert gc.get_threshold()[2] == with_little
+
+
+async def test_what_is_alive_when_an_outcome_comes_is_still_collected_later() -> None:
+    world = World()
+    frozen = gc.get_freeze_count()
+    async with polling(poller_of(world, Script(world))) as outcomes:
+        for _ in range(3):
+            await anext(outcomes)
+            await asyncio.sleep(0)
+    assert gc.get_freeze_count() == frozen

@@ -1,6 +1,7 @@
-"""Polling for hours on fast clocks: memory, descriptors and tasks stay flat.
+"""Polling for hours on fast clocks, and the real dashboard for a minute: memory, descriptors and tasks stay flat.
 
-The whole day, 17,280 polls, is `tests/bench/soak.py`, run by hand.
+The whole day, 17,280 polls, is `tests/bench/soak.py`, run by hand; ten minutes of the real dashboard are the bench
+`soak`, run by its name.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from builders import environment
 from scripted import World, error
+from terminal import Terminal
 
 from envwatch.fleet import Fleet
 from envwatch.outcome import ListedPage, Slept, Snapshot
@@ -32,6 +34,13 @@ WARM = 500
 """Polls after which memory may grow by 16 MiB and nothing else may grow."""
 
 MIB = 2**20
+
+WARM_SCREEN = 15
+"""Polls after which the real dashboard has shown most of what it shows; its caches still fill for some minutes."""
+MEASURED = 30
+"""Polls from then on over which its growth is measured."""
+MOST_A_POLL = 0.15
+"""MiB. Filling caches take 0.05; freezing what was alive after each outcome took 0.35."""
 
 
 class BusyPlatform:
@@ -119,3 +128,19 @@ def assert_flat(warm: Use, end: Use) -> None:
 
 async def test_two_hours_of_polls_leave_nothing_behind() -> None:
     assert_flat(*await soak(1_500))
+
+
+def test_the_real_dashboard_keeps_next_to_nothing_of_a_poll(tmp_path: Path) -> None:
+    log = tmp_path / "polls.log"
+    command = ("demo", "--interval", "1s", "--log-file", str(log))
+    # Wide enough for the detail pane, which makes most of the garbage.
+    with Terminal.of_envwatch(*command, home=tmp_path, columns=120, lines=40) as terminal:
+
+        def wait_for_polls(count: int) -> None:
+            terminal.wait_until(lambda: log.exists() and log.read_text().count(" poll: ") >= count, within=120)
+
+        wait_for_polls(WARM_SCREEN)
+        warm = terminal.resident
+        wait_for_polls(WARM_SCREEN + MEASURED)
+        grown = terminal.resident - warm
+    assert grown / MEASURED <= MOST_A_POLL

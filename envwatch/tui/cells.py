@@ -106,6 +106,24 @@ def blank_of(pen: Pen) -> Cell:
     return " ", pen if pen.attributes & SEEN_ON_A_BLANK else Pen(frozenset(), "", pen.background)
 
 
+class _SharedCells(dict[str, Cell]):
+    """The cells of one pen by their text, each made once, so that remembered segments share them."""
+
+    def __init__(self, pen: Pen) -> None:
+        super().__init__({" ": blank_of(pen)})
+        self._pen = pen
+
+    def __missing__(self, character: str) -> Cell:
+        cell = self[character] = (character, self._pen)
+        return cell
+
+
+@lru_cache(maxsize=128)
+def _shared_cells(pen: Pen) -> _SharedCells:
+    """The shared cells of a pen; to be asked only for single printable ASCII characters, of which there are few."""
+    return _SharedCells(pen)
+
+
 def _is_control(character: str) -> bool:
     return character < " " or "\x7f" <= character < "\xa0"
 
@@ -122,9 +140,9 @@ def _widths_of(text: str) -> list[int]:
 def _cells_of_segment(text: str, style: Style | None, color_system: ColorSystem) -> tuple[str, Sequence[Cell]]:
     """The marks that belong to the character before the segment, and the segment's own cells."""
     pen = pen_of(style, color_system)
-    blank = blank_of(pen)
+    shared = _shared_cells(pen)
     if text.isascii() and text.isprintable():
-        return "", tuple([blank if character == " " else (character, pen) for character in text])
+        return "", tuple([shared[character] for character in text])
     marks = ""
     cells: list[Cell] = []
     for character, width in zip(text, _widths_of(text), strict=True):
@@ -138,7 +156,7 @@ def _cells_of_segment(text: str, style: Style | None, color_system: ColorSystem)
             cells.extend([("", pen)] * width)
         else:
             marks += character
-    return marks, tuple([blank if cell[0] == " " else cell for cell in cells])
+    return marks, tuple([shared[cell[0]] if cell[0].isascii() else cell for cell in cells])
 
 
 def _join(cells: list[Cell], marks: str) -> None:

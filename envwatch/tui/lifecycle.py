@@ -123,7 +123,8 @@ class LastingDriver(LinuxDriver):
         self, app: App[Any], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
     ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
-        self._outlet = _Outlet(2, ascii_only=isinstance(app, LastingApp) and app.ascii_only)
+        terminal = self._file.fileno()  # type: ignore[union-attr]  # without standard error no screen is begun
+        self._outlet = _Outlet(terminal, ascii_only=isinstance(app, LastingApp) and app.ascii_only)
         self._file = self._outlet  # type: ignore[assignment]  # as much of a file as the writing thread needs
         self._is_taken = False
         """Whether the terminal is in our hands."""

@@ -42,6 +42,7 @@ ON_REQUEST = {
     "memory-100k": "screen.memory_100k",
     "views-100k": "views.views_100k",
     "arranged-100k": "arranged.arranged_100k",
+    "soak": "soak.dashboard",
 }
 """Only when named: they take minutes."""
 

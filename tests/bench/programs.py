@@ -108,6 +108,13 @@ class Glass(Terminal):
             self.press("\x1b[?2026;2$y")
         return chunk
 
+    def run_for(self, seconds: float) -> None:
+        """Read what comes in so many seconds, and keep none of it."""
+        deadline = time.perf_counter() + seconds
+        while (left := deadline - time.perf_counter()) > 0:
+            self.take(left)
+            self.received.clear()
+
     def burst(self, quiet: float) -> int:
         """Read until nothing comes for so many seconds, and return how many bytes there were."""
         size = 0

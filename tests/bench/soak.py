@@ -1,4 +1,5 @@
-"""A day of polls, 17,280 of them, on fast clocks: `python tests/bench/soak.py`."""
+"""What grows in the long run: a day of polls, 17,280 of them, on fast clocks (`python tests/bench/soak.py`), and the
+real dashboard with its screen for a quarter of an hour (`python tests/bench soak`)."""
 
 from __future__ import annotations
 
@@ -6,12 +7,43 @@ import asyncio
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from findings import Finding
+from programs import ENVWATCH, Glass
+from terminal import environment
 from test_soak import MIB, ROWS, WARM, assert_flat, soak
 
 POLLS = 17_280
+
+WARM_UP_S = 180
+SAMPLES = 60
+SAMPLE_EVERY_S = 10
+
+
+def dashboard() -> list[Finding]:
+    """Let the real program watch the demo's lively fleet at a poll a second, and see how its memory grows."""
+    command = [*ENVWATCH, "demo", "--interval", "1s"]
+    with TemporaryDirectory() as home, Glass(command, environment(Path(home)), columns=120, lines=40) as program:
+        program.first_data()
+        program.run_for(WARM_UP_S)
+        warm = program.resident
+        samples = []
+        for _ in range(SAMPLES):
+            program.run_for(SAMPLE_EVERY_S)
+            samples.append(program.resident)
+    return [
+        Finding(
+            what=f"growth of the dashboard's memory in {SAMPLES * SAMPLE_EVERY_S} s at 1 s polls, screen included",
+            measured=max(samples) - warm,
+            unit="MiB",
+            reference=warm,
+            against=f"in all after {WARM_UP_S} s",
+            limit=2,
+        )
+    ]
 
 
 def main() -> None:
