@@ -27,6 +27,8 @@ _NO_PROXY: Final = ("no_proxy", "NO_PROXY")
 
 _HOST: Final = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?")
 _EXEMPT_NAME: Final = re.compile(r"(?:\*?\.)?(?P<name>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)\.?(?::(?P<port>\d{1,5}))?")
+_LOOPBACK: Final = (ip_network("127.0.0.0/8"), ip_network("::1"))
+"""RFC 1122 3.2.1.3 and RFC 4291 2.5.3."""
 _NO_CERTIFICATE: Final = "holds no certificates"
 
 
@@ -61,9 +63,13 @@ def checked_base_url(text: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, without asking a name server."""
+    """Whether a host is this machine, without asking a name server: 127.0.0.0/8, ::1 or `localhost`, nothing else.
+
+    Decided here and not by `ipaddress.is_loopback`, whose answer for an IPv4 address written as IPv6
+    (`::ffff:127.0.0.1`) depends on the Python. Such an address is refused: where it leads is the system's decision.
+    """
     try:
-        return ip_address(host).is_loopback
+        return any(ip_address(host) in network for network in _LOOPBACK)
     except ValueError:
         return host == "localhost"
 
