@@ -90,6 +90,10 @@ CONNECT_TIMEOUT = timedelta(seconds=5)
 READ_TIMEOUT = timedelta(seconds=10)
 PAGE_BYTES = 8 * 1024 * 1024
 """A page may have so many bytes once inflated."""
+SETTINGS_BYTES = 1 << 20
+"""A file of settings, ours or the Letta CLI's, may have so many bytes; a hundred profiles take 20 KiB."""
+CERTIFICATES_BYTES = 16 << 20
+"""A file of certificates may have so many bytes; all that Mozilla trusts take 0.3 MiB."""
 BAD_ROWS_SHARE = 0.10
 """Above this share of unusable rows the listing is rejected: the format has changed, not a row."""
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
-from envwatch.rules import Rules
+from envwatch.files import read_regular
+from envwatch.rules import SETTINGS_BYTES, Rules
 from envwatch.text import Clean, clean, shortened
 from envwatch.values import ConfigError
 
@@ -123,7 +124,7 @@ def document_at(path: Path, *, is_wanted: bool) -> Document | None:
         ConfigError: if it cannot be used.
     """
     try:
-        content = path.read_bytes()
+        content = read_regular(path, limit=SETTINGS_BYTES)
     except OSError as error:
         if isinstance(error, (FileNotFoundError, NotADirectoryError)) and not is_wanted:
             return None

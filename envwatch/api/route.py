@@ -7,6 +7,7 @@ does not say which. Opens no connection. Messages never repeat an address or a p
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from functools import cache
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from envwatch.api.lean import httpx
+from envwatch.files import open_regular
+from envwatch.rules import CERTIFICATES_BYTES
 from envwatch.text import clean
 
 if TYPE_CHECKING:
@@ -171,6 +174,7 @@ def _trust(environ: Mapping[str, str]) -> ssl.SSLContext:
 def _trusting(variable: str, path: str) -> ssl.SSLContext:
     try:
         if variable == "SSL_CERT_FILE":
+            os.close(open_regular(Path(path), limit=CERTIFICATES_BYTES))  # OpenSSL would wait for a pipe
             return ssl.create_default_context(cafile=path)
         if not Path(path).is_dir():
             raise SettingsError(f"{variable} names {clean(path, 200)}, which is no folder")
