@@ -158,7 +158,9 @@ async def _screen(watched: Sequence[tuple[Access, Settings]], options: Options) 
     from envwatch.text import clean
 
     looks = watched[0][1]
-    journal = journal_for(options)
+    notices: asyncio.Queue[str] = asyncio.Queue()
+    notify = _notify_by(notices)
+    journal = journal_for(options, notify)
     async with AsyncExitStack() as stack:
         posts, streams = {}, {}
         for access, settings in watched:
@@ -170,8 +172,10 @@ async def _screen(watched: Sequence[tuple[Access, Settings]], options: Options) 
         collector.start()
         from envwatch.tui.keymap import keymap_of
 
-        notices: asyncio.Queue[str] = asyncio.Queue()
-        note = _note_to(journal, notices)
+        def note(text: str) -> None:
+            journal.note(text)
+            notify(text)
+
         memory = Memory(state_file("state"), note)
         stack.callback(memory.close)
         known: dict[str, Any] = {}
@@ -201,18 +205,17 @@ async def _screen(watched: Sequence[tuple[Access, Settings]], options: Options) 
         return await show(app, journal, mouse=not options.no_mouse)
 
 
-def _note_to(journal: Journal, notices: asyncio.Queue[str]) -> Callable[[str], None]:
-    """Return what tells both the log and the screen, from whatever thread."""
+def _notify_by(notices: asyncio.Queue[str]) -> Callable[[str], None]:
+    """Return a function that puts a line onto the screen, from whatever thread."""
     import asyncio
 
     loop = asyncio.get_running_loop()
 
-    def note(text: str) -> None:
-        journal.note(text)
+    def notify(text: str) -> None:
         with suppress(RuntimeError):  # the loop has ended, and the screen with it
             loop.call_soon_threadsafe(notices.put_nowait, text)
 
-    return note
+    return notify
 
 
 @asynccontextmanager

@@ -28,14 +28,7 @@ def open_regular(path: Path, *, limit: int | None = None) -> int:
     # Without O_NONBLOCK, opening a pipe that nobody writes to would wait.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        # Of what was opened, not of what has that name by now.
-        status = os.fstat(descriptor)
-        if stat.S_ISDIR(status.st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "Not a regular file")
-        if limit is not None and status.st_size > limit:
-            raise _too_large(limit)
+        _check(os.fstat(descriptor), limit)  # of what was opened, not of what has that name by now
     except OSError:
         os.close(descriptor)
         raise
@@ -53,6 +46,15 @@ def read_regular(path: Path, *, limit: int) -> bytes:
     if len(content) > limit:  # it has grown meanwhile, or is one of /proc, whose size is always 0
         raise _too_large(limit)
     return content
+
+
+def _check(status: os.stat_result, limit: int | None) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "Not a regular file")
+    if limit is not None and status.st_size > limit:
+        raise _too_large(limit)
 
 
 def _too_large(limit: int) -> OSError:

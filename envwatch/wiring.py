@@ -174,8 +174,13 @@ def host_of(access: Access) -> str:
     return access.base_url.partition("://")[2].partition("/")[0]
 
 
-def journal_for(options: Options) -> Journal:
-    """Return the log that the options ask for; a dashboard has one in the state folder if they say nothing."""
+def journal_for(options: Options, notify: Callable[[str], None] = lambda _line: None) -> Journal:
+    """Return the log that the options ask for; a dashboard has one in the state folder if they say nothing.
+
+    Args:
+        options: of the command line.
+        notify: called with one line when the log cannot be written any more, from whatever thread.
+    """
     from pathlib import Path
 
     from envwatch.journal import Journal, Level
@@ -187,7 +192,7 @@ def journal_for(options: Options) -> Journal:
         elif options.command != "list":
             path = _state_folder() / "envwatch.log"
     least = Level.INFO if options.log_level == "off" else Level[options.log_level.upper()]
-    return Journal(path, censor(), least=least)
+    return Journal(path, censor(), least=least, follows_link=options.log_file is not None, notify=notify)
 
 
 def _state_folder() -> Path:

@@ -57,11 +57,10 @@ def run(home: Path, *arguments: str, **environ: str) -> tuple[int, str]:
         [sys.executable, "-m", "envwatch", *arguments],
         env=environment(home, **environ),
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         timeout=10,
         check=False,
-        preexec_fn=partial(resource.setrlimit, resource.RLIMIT_AS, (MEMORY, MEMORY)),  # noqa: PLW1509
+        preexec_fn=partial(resource.setrlimit, resource.RLIMIT_AS, (MEMORY, MEMORY)),
     )
     return done.returncode, done.stderr.decode()
 
