@@ -15,15 +15,16 @@ from contextlib import AsyncExitStack, ExitStack, aclosing, asynccontextmanager,
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from envwatch import __version__, collector
+from envwatch.censor import censor
 from envwatch.options import Exit, HelpAsked, Options, StopError, options_in
 from envwatch.output import is_utf8, stdout, tell, write
 from envwatch.wiring import (
     access_for,
     accesses_for,
     all_settings_for,
-    censor,
     check_screen,
     client_for,
+    config_path_for,
     host_of,
     journal_for,
     mistakes_outside,
@@ -213,7 +214,7 @@ def _notify_by(notices: asyncio.Queue[str]) -> Callable[[str], None]:
 
     def notify(text: str) -> None:
         with suppress(RuntimeError):  # the loop has ended, and the screen with it
-            loop.call_soon_threadsafe(notices.put_nowait, text)
+            loop.call_soon_threadsafe(notices.put_nowait, censor()(text))
 
     return notify
 
@@ -303,9 +304,8 @@ async def _primed(first: Awaitable[Outcome], others: AsyncIterator[Outcome]) -> 
 def _config(options: Options) -> int:
     """Tell of the configuration file and of what holds."""
     from envwatch import origins
-    from envwatch.settings import config_path
 
-    path, is_wanted = config_path(options.config, os.environ)
+    path, is_wanted = config_path_for(options)
     match options.action:
         case "path":
             write(os.fsencode(path) + b"\n")
@@ -314,7 +314,7 @@ def _config(options: Options) -> int:
         case "validate":
             return _validate(path, is_wanted=is_wanted)
         case "show":
-            write(_shown(all_settings_for(options), path).encode())
+            write(censor()(_shown(all_settings_for(options), path)).encode())
     return Exit.FINE
 
 

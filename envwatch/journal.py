@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
     from pathlib import Path
 
+    from envwatch.censor import Censor
     from envwatch.clock import Reading
-    from envwatch.crash import Censor
 
 LIMIT: Final = 1 << 20
 """Bytes of the file. A full one becomes the old one (`.1`), and the old one before it goes."""

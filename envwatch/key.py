@@ -36,6 +36,7 @@ import pydantic_core
 from pydantic import SecretStr
 
 from envwatch.api.route import SettingsError, checked_base_url
+from envwatch.censor import KEY
 from envwatch.files import open_regular, read_regular
 from envwatch.rules import SETTINGS_BYTES
 from envwatch.text import clean
@@ -45,9 +46,8 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-KEY: Final = "LETTA_API_KEY"
 BASE_URL: Final = "LETTA_BASE_URL"
-"""Names that Letta's SDK and CLI read too; the CLI's settings use them as well."""
+"""A variable that Letta's SDK and CLI read too; the CLI's settings use the name as well."""
 
 LETTA_CLOUD: Final = "https://api.letta.com"
 

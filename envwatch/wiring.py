@@ -8,9 +8,9 @@ late, like `cli` and `headless`, which use it.
 from __future__ import annotations
 
 import os
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from envwatch.censor import censor
 from envwatch.options import Exit, Options, StopError
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from envwatch.api.client import Client
-    from envwatch.crash import Censor
     from envwatch.journal import Journal
     from envwatch.key import Access
     from envwatch.settings import Settings
@@ -44,6 +43,17 @@ def settings_for_demo(options: Options) -> Settings:
     environ = {name: told for name, told in os.environ.items() if name != PROFILE}
     (settings,) = all_settings_for(options, environ, only=LOOKS)
     return settings
+
+
+def config_path_for(options: Options) -> tuple[Path, bool]:
+    """Return where the configuration file is, or would be, and whether the user says so."""
+    from envwatch.settings import config_path
+    from envwatch.values import ConfigError
+
+    try:
+        return config_path(options.config, os.environ)
+    except ConfigError as error:
+        raise _stop(error.lines) from None
 
 
 def _remembered(options: Options) -> dict[str, Any]:
@@ -156,17 +166,6 @@ def client_for(access: Access, settings: Settings, on_page: Callable[[int], None
         )
     except SettingsError as error:
         raise StopError(Exit.USAGE, str(error)) from None
-
-
-@cache
-def censor() -> Censor:
-    """Return the one that knows this process's secrets."""
-    from envwatch.crash import Censor
-    from envwatch.key import KEY
-
-    found = Censor()
-    found.learn(os.environ.get(KEY, "").strip())  # even if it cannot be used
-    return found
 
 
 def host_of(access: Access) -> str:

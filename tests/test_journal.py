@@ -15,7 +15,7 @@ import pytest
 from builders import NOW, beating, failed, listed, reading, slept
 from terminal import Terminal
 
-from envwatch.crash import Censor
+from envwatch.censor import Censor
 from envwatch.events import SOLE
 from envwatch.journal import LIMIT, Journal, Level, Line, Lookout, line_of
 from envwatch.outcome import Cause, Listed
