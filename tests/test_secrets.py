@@ -307,6 +307,16 @@ def test_seven_characters_are_told_and_eight_are_not() -> None:
     assert censor("abcdefghi-cdefghij") == "…-…"
 
 
+@pytest.mark.parametrize("key", [KEY, KEY[:24], "sk-proj-0123456789_abcdef", "sk-let-abcdefghijklmnop"])
+def test_what_begins_like_a_key_is_hidden_though_it_is_not_known(key: str) -> None:
+    assert Censor()(f"/tmp/{key}.toml: no such file") == "/tmp/….toml: no such file"
+
+
+@pytest.mark.parametrize("text", ["task-runner-frankfurt-0123", "disk-0123456789abcdefgh", "sk-frankfurt-1", "sk-", ""])
+def test_what_only_resembles_a_key_is_told(text: str) -> None:
+    assert Censor()(text) == text
+
+
 def caught(depth: int) -> BaseException:
     """An exception from deep down, in whose frames a local variable stands."""
     secret_local = "local-" + "variable"
