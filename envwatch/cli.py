@@ -15,15 +15,16 @@ from contextlib import AsyncExitStack, ExitStack, aclosing, asynccontextmanager,
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from envwatch import __version__, collector
+from envwatch.censor import censor
 from envwatch.options import Exit, HelpAsked, Options, StopError, options_in
 from envwatch.output import is_utf8, stdout, tell, write
 from envwatch.wiring import (
     access_for,
     accesses_for,
     all_settings_for,
-    censor,
     check_screen,
     client_for,
+    config_path_for,
     host_of,
     journal_for,
     mistakes_outside,
@@ -140,30 +141,30 @@ def _serve(options: Options) -> NoReturn:
 def _dashboard(watched: Sequence[tuple[Access, Settings]], options: Options) -> int:
     import asyncio
 
-    from envwatch.standard_error import standard_error_to
-
-    journal = journal_for(options)
-    with standard_error_to(journal.tell_stray):
-        return asyncio.run(_screen(watched, options, journal))
+    return asyncio.run(_screen(watched, options))
 
 
-async def _screen(watched: Sequence[tuple[Access, Settings]], options: Options, journal: Journal) -> int:
+async def _screen(watched: Sequence[tuple[Access, Settings]], options: Options) -> int:
     """Show the dashboard; the first polls are on their way while Textual is imported.
 
     Args:
         watched: the profiles. How the screen looks, the first of them says.
         options: of the command line.
-        journal: the log.
     """
     import asyncio
 
     from envwatch.events import SOLE
     from envwatch.memory import Acknowledgements, Memory, acknowledged
     from envwatch.posts import together
+    from envwatch.standard_error import standard_error_to
     from envwatch.text import clean
 
     looks = watched[0][1]
+    notices: asyncio.Queue[str] = asyncio.Queue()
+    notify = _notify_by(notices)
+    journal = journal_for(options, notify)
     async with AsyncExitStack() as stack:
+        stack.enter_context(standard_error_to(journal.tell_stray))
         posts, streams = {}, {}
         for access, settings in watched:
             name = clean(settings.profile) if len(watched) > 1 else SOLE
@@ -174,8 +175,10 @@ async def _screen(watched: Sequence[tuple[Access, Settings]], options: Options, 
         collector.start()
         from envwatch.tui.keymap import keymap_of
 
-        notices: asyncio.Queue[str] = asyncio.Queue()
-        note = _note_to(journal, notices)
+        def note(text: str) -> None:
+            journal.note(text)
+            notify(text)
+
         memory = Memory(state_file("state"), note)
         stack.callback(memory.close)
         known: dict[str, Any] = {}
@@ -205,18 +208,17 @@ async def _screen(watched: Sequence[tuple[Access, Settings]], options: Options, 
         return await show(app, journal, mouse=not options.no_mouse)
 
 
-def _note_to(journal: Journal, notices: asyncio.Queue[str]) -> Callable[[str], None]:
-    """Return what tells both the log and the screen, from whatever thread."""
+def _notify_by(notices: asyncio.Queue[str]) -> Callable[[str], None]:
+    """Return a function that puts a line onto the screen, from whatever thread."""
     import asyncio
 
     loop = asyncio.get_running_loop()
 
-    def note(text: str) -> None:
-        journal.note(text)
+    def notify(text: str) -> None:
         with suppress(RuntimeError):  # the loop has ended, and the screen with it
-            loop.call_soon_threadsafe(notices.put_nowait, text)
+            loop.call_soon_threadsafe(notices.put_nowait, censor()(text))
 
-    return note
+    return notify
 
 
 @asynccontextmanager
@@ -302,9 +304,8 @@ async def _primed(first: Awaitable[Outcome], others: AsyncIterator[Outcome]) -> 
 def _config(options: Options) -> int:
     """Tell of the configuration file and of what holds."""
     from envwatch import origins
-    from envwatch.settings import config_path
 
-    path, is_wanted = config_path(options.config, os.environ)
+    path, is_wanted = config_path_for(options)
     match options.action:
         case "path":
             write(os.fsencode(path) + b"\n")
@@ -313,7 +314,7 @@ def _config(options: Options) -> int:
         case "validate":
             return _validate(path, is_wanted=is_wanted)
         case "show":
-            write(_shown(all_settings_for(options), path).encode())
+            write(censor()(_shown(all_settings_for(options), path)).encode())
     return Exit.FINE
 
 

@@ -25,7 +25,19 @@ from envwatch.columns import COLUMNS, PROBLEMS
 from envwatch.query.language import parse
 from envwatch.query.tokens import QueryError
 from envwatch.text import Clean, clean, shortened
-from envwatch.values import ConfigError, duration, line, nearest, one_of, query, reads, some_of, whole, yes_or_no
+from envwatch.values import (
+    ConfigError,
+    duration,
+    line,
+    nearest,
+    one_of,
+    path_text,
+    query,
+    reads,
+    some_of,
+    whole,
+    yes_or_no,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -92,7 +104,7 @@ def _variable(told: object) -> str:
 @reads(**line.schema)
 def _file(told: object) -> Path:
     try:
-        return Path(line(told)).expanduser()
+        return Path(path_text(line(told))).expanduser()
     except RuntimeError:  # nobody knows where home is
         raise ValueError("begins with ~, and there is no such home") from None
 

@@ -9,50 +9,17 @@ from __future__ import annotations
 from traceback import TracebackException
 from typing import TYPE_CHECKING, Final
 
-from envwatch.text import Clean, clean, shortened
+from envwatch.text import Clean, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-FRAGMENT: Final = 8
-"""So many characters of a secret in a row are not told either."""
-
-_HIDDEN: Final = "…"
+    from envwatch.censor import Censor
 
 _LOG_LINES: Final = 300
 """Lines of one traceback in the log, the last ones: the bug is at the end."""
 
 _APOLOGY: Final = Clean("envwatch crashed. That is a bug in envwatch: nothing was changed anywhere.")
-
-
-class Censor:
-    """Knows the secrets of this process, and takes them out of texts, in whole and in parts."""
-
-    def __init__(self) -> None:
-        self._fragments: set[str] = set()
-
-    def learn(self, secret: str) -> None:
-        """Take note of a secret; one that is shorter than `FRAGMENT` is none."""
-        for spelling in {secret, ascii(secret)[1:-1]}:
-            self._fragments.update(spelling[at : at + FRAGMENT] for at in range(len(spelling) - FRAGMENT + 1))
-
-    def __call__(self, text: str) -> str:
-        """Return a text without any part of a secret."""
-        if not self._fragments:
-            return text
-        pieces: list[str] = []
-        kept_to = hidden_to = 0
-        for at in range(len(text) - FRAGMENT + 1):
-            if text[at : at + FRAGMENT] in self._fragments:
-                if at > hidden_to or not at:
-                    pieces += text[kept_to:at], _HIDDEN
-                kept_to = hidden_to = at + FRAGMENT
-        return "".join([*pieces, text[kept_to:]])
-
-    def lines(self, text: str) -> list[Clean]:
-        """Return a text's lines, clean and without any part of a secret."""
-        # Twice: cleaning writes some characters in another way, which may be the secret's own.
-        return [Clean(self(clean(line))) for line in self(text).splitlines()]
 
 
 def whole_report(error: BaseException, censor: Censor) -> list[Clean]:

@@ -28,11 +28,11 @@ from envwatch.text import Clean, clean
 from envwatch.zones import in_zone
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
     from pathlib import Path
 
+    from envwatch.censor import Censor
     from envwatch.clock import Reading
-    from envwatch.crash import Censor
 
 LIMIT: Final = 1 << 20
 """Bytes of the file. A full one becomes the old one (`.1`), and the old one before it goes."""
@@ -113,12 +113,24 @@ class Journal:
         path: the file; None for no log.
         censor: what must not be told.
         least: lines of a lower level are left out.
+        follows_link: whether a link in the file's place is followed, since the user named it; see `open_private`.
+        notify: called with one line when the file cannot be written any more, from the writing thread.
     """
 
-    def __init__(self, path: Path | None, censor: Censor, *, least: Level = Level.INFO) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        censor: Censor,
+        *,
+        least: Level = Level.INFO,
+        follows_link: bool = False,
+        notify: Callable[[str], None] = lambda _line: None,
+    ) -> None:
         self._path = path
         self._censor = censor
         self._least = least
+        self._follows_link = follows_link
+        self._notify = notify
         self._lines: Queue[bytes | None] = Queue(WAITING)
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -184,16 +196,19 @@ class Journal:
 
     def _write(self, path: Path) -> None:
         while (line := self._lines.get()) is not None:
+            was_well = self.trouble is None
             try:
-                _append(path, line)
+                _append(path, line, follows_link=self._follows_link)
             except OSError as error:
                 self.trouble = error.strerror or str(error)
+                if was_well:
+                    self._notify(f"no log is kept: {self.trouble}; --log-file names another ({path})")
             else:
                 self.trouble = None
 
 
-def _append(path: Path, line: bytes) -> None:
-    descriptor = open_private(path)
+def _append(path: Path, line: bytes, *, follows_link: bool) -> None:
+    descriptor = open_private(path, follows_link=follows_link)
     try:
         size = os.fstat(descriptor).st_size
         if not size or size + len(line) <= LIMIT:
@@ -202,5 +217,6 @@ def _append(path: Path, line: bytes) -> None:
             return
     finally:
         os.close(descriptor)
-    path.replace(path.with_name(f"{path.name}.1"))
-    _append(path, line)
+    full = path.resolve()  # beside the file that is full, so that a link to it stays
+    full.replace(full.with_name(f"{full.name}.1"))
+    _append(path, line, follows_link=follows_link)

@@ -26,7 +26,6 @@ import os
 import re
 import shlex
 import signal
-import stat
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -37,6 +36,9 @@ import pydantic_core
 from pydantic import SecretStr
 
 from envwatch.api.route import SettingsError, checked_base_url
+from envwatch.censor import KEY
+from envwatch.files import open_regular, read_regular
+from envwatch.rules import SETTINGS_BYTES
 from envwatch.text import clean
 
 if TYPE_CHECKING:
@@ -44,9 +46,8 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-KEY: Final = "LETTA_API_KEY"
 BASE_URL: Final = "LETTA_BASE_URL"
-"""Names that Letta's SDK and CLI read too; the CLI's settings use them as well."""
+"""A variable that Letta's SDK and CLI read too; the CLI's settings use the name as well."""
 
 LETTA_CLOUD: Final = "https://api.letta.com"
 
@@ -254,15 +255,11 @@ def _login_in_file(path: Path) -> _Login:
     """Return the key in a file that belongs to us and that nobody else can read."""
     told = clean(str(path))
     try:
-        # A pipe that nobody writes to would hold us for ever; it is no regular file, whatever it has.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = open_regular(path)
     except OSError as error:
         raise AccessError(f"the key file {told} cannot be read: {error.strerror}") from None
     try:
-        # Of what was opened, not of what has that name by now.
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise AccessError(f"the key file {told} is no file")
         if status.st_uid != os.geteuid():
             raise AccessError(f"the key file {told} belongs to somebody else: make one of your own")
         if status.st_mode & 0o077:
@@ -304,7 +301,7 @@ def _login_of_letta(path: Path, now: float) -> _Login | None:
         AccessError: if the file cannot be read now, or its login has expired: only `letta` may renew that.
     """
     try:
-        content = path.expanduser().read_bytes()
+        content = read_regular(path.expanduser(), limit=SETTINGS_BYTES)
     except (FileNotFoundError, NotADirectoryError, RuntimeError):  # the last: nobody knows where home is
         return None
     except OSError as error:

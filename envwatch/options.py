@@ -12,8 +12,9 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
 from envwatch import __version__
+from envwatch.censor import LIKE_A_KEY
 from envwatch.text import clean
-from envwatch.values import duration, line, query, whole
+from envwatch.values import duration, line, path_text, query, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -102,8 +103,6 @@ exit codes:
 
 
 _LONG_WORD = re.compile(r"(?<![^\s'=])(?!--)[^\s'=]{17,}")
-_LIKE_A_KEY = re.compile(r"sk-[\w-]+|(?=[A-Za-z_-]*[0-9])(?=[0-9_-]*[A-Za-z])[A-Za-z0-9_-]{20,}")
-"""Letters with digits without anything between them, more than a date has; a filter has long words of its own."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -173,9 +172,9 @@ def _check_filter(query: str) -> None:
     try:
         parse(query)
     except QueryError as mistake:
-        piece = clean(_LIKE_A_KEY.sub("…", query[mistake.start : mistake.end]), 40)
+        piece = clean(LIKE_A_KEY.sub("…", query[mistake.start : mistake.end]), 40)
         place = f"at character {mistake.start + 1}{': ' if piece else ''}{piece}"
-        raise StopError(Exit.USAGE, f"--filter: {_LIKE_A_KEY.sub('…', mistake.message)} ({place})") from None
+        raise StopError(Exit.USAGE, f"--filter: {LIKE_A_KEY.sub('…', mistake.message)} ({place})") from None
 
 
 def _parsers() -> dict[tuple[str | None, str | None], _Parser]:
@@ -200,7 +199,7 @@ def _parsers() -> dict[tuple[str | None, str | None], _Parser]:
     output.add_argument("--ascii", action="store_true", help="draw with ASCII alone")
     output.add_argument(
         "--log-file",
-        type=_argument(_path),
+        type=_argument(path_text),
         metavar="PATH",
         help="a line a poll goes there (default: in the state folder; list: none)",
     )
@@ -209,7 +208,12 @@ def _parsers() -> dict[tuple[str | None, str | None], _Parser]:
     )
 
     file = _Parser(add_help=False)
-    file.add_argument("--config", metavar="PATH", help="the configuration file (default: see `envwatch config path`)")
+    file.add_argument(
+        "--config",
+        type=_argument(path_text),
+        metavar="PATH",
+        help="the configuration file (default: see `envwatch config path`)",
+    )
 
     own = _Parser(add_help=False)
     own.add_argument(
@@ -276,13 +280,6 @@ _CONFIG_ACTIONS = {
     "path": "where the file is, or would be",
     "schema": "the file's JSON schema, for editors",
 }
-
-
-def _path(told: object) -> str:
-    """Read a path as it is: what begins or ends with a blank is one too."""
-    if told:
-        return str(told)
-    raise ValueError("must be a path, not an empty text")
 
 
 def _argument(read: Callable[[object], _T]) -> Callable[[str], _T]:

@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from envwatch.censor import censor
 from envwatch.options import Exit, StopError
 
 if TYPE_CHECKING:
@@ -61,12 +62,12 @@ def write_all(pieces: Iterable[bytes]) -> None:
 
 
 def tell(line: str) -> None:
-    """Write a line for people to standard error, if anybody is there to read it."""
+    """Write a line for people to standard error, without any secret, if anybody is there to read it."""
     stderr = sys.__stderr__
     if stderr is None:
         return
     with suppress(OSError):
-        _write(stderr.fileno(), f"{line}\n".encode(stderr.encoding, "backslashreplace"))
+        _write(stderr.fileno(), f"{censor()(line)}\n".encode(stderr.encoding, "backslashreplace"))
 
 
 def _write(descriptor: int, data: bytes | bytearray) -> None:

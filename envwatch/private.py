@@ -5,6 +5,7 @@ Owns how such files are made. Knows nothing of what stands in them.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import suppress
@@ -26,20 +27,29 @@ def make_private_folder(folder: Path) -> None:
         place.chmod(0o700)  # a umask may have taken away what we need ourselves
 
 
-def open_private(path: Path) -> int:
+def open_private(path: Path, *, follows_link: bool = False) -> int:
     """Open a file to write at its end, and return its descriptor; folders that are missing are made.
 
-    It never waits: a pipe that nobody reads is an error like any other.
+    It never waits: a pipe that nobody reads is an error like any other. A file that is made, or that belongs to us and
+    stands there itself, gets mode 0600. What a link leads to, and a file of another user, keep their mode.
+
+    Args:
+        path: the file.
+        follows_link: whether a link in its place is followed, since the user named it; one in place of a file whose
+            name envwatch chose is an error.
 
     Raises:
         OSError: if that cannot be done.
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
     try:
-        descriptor = os.open(path, flags, 0o600)
-    except FileNotFoundError:
-        make_private_folder(path.parent)
-        descriptor = os.open(path, flags, 0o600)
+        descriptor = _open_itself(path, flags)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        if not follows_link:
+            raise OSError(errno.ELOOP, "It is a link, which is not followed here") from None
+        return os.open(path, flags, 0o600)
     try:
         _make_private(descriptor)
     except OSError:
@@ -48,9 +58,19 @@ def open_private(path: Path) -> int:
     return descriptor
 
 
+def _open_itself(path: Path, flags: int) -> int:
+    """Open a file that is no link, in folders that are made if they are missing."""
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+    except FileNotFoundError:
+        make_private_folder(path.parent)
+        return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+
+
 def _make_private(descriptor: int) -> None:
-    # A device like /dev/null belongs to everybody.
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+    # A device like /dev/null belongs to everybody, and another user's file to that user, even if we are root.
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():
         os.fchmod(descriptor, 0o600)
 
 

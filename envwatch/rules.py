@@ -115,6 +115,10 @@ PAGE_EVERY = timedelta(milliseconds=20)
 """From page to page beyond the burst: 1,500 pages in the 30 s of a walk, and a thousand have time to be read."""
 ROW_BYTES = 256 * 1024
 """A row may have so many bytes as JSON, its texts cut to their longest: a usual one has 2,000."""
+SETTINGS_BYTES = 1 << 20
+"""A file of settings, ours or the Letta CLI's, may have so many bytes; a hundred profiles take 20 KiB."""
+CERTIFICATES_BYTES = 16 << 20
+"""A file of certificates may have so many bytes; all that Mozilla trusts take 0.3 MiB."""
 BAD_ROWS_SHARE = 0.10
 """Above this share of unusable rows the listing is rejected: the format has changed, not a row."""
 

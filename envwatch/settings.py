@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
-from envwatch.rules import Rules
+from envwatch.files import read_regular
+from envwatch.rules import SETTINGS_BYTES, Rules
 from envwatch.text import Clean, clean, shortened
-from envwatch.values import ConfigError
+from envwatch.values import ConfigError, path_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -103,10 +104,17 @@ class Sources:
 
 
 def config_path(option: str | None, environ: Mapping[str, str]) -> tuple[Path, bool]:
-    """Return where the configuration file is, or would be, and whether the user says so."""
+    """Return where the configuration file is, or would be, and whether the user says so.
+
+    Raises:
+        ConfigError: if what stands in place of its path looks like a key.
+    """
     named = option if option is not None else environ.get(CONFIG, "")
     if named:
-        return Path(named), True
+        try:
+            return Path(path_text(named)), True
+        except ValueError as mistake:
+            raise ConfigError(f"{CONFIG if option is None else '--config'} {mistake}") from None
     import platformdirs  # noqa: PLC0415 - only where nobody names a file
 
     return platformdirs.user_config_path("envwatch", appauthor=False) / "config.toml", False
@@ -123,7 +131,7 @@ def document_at(path: Path, *, is_wanted: bool) -> Document | None:
         ConfigError: if it cannot be used.
     """
     try:
-        content = path.read_bytes()
+        content = read_regular(path, limit=SETTINGS_BYTES)
     except OSError as error:
         if isinstance(error, (FileNotFoundError, NotADirectoryError)) and not is_wanted:
             return None

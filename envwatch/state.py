@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from envwatch.files import open_regular
 from envwatch.private import make_private_folder, open_private, set_aside
 
 if TYPE_CHECKING:
@@ -55,9 +56,7 @@ class Form:
             OSError: if that cannot be known, for it cannot be read.
         """
         try:
-            # A pipe in its place would hold us for ever.
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-            with os.fdopen(descriptor, "rb") as file:
+            with os.fdopen(open_regular(path), "rb") as file:
                 told = json.loads(file.read(self.limit))
         except (FileNotFoundError, NotADirectoryError):
             return {}

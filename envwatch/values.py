@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Generic, TypeVar
 from unicodedata import category
 
+from envwatch.censor import LIKE_A_KEY
 from envwatch.text import Clean, clean
 
 if TYPE_CHECKING:
@@ -147,6 +148,16 @@ def line(told: object) -> str:
     if isinstance(told, str) and told.strip() and told.isprintable():
         return told.strip()
     raise ValueError("must be a text of one line")
+
+
+@reads(type="string", minLength=1)
+def path_text(told: object) -> str:
+    """Read a path as it is: what begins or ends with a blank is one too. What looks like a key is refused."""
+    if not isinstance(told, str) or not told:
+        raise ValueError("must be a path, not an empty text")
+    if LIKE_A_KEY.fullmatch(told):
+        raise ValueError("must be a path, and this looks like an API key (a file of such a name is written ./NAME)")
+    return told
 
 
 @reads(type="string")

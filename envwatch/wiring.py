@@ -8,9 +8,9 @@ late, like `cli` and `headless`, which use it.
 from __future__ import annotations
 
 import os
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from envwatch.censor import censor
 from envwatch.options import Exit, Options, StopError
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from envwatch.api.client import Client
-    from envwatch.crash import Censor
     from envwatch.journal import Journal
     from envwatch.key import Access
     from envwatch.settings import Settings
@@ -44,6 +43,17 @@ def settings_for_demo(options: Options) -> Settings:
     environ = {name: told for name, told in os.environ.items() if name != PROFILE}
     (settings,) = all_settings_for(options, environ, only=LOOKS)
     return settings
+
+
+def config_path_for(options: Options) -> tuple[Path, bool]:
+    """Return where the configuration file is, or would be, and whether the user says so."""
+    from envwatch.settings import config_path
+    from envwatch.values import ConfigError
+
+    try:
+        return config_path(options.config, os.environ)
+    except ConfigError as error:
+        raise _stop(error.lines) from None
 
 
 def _remembered(options: Options) -> dict[str, Any]:
@@ -158,24 +168,18 @@ def client_for(access: Access, settings: Settings, on_page: Callable[[int], None
         raise StopError(Exit.USAGE, str(error)) from None
 
 
-@cache
-def censor() -> Censor:
-    """Return the one that knows this process's secrets."""
-    from envwatch.crash import Censor
-    from envwatch.key import KEY
-
-    found = Censor()
-    found.learn(os.environ.get(KEY, "").strip())  # even if it cannot be used
-    return found
-
-
 def host_of(access: Access) -> str:
     """Return whom we ask, for people."""
     return access.base_url.partition("://")[2].partition("/")[0]
 
 
-def journal_for(options: Options) -> Journal:
-    """Return the log that the options ask for; a dashboard has one in the state folder if they say nothing."""
+def journal_for(options: Options, notify: Callable[[str], None] = lambda _line: None) -> Journal:
+    """Return the log that the options ask for; a dashboard has one in the state folder if they say nothing.
+
+    Args:
+        options: of the command line.
+        notify: called with one line when the log cannot be written any more, from whatever thread.
+    """
     from pathlib import Path
 
     from envwatch.journal import Journal, Level
@@ -187,7 +191,7 @@ def journal_for(options: Options) -> Journal:
         elif options.command != "list":
             path = _state_folder() / "envwatch.log"
     least = Level.INFO if options.log_level == "off" else Level[options.log_level.upper()]
-    return Journal(path, censor(), least=least)
+    return Journal(path, censor(), least=least, follows_link=options.log_file is not None, notify=notify)
 
 
 def _state_folder() -> Path:

@@ -18,8 +18,8 @@ from stage import marked, post_of
 from textual.screen import Screen
 from textual.widgets import Static
 
+from envwatch.censor import Censor
 from envwatch.cli import crashed, show
-from envwatch.crash import Censor
 from envwatch.events import SOLE
 from envwatch.journal import Journal
 from envwatch.outcome import ListedPage, Snapshot

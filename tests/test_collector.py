@@ -18,7 +18,8 @@ from envwatch.models import page_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PAGE = page_bytes([wire_row(id=f"env-{n}") for n in range(5_000)])
+PAGES = [page_bytes([wire_row(id=f"env-{page}-{n}") for n in range(100)]) for page in range(150)]
+"""Many small ones: newer Pythons collect only between two instructions, so never while a page is parsed."""
 
 
 @contextmanager
@@ -53,14 +54,15 @@ def test_a_large_listing_is_read_without_looking_through_all_that_is_there(
 ) -> None:
     gc.collect()
     with looks() as usual:
-        kept = [page_of(PAGE) for _ in range(3)]
+        kept = [page_of(page) for page in PAGES]
     del kept
     request.getfixturevalue("started")
     with looks() as generations:
-        kept = [page_of(PAGE) for _ in range(3)]
-    assert 0 < len(generations) * 10 < len(usual)
+        kept = [page_of(page) for page in PAGES]
+    # Python 3.13 collects every 2,000 new objects by itself, 3.11 and 3.12 every 700; we ask for every 20,000.
+    assert 0 < len(generations) * 5 < len(usual)
     assert 2 not in generations
-    assert len(kept[0].environments) == 5_000
+    assert sum(len(page.environments) for page in kept) == 15_000
 
 
 @pytest.mark.usefixtures("started")

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from builders import NOW, beating, failed, listed, reading, slept
+from terminal import Terminal
 
-from envwatch.crash import Censor
+from envwatch.censor import Censor
 from envwatch.events import SOLE
 from envwatch.journal import LIMIT, Journal, Level, Line, Lookout, line_of
 from envwatch.outcome import Cause, Listed
@@ -118,6 +119,83 @@ def test_a_log_that_others_could_read_is_closed_to_them(tmp_path: Path) -> None:
     log.chmod(0o644)
     os.close(open_private(log))
     assert mode(log) == 0o600
+
+
+def link_to_a_shared_file(folder: Path) -> tuple[Path, Path]:
+    """A link in place of the log, and the file that others read to which it leads."""
+    shared = folder / "shared.log"
+    shared.write_text("before\n")
+    shared.chmod(0o644)
+    link = folder / "envwatch.log"
+    link.symlink_to(shared)
+    return link, shared
+
+
+def test_a_link_in_place_of_a_file_that_envwatch_chose_is_not_followed(tmp_path: Path) -> None:
+    link, shared = link_to_a_shared_file(tmp_path)
+    with pytest.raises(OSError, match="It is a link, which is not followed here"):
+        open_private(link)
+    notices: list[str] = []
+    journal = Journal(link, Censor(), notify=notices.append)
+    journal.note("a line")
+    journal.close()
+    assert (shared.read_text(), mode(shared)) == ("before\n", 0o644)
+    assert notices == [f"no log is kept: It is a link, which is not followed here; --log-file names another ({link})"]
+
+
+def test_a_link_that_the_user_names_is_followed_and_what_it_leads_to_keeps_its_mode(tmp_path: Path) -> None:
+    link, shared = link_to_a_shared_file(tmp_path)
+    notices: list[str] = []
+    journal = Journal(link, Censor(), follows_link=True, notify=notices.append)
+    journal.note("a line")
+    journal.close()
+    assert shared.read_text().startswith("before\n")
+    assert shared.read_text().endswith(" info a line\n")
+    assert (mode(shared), notices) == (0o644, [])
+
+
+def test_a_full_log_behind_a_link_becomes_the_old_one_and_the_link_stays(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "envwatch.log"
+    link.symlink_to("elsewhere/log")
+    journal = Journal(link, Censor(), follows_link=True)
+    for _ in range(3):
+        journal.tell(Line(Level.INFO, Clean("x" * (LIMIT // 2))))
+    journal.close()
+    assert link.is_symlink()
+    assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == ["log", "log.1"]
+    assert mode(link) == mode(tmp_path / "elsewhere" / "log.1") == 0o600
+
+
+def test_a_log_of_another_user_keeps_its_mode(tmp_path: Path) -> None:
+    if os.geteuid():  # only root can give a file away, and others cannot even open what is not theirs
+        with pytest.raises(PermissionError):
+            open_private(Path("/etc/passwd"), follows_link=True)
+        return
+    log = tmp_path / "envwatch.log"
+    log.write_text("")
+    log.chmod(0o644)
+    os.chown(log, 1, 1)
+    os.close(open_private(log, follows_link=True))
+    assert mode(log) == 0o644
+
+
+def test_a_log_that_cannot_be_written_is_told_once_until_it_can(tmp_path: Path) -> None:
+    notices: list[str] = []
+    journal = Journal(tmp_path, Censor(), notify=notices.append)
+    for _ in range(3):
+        journal.note("a line")
+    journal.close()
+    assert notices == [f"no log is kept: Is a directory; --log-file names another ({tmp_path})"]
+
+
+@pytest.mark.parametrize("kind", ["below a file", "a full disk"])
+def test_the_dashboard_says_that_its_log_cannot_be_written(kind: str, tmp_path: Path) -> None:
+    log = unwritable(tmp_path, kind)
+    with Terminal.of_envwatch("demo", "--log-file", str(log), home=tmp_path, columns=160) as terminal:
+        terminal.wait_for(rf"no log is kept: No.*; --log-file names another \({log}\)")
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
 
 
 def test_folders_that_are_there_keep_their_mode(tmp_path: Path) -> None:

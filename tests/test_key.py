@@ -263,8 +263,8 @@ def test_a_key_file_behind_a_link_is_judged_by_itself(tmp_path: Path) -> None:
 def test_what_is_no_key_file_is_told(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe, 0o600)
-    assert wanted_refusal(Wanted(api_key_file=pipe)).endswith("is no file")
-    assert wanted_refusal(Wanted(api_key_file=tmp_path)).endswith("is no file")
+    assert wanted_refusal(Wanted(api_key_file=pipe)).endswith("cannot be read: Not a regular file")
+    assert wanted_refusal(Wanted(api_key_file=tmp_path)).endswith("cannot be read: Is a directory")
     assert "No such file" in wanted_refusal(Wanted(api_key_file=tmp_path / "missing"))
     assert wanted_refusal(Wanted(api_key_file=key_file(tmp_path, b" \n"))).endswith("is empty")
     assert "is no API key" in wanted_refusal(Wanted(api_key_file=key_file(tmp_path, b"\xff\xfe\x00bin\xe4ry\x00")))

@@ -86,6 +86,30 @@ def test_any_other_address_is_refused_in_one_line_that_does_not_repeat_it(text: 
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("host", "is_ours"),
+    [
+        ("127.0.0.0", True),
+        ("127.255.255.255", True),
+        ("126.255.255.255", False),
+        ("128.0.0.0", False),
+        ("::1", True),
+        ("0:0:0:0:0:0:0:1", True),
+        ("::2", False),
+        ("::", False),
+        ("::127.0.0.1", False),
+        ("::ffff:127.0.0.1", False),
+        ("::ffff:7f00:1", False),
+        ("64:ff9b::7f00:1", False),
+        ("localhost", True),
+        ("localhost.", False),
+        ("ip6-localhost", False),
+    ],
+)
+def test_this_machine_is_the_same_addresses_on_every_python(host: str, *, is_ours: bool) -> None:
+    assert is_loopback(host) is is_ours
+
+
 @given(st.text(max_size=40).map("http://".__add__))
 def test_plain_http_never_leaves_this_machine(text: str) -> None:
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import sys
 from functools import partial
@@ -17,7 +18,8 @@ from hypothesis import strategies as st
 from modes import is_fresh, modes_after
 from terminal import Terminal, environment
 
-from envwatch.crash import FRAGMENT, Censor, screen_report, whole_report
+from envwatch.censor import FRAGMENT, Censor
+from envwatch.crash import screen_report, whole_report
 from envwatch.demo.server import Server
 
 if TYPE_CHECKING:
@@ -90,6 +92,104 @@ async def test_a_server_that_repeats_the_key_gets_it_neither_on_the_screen_nor_i
 
         assert await asyncio.to_thread(look) == []
     assert "bad key" in (tmp_path / ".local/state/envwatch/envwatch.log").read_text()
+
+
+KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
+
+PIECES = {
+    "first 8": KEY[:8],
+    "first 12": KEY[:12],
+    "last 12": KEY[-12:],
+    "middle": f"…{KEY[15:30]}…",
+    "twice": f"{KEY[:20]}{KEY[10:]}",
+    "upper case around it": f"KEY={KEY[:12]}!",
+    "marks that cleaning drops": "\ufe0f".join(KEY),
+}
+
+
+@pytest.mark.parametrize("piece", PIECES.values(), ids=PIECES)
+async def test_a_piece_of_the_key_in_a_servers_error_is_on_no_screen_and_in_no_file(piece: str, tmp_path: Path) -> None:
+    async with faulty_server(wire_rows(3)) as faulty:
+        faulty.break_page(0, says(400, json.dumps({"message": f"bad key {piece} seen"})))
+        environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": faulty.url}
+        log = str(tmp_path / "list.log")
+
+        def look() -> list[str]:
+            with Terminal.of_envwatch(home=tmp_path, environ=environ, columns=120) as terminal:
+                terminal.wait_for("bad key .*seen")
+                terminal.press("q")
+                assert terminal.wait_for_end() == 0
+                found = list(traces(KEY, terminal, tmp_path))
+            with Terminal.of_envwatch(
+                "list", "--log-file", log, home=tmp_path, environ=environ, columns=120
+            ) as listing:
+                assert listing.wait_for_end() == 3
+                assert "bad key" in listing.text
+                return found + list(traces(KEY, listing, tmp_path))
+
+        assert await asyncio.to_thread(look) == []
+
+
+MISPLACED = {
+    "list --config": ("list", "--config", KEY),
+    "list --config=": ("list", f"--config={KEY}"),
+    "list --config, a part": ("list", "--config", KEY[:24]),
+    "list --config in a path": ("list", "--config", f"/tmp/{KEY}.toml"),
+    "list --log-file": ("list", "--log-file", KEY),
+    "list --profile": ("list", "--profile", KEY),
+    "list -o": ("list", "-o", KEY),
+    "dashboard --config": ("--config", KEY),
+    "dashboard --log-file": ("--log-file", KEY),
+    "dashboard --log-file in a path": ("--log-file", f"/dev/null/{KEY}", "--config", "/nowhere"),
+    "demo --config": ("demo", "--config", KEY),
+    "config validate": ("config", "validate", "--config", KEY),
+    "config show": ("config", "show", "--config", KEY),
+    "config path": ("config", "path", "--config", KEY),
+    "config, unknown action": ("config", KEY),
+}
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["known", "unknown"])
+@pytest.mark.parametrize("arguments", MISPLACED.values(), ids=MISPLACED)
+def test_a_key_in_place_of_an_argument_is_not_repeated(
+    arguments: tuple[str, ...], tmp_path: Path, *, is_known: bool
+) -> None:
+    environ = {"LETTA_API_KEY": KEY} if is_known else {}
+    with Terminal.of_envwatch(*arguments, home=tmp_path, environ=environ, columns=200) as terminal:
+        assert terminal.wait_for_end() == 2
+        assert terminal.text.startswith("envwatch: ")
+        assert list(traces(KEY, terminal, tmp_path)) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["known", "unknown"])
+@pytest.mark.parametrize(
+    "command", [("list",), ("config", "show"), ("config", "validate")], ids=lambda words: words[-1]
+)
+def test_a_key_in_place_of_a_path_in_file_or_variable_is_not_repeated(
+    command: tuple[str, ...], tmp_path: Path, *, is_known: bool
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(f'[profiles.a]\napi_key_file = "{KEY}"\n')
+    environ = {"LETTA_API_KEY": KEY} if is_known else {}
+    for wrong in (
+        {"ENVWATCH_CONFIG": KEY},
+        {"ENVWATCH_CONFIG": str(config), "ENVWATCH_PROFILE": "a"},
+        {"SSL_CERT_FILE": KEY, "LETTA_API_KEY": KEY},
+        {"HTTPS_PROXY": KEY, "LETTA_API_KEY": KEY},
+    ):
+        with Terminal.of_envwatch(*command, home=tmp_path, environ=environ | wrong, columns=200) as terminal:
+            terminal.wait_for_end()
+            assert [trace for trace in traces(KEY, terminal, tmp_path) if "config.toml" not in trace] == []
+
+
+def test_a_key_of_unknown_shape_in_place_of_a_path_is_not_repeated(tmp_path: Path) -> None:
+    key = "c2VjcmV0X2tleV9vZl9hX3NlbGZfaG9zdGVkX3NlcnZlcg0"
+    for arguments in (("list", "--config", key), ("list", "--log-file", key)):
+        with Terminal.of_envwatch(*arguments, home=tmp_path, columns=200) as terminal:
+            assert terminal.wait_for_end() == 2
+            assert "must be a path, and this looks like an API key" in terminal.text
+            assert list(traces(key, terminal, tmp_path)) == []
 
 
 KEYS = ("sk-let-0123456789abcdefghijklmnopqrstuvwxyz", "sk-let-zyxwvutsrqponmlkjihgfedcba9876543210")
@@ -205,6 +305,16 @@ def test_seven_characters_are_told_and_eight_are_not() -> None:
     assert censor("x bcdefghi y") == "x … y"
     assert censor("abcdefghijklabcdefgh") == "…"
     assert censor("abcdefghi-cdefghij") == "…-…"
+
+
+@pytest.mark.parametrize("key", [KEY, KEY[:24], "sk-proj-0123456789_abcdef", "sk-let-abcdefghijklmnop"])
+def test_what_begins_like_a_key_is_hidden_though_it_is_not_known(key: str) -> None:
+    assert Censor()(f"/tmp/{key}.toml: no such file") == "/tmp/….toml: no such file"
+
+
+@pytest.mark.parametrize("text", ["task-runner-frankfurt-0123", "disk-0123456789abcdefgh", "sk-frankfurt-1", "sk-", ""])
+def test_what_only_resembles_a_key_is_told(text: str) -> None:
+    assert Censor()(text) == text
 
 
 def caught(depth: int) -> BaseException:

@@ -11,7 +11,7 @@ import pytest
 from builders import NOW
 from watches import ALL, watch
 
-from envwatch.crash import Censor
+from envwatch.censor import Censor
 from envwatch.exports import export, export_here
 from envwatch.journal import Journal
 from envwatch.phrases import clock_text, date_text, moment

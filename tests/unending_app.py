@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from builders import environment
 from stage import marked, post_of
 
+from envwatch.censor import Censor
 from envwatch.cli import crashed, show
-from envwatch.crash import Censor
 from envwatch.events import SOLE
 from envwatch.journal import Journal
 from envwatch.outcome import ListedPage, Snapshot

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from envwatch import rules
 from envwatch.api.lean import httpx
 from envwatch.api.wire import ERROR_BYTES, BodyError
+from envwatch.censor import Censor
 from envwatch.clock import OffsetBounds
 from envwatch.models import Page, PageError, page_of
 from envwatch.outcome import Cause, SourceError
@@ -91,8 +92,10 @@ class Peer:
     """Where that came from, for people."""
 
     def quoted(self, text: str, limit: int = 200) -> Clean:
-        """Return words of the server as one line that is safe to show."""
-        return clean(" ".join(text.replace(self.key.get_secret_value(), "(your key)").split()), limit)
+        """Return words of the server as one line that is safe to show: no part of the key is in it."""
+        key = self.key.get_secret_value()
+        # The parts are looked for after cleaning, which may put them together by leaving out what stands between them.
+        return Clean(Censor(key)(clean(" ".join(text.replace(key, "(your key)").split()), limit)))
 
 
 def page_in(answer: Answer, peer: Peer, known: Mapping[Clean, Environment], pool: Pool) -> Page | SourceError:

@@ -118,7 +118,8 @@ class Client:
         try:
             raise failure.with_traceback(None)
         finally:
-            del failure  # it holds this frame: in a ring, the pages read would outlive it until garbage is collected
+            # The failure's traceback holds this frame: neither a cycle of references nor the pages may stay in it.
+            del failure, walk
 
     async def aclose(self) -> None:
         """Close the connection."""

@@ -7,6 +7,7 @@ does not say which. Opens no connection. Messages never repeat an address or a p
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from functools import cache
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from envwatch.api.lean import httpx
+from envwatch.files import open_regular
+from envwatch.rules import CERTIFICATES_BYTES
 from envwatch.text import clean
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ _NO_PROXY: Final = ("no_proxy", "NO_PROXY")
 
 _HOST: Final = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?")
 _EXEMPT_NAME: Final = re.compile(r"(?:\*?\.)?(?P<name>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)\.?(?::(?P<port>\d{1,5}))?")
+_LOOPBACK: Final = (ip_network("127.0.0.0/8"), ip_network("::1"))
+"""RFC 1122 3.2.1.3 and RFC 4291 2.5.3."""
 _NO_CERTIFICATE: Final = "holds no certificates"
 
 
@@ -61,9 +66,13 @@ def checked_base_url(text: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, without asking a name server."""
+    """Whether a host is this machine, without asking a name server: 127.0.0.0/8, ::1 or `localhost`, nothing else.
+
+    Decided here and not by `ipaddress.is_loopback`, whose answer for an IPv4 address written as IPv6
+    (`::ffff:127.0.0.1`) depends on the Python. Such an address is refused: where it leads is the system's decision.
+    """
     try:
-        return ip_address(host).is_loopback
+        return any(ip_address(host) in network for network in _LOOPBACK)
     except ValueError:
         return host == "localhost"
 
@@ -165,6 +174,7 @@ def _trust(environ: Mapping[str, str]) -> ssl.SSLContext:
 def _trusting(variable: str, path: str) -> ssl.SSLContext:
     try:
         if variable == "SSL_CERT_FILE":
+            os.close(open_regular(Path(path), limit=CERTIFICATES_BYTES))  # OpenSSL would wait for a pipe
             return ssl.create_default_context(cafile=path)
         if not Path(path).is_dir():
             raise SettingsError(f"{variable} names {clean(path, 200)}, which is no folder")
