@@ -240,7 +240,8 @@ class Poller:
             case Listed():
                 self._failures = self._refusals = 0
                 self._spent = self._requests
-                return lambda: self._next_tick(outcome)
+                spread = rules.POLL_SPREAD * (2 * self._world.dice() - 1)
+                return lambda: self._next_tick(outcome, spread)
             case Failed():
                 self._failures += 1
                 self._refusals += outcome.cause is Cause.UNAUTHORIZED
@@ -251,10 +252,17 @@ class Poller:
                 at = self._retry_at(outcome)
                 return lambda: at
 
-    def _next_tick(self, listed: Listed) -> float:
-        """Return the next tick; those that fell into the poll are skipped, not made up for."""
+    def _next_tick(self, listed: Listed, spread: float) -> float:
+        """Return the next tick; those that fell into the poll are skipped, not made up for.
+
+        Args:
+            listed: the poll before it.
+            spread: share of the interval by which it is late, or early if negative; late in any case where the budget
+                leaves no room.
+        """
         started, ended = listed.started.monotonic, listed.ended.monotonic
-        interval = self.interval.total_seconds()
+        least = self._budgeted(self._requests)
+        interval = (least + abs(self.interval * (1 + spread) - least)).total_seconds()
         return started + interval * max(math.ceil((ended - started) / interval), 1)
 
     def _retry_at(self, failed: Failed) -> float | None:

@@ -66,6 +66,37 @@ async def test_the_interval_stretches_to_keep_within_a_request_a_second(requests
     assert [outcome.interval for outcome in outcomes if isinstance(outcome, Listed)] == [timedelta(0, interval)] * 3
 
 
+@pytest.mark.parametrize(
+    ("dice", "requests", "gap"),
+    [
+        (0.0, 1, 27),
+        (0.25, 1, 28.5),
+        (0.75, 1, 31.5),
+        (0.0, 30, 33),
+        (0.25, 30, 31.5),
+        (0.75, 30, 31.5),
+        (0.0, 28, 29),
+    ],
+)
+async def test_polls_come_somewhat_early_or_late_and_never_before_the_budget_allows(
+    dice: float, requests: int, gap: float
+) -> None:
+    """A listing that shifts with the heartbeats, asked for in step with them, would lack the same rows each time."""
+    script = Script(world := World(dice), walk(requests))
+    await outcomes_of(poller_of(world, script, Rules(interval=timedelta(seconds=30))), 3)
+
+    assert gaps(script) == pytest.approx([gap, gap])
+
+
+async def test_a_plan_stays_what_it_is_though_the_dice_fall_anew() -> None:
+    poller = poller_of(world := World(0.25), Script(world))
+    await outcomes_of(poller, 1)
+    first = poller.plan.next_at
+    world.dice = 0.75
+
+    assert (first, poller.plan.next_at) == (4.75, 4.75)
+
+
 async def test_the_interval_shrinks_again_with_the_listing() -> None:
     script = Script(world := World(), walk(20), walk(1))
     await outcomes_of(poller_of(world, script, Rules(requests_per_minute=120)), 3)
@@ -132,7 +163,7 @@ async def test_a_listing_ends_the_backing_off() -> None:
     script = Script(world := World(1.0), error(), error(), walk(), error(), walk())
     await outcomes_of(poller_of(world, script), 5)
 
-    assert gaps(script) == [1, 2, 5, 1]
+    assert gaps(script) == [1, 2, 5.5, 1]
 
 
 async def test_the_pages_of_a_walk_that_failed_count_against_the_budget() -> None:
@@ -592,7 +623,7 @@ def _actions() -> st.SearchStrategy[list[tuple[float, str]]]:
 def test_there_is_never_more_than_one_poll_and_never_too_many(
     answers: list[Any], takes: float, dice: float, actions: list[tuple[float, str]]
 ) -> None:
-    """`Script` fails when it is asked twice at once; a poll that nobody asked for waits for its tick."""
+    """`Script` fails when it is asked twice at once; a poll that nobody asked for waits for its tick, or 10 % less."""
 
     async def run() -> Script:
         script = Script(world := World(dice), *answers, walk(), takes=takes)
@@ -612,7 +643,7 @@ def test_there_is_never_more_than_one_poll_and_never_too_many(
 
     script = asyncio.run(run())
     asked_for = sum(action in ("refresh", "suspend") for _, action in actions) + len(answers)
-    assert sum(round(gap, 6) < 5 for gap in gaps(script)) <= asked_for
+    assert sum(round(gap, 6) < 4.5 for gap in gaps(script)) <= asked_for
 
 
 # The real world
