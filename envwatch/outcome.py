@@ -39,6 +39,10 @@ class Snapshot:
     """What the answers' `Date` headers say of the server's clock, oldest first; empty when they say nothing."""
     set_aside: int = 0
     """Rows that could not be used."""
+    confirmed_absent: frozenset[Clean] = frozenset()
+    """Ids of rows that an earlier listing held and this one lacks, of which the server said that they do not exist."""
+    in_doubt: frozenset[Clean] = frozenset()
+    """Ids of such rows about which the server is still to be asked: they may exist."""
     requests: int = 0
     received: int = 0
     """Bytes of the bodies, as they came over the wire."""

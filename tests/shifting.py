@@ -28,7 +28,7 @@ class Shifting(Faulty):
         """
         super().__init__([wire_row(f"env-{number}", metadata=None) for number in range(count)])
         self.now = NOW
-        self.left: set[str] = set()
+        self.left: frozenset[str] = frozenset()
         """Ids of the machines that were deleted."""
         self._page_ms = page_ms
         self._positions: dict[str, float] = {}
