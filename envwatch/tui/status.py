@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.reactive import reactive
 
-from envwatch import rules
 from envwatch.counts import Counts, counts_of
 from envwatch.fleet import Sight
 from envwatch.fleets import Fleets
@@ -195,7 +194,7 @@ def _doubts(fleet: Fleet, whose: Clean) -> list[Part]:
     if fleet.pulse.is_stalled:
         parts.append(Part(f" STALLED{whose} ", "alarm", 9))
     if fleet.hold is not None:
-        parts.append(Part(f" HOLD{whose} {fleet.hold.listings}/{rules.ANOMALY_POLLS} ", "alarm", 9))
+        parts.append(Part(f" HOLD{whose} ", "alarm", 9))
     if fleet.clock.is_far_off:
         parts.append(Part(f"our clock {-fleet.clock.offset / 1000:+.0f} s{whose}", "late", 6))
     elif fleet.listed is not None and not fleet.clock.is_known:
