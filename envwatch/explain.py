@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from envwatch import rules
+from envwatch.anomalies import Anomaly
 from envwatch.flapping import change_rate
 from envwatch.fleet import Sight
 from envwatch.phrases import IMPOSSIBLE, MS, NOTHING, date_text, date_warning, long_age
@@ -91,7 +92,7 @@ def _listing(fleet: Fleet, now: Reading, zone: tzinfo | None) -> Step:
     if fleet.listed is None:
         return Step("listing", Clean("none yet"), Clean("nothing is known"), is_against=True)
     snapshot = fleet.snapshot
-    pages = f" of {_counted(len(fleet.watches), 'row')} in {_counted(snapshot.requests, 'page')}" if snapshot else ""
+    pages = f" of {_counted(len(fleet.watches), 'row')} in {_counted(snapshot.requests, 'request')}" if snapshot else ""
     asked = f"asked for {date_text(_asked_at(fleet), zone)}, {long_age(fleet.age(now))} ago"
     inputs = f"listing {fleet.listings}{pages}, {asked}"
     sight = fleet.sight(now)
@@ -161,8 +162,9 @@ def _witness(watch: Watch, fleet: Fleet) -> Step:
 def _upstream(fleet: Fleet) -> Step:
     pulse = fleet.pulse
     if fleet.hold is not None:
-        inputs = f"{fleet.hold.anomaly}, {fleet.hold.listings} of {rules.ANOMALY_POLLS} listings"
-        return Step("upstream", Clean(inputs), Clean("the newest listing is not believed yet"), is_against=True)
+        inputs = f"{fleet.hold.claim.text}, {_counted(fleet.hold.listings, 'listing')} in a row"
+        what = "their absence" if fleet.hold.anomaly is Anomaly.VANISHED else "the newest listing"
+        return Step("upstream", Clean(inputs), Clean(f"{what} is not believed yet"), is_against=True)
     if pulse.is_stalled:
         inputs = "no online row's heartbeat advances"
         return Step(
@@ -178,6 +180,8 @@ def _absence(watch: Watch) -> Step:
     inputs = Clean(f"absent from {watch.absent} complete listings in a row")
     if watch.presence is Presence.GONE:
         return Step("absence", inputs, Clean(f"≥ {rules.LISTINGS_TO_GONE}: gone"), is_against=True)
+    if watch.absent >= rules.LISTINGS_TO_GONE:
+        return Step("absence", inputs, Clean("not gone before the server was asked about it"), is_against=True)
     return Step("absence", inputs, Clean(f"< {rules.LISTINGS_TO_GONE}: not gone"), is_against=watch.absent > 0)
 
 

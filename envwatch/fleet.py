@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from envwatch import rules
-from envwatch.anomalies import Anomaly, Hold, Pulse, anomaly_of, has_advanced
+from envwatch.anomalies import Anomaly, Belief, Hold, Pulse, belief_in, has_advanced
 from envwatch.clock import Reading, ServerClock
 from envwatch.events import SOLE, Event, Kind
 from envwatch.groups import with_masses
@@ -24,7 +24,7 @@ from envwatch.presence import Judge, Presence
 from envwatch.rules import Rules
 from envwatch.text import Clean
 from envwatch.versions import newest_version
-from envwatch.watch import Listing, Watch, events_between, missed, sighted, unread
+from envwatch.watch import Listing, Watch, events_between, missed, missed_while_held, sighted, unread
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -143,15 +143,11 @@ def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, .
     rows = _rows(outcome.snapshot, clock)
     seen = replace(fleet, clock=clock, date_error=date_error, interval=outcome.interval, failure=None, failures=0)
 
-    anomaly = anomaly_of(fleet.watches, {id_: row for id_, (row, _) in rows.items()})
-    held = 0
-    if anomaly is not None:
-        hold = _next_hold(fleet.hold, anomaly)
-        if hold.listings < rules.ANOMALY_POLLS:
-            event = Event(kind=Kind.HELD, at=at, profile=fleet.profile, reason=Clean(anomaly))
-            told = () if hold.listings > 1 else (event,)
-            return replace(seen, hold=hold, watches=_still_listed(fleet.watches, rows)), told
-        held = hold.listings - 1 if anomaly is Anomaly.EMPTIED else 0
+    now = outcome.started.monotonic
+    belief = belief_in(fleet.hold, fleet.watches, {id_: row for id_, (row, _) in rows.items()}, outcome.snapshot, now)
+    held = _held_event(fleet, belief.hold, at)
+    if belief.hold is not None and belief.hold.anomaly is not Anomaly.VANISHED:
+        return replace(seen, hold=belief.hold, watches=_still_listed(fleet.watches, rows)), held
 
     pulse = _pulse(fleet, rows, outcome.started)
     gap = (fleet.age(outcome.started) or timedelta()) / timedelta(milliseconds=1)
@@ -161,12 +157,15 @@ def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, .
         gap=gap,
         elapsed=fleet.elapsed + gap,
         beats_count=pulse.beats_count,
-        held=held,
+        held=belief.held,
+        missing_while_held=belief.believed,
+        in_doubt=outcome.snapshot.in_doubt,
+        unreadable=outcome.snapshot.set_aside_ids,
         profile=fleet.profile,
         latest=latest_possible(clock, at),
         is_date_wrong=date_error is not None,
     )
-    watches, events = _next_watches(fleet, rows, at, listing, outcome.snapshot.set_aside_ids)
+    watches, events = _next_watches(fleet, rows, at, listing, belief)
     following = replace(
         seen,
         watches=MappingProxyType(watches),
@@ -176,7 +175,7 @@ def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, .
         elapsed=listing.elapsed,
         # Whatever makes another version the newest is an event.
         newest=newest_version(watches.values()) if events or fleet.listed is None else fleet.newest,
-        hold=None,
+        hold=belief.hold,
         pulse=pulse,
         snapshot=replace(outcome.snapshot, pages=()),
         unseen_since=None,
@@ -184,6 +183,7 @@ def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, .
     if fleet.listed is None:
         return following, ()
     return following, (
+        *held,
         *_told(fleet.paced(outcome.interval), outcome.started, clock, watches, events),
         *_pulse_news(fleet, pulse, at),
     )
@@ -235,8 +235,11 @@ def _still_listed(watches: Mapping[Clean, Watch], rows: Collection[Clean]) -> Ma
     return MappingProxyType({**watches, **present})
 
 
-def _next_hold(hold: Hold | None, anomaly: Anomaly) -> Hold:
-    return Hold(anomaly, hold.listings + 1) if hold and hold.anomaly is anomaly else Hold(anomaly)
+def _held_event(fleet: Fleet, hold: Hold | None, at: float) -> tuple[Event, ...]:
+    """Return the event of a hold, unless the listing before was held for the like."""
+    if hold is None or (fleet.hold is not None and fleet.hold.anomaly is hold.anomaly):
+        return ()
+    return (Event(kind=Kind.HELD, at=at, profile=fleet.profile, reason=hold.claim.text),)
 
 
 def _pulse(fleet: Fleet, rows: Mapping[Clean, tuple[Environment, float]], now: Reading) -> Pulse:
@@ -267,9 +270,12 @@ def _next_watches(
     rows: Mapping[Clean, tuple[Environment, float]],
     at: float,
     listing: Listing,
-    set_aside_ids: Collection[Clean],
+    belief: Belief,
 ) -> tuple[dict[Clean, Watch], list[Event]]:
-    """Return the watches after a listing, and what happened to each; of the first, silent one nothing is told."""
+    """Return the watches after a listing, and what happened to each; of the first, silent one nothing is told.
+
+    While its absence is held, a row that the listing lacks stays as it is.
+    """
     judge = Judge(fleet.rules)
     old, is_silent = fleet.watches, fleet.listed is None
     watches: dict[Clean, Watch] = {}
@@ -283,7 +289,12 @@ def _next_watches(
     for id_, before in old.items():
         if id_ in watches:
             continue
-        watch = unread(before) if id_ in set_aside_ids else missed(before, at, listing)
+        if id_ in listing.unreadable:
+            watch = unread(before)
+        elif belief.holds_absence_of(id_):
+            watch = missed_while_held(before, listing)
+        else:
+            watch = missed(before, at, listing)
         if watch.presence is not Presence.GONE or at - (watch.since_at or at) < _GONE_KEPT_MS:
             watches[id_] = watch
             if watch is not before:

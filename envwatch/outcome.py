@@ -41,6 +41,10 @@ class Snapshot:
     """Rows that could not be used."""
     set_aside_ids: frozenset[Clean] = frozenset()
     """The ids of those whose id can be read, and of which no other row could be used."""
+    confirmed_absent: frozenset[Clean] = frozenset()
+    """Ids of rows that an earlier listing held and this one lacks, of which the server said that they do not exist."""
+    in_doubt: frozenset[Clean] = frozenset()
+    """Ids of such rows about which the server is still to be asked: they may exist."""
     requests: int = 0
     received: int = 0
     """Bytes of the bodies, as they came over the wire."""

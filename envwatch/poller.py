@@ -246,7 +246,8 @@ class Poller:
             case Listed():
                 self._failures = self._refusals = 0
                 self._paid_at = self._paid_after(outcome, self._requests)
-                return lambda: max(self._next_tick(outcome), self._paid_at)
+                spread = rules.POLL_SPREAD * (2 * self._world.dice() - 1)
+                return lambda: max(self._next_tick(outcome, spread), self._paid_at)
             case Failed():
                 if not self._failures:
                     self._failing_since = outcome.started.monotonic
@@ -259,10 +260,17 @@ class Poller:
                     self._barred_until = outcome.ended.monotonic + asked_for.total_seconds()
                 return lambda: at
 
-    def _next_tick(self, listed: Listed) -> float:
-        """Return the next tick; those that fell into the poll are skipped, not made up for."""
+    def _next_tick(self, listed: Listed, spread: float) -> float:
+        """Return the next tick; those that fell into the poll are skipped, not made up for.
+
+        Args:
+            listed: the poll before it.
+            spread: share of the interval by which it is late, or early if negative; late in any case where the budget
+                leaves no room.
+        """
         started, ended = listed.started.monotonic, listed.ended.monotonic
-        interval = self.interval.total_seconds()
+        least = self._budgeted(self._requests)
+        interval = (least + abs(self.interval * (1 + spread) - least)).total_seconds()
         return started + interval * max(math.ceil((ended - started) / interval), 1)
 
     def _retry_at(self, failed: Failed) -> float:
@@ -287,7 +295,7 @@ class Poller:
                 return self._rules.refused_recheck
             case Cause.FORBIDDEN:
                 return rules.FORBIDDEN_RECHECK
-        lasted = timedelta(seconds=failed.ended.monotonic - self._failing_since)
+        lasted = timedelta(seconds=failed.started.monotonic - self._failing_since)
         is_long = failed.cause.is_overload or lasted > rules.LONG_OUTAGE
         cap = rules.LONG_BACKOFF_CAP if is_long else rules.BACKOFF_CAP
         doubled: int = 2 ** min(self._failures - 1, 16)

@@ -15,6 +15,13 @@ HEARTBEAT_EVERY = timedelta(seconds=30)
 LISTINGS_TO_GONE = 2
 """Complete listings in a row that must lack a row before it is gone: one alone may have shifted while it was walked."""
 
+ABSENCE_QUESTIONS = 10
+"""Most requests a poll that ask the server about single rows which the listing lacks."""
+ABSENCE_TRIES = 3
+"""So many questions that prove nothing end the attempt: of one row, or of all rows where the route does not work."""
+ABSENCE_LISTINGS = 10
+"""An absence waits to be confirmed for so many listings, in none of which a row that was asked about existed."""
+
 FRESH_LISTINGS = 2
 """A change is marked for so many listings, the one that brought it included."""
 GONE_KEPT = timedelta(hours=1)
@@ -63,8 +70,11 @@ ANOMALY_MIN = 3
 """Rows below which an emptied list or lost heartbeats are nothing unusual."""
 LOST_BEATS_SHARE = 0.20
 """Share of rows losing `lastHeartbeat` while keeping `connectionId`, above which a list is not believed at once."""
+VANISHED_SHARE = 0.20
+"""Share of the known rows vanishing in one listing, unconfirmed, above which their absence is not believed at once."""
 ANOMALY_POLLS = 3
-"""Listings in a row that must tell the same unlikely story before it is believed."""
+ANOMALY_AFTER = timedelta(seconds=60)
+"""So many listings in a row, over so long a time, must say the same unlikely thing before it is believed."""
 STALL_ROWS = 10
 STALL_AFTER = timedelta(seconds=60)
 """So many online rows, no heartbeat of which advances for two whole beats: the platform stands still, not they."""
@@ -84,6 +94,10 @@ BELL_HOLDS = timedelta(seconds=10)
 """A loss that does not hold so long rings no bell."""
 BELL_EVERY = timedelta(seconds=10)
 """One bell in this at most: what else is lost meanwhile rings together after it."""
+
+POLL_SPREAD = 0.1
+"""Polls come up to this share of the interval early or late: in step with the heartbeats, a listing that shifts while
+it is walked would lack the same rows each time."""
 
 BACKOFF_BASE = timedelta(seconds=1)
 BACKOFF_CAP = timedelta(seconds=15)

@@ -22,7 +22,7 @@ from envwatch.text import Clean
 from envwatch.witness import Beat, Witness
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from envwatch.models import Environment
     from envwatch.presence import Judge
@@ -101,7 +101,13 @@ class Listing:
     beats_count: bool = True
     """False while the platform's heartbeats stand still: then silence proves nothing."""
     held: int = 0
-    """Listings right before it that lacked the same rows and were not believed until now."""
+    """Listings right before it that were not believed until now."""
+    missing_while_held: Collection[Clean] = ()
+    """Ids of rows that all of those lacked."""
+    in_doubt: Collection[Clean] = ()
+    """Ids of rows that it lacks and that may exist all the same."""
+    unreadable: Collection[Clean] = ()
+    """Ids of rows that it holds and that could not be read."""
     profile: Clean = SOLE
     """Whose it is; empty where only one is watched."""
     latest: float = inf
@@ -170,11 +176,12 @@ def sighted(watch: Watch | None, environment: Environment, at: float, listing: L
 
 
 def missed(watch: Watch, at: float, listing: Listing) -> Watch:
-    """Return the watch after a complete listing lacked its row: one may have shifted, two in a row prove it gone."""
+    """Return the watch after a complete listing lacked its row: two in a row prove it gone, unless that is in doubt."""
     if watch.verdict is GONE:
         return watch
-    missing = replace(watch, absent=watch.absent + 1 + listing.held, unlisted=_newest_beat(watch, listing))
-    if missing.absent < rules.LISTINGS_TO_GONE:
+    held = listing.held if watch.environment.id in listing.missing_while_held else 0
+    missing = replace(watch, absent=watch.absent + 1 + held, unlisted=_newest_beat(watch, listing))
+    if missing.absent < rules.LISTINGS_TO_GONE or watch.environment.id in listing.in_doubt:
         return missing
     return replace(missing, verdict=GONE, since_at=at, changed_in=listing.number, is_flapping=False)
 
@@ -182,6 +189,12 @@ def missed(watch: Watch, at: float, listing: Listing) -> Watch:
 def unread(watch: Watch) -> Watch:
     """Return the watch after a listing held its row, but nothing of it could be read except for the id."""
     return replace(watch, absent=0) if watch.absent and watch.verdict is not GONE else watch
+
+
+def missed_while_held(watch: Watch, listing: Listing) -> Watch:
+    """Return the watch after a listing lacked its row and is not believed in that: only its heartbeat is remembered."""
+    unlisted = _newest_beat(watch, listing)
+    return watch if unlisted == watch.unlisted else replace(watch, unlisted=unlisted)
 
 
 def events_between(before: Watch | None, after: Watch, at: float) -> Iterator[Event]:

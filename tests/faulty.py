@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, TypeAlias
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from builders import page_bytes
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
 """The key that is accepted, and that must never be seen anywhere else."""
+
+DEVICE_ROUTE = "/v1/environments/"
 
 PATIENCE = 5.0
 """Seconds after which a test that waits for the server has failed."""
@@ -137,12 +139,17 @@ class Faulty:
 
     def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
         self.rows = rows
+        self.unlisted: Sequence[Mapping[str, Any]] = ()
+        """Rows that exist and that the listing lacks."""
         self.url = ""
         self.seen: list[Seen] = []
         """Requests, oldest first."""
         self.operations = 0
         """Things done since the last `stop_at`: connections taken, requests read, pieces sent."""
+        self.answers_devices = True
+        """Whether there is `GET /v1/environments/{deviceId}`."""
         self._spoil: dict[int, list[Callable[[Reply], Reply]]] = {}
+        self._device_faults: list[Callable[[Reply], Reply]] = []
         self._stops: dict[int, Stop] = {}
         self._stop_at: tuple[int, How] | None = None
         self._turn = 0
@@ -161,6 +168,10 @@ class Faulty:
         for index in range(100):
             self.break_page(index, *faults)
 
+    def break_devices(self, *faults: Callable[[Reply], Reply]) -> None:
+        """Let faults spoil every reply for a single device."""
+        self._device_faults = list(faults)
+
     def stop_at(self, operation: int, how: How) -> None:
         """Break off at the n-th operation from now, the first one being 1."""
         self._stop_at = (operation, how)
@@ -169,6 +180,7 @@ class Faulty:
     def heal(self) -> None:
         """Answer rightly from now on."""
         self._spoil = {}
+        self._device_faults = []
         self._stops = {}
         self._stop_at = None
         self._turn = 0
@@ -256,8 +268,27 @@ class Faulty:
         """Return the reply to a request, spoilt as told."""
         if seen.headers.get("authorization") != f"Bearer {KEY}":
             return Reply(status=401, body=b'{"message":"Unauthorized"}')
+        if seen.path.startswith(DEVICE_ROUTE) and self.answers_devices:
+            return self._device(unquote(seen.path.removeprefix(DEVICE_ROUTE)))
         if seen.path != "/v1/environments":
             return Reply(status=404, body=b'{"detail":"Not Found"}')
+        return self._listing(seen)
+
+    def _device(self, device_id: str) -> Reply:
+        """Return the reply to a question for one device: its newest row, as the list has it."""
+        row = next((row for row in self._devices() if row.get("deviceId") == device_id), None)
+        reply = Reply(status=404, body=b'{"error":"Environment connection not found"}')
+        if row is not None:
+            reply = Reply(body=json.dumps(row).encode())
+        for fault in self._device_faults:
+            reply = fault(reply)
+        return reply
+
+    def _devices(self) -> Sequence[Mapping[str, Any]]:
+        """Return the rows that the server has, listed or not."""
+        return [*self.rows, *self.unlisted]
+
+    def _listing(self, seen: Seen) -> Reply:
         size = int(seen.query["limit"])
         after = seen.query.get("after")
         ids = [row.get("id") for row in self.rows]
@@ -298,11 +329,18 @@ def _encoded(reply: Reply, *, takes_gzip: bool, ends: bool) -> tuple[bytes, byte
 async def faulty_server(rows: Sequence[Mapping[str, Any]], tls: ssl.SSLContext | None = None) -> AsyncIterator[Faulty]:
     """Serve rows on a free port of this machine, over TLS if a context is given."""
     faulty = Faulty(rows)
+    async with serving(faulty, tls):
+        yield faulty
+
+
+@asynccontextmanager
+async def serving(faulty: Faulty, tls: ssl.SSLContext | None = None) -> AsyncIterator[None]:
+    """Let a server listen on a free port of this machine."""
     server = await asyncio.start_server(faulty.serve, "127.0.0.1", 0, ssl=tls)
     port = server.sockets[0].getsockname()[1]
     faulty.url = f"https://localhost:{port}" if tls else f"http://127.0.0.1:{port}"
     try:
-        yield faulty
+        yield
     finally:
         server.close()
         await faulty.settled(0)

@@ -16,6 +16,7 @@ from builders import NOW, environment, failed, listed
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from envwatch.anomalies import Anomaly
 from envwatch.clock import Reading
 from envwatch.events import Event, Kind, leaves
 from envwatch.fleet import Fleet
@@ -111,6 +112,13 @@ class FleetMachine(RuleBasedStateMachine):
         """What the events alone tell since the first listing."""
         self.lacked: Counter[Clean] = Counter()
         """Complete listings in a row that lacked an id."""
+        self.lacked_since: dict[Clean, float] = {}
+        """Monotonic seconds of the first of those."""
+        self.confirmed: set[Clean] = set()
+        """Ids that were confirmed to be absent since they were last listed."""
+        self.confirmed_absent: frozenset[Clean] = frozenset()
+        self.in_doubt: frozenset[Clean] = frozenset()
+        """What the poll under way says of ids that its listing lacks."""
 
     def after(self, fleet: Fleet, outcome: Outcome) -> tuple[Fleet, tuple[Event, ...]]:
         """The reducer under test."""
@@ -184,6 +192,23 @@ class FleetMachine(RuleBasedStateMachine):
         rows = self._rows(lacking, doubled, withheld, seed)
         self._take(rows, seed)
 
+    @rule(first=NUMBERS, count=st.integers(1, SIZE), times=st.integers(1, 4), seconds=st.sampled_from([1, 5, 30, 59]))
+    def polls_find_a_part(self, first: int, count: int, times: int, seconds: int) -> None:
+        for seed in range(times):
+            self._take(self._rows(set(range(first, first + count)), set(), set(), seed), seed)
+            self.time_passes(seconds)
+
+    @rule(lacking=st.sets(NUMBERS), asked=SOME, times=st.integers(1, 4))
+    def polls_ask_about_some_that_are_missing(self, lacking: set[int], asked: set[int], times: int) -> None:
+        """Of the boxes that the listing lacks some are asked about: those that exist are found."""
+        for seed in range(times):
+            rows = self._rows(lacking - asked, set(), set(), seed)
+            self.confirmed_absent = frozenset(self.boxes[number].id for number in asked) - {row.id for row in rows}
+            everything = frozenset(box.id for box in self.boxes)
+            self.in_doubt = everything - {row.id for row in rows} - self.confirmed_absent
+            self._take(rows, seed)
+            self.confirmed_absent = self.in_doubt = frozenset()
+
     @rule(times=st.integers(1, 4))
     def polls_find_nothing(self, times: int) -> None:
         for _ in range(times):
@@ -219,16 +244,19 @@ class FleetMachine(RuleBasedStateMachine):
         self.skewed, _ = self.after(self.skewed, Slept(skewed_asleep, self._clocks(self.skew)))
         assert not told
 
-    @precondition(lambda self: self.fleet.hold is None and not any(w.absent == 1 for w in self.fleet.watches.values()))
+    @precondition(lambda self: self.fleet.hold is None and not self._are_some_missing())
     @rule(seed=SEEDS)
     def two_polls_bring_the_same(self, seed: int) -> None:
         rows = self._rows({box.number for box in self.boxes if self.lacked[box.id]}, set(), set(), seed)
         self._take(rows, seed)
-        if self.fleet.hold or any(watch.absent == 1 for watch in self.fleet.watches.values()):
+        if self.fleet.hold or self._are_some_missing():
             return
         again, told = self.after(self.fleet, self._listed(rows, 0))
         assert not told, "the same listing once more was an event"
         assert again.watches == self.fleet.watches
+
+    def _are_some_missing(self) -> bool:
+        return any(watch.absent and watch.presence is not Presence.GONE for watch in self.fleet.watches.values())
 
     def _rows(self, lacking: set[int], doubled: set[int], withheld: set[int], seed: int) -> list[Environment]:
         """A listing in any order, with rows lacking, rows without their heartbeats, and older copies of rows."""
@@ -251,7 +279,9 @@ class FleetMachine(RuleBasedStateMachine):
 
     def _listed(self, rows: list[Environment], skew: float, page_size: int = 5) -> Listed:
         clocks = self._clocks(skew)
-        return replace(listed(rows, self.now, skew=skew, page_size=page_size), started=clocks, ended=clocks)
+        outcome = listed(rows, self.now, skew=skew, page_size=page_size)
+        known = replace(outcome.snapshot, confirmed_absent=self.confirmed_absent, in_doubt=self.in_doubt)
+        return replace(outcome, snapshot=known, started=clocks, ended=clocks)
 
     def _could_be_either_clock(self, rows: list[Environment]) -> bool:
         """Whether all machines fell silent just so long ago as the skewed clock is behind, and nothing else is known.
@@ -279,6 +309,9 @@ class FleetMachine(RuleBasedStateMachine):
         newest = _newest(rows)
         for id_ in self.told.keys() | newest.keys():
             self.lacked[id_] = 0 if id_ in newest else self.lacked[id_] + 1
+            if self.lacked[id_] == 1:
+                self.lacked_since[id_] = self.monotonic
+        self.confirmed = (self.confirmed | self.confirmed_absent) - newest.keys()
         if after.listings == before.listings:
             assert after.hold is not None
             assert not rows or any(row.last_heartbeat_at is None for row in rows), "a healthy listing was not believed"
@@ -289,6 +322,7 @@ class FleetMachine(RuleBasedStateMachine):
         else:
             self._check_verdicts(before, after, newest)
             self._check_events(before, after, events)
+            self._check_absences(before, after, newest)
         self.fleet = after
 
     def _check_order(
@@ -305,7 +339,7 @@ class FleetMachine(RuleBasedStateMachine):
             was = before.watches.get(id_)
             row = newest.get(id_)
             if row is None:
-                proven = self.lacked[id_] >= 2
+                proven = self.lacked[id_] >= 2 and id_ not in self.in_doubt
                 assert was is not None
                 assert watch.presence is was.presence or (watch.presence is Presence.GONE and proven), "gone unproven"
                 continue
@@ -317,6 +351,22 @@ class FleetMachine(RuleBasedStateMachine):
             is_up = bool(row.connection_id) and beat is not None and self.now - beat < 120_000
             is_excused = was and was.verdict.is_up and row.connection_id and beat and not after.pulse.beats_count
             assert watch.verdict.is_up is is_up or (watch.verdict.is_up and is_excused), "not the official rule"
+
+    def _check_absences(self, before: Fleet, after: Fleet, newest: dict[Clean, Environment]) -> None:
+        missing = {id_: watch for id_, watch in before.watches.items() if id_ not in newest}
+        known = {id_ for id_, watch in before.watches.items() if watch.presence is not Presence.GONE}
+        if after.hold is not None:
+            assert after.hold.anomaly is Anomaly.VANISHED
+            for id_ in missing.keys() & known & after.hold.missing:
+                watch, was = after.watches[id_], before.watches[id_]
+                assert (watch.verdict, watch.absent) == (was.verdict, was.absent), "held, and changed"
+        at_once = Counter(
+            self.lacked_since[id_]
+            for id_ in missing.keys() & known - self.confirmed
+            if after.watches[id_].presence is Presence.GONE and self.monotonic - self.lacked_since[id_] < 60
+        )
+        most = max(at_once.values(), default=0)
+        assert most < 5 or most <= len(known) / 2, "half of the rows vanished at once, and were gone within a minute"
 
     def _check_events(self, before: Fleet, after: Fleet, events: tuple[Event, ...]) -> None:
         if before.listings == 0:

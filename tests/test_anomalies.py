@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 from builders import NOW, beating, environment, failed, listed, reading, slept, watched
 
-from envwatch.anomalies import Anomaly, Hold
+from envwatch.anomalies import Anomaly
 from envwatch.events import Event, Kind, leaves
 from envwatch.fleet import Fleet
 from envwatch.presence import Presence
+from envwatch.text import Clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from envwatch.models import Environment
-    from envwatch.outcome import Outcome
+    from envwatch.outcome import Listed, Outcome
 
 STEP = 5_000.0
 
@@ -34,22 +37,31 @@ def kinds(events: list[Event]) -> list[Kind]:
     return [event.kind for event in events]
 
 
+def held(fleet: Fleet) -> tuple[Anomaly, int] | None:
+    """What is held, and for how many listings."""
+    return None if fleet.hold is None else (fleet.hold.anomaly, fleet.hold.listings)
+
+
 # An emptied list
 
 
-def test_an_emptied_list_is_held_twice_and_believed_the_third_time() -> None:
-    rows = beating(3)
-    held, told = watched(story(rows, [], []))
+@pytest.mark.parametrize(
+    ("listings", "step", "believed"),
+    [(12, STEP, False), (13, STEP, True), (2, 60_000.0, False), (3, 30_000.0, True), (3, 29_999.0, False)],
+)
+def test_an_emptied_list_is_believed_after_three_listings_and_a_minute(
+    listings: int, step: float, *, believed: bool
+) -> None:
+    first = [listed(beating(3)), listed(beating(3, NOW + step), NOW + step)]
+    fleet, told = watched([*first, *(listed([], NOW + step * number) for number in range(2, 2 + listings))])
 
-    assert held.hold == Hold(Anomaly.EMPTIED, 2)
-    assert held.counts() == {Presence.ONLINE: 3}
-    assert [(event.kind, event.reason) for event in told] == [(Kind.HELD, Anomaly.EMPTIED.value)]
-
-    fleet, told = watched([listed([], NOW + 3 * STEP)], held)
-    assert (fleet.hold, fleet.counts()) == (None, {Presence.GONE: 3})
-    assert kinds(leaves(told)) == [Kind.GONE] * 3
-
-    assert watched([listed([], NOW + 4 * STEP)], fleet)[1] == []
+    assert (fleet.hold is None) is believed
+    assert fleet.counts() == {Presence.GONE if believed else Presence.ONLINE: 3}
+    assert [(leaf.kind, leaf.reason) for leaf in leaves(told)] == [
+        (Kind.HELD, Anomaly.EMPTIED.value),
+        *([(Kind.GONE, "no longer listed")] * 3 if believed else []),
+    ]
+    assert watched([listed([], NOW + step * (2 + listings))], fleet)[1] == [] or not believed
 
 
 def test_a_list_of_two_may_empty_but_absence_still_needs_two_listings() -> None:
@@ -64,12 +76,12 @@ def test_a_held_list_that_comes_back_changed_nothing() -> None:
     rows = beating(3)
     fleet, told = watched(story(rows, [], [], rows, [], []))
 
-    assert (fleet.hold, fleet.counts()) == (Hold(Anomaly.EMPTIED, 2), {Presence.ONLINE: 3})
+    assert (held(fleet), fleet.counts()) == ((Anomaly.EMPTIED, 2), {Presence.ONLINE: 3})
     assert kinds(told) == [Kind.HELD, Kind.HELD]
 
 
 def test_a_failed_poll_neither_confirms_nor_clears_what_is_held() -> None:
-    fleet, told = watched([*story(beating(3), [], []), failed(at=NOW + 3 * STEP), listed([], NOW + 4 * STEP)])
+    fleet, told = watched([*story(beating(3), [], []), failed(at=NOW + 3 * STEP), listed([], NOW + 65_000)])
 
     assert fleet.counts() == {Presence.GONE: 3}
     assert kinds(leaves(told)) == [Kind.HELD, *[Kind.GONE] * 3]
@@ -79,6 +91,176 @@ def test_the_data_on_the_screen_grows_old_while_a_listing_is_held() -> None:
     fleet, _ = watched(story(beating(3), [], []))
 
     assert fleet.age(reading(NOW + 2 * STEP)) == fleet.interval * 2
+
+
+# Rows that vanish together
+
+
+def lacking(
+    count: int,
+    first: int,
+    last: int,
+    at: float,
+    *,
+    confirmed_absent: frozenset[Clean] = frozenset(),
+    in_doubt: frozenset[Clean] = frozenset(),
+) -> Listed:
+    """A listing of so many beating rows that lacks those from the first number to the last."""
+    missing = ids(first, last)
+    outcome = listed([row for row in beating(count, at) if row.id not in missing], at)
+    snapshot = replace(outcome.snapshot, confirmed_absent=confirmed_absent, in_doubt=in_doubt)
+    return replace(outcome, snapshot=snapshot)
+
+
+def ids(first: int, last: int) -> frozenset[Clean]:
+    return frozenset(Clean(f"env-{number}") for number in range(first, last + 1))
+
+
+@pytest.mark.parametrize(
+    ("count", "vanished", "is_held"), [(250, 150, True), (250, 51, True), (250, 50, False), (9, 2, False)]
+)
+def test_rows_that_vanish_together_are_held_from_three_and_a_fifth_on(
+    count: int, vanished: int, *, is_held: bool
+) -> None:
+    outcomes = [lacking(count, 1, vanished, NOW + step * STEP) for step in range(1, 3)]
+    fleet, told = watched([listed(beating(count)), *outcomes])
+
+    assert held(fleet) == ((Anomaly.VANISHED, 2) if is_held else None)
+    assert fleet.counts()[Presence.GONE] == (0 if is_held else vanished)
+    if is_held:
+        assert [(event.kind, event.reason) for event in told] == [
+            (Kind.HELD, f"{vanished} of {count} rows vanished at once")
+        ]
+
+
+def test_rows_that_are_listed_and_cannot_be_read_have_not_vanished() -> None:
+    one = lacking(10, 1, 4, NOW + STEP)
+    one = replace(one, snapshot=replace(one.snapshot, set_aside=2, set_aside_ids=ids(1, 2)))
+    fleet, told = watched([listed(beating(10)), one])
+
+    assert (held(fleet), told) == (None, [])
+    assert [watch.absent for watch in fleet.watches.values()].count(1) == 2
+
+
+def test_rows_that_stay_away_for_three_listings_and_a_minute_are_gone_together() -> None:
+    moments = [NOW + step * STEP for step in range(1, 14)]
+    fleet, told = watched([listed(beating(250)), *(lacking(250, 1, 150, at) for at in moments[:-1])])
+    assert (held(fleet), fleet.counts()) == ((Anomaly.VANISHED, 12), {Presence.ONLINE: 250})
+
+    fleet, told = watched([lacking(250, 1, 150, moments[-1])], fleet)
+    assert (fleet.hold, fleet.counts()) == (None, {Presence.ONLINE: 100, Presence.GONE: 150})
+    assert [(event.kind, event.of, len(event.members)) for event in told] == [(Kind.TOGETHER, Kind.GONE, 150)]
+
+    assert watched([lacking(250, 1, 150, moments[-1] + STEP)], fleet)[1] == []
+
+
+def test_the_rows_that_are_listed_are_watched_while_the_others_are_held() -> None:
+    lost = lacking(10, 1, 5, NOW + 2 * STEP)
+    rows = [*lost.snapshot.pages[0].environments[:-1], environment("env-10", connectionId=None)]
+    outcomes = [lacking(10, 1, 5, NOW + STEP), listed(rows, NOW + 2 * STEP)]
+    fleet, told = watched([listed(beating(10)), *outcomes])
+
+    assert fleet.age(reading(NOW + 2 * STEP)) == timedelta()
+    assert [(event.kind, event.id) for event in told] == [(Kind.HELD, None), (Kind.OFFLINE, "env-10")]
+
+
+def test_rows_that_come_back_while_held_were_never_away() -> None:
+    """60 rows are missing each time, and not quite the same ones: 54 of them are missing all the time."""
+    moments = [NOW + step * STEP for step in range(1, 14)]
+    others = [lacking(250, 1 + step // 2, 60 + step // 2, at) for step, at in enumerate(moments)]
+    fleet, told = watched([listed(beating(250)), *others])
+
+    assert fleet.hold is None
+    assert {event.id for event in leaves(told) if event.kind is Kind.GONE} == ids(7, 60)
+    fleet, told = watched([lacking(250, 61, 66, moments[-1] + STEP)], fleet)
+    assert {leaf.id for leaf in leaves(told) if leaf.kind is Kind.GONE} == ids(61, 66)
+
+
+def test_a_row_that_comes_back_while_held_is_judged_by_when_it_was_listed_and_not_by_the_gap() -> None:
+    """Its heartbeat advanced some time since it was last listed, and not since the listing before."""
+    beat = NOW + 31_000
+    rows = [environment(f"env-{number}", lastHeartbeat=beat) for number in range(1, 11)]
+    outcomes = [lacking(10, 1, 5, NOW + at) for at in (STEP, 90_000.0)]
+    fleet, _ = watched([listed(beating(10)), *outcomes, listed(rows, NOW + 95_000)])
+
+    assert {watch.is_doubted for watch in fleet.watches.values()} == {False}
+    assert fleet.watches[Clean("env-1")].presence is Presence.LATE
+
+
+def test_other_rows_that_vanish_are_held_anew_without_another_event() -> None:
+    moments = [NOW + step * 20_000 for step in range(1, 8)]
+    parts = [(1, 100), (1, 100), (101, 200), (101, 200), (101, 200), (1, 100), (1, 100)]
+    fleet, told = watched(
+        [listed(beating(250)), *(lacking(250, *part, at) for part, at in zip(parts, moments, strict=True))]
+    )
+
+    assert (held(fleet), fleet.counts()[Presence.GONE]) == ((Anomaly.VANISHED, 2), 0)
+    assert kinds(told) == [Kind.HELD]
+
+
+def test_rows_that_vanish_later_are_held_for_a_minute_of_their_own() -> None:
+    moments = [NOW + step * 20_000 for step in range(1, 8)]
+    lasts = [100, 100, 100, 200, 200, 200, 200]
+    outcomes = [lacking(250, 1, last, at) for last, at in zip(lasts, moments, strict=True)]
+    fleet, told = watched([listed(beating(250)), *outcomes[:4]])
+    assert (held(fleet), fleet.counts()[Presence.GONE]) == ((Anomaly.VANISHED, 1), 100)
+
+    fleet, told = watched(outcomes[4:6], fleet)
+    assert (held(fleet), told) == ((Anomaly.VANISHED, 3), [])
+    fleet, told = watched(outcomes[6:], fleet)
+    assert (held(fleet), fleet.counts()[Presence.GONE]) == (None, 200)
+
+
+def test_a_listing_that_holds_them_again_ends_the_hold_without_an_event() -> None:
+    outcomes = [lacking(10, 1, 5, NOW + STEP), listed(beating(10, NOW), NOW + 2 * STEP)]
+    fleet, told = watched([listed(beating(10)), *outcomes])
+
+    assert (fleet.hold, fleet.counts(), kinds(told)) == (None, {Presence.ONLINE: 10}, [Kind.HELD])
+    fleet, told = watched([lacking(10, 1, 2, NOW + 3 * STEP)], fleet)
+    assert (fleet.counts(), told) == ({Presence.ONLINE: 10}, [])
+
+
+def test_rows_whose_absence_is_confirmed_are_gone_after_two_listings() -> None:
+    first = lacking(10, 1, 5, NOW + STEP, confirmed_absent=ids(1, 5))
+    fleet, told = watched([listed(beating(10)), first, lacking(10, 1, 5, NOW + 2 * STEP)])
+
+    assert (fleet.hold, fleet.counts()) == (None, {Presence.ONLINE: 5, Presence.GONE: 5})
+    assert Kind.HELD not in kinds(told)
+
+
+def test_confirmations_add_up_until_no_more_than_a_fifth_is_left() -> None:
+    """60 of 250 vanish, 9 are confirmed each time: after two times 42 are left, which is less than a fifth."""
+    fleet, _ = watched([listed(beating(250)), lacking(250, 1, 60, NOW + STEP, confirmed_absent=ids(1, 9))])
+    assert held(fleet) == (Anomaly.VANISHED, 1)
+
+    confirmed, doubted = ids(10, 18), ids(19, 60)
+    fleet, told = watched(
+        [
+            lacking(250, 1, 60, NOW + 2 * STEP, confirmed_absent=confirmed, in_doubt=doubted),
+            lacking(250, 1, 60, NOW + 3 * STEP, in_doubt=doubted),
+        ],
+        fleet,
+    )
+    assert fleet.hold is None
+    assert {event.id for event in leaves(told)} == ids(1, 18)
+
+
+def test_an_absence_in_doubt_is_not_believed_however_long_it_lasts() -> None:
+    moments = [NOW + step * STEP for step in range(1, 30)]
+    fleet, told = watched([listed(beating(20)), *(lacking(20, 1, 2, at, in_doubt=ids(2, 2)) for at in moments)])
+    assert [event.id for event in told] == ["env-1"]
+
+    fleet, told = watched([lacking(20, 1, 2, NOW + 30 * STEP)], fleet)
+    assert [(event.kind, event.id) for event in told] == [(Kind.GONE, "env-2")]
+
+
+def test_another_anomaly_in_between_starts_the_count_over_and_makes_nothing_gone() -> None:
+    rows = beating(10)
+    outcomes = [lacking(10, 1, 5, NOW + STEP), listed([], NOW + 2 * STEP), lacking(10, 1, 5, NOW + 3 * STEP)]
+    fleet, told = watched([listed(rows), *outcomes])
+
+    assert (held(fleet), fleet.counts()) == ((Anomaly.VANISHED, 1), {Presence.ONLINE: 10})
+    assert kinds(told) == [Kind.HELD] * 3
 
 
 # Lost heartbeats
@@ -94,12 +276,16 @@ def test_many_heartbeats_lost_on_a_kept_connection_are_held(lost: int, of: int, 
     assert kinds(leaves(told)) == ([Kind.HELD] if held else [Kind.OFFLINE] * lost)
 
 
-def test_lost_heartbeats_are_believed_the_third_time() -> None:
+def test_lost_heartbeats_are_believed_after_three_listings_and_a_minute() -> None:
     rows = beating(5)
     lost = without_beats(rows, 3)
-    fleet, told = watched(story(rows, lost, lost, lost, lost))
+    fleet, told = watched(story(rows, *[lost] * 12))
+    assert fleet.counts() == {Presence.ONLINE: 5}
 
-    assert fleet.counts() == {Presence.ONLINE: 2, Presence.OFFLINE: 3}
+    fleet, more = watched([listed(lost, NOW + 13 * STEP), listed(lost, NOW + 14 * STEP)], fleet)
+    told += more
+
+    assert fleet.counts() == {Presence.LATE: 2, Presence.OFFLINE: 3}
     assert kinds(leaves(told)) == [Kind.HELD, *[Kind.OFFLINE] * 3]
 
 
@@ -124,7 +310,7 @@ def test_one_story_does_not_confirm_another() -> None:
     rows = beating(5)
     fleet, _ = watched(story(rows, [], [], without_beats(rows, 5), []))
 
-    assert fleet.hold == Hold(Anomaly.EMPTIED, 1)
+    assert held(fleet) == (Anomaly.EMPTIED, 1)
 
 
 # Stalled heartbeats

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
@@ -92,11 +93,11 @@ def test_old_listings_are_named_as_such(later: float, result: str) -> None:
 
 def test_what_is_one_is_not_told_as_many() -> None:
     one = steps(listed([environment()]))
-    assert " of 1 row in 1 page, " in one["listing"].inputs
+    assert " of 1 row in 1 request, " in one["listing"].inputs
     assert one["clock"].inputs.endswith(" 1 answer")
     rows = [environment(), environment("env-2")]
     two = steps(*[listed(rows, page_size=1)] * 2)
-    assert " of 2 rows in 2 pages, " in two["listing"].inputs
+    assert " of 2 rows in 2 requests, " in two["listing"].inputs
     assert two["clock"].inputs.endswith(" 2 answers")
 
 
@@ -140,10 +141,27 @@ def test_a_row_that_is_missing_once_is_not_gone_and_missing_twice_is() -> None:
     assert (twice["absence"].result, twice["verdict"].result) == ("≥ 2: gone", "gone")
 
 
+def test_a_row_that_is_missing_twice_and_may_exist_is_not_gone() -> None:
+    rows = beating(3)
+    doubtful = listed(rows[1:], NOW + 10_000)
+    doubtful = replace(doubtful, snapshot=replace(doubtful.snapshot, in_doubt=frozenset([rows[0].id])))
+    found = steps(listed(rows), listed(rows[1:], NOW + 5_000), doubtful, at=NOW + 10_000)
+    assert (found["absence"].result, found["verdict"].result) == (
+        "not gone before the server was asked about it",
+        "online",
+    )
+
+
 def test_a_listing_that_is_not_believed_is_named() -> None:
     found = steps(listed(beating(3)), listed([], NOW + 5_000), at=NOW + 5_000)
     assert found["upstream"].result == "the newest listing is not believed yet"
     assert found["verdict"].result == "online"
+
+
+def test_rows_that_vanished_together_are_named() -> None:
+    found = steps(listed(beating(6)), listed(beating(3), NOW + 5_000), at=NOW + 5_000)
+    assert found["upstream"].inputs == "3 of 6 rows vanished at once, 1 listing in a row"
+    assert found["upstream"].result == "their absence is not believed yet"
 
 
 def test_before_the_first_listing_nothing_is_known() -> None:

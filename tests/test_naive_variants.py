@@ -1,4 +1,4 @@
-"""The invariants can fail: four reducers, each with a mistake that is easily made, are found out by `fleet_machine`."""
+"""The invariants can fail: six reducers, each with a mistake that is easily made, are found out by `fleet_machine`."""
 
 from __future__ import annotations
 
@@ -53,6 +53,20 @@ class GoneAtOnce(FleetMachine):
         return after, events
 
 
+class DoubtIgnored(FleetMachine):
+    def after(self, fleet: Fleet, outcome: Outcome) -> Reduced:
+        if isinstance(outcome, Listed):
+            outcome = replace(outcome, snapshot=replace(outcome.snapshot, in_doubt=frozenset()))
+        return fleet.after(outcome)
+
+
+class HeldForTwoListings(FleetMachine):
+    def after(self, fleet: Fleet, outcome: Outcome) -> Reduced:
+        if fleet.hold is not None:
+            fleet = replace(fleet, hold=replace(fleet.hold, listings=9, since=float("-inf")))
+        return fleet.after(outcome)
+
+
 @pytest.mark.parametrize(
     ("variant", "complaint"),
     [
@@ -60,6 +74,8 @@ class GoneAtOnce(FleetMachine):
         (LastDuplicateWins, "not the row with the newest heartbeat|the order of the rows"),
         (FirstListingFires, "the first listing was an event"),
         (GoneAtOnce, "gone unproven"),
+        (DoubtIgnored, "gone unproven"),
+        (HeldForTwoListings, "half of the rows vanished at once"),
     ],
 )
 def test_a_naive_fleet_is_found_out(variant: type[FleetMachine], complaint: str) -> None:

@@ -67,6 +67,37 @@ async def test_the_interval_stretches_to_keep_within_a_request_a_second(requests
     assert [outcome.interval for outcome in outcomes if isinstance(outcome, Listed)] == [timedelta(0, interval)] * 3
 
 
+@pytest.mark.parametrize(
+    ("dice", "requests", "gap"),
+    [
+        (0.0, 1, 27),
+        (0.25, 1, 28.5),
+        (0.75, 1, 31.5),
+        (0.0, 30, 33),
+        (0.25, 30, 31.5),
+        (0.75, 30, 31.5),
+        (0.0, 28, 29),
+    ],
+)
+async def test_polls_come_somewhat_early_or_late_and_never_before_the_budget_allows(
+    dice: float, requests: int, gap: float
+) -> None:
+    """A listing that shifts with the heartbeats, asked for in step with them, would lack the same rows each time."""
+    script = Script(world := World(dice), walk(requests))
+    await outcomes_of(poller_of(world, script, Rules(interval=timedelta(seconds=30))), 3)
+
+    assert gaps(script) == pytest.approx([gap, gap])
+
+
+async def test_a_plan_stays_what_it_is_though_the_dice_fall_anew() -> None:
+    poller = poller_of(world := World(0.25), Script(world))
+    await outcomes_of(poller, 1)
+    first = poller.plan.next_at
+    world.dice = 0.75
+
+    assert (first, poller.plan.next_at) == (4.75, 4.75)
+
+
 async def test_the_interval_shrinks_again_with_the_listing() -> None:
     script = Script(world := World(), walk(20), walk(1))
     await outcomes_of(poller_of(world, script, Rules(requests_per_minute=120)), 3)
@@ -141,7 +172,7 @@ async def test_after_five_minutes_of_failures_the_waits_grow_up_to_a_minute() ->
     script = Script(world := World(1.0), *[error()] * 28, walk(), error())
     await outcomes_of(poller_of(world, script), 35)
 
-    assert gaps(script) == [1, 2, 4, 8, *[15] * 20, *[60] * 4, 5, 1, 2, 4, 8, 15]
+    assert gaps(script) == [1, 2, 4, 8, *[15] * 20, *[60] * 4, 5.5, 1, 2, 4, 8, 15]
 
 
 async def test_a_poll_that_hung_has_waited_already() -> None:
@@ -196,6 +227,11 @@ async def recovery(outage: tuple[Cause, float, int], lasts: float, rolls: Sequen
 @given(outage=st.sampled_from(_OUTAGES), lasts=st.floats(0, 300), rolls=_ROLLS)
 @example(outage=(Cause.TIMEOUT, 10.0, 0), lasts=290.001, rolls=[0.999])
 @example(outage=(Cause.UNREACHABLE, 0.0, 0), lasts=285.001, rolls=[0.999])
+@example(
+    outage=(Cause.UNREACHABLE, 10.0, 0),
+    lasts=291.0,
+    rolls=[0, 0, 0, 0.75, 0, 0, 0.875, 0.875, *[0] * 10, 0.96875, 0.9921875],
+)
 @settings(max_examples=200, deadline=None)
 def test_within_twenty_seconds_of_a_servers_recovery_the_next_listing_is_in(
     outage: tuple[Cause, float, int], lasts: float, rolls: list[float]
@@ -226,7 +262,7 @@ async def test_a_listing_ends_the_backing_off() -> None:
     script = Script(world := World(1.0), error(), error(), walk(), error(), walk())
     await outcomes_of(poller_of(world, script), 5)
 
-    assert gaps(script) == [1, 2, 5, 1]
+    assert gaps(script) == [1, 2, 5.5, 1]
 
 
 @pytest.mark.parametrize(("pages_read", "waits"), [(59, 59), (60, 60), (61, 60), (2_000, 60)])
@@ -732,7 +768,7 @@ def _actions() -> st.SearchStrategy[list[tuple[float, str]]]:
 def test_there_is_never_more_than_one_poll_and_never_too_many(
     answers: list[Any], takes: float, dice: float, actions: list[tuple[float, str]]
 ) -> None:
-    """`Script` fails when it is asked twice at once; a poll that nobody asked for waits for its tick."""
+    """`Script` fails when it is asked twice at once; a poll that nobody asked for waits for its tick, or 10 % less."""
 
     async def run() -> Script:
         script = Script(world := World(dice), *answers, walk(), takes=takes)
@@ -752,7 +788,7 @@ def test_there_is_never_more_than_one_poll_and_never_too_many(
 
     script = asyncio.run(run())
     asked_for = sum(action in ("refresh", "suspend") for _, action in actions) + len(answers)
-    assert sum(round(gap, 6) < 5 for gap in gaps(script)) <= asked_for
+    assert sum(round(gap, 6) < 4.5 for gap in gaps(script)) <= asked_for
 
 
 # The real world

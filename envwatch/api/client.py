@@ -1,8 +1,8 @@
 """The listing as a source of snapshots: one complete walk over all pages, or one failure in plain words.
 
 Owns the walk and its deadlines. The rooms below: `route` knows which way to the server is allowed, `wire` asks one
-question within bounds, `answers` knows what came back means, `walk` puts pages together. Nothing of httpx, and nothing
-that could hold the key, gets past this module.
+question within bounds, `answers` knows what came back means, `walk` puts pages together, `absences` asks about rows
+that a listing lacks. Nothing of httpx, and nothing that could hold the key, gets past this module.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import asyncio
 import os
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, Self
 
+from envwatch.api.absences import Absences
 from envwatch.api.answers import FAILURES, Peer, failure_of, offset_in, page_in
 from envwatch.api.lean import httpx
 from envwatch.api.route import SettingsError, checked_base_url
@@ -91,6 +93,8 @@ class Client:
         self._pool = Pool()  # of the walk under way
         self._wire = Wire(url, key=key, wall=wall, error_patience=rules.page_deadline / 4, environ=environ)
         proxy = self._wire.proxy
+        # Where the server lists only what is online, a row leaves the list by going offline, and exists all the same.
+        self._absences = None if query.online_only else Absences(partial(self._wire.answer, {}))
         self._peer = Peer(_place(url), _place(proxy.url) if proxy else None, key, clean(key_origin, 200))
 
     async def snapshot(self) -> Snapshot:
@@ -103,15 +107,17 @@ class Client:
         self._pool = Pool()
         failure: SourceError
         try:
-            async with asyncio.timeout(self._rules.walk_deadline.total_seconds()):
+            async with asyncio.timeout(self._rules.walk_deadline.total_seconds()) as deadline:
                 snapshot = await self._through(walk)
-                self._known = {row.id: row for page in snapshot.pages for row in page.environments}
-                self._growth.listed(len(snapshot.pages))
-                return snapshot
         except SourceError as error:
             failure = error
         except TimeoutError:
             failure = self._too_slow("the whole listing", self._rules.walk_deadline)
+        else:
+            self._growth.listed(len(snapshot.pages))
+            snapshot = await self._with_absences_checked(snapshot, deadline.when())
+            self._known = {row.id: row for page in snapshot.pages for row in page.environments}
+            return snapshot
         # Raised down here, it carries neither the exception that it replaces nor the frames that saw the answer.
         failure.pages_read = walk.pages_read
         self._growth.failed(failure.cause)
@@ -141,6 +147,14 @@ class Client:
             asked_at = now + pause  # as planned: sleeping too long, by some milliseconds a page, must not add up
             cursor = await self._step(walk, cursor)
         return walk.snapshot()
+
+    async def _with_absences_checked(self, snapshot: Snapshot, deadline: float | None) -> Snapshot:
+        """Return a complete listing with what the server says of the rows that it lacks, as far as time allows."""
+        if self._absences is None:
+            return snapshot
+        patience = asyncio.get_running_loop().time() + self._rules.page_deadline.total_seconds() / 2
+        until = patience if deadline is None else min(deadline, patience)
+        return await self._absences.checked(snapshot, self._known, until)
 
     async def _step(self, walk: Walk, cursor: str | None) -> str | None:
         """Read the page after a cursor into the walk and return the next cursor."""

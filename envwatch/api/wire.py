@@ -14,6 +14,7 @@ import zlib
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 from envwatch import __version__, rules
 from envwatch.api.lean import httpx
@@ -98,30 +99,40 @@ class Wire:
             limits=httpx.Limits(max_connections=4, max_keepalive_connections=1, keepalive_expiry=_IDLE_SECONDS),
         )
 
-    async def answer(self, question: Mapping[str, str]) -> Answer:
+    async def answer(self, question: Mapping[str, str], below: str = "") -> Answer:
         """Ask, and once more at once if a connection from before turns out to be dead.
 
         A server may close an idle connection while the question is under way, which says nothing of its health. A new
         connection that breaks does.
 
+        Args:
+            question: the query.
+            below: one more segment of the path, any text.
+
         Raises:
             Exception: one of `answers.FAILURES`; what httpx itself raises holds the key, so it must not get far.
         """
         attempt = _Attempt()
+        url = self._below(below)
         try:
-            return await self._ask(question, attempt, requests=1)
+            return await self._ask(url, question, attempt, requests=1)
         except (httpx.NetworkError, httpx.RemoteProtocolError):
             if attempt.connected or attempt.answered:
                 raise
-        return await self._ask(question, _Attempt(), requests=2)
+        return await self._ask(url, question, _Attempt(), requests=2)
 
     async def aclose(self) -> None:
         """Close the connection."""
         await self._transport.aclose()
 
-    async def _ask(self, question: Mapping[str, str], attempt: _Attempt, *, requests: int) -> Answer:
+    def _below(self, segment: str) -> httpx.URL:
+        if not segment:
+            return self._url
+        return self._url.copy_with(raw_path=self._url.raw_path + b"/" + quote(segment, safe="").encode())
+
+    async def _ask(self, url: httpx.URL, question: Mapping[str, str], attempt: _Attempt, *, requests: int) -> Answer:
         asked_at = self._wall()
-        response = await self._transport.handle_async_request(self._request(question, attempt))
+        response = await self._transport.handle_async_request(self._request(url, question, attempt))
         answered_at = self._wall()
         good = response.status_code == httpx.codes.OK
         body = _Body(rules.PAGE_BYTES if good else ERROR_BYTES)
@@ -145,10 +156,10 @@ class Wire:
             answered_at=answered_at,
         )
 
-    def _request(self, question: Mapping[str, str], attempt: _Attempt) -> httpx.Request:
+    def _request(self, url: httpx.URL, question: Mapping[str, str], attempt: _Attempt) -> httpx.Request:
         return httpx.Request(
             "GET",
-            self._url,
+            url,
             params=question,
             headers={
                 "Accept": "application/json",

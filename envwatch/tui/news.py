@@ -102,7 +102,8 @@ class NewsLine(Line):
         failure, plan = fleet.failure, self.plans.get(fleet.profile)
         if failure is None or plan is None:
             hold = fleet.hold
-            text = f"{hold.anomaly} ({hold.listings} of {rules.ANOMALY_POLLS}): not believed yet" if hold else ""
+            until = f"{rules.ANOMALY_POLLS} listings and {rules.ANOMALY_AFTER.total_seconds():.0f} s"
+            text = f"{hold.claim.text}: not believed before {until}" if hold else ""
             return [Part(text, "late", is_cut=True)], []
         last = fleet.snapshot
         pages = last.requests if last and last.requests > failure.pages_read else "?"

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.reactive import reactive
 
-from envwatch import rules
 from envwatch.counts import Counts, counts_of
 from envwatch.fleet import Sight
 from envwatch.fleets import Fleets
@@ -201,7 +200,7 @@ def _doubts(fleet: Fleet, whose: Clean) -> list[Part]:
     if fleet.pulse.is_stalled:
         parts.append(Part(f" STALLED{whose} ", "alarm", 9))
     if fleet.hold is not None:
-        parts.append(Part(f" HOLD{whose} {fleet.hold.listings}/{rules.ANOMALY_POLLS} ", "alarm", 9))
+        parts.append(Part(f" HOLD{whose} ", "alarm", 9))
     if fleet.date_error is not None:
         parts.append(Part(f"server's Date wrong by {fleet.date_error / 1000:+.0f} s{whose}", "late", 6))
     elif fleet.clock.is_far_off:
