@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from test_soak import MIB, ROWS, WARM, assert_flat, soak
+from sources.test_soak import MIB, ROWS, WARM, assert_flat, soak
 
 POLLS = 17_280
 
