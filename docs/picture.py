@@ -12,12 +12,12 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from envwatch.api.client import Client
 from envwatch.demo.child import ChildServer
-from envwatch.events import SOLE
-from envwatch.poller import Poller
-from envwatch.posts import Post, together
-from envwatch.rules import Rules
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.model.limits import Limits
+from envwatch.sources.letta.client import Client
+from envwatch.sources.poller import Poller
+from envwatch.sources.targets import Target, merge_streams
 from envwatch.tui.app import EnvwatchApp
 
 SECONDS = 18
@@ -26,12 +26,12 @@ SECONDS = 18
 
 async def picture(base_url: str, key: str) -> str:
     """Return the dashboard as SVG."""
-    settings = replace(Rules(), requests_per_minute=1000)
-    async with Client(base_url=base_url, key=SecretStr(key), rules=settings) as client:
+    settings = replace(Limits(), requests_per_minute=1000)
+    async with Client(base_url=base_url, key=SecretStr(key), limits=settings) as client:
         poller = Poller(client, settings)
         outcomes = poller.outcomes()
-        post = Post(profile="demo", host="127.0.0.1", key_origin="the demo", poller=poller, rules=settings)
-        app = EnvwatchApp(posts={SOLE: post}, outcomes=together({SOLE: outcomes}))
+        target = Target(profile="demo", host="127.0.0.1", key_origin="the demo", poller=poller, limits=settings)
+        app = EnvwatchApp(targets={NO_PROFILE: target}, outcomes=merge_streams({NO_PROFILE: outcomes}))
         async with app.run_test(size=(130, 32)) as pilot:
             await pilot.pause(SECONDS)
             await pilot.press("j")

@@ -2,7 +2,7 @@
 
 import sys
 
-from envwatch.cli import main
+from envwatch.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -79,10 +79,10 @@ class Life:
     # How the fleet stands at the start.
 
     def _first_state(self, machine: Machine, index: int) -> State:
-        dice = random_at(self._seed, (1 << 31) + index)
+        random = random_at(self._seed, (1 << 31) + index)
         age = 2 * _HOUR + int(300 * _DAY * (1 - index / self._size) ** 2)
         first_seen_at = self._started_at - age
-        connected_at = self._started_at - min(dice.randrange(2 * _MIN, 8 * _DAY), age // 2)
+        connected_at = self._started_at - min(random.randrange(2 * _MIN, 8 * _DAY), age // 2)
         directory = machine.home if machine.branch is not None else None
         blank = State(
             since=first_seen_at,
@@ -91,7 +91,7 @@ class Life:
             pod_id=None,
             beat_at=None,
             is_beating=False,
-            seen_at=self._started_at - min(dice.randrange(5 * _HOUR, 9 * _DAY), age // 3),
+            seen_at=self._started_at - min(random.randrange(5 * _HOUR, 9 * _DAY), age // 3),
             mode=machine.mode,
             version=machine.version,
             branch=machine.branch,
@@ -101,10 +101,10 @@ class Life:
             return blank
         if machine.presence == "left":
             return replace(blank, beat_at=blank.seen_at)
-        linked = replace(blank.linked(connected_at, _connection_id(dice), self._pod(index)), since=first_seen_at)
+        linked = replace(blank.linked(connected_at, _connection_id(random), self._pod(index)), since=first_seen_at)
         if machine.presence == "asleep":
             return replace(linked, connected_at=first_seen_at, beat_at=blank.seen_at, is_beating=False)
-        return replace(linked, beat_at=self._started_at - dice.randrange(BEAT_MS))
+        return replace(linked, beat_at=self._started_at - random.randrange(BEAT_MS))
 
     # The opening: what a newcomer sees in the first 20 seconds, even at a poll every 5.
 
@@ -332,6 +332,6 @@ def _beats(environment: Environment) -> bool:
     return environment.last.is_beating
 
 
-def _connection_id(dice: Random) -> str:
-    digits = f"{dice.getrandbits(128):032x}"
+def _connection_id(random: Random) -> str:
+    digits = f"{random.getrandbits(128):032x}"
     return f"conn-{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -1,5 +1,4 @@
-"""The filter language: from the words that a person types to a test of each environment.
+"""The filter language: text in, a test for environments out, with errors that point at their place.
 
-`language` has the grammar and what a query means, `tokens` cuts the text, `literals` reads durations, dates and
-versions, `kinds` and `fields` say what can be asked about, and `hints` completes what is being typed.
+Pure. Must not know how rows are shown.
 """

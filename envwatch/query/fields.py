@@ -9,19 +9,20 @@ import json
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from envwatch.columns import up_since, update_text
-from envwatch.modes import asked_mode, mode_of
-from envwatch.query.kinds import InstantField, ListField, ProfileField, StatusField, TextField, VersionField
-from envwatch.text import Clean, clean
+from envwatch.fleet.tracking import up_since
+from envwatch.model.environment import update_text
+from envwatch.model.modes import mode_from_query, mode_of
+from envwatch.model.text import Clean, clean
+from envwatch.query.field_types import InstantField, ListField, ProfileField, StatusField, TextField, VersionField
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pydantic import JsonValue
 
-    from envwatch.models import Environment
-    from envwatch.query.kinds import Field
-    from envwatch.query.tokens import Token
+    from envwatch.model.environment import Environment
+    from envwatch.query.field_types import Field
+    from envwatch.query.lexer import Token
 
 META = "meta."
 """Before the name of a key of the metadata, dots between its levels."""
@@ -103,7 +104,7 @@ def _host(environment: Environment) -> Iterator[Clean]:
 _ALL: tuple[Field, ...] = (
     StatusField(STATUS, "online, late, offline, gone, flapping, changed, acknowledged"),
     TextField("name", "the name its user chose", lambda row: row.name),
-    TextField("mode", "permission mode", lambda row: mode_of(row.mode), is_prefix=True, meant=asked_mode),
+    TextField("mode", "permission mode", lambda row: mode_of(row.mode), is_prefix=True, meant=mode_from_query),
     ProfileField("profile", "where several are watched"),
     VersionField("version", "version of Letta Code: <0.34", lambda row: row.version),
     TextField("branch", "git branch", lambda row: row.branch),
@@ -111,10 +112,10 @@ _ALL: tuple[Field, ...] = (
     TextField("os", "darwin, linux, win32", lambda row: row.os, is_prefix=True),
     ListField("host", "its system, processor or architecture", _host),
     VersionField("node", "version of Node.js: >=22", lambda row: row.node_version),
-    InstantField("beat", "last heartbeat: >90s", lambda watch: watch.environment.last_heartbeat_at),
+    InstantField("beat", "last heartbeat: >90s", lambda tracked: tracked.environment.last_heartbeat_at),
     InstantField("up", "up since: <2h", up_since),
-    InstantField("seen", "last seen: >1d", lambda watch: watch.environment.last_seen_at),
-    InstantField("first", "first seen: <7d, >2026-11-01", lambda watch: watch.environment.first_seen_at),
+    InstantField("seen", "last seen: >1d", lambda tracked: tracked.environment.last_seen_at),
+    InstantField("first", "first seen: <7d, >2026-11-01", lambda tracked: tracked.environment.first_seen_at),
     TextField("user", "id of its user", lambda row: row.user_id),
     TextField("pod", "pod of the platform", lambda row: row.pod_id),
     TextField("device", "id of the machine", lambda row: row.device_id),

@@ -24,24 +24,24 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from envwatch.acknowledged import NO_ACKS
+from envwatch.fleet.acknowledgements import NO_ACKS
+from envwatch.model.text import clean
+from envwatch.query.field_types import MatchContext, state_test
 from envwatch.query.fields import is_begun, named_field
-from envwatch.query.kinds import Known, state_test
+from envwatch.query.lexer import QueryError, normalize, quoted, tokens, written
 from envwatch.query.literals import pattern_of, text_test
-from envwatch.query.tokens import QueryError, folded, quoted, tokens, written
-from envwatch.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import tzinfo
 
-    from envwatch.acknowledged import Acks
-    from envwatch.columns import Column
-    from envwatch.models import Environment
-    from envwatch.query.kinds import Test, Value
-    from envwatch.query.tokens import Token
-    from envwatch.text import Clean
-    from envwatch.watch import Watch
+    from envwatch.fleet.acknowledgements import Acks
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.environment import Environment
+    from envwatch.model.text import Clean
+    from envwatch.query.field_types import Test, Value
+    from envwatch.query.lexer import Token
+    from envwatch.views.columns import Column
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Term:
         return f"{'!' * self.is_negated}{written(self.field)}:{','.join(value.written for value in self.values)}"
 
 
-class Haystacks:
+class SearchCache:
     """What rows show, made ready for words: whoever asks again and again keeps one, and typing costs less.
 
     Holds a text for each row that the last round of questions looked into, and takes it for the next round where the
@@ -85,17 +85,17 @@ class Haystacks:
         self._columns: Sequence[Column] = ()
         self._texts: dict[Clean, tuple[Environment, str]] = {}
 
-    def reader(self, columns: Sequence[Column]) -> Callable[[Watch], str]:
+    def reader(self, columns: Sequence[Column]) -> Callable[[TrackedEnvironment], str]:
         """Begin a round: return what gives the text of a row in some columns."""
         before = self._texts if columns == self._columns else {}
         texts: dict[Clean, tuple[Environment, str]] = {}
         self._columns, self._texts = columns, texts
 
-        def text(watch: Watch) -> str:
-            row = watch.environment
+        def text(tracked: TrackedEnvironment) -> str:
+            row = tracked.environment
             known = before.get(row.id)
             if known is None or known[0] is not row:
-                known = (row, _haystack(watch, columns))
+                known = (row, _haystack(tracked, columns))
             texts[row.id] = known
             return known[1]
 
@@ -132,50 +132,52 @@ class Query:
 
     def has_words(self, text: str) -> bool:
         """Whether the words alone hold for a text that has no state; a pattern must match a whole line of it."""
-        said = folded(text)
+        said = normalize(text)
         return all(word.is_in(said) is not word.is_negated for word in self._words)
 
-    def has_terms(self, watch: Watch, now: float, listings: int, acks: Acks = NO_ACKS) -> bool:
+    def has_terms(self, tracked: TrackedEnvironment, now: float, listings: int, acks: Acks = NO_ACKS) -> bool:
         """Whether the terms alone hold for an environment; see `test`."""
-        known = Known(listings, acks)
-        return all(test(watch, now, known) for test in self._tests)
+        known = MatchContext(listings, acks)
+        return all(test(tracked, now, known) for test in self._tests)
 
-    def matches(self, watch: Watch, now: float, columns: Sequence[Column], listings: int) -> bool:
+    def matches(self, tracked: TrackedEnvironment, now: float, columns: Sequence[Column], listings: int) -> bool:
         """Whether one environment is asked for; `test` is the way to ask for many."""
-        return self.test(now, columns, listings)(watch)
+        return self.test(now, columns, listings)(tracked)
 
     def test(
         self,
         now: float,
         columns: Sequence[Column],
         listings: int,
-        haystacks: Haystacks | None = None,
+        search_caches: SearchCache | None = None,
         acks: Acks = NO_ACKS,
-    ) -> Callable[[Watch], bool]:
+    ) -> Callable[[TrackedEnvironment], bool]:
         """Return whether an environment is asked for.
 
         Args:
             now: the moment by the server's clock, in ms.
             columns: the visible ones, in which words are looked for.
             listings: how many listings were believed.
-            haystacks: kept from call to call by who asks often.
+            search_caches: kept from call to call by who asks often.
             acks: problems that are acknowledged.
         """
-        tests, known = self._tests, Known(listings, acks)
+        tests, known = self._tests, MatchContext(listings, acks)
         words = [(word.is_in, word.state, not word.is_negated) for word in self._words]
         searched = [column for column in columns if column.is_searched] if words else []
         haystack = (
-            haystacks.reader(searched) if haystacks is not None and words else partial(_haystack, columns=searched)
+            search_caches.reader(searched)
+            if search_caches is not None and words
+            else partial(_haystack, columns=searched)
         )
 
-        def is_asked_for(watch: Watch) -> bool:
+        def is_asked_for(tracked: TrackedEnvironment) -> bool:
             for test in tests:
-                if not test(watch, now, known):
+                if not test(tracked, now, known):
                     return False
             if words:
-                text = haystack(watch)
+                text = haystack(tracked)
                 for is_in, state, wanted in words:
-                    if (is_in(text) or (state is not None and state(watch, now, known))) is not wanted:
+                    if (is_in(text) or (state is not None and state(tracked, now, known))) is not wanted:
                         return False
             return True
 
@@ -199,7 +201,7 @@ def parse(text: str, zone: tzinfo | None = None) -> Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class PartialQuery:
     """What a line asks for while it is being typed."""
 
     query: Query
@@ -210,7 +212,7 @@ class Draft:
     """The first."""
 
 
-def drafted(text: str, cursor: int, zone: tzinfo | None = None) -> Draft:
+def partial_query(text: str, cursor: int, zone: tzinfo | None = None) -> PartialQuery:
     """Return what a line asks for that somebody still types.
 
     Args:
@@ -224,7 +226,7 @@ def drafted(text: str, cursor: int, zone: tzinfo | None = None) -> Draft:
         for token, term in read
         if token.end != cursor or isinstance(term, Term) or '"' in token.shape or not is_begun(token.text.lstrip("!"))
     ]
-    return Draft(Query(tuple(term for _, term in read)), Query(tuple(settled)), mistake)
+    return PartialQuery(Query(tuple(term for _, term in read)), Query(tuple(settled)), mistake)
 
 
 def _read(text: str, zone: tzinfo | None) -> tuple[list[tuple[Token, Word | Term]], QueryError | None]:
@@ -287,9 +289,9 @@ def _require_a_limit(limits: dict[tuple[str, str], dict[str, Any]], term: Term, 
     for value in term.values:
         if value.limit is None:
             continue
-        kind, side, at = value.limit
+        kind, event_presence, at = value.limit
         known = limits.setdefault((term.field, kind), {})
-        known[side] = (min if side == "from" else max)(known.get(side, at), at)
+        known[event_presence] = (min if event_presence == "from" else max)(known.get(event_presence, at), at)
         if len(known) == 2 and known["from"] <= known["to"]:
             raise token.error(f"these alternatives let everything through: write {term.field}:a..b")
 
@@ -310,14 +312,14 @@ def _tests(terms: Iterable[Word | Term]) -> Iterable[Test]:
 def _either(tests: Sequence[Test]) -> Test:
     if len(tests) == 1:
         return tests[0]
-    return lambda watch, now, known: any(test(watch, now, known) for test in tests)
+    return lambda tracked, now, known: any(test(tracked, now, known) for test in tests)
 
 
 def _without(tests: Sequence[Test]) -> Test:
     either = _either(tests)
-    return lambda watch, now, known: not either(watch, now, known)
+    return lambda tracked, now, known: not either(tracked, now, known)
 
 
-def _haystack(watch: Watch, columns: Iterable[Column]) -> str:
+def _haystack(tracked: TrackedEnvironment, columns: Iterable[Column]) -> str:
     """Return what a row shows, without marks, one column a line: cleaned text holds no line ends."""
-    return folded("\n".join([(column.sought or column.text)(watch, 0.0) or "" for column in columns]))
+    return normalize("\n".join([(column.sought or column.text)(tracked, 0.0) or "" for column in columns]))

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, TypeAlias
 
-from envwatch.query.tokens import folded, written
-from envwatch.text import Clean, clean
-from envwatch.versions import is_release, is_version, version_key
-from envwatch.zones import with_zone
+from envwatch.model.text import Clean, clean
+from envwatch.model.versions import is_release, is_version, version_key
+from envwatch.model.zones import with_zone
+from envwatch.query.lexer import normalize, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from envwatch.query.tokens import Token
-    from envwatch.versions import VersionKey
+    from envwatch.model.versions import VersionKey
+    from envwatch.query.lexer import Token
 
 Bounds: TypeAlias = tuple[float, float]
 """From (included) and to (excluded)."""
@@ -35,7 +35,7 @@ _TIME = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class TimeSpan:
     """A duration or a piece of the calendar, in milliseconds."""
 
     text: str
@@ -63,7 +63,7 @@ class Stretch:
                 return (self.start, self.shown_end)
 
 
-def stretch_of(token: Token, zone: tzinfo | None) -> Stretch:
+def time_span_of(token: Token, zone: tzinfo | None) -> TimeSpan:
     """Read a duration (`90s`, `1h30m`) or a date with or without a time (`2026-11-24T03:00`, local unless it says).
 
     Args:
@@ -76,13 +76,13 @@ def stretch_of(token: Token, zone: tzinfo | None) -> Stretch:
     if _DURATION.fullmatch(text := token.text.lower()):
         parts = [(int(part[:-1]), _UNITS[part[-1]]) for part in re.findall(r"[0-9]+[a-z]", text)]
         start = sum(count * unit for count, unit in parts)
-        return Stretch(text, True, start, math.nextafter(start, math.inf), start + min(unit for _, unit in parts))
+        return TimeSpan(text, True, start, math.nextafter(start, math.inf), start + min(unit for _, unit in parts))
     if match := _TIME.fullmatch(text := token.text.upper()):
         try:
             start, end = _calendar_bounds(match, zone)
         except (ValueError, OverflowError, OSError):
             raise token.error(f"there is no {text} in the calendar") from None
-        return Stretch(text.replace(" ", "T"), False, start, end, end)
+        return TimeSpan(text.replace(" ", "T"), False, start, end, end)
     if len(text) < 10 and text.isascii() and text.isdecimal():
         raise token.error(f"{text} of what? Write {text}s, {text}m, {text}h, {text}d or {text}w")
     raise token.error("write a duration like 1h30m or a date like 2026-11-24T03:00")
@@ -186,7 +186,7 @@ def text_test(pattern: Pattern, *, is_exact: bool = False, is_prefix: bool = Fal
     if pattern.plain is None:
         search = _wildcards(pattern).search
         return lambda text: search(text) is not None
-    sought = folded(pattern.plain)
+    sought = normalize(pattern.plain)
     if is_exact:
         return lambda text: text == sought
     if is_prefix:
@@ -197,7 +197,7 @@ def text_test(pattern: Pattern, *, is_exact: bool = False, is_prefix: bool = Fal
 def _wildcards(pattern: Pattern) -> re.Pattern[str]:
     between = [""]
     for at, piece in enumerate(pattern.pieces):
-        between[-1] += "." * piece.count("?") if at % 2 else re.escape(folded(piece))
+        between[-1] += "." * piece.count("?") if at % 2 else re.escape(normalize(piece))
         if at % 2 and "*" in piece:
             between.append("")
     first, *others = between

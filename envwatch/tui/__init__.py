@@ -1,1 +1,4 @@
-"""The dashboard: Textual screens and widgets that draw a fleet. No rules about presence, no requests of their own."""
+"""The dashboard in Textual: the app, its terminal, widgets and screens.
+
+Draws the state that it is given. Must not fetch, and must not decide what a listing means.
+"""

@@ -17,32 +17,32 @@ from textual import on
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 
-from envwatch import rules
-from envwatch.acknowledged import NO_ACKS, losses_of, recovered
-from envwatch.alarm import Alarm, ring_text
-from envwatch.exports import export_here
-from envwatch.fleet import Fleet, Sight
-from envwatch.fleets import Fleets
-from envwatch.history import History
-from envwatch.osc import clipboard_sequence, notification_sequence
-from envwatch.phrases import TimeStyle
-from envwatch.poller import read_clocks
+from envwatch.fleet.acknowledgements import NO_ACKS, losses_of, recovered
+from envwatch.fleet.alerts import Alerts, ring_text
+from envwatch.fleet.event_log import EventLog
+from envwatch.fleet.fleet import Fleet, Freshness
+from envwatch.fleet.fleets import Fleets
+from envwatch.model import limits
+from envwatch.model.text import clean
+from envwatch.model.times import TimeStyle
 from envwatch.query.language import parse
-from envwatch.text import clean
-from envwatch.tui.dashboard import Dashboard
-from envwatch.tui.eventlog import EventLog
-from envwatch.tui.explain import ExplainScreen
-from envwatch.tui.frames import FrugalApp
-from envwatch.tui.keys import HelpScreen, helps, helps_here
-from envwatch.tui.lifecycle import LastingApp
-from envwatch.tui.marks import ASCII, UNICODE, Marks
-from envwatch.tui.news import NO_NOTICE
-from envwatch.tui.polling import POLLING_KEYS, PollingApp
-from envwatch.tui.taking import Taking
+from envwatch.sources.poller import read_clocks
+from envwatch.storage.export import export_here
+from envwatch.tui.glyphs import ASCII, UNICODE, Glyphs
+from envwatch.tui.poll_control import POLLING_KEYS, PollingApp
+from envwatch.tui.screens.dashboard import Dashboard
+from envwatch.tui.screens.event_log import EventLogScreen
+from envwatch.tui.screens.explain import ExplainScreen
+from envwatch.tui.screens.help import HelpScreen, helps, helps_here
+from envwatch.tui.screens.row_actions import RowActions
+from envwatch.tui.terminal.driver import LastingApp
+from envwatch.tui.terminal.escape_codes import clipboard_sequence, notification_sequence
+from envwatch.tui.terminal.frame_writer import FrugalApp
+from envwatch.tui.terminal.input_queue import TurnTakingApp
 from envwatch.tui.themed import ThemedApp
 from envwatch.tui.themes import THEMES
-from envwatch.tui.turns import TurnTakingApp
-from envwatch.view import View, ambiguous_names
+from envwatch.tui.widgets.news_bar import NO_NOTICE
+from envwatch.views.table_view import View, ambiguous_names
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -50,19 +50,19 @@ if TYPE_CHECKING:
     from textual.command import Provider
     from textual.screen import Screen
 
-    from envwatch.acknowledged import Ack, Acks
-    from envwatch.clock import Reading
-    from envwatch.events import Event
-    from envwatch.outcome import Outcome
-    from envwatch.posts import Post
-    from envwatch.text import Clean
-    from envwatch.watch import WatchKey
+    from envwatch.fleet.acknowledgements import Ack, Acks
+    from envwatch.fleet.events import Event
+    from envwatch.fleet.tracking import EnvironmentKey
+    from envwatch.model.clock import Reading
+    from envwatch.model.outcome import Outcome
+    from envwatch.model.text import Clean
+    from envwatch.sources.targets import Target
 
 _NO_KEYMAP: Final[Mapping[str, str]] = MappingProxyType({})
 
 _FUNCTION_KEY: Final = re.compile("f[0-9]+")
 
-_BREATH: Final = 0.001
+_YIELD: Final = 0.001
 """Seconds between judging a listing and drawing it, for the keys that came while a large one was judged."""
 
 ScreenT = TypeVar("ScreenT", bound="Screen[Any]")
@@ -70,7 +70,7 @@ ScreenT = TypeVar("ScreenT", bound="Screen[Any]")
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
-def forget(*_: object, **__: object) -> None:
+def ignore(*_: object, **__: object) -> None:
     """Remember nothing."""
 
 
@@ -82,7 +82,7 @@ def stylesheet() -> Path:
 
 def _commands() -> type[Provider]:
     """Return what the palette offers; it is imported when it is first opened, not while somebody waits for data."""
-    from envwatch.tui.palette import Commands  # noqa: PLC0415
+    from envwatch.tui.screens.command_palette import Commands  # noqa: PLC0415
 
     return Commands
 
@@ -91,7 +91,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
     """envwatch in a terminal.
 
     Args:
-        posts: whom we ask, by profile (`SOLE` if there is one); their pollers are told about pauses, intervals and the
+        targets: whom we ask, by profile (`NO_PROFILE` if there is one); their pollers are told about pauses, intervals and the
             wish to poll now.
         outcomes: what the polls give, from the first on, each with its profile.
         theme: name of the first theme; envwatch's own if it is not to be had.
@@ -134,7 +134,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
     """This machine's clocks, read each second."""
     pages: reactive[int] = reactive(0, repaint=False)
     """Pages read of the walks under way."""
-    history: reactive[History] = reactive(History, init=False, repaint=False)
+    event_log: reactive[EventLog] = reactive(EventLog, init=False, repaint=False)
     """Events since the start."""
     acks: reactive[Acks] = reactive(dict, init=False, repaint=False)
     """Problems that are acknowledged, until they recover."""
@@ -143,21 +143,21 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
     notice: reactive[tuple[str, float]] = reactive(NO_NOTICE, init=False, repaint=False)
     """The last notice, and the monotonic second at which it was given."""
     times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE)
-    marks: reactive[Marks] = reactive(UNICODE)
+    glyphs: reactive[Glyphs] = reactive(UNICODE)
 
     def __init__(  # noqa: PLR0913  all of them named, none of them optional wiring
         self,
         *,
-        posts: Mapping[Clean, Post],
+        targets: Mapping[Clean, Target],
         outcomes: AsyncIterator[tuple[Clean, Outcome]],
         theme: str | None = None,
         sort: str | None = None,
         columns: tuple[str, ...] = (),
         filter_text: str = "",
         keymap: Mapping[str, str] = _NO_KEYMAP,
-        keep: Callable[..., None] = forget,
+        keep: Callable[..., None] = ignore,
         acks: Acks = NO_ACKS,
-        keep_acks: Callable[[Mapping[Clean, Ack | None]], None] = forget,
+        keep_acks: Callable[[Mapping[Clean, Ack | None]], None] = ignore,
         notices: asyncio.Queue[str] | None = None,
         rings: bool = False,
         notify: Literal["off", "osc9", "osc777"] = "off",
@@ -166,7 +166,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
     ) -> None:
         super().__init__()
         self.ascii_only = ascii_only
-        self.posts = posts
+        self.targets = targets
         self._outcomes = outcomes
         self._clocks = clocks
         self._first_view = View(sort=sort, query=parse(filter_text), columns=columns)
@@ -174,17 +174,17 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
         self._keep_acks = keep_acks
         self._notices = notices or asyncio.Queue()
         self._notify_by = notify
-        self._alarm = Alarm()
+        self._alerts = Alerts()
         self._names: Mapping[Clean, int] = {}
         self.theme = theme if theme in self.available_themes else THEMES[0].name
         self.set_keymap(keymap)
-        fleets = {profile: Fleet(rules=post.rules, profile=profile) for profile, post in posts.items()}
+        fleets = {profile: Fleet(limits=target.limits, profile=profile) for profile, target in targets.items()}
         self.set_reactive(EnvwatchApp.fleets, Fleets(MappingProxyType(fleets)))
         self.set_reactive(EnvwatchApp.now, clocks())
         self.set_reactive(EnvwatchApp.acks, acks)
         self.set_reactive(EnvwatchApp.rings, rings)
-        self.read_plans()
-        self.set_reactive(EnvwatchApp.marks, ASCII if ascii_only else UNICODE)
+        self.read_schedules()
+        self.set_reactive(EnvwatchApp.glyphs, ASCII if ascii_only else UNICODE)
 
     def get_default_screen(self) -> Screen[None]:
         """Return the dashboard."""
@@ -192,7 +192,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
         dashboard = self._fitted(Dashboard(watched=self._watched(), view=self._first_view))
         self.watch(dashboard, "view", self._keep_looks, init=False)
         dashboard.data_bind(cls.acks, cls.rings, cls.notice, cls.ambiguous)
-        return dashboard.data_bind(cls.fleets, cls.now, cls.plans, cls.pages, cls.history, cls.times, cls.marks)
+        return dashboard.data_bind(cls.fleets, cls.now, cls.schedules, cls.pages, cls.event_log, cls.times, cls.glyphs)
 
     def _fitted(self, screen: ScreenT) -> ScreenT:
         """Return a new screen laid out for the terminal's size in its first frame; Textual does so from the second."""
@@ -212,7 +212,9 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
 
     def _tell_apart(self, fleets: Fleets) -> None:
         """Find the names that do not tell environments apart."""
-        names = dict(Counter([watch.environment.name for watch in fleets.watches]))  # compared faster than a Counter
+        names = dict(
+            Counter([tracked.environment.name for tracked in fleets.environments])
+        )  # compared faster than a Counter
         if names != self._names:
             self._names = names
             self.ambiguous = ambiguous_names(names)
@@ -226,20 +228,20 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
     async def _take_in(self) -> None:
         async for profile, outcome in self._outcomes:
             self.now = self._clocks()
-            self.read_plans()
+            self.read_schedules()
             fleets, events = self.fleets.after(profile, outcome)
-            await asyncio.sleep(_BREATH)
+            await asyncio.sleep(_YIELD)
             self._tell_apart(fleets)
-            await asyncio.sleep(_BREATH)
+            await asyncio.sleep(_YIELD)
             self.fleets = fleets
-            if healed := recovered(self.acks, fleets.watches):
+            if healed := recovered(self.acks, fleets.environments):
                 self._acknowledge(dict.fromkeys(healed))
                 # What the first listing shows rings for nobody, known or not.
-                seen = (watch for fleet in fleets if fleet.listings > 1 for watch in fleet.watches.values())
-                self._alarm = self._alarm.heard(losses_of(healed, seen), self.now.monotonic)
+                seen = (tracked for fleet in fleets if fleet.listings > 1 for tracked in fleet.environments.values())
+                self._alerts = self._alerts.heard(losses_of(healed, seen), self.now.monotonic)
             if events:
-                self.history = self.history.after(events)
-                self._alarm = self._alarm.heard(events, self.now.monotonic)
+                self.event_log = self.event_log.after(events)
+                self._alerts = self._alerts.heard(events, self.now.monotonic)
 
     async def _pass_on_notices(self) -> None:
         while True:
@@ -247,7 +249,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
             self.notice = (told, self._clocks().monotonic)
 
     def _tick(self) -> None:
-        self.read_plans()
+        self.read_schedules()
         self.pages = sum(poller.pages_read for poller in self.pollers)
         self.now = self._clocks()
         self._sound(self.now)
@@ -265,34 +267,34 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
         """Ring for the losses that have held for long enough, if the user wants to hear of them."""
 
         def holds(loss: Event) -> bool | None:
-            if self.fleets.by_profile[loss.profile].sight(now) is Sight.BLIND:
+            if self.fleets.by_profile[loss.profile].freshness(now) is Freshness.BLIND:
                 return None
-            watch = self.fleets.watch((loss.profile, loss.id)) if loss.id is not None else None
-            return watch is not None and not watch.verdict.is_up and watch.environment.id not in self.acks
+            tracked = self.fleets.tracked((loss.profile, loss.id)) if loss.id is not None else None
+            return tracked is not None and not tracked.verdict.is_up and tracked.environment.id not in self.acks
 
-        self._alarm, losses = self._alarm.due(now.monotonic, holds)
+        self._alerts, losses = self._alerts.due(now.monotonic, holds)
         if losses and self.rings:
             self.bell()
             if self._notify_by != "off":
                 in_tmux = "TMUX" in os.environ
                 self.send(notification_sequence(ring_text(losses), self._notify_by, in_tmux=in_tmux))
 
-    @on(Taking.ExportWanted)
-    def _begin_to_export(self, message: Taking.ExportWanted) -> None:
+    @on(RowActions.ExportWanted)
+    def _begin_to_export(self, message: RowActions.ExportWanted) -> None:
         self.run_worker(self._export_all(message.make, message.suffix, message.what))
 
     async def _export_all(self, make: Callable[[], bytes], suffix: str, what: str) -> None:
-        self.dashboard.flash(f"exporting {what}")
+        self.dashboard.show_message(f"exporting {what}")
         try:
             path = await asyncio.to_thread(lambda: export_here(make(), suffix))
         except OSError as error:
             told = f"{error.strerror}; start envwatch in a folder where you may write"
-            self.dashboard.flash(f"cannot export here: {told}")
+            self.dashboard.show_message(f"cannot export here: {told}")
         else:
-            self.dashboard.flash(f"exported to {path.name}: {what}")
+            self.dashboard.show_message(f"exported to {path.name}: {what}")
 
-    @on(Taking.Acknowledged)
-    def _take_acknowledgements(self, message: Taking.Acknowledged) -> None:
+    @on(RowActions.Acknowledged)
+    def _take_acknowledgements(self, message: RowActions.Acknowledged) -> None:
         self._acknowledge(message.changes)
 
     def _acknowledge(self, changes: Mapping[Clean, Ack | None]) -> None:
@@ -300,10 +302,12 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
         self.acks = {id_: ack for id_, ack in acks.items() if ack is not None}
         self._keep_acks(changes)
 
-    def read_plans(self) -> None:
+    def read_schedules(self) -> None:
         """Look what the pollers do next; at which pace they do it decides when their fleets are out of sight."""
-        super().read_plans()
-        self.fleets = self.fleets.paced({profile: plan.interval for profile, plan in self.plans.items()})
+        super().read_schedules()
+        self.fleets = self.fleets.with_interval(
+            {profile: schedule.interval for profile, schedule in self.schedules.items()}
+        )
 
     @property
     def dashboard(self) -> Dashboard:
@@ -312,21 +316,21 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
 
     def _watched(self) -> str:
         """Return what is watched, for people: a profile and its host, or several profiles."""
-        posts = list(self.posts.values())
-        if len(posts) > 1:
-            return ", ".join(post.profile for post in posts)
-        return f"{posts[0].profile} {self.marks.separator} {posts[0].host}"
+        targets = list(self.targets.values())
+        if len(targets) > 1:
+            return ", ".join(target.profile for target in targets)
+        return f"{targets[0].profile} {self.glyphs.separator} {targets[0].host}"
 
     def answer(self, text: str) -> None:
         """Answer a key in the dashboard's news line."""
-        self.dashboard.flash(text)
+        self.dashboard.show_message(text)
 
     def get_key_display(self, binding: Binding) -> str:
         """Return a key as it is shown, in ASCII where the terminal needs that."""
         if _FUNCTION_KEY.fullmatch(binding.key):
             return binding.key.upper()  # not as the other keys of its binding: one may be typed where it is not
         shown = super().get_key_display(binding)
-        return shown if shown.isascii() or not self.marks.is_ascii else binding.key
+        return shown if shown.isascii() or not self.glyphs.is_ascii else binding.key
 
     def copy_to_clipboard(self, text: str) -> None:
         """Ask the terminal to take a text, through tmux as well."""
@@ -336,7 +340,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
         """Let the terminal's bell ring for losses, or not."""
         self.rings = not self.rings
         self._keep(bell=self.rings)
-        told = f"rings when an environment has been down for {rules.BELL_HOLDS.total_seconds():.0f} s"
+        told = f"rings when an environment has been down for {limits.BELL_HOLDS.total_seconds():.0f} s"
         self.answer(f"bell on: {told}" if self.rings else "bell off")
 
     def action_times(self) -> None:
@@ -347,29 +351,29 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
     def action_events(self) -> None:
         """Open the log of events."""
         cls = EnvwatchApp
-        log = EventLog().data_bind(cls.fleets, cls.acks, cls.ambiguous, cls.history, cls.times, cls.marks)
+        log = EventLogScreen().data_bind(cls.fleets, cls.acks, cls.ambiguous, cls.event_log, cls.times, cls.glyphs)
         self.push_screen(log, self._go_to)
 
-    def _go_to(self, key: WatchKey | None) -> None:
+    def _go_to(self, key: EnvironmentKey | None) -> None:
         if key is not None:
             self.dashboard.select(key)
 
     def action_explain(self) -> None:
         """Show every rule that made the verdict on the environment under the cursor."""
         cls = EnvwatchApp
-        if (watch := self.dashboard.pointed_at()) is not None:
-            self.push_screen(ExplainScreen(watch.key).data_bind(cls.fleets, cls.now, cls.times))
+        if (tracked := self.dashboard.pointed_at()) is not None:
+            self.push_screen(ExplainScreen(tracked.key).data_bind(cls.fleets, cls.now, cls.times))
 
     def action_help(self) -> None:
         """Show every key."""
         sections = helps((*self.dashboard.parts, self))
         if self.screen is not self.dashboard:
             sections = {"Here": helps_here(self.screen)} | sections
-        self.push_screen(self._fitted(HelpScreen(sections, list(self.posts.values()))))
+        self.push_screen(self._fitted(HelpScreen(sections, list(self.targets.values()))))
 
     def action_command_palette(self) -> None:
         """Open the palette; it is imported when it is first opened, not while somebody waits for data."""
-        from envwatch.tui.palette import Palette  # noqa: PLC0415
+        from envwatch.tui.screens.command_palette import Palette  # noqa: PLC0415
 
         if not isinstance(self.screen, Palette):
             self.push_screen(Palette(id="--command-palette"))

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Final
 from textual.binding import Binding
 from textual.keys import KEY_NAME_REPLACEMENTS, Keys
 
-from envwatch.text import Clean, clean, shortened
+from envwatch.config.values import nearest
+from envwatch.model.text import Clean, clean, shortened
 from envwatch.tui.app import EnvwatchApp
-from envwatch.tui.dashboard import Dashboard
-from envwatch.tui.detail import DetailPane
-from envwatch.tui.filterbox import FilterBox
-from envwatch.tui.table import EnvironmentTable
-from envwatch.values import nearest
+from envwatch.tui.screens.dashboard import Dashboard
+from envwatch.tui.widgets.detail_pane import DetailPane
+from envwatch.tui.widgets.environment_table import EnvironmentTable
+from envwatch.tui.widgets.filter_bar import FilterBar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -29,7 +29,7 @@ _MODIFIERS: Final = frozenset({"ctrl", "shift", "alt", "super", "hyper", "meta"}
 _NAMED: Final = frozenset(key.value for key in Keys) | frozenset(KEY_NAME_REPLACEMENTS.values())
 """Keys that are no characters, and characters that Textual calls otherwise than Unicode."""
 
-_NODES: Final[tuple[type[DOMNode], ...]] = (EnvironmentTable, DetailPane, FilterBox, Dashboard, EnvwatchApp)
+_NODES: Final[tuple[type[DOMNode], ...]] = (EnvironmentTable, DetailPane, FilterBar, Dashboard, EnvwatchApp)
 _TOGETHER: Final[tuple[tuple[type[DOMNode], ...], ...]] = (
     (EnvironmentTable, Dashboard, EnvwatchApp),
     (DetailPane, Dashboard, EnvwatchApp),

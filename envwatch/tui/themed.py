@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from textual.app import App, ReturnType
 
-from envwatch.tui.menu import Choice, Menu
+from envwatch.tui.screens.menu import Choice, Menu
 from envwatch.tui.themes import STATE_COLOURS, THEMES, without_colours
 
 if TYPE_CHECKING:

@@ -10,24 +10,24 @@ from functools import partial
 from itertools import cycle
 from typing import TYPE_CHECKING
 
-from builders import NOW, listed
 from findings import Finding, in_turn
 from fleets import beating, decoded, demo_rows, pages_of
+from support.builders import NOW, listed
 
-from envwatch.acknowledged import Ack
-from envwatch.baseline import Baseline
-from envwatch.columns import fitting
-from envwatch.events import SOLE
-from envwatch.fleets import Fleets
+from envwatch.fleet.acknowledgements import Ack
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.fleets import Fleets
+from envwatch.model.text import Clean
 from envwatch.query.language import parse
-from envwatch.text import Clean
-from envwatch.view import View, is_new_problem, lines_of, shown
+from envwatch.views.baseline import Baseline
+from envwatch.views.columns import fitting
+from envwatch.views.table_view import View, is_new_problem, table_lines, visible_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from envwatch.acknowledged import Acks
-    from envwatch.query.language import Haystacks
+    from envwatch.fleet.acknowledgements import Acks
+    from envwatch.query.language import SearchCache
 
 COLUMNS = tuple(column for column, _ in fitting(79))
 
@@ -56,11 +56,11 @@ def arranged_100k() -> list[Finding]:
 
 def _arranged(count: int) -> list[Finding]:
     first, second = _listings(count)
-    baseline = Baseline.of(first.watches, NOW)
+    baseline = Baseline.of(first.environments, NOW)
     acks = {
-        watch.environment.id: Ack(NOW, Clean("known"))
-        for place, watch in enumerate(first.watches)
-        if is_new_problem(watch, {}) and place % 2
+        tracked.environment.id: Ack(NOW, Clean("known"))
+        for place, tracked in enumerate(first.environments)
+        if is_new_problem(tracked, {}) and place % 2
     }
     ways: dict[str, tuple[View, Acks]] = {
         **{what: (view, {}) for what, view in ARRANGEMENTS.items()},
@@ -86,8 +86,8 @@ def _listings(count: int) -> tuple[Fleets, Fleets]:
     rows = demo_rows(count)
     before = decoded(pages_of(rows))
     after = decoded(pages_of(beating(rows)), {row.id: row for row in before})
-    first, _ = Fleets().after(SOLE, listed(before, NOW))
-    second, _ = first.after(SOLE, listed(after, NOW + 5_000))
+    first, _ = Fleets().after(NO_PROFILE, listed(before, NOW))
+    second, _ = first.after(NO_PROFILE, listed(after, NOW + 5_000))
     return first, second
 
 
@@ -96,9 +96,9 @@ class _Table:
 
     def __init__(self, *listings: Fleets) -> None:
         self._listings: Iterator[Fleets] = cycle(listings)
-        self._haystacks: dict[Clean, Haystacks] = {}
+        self._haystacks: dict[Clean, SearchCache] = {}
 
     def arrange(self, view: View, acks: Acks) -> int:
         fleets = next(self._listings)
-        rows = shown(fleets, view, COLUMNS, NOW, self._haystacks, acks)
-        return len(lines_of(rows, fleets, view, NOW))
+        rows = visible_rows(fleets, view, COLUMNS, NOW, self._haystacks, acks)
+        return len(table_lines(rows, fleets, view, NOW))

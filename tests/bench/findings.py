@@ -12,7 +12,7 @@ from importlib import import_module
 from statistics import median
 from typing import TYPE_CHECKING
 
-from envwatch import collector
+from envwatch.cli import gc_tuning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,7 +79,7 @@ def found_by(place: str) -> list[Finding]:
     module, _, name = place.partition(".")
     run = getattr(import_module(module), name)
     gc.collect()
-    collector.start()
+    gc_tuning.start()
     found: list[Finding] = run()
     return found
 

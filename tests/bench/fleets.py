@@ -6,19 +6,19 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from builders import NOW, page_bytes, wire_rows
-from demo_client import Client
+from support.builders import NOW, page_bytes, wire_rows
+from support.demo_client import Client
 
 from envwatch.demo.fleet import SimulatedFleet
-from envwatch.models import page_of
+from envwatch.model.page import page_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from envwatch.demo.child import ChildServer
-    from envwatch.models import Environment
-    from envwatch.text import Clean
+    from envwatch.model.environment import Environment
+    from envwatch.model.text import Clean
 
 PAGE = 100
 

@@ -11,29 +11,29 @@ from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 from arranged import ARRANGED
-from builders import page_bytes
 from findings import Finding
 from fleets import demo_rows
 from letta_client import Letta
 from programs import ENVWATCH, PATIENCE, SDK, home_for, peak_of, run, served
 from pydantic import SecretStr
 from sdk import count_all
-from stage import marked, post_of
+from support.app_harness import marked, post_of
+from support.builders import page_bytes
 
-from envwatch.api.client import Client
-from envwatch.cli import polling
-from envwatch.events import SOLE
-from envwatch.fleet import Fleet
-from envwatch.outcome import Listed
-from envwatch.poller import Poller, read_clocks
-from envwatch.rules import Rules
+from envwatch.cli.commands.dashboard import polling
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.fleet import Fleet
+from envwatch.model.limits import Limits
+from envwatch.model.outcome import Listed
+from envwatch.sources.letta.client import Client
+from envwatch.sources.poller import Poller, read_clocks
 from envwatch.tui.app import EnvwatchApp
-from envwatch.view import View
+from envwatch.views.table_view import View
 
 if TYPE_CHECKING:
     from envwatch.demo.child import ChildServer
 
-UNLIMITED = Rules(requests_per_minute=1_000_000, interval=timedelta(seconds=2))
+UNLIMITED = Limits(requests_per_minute=1_000_000, interval=timedelta(seconds=2))
 """No budget of requests: the server is our own."""
 
 POLLS = 5
@@ -60,7 +60,7 @@ def poll() -> list[Finding]:
 
 async def _polls(server: ChildServer) -> tuple[list[float], list[float]]:
     ours, theirs = [], []
-    fleet = Fleet(rules=UNLIMITED)
+    fleet = Fleet(limits=UNLIMITED)
     with Letta(api_key=server.key, base_url=server.base_url) as sdk:
         async with _client(server) as client:
             await client.snapshot()
@@ -166,19 +166,21 @@ async def _holds(server: ChildServer, view: View) -> list[_Held]:
     async with _client(server) as client:
         poller = Poller(client, UNLIMITED)
         async with polling(poller) as outcomes:
-            app = EnvwatchApp(posts={SOLE: post_of(poller, rules=UNLIMITED)}, outcomes=marked(outcomes))
+            app = EnvwatchApp(targets={NO_PROFILE: post_of(poller, limits=UNLIMITED)}, outcomes=marked(outcomes))
             async with app.run_test(size=(80, 24)), asyncio.timeout(PATIENCE):
-                app.dashboard.see(view)
+                app.dashboard.set_view(view)
                 await _tick_until(app, 4, holds)
     return holds
 
 
 async def _tick_until(app: EnvwatchApp, listings: int, holds: list[_Held]) -> None:
-    while app.fleets.by_profile[SOLE].listings < listings:
+    while app.fleets.by_profile[NO_PROFILE].listings < listings:
         wall, cpu = time.perf_counter(), time.thread_time()
         await asyncio.sleep(0)
-        holds.append(_Held(time.perf_counter() - wall, time.thread_time() - cpu, app.fleets.by_profile[SOLE].listings))
+        holds.append(
+            _Held(time.perf_counter() - wall, time.thread_time() - cpu, app.fleets.by_profile[NO_PROFILE].listings)
+        )
 
 
 def _client(server: ChildServer) -> Client:
-    return Client(base_url=server.base_url, key=SecretStr(server.key), rules=UNLIMITED, environ={})
+    return Client(base_url=server.base_url, key=SecretStr(server.key), limits=UNLIMITED, environ={})

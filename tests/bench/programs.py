@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from terminal import ROOT, Terminal, environment
+from support.pty_terminal import ROOT, Terminal, environment
 
 from envwatch.demo.child import ChildServer
 
@@ -53,8 +53,8 @@ def home_for(server: ChildServer) -> Iterator[dict[str, str]]:
     """Return the environment of programs that ask a server, with a home of their own for so long."""
     with TemporaryDirectory() as home:
         cached = {_CACHE: os.environ[_CACHE]} if _CACHE in os.environ else {}
-        access = {"LETTA_API_KEY": server.key, "LETTA_BASE_URL": server.base_url}
-        yield environment(Path(home), **cached, **access)
+        credentials = {"LETTA_API_KEY": server.key, "LETTA_BASE_URL": server.base_url}
+        yield environment(Path(home), **cached, **credentials)
 
 
 def run(command: Sequence[str], environ: dict[str, str]) -> tuple[float, float]:

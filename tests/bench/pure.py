@@ -7,12 +7,12 @@ from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from builders import NOW, listed
 from findings import Finding, in_turn
 from fleets import beating, decoded, demo_rows, pages_of, plain_rows
+from support.builders import NOW, listed
 
-from envwatch.fleet import Fleet
-from envwatch.models import Environment
+from envwatch.fleet.fleet import Fleet
+from envwatch.model.environment import Environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +58,7 @@ def reduce() -> list[Finding]:
     names = [field.name for field in fields(Environment)]
     left, right = ([tuple(getattr(row, name) for name in names) for row in each] for each in (before, apart))
     outcomes = [listed(each, NOW + 5_000) for each in (same, later)]
-    nothing, beats, tuples = in_turn(
+    nothing, missed_beats, tuples = in_turn(
         lambda: fleet.after(outcomes[0]),
         lambda: fleet.after(outcomes[1]),
         lambda: sum(one != other for one, other in zip(left, right, strict=True)),
@@ -73,5 +73,5 @@ def reduce() -> list[Finding]:
             against="comparing 10,000 pairs of tuples",
             limit=6,
         )
-        for what, spent in (("nothing changed", nothing), ("one in six with a new heartbeat", beats))
+        for what, spent in (("nothing changed", nothing), ("one in six with a new heartbeat", missed_beats))
     ]

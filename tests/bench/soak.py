@@ -13,8 +13,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from findings import Finding
 from programs import ENVWATCH, Glass
-from terminal import environment
-from test_soak import MIB, ROWS, WARM, assert_flat, soak
+from sources.test_soak import MIB, ROWS, WARM, assert_flat, soak
+from support.pty_terminal import environment
 
 POLLS = 17_280
 

@@ -9,21 +9,21 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from arranged import ARRANGED
-from builders import NOW, listed
 from findings import Finding, in_turn
 from fleets import decoded, demo_rows, pages_of
-from stage import staged
+from support.app_harness import staged
+from support.builders import NOW, listed
 
-from envwatch.columns import fitting
-from envwatch.events import SOLE
-from envwatch.fleets import Fleets
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.fleets import Fleets
 from envwatch.query.language import parse
-from envwatch.view import Preset, View, shown
+from envwatch.views.columns import fitting
+from envwatch.views.table_view import Preset, View, visible_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from envwatch.models import Environment
+    from envwatch.model.environment import Environment
 
 FEW, MANY = 10_000, 100_000
 
@@ -54,10 +54,10 @@ def views_100k() -> list[Finding]:
 
 def _choosing(few: Sequence[Environment], many: Sequence[Environment]) -> list[tuple[str, float, float]]:
     columns = tuple(column for column, _ in fitting(79))
-    small, large = (Fleets().after(SOLE, listed(rows, NOW))[0] for rows in (few, many))
+    small, large = (Fleets().after(NO_PROFILE, listed(rows, NOW))[0] for rows in (few, many))
     times = []
     for what, view in VIEWS.items():
-        works = (partial(shown, fleets, view, columns, NOW) for fleets in (small, large))
+        works = (partial(visible_rows, fleets, view, columns, NOW) for fleets in (small, large))
         reference, measured = in_turn(*works, times=3)
         times.append((f"{what}, the pure view (CPU)", measured, reference))
     return times
@@ -74,7 +74,7 @@ def _moving(few: Sequence[Environment], many: Sequence[Environment]) -> list[tup
 async def _moves(rows: Sequence[Environment], view: View) -> dict[str, float]:
     """Return the median CPU milliseconds of a listing taken in, of each key, and of a tick."""
     async with staged() as stage:
-        stage.app.dashboard.see(view)
+        stage.app.dashboard.set_view(view)
         times: dict[str, list[float]] = {}
 
         def note(what: str, started: float) -> None:

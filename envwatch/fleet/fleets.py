@@ -1,0 +1,99 @@
+"""All fleets under watch, by the profile under which each is listed: mostly one.
+
+Pure. Owns what is told of all of them together; each has its own clock, its own listings and its own doubts, so whoever
+draws a row asks for that row's fleet.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import chain
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.fleet import Fleet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import timedelta
+
+    from envwatch.fleet.events import Event
+    from envwatch.fleet.presence import Presence
+    from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
+    from envwatch.model.clock import Reading
+    from envwatch.model.outcome import Outcome
+    from envwatch.model.text import Clean
+
+
+def _one_fleet() -> Mapping[Clean, Fleet]:
+    return MappingProxyType({NO_PROFILE: Fleet()})
+
+
+@dataclass(frozen=True, slots=True)
+class Fleets:
+    """Everything that is known at one moment."""
+
+    by_profile: Mapping[Clean, Fleet] = field(default_factory=_one_fleet)
+    """By the name of the profile, `NO_PROFILE` where there is only one."""
+
+    def after(self, profile: Clean, outcome: Outcome) -> tuple[Fleets, tuple[Event, ...]]:
+        """Return the fleets after one poll under a profile, and what it changed, oldest first."""
+        fleet, events = self.by_profile[profile].after(outcome)
+        return Fleets(MappingProxyType({**self.by_profile, profile: fleet})), events
+
+    def with_interval(self, intervals: Mapping[Clean, timedelta]) -> Fleets:
+        """Return the fleets, polled at these intervals by profile; the same ones if that changes nothing."""
+        with_interval = {profile: fleet.with_interval(intervals[profile]) for profile, fleet in self.by_profile.items()}
+        if all(with_interval[profile] is fleet for profile, fleet in self.by_profile.items()):
+            return self
+        return Fleets(MappingProxyType(with_interval))
+
+    def __iter__(self) -> Iterator[Fleet]:
+        return iter(self.by_profile.values())
+
+    def __len__(self) -> int:
+        """Return how many environments there are."""
+        return sum(len(fleet.environments) for fleet in self)
+
+    @property
+    def are_several(self) -> bool:
+        """Whether a row must say under which profile it is listed."""
+        return len(self.by_profile) > 1
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether any listing has been believed."""
+        return len(self.unlisted) < len(self.by_profile)
+
+    @property
+    def unlisted(self) -> tuple[Clean, ...]:
+        """The profiles of which no listing has been believed."""
+        return tuple(profile for profile, fleet in self.by_profile.items() if fleet.listed is None)
+
+    @property
+    def environments(self) -> Iterator[TrackedEnvironment]:
+        """Every environment."""
+        return chain.from_iterable(fleet.environments.values() for fleet in self)
+
+    def tracked(self, key: EnvironmentKey) -> TrackedEnvironment | None:
+        """Return an environment as it is known now."""
+        profile, id_ = key
+        fleet = self.by_profile.get(profile)
+        return None if fleet is None else fleet.environments.get(id_)
+
+    def of(self, tracked: TrackedEnvironment) -> Fleet:
+        """Return the fleet of an environment."""
+        return self.by_profile[tracked.profile]
+
+    def is_unknown(self, tracked: TrackedEnvironment, now: Reading) -> bool:
+        """Whether the verdict on a row must be shown as unknown."""
+        return self.of(tracked).is_unknown(tracked, now)
+
+    def counts(self) -> Mapping[Presence, int]:
+        """Return how many environments there are of each presence."""
+        counts: Counter[Presence] = Counter()
+        for fleet in self:
+            counts.update(fleet.counts())
+        return counts

@@ -1,0 +1,106 @@
+"""Many events told as one: a mass change with what its victims share, and all that happened while nobody could see.
+
+Pure. The rule for a mass change and its numbers stand in `limits`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+from envwatch.fleet.events import Event, Kind
+from envwatch.model import limits
+from envwatch.model.modes import mode_of
+from envwatch.model.text import Clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from envwatch.model.environment import Environment
+
+_OF_THE_CONNECTED = frozenset({Kind.OFFLINE, Kind.GONE, Kind.RECONNECTED, Kind.RESTARTED})
+"""Kinds that befall what was online, so that a large share of those can be struck at once."""
+
+_SHAREABLE: tuple[tuple[str, Callable[[Environment], Clean | None]], ...] = (
+    ("pod", attrgetter("pod_id")),
+    ("user", attrgetter("user_id")),
+    ("key owner", attrgetter("api_key_owner")),
+    ("organization", attrgetter("organization_id")),
+    ("os", attrgetter("os")),
+    ("version", attrgetter("version")),
+    ("node", attrgetter("node_version")),
+    ("branch", attrgetter("branch")),
+    ("mode", lambda environment: mode_of(environment.mode)),
+)
+
+
+def is_mass(same: Sequence[Event], were_online: int) -> bool:
+    """Return whether the events of one kind in one listing are one event.
+
+    Args:
+        same: the events, at least one.
+        were_online: how many environments were online before.
+    """
+    if len(same) >= limits.MASS_COUNT:
+        return True
+    # What was offline can be gone as well, and is no part of those that were online.
+    struck = sum(event.kind is not Kind.GONE or event.before == "online" for event in same)
+    is_of_the_connected = same[0].kind in _OF_THE_CONNECTED
+    return is_of_the_connected and struck >= limits.MASS_MIN and struck >= limits.MASS_SHARE * were_online
+
+
+def with_masses(
+    events: Sequence[Event],
+    were_online: int,
+    before: Callable[[Clean], Environment],
+    survivors: Callable[[set[Clean]], Iterable[Environment]],
+) -> Iterator[Event]:
+    """Yield the events of one listing, each mass of one kind as a single event at the place of its first.
+
+    Args:
+        events: in the order of the listing.
+        were_online: how many environments were online before.
+        before: the row of an id as it was before (pods are null once a row is offline).
+        survivors: the rows, as they were, of those online before and after, except the ids given.
+    """
+    by_kind: dict[Kind, list[Event]] = defaultdict(list)
+    for event in events:
+        by_kind[event.kind].append(event)
+    masses = {kind for kind, same in by_kind.items() if is_mass(same, were_online)}
+    for event in events:
+        kind, same = event.kind, by_kind[event.kind]
+        if kind not in masses:
+            yield event
+            continue
+        if event is not same[0]:
+            continue
+        ids = {event.id for event in same if event.id is not None}
+        shared = blast_radius([before(id_) for id_ in ids], survivors(ids)) if kind in _OF_THE_CONNECTED else ()
+        yield Event(
+            kind=Kind.TOGETHER,
+            of=kind,
+            at=max(event.at for event in same),
+            profile=event.profile,
+            reason=Clean(", ".join(f"{field} {value}" for field, value in shared)) if shared else None,
+            members=tuple(same),
+        )
+
+
+def blast_radius(lost: Sequence[Environment], survivors: Iterable[Environment]) -> tuple[tuple[str, Clean], ...]:
+    """Return the field values that all the lost share and that no survivor has: where to look first.
+
+    Args:
+        lost: rows as they were before, at least one.
+        survivors: rows of the environments that stayed online.
+    """
+    shared = []
+    for field, value_of in _SHAREABLE:
+        values = {value_of(environment) for environment in lost}
+        if len(values) == 1 and (value := values.pop()):
+            shared.append((field, value, value_of))
+    for survivor in survivors:
+        shared = [(field, value, value_of) for field, value, value_of in shared if value_of(survivor) != value]
+        if not shared:
+            break
+    return tuple((field, value) for field, value, _ in shared)

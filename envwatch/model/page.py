@@ -1,0 +1,241 @@
+"""One page of the listing: JSON bytes become frozen rows of cleaned text.
+
+A page takes one of two ways. Mostly every row fits: pydantic validates the whole page straight from the bytes, and
+what is not plain ASCII is cleaned after that. A page with a row that does not fit, or with an unknown field, goes row
+by row: unknown fields are kept, and a row that does not fit is set aside instead of losing the page.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import pydantic_core
+from pydantic import Field, JsonValue, TypeAdapter, ValidationError
+
+from envwatch.model import limits
+from envwatch.model.environment import Environment, environment_of, is_too_large
+from envwatch.model.page_rows import id_in, split
+from envwatch.model.text import BITS, DEPTH, LONGEST, Clean, clean, clean_key, cleaned, is_hashed, is_plain_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from envwatch.model.pool import Pool
+
+
+class PageError(ValueError):
+    """The bytes are no page of environments; the text says why in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What one answer of `GET /v1/environments` held."""
+
+    environments: list[Environment]
+    has_next_page: bool
+    cursor: str | None
+    """The `id` of the last row exactly as received, uncleaned: the next page's `after`, for nothing else."""
+    set_aside: int
+    """Rows that did not fit the API's description."""
+    set_aside_ids: tuple[Clean, ...] = ()
+    """The ids of those whose id can be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class _WholePage:
+    connections: list[Environment]
+    has_next_page: Annotated[bool, Field(alias="hasNextPage", strict=True)]
+
+
+_WHOLE_PAGE = TypeAdapter(_WholePage)
+
+
+_TEXTS = (
+    "name",
+    "device_id",
+    "organization_id",
+    "connection_id",
+    "pod_id",
+    "listener_instance_id",
+    "api_key_owner",
+    "user_id",
+    "mode",
+)
+
+
+def page_of(data: bytes, known: Mapping[Clean, Environment] | None = None, pool: Pool | None = None) -> Page:
+    """Decode one page.
+
+    Args:
+        data: the body of an answer, inflated.
+        known: rows by id of an earlier listing; one that has not changed is taken from here instead of a copy of it,
+            so that whoever compares the two listings finds most of it done, and the garbage collector too.
+        pool: what rows share with rows of other pages: equal values of their metadata become one object.
+
+    Raises:
+        PageError: if it is not JSON, holds numbers or nesting that no API sends, or is not shaped like a page.
+    """
+    page = _page_at_once(data, known or {}) or _page_row_by_row(data)
+    if pool is not None:
+        for row in page.environments:
+            before = known.get(row.id) if known else None
+            if row.metadata and (before is None or row.metadata is not before.metadata):
+                pool.share(row.metadata)
+    return page
+
+
+def _page_at_once(data: bytes, known: Mapping[Clean, Environment]) -> Page | None:
+    """Return a page all of whose rows fit the description, or None."""
+    try:
+        page = _WHOLE_PAGE.validate_json(data)
+    except ValidationError:
+        return None
+    rows = page.connections
+    cursor = rows[-1].id if rows else None
+    is_plain = is_plain_json(data)
+    may_be_too_large = len(data) > limits.ROW_BYTES
+    for index, row in enumerate(rows):
+        before = known.get(row.id)
+        # What equals a row that was cleaned needs no cleaning, unless its id only looks like that row's key.
+        if before is None or row != before or is_hashed(row.id):
+            if may_be_too_large and is_too_large(row.metadata):
+                return None
+            try:
+                rows[index] = _cleaned_row(row, before, is_plain=is_plain)
+            except ValueError:
+                return None
+        else:
+            rows[index] = before
+    return Page(rows, page.has_next_page, cursor, 0)
+
+
+def _cleaned_row(row: Environment, before: Environment | None, *, is_plain: bool) -> Environment:
+    """Return a row with clean text, and with the metadata of the row before where it has not changed.
+
+    Raises:
+        ValueError: if it cannot be had this way.
+    """
+    if row.unknown:
+        raise ValueError("only this module fills that field")
+    changes: dict[str, Any] = {}
+    key = clean_key(row.id)
+    if key != row.id:
+        changes["id"] = key
+    if not is_plain:
+        texts = ((name, getattr(row, name)) for name in _TEXTS)
+        changes |= {name: clean(text) for name, text in texts if text is not None and not _is_plain(text)}
+    if before is not None and row.metadata == before.metadata:
+        changes["metadata"] = before.metadata
+    elif not _needs_no_cleaning((row.metadata,), is_plain=is_plain):
+        changes["metadata"] = cleaned(row.metadata)
+    return replace(row, **changes) if changes else row
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable()
+
+
+def _page_row_by_row(data: bytes) -> Page:
+    page = _decoded_page(data)
+    rows = page.get("connections") if isinstance(page, dict) else None
+    has_next_page = page.get("hasNextPage") if isinstance(page, dict) else None
+    if not isinstance(rows, list) or not isinstance(has_next_page, bool):
+        raise PageError("no page of environments: it lacks `connections` or `hasNextPage`")
+    environments: list[Environment] = []
+    cursor = None
+    set_aside_ids = []
+    for row in rows:
+        id_ = row.get("id") if isinstance(row, dict) else None
+        if isinstance(id_, str) and _is_sendable(id_):
+            cursor = id_
+        try:
+            environments.append(environment_of(row))
+        except ValueError:
+            if id_ and isinstance(id_, str):
+                set_aside_ids.append(clean_key(id_))
+    return Page(environments, has_next_page, cursor, len(rows) - len(environments), tuple(set_aside_ids))
+
+
+def _decoded_page(data: bytes) -> JsonValue:
+    """Return a page; of a row that cannot be decoded, its id alone, or null if that cannot be read either."""
+    try:
+        return _decoded(data)
+    except PageError:
+        pieces = split(data)
+        if pieces is None:
+            raise
+    page = _decoded(pieces.rest)
+    if isinstance(page, dict) and page.get("connections") == []:
+        page["connections"] = [_decoded_row(row) for row in pieces.rows]
+    return page
+
+
+def _decoded_row(data: bytes) -> JsonValue:
+    with suppress(PageError):
+        return _decoded(data)
+    id_ = id_in(data)
+    with suppress(PageError):
+        return {"id": _decoded(id_)} if id_ else None
+    return None
+
+
+def _decoded(data: bytes) -> JsonValue:
+    try:
+        page: JsonValue = pydantic_core.from_json(data, allow_inf_nan=False)
+    except ValueError as error:
+        # The platform's own JSON can hold half of a surrogate pair, which pydantic refuses: one machine's name must
+        # not blind everybody.
+        if not _SURROGATE.search(data):
+            raise PageError(f"not JSON: {clean(str(error), 120)}") from None
+        try:
+            page = json.loads(data, parse_constant=_refuse)
+        except (ValueError, RecursionError) as other:
+            raise PageError(f"not JSON: {clean(str(other), 120)}") from None
+    return page
+
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number")
+
+
+def _is_sendable(id_: str) -> bool:
+    """Whether an id can be a cursor: text that a URL can hold."""
+    return not any("\ud800" <= character <= "\udfff" for character in id_)
+
+
+def _needs_no_cleaning(values: Iterable[JsonValue], depth: int = DEPTH, *, is_plain: bool) -> bool:
+    """Whether `cleaned` would leave decoded JSON as it is: the same limits, without the copy.
+
+    Args:
+        values: what was decoded.
+        depth: how many levels of lists and objects there may be.
+        is_plain: whether all text in it is known to be printable ASCII.
+    """
+    for value in values:
+        if type(value) is str:
+            if len(value) > LONGEST or not (is_plain or _is_plain(value)):
+                return False
+        elif type(value) is dict:
+            keys = _needs_no_cleaning(value, depth - 1, is_plain=is_plain)
+            if not (depth and keys and _needs_no_cleaning(value.values(), depth - 1, is_plain=is_plain)):
+                return False
+        elif type(value) is list:
+            if not (depth and _needs_no_cleaning(value, depth - 1, is_plain=is_plain)):
+                return False
+        elif not _is_usable_number(value):
+            return False
+    return True
+
+
+def _is_usable_number(value: JsonValue) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)  # 1e999 reads as infinity
+    return not isinstance(value, int) or value.bit_length() <= BITS

@@ -1,0 +1,372 @@
+r"""Untrusted text made fit for a terminal, and its width in cells.
+
+Owns the one way by which text from outside becomes safe to draw (`clean`), how wide it is there, how it is cut to a
+column, and which names could be taken for one another. Must not know what draws it: nothing here imports Textual,
+Rich or httpx, and nothing here is markup.
+
+Terminals must agree with us on the width of every character, or columns run askew. So `clean` lets through only
+characters on which Unicode's own tables, Rich and wcwidth agree, each alone and next to any other. What they dispute
+becomes an escape, like `\x1b`. That has a price, paid knowingly: flags, skin tones, joined emoji and the vowel signs
+and viramas of Indian scripts read as escapes. Ambiguous width counts as narrow, as it does outside East Asian locales.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from functools import lru_cache
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final, Literal, NewType
+from unicodedata import category, combining, east_asian_width, normalize
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from pydantic import JsonValue
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pydantic import JsonValue
+
+Clean = NewType("Clean", str)
+"""Text that `clean` returned, or that was put together from such text: all that widgets, logs and exports take."""
+
+LONGEST: Final = 1024
+"""Characters of one cleaned text: more than a path or an error's message needs, little enough to hold 100,000 of."""
+
+MARKS: Final = 2
+"""Combining marks on one character: a vowel and a tone, as in Vietnamese and Thai. More only climb over other lines."""
+
+DEPTH: Final = 32
+"""Levels of lists and objects in a JSON value: metadata has three."""
+
+BITS: Final = 13_000
+"""Size of an integer, 3,914 digits: what Python still prints (4,300 digits is its own limit)."""
+
+_ELLIPSIS: Final = "…"
+_HASH_MARK: Final = "~"
+_HASH_DIGITS: Final = 8
+"""Of a SHA-256 in hexadecimal: two ids that read alike get the same ones once in four billion."""
+
+# Presentation hints (VS15, VS16): half of the terminals widen the character before, half do not. Without the hint all
+# agree, and nothing is lost that a name could need.
+_HINTS: Final = "\ufe0e\ufe0f"
+
+# Blank, though Unicode calls them letters, marks or symbols: a hiding place for names that differ in nothing visible,
+# and variation selectors can carry whole messages. Joiner, Hangul and Khmer fillers, Mongolian selectors, blank
+# braille, Khitan filler, null notehead, the other variation selectors.
+_BLANK: Final = (
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0d\uffa0"
+    "\U00016fe4\U0001d159\U000e0100-\U000e01ef"
+)
+
+# Trigrams, digrams, hexagrams, tetragrams and counting rods turned wide in Unicode 16, which also made an Ahom vowel
+# sign a spacing one; a regional indicator counts one or two, alone or in pairs; a skin tone counts two or nothing.
+_DISPUTED: Final = (
+    "\u2630-\u2637\u268a-\u268f\u4dc0-\u4dff\U0001171e\U0001d300-\U0001d356\U0001d360-\U0001d376"
+    "\U0001f1e6-\U0001f1ff\U0001f3fb-\U0001f3ff"
+)
+_ESCAPED: Final = re.compile(f"[{_BLANK}{_DISPUTED}]")
+
+# Wcwidth draws whatever follows a virama into the character before it; Rich and most terminals do not.
+_VIRAMA: Final = 9
+
+
+def clean(text: str, limit: int = LONGEST) -> Clean:
+    r"""Return text that a terminal can only show: no control, no invisible character, bounded length.
+
+    Everything that `str.isprintable` refuses (categories Cc Cf Cs Co Cn Zl Zp, and every space but the plain one)
+    becomes a visible escape (`\x1b`, `\u202e`), and so does what terminals dispute (see the module). Sequences are
+    never recognised: each character is judged alone. A mark that has nothing to stand on is escaped too, marks
+    beyond `MARKS` become one `…`, and text that is cut ends with `…`. A backslash stays as it is, so cleaned text
+    stays the same when cleaned again; the price is that a typed `\x1b` reads like an escaped one.
+
+    Args:
+        text: Anything, lone surrogates included.
+        limit: Most characters of the result, at least 1; no more of the text than that is looked at.
+    """
+    if len(text) <= limit and text.isascii() and text.isprintable():
+        return Clean(text)
+    pieces = []
+    carried: int | None = None  # marks on the character before; None where a mark has nothing to stand on
+    for character in text[:limit]:
+        piece = _shown(character)
+        if piece != character:
+            carried = None if piece else carried
+        elif _width(character):
+            carried = 0
+        elif carried is None:
+            piece = _escape(character)
+        else:
+            carried += 1
+            if carried > MARKS:
+                piece = _ELLIPSIS if carried == MARKS + 1 else ""
+        pieces.append(piece)
+    shown = "".join(pieces)
+    if len(text) > limit or len(shown) > limit:
+        shown = shown[: limit - 1] + _ELLIPSIS
+    return Clean(shown)
+
+
+def clean_key(text: str) -> Clean:
+    """Return a clean text for a key: distinct texts stay distinct, and one text always gives the same key.
+
+    Text that `clean` would change ends with a part of its hash, and so does text that ends as if it had one.
+    """
+    if not is_hashed(text) and clean(text) == text:
+        return Clean(text)
+    end = _HASH_MARK + sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_DIGITS]
+    return Clean(clean(text, LONGEST - len(end)) + end)
+
+
+def is_hashed(text: str) -> bool:
+    """Whether a text may end with a hash that `clean_key` added."""
+    return text[-_HASH_DIGITS - 1 : -_HASH_DIGITS] == _HASH_MARK
+
+
+def cleaned(value: JsonValue) -> JsonValue:
+    """Return a decoded JSON value with every key and string in it cleaned.
+
+    Of two keys that read alike once cleaned, one that was clean from the start stays.
+
+    Raises:
+        ValueError: A number that JSON cannot carry or Python will not print (NaN, 1e999, over `BITS`), or nesting
+            deeper than `DEPTH`.
+    """
+    return _cleaned(value, DEPTH)
+
+
+def _cleaned(value: JsonValue, depth: int) -> JsonValue:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, (list, dict)):
+        if not depth:
+            raise ValueError(f"nesting deeper than {DEPTH} levels")
+        if isinstance(value, list):
+            return [_cleaned(item, depth - 1) for item in value]
+        return _cleaned_members(value, depth - 1)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"a number that is not finite: {value}")
+    if isinstance(value, int) and value.bit_length() > BITS:
+        raise ValueError(f"a number of more than {BITS} bits")
+    return value
+
+
+def _cleaned_members(members: dict[str, JsonValue], depth: int) -> JsonValue:
+    result: dict[str, JsonValue] = {}
+    for key, item in members.items():
+        name = clean(key)
+        if name == key or name not in result:
+            result[name] = _cleaned(item, depth)
+    return result
+
+
+# `re` leaps to the next first byte of a literal; `in` with more than one byte is up to three times slower.
+_JSON_ESCAPE: Final = re.compile(rb"\\[ubfnrt]")
+_JSON_NAN: Final = re.compile(rb"NaN")
+_JSON_INFINITY: Final = re.compile(rb"Infinity")
+
+
+def is_plain_json(data: bytes) -> bool:
+    r"""Tell whether every string in a JSON document surely is printable ASCII, which `clean` only ever shortens.
+
+    A proof in some microseconds over a whole page, which spares looking at its strings one by one. It may refuse
+    without need (`"C:\\new"`), and it says nothing of how deep a document nests nor how large its numbers are.
+    A NUL is refused because `json.loads` would take such bytes for UTF-16; other raw controls are no JSON.
+    """
+    return (
+        data.isascii()
+        and b"\x7f" not in data
+        and b"\x00" not in data
+        and not (b"\\" in data and _JSON_ESCAPE.search(data))
+        and not _JSON_NAN.search(data)
+        and not _JSON_INFINITY.search(data)
+    )
+
+
+def cells(text: str) -> int:
+    """Return how many terminal cells a text takes: cleaned text, or text of our own."""
+    return len(text) if text.isascii() else _cells(text)
+
+
+def shortened(
+    text: Clean, width: int, *, keep: Literal["start", "ends", "end"] = "start", ellipsis: str = _ELLIPSIS
+) -> Clean:
+    """Return a text cut to at most `width` cells, with an ellipsis where something is missing.
+
+    A wide character is never cut in two, so the result may be one cell narrower.
+
+    Args:
+        text: What to cut; it comes back as it is if it fits.
+        width: Cells; nothing fits into less than one.
+        keep: What stays: the start (`feat/lo…`), both ends with more of the start (`sandbox-30f9…c3a`), the end
+            (`…/portal`).
+        ellipsis: What to mark the cut with, in ASCII terminals `..`.
+    """
+    if cells(text) <= width:
+        return text
+    room = width - cells(ellipsis)
+    if room <= 0:
+        return Clean(_head(ellipsis, width))
+    if keep == "start":
+        return Clean(_head(text, room) + ellipsis)
+    if keep == "end":
+        return Clean(ellipsis + _tail(text, room))
+    # Three characters of an id are enough to tell two rows apart, the start says what it is.
+    tail = _tail(text, min(room // 2, max(3, room // 5)))
+    return Clean(_head(text, room - cells(tail)) + ellipsis + tail)
+
+
+def fitted(
+    text: Clean,
+    width: int,
+    *,
+    keep: Literal["start", "ends", "end"] = "start",
+    align: Literal["left", "right"] = "left",
+    ellipsis: str = _ELLIPSIS,
+) -> Clean:
+    """Return a text shortened and then padded with spaces to exactly `width` cells; see `shortened`."""
+    text = shortened(text, width, keep=keep, ellipsis=ellipsis)
+    padding = " " * (width - cells(text))
+    return Clean(text + padding if align == "left" else padding + text)
+
+
+def wrapped(text: Clean, width: int) -> list[Clean]:
+    """Return a text in lines of at most `width` cells, broken at spaces and, where a word is too long, within it.
+
+    Args:
+        text: what to break; runs of spaces count as one.
+        width: cells, at least 2: a wide character has to fit.
+    """
+    lines: list[str] = [""]
+    for word in text.split():
+        rest = word
+        if lines[-1] and cells(lines[-1]) + 1 + cells(rest) <= width:
+            lines[-1] += f" {rest}"
+            continue
+        if lines[-1]:
+            lines.append("")
+        while cells(rest) > width:
+            head = _head(rest, width)
+            lines[-1:] = [head, ""]
+            rest = rest[len(head) :]
+        lines[-1] = rest
+    return [Clean(line) for line in lines]
+
+
+def csv_cell(text: Clean) -> str:
+    """Return a text that no spreadsheet runs as a formula: an apostrophe before it makes it text (OWASP's rule).
+
+    The signs count in their full-width and small forms too. Tabs and line ends, which start formulas as well, cannot
+    occur in cleaned text. Write the file with `csv.QUOTE_ALL`, or a `;` inside of a text may still start a cell.
+    """
+    start = text.lstrip(" ")[:1]
+    return f"'{text}" if start and normalize("NFKC", start)[0] in "=+-@" else text
+
+
+def look_alikes(names: Iterable[Clean]) -> frozenset[Clean]:
+    """Return the names that a reader could take for another, different one of them.
+
+    Two names look alike if they have one skeleton: compatibility forms, case, accents and runs of spaces put aside,
+    Cyrillic and Greek letters replaced by the Latin ones they resemble, and 0/O, 1/l/I, rn/m, vv/w made one. That is
+    a small part of Unicode's confusables, enough for the scripts that names get forged with.
+    """
+    skeletons = {name: _skeleton(name) for name in names}
+    counts = Counter(skeletons.values())
+    return frozenset(name for name, skeleton in skeletons.items() if counts[skeleton] > 1)
+
+
+@lru_cache(maxsize=4096)
+def _shown(character: str) -> str:
+    """Return what stands for a character: itself, its escape, or nothing."""
+    if character in _HINTS:
+        return ""
+    settled = category(character) != "Mc" and combining(character) != _VIRAMA and not _ESCAPED.match(character)
+    return character if settled and character.isprintable() else _escape(character)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+@lru_cache(maxsize=4096)
+def _width(character: str) -> int:
+    """Return the cells of a clean character: 0 for marks, and for the vowels and finals of decomposed Hangul."""
+    if category(character) in {"Mn", "Me"} or "\u1161" <= character <= "\u11ff" or "\ud7b0" <= character <= "\ud7ff":
+        return 0
+    return 2 if east_asian_width(character) in "WF" else 1
+
+
+@lru_cache(maxsize=1024)
+def _cells(text: str) -> int:
+    return sum(map(_width, text))
+
+
+def _head(text: str, room: int) -> str:
+    """Return the longest start of a text within some cells."""
+    if text.isascii():
+        return text[: max(room, 0)]
+    for index, character in enumerate(text):
+        room -= _width(character)
+        if room < 0:
+            return text[:index]
+    return text
+
+
+def _tail(text: str, room: int) -> str:
+    """Return the longest end of a text within some cells that does not begin with a mark."""
+    if text.isascii():
+        return text[max(len(text) - room, 0) :]
+    start = len(text)
+    for index in range(len(text) - 1, -1, -1):
+        width = _width(text[index])
+        room -= width
+        if room < 0:
+            break
+        if width:
+            start = index
+    return text[start:]
+
+
+# Capitals and small letters stand apart: Ν is like N, ν like v.
+_LATIN: Final = {
+    **str.maketrans("АВЕКМНОРСТУХІЈЅӀԚԜҺ", "ABEKMHOPCTYXIJSlQWH"),
+    **str.maketrans("авекмнорстухіјѕӏԛԝһԁ", "abekmhopctyxijslqwhd"),
+    **str.maketrans("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "ABEZHIKMNOPTYX"),
+    **str.maketrans("αεικνορτυχ", "aeikvoptux"),
+    **str.maketrans("ı‐‒–—−", "i-----"),
+}
+_ONE_FORM: Final = (("0", "o"), ("1", "l"), ("i", "l"), ("|", "l"), ("rn", "m"), ("vv", "w"))
+
+
+@lru_cache(maxsize=65_536)
+def _skeleton(name: str) -> str:
+    if not name.isascii():
+        name = "".join([character for character in normalize("NFKD", name) if not combining(character)])
+        name = name.translate(_LATIN)
+    name = " ".join(name.casefold().split())
+    for seen, taken_for in _ONE_FORM:
+        name = name.replace(seen, taken_for)
+    return name
+
+
+_IDS_NAMED = 3
+
+
+_ID_CELLS = 40
+"""A UUID behind a word."""
+
+
+def named_ids(ids: Collection[Clean], count: int) -> Clean:
+    """Return the first ids of some rows, in brackets behind a space, and how many rows more there are.
+
+    Args:
+        ids: those that are known; nothing is said if there are none.
+        count: how many rows there are, those without a known id included.
+    """
+    named = [shortened(id_, _ID_CELLS, keep="ends") for id_ in sorted(ids)[:_IDS_NAMED]]
+    more = f" and {count - len(named)} more" if count > len(named) else ""
+    return Clean(f" ({', '.join(named)}{more})" if named else "")

@@ -1,0 +1,58 @@
+"""Versions of Letta Code: which texts are any, how they are ordered, and which of them are behind.
+
+Pure. What is no version is neither newest nor behind.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from envwatch.model.text import Clean
+
+VersionKey: TypeAlias = tuple[tuple[int, int, str], ...]
+"""The parts of a version, each comparable with any other, and a mark behind the last: above any suffix for a release,
+below any further part for a suffix."""
+
+_RELEASE = re.compile(r"v?[0-9]+(?:\.[0-9]+)*")
+_VERSION = re.compile(_RELEASE.pattern + r"(?:[-+][!-~]+)?")
+
+_LONGEST: Final = 18
+"""Digits of a number that count."""
+_ABOVE_NUMBERS: Final = 10**_LONGEST
+
+
+def is_release(text: str) -> bool:
+    """Whether a text is a version or its beginning, without a suffix."""
+    return _RELEASE.fullmatch(text) is not None
+
+
+@lru_cache(maxsize=1024)
+def is_version(text: str) -> bool:
+    """Whether a text can be compared as a version."""
+    return _VERSION.fullmatch(text) is not None
+
+
+@lru_cache(maxsize=1024)
+def version_key(version: str) -> VersionKey:
+    """Return a key that orders versions as semver.org does: 0.9 before 0.34, 1.0-rc1 before 1.0, 1.0+x as 1.0.
+
+    A number within a word counts as one: rc9 before rc10.
+    """
+    release, _, suffix = version.partition("+")[0].removeprefix("v").partition("-")
+    parts = [_part(part, 2, -1) for part in release.split(".")]
+    if not suffix:
+        return (*parts, (1, 0, ""))
+    return (*parts, *(_part(part, 0, _ABOVE_NUMBERS) for part in re.findall(r"[0-9]+|[^0-9.]+", suffix)), (-1, 0, ""))
+
+
+def _part(part: str, weight: int, word: int) -> tuple[int, int, str]:
+    is_number = part.isascii() and part.isdecimal()
+    return (weight, int(part[:_LONGEST]), "") if is_number else (weight, word, part)
+
+
+def is_behind(version: Clean | None, newest: Clean | None) -> bool:
+    """Whether a version is older than the newest of its fleet."""
+    return bool(version and newest and is_version(version) and version_key(version) < version_key(newest))

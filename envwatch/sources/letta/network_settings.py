@@ -1,0 +1,189 @@
+"""The way to the server: which addresses are allowed, which proxy stands between, whose certificates count.
+
+Owns every rule about an address and about the settings that we share with other programs (`HTTPS_PROXY`, `ALL_PROXY`,
+`NO_PROXY`, `SSL_CERT_FILE`, `SSL_CERT_DIR`). They are read here and not by httpx, which crashes on some of them and
+does not say which. Opens no connection. Messages never repeat an address or a proxy: either may hold a password.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from functools import cache
+from importlib.util import find_spec
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from envwatch.model.limits import CERTIFICATES_BYTES
+from envwatch.model.text import clean
+from envwatch.sources.letta.httpx_import import httpx
+from envwatch.storage.regular_files import open_regular
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PROXIES: Final = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
+_NO_PROXY: Final = ("no_proxy", "NO_PROXY")
+"""Small letters first, as curl has it. `HTTP_PROXY` is for plain http, which never leaves this machine."""
+
+_HOST: Final = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?")
+_EXEMPT_NAME: Final = re.compile(r"(?:\*?\.)?(?P<name>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)\.?(?::(?P<port>\d{1,5}))?")
+_LOOPBACK: Final = (ip_network("127.0.0.0/8"), ip_network("::1"))
+"""RFC 1122 3.2.1.3 and RFC 4291 2.5.3."""
+_NO_CERTIFICATE: Final = "holds no certificates"
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the text is one plain line that names it."""
+
+
+def checked_base_url(text: str) -> str:
+    """Return a base URL as it is used: without a slash at its end, its host in small letters.
+
+    The parser is httpx's own, so that no other reading of the same text can lead the key to another host.
+
+    Raises:
+        SettingsError: unless it is https, or http to this machine, with nothing but host, port and path.
+    """
+    text = text.strip()
+    if not (text.isascii() and text.isprintable()) or " " in text:
+        raise SettingsError("the base URL holds characters that no address has")
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        raise SettingsError("the base URL is no address") from None
+    if url.scheme not in {"http", "https"} or not _has_host(url):
+        raise SettingsError("the base URL must start with https:// and a host")
+    if "@" in text:
+        raise SettingsError("the base URL must not hold a user or a password")
+    if "?" in text or "#" in text:
+        raise SettingsError("the base URL must end with its path, without ? or #")
+    if url.scheme == "http" and not is_loopback(url.host):
+        raise SettingsError("the base URL must start with https://: plain http would show your key to the network")
+    return str(url).rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, without asking a name server: 127.0.0.0/8, ::1 or `localhost`, nothing else.
+
+    Decided here and not by `ipaddress.is_loopback`, whose answer for an IPv4 address written as IPv6
+    (`::ffff:127.0.0.1`) depends on the Python. Such an address is refused: where it leads is the system's decision.
+    """
+    try:
+        return any(ip_address(host) in network for network in _LOOPBACK)
+    except ValueError:
+        return host == "localhost"
+
+
+def unusable_settings(environ: Mapping[str, str]) -> str | None:
+    """Return one line about the first proxy or certificate setting that no connection could use, None if all can."""
+    try:
+        _proxy(environ)
+        _is_exempt("", 0, environ)
+        _trust(environ)
+    except SettingsError as error:
+        return str(error)
+    return None
+
+
+def proxy_for(url: httpx.URL, environ: Mapping[str, str]) -> httpx.Proxy | None:
+    """Return the proxy to take, None for the direct way, which always is the one to this machine itself.
+
+    Raises:
+        SettingsError: if a setting that matters here cannot be used.
+    """
+    proxy = None if is_loopback(url.host) else _proxy(environ)
+    return None if proxy is None or _is_exempt(url.host, url.port or 443, environ) else proxy
+
+
+def trust_for(url: httpx.URL, environ: Mapping[str, str]) -> ssl.SSLContext:
+    """Return what decides whose certificates count.
+
+    Raises:
+        SettingsError: if a setting that matters here cannot be used.
+    """
+    if url.scheme == "http":
+        # Never used. It trusts nobody, and spares the 20 ms that reading the usual certificates takes.
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return _trust(environ)
+
+
+def _has_host(url: httpx.URL) -> bool:
+    """Whether a URL names a host and a port that can exist; httpx lets more through."""
+    try:
+        ip_address(url.host)
+    except ValueError:
+        if not _HOST.fullmatch(url.host):
+            return False
+    return url.port is None or 0 < url.port < 1 << 16
+
+
+def _proxy(environ: Mapping[str, str]) -> httpx.Proxy | None:
+    variable = _first_set(environ, _PROXIES)
+    if variable is None:
+        return None
+    value = environ[variable].strip()
+    try:
+        proxy = httpx.Proxy(value if "://" in value else f"http://{value}")
+    except (httpx.InvalidURL, ValueError):
+        raise SettingsError(f"{variable} is no usable proxy: http://host:port is") from None
+    if not _has_host(proxy.url):
+        raise SettingsError(f"{variable} names no host: http://host:port does")
+    if proxy.url.scheme.startswith("socks") and find_spec("socksio") is None:
+        raise SettingsError(f"{variable} names a SOCKS proxy, which needs the package `httpx[socks]`")
+    if proxy.url.scheme == "https":
+        proxy.ssl_context = _trust(environ)
+    return proxy
+
+
+def _is_exempt(host: str, port: int, environ: Mapping[str, str]) -> bool:
+    """Whether `NO_PROXY` lists a host: `*`, names with all below them, addresses and networks, as curl reads it.
+
+    Every entry is looked at, so that a bad one is told of whether it matters today or not.
+    """
+    variable = _first_set(environ, _NO_PROXY)
+    entries = environ[variable].lower().replace(",", " ").split() if variable else []
+    covered = [_covers(entry, host, port, f"entry {number} of {variable}") for number, entry in enumerate(entries, 1)]
+    return any(covered)
+
+
+def _covers(entry: str, host: str, port: int, what: str) -> bool:
+    if entry == "*":
+        return True
+    try:
+        network = ip_network(entry[1:-1] if entry[0] + entry[-1] == "[]" else entry, strict=False)
+    except ValueError:
+        named = _EXEMPT_NAME.fullmatch(entry)
+        if named is None:
+            raise SettingsError(f"{what} is neither a host nor an address nor a network") from None
+        return f".{host}".endswith(f".{named['name']}") and int(named["port"] or port) == port
+    try:
+        return ip_address(host) in network
+    except ValueError:
+        return False
+
+
+def _trust(environ: Mapping[str, str]) -> ssl.SSLContext:
+    variable = _first_set(environ, ("SSL_CERT_FILE", "SSL_CERT_DIR"))
+    return _trusting(variable, environ[variable]) if variable else httpx.create_ssl_context(trust_env=False)
+
+
+@cache
+def _trusting(variable: str, path: str) -> ssl.SSLContext:
+    try:
+        if variable == "SSL_CERT_FILE":
+            os.close(open_regular(Path(path), limit=CERTIFICATES_BYTES))  # OpenSSL would wait for a pipe
+            return ssl.create_default_context(cafile=path)
+        if not Path(path).is_dir():
+            raise SettingsError(f"{variable} names {clean(path, 200)}, which is no folder")
+        return ssl.create_default_context(capath=path)
+    except OSError as error:
+        # The reasons of ssl.SSLError are OpenSSL's internals: what it means is that the file is something else.
+        reason = _NO_CERTIFICATE if isinstance(error, ssl.SSLError) else error.strerror
+        raise SettingsError(f"{variable} names {clean(path, 200)}: {reason}") from None
+
+
+def _first_set(environ: Mapping[str, str], names: tuple[str, ...]) -> str | None:
+    return next((name for name in names if environ.get(name, "").strip()), None)

@@ -1,0 +1,60 @@
+"""What is told of a bug: one screen for whoever sits there, everything for the log, and of secrets nothing.
+
+Pure: makes text, prints none. No local variable is ever looked at. The texts are clean, because an exception's message
+can hold what a stranger's machine sent.
+"""
+
+from __future__ import annotations
+
+from traceback import TracebackException
+from typing import TYPE_CHECKING, Final
+
+from envwatch.model.text import Clean, shortened
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from envwatch.storage.redactor import Redactor
+
+_LOG_LINES: Final = 300
+"""Lines of one traceback in the log, the last ones: the bug is at the end."""
+
+_APOLOGY: Final = Clean("envwatch crashed. That is a bug in envwatch: nothing was changed anywhere.")
+
+
+def whole_report(error: BaseException, redactor: Redactor) -> list[Clean]:
+    """Return the lines of an exception's traceback with all that led to it, for the log."""
+    lines = redactor.lines("".join(TracebackException.from_exception(error).format()))
+    return lines[-_LOG_LINES:]
+
+
+def screen_report(error: BaseException, redactor: Redactor, log: str, *, columns: int, lines: int) -> list[Clean]:
+    """Return an exception's traceback as far as it fits on one screen: its last frames and its message.
+
+    Args:
+        error: what went wrong.
+        redactor: what must not be told.
+        log: a sentence about where the rest stands.
+        columns: of the terminal.
+        lines: of the terminal, one of which is left to the shell.
+    """
+    traceback = TracebackException.from_exception(error)
+    message = _fitting(redactor.lines("".join(traceback.format_exception_only())), columns)[:3]
+    end = [*message, *_wrapped(redactor.lines(log), columns)]
+    room = max((lines - 2 - len(end)) // 2, 0)
+    frames = [
+        line
+        for frame in traceback.stack[-room:]
+        if room
+        for line in redactor.lines(f"  {frame.filename}:{frame.lineno} in {frame.name}\n    {frame.line}")
+    ]
+    return [*_fitting([_APOLOGY], columns), *_fitting(frames, columns), *end]
+
+
+def _fitting(lines: Iterable[Clean], columns: int) -> list[Clean]:
+    return [shortened(line, columns, keep="ends") for line in lines]
+
+
+def _wrapped(lines: Iterable[Clean], columns: int) -> list[Clean]:
+    """Return lines broken at the terminal's edge: a path is of no use if something is missing in it."""
+    return [Clean(line[at : at + columns]) for line in lines for at in range(0, len(line), columns)]

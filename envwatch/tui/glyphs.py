@@ -1,0 +1,66 @@
+"""The signs that carry meaning on the screen, for terminals that show Unicode and for those that do not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from envwatch.model.text import Clean
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glyphs:
+    """One set of signs, each a cell wide, except the ellipsis."""
+
+    is_ascii: bool
+    cursor: str
+    changed: str
+    acknowledged: str
+    behind: str
+    """Behind the newest version of the fleet."""
+    ascending: str
+    descending: str
+    ellipsis: str
+    nothing: Clean
+    """In place of a value that is not there."""
+    separator: str
+    rule: str
+    beat: str
+    missed: str
+    opened: str
+    closed: str
+
+
+UNICODE = Glyphs(
+    is_ascii=False,
+    cursor="▌",
+    changed="Δ",
+    acknowledged="✓",
+    behind="↓",
+    ascending="▲",
+    descending="▼",
+    ellipsis="…",
+    nothing=Clean("–"),
+    separator="·",
+    rule="─",
+    beat="▇",
+    missed="▁",
+    opened="▾",
+    closed="▸",
+)
+ASCII = Glyphs(
+    is_ascii=True,
+    cursor=">",
+    changed="*",
+    acknowledged="a",
+    behind="<",
+    ascending="^",
+    descending="v",
+    ellipsis="..",
+    nothing=Clean("-"),
+    separator="-",
+    rule="-",
+    beat="#",
+    missed="_",
+    opened="-",
+    closed="+",
+)

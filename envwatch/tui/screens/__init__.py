@@ -1,0 +1,4 @@
+"""The screens and dialogs, and the actions on them.
+
+Must not know the app.
+"""

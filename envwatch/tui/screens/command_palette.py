@@ -1,0 +1,105 @@
+"""The command palette: every action that works now with its key, and every environment by its name."""
+
+from __future__ import annotations
+
+from functools import partial
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.command import CommandPalette, DiscoveryHit, Hit, Provider, SearchIcon
+from textual.content import Content
+
+from envwatch.tui.screens.dashboard import Dashboard
+from envwatch.tui.screens.help import SECTIONS
+from envwatch.tui.widgets.footer import HELP_WHILE_TYPING, KeyFooter
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator
+
+    from textual.app import ComposeResult
+    from textual.command import Hits
+    from textual.fuzzy import Matcher
+
+_BEGINS = 1_000
+"""More than any letters within a text are worth to Textual's matcher."""
+
+MOST = 50
+"""Environments offered at once: more than fit on any screen."""
+
+
+_SECTIONS = [*(section for section in SECTIONS if section != "move"), "move"]
+"""As in the help, but for what moves the cursor, which nobody looks for here."""
+
+
+def _place(binding: Binding) -> int:
+    """Return where an action stands among the others."""
+    return _SECTIONS.index((binding.id or "app").partition(".")[0])
+
+
+class Palette(CommandPalette):
+    """Textual's palette, with its keys below."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "escape", "Close", key_display="esc"),
+        HELP_WHILE_TYPING,
+    ]
+
+    def compose(self) -> ComposeResult:
+        """Return the palette and the keys."""
+        yield from super().compose()
+        yield KeyFooter()
+
+    def on_mount(self) -> None:
+        """Take a sign that every terminal can show."""
+        self.query_one(SearchIcon).icon = "/"
+
+
+class Commands(Provider):
+    """What can be done now, and where to go."""
+
+    async def discover(self) -> Hits:
+        """Offer every action."""
+        for title, keys, run in self._actions():
+            yield DiscoveryHit(title, run, help=keys)
+
+    async def search(self, query: str) -> Hits:
+        """Offer the actions that sound like the query, and the environments whose name contains it."""
+        matcher = self.matcher(query)
+        for title, keys, run in self._actions():
+            if matcher.match(title):
+                yield Hit(_score(matcher, title), matcher.highlight(title), run, help=keys)
+        if isinstance(self.screen, Dashboard):
+            for hit in self._environments(self.screen, matcher):
+                yield hit
+
+    def _actions(self) -> Iterator[tuple[str, str, partial[Coroutine[Any, Any, bool]]]]:
+        seen: set[str] = set()
+        active = sorted(self.screen.active_bindings.values(), key=lambda each: _place(each.binding))
+        for namespace, binding, enabled, _ in active:
+            if binding.id and enabled and binding.id != "app.palette" and binding.id not in seen:
+                seen.add(binding.id)
+                key = f"key {self.app.get_key_display(binding)}"
+                yield binding.description, key, partial(self.app.run_action, binding.action, namespace)
+        yield "Theme", "change the colours", partial(self.app.run_action, "change_theme")
+
+    def _environments(self, dashboard: Dashboard, matcher: Matcher) -> Iterator[Hit]:
+        """Yield the environments by whose name one can go to them, those first that begin so."""
+        wanted = matcher.query.casefold()
+        names = ((tracked, tracked.environment.name.casefold()) for tracked in dashboard.fleets.environments)
+        found = [(not name.startswith(wanted), tracked) for tracked, name in names if wanted in name]
+        for _, tracked in sorted(found, key=itemgetter(0))[:MOST]:
+            name = tracked.environment.name
+            whose = "".join(f"  {part}" for part in (tracked.profile, tracked.environment.id) if part)
+            yield Hit(
+                _score(matcher, name),
+                Content.assemble(Content(name), Content(whose).stylize("dim")),
+                partial(dashboard.select, tracked.key),
+                text=name,
+                help=f"{tracked.presence} · go to it",  # nothing of theirs: Textual takes it for markup
+            )
+
+
+def _score(matcher: Matcher, text: str) -> float:
+    """Return how well a text fits: what begins with the query before everything else."""
+    return matcher.match(text) + _BEGINS * text.casefold().startswith(matcher.query.casefold())

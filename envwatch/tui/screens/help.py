@@ -1,0 +1,125 @@
+"""The help screen, made from the bindings themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from envwatch import __version__
+from envwatch.tui.widgets.footer import KeyFooter
+from envwatch.tui.widgets.pager import Pager
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from textual.app import ComposeResult
+    from textual.dom import DOMNode
+    from textual.screen import Screen
+
+    from envwatch.sources.targets import Target
+
+SECTIONS = {
+    "move": "Move",
+    "find": "Find",
+    "sort": "Arrange",
+    "baseline": "Baseline",
+    "row": "Environment",
+    "poll": "Polling",
+    "app": "Everywhere",
+}
+"""Titles by the first word of a binding's id, in the order of the help."""
+
+
+class Help(NamedTuple):
+    """What one action does, and the keys for it."""
+
+    id: str
+    """The binding's id, else its action."""
+    keys: tuple[str, ...]
+    text: str
+
+
+def helps(nodes: Iterable[DOMNode]) -> dict[str, list[Help]]:
+    """Return every binding that has an id under its section's title, once, with all of its keys."""
+    sections: dict[str, list[Help]] = {title: [] for title in SECTIONS.values()}
+    for entry in _helps((node, binding) for node in nodes for binding in _bindings_of(node) if binding.id):
+        sections[SECTIONS[entry.id.partition(".")[0]]].append(entry)
+    return sections
+
+
+def helps_here(screen: Screen[Any]) -> list[Help]:
+    """Return what we bound on a screen and on what has the focus there."""
+    nodes = [node for node in (screen.focused or screen).ancestors_with_self if node is not screen.app]
+    ours = (node for node in nodes if type(node).__module__.startswith("envwatch."))
+    bound = ((node, binding) for node in ours for binding in _bindings_of(node) if binding.description)
+    return _helps((node, binding) for node, binding in bound if binding.action in _own_actions(type(node)))
+
+
+def _own_actions(node: type[DOMNode]) -> set[str]:
+    """Return the actions that are bound by classes of ours, not by what Textual makes of them."""
+    ours = (base for base in node.__mro__ if base.__module__.startswith("envwatch."))
+    return {each.action for base in ours for each in Binding.make_bindings(vars(base).get("BINDINGS", ()))}
+
+
+def _bindings_of(node: DOMNode) -> Iterator[Binding]:
+    bindings = node._bindings.copy()  # noqa: SLF001  Textual's own help panel reads them too
+    bindings.apply_keymap(node.app._keymap)  # noqa: SLF001  the user's keys, which Textual has no other way to
+    return (binding for _, binding in bindings)
+
+
+def _helps(bound: Iterable[tuple[DOMNode, Binding]]) -> list[Help]:
+    """Return each action once, with all of its keys."""
+    found: dict[str, tuple[str, list[str]]] = {}
+    for node, binding in bound:
+        keys = found.setdefault(binding.id or binding.action, (binding.description, []))[1]
+        key = node.app.get_key_display(binding)
+        if key not in keys:
+            keys.append(key)
+    return [Help(id_, tuple(keys), description) for id_, (description, keys) in found.items()]
+
+
+class HelpScreen(ModalScreen[None]):
+    """Every key, made from the bindings; whatever is bound stands here."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,question_mark,f1,q,enter", "dismiss", "Close", key_display="esc"),
+    ]
+
+    def __init__(self, sections: dict[str, list[Help]], targets: Iterable[Target]) -> None:
+        super().__init__()
+        self._access = "; ".join(f"asking {target.host} with the key from {target.key_origin}" for target in targets)
+        self._sections = sections
+
+    def compose(self) -> ComposeResult:
+        """Return the table of keys, in two columns where there is room for them."""
+        parts = [self._section(title, entries) for title, entries in self._sections.items()]
+        parts.append([Content.styled("States", "bold $state-late"), *(Content(f"  {line}") for line in _LEGEND)])
+        half = sum(map(len, parts)) / 2
+        with Pager(id="help"):
+            credentials = f" {__version__} · {self._access}\n"
+            yield Static(Content.assemble(("envwatch", "bold"), credentials), markup=False)
+            with Container(id="help-columns"):
+                left = [part for place, part in enumerate(parts) if sum(map(len, parts[: place + 1])) <= half + 2]
+                for column in (left, parts[len(left) :]):
+                    yield Static(Content("\n").join(line for part in column for line in part), markup=False)
+        yield KeyFooter()
+
+    def _section(self, title: str, entries: Sequence[Help]) -> list[Content]:
+        keys = [Content.assemble((f"  {' '.join(entry.keys):<15}", "$state-online"), entry.text) for entry in entries]
+        return [Content.styled(title, "bold $state-late"), *keys, Content("")]
+
+
+_LEGEND = (
+    "on    heartbeat younger than 45 s (the limits can be set)",
+    "late  still online, but a ping was missed: 45 s or older",
+    "off   no connection, or a heartbeat of 120 s or older",
+    "gone  missing from two complete listings in a row",
+    "flap  it keeps coming and going",
+    "clk?  clock and heartbeat contradict each other",
+    "?     envwatch is blind: this was the last verdict",
+)

@@ -1,0 +1,45 @@
+"""A text as it is, for terminals that take no clipboard from a program: to be selected with the mouse as anywhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.binding import Binding, BindingType
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from envwatch.tui.widgets.footer import HELP, KeyFooter
+from envwatch.tui.widgets.pager import Pager
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+    from envwatch.model.text import Clean
+    from envwatch.tui.terminal.driver import LastingApp
+
+
+class PlainText(ModalScreen[None]):
+    """A text from the left edge on, without anything beside it; meanwhile the mouse is the terminal's."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,enter", "dismiss", "Back", key_display="esc"),
+        HELP,
+    ]
+
+    def __init__(self, text: Clean) -> None:
+        super().__init__()
+        self._text = text
+
+    def compose(self) -> ComposeResult:
+        """Return the text and the keys."""
+        with Pager(id="plain"):
+            yield Static(self._text, markup=False)
+        yield KeyFooter()
+
+    def on_mount(self) -> None:
+        """Leave the mouse to the terminal."""
+        cast("LastingApp[int]", self.app).lend_mouse(is_lent=True)
+
+    def on_unmount(self) -> None:
+        """Take the mouse back."""
+        cast("LastingApp[int]", self.app).lend_mouse(is_lent=False)

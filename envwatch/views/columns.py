@@ -1,0 +1,196 @@
+"""The columns of the table: what each shows of an environment, how it sorts, and from which width it is there.
+
+Pure. Knows nothing of widgets or colours. STATE comes first and holds the ticking age: see the frame differ for why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from envwatch.fleet.tracking import quiet_at, up_since
+from envwatch.model.environment import update_text
+from envwatch.model.modes import UNRESTRICTED, mode_of
+from envwatch.model.text import Clean
+from envwatch.model.times import minutes_age, short_age, span
+from envwatch.model.versions import version_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.environment import Environment
+    from envwatch.model.versions import VersionKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One value of an environment that can be shown, searched and sorted by."""
+
+    id: str
+    title: str
+    width: int
+    """Cells, without the space behind it."""
+    from_width: int
+    """Cells of the table below which the column is not shown even where it would fit."""
+    about: str
+    """What it tells, for who chooses."""
+    text: Callable[[TrackedEnvironment, float], Clean | None]
+    """What it shows at a moment (server's clock, ms)."""
+    rank: Callable[[TrackedEnvironment], Any]
+    """The raw value that sorting compares: of one type for all rows, or None."""
+    falls: bool = False
+    """Whether what it shows falls where that rises: the last heartbeat, shown by its age."""
+    is_searched: bool = True
+    """Whether filter words look into it: not into ages, which change by themselves."""
+    sought: Callable[[TrackedEnvironment, float], Clean | None] | None = None
+    """What they look into there, if it is shown with a mark."""
+    is_ticking: bool = False
+    """Whether it changes with the time alone; so far to the right, in whole minutes."""
+    keep: Literal["start", "ends", "end"] = "start"
+    """Which part stays when it is cut."""
+
+
+def mode_text(sent: Clean | None) -> Clean | None:
+    """Return a mode as it stands in the table: the one that approves everything is marked."""
+    mode = mode_of(sent)
+    return Clean(f"{mode} !") if mode == UNRESTRICTED else mode
+
+
+def _field(id_: str, width: int, from_width: int, about: str, value: Callable[[Environment], Clean | None]) -> Column:
+    return Column(
+        id=id_,
+        title=_TITLES.get(id_, id_.upper()),
+        width=width,
+        from_width=from_width,
+        about=about,
+        text=lambda tracked, _: value(tracked.environment),
+        rank=lambda tracked: (value(tracked.environment) or Clean("")).casefold() or None,
+        keep=_KEPT.get(id_, "start"),
+    )
+
+
+def _version(id_: str, width: int, from_width: int, about: str, value: Callable[[Environment], Clean | None]) -> Column:
+    def rank(tracked: TrackedEnvironment) -> VersionKey | None:
+        version = value(tracked.environment)
+        return version_key(version) if version else None
+
+    return replace(_field(id_, width, from_width, about, value), rank=rank)
+
+
+def _instant(
+    id_: str, width: int, from_width: int, about: str, value: Callable[[TrackedEnvironment], float | None]
+) -> Column:
+    def text(tracked: TrackedEnvironment, now: float) -> Clean | None:
+        at = value(tracked)
+        return None if at is None else minutes_age(span(now - at))
+
+    def rank(tracked: TrackedEnvironment) -> float | None:
+        at = value(tracked)
+        return None if at is None else -at
+
+    return Column(
+        id=id_,
+        title=_TITLES.get(id_, id_.upper()),
+        width=width,
+        from_width=from_width,
+        about=about,
+        text=text,
+        rank=rank,
+        is_searched=False,
+        is_ticking=True,
+    )
+
+
+_TITLES: Mapping[str, str] = {"owner": "KEY OWNER"}
+
+_KEPT: Mapping[str, Literal["ends", "end"]] = {
+    "name": "ends",
+    "user": "ends",
+    "pod": "ends",
+    "directory": "end",
+    "device": "ends",
+    "connection": "ends",
+    "owner": "ends",
+}
+"""Where the start alone does not tell rows apart."""
+
+FIXED = ("state", "name")
+"""Ids of the columns at the left, which every row has: what ticks must stand at the very left."""
+SCROLLBAR = 1
+"""Cells at the right of the table that belong to no column."""
+NAME_AT_LEAST = 16
+"""Cells that NAME keeps before another column gets any."""
+MARK_WIDTH = 2
+"""Cells of the mark of change behind NAME, with the space behind it."""
+
+_ALL = (
+    Column(
+        id="state",
+        title="STATE  BEAT",
+        width=11,
+        from_width=0,
+        about="the verdict, and the time since the last heartbeat",
+        text=lambda tracked, now: short_age(span(now - quiet_at(tracked))),
+        rank=quiet_at,  # who wants this order looks for the longest silence
+        falls=True,
+        is_searched=False,
+    ),
+    _field("name", NAME_AT_LEAST, 0, "the name its user chose", lambda environment: environment.name),
+    Column(
+        id="profile",
+        title="PROFILE",
+        width=9,
+        from_width=0,
+        about="under which profile it is listed",
+        text=lambda tracked, _: tracked.profile or None,
+        rank=lambda tracked: tracked.profile.casefold() or None,
+    ),
+    replace(
+        _field("mode", 14, 0, "permission mode", lambda environment: mode_text(environment.mode)),
+        sought=lambda tracked, _: mode_of(tracked.environment.mode),
+    ),
+    _version("version", 9, 0, "version of Letta Code", lambda environment: environment.version),
+    _field("branch", 15, 0, "git branch", lambda environment: environment.branch),
+    _instant("up", 5, 100, "time since it connected, while it is up", up_since),
+    _field("os", 6, 100, "operating system", lambda environment: environment.os),
+    _field("user", 12, 120, "id of its user", lambda environment: environment.user_id),
+    _field("pod", 8, 120, "pod of the platform", lambda environment: environment.pod_id),
+    _field("directory", 20, 120, "working directory", lambda environment: environment.working_directory),
+    _field("device", 14, 160, "id of the machine", lambda environment: environment.device_id),
+    _field("connection", 14, 160, "id of the live link", lambda environment: environment.connection_id),
+    _version("node", 9, 160, "version of Node.js", lambda environment: environment.node_version),
+    _field("owner", 12, 160, "owner of its API key", lambda environment: environment.api_key_owner),
+    _field("update", 7, 160, "whether it updates itself", update_text),
+    _instant("seen", 5, 160, "time since it was last seen", lambda tracked: tracked.environment.last_seen_at),
+    _instant("first", 5, 160, "time since it was first seen", lambda tracked: tracked.environment.first_seen_at),
+)
+
+COLUMNS: Mapping[str, Column] = {column.id: column for column in _ALL}
+
+PROBLEMS: Final = "problems"
+"""What people write for the order that is no column's."""
+"""By id, in the order of the table and of their claim to its width."""
+
+
+def fitting(width: int, wanted: Sequence[str] = (), *, has_profiles: bool = False) -> tuple[tuple[Column, int], ...]:
+    """Return the columns that fit into a table, each with its width; NAME takes what is left over.
+
+    Args:
+        width: cells of the table.
+        wanted: ids of the columns to show after STATE and NAME, in this order; none for those that the width is for.
+        has_profiles: whether rows of several profiles stand side by side; PROFILE is shown exactly then.
+    """
+    state, name, profile, *usual = COLUMNS.values()
+    asked = [id_ for id_ in wanted if id_ not in FIXED]
+    others = [COLUMNS[id_] for id_ in asked if id_ != "profile"] if wanted else usual
+    if has_profiles:
+        others.insert(asked.index("profile") if "profile" in asked else 0, profile)
+    left = width - (state.width + 1) - (name.width + 1) - MARK_WIDTH
+    fit = []
+    for column in others:
+        if (column.from_width > width + SCROLLBAR and not wanted) or column.width + 1 > left:
+            break
+        fit.append((column, column.width))
+        left -= column.width + 1
+    return ((state, state.width), (name, max(name.width + left, 1)), *fit)

@@ -1,0 +1,152 @@
+"""What the command line accepts, and how it refuses the rest."""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+
+import pytest
+
+from envwatch.cli.arguments import Options, StopError, options_in
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--no-such",),
+        ("--onl",),
+        ("nonsense",),
+        ("--interval", "0.99"),
+        ("--interval", "601"),
+        ("--interval", "nan"),
+        ("--interval", "soon"),
+        ("--page-size", "0"),
+        ("--page-size", "1001"),
+        ("--page-size", "9" * 5000),
+        ("--source", "elsewhere"),
+        ("--user", ""),
+        ("--user", "a\nb"),
+        ("demo", "--size", "-1"),
+        ("demo", "--size", "100001"),
+        ("demo", "--seed", "x"),
+        ("list", "-o", "xml"),
+        ("list", "--size", "5"),
+        ("list", "--interval", "5"),
+        ("--interval", "5", "list"),
+        ("--interval", "5", "--page-size", "5", "list"),
+        ("--profile", "a", "demo"),
+        ("list", "json"),
+        ("list", "--filter"),
+        ("list", "--filter", "a\nb"),
+        ("--filter", "\x1b]0;a"),
+    ],
+)
+def test_options_that_make_no_sense_are_one_line_with_the_way_to_the_help(arguments: tuple[str, ...]) -> None:
+    with pytest.raises(StopError) as caught:
+        options_in(arguments)
+    assert caught.value.code == 2
+    assert re.fullmatch(r"[^\n]+; see `envwatch( list| demo)? --help`", caught.value.line)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--interval", "1", "--page-size", "1"),
+        ("--interval=600", "--page-size=1000", "--source", "local"),
+        ("demo", "--size", "0", "--seed", "0"),
+        ("demo", "--size", "100000", "--interval", "2.5"),
+        ("list", "--online-only", "-o", "jsonl"),
+        ("list", "--filter", "", "--filter=status:late"),
+    ],
+)
+def test_the_bounds_themselves_are_allowed(arguments: tuple[str, ...]) -> None:
+    assert isinstance(options_in(arguments), Options)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("--interval", "5"),
+        ("--profile", "a,b"),
+        ("--page-size", "7"),
+        ("--no-online-only",),
+        ("--source", "local"),
+        ("--user", "me"),
+        ("--filter", "web"),
+        ("--config", "c.toml"),
+    ],
+)
+def test_what_changes_a_setting_is_an_option_of_show(given: tuple[str, ...]) -> None:
+    options = options_in(["config", "show", *given])
+    assert vars(options) == vars(options_in([*given, "config", "show"]))
+    assert vars(options) == vars(options_in(["config", *given, "show"]))
+    assert vars(options) == vars(options_in(["config", *given, "show"]))
+    assert vars(options).keys() > {"command", "action"}
+
+
+@pytest.mark.parametrize(
+    ("action", "option"),
+    [
+        *product(("show", "path", "schema", "validate"), ("--ascii", "--no-mouse", "--log-file=x", "--log-level=off")),
+        *product(("path", "schema", "validate"), ("--interval=5", "--page-size=7", "--profile=a", "--filter=web")),
+    ],
+)
+def test_an_action_takes_no_option_that_changes_nothing_there(action: str, option: str) -> None:
+    for arguments in (["config", action, option], [option, "config", action]):
+        with pytest.raises(StopError, match=option.partition("=")[0]):
+            options_in(arguments)
+    assert options_in(["config", action, "--config", "c.toml"]).config == "c.toml"
+
+
+def test_options_before_a_command_hold_for_it_too() -> None:
+    options = options_in(["--page-size", "7", "--ascii", "demo", "--page-size", "8"])
+    assert (options.page_size, options.ascii, options.command) == (8, True, "demo")
+
+
+@pytest.mark.parametrize("command", [(), ("demo",), ("list",), ("config", "show")])
+def test_a_filter_is_an_option_of_every_command(command: tuple[str, ...]) -> None:
+    assert options_in([*command, "--filter", " status:late web "]).filter == "status:late web"
+    assert options_in(["--filter", "status:late", *command]).filter == "status:late"
+    assert options_in([*command, "--filter= "]).filter == ""
+    assert "filter" not in vars(options_in(command))
+
+
+@pytest.mark.parametrize(
+    ("query", "line"),
+    [
+        ("web nme:x", r"there is no field nme; the nearest: name, .* \(at character 5: nme\)"),
+        ("status:late,ofline", r"status: online, late, .* \(at character 13: ofline\)"),
+        ("beat:>", r"write a duration .* \(at character 7\)"),
+        ('東京 "x', r'a quote is not closed: .* \(at character 4: "x\)'),
+        ("beat:>90s beat:<2m", r"these alternatives .* \(at character 11: beat:<2m\)"),
+    ],
+)
+@pytest.mark.parametrize("command", [(), ("demo",), ("list",)])
+def test_a_mistake_in_a_filter_is_one_line_that_points_at_it(command: tuple[str, ...], query: str, line: str) -> None:
+    with pytest.raises(StopError) as caught:
+        options_in([*command, "--filter", query])
+    assert caught.value.code == 2
+    assert re.fullmatch(f"--filter: {line}", caught.value.line), caught.value.line
+
+
+@pytest.mark.parametrize("query", ["KEY:x", "status:KEY", "status:late,KEY", "name:>KEY", '"KEY', "beat:KEY", "!!KEY"])
+def test_a_key_that_was_pasted_into_a_filter_is_not_repeated(query: str) -> None:
+    key = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
+    with pytest.raises(StopError) as caught:
+        options_in(["list", "--filter", query.replace("KEY", key)])
+    assert not {key[at : at + 8] for at in range(len(key) - 7) if key[at : at + 8] in caught.value.line}
+    assert "(at character " in caught.value.line
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("first:2026-11-01T03:00+25:00", "there is no 2026-11-01T03:00+25:00 in the calendar"),
+        ("branch:>feat/login-with-a-long-name", 'branch:">feat/login-with-a-long-name"'),
+        ("directory:>/home/hiro/code/portal2/src", 'directory:">/home/hiro/code/portal2/src"'),
+    ],
+)
+def test_a_long_word_in_a_filter_that_is_no_key_is_told_as_it_was_typed(query: str, told: str) -> None:
+    with pytest.raises(StopError) as caught:
+        options_in(["list", "--filter", query])
+    assert told in caught.value.line

@@ -1,0 +1,322 @@
+"""`envwatch config`, and what a configuration does to the other commands: real processes."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+from cli.test_main import run_beside
+from support.builders import wire_rows
+from support.faulty_server import faulty_server
+from support.pty_terminal import ROOT, Terminal, environment
+
+from envwatch.demo.server import Server
+from envwatch.tui.themes import THEMES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+class Ended(NamedTuple):
+    """What a process left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+def config_file(home: Path, text: str) -> Path:
+    path = home / ".config" / "envwatch" / "config.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def key_file(home: Path, name: str, mode: int = 0o600, content: str = KEY) -> Path:
+    """A key file beside the configuration file."""
+    path = home / ".config" / "envwatch" / name
+    path.write_text(f"{content}\n")
+    path.chmod(mode)
+    return path
+
+
+def run(home: Path, *arguments: str, **environ: str) -> Ended:
+    done = subprocess.run(
+        [sys.executable, "-m", "envwatch", *arguments],
+        env=environment(home, **environ),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert KEY not in done.stdout + done.stderr
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def rows(told: str) -> dict[str, list[str]]:
+    """What `show` printed: value and origin by name."""
+    parts = [re.split(r" {2,}", line, maxsplit=2) for line in told.splitlines()]
+    return {name: rest for name, *rest in parts}
+
+
+def test_the_path_is_in_the_users_folder_or_where_the_user_says(tmp_path: Path) -> None:
+    assert run(tmp_path, "config", "path") == (0, f"{tmp_path}/.config/envwatch/config.toml\n", "")
+    assert run(tmp_path, "config", "path", XDG_CONFIG_HOME="/x").out == "/x/envwatch/config.toml\n"
+    assert run(tmp_path, "config", "path", ENVWATCH_CONFIG="/y.toml").out == "/y.toml\n"
+    assert run(tmp_path, "config", "path", "--config", "/z.toml", ENVWATCH_CONFIG="/y.toml").out == "/z.toml\n"
+
+
+def test_without_a_file_everything_is_the_default(tmp_path: Path) -> None:
+    told = run(tmp_path, "config", "show")
+    assert (told.code, told.err) == (0, "")
+    shown = rows(told.out)
+    assert shown["config"] == [f"{tmp_path}/.config/envwatch/config.toml", "not there"]
+    assert shown["profile"] == ["default", "default"]
+    assert shown["interval"] == ["5s", "default"]
+    assert shown["api_key"][0] == "-"
+    assert "https://app.letta.com/api-keys" in shown["api_key"][1]
+    assert run(tmp_path, "config", "validate").code == 0
+    assert not (tmp_path / ".config").exists()
+
+
+def test_each_value_is_shown_with_its_origin_and_the_key_with_nothing_else(tmp_path: Path) -> None:
+    path = config_file(tmp_path, 'sort = "mode"\n[profiles.work]\nbase_url = "https://w.example"\ninterval = "1m"\n')
+    environ = {"LETTA_API_KEY": KEY, "ENVWATCH_PAGE_SIZE": "7"}
+    shown = rows(run(tmp_path, "config", "show", "--profile", "work", "--online-only", **environ).out)
+    assert shown["config"] == [str(path), "read"]
+    assert shown["profile"] == ["work", "--profile"]
+    assert shown["api_key"] == ["********", "LETTA_API_KEY"]
+    assert shown["base_url"] == ["https://w.example", f"{path}:3"]
+    assert shown["sort"] == ["mode", f"{path}:1"]
+    assert shown["interval"] == ["60s", f"{path}:4"]
+    assert shown["page_size"] == ["7", "ENVWATCH_PAGE_SIZE"]
+    assert shown["online_only"] == ["true", "--online-only"]
+    assert shown["late_after"] == ["45s", "default"]
+
+
+def test_key_and_address_are_shown_with_who_named_them(tmp_path: Path) -> None:
+    text = '[profiles.a]\napi_key_env = "A_KEY"\nbase_url = "https://a.example"\n[profiles.b]\napi_key_env = "A_KEY"\n'
+    path = config_file(tmp_path, text)
+    environ = {"A_KEY": KEY, "LETTA_API_KEY": KEY, "LETTA_BASE_URL": "https://c.example"}
+
+    def shown(*arguments: str, **more: str) -> tuple[str, list[str]]:
+        told = rows(run(tmp_path, "config", "show", *arguments, **environ, **more).out)
+        return told["api_key"][1], told["base_url"]
+
+    assert shown("--profile", "a") == ("A_KEY", ["https://a.example", f"{path}:3"])
+    assert shown("--profile", "b") == ("A_KEY", ["https://api.letta.com", "default"])
+    assert shown(ENVWATCH_PROFILE="a") == ("LETTA_API_KEY", ["https://c.example", "LETTA_BASE_URL"])
+    del environ["LETTA_API_KEY"]
+    assert shown(ENVWATCH_PROFILE="a") == ("A_KEY", ["https://a.example", f"{path}:3"])
+
+
+def test_of_several_profiles_each_is_shown_in_a_block_of_its_own(tmp_path: Path) -> None:
+    text = '[profiles.a]\napi_key_env = "A_KEY"\n[profiles.b]\nbase_url = "https://b.example"\n'
+    path = config_file(tmp_path, text)
+    environ = {"A_KEY": KEY, "LETTA_API_KEY": KEY, "LETTA_BASE_URL": "https://c.example"}
+    told = run(tmp_path, "config", "show", "--profile", "b,a", **environ)
+    assert (told.code, told.err) == (0, "")
+    b, a = map(rows, told.out.split("\n\n"))
+    assert (b["config"], b["profile"]) == ([str(path), "read"], ["b", "--profile"])
+    assert b["api_key"][0] == "-"
+    assert "profile b names no key" in b["api_key"][1]
+    assert (a["api_key"], a["base_url"]) == (["********", "A_KEY"], ["https://api.letta.com", "default"])
+
+
+def test_what_is_remembered_is_shown_as_such(tmp_path: Path) -> None:
+    state = tmp_path / ".local" / "state" / "envwatch" / "state.json"
+    state.parent.mkdir(parents=True)
+    state.write_text('{"theme": "nord", "sort": "no such column"}')
+    shown = rows(run(tmp_path, "config", "show").out)
+    assert (shown["theme"], shown["sort"]) == (["nord", "remembered"], ["problems", "default"])
+
+
+def test_a_good_file_is_fine_and_a_bad_one_is_told_line_by_line(tmp_path: Path) -> None:
+    path = config_file(tmp_path, 'theme = "nord"\n[keys]\nrow.explain = "z"\n')
+    assert run(tmp_path, "config", "validate") == (0, "", f"{path}: fine\n")
+    config_file(tmp_path, 'them = "nord"\n[profiles.a]\nintervall = 5\n')
+    told = run(tmp_path, "config", "validate")
+    lines = [f"envwatch: {path}:1: them is no setting; did you mean theme?"]
+    lines += [f"envwatch: {path}:3: profiles.a.intervall is no setting; did you mean interval?"]
+    assert (told.code, told.out, told.err.splitlines()) == (2, "", lines)
+
+
+def test_what_only_the_screen_knows_is_checked_for_every_profile(tmp_path: Path) -> None:
+    path = config_file(
+        tmp_path,
+        'theme = "envwatch-drak"\n[profiles.a]\nonline_for = 30\n[profiles.b]\ntheme = "none"\n'
+        '[keys]\nrow.explian = "x"\npoll.pause = "ctrl-x"\nrow.copy = "q"\napp.help = "h"\n',
+    )
+    told = run(tmp_path, "config", "validate")
+    assert told.code == 2
+    assert [line.removeprefix(f"envwatch: {path}") for line in told.err.splitlines()] == [
+        ":1: theme is none of ours; did you mean envwatch-dark?",
+        ":3: late_after (45 s) must be shorter than online_for (30 s)",
+        f":5: theme is none of ours; it is {', '.join(theme.name for theme in THEMES)} or one of Textual's",
+        ":7: keys.row.explian is no binding; did you mean row.explain?",
+        ":8: keys.poll.pause cannot have ctrl-x as a key; write x, f5, ctrl+x or question_mark",
+        ":9: keys.row.copy has a key that app.quit has too: give that another one",
+    ]
+
+
+def test_the_key_file_of_every_profile_is_checked(tmp_path: Path) -> None:
+    names = ("good", "open", "short", "none")
+    text = "".join(f'[profiles.{name}]\napi_key_file = "{name}.key"\n' for name in names)
+    path = config_file(tmp_path, f'default_profile = "good"\n{text}')
+    key_file(tmp_path, "good.key")
+    readable = key_file(tmp_path, "open.key", 0o644)
+    short = key_file(tmp_path, "short.key", content="sk-let")
+    told = run(tmp_path, "config", "validate")
+    assert (told.code, told.out) == (2, "")
+    assert "sk-let" not in told.err
+    missing = path.parent / "none.key"
+    length = "it must be 8 to 512 characters without spaces"
+    assert told.err.splitlines() == [
+        f"envwatch: {path}:5: api_key_file: the key file {readable} can be read by others: `chmod 600 {readable}`",
+        f"envwatch: {path}:7: api_key_file: the key in {short} is no API key: {length}",
+        f"envwatch: {path}:9: api_key_file: the key file {missing} cannot be read: No such file or directory",
+    ]
+    for name in names[1:]:
+        key_file(tmp_path, f"{name}.key")
+    assert run(tmp_path, "config", "validate") == (0, "", f"{path}: fine\n")
+
+
+def test_a_missing_file_is_an_error_only_if_the_user_named_it(tmp_path: Path) -> None:
+    for arguments in (("config", "validate"), ("config", "show"), ("list",)):
+        told = run(tmp_path, *arguments, "--config", "/nowhere.toml", LETTA_API_KEY=KEY)
+        assert told == (2, "", "envwatch: /nowhere.toml: cannot be read: No such file or directory\n")
+
+
+@pytest.mark.parametrize("arguments", [("config", "validate"), ("config", "show"), ("list",)])
+def test_a_folder_that_cannot_be_entered_is_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    folder = tmp_path / ("x" * 300)  # which not even root can enter
+    told = run(tmp_path, *arguments, LETTA_API_KEY=KEY, XDG_CONFIG_HOME=str(folder))
+    line = f"envwatch: {folder}/envwatch/config.toml: cannot be read: File name too long\n"
+    assert told == (2, "", line)
+
+
+def test_a_bad_file_stops_every_command_with_one_line(tmp_path: Path) -> None:
+    path = config_file(tmp_path, "a = 1\nb = 2\nc = 3\n")
+    for arguments in (("list",), ("config", "show")):
+        told = run(tmp_path, *arguments, LETTA_API_KEY=KEY)
+        line = f"envwatch: {path}:1: a is no setting (and 2 more: `envwatch config validate`)\n"
+        assert told == (2, "", line)
+
+
+def test_a_key_in_the_file_is_never_repeated(tmp_path: Path) -> None:
+    config_file(tmp_path, f'api_key = "{KEY}"\nuser = 1\n[profiles."{KEY}"]\n')
+    for action in ("show", "validate"):
+        assert "api_key_file" in run(tmp_path, "config", action).err
+
+
+def test_the_schema_is_one_that_the_example_of_the_readme_fits(tmp_path: Path) -> None:
+    schema = json.loads(run(tmp_path, "config", "schema").out)
+    assert schema["additionalProperties"] is False
+    (example,) = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    path = config_file(tmp_path, example)
+    key_file(tmp_path, "home.key")
+    assert run(tmp_path, "config", "validate") == (0, "", f"{path}: fine\n")
+    table = tomllib.loads(example)
+    profile_names = set(schema["$defs"]["Profile"]["properties"])
+    told = table.keys() | {name for profile in table["profiles"].values() for name in profile}
+    assert set(schema["properties"]) == profile_names | {"default_profile", "profiles", "keys"}
+    assert told == set(schema["properties"])
+
+
+@pytest.mark.parametrize("arguments", [("config",), ("config", "write"), ("demo", "--profile", "a")])
+def test_what_makes_no_sense_is_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    told = run(tmp_path, *arguments)
+    assert (told.code, told.out, told.err.count("\n")) == (2, "", 1)
+
+
+async def test_a_listing_asks_as_its_profile_says(tmp_path: Path) -> None:
+    async with faulty_server(wire_rows(3)) as faulty:
+        config_file(
+            tmp_path,
+            f'page_size = 2\n[profiles.work]\nbase_url = "{faulty.url}"\napi_key_file = "work.key"\n'
+            'online_only = true\nsource = "remote"\nuser = "me"\n',
+        )
+        key = key_file(tmp_path, "work.key")
+        environ = environment(tmp_path)
+        told = await run_beside(environ, "list", "--profile", "work", "-o", "jsonl")
+        assert told.code == 0, told.err
+        asked = {"limit": "2", "onlineOnly": "true", "source": "remote", "userId": "me"}
+        assert faulty.seen[0].query == asked
+        await run_beside(
+            environ | {"ENVWATCH_SOURCE": "local"}, "list", "--profile=work", "--no-online-only", "--user=u"
+        )
+        assert faulty.seen[-1].query.items() >= {"limit": "2", "source": "local", "userId": "u"}.items()
+        assert "onlineOnly" not in faulty.seen[-1].query
+        key.chmod(0o644)
+        assert f"chmod 600 {key}" in (await run_beside(environ, "list", "--profile", "work")).line
+
+
+def test_the_dashboard_looks_and_listens_as_its_profile_says(tmp_path: Path) -> None:
+    with Server(size=30, seed=7, key=KEY) as server:
+        config_file(
+            tmp_path,
+            f'default_profile = "work"\n[profiles.work]\nbase_url = "{server.base_url}"\napi_key_env = "WORK_KEY"\n'
+            'filter = "name:chen-nas"\nsort = "version"\n[keys]\napp.help = "h"\n',
+        )
+        with Terminal.of_envwatch(home=tmp_path, columns=170, lines=75, environ={"WORK_KEY": KEY}) as terminal:
+            terminal.wait_for(r" 1/30")
+            terminal.wait_for("^ envwatch  work")
+            terminal.wait_for("VERSION▲")
+            terminal.press("?", "h")
+            terminal.wait_for("the key from WORK_KEY")
+            terminal.wait_for(r" h +Help")
+            terminal.press("q", "q")
+            assert terminal.wait_for_end() == 0
+        assert KEY.encode() not in terminal.received
+
+
+@pytest.mark.parametrize(("query", "shown"), [("name:chen-nas", r" 1/\d\d "), ("", "unrestricted +live")])
+def test_a_filter_on_the_command_line_goes_before_the_configurations(tmp_path: Path, query: str, shown: str) -> None:
+    config_file(tmp_path, 'filter = "no-such-thing"\n')
+    with Server(size=30, seed=7, key=KEY) as server:
+        environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url, "ENVWATCH_FILTER": "nor-such-a-thing"}
+        with Terminal.of_envwatch("--filter", query, home=tmp_path, columns=100, environ=environ) as terminal:
+            terminal.wait_for(shown)
+            terminal.wait_for("chen-nas")
+            terminal.press("q")
+            assert terminal.wait_for_end() == 0
+
+
+@pytest.mark.parametrize("named", ["a,b", "no-such-profile", ","])
+def test_the_demo_has_no_profile_whatever_the_variable_names(tmp_path: Path, named: str) -> None:
+    environ = {"ENVWATCH_PROFILE": named}
+    with Terminal.of_envwatch("demo", "--size", "5", home=tmp_path, columns=100, environ=environ) as terminal:
+        terminal.wait_for("^ envwatch  demo")
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
+
+
+def test_the_demo_takes_a_filter_too(tmp_path: Path) -> None:
+    with Terminal.of_envwatch("demo", "--filter", "name:chen-nas", home=tmp_path, columns=100) as terminal:
+        terminal.wait_for(r" 1/\d\d")
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('theme = "envwatch-drak"', "theme is none of ours; did you mean envwatch-dark?"),
+        ('[keys]\nrow.explian = "x"', "keys.row.explian is no binding; did you mean row.explain?"),
+    ],
+)
+def test_what_the_screen_does_not_know_is_told_before_it_is_taken(tmp_path: Path, text: str, told: str) -> None:
+    config_file(tmp_path, text)
+    environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": "http://127.0.0.1:9"}
+    with Terminal.of_envwatch(home=tmp_path, columns=200, environ=environ) as terminal:
+        assert terminal.wait_for_end() == 2
+        assert terminal.text.strip().endswith(told)
+        assert b"\x1b" not in terminal.received

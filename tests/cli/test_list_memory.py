@@ -1,0 +1,49 @@
+"""How much memory `envwatch list` takes for each row of a large listing, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from support.pty_terminal import environment
+
+from envwatch.demo.child import ChildServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+ROWS = 20_000
+KIB_A_ROW = 3.0
+"""100,000 rows and what the program itself takes, 50 MiB, are within 350 MiB then."""
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[tuple[ChildServer, ChildServer]]:
+    with ChildServer.start(10, seed=7) as few, ChildServer.start(ROWS, seed=7) as many:
+        few.ready()
+        many.ready()
+        yield few, many
+
+
+def peak(server: ChildServer, home: Path, output: str) -> float:
+    """The most memory in KiB that a listing took."""
+    environ = environment(home, LETTA_API_KEY=server.key, LETTA_BASE_URL=server.base_url)
+    command = [sys.executable, "-m", "envwatch", "list", "--page-size", "1000", "-o", output]
+    with subprocess.Popen(command, env=environ, cwd=home, stdout=subprocess.DEVNULL) as process:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return used.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
+
+
+@pytest.mark.parametrize("output", ["table", "json", "jsonl", "csv"])
+def test_a_listing_takes_little_memory_for_each_of_its_rows(
+    servers: tuple[ChildServer, ChildServer], tmp_path: Path, output: str
+) -> None:
+    few, many = (peak(server, tmp_path, output) for server in servers)
+
+    assert (many - few) / ROWS <= KIB_A_ROW

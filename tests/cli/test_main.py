@@ -1,0 +1,678 @@
+"""The command as its users run it: real processes, real servers, a real terminal where one is needed."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import fcntl
+import io
+import json
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from support.builders import wire_row, wire_rows
+from support.faulty_server import How, Stop, Where, edits, faulty_server, says, sends, skewed
+
+from envwatch import __version__
+from envwatch.demo.server import Server
+from envwatch.model.limits import Limits
+from envwatch.model.text import cells
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
+PATIENCE = 20.0
+START = 1_764_000_000_000
+ENVWATCH = (sys.executable, "-m", "envwatch")
+FORMATS = ("table", "json", "jsonl", "csv")
+
+
+class Ended(NamedTuple):
+    """What a process left behind."""
+
+    code: int
+    out: bytes
+    err: str
+
+    @property
+    def line(self) -> str:
+        """The only line on standard error, which nothing else came with."""
+        assert self.out == b""
+        assert self.err.startswith("envwatch: ")
+        assert self.err.count("\n") == 1
+        assert self.err.endswith("\n")
+        assert KEY not in self.err
+        assert "\x1b" not in self.err
+        return self.err.removesuffix("\n")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Server(size=130, seed=7, key=KEY, now=lambda: START) as running:
+        yield running
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+@pytest.fixture
+def environ(server: Server, home: Path) -> dict[str, str]:
+    """The environment of a user whose key works, and of whom nothing else is known."""
+    return clean_environ(home) | {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url}
+
+
+def clean_environ(home: Path) -> dict[str, str]:
+    foreign = re.compile(r"LETTA_|PYTHON|LC_|LANG|TERM|COLUMNS|.*_proxy$|SSL_", re.IGNORECASE)
+    ours = {name: value for name, value in os.environ.items() if not foreign.match(name)}
+    # One cache of bytecode for all runs of all tests, as an installed program has one.
+    bytecode = str(home.parent / "bytecode")
+    return ours | {"HOME": str(home), "LANG": "C.UTF-8", "TERM": "xterm-256color", "PYTHONPYCACHEPREFIX": bytecode}
+
+
+CLOCK = re.compile(r"envwatch: this machine's clock is \S+( \S+)? (ahead of|behind) the server's; .*\n")
+"""What every listing says whose server is the one of these tests: that one's clock stands still at `START`."""
+
+
+def run(environ: Mapping[str, str], *arguments: str, command: tuple[str, ...] = ENVWATCH, **how: Any) -> Ended:
+    done = subprocess.run(
+        [*command, *arguments],
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=how.pop("stdout", subprocess.PIPE),
+        stderr=subprocess.PIPE,
+        timeout=PATIENCE,
+        check=False,
+        **how,
+    )
+    return Ended(done.returncode, done.stdout or b"", CLOCK.sub("", done.stderr.decode()))
+
+
+async def run_beside(environ: Mapping[str, str], *arguments: str) -> Ended:
+    """Run the command while this loop goes on serving."""
+    return await asyncio.to_thread(run, environ, *arguments)
+
+
+@contextmanager
+def terminal(environ: Mapping[str, str], *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Run the command in a terminal of its own; yield the process and the terminal's other end."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    with subprocess.Popen(
+        [*ENVWATCH, *arguments], env=environ, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    ) as process:
+        os.close(theirs)
+        try:
+            yield process, ours
+        finally:
+            process.kill()
+            os.close(ours)
+
+
+def screen_until(ours: int, wanted: bytes = b"\0never") -> bytes:
+    """Read from a terminal until something is there, or the other side has left."""
+    seen = b""
+    deadline = time.monotonic() + PATIENCE
+    while wanted not in seen:
+        assert select.select([ours], [], [], max(deadline - time.monotonic(), 0))[0], seen[-2000:]
+        try:
+            some = os.read(ours, 65_536)
+        except OSError:  # Linux's way to say that the terminal's other end is closed
+            break
+        seen += some
+    return seen
+
+
+def test_the_json_holds_every_environment_with_the_same_fields(environ: dict[str, str]) -> None:
+    told = run(environ, "list", "-o", "json")
+    assert (told.code, told.err) == (0, "")
+    document = json.loads(told.out)
+    names = ["taken_at", "complete", "filter", "preset", "total_unfiltered", "counts", "set_aside", "environments"]
+    assert list(document) == names
+    assert (document["filter"], document["total_unfiltered"]) == (None, 130)
+    taken_at = datetime.fromisoformat(document["taken_at"])
+    assert abs(taken_at.timestamp() - START / 1000) < PATIENCE  # by the server's clock, not by ours
+    assert document["complete"] is True
+    states = [row["state"] for row in document["environments"]]
+    counts = {state: states.count(state) for state in ("online", "late", "offline", "gone", "unknown")}
+    assert document["counts"] == counts | {"total": 130}
+    assert sum(counts.values()) == 130
+    assert {len(row) for row in document["environments"]} == {29}
+
+
+def test_the_other_formats_hold_the_same(environ: dict[str, str]) -> None:
+    lines = run(environ, "list", "-o", "jsonl")
+    rows = [json.loads(line) for line in lines.out.splitlines()]
+    sheet = run(environ, "list", "--output=csv")
+    assert (lines.code, lines.err, sheet.code, sheet.err) == (0, "", 0, "")
+    assert [row["id"] for row in csv.DictReader(io.StringIO(sheet.out.decode()))] == [row["id"] for row in rows]
+    table = run(environ, "list")
+    assert table.code == 0
+    assert len(table.out.splitlines()) == len(rows) + 1 == 131
+    assert re.fullmatch(r"130 environments at 127\.0\.0\.1:\d+: \d+ offline, \d+ late, \d+ online\n", table.err)
+
+
+FILTERS: dict[str, Callable[[Any], bool]] = {
+    "status:late,offline": lambda row: row["state"] in {"late", "offline"},
+    "status:online beat:>=45s": lambda row: row["state"] == "late",
+    "mode:unrestricted !os:darwin": lambda row: (
+        row["mode"] in {"unrestricted", "fullAccess", "bypassPermissions"} and row["os"] != "darwin"
+    ),
+    "pod:none": lambda row: row["pod_id"] is None,
+    "東京": lambda row: "東京" in row["name"],
+    "conn-0": lambda row: "conn-0" in (row["connection_id"] or ""),
+    "no-such-thing": lambda _: False,
+}
+"""Queries, and what each means in the words of the JSON."""
+
+
+def test_a_filter_finds_what_it_says_and_changes_no_order(environ: dict[str, str]) -> None:
+    everything = json.loads(run(environ, "list", "-o", "json").out)["environments"]
+    for query, is_wanted in FILTERS.items():
+        document = json.loads(run(environ, "list", "--filter", query, "-o", "json").out)
+        wanted = [row["id"] for row in everything if is_wanted(row)]
+        assert (document["filter"], [row["id"] for row in document["environments"]]) == (query, wanted)
+        assert (document["counts"]["total"], document["total_unfiltered"]) == (len(wanted), 130)
+
+
+def test_a_filter_finds_the_same_in_every_format(environ: dict[str, str]) -> None:
+    lines = run(environ, "--filter", "status:offline", "list", "-o", "jsonl")
+    wanted = [json.loads(line)["id"] for line in lines.out.splitlines()]
+    assert len(wanted) > 5
+    sheet = run(environ, "list", "--filter=status:offline", "-o", "csv")
+    assert [row["id"] for row in csv.DictReader(io.StringIO(sheet.out.decode()))] == wanted
+    table = run(environ, "list", "--filter", "status:offline")
+    assert len(table.out.splitlines()) == len(wanted) + 1
+    told = rf"{len(wanted)} of 130 environments at 127\.0\.0\.1:\d+: {len(wanted)} offline, 0 late, 0 online\n"
+    assert re.fullmatch(told, table.err)
+    assert (lines.code, lines.err, sheet.code, sheet.err, table.code) == (0, "", 0, "", 0)
+
+
+def test_a_listing_hides_nothing_because_of_file_or_variable(environ: dict[str, str], home: Path) -> None:
+    config = home / "config.toml"
+    config.write_text('filter = "status:late"\n')
+    environ |= {"ENVWATCH_CONFIG": str(config), "ENVWATCH_FILTER": "no-such-thing"}
+    told = run(environ, "list", "-o", "json")
+    document = json.loads(told.out)
+    assert (told.code, document["filter"], document["counts"]["total"]) == (0, None, 130)
+    assert run(environ, "list").err.startswith("130 environments at ")
+    assert json.loads(run(environ, "list", "--filter", "", "-o", "json").out)["counts"]["total"] == 130
+
+
+def test_a_mistake_in_a_filter_is_told_before_anybody_is_asked(environ: dict[str, str]) -> None:
+    del environ["LETTA_API_KEY"]
+    told = run(environ | {"LETTA_BASE_URL": "http://127.0.0.1:9"}, "list", "--filter", "web stauts:late")
+    assert told.code == 2
+    assert re.fullmatch(r"envwatch: --filter: there is no field stauts; .* \(at character 5: stauts\)", told.line)
+
+
+@pytest.mark.parametrize("command", [(), ("demo",)])
+def test_a_mistake_in_a_filter_leaves_the_screen_alone(environ: dict[str, str], command: tuple[str, ...]) -> None:
+    with terminal(environ, *command, "--filter", "stauts:late") as (process, ours):
+        seen = screen_until(ours)
+        assert process.wait(PATIENCE) == 2
+    assert seen.startswith(b"envwatch: --filter: there is no field stauts")
+    assert seen.count(b"\n") == 1
+    assert b"\x1b" not in seen
+
+
+async def test_the_other_filters_are_the_servers_own(home: Path) -> None:
+    async with faulty_server(wire_rows(5)) as faulty:
+        environ = clean_environ(home) | {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": faulty.url}
+        options = ("--page-size=2", "--online-only", "--source", "remote", "--user", "user-1")
+        told = await run_beside(environ, "list", "-o", "jsonl", *options)
+        assert len(told.out.splitlines()) == 5
+        asked = {"limit": "2", "onlineOnly": "true", "source": "remote", "userId": "user-1"}
+        assert [seen.query for seen in faulty.seen] == [asked, asked | {"after": "env-2"}, asked | {"after": "env-4"}]
+        await run_beside(environ, "list")
+        assert faulty.seen[-1].query == {"limit": "100"}
+
+
+@pytest.mark.parametrize("more", [(), ("--filter", "status:late web beat:>1m version:>0.1")])
+@pytest.mark.parametrize("output", FORMATS)
+def test_a_listing_needs_neither_textual_nor_rich(environ: dict[str, str], output: str, more: tuple[str, ...]) -> None:
+    script = (
+        "import sys; from envwatch.cli.main import main; code = main(); "
+        "sys.exit(code or sorted({'textual', 'rich', 'pygments', 'humanize', 'click'} & set(sys.modules)) or 0)"
+    )
+    told = run(environ, "list", "-o", output, *more, command=(sys.executable, "-c", script))
+    assert told.code == 0, told.err
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("list", "--help"), ("--version",), ("--no-such",), ()])
+def test_help_and_refusals_import_nothing_slow(environ: dict[str, str], arguments: tuple[str, ...]) -> None:
+    script = (
+        "import sys, atexit; slow = {'textual', 'rich', 'httpx', 'pydantic', 'asyncio', 'dataclasses', 'subprocess'}; "
+        "atexit.register(lambda: sys.stderr.write(f'slow: {sorted(slow & set(sys.modules))}')); "
+        "from envwatch.cli.main import main; sys.exit(main())"
+    )
+    told = run(environ, *arguments, command=(sys.executable, "-c", script))
+    assert told.err.endswith("slow: []")
+
+
+def test_the_help_tells_of_every_command_variable_and_exit_code(environ: dict[str, str]) -> None:
+    told = run(environ | {"PYTHONIOENCODING": "ascii"}, "--help")
+    assert (told.code, told.err) == (0, "")
+    words = ("demo", "list", "LETTA_API_KEY", "LETTA_BASE_URL", "examples:", "  0 fine", "2 usage", "3 no", "4 key")
+    assert [word for word in words if word not in told.out.decode()] == []
+    assert f"default {Limits().interval.total_seconds():g})" in told.out.decode()
+    assert f"default {Limits().page_size})" in told.out.decode()
+    assert run(environ, "--version").out.decode() == f"envwatch {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [(KEY,), ("--api-key", KEY), (f"--api-key={KEY}",), ("list", KEY), ("-k", KEY)])
+def test_a_key_in_the_wrong_place_is_refused_and_not_repeated(
+    environ: dict[str, str], arguments: tuple[str, ...]
+) -> None:
+    told = run(environ, *arguments)
+    assert told.code == 2
+    assert KEY not in told.line
+
+
+def test_without_a_key_the_line_says_where_to_get_one(home: Path) -> None:
+    told = run(clean_environ(home), "list")
+    assert told.code == 2
+    assert "https://app.letta.com/api-keys" in told.line
+
+
+def test_a_key_that_cannot_be_one_is_not_repeated(environ: dict[str, str]) -> None:
+    told = run(environ | {"LETTA_API_KEY": f"{KEY} {KEY}"}, "list")
+    assert told.code == 2
+    assert KEY not in told.line
+
+
+def test_the_login_of_the_letta_cli_serves_without_a_variable(environ: dict[str, str], home: Path) -> None:
+    base_url = environ.pop("LETTA_BASE_URL")
+    del environ["LETTA_API_KEY"]
+    settings = home / ".letta" / "settings.json"
+    settings.parent.mkdir()
+    settings.write_text(json.dumps({"env": {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": base_url}}))
+    assert len(run(environ, "list", "-o", "jsonl").out.splitlines()) == 130
+    settings.write_text(json.dumps({"env": {"LETTA_API_KEY": KEY}, "tokenExpiresAt": 1_700_000_000_000}))
+    told = run(environ, "list")
+    assert told.code == 2
+    assert "run `letta` to log in again" in told.line
+
+
+def test_a_setting_that_no_connection_can_use_is_told_by_its_name(environ: dict[str, str]) -> None:
+    broken = {"LETTA_BASE_URL": "https://localhost:1", "SSL_CERT_FILE": "/nowhere/ca.pem"}
+    told = run(environ | broken, "list")
+    assert told.code == 2
+    assert "SSL_CERT_FILE" in told.line
+
+
+def test_http_to_another_machine_is_refused(environ: dict[str, str]) -> None:
+    told = run(environ | {"LETTA_BASE_URL": "http://api.letta.com"}, "list")
+    assert told.code == 2
+    assert told.line.endswith("(see LETTA_BASE_URL)")
+
+
+def test_a_wrong_key_is_an_exit_code_of_its_own(environ: dict[str, str]) -> None:
+    told = run(environ | {"LETTA_API_KEY": "sk-let-somebody-elses"}, "list", "-o", "json")
+    assert told.code == 4
+    assert "key refused" in told.line
+    assert told.line.endswith("Is the key from LETTA_API_KEY right, and still valid?")
+    assert "somebody" not in told.err
+
+
+def test_a_server_that_is_not_there_is_unreachable(environ: dict[str, str]) -> None:
+    told = run(environ | {"LETTA_BASE_URL": "http://127.0.0.1:9"}, "list")
+    assert told.code == 3
+    assert "127.0.0.1:9" in told.line
+
+
+async def test_every_failure_of_the_server_has_its_exit_code_and_one_line(home: Path) -> None:
+    async with faulty_server(wire_rows(3)) as faulty:
+        environ = clean_environ(home) | {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": faulty.url}
+        faults = {
+            says(403, '{"error":"only for pro"}'): 4,
+            says(404, '{"detail":"Not Found"}'): 3,
+            says(429, '{"error":"slow down"}', **{"Retry-After": "60"}): 3,
+            says(502, "<html>Bad Gateway</html>"): 3,
+            says(200, "<html>Welcome</html>"): 3,
+            says(302, "", Location="https://elsewhere.example.com/"): 3,
+            sends(b"SSH-2.0-OpenSSH_9.6\r\n"): 3,
+            Stop(Where.BODY, How.RESET): 3,
+        }
+        for fault, code in faults.items():
+            faulty.heal()
+            faulty.break_page(0, fault)
+            told = await run_beside(environ, "list", "-o", "json")
+            assert (told.code, len(told.line) > 30) == (code, True)
+
+
+async def test_a_failure_names_host_and_page(home: Path) -> None:
+    async with faulty_server(wire_rows(250)) as faulty:
+        environ = clean_environ(home) | {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": faulty.url}
+        host = faulty.url.removeprefix("http://")
+
+        async def line() -> str:
+            return (await run_beside(environ, "list", "-o", "json")).line
+
+        faulty.break_page(2, says(503, '{"message":"overloaded"}'))
+        assert await line() == f"envwatch: server error: {host}, page 3: answered 503: overloaded"
+        faulty.heal()
+        faulty.break_page(1, Stop(Where.BODY, How.RESET))
+        assert (await line()).startswith(f"envwatch: unreachable: {host}, page 2: ")
+        faulty.heal()
+        faulty.break_page(1, edits(lambda page: page["connections"].clear()))
+        assert (await line()).startswith(f"envwatch: listing does not end: {host}: page 2 ")
+
+
+async def test_a_row_that_no_parser_takes_is_named_on_standard_error_and_in_the_json(home: Path) -> None:
+    rows = wire_rows(20)
+    rows[6] |= {"podId": float("nan")}
+    async with faulty_server(rows) as faulty:
+        environ = clean_environ(home) | {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": faulty.url}
+        told = await run_beside(environ, "list", "-o", "json")
+    assert told.code == 0
+    assert "incomplete: 1 row could not be read (env-7)" in told.err
+    document = json.loads(told.out)
+    assert (len(document["environments"]), document["set_aside"]) == (19, {"total": 1, "ids": ["env-7"]})
+
+
+async def test_there_is_one_attempt(home: Path) -> None:
+    async with faulty_server(wire_rows(3)) as faulty:
+        faulty.break_page(0, says(503, "{}"))
+        await run_beside(clean_environ(home) | {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": faulty.url}, "list")
+        assert len(faulty.seen) == 1
+
+
+async def test_half_a_listing_is_never_printed(home: Path) -> None:
+    async with faulty_server(wire_rows(3)) as faulty:
+        faulty.break_page(1, says(500, "oops"))
+        environ = clean_environ(home) | {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": faulty.url}
+        told = await run_beside(environ, "list", "--page-size=2", "-o", "jsonl")
+        assert told.code == 3
+        assert told.out == b""
+
+
+@pytest.mark.parametrize("output", ["table", "json"])
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (0, ""),
+        (7, "this machine's clock is 7s behind the server's; ages are by the server's"),
+        (3_600, "the server's Date is 1h ahead of this machine's clock, and contradicts every heartbeat: not believed"),
+        (-3_600, "the server's Date is 1h behind this machine's clock, and contradicts every heartbeat: not believed"),
+    ],
+)
+async def test_what_is_wrong_with_the_clocks_is_said_and_changes_no_state(
+    home: Path, output: str, error: float, said: str
+) -> None:
+    now = time.time() * 1000
+    rows = [wire_row(f"env-{number}", lastHeartbeat=now - number * 1000) for number in range(3)]
+    rows += [wire_row(f"asleep-{number}", lastHeartbeat=now - 1_000_000) for number in range(2)]
+    async with faulty_server(rows) as faulty:
+        faulty.break_every_page(skewed(error))
+        environ = clean_environ(home) | {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": faulty.url}
+        process = await asyncio.create_subprocess_exec(
+            *ENVWATCH, "list", "-o", output, env=environ, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        out, err = await process.communicate()
+    assert process.returncode == 0
+    assert (out.count(b"online"), out.count(b"offline")) == ((3, 2) if output == "table" else (4, 3)), out
+    lines = [line for line in err.decode().splitlines() if line.startswith("envwatch: ")]
+    assert len(lines) == bool(said)
+    # The header has whole seconds.
+    assert not said or lines[0].removeprefix("envwatch: ") in {
+        said,
+        said.replace("7s", "6s"),
+        said.replace("1h", "59m 59s"),
+    }
+
+
+async def test_rows_that_cannot_be_read_are_told_beside_the_others(home: Path) -> None:
+    rows = [*wire_rows(20), wire_row("env-bad", connectionName=5)]
+    async with faulty_server(rows) as faulty:
+        environ = clean_environ(home) | {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": faulty.url}
+        told = await run_beside(environ, "list", "-o", "json")
+        assert told.code == 0
+        assert json.loads(told.out)["complete"] is False
+        assert "incomplete: 1 row could not be read (env-bad)" in told.err
+
+
+async def test_ctrl_c_ends_a_listing_that_hangs_quietly(home: Path) -> None:
+    async with faulty_server(wire_rows(3)) as faulty:
+        faulty.break_page(0, Stop(Where.REQUEST, How.HANG))
+        environ = clean_environ(home) | {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": faulty.url}
+        process = await asyncio.create_subprocess_exec(
+            *ENVWATCH, "list", env=environ, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        await faulty.settled(1)
+        process.send_signal(signal.SIGINT)
+        out, _ = await process.communicate()
+        assert (process.returncode, out) == (130, b"")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", [("list", "-o", "json"), ("--help",)])
+def test_a_reader_that_goes_away_is_no_error_worth_a_word(
+    environ: dict[str, str], arguments: tuple[str, ...], unbuffered: str
+) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    told = run(environ | {"PYTHONUNBUFFERED": unbuffered}, *arguments, stdout=theirs)
+    os.close(theirs)
+    assert (told.code, told.err) == (141, "")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_leaves_in_the_middle_is_noticed(environ: dict[str, str], unbuffered: str) -> None:
+    with subprocess.Popen(
+        [*ENVWATCH, "list", "-o", "json"],
+        env=environ | {"PYTHONUNBUFFERED": unbuffered},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert os.read(process.stdout.fileno(), 1) == b"{"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+def test_a_pipe_that_does_not_wait_gets_all_of_it(environ: dict[str, str]) -> None:
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)  # as parents that run Node make them
+    with subprocess.Popen([*ENVWATCH, "list", "-o", "json"], env=environ, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        _wait_until_full(ours)
+        with os.fdopen(ours, "rb") as reader:
+            document, _ = json.JSONDecoder().raw_decode(reader.read().decode())
+    assert (process.returncode, len(document["environments"])) == (0, 130)
+
+
+def test_a_reader_that_leaves_a_pipe_that_does_not_wait_is_noticed(environ: dict[str, str]) -> None:
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    with subprocess.Popen(
+        [*ENVWATCH, "list", "-o", "json"], env=environ, stdout=theirs, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stderr is not None
+        os.close(theirs)
+        _wait_until_full(ours)
+        os.close(ours)
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+def _wait_until_full(pipe: int) -> None:
+    """Wait until a pipe takes no more."""
+    size = fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ)
+    deadline = time.monotonic() + PATIENCE
+    select.select([pipe], [], [], PATIENCE)
+    while struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4))[0] < size:
+        assert time.monotonic() < deadline
+
+
+@pytest.mark.parametrize("arguments", [("list",), ("--version",), ("demo", "--serve", "--size=1")])
+def test_a_full_disk_is_told(environ: dict[str, str], arguments: tuple[str, ...]) -> None:
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
+        told = run(environ, *arguments, stdout=full)
+    assert told.code == 1
+    assert told.line == "envwatch: cannot write to standard output: No space left on device"
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("/dev/full", "No space left on device"),
+        ("{home}", "Is a directory"),
+        ("{home}/file/log\x1b", "Not a directory"),
+    ],
+)
+def test_a_log_that_cannot_be_written_is_told_and_the_listing_is_there_all_the_same(
+    environ: dict[str, str], home: Path, path: str, why: str
+) -> None:
+    (home / "file").touch()
+    log = path.format(home=home)
+    told = run(environ, "list", "-o", "jsonl", "--log-file", log)
+    named = log.replace("\x1b", "\\x1b")
+    assert (told.code, told.err) == (0, f"envwatch: cannot write to the log {named}: {why}\n")
+    assert len(told.out.splitlines()) == 130
+    refused = run(environ | {"LETTA_API_KEY": "sk-let-somebody-elses"}, "list", "--log-file", log)
+    assert refused.code == 4
+    assert [line.partition(":")[2][:12] for line in refused.err.splitlines()] == [" cannot writ", " key refused"]
+
+
+def test_a_log_that_can_be_written_is_worth_no_word(environ: dict[str, str], home: Path) -> None:
+    log = home / " log "
+    assert run(environ, "list", "-o", "jsonl", "--log-file", str(log)).err == ""
+    assert log.read_text().count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [("list",), ("demo",), ()])
+def test_an_empty_path_is_no_place_for_a_log(environ: dict[str, str], command: tuple[str, ...]) -> None:
+    told = run(environ, *command, "--log-file", "")
+    assert told.code == 2
+    assert "--log-file: must be a path" in told.line
+
+
+def test_a_closed_standard_output_is_told(environ: dict[str, str]) -> None:
+    command = ("sh", "-c", 'exec "$0" "$@" >&-', *ENVWATCH)
+    told = run(environ, "list", command=command)
+    assert (told.code, told.line) == (1, "envwatch: standard output is closed")
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full"])
+def test_nobody_to_narrate_to_changes_no_exit_code(environ: dict[str, str], redirection: str) -> None:
+    command = ("sh", "-c", f'exec "$0" "$@" {redirection}', *ENVWATCH)
+    told = run(environ, "list", command=command)
+    assert (told.code, told.out.count(b"\n")) == (0, 131)
+    assert run(environ | {"LETTA_API_KEY": "short"}, "list", command=command).code == 2
+
+
+@pytest.mark.parametrize(
+    "locale",
+    [
+        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+        {"LC_ALL": "C"},
+        {"PYTHONIOENCODING": "latin-1"},
+    ],
+)
+def test_no_locale_makes_a_listing_fail(environ: dict[str, str], locale: dict[str, str]) -> None:
+    table = run(environ | locale, "list")
+    assert table.code == 0
+    assert len(table.out.splitlines()) == 131
+    assert table.out.isascii() or locale != {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    assert "東京" in run(environ | locale, "list", "-o", "jsonl").out.decode()
+
+
+def test_the_table_fits_the_terminal_and_sends_it_no_escape(environ: dict[str, str]) -> None:
+    with terminal(environ, "list") as (process, ours):
+        lines = screen_until(ours).decode().split("\r\n")
+        assert process.wait(PATIENCE) == 0
+    assert len(lines) == 134
+    assert CLOCK.fullmatch(lines[-2] + "\n")
+    assert "\x1b" not in "".join(lines)
+    assert max(map(cells, lines[:-3])) <= 80
+
+
+@pytest.mark.parametrize("arguments", [(), ("demo",), ("--interval", "2")])
+def test_the_dashboard_without_a_terminal_points_to_the_listing(
+    environ: dict[str, str], arguments: tuple[str, ...]
+) -> None:
+    told = run(environ, *arguments)
+    assert told.code == 2
+    assert "`envwatch list`" in told.line
+
+
+@pytest.mark.parametrize("name", ["dumb", ""])
+def test_a_terminal_that_cannot_draw_gets_one_line_and_no_escape(environ: dict[str, str], name: str) -> None:
+    with terminal(environ | {"TERM": name}) as (process, ours):
+        seen = screen_until(ours)
+        assert process.wait(PATIENCE) == 2
+    assert seen.startswith(b"envwatch: TERM is ")
+    assert seen.count(b"\n") == 1
+    assert b"\x1b" not in seen
+
+
+def test_the_dashboard_without_a_key_leaves_the_screen_alone(environ: dict[str, str]) -> None:
+    del environ["LETTA_API_KEY"]
+    with terminal(environ) as (process, ours):
+        seen = screen_until(ours, b"API key (not shown")
+        os.write(ours, b"\n")
+        seen += screen_until(ours)
+        assert process.wait(PATIENCE) == 2
+    assert b"\nenvwatch: no API key" in seen
+    assert b"\x1b" not in seen
+
+
+def test_the_demo_shows_its_fleet_and_takes_its_server_with_it(environ: dict[str, str]) -> None:
+    del environ["LETTA_API_KEY"], environ["LETTA_BASE_URL"]
+    with terminal(environ, "demo", "--size", "12") as (process, ours):
+        seen = screen_until(ours, b"chen-nas")
+        (child,) = _children_of(process.pid)
+        os.write(ours, b"q")
+        screen_until(ours)
+        assert process.wait(PATIENCE) == 0
+    assert b"demo" in seen
+    assert not os.path.exists(f"/proc/{child}")  # noqa: PTH110 - as short as it is clear
+
+
+def test_the_dashboard_watches_the_server_of_the_variables(environ: dict[str, str]) -> None:
+    with terminal(environ) as (process, ours):
+        seen = screen_until(ours, b"old-jenkins-111")
+        os.write(ours, b"q")
+        seen += screen_until(ours)
+        assert process.wait(PATIENCE) == 0
+    assert KEY.encode() not in seen
+
+
+def test_the_demo_server_alone_prints_what_other_programs_need(environ: dict[str, str]) -> None:
+    arguments = ("demo", "--serve", "--size", "12", "--seed", "3")
+    with subprocess.Popen(
+        [*ENVWATCH, *arguments], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        lines = [process.stdout.readline().decode() for _ in range(2)]
+        exports = dict(line.removeprefix("export ").rstrip("\n").split("=", 1) for line in lines)
+        assert [line.split("=")[0] for line in lines] == ["export LETTA_BASE_URL", "export LETTA_API_KEY"]
+        assert process.stderr.readline().startswith(b"serving 12 environments")
+        assert len(run(environ | exports, "list", "-o", "jsonl").out.splitlines()) == 12
+        process.send_signal(signal.SIGINT)
+        assert (process.stdout.read(), process.stderr.read()) == (b"", b"")
+    assert process.returncode == 130
+
+
+def _children_of(pid: int) -> list[int]:
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as children:  # noqa: PTH123 - the kernel's file
+        return [int(child) for child in children.read().split()]

@@ -1,0 +1,485 @@
+"""The configuration file: what can stand in it, how mistakes are told, and which of several values holds."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from envwatch.cli.arguments import StopError, options_in
+from envwatch.config.schema import schema
+from envwatch.config.settings import LOOKS, Settings, all_settings_of, document_at
+from envwatch.config.values import ConfigError, duration, whole
+from envwatch.model.limits import Limits
+from envwatch.views.columns import COLUMNS
+
+WHOLE = """\
+default_profile = "work"
+theme = "envwatch-light"
+interval = "10s"
+
+[profiles.work]
+base_url = "https://letta.example.com/"
+api_key_env = "WORK_KEY"
+filter = "mode:unrestricted !os:darwin"
+columns = ["name", "mode", "up"]
+sort = "version"
+interval = "2m"
+page_size = 50
+online_only = true
+source = "remote"
+user = "user-1"
+online_for = "90s"
+late_after = 40
+requests_per_minute = 30
+page_deadline = 5.5
+walk_deadline = "1m30s"
+refused_recheck = "10m"
+max_pages = 10
+max_rows = 1_000
+
+[profiles."at.home"]
+api_key_file = "keys/home"
+
+[keys]
+row.explain = "x,f5"
+"poll.pause" = ["p", "P"]
+"""
+
+
+def config_file(folder: Path, text: str | bytes) -> Path:
+    path = folder / "config.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def mistakes(folder: Path, text: str | bytes) -> list[str]:
+    """What is told of a file, without its path."""
+    path = config_file(folder, text)
+    with pytest.raises(ConfigError) as caught:
+        document_at(path, is_wanted=False)
+    assert all("\n" not in line for line in caught.value.lines)
+    assert all(line.startswith(str(path)) for line in caught.value.lines)
+    return [line.removeprefix(str(path)) for line in caught.value.lines]
+
+
+def settings(folder: Path, text: str = "", environ: dict[str, str] | None = None, **options: Any) -> Settings:
+    path = config_file(folder, text)
+    return settings_of({"config": str(path)} | options, environ or {})
+
+
+def settings_of(options: dict[str, Any], environ: dict[str, str], **more: Any) -> Settings:
+    (held,) = all_settings_of(options, environ, **more)
+    return held
+
+
+def refusal(folder: Path, text: str = "", environ: dict[str, str] | None = None, **options: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        settings(folder, text, environ, **options)
+    (line,) = caught.value.lines
+    return line
+
+
+def test_everything_that_a_profile_can_say_is_taken(tmp_path: Path) -> None:
+    held = settings(tmp_path, WHOLE)
+    assert held.profile == "work"
+    assert held.base_url == "https://letta.example.com"
+    assert (held.api_key_env, held.api_key_file) == ("WORK_KEY", None)
+    assert held.filter == "mode:unrestricted !os:darwin"
+    assert held.columns == ("name", "mode", "up")
+    assert (held.sort, held.theme) == ("version", "envwatch-light")
+    assert (held.online_only, held.source, held.user) == (True, "remote", "user-1")
+    assert held.limits == Limits(
+        online_for=timedelta(seconds=90),
+        late_after=timedelta(seconds=40),
+        interval=timedelta(minutes=2),
+        requests_per_minute=30,
+        page_size=50,
+        page_deadline=timedelta(seconds=5.5),
+        walk_deadline=timedelta(seconds=90),
+        refused_recheck=timedelta(minutes=10),
+        max_pages=10,
+        max_rows=1_000,
+    )
+    assert held.keys == {"row.explain": ("x", "f5"), "poll.pause": ("p", "P")}
+
+
+def test_another_profile_has_its_own_values_and_those_from_outside(tmp_path: Path) -> None:
+    held = settings(tmp_path, WHOLE, profile="at.home")
+    assert held.api_key_file == tmp_path / "keys" / "home"
+    assert held.limits.interval == timedelta(seconds=10)
+    assert held.base_url == ""
+
+
+def test_each_value_knows_its_line(tmp_path: Path) -> None:
+    held = settings(tmp_path, WHOLE, {"ENVWATCH_PAGE_SIZE": "7"}, user="user-2")
+    path = tmp_path / "config.toml"
+    written = {
+        "profile": 'default_profile = "work"',
+        "theme": 'theme = "envwatch-light"',
+        "interval": 'interval = "2m"',
+    }
+    written |= {"keys.row.explain": 'row.explain = "x,f5"', "keys.poll.pause": '"poll.pause" = ["p", "P"]'}
+    for name, line in written.items():
+        assert held.origin(name) == f"{path}:{WHOLE.splitlines().index(line) + 1}"
+    assert held.origin("page_size") == "ENVWATCH_PAGE_SIZE"
+    assert held.origin("user") == "--user"
+    assert settings(tmp_path).origin("user") == "default"
+
+
+def test_options_go_before_variables_and_variables_before_the_file_and_the_file_before_memory(tmp_path: Path) -> None:
+    path = config_file(tmp_path, "sort = 'name'\npage_size = 1\n[profiles.default]\npage_size = 2")
+    options, environ = {"config": str(path)}, {"ENVWATCH_PAGE_SIZE": "3"}
+    left = {"sort": "mode", "theme": "nord"}
+    held = settings_of(options, {}, remembered=left)
+    assert (held.limits.page_size, held.sort, held.theme, held.origin("theme")) == (2, "name", "nord", "remembered")
+    assert settings_of(options, environ).limits.page_size == 3
+    assert settings_of(options | {"page_size": 4}, environ).limits.page_size == 4
+    assert settings_of({}, {"ENVWATCH_CONFIG": str(path)}).limits.page_size == 2
+
+
+def test_an_option_can_take_back_what_the_file_says(tmp_path: Path) -> None:
+    assert settings(tmp_path, "online_only = true", online_only=False).online_only is False
+
+
+def test_a_profile_can_take_back_the_filter_from_outside(tmp_path: Path) -> None:
+    text = "filter = 'web'\n[profiles.a]\nfilter = ''\n[profiles.b]\n"
+    assert settings(tmp_path, text, profile="b").filter == "web"
+    all_of_a = settings(tmp_path, text, profile="a")
+    assert (all_of_a.filter, all_of_a.origin("filter")) == ("", f"{tmp_path}/config.toml:3")
+    assert settings(tmp_path, text, {"ENVWATCH_FILTER": " "}, profile="b").filter == "web"
+
+
+def test_a_file_and_a_variable_can_ask_for_problems_first(tmp_path: Path) -> None:
+    text = "sort = 'mode'\n[profiles.a]\nsort = 'problems'\n"
+    path = config_file(tmp_path, text)
+    left = {"sort": "version"}
+    options = {"config": str(path)}
+    held = settings_of(options | {"profile": "a"}, {}, remembered=left)
+    assert (held.sort, held.origin("sort")) == (None, f"{path}:3")
+    held = settings_of(options, {"ENVWATCH_SORT": "problems"}, remembered=left)
+    assert (held.sort, held.origin("sort")) == (None, "ENVWATCH_SORT")
+    assert settings_of(options, {}, remembered=left).sort == "mode"
+
+
+@pytest.mark.parametrize("typed", ["name:👩‍💻", "name:a\u00a0status:late", "\u200bweb", "name:\u202e"])
+def test_a_filter_may_hold_whatever_the_filter_box_takes(tmp_path: Path, typed: str) -> None:
+    assert settings(tmp_path, f"filter = '{typed}'").filter == typed
+    assert settings(tmp_path, "", {"ENVWATCH_FILTER": typed}).filter == typed
+    assert options_in(["--filter", typed]).filter == typed
+
+
+@pytest.mark.parametrize("control", ["\n", "\r", "\t", "\x1b", "\x7f", "\x85", "\x9b", "\u2028", "\u2029", "\udcff"])
+def test_what_nobody_can_have_typed_is_no_filter(tmp_path: Path, control: str) -> None:
+    told = refusal(tmp_path, "", {"ENVWATCH_FILTER": f"a{control}b"})
+    assert told == "ENVWATCH_FILTER must be a text of one line"
+    with pytest.raises(StopError, match=r"^argument --filter: must be a text of one line; see "):
+        options_in(["--filter", f"a{control}b"])
+
+
+def test_a_profiles_key_replaces_the_key_from_outside(tmp_path: Path) -> None:
+    held = settings(tmp_path, "api_key_env = 'OUTER'\n[profiles.a]\napi_key_file = '/k'", profile="a")
+    assert (held.api_key_env, held.api_key_file) == (None, Path("/k"))
+
+
+def test_the_demo_takes_nothing_but_looks(tmp_path: Path) -> None:
+    path = config_file(tmp_path, WHOLE)
+    held = settings_of({"config": str(path)}, {"ENVWATCH_USER": "me", "ENVWATCH_THEME": "nord"}, only=LOOKS)
+    assert (held.base_url, held.api_key_env, held.filter, held.user, held.online_only) == ("", None, "", None, False)
+    assert (held.theme, held.sort, held.keys["row.explain"]) == ("nord", "version", ("x", "f5"))
+    assert held.limits.online_for == Limits().online_for
+
+
+@pytest.mark.parametrize("text", ["", "\ufeff", "# nothing\n", "[profiles]\n", "[keys]\n"])
+def test_an_empty_file_changes_nothing(tmp_path: Path, text: str) -> None:
+    assert settings(tmp_path, text).limits == Limits()
+
+
+def test_an_empty_variable_says_nothing(tmp_path: Path) -> None:
+    assert settings(tmp_path, "", {"ENVWATCH_INTERVAL": " ", "ENVWATCH_PROFILE": ""}).limits == Limits()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a = ", ":1: Invalid value"),
+        ("theme = 'x'\n\nb ! c\n", ":3: "),
+        ("theme = 'x'\ntheme = 'y'\n", ":2: Cannot overwrite a value"),
+        ("theme = '''\n\n", ":3: "),
+        ("[profiles.a]\n[profiles.b]\n[profiles.a]\n", ":3: profiles.a stands in this file twice"),
+        ("profiles = { a = {} }\n[profiles.a]\n", ":2: profiles.a stands in this file twice"),
+        ("# \u2028 \u2029 \x85\nx = 1\n", ":2: x is no setting"),
+        ("# a\r\n[profiles.a]\r\nx = 1\r\n", ":3: profiles.a.x is no setting"),
+        (b"\xef\xbb\xbfx = 1\n", ":1: x is no setting"),
+        (b"\xef\xbb\xbf\n\n# \xff\n", ":3: is not UTF-8"),
+        ("[profiles.work]\nintervall = 5\n", ":2: profiles.work.intervall is no setting; did you mean interval?"),
+        ("default_profil = 'a'\n", ":1: default_profil is no setting; did you mean default_profile?"),
+        ("x = 1\n", ":1: x is no setting"),
+        ("interval = 5\ninterval_ = 5\n", ":2: interval_ is no setting; did you mean interval?"),
+        ("interval = '601s'\n", ":1: interval must be 1s to 10m, written like 45s, 2m or a number of seconds"),
+        ("interval = true\n", ":1: interval must be 1s to 10m, written like 45s, 2m or a number of seconds"),
+        ("interval = nan\n", ":1: interval must be 1s to 10m, written like 45s, 2m or a number of seconds"),
+        ("page_size = 1001\n", ":1: page_size must be a whole number from 1 to 1000"),
+        ("page_size = 5.5\n", ":1: page_size must be a whole number from 1 to 1000"),
+        ("online_only = 'perhaps'\n", ":1: online_only must be true or false"),
+        ("source = 'elsewhere'\n", ":1: source must be one of local, remote"),
+        ("user = ''\n", ":1: user must be a text of one line"),
+        ("filter = 'mode:'\n", ":1: filter cannot be used: mode needs a value; mode:none finds what has none"),
+        ("filter = 'web \"'\n", ':1: filter cannot be used: a quote is not closed: put another " behind the text'),
+        ("base_url = 'http://letta.example.com'\n", ":1: base_url cannot be used: the base URL must sta"),
+        ("api_key_env = 'NOT A NAME'\n", ":1: api_key_env must be the name of an environment variable"),
+        ("api_key_file = 5\n", ":1: api_key_file must be a text of one line"),
+        ("profiles = 5\n", ":1: profiles must be a table"),
+        ("\n[profiles]\nwork = 5\n", ":3: profiles.work must be a table"),
+        ("[profiles.'a,b']\n", ":1: profiles.a,b is no name for a profile"),
+        (
+            "default_profile = 'wrok'\n[profiles.work]\n",
+            ":1: default_profile names no profile of this file; did you mea",
+        ),
+        ("api_key_file = 'a'\napi_key_env = 'A'\n", ":1: api_key_file and api_key_env are two places for one key"),
+        ("[keys]\nrow.explain = 5\n", ":2: keys.row.explain must be a text, or a list of texts"),
+        ("[keys]\nrow.explain = ['x', 5]\n", ":2: keys.row.explain must be a text, or a list of texts"),
+        ("profiles = { work = { intervall = 5 } }\n", ":1: profiles.work.intervall is no setting"),
+        ("columns = ['name', 'nmae']\n", ":1: columns must be a list of state, name"),
+        ("columns = ['name', 'name']\n", ":1: columns must be a list of state, name"),
+        ("columns = []\n", ":1: columns must be a list of state, name"),
+        ("a = " + "[" * 5000, ": holds a number or a nesting"),
+        (b"# fine\ntheme = '\xff'\n", ":2: is not UTF-8"),
+    ],
+)
+def test_a_mistake_is_one_line_with_its_place(tmp_path: Path, text: str | bytes, told: str) -> None:
+    (line,) = mistakes(tmp_path, text)
+    assert line.startswith(told)
+
+
+def test_all_mistakes_are_told_in_the_files_order(tmp_path: Path) -> None:
+    told = mistakes(tmp_path, "sort = 'x'\n[profiles.b]\nuser = 1\n[profiles.a]\ntheme = 2\nsource = 3\n")
+    assert [line.split()[0] for line in told] == [":1:", ":3:", ":5:", ":6:"]
+
+
+@pytest.mark.parametrize("name", ["api_key", "API_KEY", "apikey", "LETTA_API_KEY", "key", "token"])
+@pytest.mark.parametrize("place", ["", "[profiles.work]\n"])
+def test_a_key_in_the_file_is_refused_and_not_repeated(tmp_path: Path, name: str, place: str) -> None:
+    (line,) = mistakes(tmp_path, f"{place}{name} = 'sk-let-very-secret'\n")
+    assert "api_key_file" in line
+    assert "secret" not in line
+
+
+def test_no_mistake_repeats_a_value(tmp_path: Path) -> None:
+    names = ("filter", "sort", "interval", "page_size", "online_only", "source", "base_url", "api_key_env", "columns")
+    told = mistakes(tmp_path, "".join(f"{name} = 'sk let\\tvery secret'\n".replace("'", '"') for name in names))
+    assert len(told) >= len(names) - 1
+    assert "secret" not in "".join(told)
+
+
+def test_a_file_that_the_user_named_must_be_there(tmp_path: Path) -> None:
+    for options, environ in (({"config": "/nowhere/c.toml"}, {}), ({}, {"ENVWATCH_CONFIG": "/nowhere/c.toml"})):
+        with pytest.raises(ConfigError, match=r"^/nowhere/c.toml: cannot be read: No such file or directory$"):
+            settings_of(options, environ)
+    with pytest.raises(ConfigError, match=r"cannot be read: Is a directory$"):
+        document_at(tmp_path, is_wanted=True)
+
+
+@pytest.mark.parametrize("place", ["config.toml", "no folder/config.toml", "a file/config.toml"])
+def test_a_file_that_nobody_named_need_not_be_there(tmp_path: Path, place: str) -> None:
+    (tmp_path / "a file").touch()
+    path = tmp_path / place
+    assert document_at(path, is_wanted=False) is None
+    with pytest.raises(ConfigError) as caught:
+        document_at(path, is_wanted=True)
+    assert caught.value.lines[0].startswith(f"{path}: cannot be read: No")
+
+
+@pytest.mark.parametrize(("name", "reason"), [("loop/c.toml", "Too many levels"), ("x" * 300, "File name too long")])
+def test_a_file_that_cannot_be_read_is_told_whoever_named_it(tmp_path: Path, name: str, reason: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    for is_wanted in (True, False):
+        with pytest.raises(ConfigError) as caught:
+            document_at(tmp_path / name, is_wanted=is_wanted)
+        (line,) = caught.value.lines
+        assert f": cannot be read: {reason}" in line
+
+
+def described(name: str) -> dict[str, Any]:
+    """What the JSON schema says of a setting, without the words for people."""
+    told = schema()["$defs"]["Profile"]["properties"][name]
+    return {word: value for word, value in told.items() if word not in {"title", "description"}}
+
+
+def test_the_schema_has_the_bounds_of_the_readers() -> None:
+    told = schema()
+    assert told["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert "null" not in json.dumps(told)
+    assert "pattern" in told["properties"]["profiles"]["propertyNames"]
+    assert described("page_size") == {"type": "integer", "minimum": 1, "maximum": 1000}
+    assert described("bell") == {"type": "boolean"}
+    assert described("source") == {"type": "string", "enum": ["local", "remote"]}
+    assert described("columns")["items"]["enum"] == list(COLUMNS)
+    assert described("sort") == {"type": "string", "enum": ["problems", *COLUMNS]}
+    number, text = described("late_after")["anyOf"]
+    assert number == {"type": "number", "minimum": 5, "maximum": 3600}
+    assert text["type"] == "string"
+    assert [written for written in ("45s", "1m30s", "2.5", "1m5") if not re.search(text["pattern"], written)] == []
+    assert [written for written in ("", "s", "-1", "1 m", "2d") if re.search(text["pattern"], written)] == []
+
+
+def test_whatever_can_be_set_is_described_in_the_schema() -> None:
+    for name in schema()["$defs"]["Profile"]["properties"]:
+        assert described(name).keys() & {"type", "anyOf"}, name
+
+
+def test_several_profiles_are_taken_in_their_order_and_each_once(tmp_path: Path) -> None:
+    path = config_file(tmp_path, WHOLE)
+    for options, environ in (
+        ({"profile": " at.home, work,at.home,"}, {"ENVWATCH_PROFILE": "wrok"}),
+        ({}, {"ENVWATCH_PROFILE": "at.home,work"}),
+    ):
+        found = all_settings_of({"config": str(path)} | options, environ)
+        assert [held.profile for held in found] == ["at.home", "work"]
+        assert [held.limits.page_size for held in found] == [100, 50]
+
+
+@pytest.mark.parametrize("named", ["", ",", " , "])
+def test_an_option_that_names_no_profile_is_told(tmp_path: Path, named: str) -> None:
+    assert refusal(tmp_path, WHOLE, {"ENVWATCH_PROFILE": "work"}, profile=named) == "--profile: a name is missing"
+    assert settings(tmp_path, WHOLE, {"ENVWATCH_PROFILE": " "}).profile == "work"
+    assert refusal(tmp_path, WHOLE, {"ENVWATCH_PROFILE": ","}) == "ENVWATCH_PROFILE: a name is missing"
+
+
+@pytest.mark.parametrize(
+    ("named", "told"),
+    [
+        ("wrok", "has no profile wrok; it has work, at.home"),
+        ("work,wrok", "has no profile wrok; it has work, at.home"),
+    ],
+)
+def test_a_profile_that_cannot_be_taken_is_told_with_who_named_it(tmp_path: Path, named: str, told: str) -> None:
+    by_option = refusal(tmp_path, WHOLE, profile=named)
+    by_variable = refusal(tmp_path, WHOLE, {"ENVWATCH_PROFILE": named})
+    assert by_option.startswith("--profile")
+    assert by_variable.startswith("ENVWATCH_PROFILE")
+    assert by_option.endswith(told)
+    assert by_variable.endswith(told)
+
+
+def test_a_profile_without_a_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^--profile: there are no profiles, for there is no file "):
+        settings_of({"profile": "work"}, {"HOME": str(tmp_path), "ENVWATCH_CONFIG": ""})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("ENVWATCH_INTERVAL", "soon", "ENVWATCH_INTERVAL must be 1s to 10m"),
+        ("ENVWATCH_INTERVALL", "5", "ENVWATCH_INTERVALL is no setting; did you mean ENVWATCH_INTERVAL?"),
+        ("ENVWATCH_interval", "5", "ENVWATCH_interval is no setting; did you mean ENVWATCH_INTERVAL?"),
+        ("ENVWATCH_\udcff", "5", r"ENVWATCH_\udcff is no setting"),
+        ("ENVWATCH_", "5", "ENVWATCH_ is no setting"),
+        ("ENVWATCH_THEME", "\udcff", "ENVWATCH_THEME must be a text of one line"),
+        ("ENVWATCH_API_KEY", "sk-let-secret", "ENVWATCH_API_KEY is no setting: the key is taken from LETTA_API_KEY"),
+        ("ENVWATCH_BASE_URL", "https://x.example", "ENVWATCH_BASE_URL is no setting"),
+    ],
+)
+def test_a_variable_that_makes_no_sense_is_told_by_its_name(tmp_path: Path, name: str, value: str, told: str) -> None:
+    line = refusal(tmp_path, "", {name: value})
+    assert line.startswith(told)
+    assert "secret" not in line
+
+
+def test_all_mistakes_in_variables_are_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        settings(tmp_path, "", {"ENVWATCH_THME": "nord", "ENVWATCH_SORT": "x", "ENVWATCH_PAGE_SIZE": "0"})
+    assert [line.split()[0] for line in caught.value.lines] == [
+        "ENVWATCH_THME",
+        "ENVWATCH_SORT",
+        "ENVWATCH_PAGE_SIZE",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "told"),
+    [
+        ("late_after = 120", {}, ":1: late_after (120 s) must be shorter than online_for (120 s)"),
+        ("online_for = '45s'", {}, ":1: late_after (45 s) must be shorter than online_for (45 s)"),
+        ("page_deadline = 31", {}, ":1: page_deadline (31 s) must not be longer than walk_deadline (30 s)"),
+    ],
+)
+def test_limits_must_fit_together(tmp_path: Path, text: str, environ: dict[str, str], told: str) -> None:
+    assert refusal(tmp_path, text, environ).endswith(told)
+
+
+def test_limits_that_just_fit_are_taken(tmp_path: Path) -> None:
+    held = settings(tmp_path, "late_after = 119.999\npage_deadline = 30")
+    assert held.limits.late_after < held.limits.online_for
+    assert "ENVWATCH_LATE_AFTER: late_after" in refusal(tmp_path, "", {"ENVWATCH_LATE_AFTER": "2m"})
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        ("45s", 45),
+        ("2m", 120),
+        ("1m30s", 90),
+        ("1h", 3600),
+        ("90", 90),
+        (" 2.5 ", 2.5),
+        (7, 7),
+        (0.5, 0.5),
+        ("1m5", 65),
+    ],
+)
+def test_a_duration_is_read_as_people_write_it(written: object, seconds: float) -> None:
+    assert duration(0, 3600)(written) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("written", ["", "s", "-1", "1 m", "2d", "nan", "inf", "1e3", None, True, [], "9" * 5000, "١s"])
+def test_what_is_no_duration_is_refused(written: object) -> None:
+    with pytest.raises(ValueError, match=r"^must be 0s to 1h, written like"):
+        duration(0, 3600)(written)
+
+
+@given(low=st.integers(0, 50), size=st.integers(0, 50), number=st.integers(-10, 120))
+def test_bounds_are_part_of_what_is_allowed(low: int, size: int, number: int) -> None:
+    def is_taken(read: Any) -> bool:
+        try:
+            return bool(read(str(number)) is not None)
+        except ValueError:
+            return False
+
+    assert is_taken(whole(low, low + size)) == is_taken(duration(low, low + size)) == (low <= number <= low + size)
+
+
+@given(
+    names=st.lists(
+        st.text(st.characters(exclude_categories=["Cs"], exclude_characters="."), min_size=1, max_size=9),
+        min_size=1,
+        unique=True,
+    )
+)
+def test_the_line_of_a_profile_is_found_whatever_it_is_called(tmp_path_factory: Any, names: list[str]) -> None:
+    def quoted(name: str) -> str:
+        escaped = "".join(f"\\U{ord(character):08x}" for character in name)
+        return f'"{escaped}"'
+
+    text = "".join(f"[profiles.{quoted(name)}]\nuser = 5\n\n" for name in names)
+    told = mistakes(tmp_path_factory.mktemp("config"), text)
+    found = [int(line.split(":")[1]) for line in told if line.endswith("user must be a text of one line")]
+    assert found == [3 * number + 2 for number in range(len(names))]
+
+
+def test_without_a_file_nothing_of_it_is_imported(tmp_path: Path) -> None:
+    script = (
+        "import os, sys; from envwatch.config.settings import all_settings_of; all_settings_of({}, os.environ); "
+        "sys.exit(str(sorted({'tomllib', 'envwatch.config.schema', 'pydantic', 'textual'} & set(sys.modules))))"
+    )
+    home = {"HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", script], env=home, capture_output=True, text=True, check=False)
+    assert done.stderr == "[]\n"

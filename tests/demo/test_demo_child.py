@@ -1,0 +1,118 @@
+"""The demo API as a child process: how it starts, and that it always ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+from support.demo_client import KEY, LISTING, Client
+
+from envwatch.demo.child import ChildServer
+
+
+def test_a_child_serves_its_fleet_with_a_key_of_its_own() -> None:
+    with ChildServer.start(3, 7) as first, ChildServer.start(3, 7) as second:
+        assert first.key != second.key
+        with Client(first.base_url, first.key) as plain:
+            assert len(plain.rows()) == 3
+            assert plain.ask(LISTING, Authorization=f"Bearer {second.key}").status == 401
+
+
+def child_process() -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "envwatch.demo.server", "--size", "3", "--seed", "1", "--child"]
+    environ = {**os.environ, "LETTA_API_KEY": KEY}
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ)
+
+
+def test_a_child_says_where_it_is_and_ends_within_2_seconds_of_its_input() -> None:
+    with child_process() as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        line = json.loads(process.stdout.readline())
+        assert line == {"base_url": line["base_url"], "key": KEY}
+        with Client(line["base_url"]) as plain:  # an open connection does not keep it alive
+            assert plain.ask(LISTING).status == 200
+            process.stdin.close()
+            assert process.wait(2) == 0
+            assert process.stdout.read() == b""
+
+
+def test_a_child_ignores_ctrl_c_and_obeys_sigterm() -> None:
+    with child_process() as process:
+        assert process.stdout is not None
+        line = json.loads(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        with Client(line["base_url"]) as plain:
+            assert plain.ask(LISTING).status == 200
+        process.terminate()
+        assert process.wait(2) == 0
+
+
+def test_a_child_without_a_key_is_a_usage_error() -> None:
+    command = [sys.executable, "-m", "envwatch.demo.server", "--size", "3", "--seed", "1", "--child"]
+    environ = {name: value for name, value in os.environ.items() if name != "LETTA_API_KEY"}
+    ended = subprocess.run(command, capture_output=True, env=environ, timeout=10, check=False)
+    assert ended.returncode == 2
+    assert b"LETTA_API_KEY" in ended.stderr
+
+
+def test_a_child_ends_with_a_parent_that_was_killed() -> None:
+    program = (
+        "import sys; from envwatch.demo.child import ChildServer; child = ChildServer.start(3, 1);"
+        "print(child.base_url, flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        host, port = parent.stdout.readline().decode().strip().removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=2) as skew_check:
+            parent.kill()
+            assert skew_check.recv(1) == b""
+
+
+def test_a_child_is_out_of_reach_of_ctrl_c_and_ctrl_z_in_the_terminal() -> None:
+    program = (
+        "import os, signal; from envwatch.demo.child import ChildServer; signal.signal(signal.SIGINT, print)\n"
+        "with ChildServer.start(3, 1) as child:\n"
+        "    os.killpg(0, signal.SIGINT)\n"  # before the child can have set its own handler
+        "    print(child.ready(), flush=True)"
+    )
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, capture_output=True, start_new_session=True, timeout=10, check=True)
+    assert ended.stdout.splitlines()[-1].startswith(b"http://127.0.0.1:")
+
+
+def ended_child(program: str) -> ChildServer:
+    pipe = subprocess.PIPE
+    return ChildServer(subprocess.Popen([sys.executable, "-c", program], stdin=pipe, stdout=pipe), KEY)
+
+
+def test_a_child_that_dies_before_it_listens_is_an_os_error() -> None:
+    with ended_child("pass") as child, pytest.raises(OSError, match="ended before it could listen"):
+        child.ready()
+
+
+def test_a_child_that_cannot_listen_says_why() -> None:
+    program = """print('{"error": "the demo server cannot listen: no room"}')"""
+    with ended_child(program) as child, pytest.raises(OSError, match="cannot listen: no room"):
+        child.ready()
+
+
+def test_a_child_that_ignores_the_end_of_its_input_is_terminated() -> None:
+    program = 'import signal; print(\'{"base_url": "http://x"}\', flush=True); signal.pause()'
+    child = ended_child(program)
+    assert child.ready() == "http://x"
+    child.close()
+    child.close()
+
+
+def test_importing_the_demo_imports_nothing_heavy() -> None:
+    program = "import sys, envwatch.demo.server, envwatch.demo.child; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert {name.partition(".")[0] for name in loaded}.isdisjoint({"httpx", "pydantic", "textual", "rich", "asyncio"})
+    ours = {name for name in loaded if name.startswith("envwatch")}
+    assert all(name == "envwatch" or name.startswith("envwatch.demo") for name in ours)

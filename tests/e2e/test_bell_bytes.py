@@ -1,0 +1,58 @@
+"""The bell of the real program, by the bytes that arrive: one for a loss that holds, none for nothing."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from support.builders import wire_rows
+from support.byte_scanner import credentials, kinds_in, serving
+from support.pty_terminal import Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from support.faulty_server import Faulty
+
+COUNT = 12
+BELL = "control '\\x07'"
+
+
+def fleet(lost: int = 0) -> list[dict[str, Any]]:
+    """Rows that are up, the first of them lost."""
+    now = time.time() * 1000
+    up = [{**row, "lastHeartbeat": now, "lastSeenAt": now} for row in wire_rows(COUNT)]
+    return [{**row, "connectionId": None, "connectedAt": None, "lastHeartbeat": None} for row in up[:lost]] + up[lost:]
+
+
+@contextmanager
+def watching(server: Faulty, home: Path, *, bell: bool) -> Iterator[Terminal]:
+    environ = credentials(server) | {"ENVWATCH_BELL": str(bell).lower()}
+    home.mkdir()
+    with Terminal.of_envwatch("--interval", "1", home=home, columns=120, environ=environ) as terminal:
+        terminal.wait_for(f"● {COUNT} on")
+        yield terminal
+
+
+def bells(terminal: Terminal) -> int:
+    return kinds_in(bytes(terminal.received))[BELL]
+
+
+def test_a_mass_loss_that_holds_rings_once_after_ten_seconds_and_only_if_the_bell_is_on(tmp_path: Path) -> None:
+    with (
+        serving(fleet()) as server,
+        watching(server, tmp_path / "on", bell=True) as loud,
+        watching(server, tmp_path / "off", bell=False) as quiet,
+    ):
+        server.rows = fleet(lost=10)
+        loud.wait_for("10 lost together")
+        heard = time.monotonic()
+        loud.wait_until(lambda: bells(loud), "the bell")
+        assert 9 <= time.monotonic() - heard < 15
+        for terminal in (loud, quiet):
+            terminal.wait_for("10 lost together .* 1[2-9]s ago$")
+            terminal.press("q")
+            assert terminal.wait_for_end() == 0
+        assert (bells(loud), bells(quiet)) == (1, 0)

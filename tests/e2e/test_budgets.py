@@ -1,0 +1,76 @@
+"""How many bytes a second of the real program costs on a slow link, however the table is arranged."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from support.builders import wire_rows
+from support.byte_scanner import credentials, serving
+from support.pty_terminal import ENTER, Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+TICKS = 8
+BUDGET = 300
+"""Bytes a tick at 80x24, as for the bare table in `test_frames`."""
+
+
+def fleet() -> list[dict[str, Any]]:
+    """Rows whose ages all read differently each second, at every moment of it, in four groups."""
+    now = time.time() * 1000
+    rows = wire_rows(40)
+    return [
+        {
+            **row,
+            "lastHeartbeat": now - number * 197,
+            "lastSeenAt": now - number * 197,
+            "metadata": {**row["metadata"], "gitBranch": f"branch-{number % 4}"},
+        }
+        for number, row in enumerate(rows)
+    ]
+
+
+FILTER = (("/laptop", "laptop 40/40"), (ENTER, "/ Filter"))
+GROUPS = (("b", "Group by"), (f"b{ENTER}", "grouped by BRANCH"), ("", "^ ▾ branch branch-1  ● 10"))
+ARRANGEMENTS: dict[str, Sequence[tuple[str, str]]] = {
+    "groups and filter": (*FILTER, *GROUPS),
+    "all folded": (*GROUPS, ("X", "^ ▸ branch branch-3  ● 10")),
+    "baseline": (("m", "baseline marked"), ("=", "Nothing differs from the baseline")),
+}
+"""Keys, and what is shown after them."""
+
+
+def test_a_tick_stays_in_the_budget_of_bytes(tmp_path: Path) -> None:
+    with serving(fleet()) as server, ExitStack() as stack:
+        terminals, before = {}, {}
+        for name, steps in ARRANGEMENTS.items():
+            home = tmp_path / name.replace(" ", "-")
+            home.mkdir()
+            program = Terminal.of_envwatch("--interval", "60", home=home, environ=credentials(server))
+            terminal = terminals[name] = stack.enter_context(program)
+            terminal.wait_for("● 40 on")
+            for keys, shown in steps:
+                terminal.press(keys)
+                terminal.wait_for(shown)
+        for name, terminal in terminals.items():
+            terminal.wait_for_no("grouped by|baseline marked")
+            before[name] = (age_of(terminal), len(terminal.received))
+        spent = {}
+        for name, terminal in terminals.items():
+            start, received = before[name]
+            terminal.wait_until(partial(is_old, terminal, start + TICKS), f"{TICKS} ticks")
+            spent[name] = (len(terminal.received) - received) / (age_of(terminal) - start)
+    assert {name: each for name, each in spent.items() if each > BUDGET} == {}
+
+
+def age_of(terminal: Terminal) -> int:
+    return int(terminal.wait_for("live ([0-9]+)s")[1])
+
+
+def is_old(terminal: Terminal, seconds: int) -> bool:
+    return age_of(terminal) >= seconds

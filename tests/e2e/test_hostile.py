@@ -1,0 +1,262 @@
+"""Strangers' text against the real program in a real terminal: not one byte of theirs arrives as more than text.
+
+A tour visits every place that shows what came from outside, and every byte that the program sent is read. What it may
+send is what it sends on the same tour over a fleet of people who mean well.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.byte_scanner import (
+    clipboard,
+    credentials,
+    dashboard,
+    findings,
+    foreign_characters,
+    kinds_in,
+    quit_after,
+    serving,
+    wait_for_clipboard,
+    wait_for_cursor,
+)
+from support.faulty_server import KEY, Faulty, says
+from support.hostile_fleet import SURROGATE, WEAPONS, benign_rows, hostile_error, hostile_row, hostile_rows
+from support.pty_terminal import ENTER, ESC, Terminal, environment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+SIZES = [(80, 24), (120, 36), (200, 50)]
+
+
+# -- the tour ----------------------------------------------------------------------------------------------------------
+def changed(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The same fleet a little later: modes, versions, branches and names have changed places, and some rows left."""
+    others = [*rows[1:], rows[0]]
+    mixed = [
+        {
+            **row,
+            **{name: other[name] for name in ("connectionName", "currentMode", "podId", "userId")},
+            "metadata": {**row["metadata"], "gitBranch": other["metadata"]["gitBranch"], "os": other["metadata"]["os"]},
+        }
+        for row, other in zip(rows, others, strict=True)
+    ]
+    return mixed[:-2]
+
+
+def tour(terminal: Terminal, server: Faulty) -> None:  # noqa: PLR0915  a tour has as many steps as places
+    """Visit every place that shows what came from outside while all is well; events come last."""
+    is_wide = terminal.screen.columns >= 120
+    terminal.wait_for(" STATE  BEAT NAME")
+    terminal.wait_for("[▌](● on|◐ late|○ off)")
+    if is_wide:
+        terminal.press("v")  # the table alone, in all its width
+        terminal.wait_for_no("▏")
+        terminal.press("v")
+        terminal.wait_for("▏ ")
+    terminal.press("G")
+    wait_for_cursor(terminal, min(len(server.rows) + 1, terminal.screen.lines - 3))
+    terminal.press("g")
+    wait_for_cursor(terminal, 2)
+    if is_wide:  # every row in the pane
+        for line in range(3, min(len(server.rows) + 2, terminal.screen.lines - 2)):
+            terminal.press("j")
+            wait_for_cursor(terminal, line)
+    terminal.press(ENTER)
+    terminal.wait_for_no("⏎ Detail")
+    terminal.press(*(" " * 12), "g")
+    terminal.press(ESC)
+    terminal.wait_for("⏎ Detail")
+    terminal.press("E")
+    terminal.wait_for(r"official client|^ *verdict|^ *listing")
+    terminal.press(*("j" * 12))
+    terminal.press(ESC)
+    terminal.wait_for(" STATE  BEAT NAME")
+    terminal.press("?")
+    terminal.wait_for("asking 127")
+    terminal.press(ESC)
+    terminal.wait_for(" STATE  BEAT NAME")
+    terminal.press(":")
+    terminal.wait_for("Search for")
+    terminal.press("e", "\x1b[B", "\x1b[B")
+    terminal.press(ESC)
+    terminal.wait_for_no("▔▔▔▔")
+    for _ in range(3):
+        terminal.press(".")
+    terminal.wait_for("sorted by")
+    terminal.press("0")
+    terminal.wait_for_no("▲")
+    terminal.press("/x")
+    terminal.wait_for("[0-9]/[0-9]+  ")
+    terminal.press(ESC)
+    terminal.wait_for_no("[0-9]/[0-9]+  ")
+
+    server.rows = changed(server.rows)
+    terminal.press("e")
+    terminal.wait_for("Z ")
+    terminal.wait_for("Close")
+    terminal.press(ENTER, *("j" * 10), " ", "G")
+    terminal.wait_for("Z ")
+    terminal.press(ESC)
+    terminal.wait_for(" STATE  BEAT NAME")
+
+
+def tour_of_errors(terminal: Terminal, server: Faulty, error: str) -> None:
+    """See every kind of failure that can carry words of the server."""
+    for status, words in ((500, "server error:"), (403, "forbidden:")):
+        server.break_every_page(
+            says(status, error, Retry_After=error[:200].replace("\n", " "), X_Odd="\x1b]0;pwned\x07")
+        )
+        terminal.press("r")
+        terminal.wait_for(words)
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """What the program sends when everybody means well."""
+    home = tmp_path_factory.mktemp("home")
+    with serving(benign_rows()) as server, dashboard(server, home, 120, 36) as terminal:
+        tour(terminal, server)
+        return quit_after(terminal)
+
+
+def test_what_the_program_sends_of_itself_is_harmless(usual: bytes) -> None:
+    kinds = set(kinds_in(usual))
+    assert not foreign_characters(usual)
+    assert not [kind for kind in kinds if kind.startswith(("OSC 0", "OSC 1", "OSC 2 ", "OSC 5", "OSC 8", "control"))]
+    assert not [kind for kind in kinds if re.match(r"CSI [nctS]", kind)], "asks for reports"
+    modes = {kind.rpartition(" ")[2] for kind in kinds if re.match(r"CSI \?[hl]", kind)}
+    assert modes <= {"25", "1000", "1002", "1003", "1004", "1006", "1015", "1016", "1049", "2004", "2026", "2048", "7"}
+
+
+@pytest.mark.parametrize(("columns", "lines"), SIZES)
+def test_nothing_of_a_hostile_fleet_reaches_the_terminal_but_text(
+    usual: bytes, tmp_path: Path, columns: int, lines: int
+) -> None:
+    with serving(hostile_rows()) as server, dashboard(server, tmp_path, columns, lines) as terminal:
+        tour(terminal, server)
+        if lines == 24:
+            tour_of_errors(terminal, server, hostile_error())
+        assert b"\x1b]52;" not in terminal.received
+        before = len(terminal.received)
+        terminal.press("c")
+        terminal.wait_for("sent to the clipboard: ")
+        copied = clipboard(bytes(terminal.received[before:]))
+        assert len(copied) == 1
+        assert copied[0].isprintable()
+        sent = quit_after(terminal)
+    assert len(clipboard(sent)) == 1
+    assert findings(sent, usual, ["OSC 52"]) == set()
+    assert KEY.encode() not in sent
+
+
+def test_each_hostile_name_is_copied_as_clean_text(usual: bytes, tmp_path: Path) -> None:
+    with serving(hostile_rows()) as server, dashboard(server, tmp_path, 80, 50) as terminal:
+        terminal.wait_for("▌")
+        for number in range(len(WEAPONS)):
+            before = len(terminal.received)
+            terminal.press("c")
+            wait_for_clipboard(terminal, before)
+            terminal.press("j")
+            line = min(number + 3, len(WEAPONS) + 1)
+            wait_for_cursor(terminal, line)
+        sent = quit_after(terminal)
+    copied = clipboard(sent)
+    assert len(copied) == len(set(copied)) == len(WEAPONS)
+    assert all(text.isprintable() and len(text) <= 1024 for text in copied)
+    assert findings(sent, usual, ["OSC 52"]) == set()
+
+
+# -- whether the tests above can fail ----------------------------------------------------------------------------------
+INJECTED = [
+    weapon.replace("\t", "")
+    for weapon in WEAPONS
+    if re.search(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff\U000e0041]", weapon)
+]
+
+
+def into(sent: bytes, injected: str) -> bytes:
+    """Return the bytes with something more in their middle, between two sequences."""
+    middle = sent.index(b"\x1b", len(sent) // 2)
+    return sent[:middle] + injected.encode() + sent[middle:]
+
+
+@pytest.mark.parametrize("weapon", INJECTED)
+def test_the_scanner_finds_a_weapon_that_got_through(usual: bytes, weapon: str) -> None:
+    assert findings(into(usual, weapon), usual)
+
+
+@pytest.mark.parametrize(
+    "injected",
+    [
+        "\x07",
+        "\x00",
+        "\x9b",
+        "\x1b[5m",
+        "\x1b[31m",
+        "\x1b[8m",
+        "\x1b[2J",
+        "\x1b]52;c;eA==\x07",
+        "\x1b]0;x\x07",
+        "\u202e",
+    ],
+)
+def test_the_scanner_finds_a_single_sequence(usual: bytes, injected: str) -> None:
+    assert findings(into(usual, injected), usual)
+    assert not findings(into(usual, "\x1b[H\x1b[1;38;5;117;48;5;233mtext\x1b[22m\r\n\x1b[m"), usual)
+
+
+# -- the listing -------------------------------------------------------------------------------------------------------
+def listing(server: Faulty, home: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "envwatch", "list", *arguments]
+    environ = environment(home, **credentials(server))
+    return subprocess.run(command, env=environ, cwd=home, capture_output=True, timeout=20, check=False)
+
+
+def test_a_hostile_listing_is_text_in_every_format(tmp_path: Path) -> None:
+    with serving(hostile_rows()) as server:
+        listings = {output: listing(server, tmp_path, "-o", output) for output in ("table", "json", "jsonl", "csv")}
+    for ended in listings.values():
+        assert ended.returncode == 0, ended.stderr
+        assert findings(ended.stdout + ended.stderr) == set()
+        assert KEY.encode() not in ended.stdout + ended.stderr
+    count = len(WEAPONS)
+    assert len(json.loads(listings["json"].stdout)["environments"]) == count
+    assert len([json.loads(line) for line in listings["jsonl"].stdout.splitlines()]) == count
+    cells = list(csv.reader(io.StringIO(listings["csv"].stdout.decode())))
+    assert len(cells) == count + 1
+    assert not [cell for row in cells[1:] for cell in row if cell[:1] in {"=", "+", "@", "\t", "\r"}]
+    assert len(listings["table"].stdout.decode().split("\n")) == count + 2
+
+
+def test_a_hostile_error_is_one_line_of_text(tmp_path: Path) -> None:
+    page = f"<html><title>{hostile_error()}</title></html>"
+    with serving(benign_rows()) as server:
+        for fault, code in (
+            (says(403, hostile_error()), 4),
+            (says(200, page, Content_Type="text/html"), 3),
+            (says(302, Location="https://\x1b]0;pwned\x07evil.example/[bold]"), 3),
+        ):
+            server.break_every_page(fault)
+            ended = listing(server, tmp_path)
+            assert ended.returncode == code
+            assert ended.stdout == b""
+            assert ended.stderr.count(b"\n") == 1
+            assert findings(ended.stderr) == set()
+
+
+@pytest.mark.parametrize("output", ["table", "json", "jsonl", "csv"])
+def test_half_a_surrogate_pair_is_text_like_any_other(output: str, tmp_path: Path) -> None:
+    with serving([hostile_row(0, SURROGATE, now=0)]) as server:
+        ended = listing(server, tmp_path, "-o", output)
+    assert (ended.returncode, findings(ended.stdout + ended.stderr)) == (0, set())
+    assert b"ud800surrogate" in ended.stdout

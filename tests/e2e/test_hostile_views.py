@@ -1,0 +1,334 @@
+"""Strangers' text in what a person makes of the table: groups, columns, differences, copies, exports, notifications.
+
+The same rule as on the first tour (`test_hostile`): what may be sent is what is sent over a fleet of people who mean
+well. A notification is the only OSC beside the clipboard, and exports are files without one character of theirs that
+means anything to what reads them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from unicodedata import category
+from xml.etree import ElementTree as ET
+
+import pytest
+from support.byte_scanner import credentials, dashboard, findings, kinds_in, quit_after, serving, wait_for_cursor
+from support.faulty_server import KEY, Faulty
+from support.hostile_fleet import OSC_52, SURROGATE, TITLE, WEAPONS, benign_rows, hostile_rows
+from support.pty_terminal import ENTER, ESC, Terminal
+
+from envwatch.fleet.alerts import ring_text
+from envwatch.fleet.events import Event, Kind
+from envwatch.model.text import clean
+from envwatch.tui.terminal.escape_codes import notification_sequence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+HEADER = " STATE  BEAT NAME"
+PASTED = "\x1b[200~pwned \x9b31m\x9d0;x\x9c\x07\x00\u202e\u200d[/]\x1b[201~"
+"""A text from a clipboard that somebody else has filled, as a terminal brackets it."""
+
+
+def later(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The same fleet a little later: all that a baseline compares has changed places, and some rows have left."""
+    others = [*rows[1:], rows[0]]
+    fields = ("connectionName", "currentMode", "podId", "userId", "apiKeyOwner", "organizationId", "deviceId")
+    links = ("connectionId", "connectedAt", "lastHeartbeat")
+    names = [name for name in rows[0] if name.startswith("field ")]
+    mixed = [
+        {
+            **row,
+            **{name: other[name] for name in (*fields, *(links if number % 3 == 0 else ()), "metadata")},
+            **dict.fromkeys(names, "other"),
+            "new\x1b[31m field": other["deviceId"],
+        }
+        for number, (row, other) in enumerate(zip(rows, others, strict=True))
+    ]
+    return mixed[:-2]
+
+
+def to_the_dashboard(terminal: Terminal) -> None:
+    terminal.press(ESC)
+    terminal.wait_for(HEADER)
+
+
+def tour(terminal: Terminal, server: Faulty, rows: Callable[[], list[dict[str, Any]]]) -> None:
+    """Arrange the table in every way, then let the fleet change and look at what is said of that."""
+    terminal.wait_for(HEADER)
+    terminal.wait_for("[▌](● on|◐ late|○ off)")
+    see_groups(terminal)
+    for titles in COLUMNS:
+        see_columns(terminal, titles)
+    terminal.press("C")
+    terminal.wait_for("Columns, after")
+    terminal.press("0")
+    terminal.wait_for("columns: those that fit")
+    terminal.press("m")
+    terminal.wait_for("baseline marked")
+    server.rows = later(rows())
+    see_differences(terminal)
+    see_events(terminal)
+    see_copies(terminal)
+    acknowledge(terminal)
+
+
+def see_groups(terminal: Terminal) -> None:
+    for title in ("BRANCH", "MODE", "VERSION", "USER", "POD", "OS"):
+        terminal.press("b")
+        terminal.wait_for("Group by")
+        terminal.press(title[0].lower(), ENTER)
+        terminal.wait_for(f"grouped by {title}")
+        terminal.wait_for("^.▾ ")
+        terminal.press("X")
+        terminal.wait_for_no("^.▾ ")
+        terminal.press("G", "x")
+        terminal.wait_for("^▌▾ ")
+        terminal.press("X", "X")
+        terminal.wait_for("^.▾ ")
+        terminal.press("g")
+    terminal.press("0")
+    terminal.wait_for_no("^.▾ ")
+
+
+COLUMNS = (
+    ("USER", "POD", "DEVICE"),
+    ("CONNECTION", "NODE", "OS"),
+    ("DIRECTORY", "UPDATE", "UP"),
+    ("KEY OWNER", "BRANCH"),
+    ("MODE", "VERSION", "SEEN", "FIRST"),
+)
+"""Each column once, as many as fit."""
+
+
+def see_columns(terminal: Terminal, titles: Sequence[str]) -> None:
+    terminal.press("C")
+    terminal.wait_for("Columns, after")
+    offered = re.findall(r"\[([x ])\] ([A-Z ]*[A-Z])", terminal.text)
+    assert len(offered) == sum(map(len, COLUMNS))
+    for mark, title in offered:
+        terminal.press(*([" "] if (mark == "x") != (title in titles) else []), "j")
+    terminal.press(ENTER)
+    terminal.wait_for(f"^{HEADER} +" + "".join(rf"(?=.* {title}\b)" for title in titles))
+    terminal.press("G", "g")
+    wait_for_cursor(terminal, 2)
+
+
+def see_differences(terminal: Terminal) -> None:
+    """Look at each row that differs, in the table and from top to bottom in the pane."""
+    terminal.press("=")
+    terminal.wait_for("SINCE THE BASELINE")
+    terminal.wait_for("BASELINE .* [1-9][0-9]*/")
+    terminal.wait_for(" → ")
+    terminal.press("g")
+    for _ in range(12):
+        terminal.press(ENTER)
+        terminal.wait_for_no("⏎ Detail")
+        terminal.press(*(" " * 8))
+        terminal.press("g", ESC)
+        terminal.wait_for("⏎ Detail")
+        terminal.press("j")
+    terminal.press("G", "=")
+    terminal.wait_for_no("SINCE THE BASELINE")
+
+
+def see_events(terminal: Terminal) -> None:
+    terminal.press("e")
+    terminal.wait_for("^ events")
+    terminal.wait_for("Z ")
+    terminal.press(ENTER, "/o")
+    terminal.wait_for("[0-9]/[0-9]+  ")
+    terminal.press(PASTED)
+    terminal.wait_for("pwned")
+    terminal.press(ESC)
+    terminal.wait_for_no("[0-9]/[0-9]+  ")
+    terminal.press("/status:offline")
+    terminal.wait_for("[0-9]/[0-9]+  ")
+    terminal.press(ENTER, "G", "g", *("j" * 10), ESC)
+    terminal.wait_for_no("[0-9]/[0-9]+  ")
+    to_the_dashboard(terminal)
+
+
+def see_copies(terminal: Terminal) -> None:
+    """Show each text of some rows as it is."""
+    terminal.press("g")
+    wait_for_cursor(terminal, 2)
+    for _ in range(4):
+        for place in range(8):
+            terminal.press("y")
+            terminal.wait_for("Show as plain text")
+            terminal.press("\x1b[B" * place, " ")
+            terminal.wait_for_no("Show as plain text")
+            terminal.press("j", " ")
+            to_the_dashboard(terminal)
+        terminal.press("j")
+
+
+def acknowledge(terminal: Terminal) -> None:
+    terminal.press("4")
+    terminal.wait_for("[0-9]/[0-9]+  ")
+    terminal.wait_until(lambda: all("● on" not in line for line in terminal.display), "those that are offline")
+    for key in "gnn":
+        terminal.press(key, "a")
+        terminal.wait_for("Acknowledge .*")
+        terminal.press(PASTED)
+        terminal.wait_for("pwned")
+        terminal.press(ENTER)
+        terminal.wait_for("acknowledged until it recovers")
+        terminal.wait_for_no("⏎ Keep")
+    terminal.press("0")
+    terminal.wait_for_no("[0-9]/[0-9]+  ")
+
+
+def export(terminal: Terminal, *keys: str) -> None:
+    terminal.press("\x13")
+    terminal.wait_for("Export what is shown")
+    terminal.press(*keys, ENTER)
+    terminal.wait_for("exported to .*: .*")
+    terminal.wait_for_no("exported to ", within=5)
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """What the program sends when everybody means well."""
+    home = tmp_path_factory.mktemp("home")
+    with serving(benign_rows()) as server, dashboard(server, home, 120, 36) as terminal:
+        tour(terminal, server, benign_rows)
+        return quit_after(terminal)
+
+
+def test_nothing_of_a_hostile_fleet_gets_out_of_what_a_person_makes_of_it(usual: bytes, tmp_path: Path) -> None:
+    with serving(hostile_rows()) as server, dashboard(server, tmp_path, 200, 50) as terminal:
+        tour(terminal, server, hostile_rows)
+        for keys in ((), ("c",), ("s",)):
+            export(terminal, *keys)
+        sent = quit_after(terminal)
+    assert findings(sent, usual) == set()
+    assert KEY.encode() not in sent
+    assert_acknowledgements_are_text(tmp_path / ".local/state/envwatch/acknowledged.json")
+    (told,), (cells,), (picture,) = (sorted(tmp_path.glob(f"envwatch-*.{suffix}")) for suffix in ("json", "csv", "svg"))
+    assert_json_is_text(told)
+    assert_csv_is_text(cells)
+    assert_picture_is_a_picture(picture)
+
+
+def texts_in(value: object) -> Iterator[str]:
+    """Every key and text in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from texts_in(item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from (key, *texts_in(item))
+
+
+def raw(path: Path) -> str:
+    """A file's text, which has no control or invisible character but the ends of lines."""
+    text = path.read_bytes().decode()
+    assert {c for c in text if category(c) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}} <= {"\n"}
+    assert KEY not in text
+    return text
+
+
+def assert_acknowledgements_are_text(path: Path) -> None:
+    known = json.loads(raw(path))
+    assert len(known) == 3
+    assert all(text.isprintable() and len(text) <= 1024 for text in texts_in(known))
+    assert all(ack["note"].startswith("pwned \\x9b31m") for ack in known.values())
+
+
+def assert_json_is_text(path: Path) -> None:
+    rows = json.loads(raw(path))["environments"]
+    assert len(rows) == len(WEAPONS)
+    assert all(text.isprintable() for text in texts_in(rows))
+    assert any("acknowledged" in row and row["acknowledged"] for row in rows)
+
+
+def assert_csv_is_text(path: Path) -> None:
+    header, *rows = csv.reader(io.StringIO(raw(path)))
+    assert len(rows) == len(WEAPONS)
+    assert all(len(row) == len(header) for row in rows)
+    assert not [cell for row in rows for cell in row if cell[:1] in {"=", "+", "@", "-", "\t", "\r"} and cell != "-"]
+
+
+DRAWN = {"svg", "style", "defs", "clipPath", "rect", "g", "text", "circle", "title"}
+"""Elements of a picture."""
+
+
+def assert_picture_is_a_picture(path: Path) -> None:
+    text = raw(path)
+    assert not re.search(r"url\(['\" ]*[a-z]+:", text), "fetches something"
+    root = ET.fromstring(text)
+    for element in root.iter():
+        assert element.tag.rpartition("}")[2] in DRAWN
+        assert not [name for name in element.attrib if name.lower().startswith("on") or name.endswith("href")]
+        assert not [value for value in element.attrib.values() if "script:" in value.lower()]
+
+
+# -- notifications -----------------------------------------------------------------------------------------------------
+BELL = "control '\\x07'"
+NOTIFICATION = re.compile(
+    rb"\x1b\](?:9;envwatch: (?P<nine>[^\x00-\x1f\x7f]*)|777;notify;envwatch;(?P<many>[^\x00-\x1f\x7f;]*))\x07"
+)
+"""A notification of ours, to the end that we gave it."""
+COMPACT = f";{OSC_52[:5]}\x07\x1b\\\x9c{TITLE}\n9;4;\u202e"
+"""A name that tries every way out of an OSC."""
+
+
+def notified(sent: bytes) -> list[str]:
+    """What desktops were asked to show."""
+    return [(match["nine"] or match["many"]).decode() for match in NOTIFICATION.finditer(sent)]
+
+
+def has_notified(terminal: Terminal) -> bool:
+    return bool(notified(bytes(terminal.received)))
+
+
+def test_a_notification_is_the_only_osc_and_nothing_of_theirs_gets_out_of_it(usual: bytes, tmp_path: Path) -> None:
+    rows = [row | {"connectionName": COMPACT} for row in hostile_rows() if row["connectionId"] is not None][:4]
+    with serving([row | {"id": f"env-{n}"} for n, row in enumerate(rows)]) as server, ExitStack() as stack:
+        terminals = []
+        for style in ("osc9", "osc777"):
+            home = tmp_path / style
+            home.mkdir()
+            environ = credentials(server) | {"ENVWATCH_BELL": "true", "ENVWATCH_NOTIFY": style}
+            program = Terminal.of_envwatch("--interval", "1", home=home, columns=120, environ=environ)
+            terminals.append(stack.enter_context(program))
+        for terminal in terminals:
+            terminal.wait_for("[▌](● on|◐ late|○ off)")
+        server.rows = [{**row, "connectionId": None} for row in server.rows]
+        for terminal in terminals:
+            terminal.wait_until(partial(has_notified, terminal), "a notification")
+        everything = [quit_after(terminal) for terminal in terminals]
+    for sent in everything:
+        (told,) = notified(sent)
+        assert "went offline" in told
+        assert told.isprintable()
+        assert ";" not in told
+        rest = NOTIFICATION.sub(b"", sent)
+        assert kinds_in(rest)[BELL] == 1
+        assert findings(rest, usual, [BELL]) == set()
+
+
+@pytest.mark.parametrize("weapon", [*WEAPONS, COMPACT, SURROGATE])
+@pytest.mark.parametrize("is_in_tmux", [False, True])
+def test_no_name_gets_out_of_a_notification(weapon: str, *, is_in_tmux: bool) -> None:
+    lost = Event(kind=Kind.OFFLINE, at=0.0, id=clean("env-1"), name=clean(weapon))
+    sequences = [
+        notification_sequence(ring_text([lost]), "osc9", in_tmux=is_in_tmux),
+        notification_sequence(ring_text([lost]), "osc777", in_tmux=is_in_tmux),
+    ]
+    for sent in sequences:
+        inner = sent.removeprefix("\x1bPtmux;").removesuffix("\x1b\\").replace("\x1b\x1b", "\x1b")
+        match = NOTIFICATION.fullmatch(inner.encode())
+        assert match is not None
+        assert (match["nine"] or match["many"]).decode().isprintable()

@@ -1,0 +1,197 @@
+"""Stopped, continued, and started in the background."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+from support.pty_terminal import Terminal, environment
+from support.shells import (
+    ENVWATCH,
+    KEY,
+    RESTORED_WITHIN,
+    SHOWN,
+    SIZE,
+    assert_sane,
+    child_of,
+    in_shell,
+    restored,
+    wait_for_stop,
+)
+
+from envwatch.demo.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Server(size=SIZE, seed=7, key=KEY) as running:
+        yield running
+
+
+@pytest.fixture
+def environ(server: Server, tmp_path: Path) -> dict[str, str]:
+    return environment(tmp_path, LETTA_API_KEY=KEY, LETTA_BASE_URL=server.base_url)
+
+
+def bash(environ: dict[str, str]) -> Terminal:
+    """A shell that puts jobs into the background and back."""
+    return Terminal(["bash", "--norc", "--noediting", "-i"], environ | {"PS1": "$ ", "HISTFILE": ""})
+
+
+TAKEN = b"\x1b[?1049h"
+
+
+def is_drawn_again(terminal: Terminal, times: int) -> bool:
+    """Tell whether the terminal was taken once more than so many times, and all of the screen drawn since."""
+    drawn = terminal.received.rpartition(TAKEN)[2]
+    return terminal.received.count(TAKEN) > times and b" on " in drawn and b"Filter" in drawn
+
+
+@pytest.mark.parametrize("number", [signal.SIGTSTP, signal.SIGSTOP], ids=["TSTP", "STOP"])
+def test_a_program_that_was_stopped_draws_everything_again(environ: dict[str, str], number: signal.Signals) -> None:
+    with in_shell(environ, *ENVWATCH) as terminal:
+        terminal.wait_for(SHOWN)
+        child = child_of(terminal)
+        for _ in range(2):
+            os.kill(child, number)
+            if number == signal.SIGTSTP:  # of STOP nobody is told
+                terminal.wait_until(lambda: restored(terminal), "the terminal as it was", within=RESTORED_WITHIN)
+            wait_for_stop(child)
+            taken = terminal.received.count(TAKEN)
+            os.kill(child, signal.SIGCONT)
+            terminal.wait_until(partial(is_drawn_again, terminal, taken), "drawn again")
+        terminal.press("q")
+        assert_sane(terminal, 0)
+
+
+def test_a_continue_without_a_stop_changes_nothing_for_good(environ: dict[str, str]) -> None:
+    with in_shell(environ, *ENVWATCH) as terminal:
+        terminal.wait_for(SHOWN)
+        for _ in range(3):
+            os.kill(child_of(terminal), signal.SIGCONT)
+        terminal.press("?")
+        terminal.wait_for("Half a page down")
+        terminal.press("q")
+        terminal.wait_for_no("Half a page down")
+        terminal.press("q")
+        assert_sane(terminal, 0)
+
+
+def test_a_stopped_job_can_be_resumed_and_ended_from_its_shell(environ: dict[str, str]) -> None:
+    with bash(environ) as terminal:
+        terminal.press(f"{' '.join(ENVWATCH)}\n")
+        terminal.wait_for(SHOWN)
+        terminal.press("\x1a")
+        terminal.wait_for("Stopped")
+        assert restored(terminal)
+        terminal.screen.reset()
+        terminal.press("fg\n")
+        terminal.wait_for(SHOWN)
+        terminal.wait_for("Filter")
+        terminal.press("\x1a")
+        terminal.wait_until(lambda: terminal.received.count(b"Stopped") == 2, "stopped again")
+        ended = os.pidfd_open(child_of(terminal))
+        terminal.press("kill %1\n")
+        assert select.select([ended], [], [], 5)[0]
+        os.close(ended)
+        terminal.press("wait %1; echo code $?\n")
+        terminal.wait_for("code 143")
+        assert restored(terminal)
+        terminal.press("exit\n")
+        terminal.wait_for_end()
+
+
+def test_ctrl_z_does_nothing_where_no_shell_could_wake_the_program(environ: dict[str, str]) -> None:
+    with Terminal(ENVWATCH, environ) as terminal:
+        terminal.wait_for(SHOWN)
+        terminal.press("\x1a", "?")
+        terminal.wait_for("Half a page down")
+        terminal.press("\x03")
+        assert terminal.wait_for_end() == 130
+
+
+# TSTP and CONT that come faster than the terminal can be given back.
+
+
+def test_20_stops_and_continues_30_ms_apart_end_continued(environ: dict[str, str]) -> None:
+    with in_shell(environ, *ENVWATCH) as terminal:
+        terminal.wait_for(SHOWN)
+        child = child_of(terminal)
+        ended = os.pidfd_open(child)
+        for _ in range(20):
+            for number in (signal.SIGTSTP, signal.SIGCONT):
+                os.kill(child, number)
+                assert not select.select([ended], [], [], 0.03)[0]
+        os.close(ended)
+        terminal.press("?")
+        terminal.wait_for("Half a page down")
+        terminal.press("q")
+        terminal.wait_for_no("Half a page down")
+        terminal.press("q")
+        assert_sane(terminal, 0)
+
+
+# Started in the background.
+
+COMMANDS = {"envwatch": ENVWATCH, "demo": (*ENVWATCH, "demo", "--size", "20")}
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_a_start_in_the_background_waits_for_the_foreground(environ: dict[str, str], command: tuple[str, ...]) -> None:
+    with bash(environ) as terminal:
+        terminal.press(f"{' '.join(command)} &\n")
+        wait_for_stop(child_of(terminal, within=20), within=20)
+        assert TAKEN not in terminal.received
+        terminal.press("jobs\n")
+        terminal.wait_for("Stopped")
+        terminal.press("bg\n")
+        wait_for_stop(child_of(terminal), within=20)
+        assert TAKEN not in terminal.received
+        terminal.press("fg\n")
+        terminal.wait_for(SHOWN)
+        terminal.press("q")
+        terminal.wait_until(lambda: restored(terminal), "the terminal as it was", within=RESTORED_WITHIN)
+        terminal.press("echo code $?\n")
+        terminal.wait_for("code 0")
+        assert b"Traceback" not in terminal.received
+        terminal.press("exit\n")
+        terminal.wait_for_end()
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_a_start_in_the_background_can_be_ended_from_its_shell(
+    environ: dict[str, str], command: tuple[str, ...]
+) -> None:
+    with bash(environ) as terminal:
+        terminal.press(f"{' '.join(command)} &\n")
+        wait_for_stop(child_of(terminal, within=20), within=20)
+        ended = os.pidfd_open(child_of(terminal))
+        terminal.press("kill %1\n")
+        assert select.select([ended], [], [], 5)[0]
+        os.close(ended)
+        terminal.press("wait %1; echo code $?\n")
+        terminal.wait_for("code 143")
+        assert restored(terminal)
+        assert TAKEN not in terminal.received
+        assert b"Traceback" not in terminal.received
+        terminal.press("exit\n")
+        terminal.wait_for_end()
+
+
+def test_a_start_in_the_background_of_no_shell_ends_as_if_the_terminal_were_gone(environ: dict[str, str]) -> None:
+    with bash(environ) as terminal:
+        terminal.press(f"( ({' '.join(ENVWATCH)} < /dev/tty; echo code $?) & )\n")
+        terminal.wait_for("code 129")
+        assert restored(terminal)
+        assert TAKEN not in terminal.received
+        assert b"Traceback" not in terminal.received
+        terminal.press("exit\n")
+        terminal.wait_for_end()

@@ -1,0 +1,159 @@
+"""The view of a plain text in the real program: the mouse is the terminal's while it is open, and ours after it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+from support.pty_terminal import ENTER, ESC, Terminal
+from support.terminal_modes import IN_BAND_RESIZE, MOUSE, is_fresh, modes_after
+
+from envwatch.demo.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
+OURS = {1000, 1003}
+"""Modes by which a terminal reports the mouse; the others only say in which form."""
+PLAIN = r'^\s+"connected_at": '
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Server(size=12, seed=7, key=KEY) as running:
+        yield running
+
+
+@contextmanager
+def shown(server: Server, home: Path, *options: str) -> Iterator[Terminal]:
+    """A dashboard under which a terminal reports the mouse."""
+    environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url}
+    with Terminal.of_envwatch(*options, home=home, environ=environ, lines=60) as terminal:
+        terminal.wait_for("● [0-9]+ on")
+        yield terminal
+
+
+def reports(terminal: Terminal) -> set[int]:
+    """How the mouse is reported just now."""
+    return modes_after(terminal.received).private & OURS
+
+
+def open_text(terminal: Terminal) -> None:
+    """Show the JSON of a row as plain text."""
+    terminal.press("y")
+    terminal.wait_for("Show as plain text")
+    terminal.press("J", " ")
+    terminal.wait_for(PLAIN)
+    terminal.wait_until(lambda: not reports(terminal), "the mouse given away")
+
+
+def end(terminal: Terminal, code: int) -> None:
+    assert terminal.wait_for_end() == code
+    assert is_fresh(modes_after(terminal.received)), modes_after(terminal.received)
+
+
+def test_the_mouse_is_the_terminals_while_a_text_is_shown_and_ours_again_after_it(
+    server: Server, tmp_path: Path
+) -> None:
+    with shown(server, tmp_path) as terminal:
+        for key in (ESC, "q", ENTER):
+            assert reports(terminal) == OURS
+            open_text(terminal)
+            assert all(not line.startswith(("▌", "▏")) for line in terminal.display)
+            terminal.press(key)
+            terminal.wait_for("STATE  BEAT NAME")
+            terminal.wait_until(lambda: reports(terminal) == OURS, "the mouse taken back")
+        terminal.click(15, 1)
+        terminal.wait_for("NAME▲")
+        terminal.press("q")
+        end(terminal, 0)
+
+
+@pytest.mark.parametrize(
+    ("way", "code"),
+    [("\x03", 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    ids=["ctrl+c", "TERM", "HUP"],
+)
+def test_an_end_from_within_a_text_leaves_no_mode_on(
+    server: Server, tmp_path: Path, way: str | signal.Signals, code: int
+) -> None:
+    with shown(server, tmp_path) as terminal:
+        open_text(terminal)
+        if isinstance(way, str):
+            terminal.press(way)
+        else:
+            terminal.send_signal(way)
+        end(terminal, code)
+
+
+def is_drawn_again(terminal: Terminal, times: int) -> bool:
+    taken = b"\x1b[?1049h"
+    drawn = terminal.received.rpartition(taken)[2]
+    return terminal.received.count(taken) > times and b"connected_at" in drawn
+
+
+@pytest.mark.parametrize("number", [signal.SIGTSTP, signal.SIGSTOP], ids=["TSTP", "STOP"])
+def test_after_a_stop_within_a_text_the_mouse_still_is_the_terminals(
+    server: Server, tmp_path: Path, number: signal.Signals
+) -> None:
+    with shown(server, tmp_path) as terminal:
+        open_text(terminal)
+        terminal.send_signal(number)
+        if number == signal.SIGTSTP:
+            terminal.wait_until(lambda: is_fresh(modes_after(terminal.received)), "the terminal as it was")
+        os.waitid(os.P_PID, terminal.process.pid, os.WSTOPPED | os.WNOWAIT)
+        taken = terminal.received.count(b"\x1b[?1049h")
+        terminal.send_signal(signal.SIGCONT)
+        terminal.wait_until(partial(is_drawn_again, terminal, taken), "drawn again")
+        terminal.wait_until(lambda: not reports(terminal), "the mouse given away again", within=5)
+        terminal.press(ESC)
+        terminal.wait_for("STATE  BEAT NAME")
+        terminal.wait_until(lambda: reports(terminal) == OURS, "the mouse taken back")
+        terminal.press("q")
+        end(terminal, 0)
+
+
+def test_without_the_mouse_a_text_does_not_take_it_either(server: Server, tmp_path: Path) -> None:
+    with shown(server, tmp_path, "--no-mouse") as terminal:
+        open_text(terminal)
+        terminal.press(ESC)
+        terminal.wait_for("STATE  BEAT NAME")
+        terminal.press("q")
+        end(terminal, 0)
+        assert not modes_after(terminal.received).ever & MOUSE
+
+
+def test_keys_in_one_packet_show_what_they_chose(server: Server, tmp_path: Path) -> None:
+    with shown(server, tmp_path) as terminal:
+        terminal.press("y")
+        terminal.wait_for("Show as plain text")
+        terminal.press("J ")
+        terminal.wait_for(PLAIN)
+        terminal.press("q", "q")
+        end(terminal, 0)
+
+
+def test_a_terminal_that_tells_pixels_tells_pixels_again_after_a_text(server: Server, tmp_path: Path) -> None:
+    def form(terminal: Terminal) -> bytes:
+        """The form of reports that was asked for last: it is the one that holds."""
+        forms: list[bytes] = re.findall(rb"\x1b\[\?(1015|1006|1016)h", terminal.received)
+        return forms[-1]
+
+    with shown(server, tmp_path) as terminal:
+        terminal.press("\x1b[?2048;2$y\x1b[48;60;80;1200;800t")
+        terminal.wait_until(lambda: IN_BAND_RESIZE in modes_after(terminal.received).private, "the offer taken")
+        terminal.wait_until(lambda: form(terminal) == b"1016", "pixels")
+        open_text(terminal)
+        terminal.press(ESC)
+        terminal.wait_for("STATE  BEAT NAME")
+        terminal.wait_until(lambda: reports(terminal) == OURS, "the mouse taken back")
+        assert form(terminal) == b"1016"
+        terminal.press("q")
+        end(terminal, 0)

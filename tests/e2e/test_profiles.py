@@ -1,0 +1,240 @@
+"""Several profiles in the real program: side by side on one screen, and each with its own trouble."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from support.builders import wire_rows
+from support.faulty_server import KEY, How, Stop, Where, faulty_server
+from support.pty_terminal import Terminal, environment
+from support.terminal_modes import is_fresh, modes_after
+
+from envwatch.demo.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+KEYS = {"acme": "sk-let-acme-0123456789abcdefghijklmnop", "bolt": "sk-let-bolt-qrstuvwxyz9876543210zyxwvu"}
+SIZES = {"acme": 8, "bolt": 11}
+
+
+@contextmanager
+def two_servers() -> Iterator[dict[str, Server]]:
+    """Two fleets, each behind a key of its own."""
+    with (
+        Server(size=SIZES["acme"], seed=7, key=KEYS["acme"]) as acme,
+        Server(size=SIZES["bolt"], seed=3, key=KEYS["bolt"]) as bolt,
+    ):
+        yield {"acme": acme, "bolt": bolt}
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[dict[str, Server]]:
+    with two_servers() as running:
+        yield running
+
+
+def credentials(home: Path, servers: Mapping[str, Server], **keys: str) -> dict[str, str]:
+    """Write a configuration file with a profile for each server; return what else the environment needs."""
+    lines = ['interval = "1s"']
+    for name, server in servers.items():
+        lines += [f"[profiles.{name}]", f'base_url = "{server.base_url}"', f'api_key_env = "{name.upper()}_KEY"']
+    folder = home / ".config" / "envwatch"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.toml").write_text("\n".join(lines))
+    return {f"{name.upper()}_KEY": key for name, key in (KEYS | keys).items()}
+
+
+def listing(
+    home: Path, servers: Mapping[str, Server], *arguments: str, keys: Mapping[str, str] | None = None, **more: str
+) -> subprocess.CompletedProcess[str]:
+    environ = environment(home, **credentials(home, servers, **(keys or {})), **more)
+    command = [sys.executable, "-m", "envwatch", "list", *arguments]
+    return subprocess.run(
+        command, env=environ, cwd=home, capture_output=True, encoding="utf-8", timeout=30, check=False
+    )
+
+
+def test_both_stand_side_by_side_and_the_end_of_one_leaves_the_other_live(tmp_path: Path) -> None:
+    with two_servers() as servers:
+        environ = credentials(tmp_path, servers)
+        with Terminal.of_envwatch(
+            "--profile", "acme,bolt", home=tmp_path, columns=140, lines=40, environ=environ
+        ) as terminal:
+            terminal.wait_for(r"^ envwatch  acme, bolt .*● [0-9]+ on .*live [0-9]s/1s$")
+            terminal.wait_for(r"^ STATE  BEAT NAME +PROFILE +MODE ")
+            terminal.press("x")
+            terminal.wait_for(r"^.▾ offline for over 24 h")
+            terminal.wait_until(lambda: profiles_of(terminal) == SIZES, "every row of both")
+            terminal.press("b")
+            terminal.wait_for("PROFILE +2 groups")
+            terminal.press("\x1b[27u")
+            terminal.wait_for_no("Group by")
+            servers["bolt"].close()
+            terminal.wait_for(r"^ bolt: +unreachable: .* (next try in [0-9]+s|trying)$")
+            terminal.press("q")
+            assert terminal.wait_for_end() == 0
+            assert is_fresh(modes_after(terminal.received))
+            assert not any(key.encode() in terminal.received for key in KEYS.values())
+
+
+def rows(terminal: Terminal) -> list[tuple[str, str]]:
+    """Each row, without the cursor, and what stands under PROFILE."""
+    place = terminal.display[1].index("PROFILE")
+    lines = [y for y, line in enumerate(terminal.display) if re.match(r"[▌ ][●◐○·?] ", line)]
+    return [(terminal.part(y, 1), terminal.part(y, place, place + 9).strip()) for y in lines]
+
+
+def profiles_of(terminal: Terminal) -> dict[str, int]:
+    """How many rows there are of each profile."""
+    names = [profile for _, profile in rows(terminal)]
+    return {name: names.count(name) for name in sorted(set(names))}
+
+
+def test_a_listing_has_the_rows_of_both_with_their_profile(tmp_path: Path, servers: dict[str, Server]) -> None:
+    ended = listing(tmp_path, servers, "--profile", "acme,bolt", "-o", "json")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    told = json.loads(ended.stdout)
+    names = [row["profile"] for row in told["environments"]]
+    assert {name: names.count(name) for name in names} == SIZES
+    assert told["counts"]["total"] == sum(SIZES.values())
+    assert told["complete"]
+
+
+def test_the_variable_names_several_profiles_too_and_the_option_goes_before_it(
+    tmp_path: Path, servers: dict[str, Server]
+) -> None:
+    by_variable = listing(tmp_path, servers, "-o", "jsonl", ENVWATCH_PROFILE="acme,bolt")
+    assert by_variable.returncode == 0
+    rows = [json.loads(line) for line in by_variable.stdout.splitlines()]
+    assert {row["profile"] for row in rows} == {"acme", "bolt"}
+    by_option = listing(tmp_path, servers, "--profile", "bolt", "-o", "json", ENVWATCH_PROFILE="acme,bolt")
+    assert {row["profile"] for row in json.loads(by_option.stdout)["environments"]} == {None}
+    environ = credentials(tmp_path, servers) | {"ENVWATCH_PROFILE": "bolt, acme"}
+    with Terminal.of_envwatch(home=tmp_path, columns=120, environ=environ) as terminal:
+        terminal.wait_for("^ envwatch  bolt, acme ")
+        terminal.wait_for("BEAT NAME +PROFILE")
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
+
+
+def test_one_profile_shows_no_column_for_it(tmp_path: Path, servers: dict[str, Server]) -> None:
+    environ = credentials(tmp_path, servers)
+    with Terminal.of_envwatch("--profile", "acme", home=tmp_path, columns=120, environ=environ) as terminal:
+        terminal.wait_for("acme · 127.0.0.1")
+        terminal.wait_for("BEAT NAME +MODE")
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
+
+
+@pytest.mark.parametrize("command", ["list", "dashboard"])
+def test_a_profile_that_is_not_there_is_named_and_nobody_is_asked(
+    tmp_path: Path, servers: dict[str, Server], command: str
+) -> None:
+    if command == "list":
+        ended = listing(tmp_path, servers, "--profile", "acme,bulk")
+        code, told, shown = ended.returncode, ended.stderr, ended.stdout
+    else:
+        environ = credentials(tmp_path, servers)
+        with Terminal.of_envwatch("--profile", "acme,bulk", home=tmp_path, columns=200, environ=environ) as terminal:
+            code, told, shown = terminal.wait_for_end(), terminal.text.strip(), ""
+            assert b"\x1b" not in terminal.received
+    assert code == 2
+    assert shown == ""
+    assert told.count("\n") <= 1
+    assert "no profile bulk; it has acme, bolt" in told
+
+
+WRONG = "sk-let-wrong-0123456789abcdefghijklmnop"
+
+
+def test_a_key_that_is_refused_under_one_profile_is_told_with_its_name_beside_the_other_listing(
+    tmp_path: Path, servers: dict[str, Server]
+) -> None:
+    ended = listing(tmp_path, servers, "--profile", "acme,bolt", "-o", "json", keys={"bolt": WRONG})
+    assert ended.returncode == 4
+    told = json.loads(ended.stdout)
+    assert (told["complete"], told["counts"]["total"]) == (False, SIZES["acme"])
+    assert {row["profile"] for row in told["environments"]} == {"acme"}
+    assert ended.stderr.startswith("envwatch: profile bolt: key refused: ")
+    assert ended.stderr.count("\n") == 1
+    assert "Is the key from BOLT_KEY right, and still valid?" in ended.stderr
+    assert "LETTA_API_KEY" not in ended.stderr
+    assert WRONG not in ended.stderr
+
+
+@pytest.fixture(scope="module")
+def gone() -> Server:
+    """A server that is not there any more."""
+    with Server(size=3, seed=1, key=KEYS["bolt"]) as server:
+        return server
+
+
+@pytest.mark.parametrize(("output", "lines"), [("json", None), ("jsonl", 8), ("csv", 9), ("table", 9)])
+def test_a_server_that_is_away_under_one_profile_takes_no_other_listing_with_it(
+    tmp_path: Path, servers: dict[str, Server], gone: Server, output: str, lines: int | None
+) -> None:
+    ended = listing(tmp_path, {**servers, "bolt": gone}, "--profile", "bolt,acme", "-o", output)
+    assert ended.returncode == 3
+    *summary, line = ended.stderr.splitlines()
+    assert line.startswith("envwatch: profile bolt: unreachable: ")
+    if lines is None:
+        assert json.loads(ended.stdout)["complete"] is False
+    else:
+        assert len(ended.stdout.splitlines()) == lines
+    assert len(summary) == (output == "table")
+    if summary:
+        host = servers["acme"].base_url.partition("//")[2]
+        assert re.fullmatch(rf"8 environments at {host}: .*; incomplete: no listing of bolt", summary[0])
+
+
+def test_where_nothing_can_be_listed_each_profile_has_its_line_and_a_refused_key_counts_most(
+    tmp_path: Path, servers: dict[str, Server], gone: Server
+) -> None:
+    ended = listing(tmp_path, {**servers, "bolt": gone}, "--profile", "acme,bolt", "-o", "json", keys={"acme": WRONG})
+    assert (ended.returncode, ended.stdout) == (4, "")
+    causes = [line.partition(" (")[0].split(": ")[1:3] for line in ended.stderr.splitlines()]
+    assert causes == [["profile acme", "key refused"], ["profile bolt", "unreachable"]]
+
+
+async def test_all_profiles_are_asked_at_once(tmp_path: Path) -> None:
+    async with faulty_server(wire_rows(3)) as one, faulty_server(wire_rows(3)) as other:
+        config = tmp_path / "config.toml"
+        lines = ['page_deadline = "300s"', 'walk_deadline = "300s"']
+        for name, server in (("one", one), ("other", other)):
+            server.break_page(0, Stop(Where.REQUEST, How.HANG))
+            lines += [f"[profiles.{name}]", f'base_url = "{server.url}"', 'api_key_env = "THE_KEY"']
+        config.write_text("\n".join(lines))
+        command = ["-m", "envwatch", "list", "--config", str(config), "--profile", "one,other"]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *command,
+            env=environment(tmp_path, THE_KEY=KEY),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        try:
+            await one.settled(1)
+            await other.settled(1)
+        finally:
+            process.send_signal(signal.SIGINT)
+            out, _ = await process.communicate()
+        assert (process.returncode, out) == (130, b"")
+
+
+def test_the_log_of_a_listing_names_each_profile(tmp_path: Path, servers: dict[str, Server], gone: Server) -> None:
+    arguments = ("--profile", "acme,bolt", "-o", "jsonl", "--log-file", "a.log")
+    listing(tmp_path, {**servers, "bolt": gone}, *arguments)
+    told = [line.partition("] ")[2] for line in (tmp_path / "a.log").read_text().splitlines()]
+    assert [line.partition(": ")[0] for line in told] == ["info acme", "warning bolt"]
+    listing(tmp_path, servers, "--profile", "acme", "--log-file", "b.log")
+    assert re.search(r"\] info poll: ", (tmp_path / "b.log").read_text())

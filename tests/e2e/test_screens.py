@@ -1,0 +1,370 @@
+"""The real program on its demo fleet in a real terminal, as a person would look at it and use it."""
+
+from __future__ import annotations
+
+import base64
+import re
+import signal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from support.pty_terminal import ENTER, ESC, Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SIZES = [(200, 50), (80, 24), (120, 36)]
+HEADER = r"^ STATE  BEAT NAME"
+FOLDED = re.compile(" ▸ offline for over 24 h  ○ ([0-9]+)")
+"""The line at the end of the table for those that are offline for long."""
+
+
+@contextmanager
+def demo(home: Path, columns: int, lines: int, *options: str) -> Iterator[Terminal]:
+    """The dashboard on the demo fleet, its first listing drawn."""
+    with Terminal.of_envwatch("demo", "--seed", "7", *options, home=home, columns=columns, lines=lines) as terminal:
+        terminal.wait_for(HEADER)
+        terminal.wait_for("● [0-9]+ on .*○ [0-9]+ off")
+        terminal.wait_until(lambda: cursor_line(terminal) == 2, "the cursor on the first row")
+        yield terminal
+
+
+def cursor_line(terminal: Terminal) -> int | None:
+    """The line of the screen on which the table's cursor stands."""
+    return next((y for y, line in enumerate(terminal.display) if line.startswith("▌")), None)
+
+
+def wait_for_cursor(terminal: Terminal, line: int) -> None:
+    terminal.wait_until(lambda: cursor_line(terminal) == line, f"the cursor on line {line}")
+
+
+def wait_for_rows(terminal: Terminal, pattern: str) -> None:
+    """Wait until every row of the table starts with something, and there is one."""
+    terminal.wait_until(lambda: (found := rows(terminal)) and all(re.match(pattern, row) for row in found), pattern)
+
+
+def cursor_name(terminal: Terminal) -> str:
+    """The name of the environment under the cursor, as far as the table shows it."""
+    line = cursor_line(terminal)
+    assert line is not None, terminal.text
+    return terminal.part(line, 13, 37).rstrip()
+
+
+def rows(terminal: Terminal) -> list[str]:
+    """The lines of the table."""
+    return [line for line in terminal.display[2:-2] if re.match(r"[▌ ][●◐○·?] ", line)]
+
+
+def quit_with(terminal: Terminal, key: str, code: int) -> None:
+    terminal.press(key)
+    assert terminal.wait_for_end() == code
+    for mode in ("1049", "1000", "1003", "1006", "2004"):
+        assert terminal.received.rfind(f"\x1b[?{mode}l".encode()) > terminal.received.rfind(f"\x1b[?{mode}h".encode())
+    assert terminal.received.rfind(b"\x1b[?25h") > terminal.received.rfind(b"\x1b[?25l")
+
+
+def assert_every_part_is_in_its_place(terminal: Terminal) -> None:
+    columns, lines = terminal.screen.columns, terminal.screen.lines
+    screen = terminal.display
+    assert re.search(r"● [0-9]+ on  ◐ [0-9]+ late  ○ [0-9]+ off", screen[0])
+    assert re.search(r"live [0-9]s/5s$", screen[0].rstrip())
+    assert screen[1].startswith(" STATE  BEAT NAME")
+    assert screen[-2].startswith((" no events yet: the first listing is the baseline", " 1", " 2", " 0"))
+    assert screen[-1].startswith(" / Filter  ⏎ Detail")
+    body = range(2, lines - 2)
+    table = [terminal.part(y, 0, 31).rstrip() for y in body if terminal.part(y, 0, 31).strip()]
+    folded = FOLDED.fullmatch(table[-1])
+    if folded is not None:
+        del table[-1]
+        assert len(table) + int(folded[1]) == sum(map(int, re.findall("[●◐○] ([0-9]+)", screen[0])))
+    assert len(table) == lines - 4 or (folded is not None and len(table) >= 30)
+    assert all(re.match(r"[▌ ](● on  |● flap|◐ late|○ off ) +[0-9]+[smhd] \S", line) for line in table)
+    edges = {x for y in body for x in range(columns) if terminal.part(y, x, x + 1) == "▏"}
+    assert len(edges) == (1 if columns >= 120 else 0)
+    for edge in edges:
+        assert all(terminal.part(y, edge, edge + 2) == "▏ " for y in range(1, lines - 2))
+        assert re.match(r"▏ why +(no connectionId|connectionId set)", terminal.part(3, edge))
+
+
+@pytest.fixture(scope="module")
+def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
+    """A dashboard at 80x24 that is paused, so that what is seen is the answer to the keys. One run for many tests."""
+    with demo(tmp_path_factory.mktemp("home"), 80, 24) as terminal:
+        terminal.press("p")
+        terminal.wait_for("PAUSED")
+        terminal.wait_for("paused: p goes on")
+        yield terminal
+        quit_with(terminal, "q", 0)
+
+
+@pytest.fixture
+def terminal(still: Terminal) -> Terminal:
+    """The same, back at the start."""
+    still.press("0", "g")
+    still.wait_for(HEADER)
+    still.wait_until(lambda: cursor_line(still) == 2)
+    still.wait_for_no("[0-9]/[0-9]+  ")
+    return still
+
+
+def test_keys_move_the_cursor(terminal: Terminal) -> None:
+    names = [cursor_name(terminal)]
+    for line in (3, 4):
+        terminal.press("j")
+        wait_for_cursor(terminal, line)
+        names.append(cursor_name(terminal))
+    assert len(set(names)) == 3
+    terminal.press("k")
+    terminal.wait_until(lambda: cursor_line(terminal) == 3)
+    terminal.press("G")
+    terminal.wait_until(lambda: cursor_line(terminal) == 21, "the cursor on the last line")
+    terminal.press("g")
+    terminal.wait_until(lambda: cursor_line(terminal) == 2)
+    terminal.press("\x04")
+    terminal.wait_until(lambda: cursor_line(terminal) == 12, "half a page down")
+    terminal.press("\x15")
+    terminal.wait_until(lambda: cursor_line(terminal) == 2)
+
+
+def test_the_detail_pane_opens_over_the_table_and_closes_again(terminal: Terminal) -> None:
+    name = cursor_name(terminal)
+    terminal.press(ENTER)
+    terminal.wait_for(r"^ why +")
+    terminal.wait_for_no(HEADER)
+    assert terminal.display[1].strip() == name
+    assert terminal.display[2].strip() == "○ offline"
+    terminal.press("G")
+    terminal.wait_for("^ supportsPaired|^ commands|^ environmentMessage")
+    terminal.press(ESC)
+    terminal.wait_for(HEADER)
+    assert cursor_name(terminal) == name
+
+
+def test_filter_words_are_kept_by_enter_and_cleared_by_esc(terminal: Terminal) -> None:
+    terminal.press("/laptop")
+    terminal.wait_for(r" 3/4\d")
+    terminal.wait_until(lambda: len(rows(terminal)) == 3, "three rows")
+    assert all("laptop" in row for row in rows(terminal))
+    terminal.press(" lukas")
+    terminal.wait_for(r" 1/4\d")
+    terminal.press(ENTER)
+    terminal.wait_for("/ Filter")
+    terminal.wait_until(lambda: len(rows(terminal)) == 1, "one row")
+    assert cursor_name(terminal) == "lukas-laptop-6"
+    terminal.press(ESC)
+    terminal.wait_for_no("[0-9]/[0-9]+  ")
+    assert cursor_name(terminal) == "lukas-laptop-6"
+
+
+def test_after_a_filter_the_cursor_stays_in_sight_on_the_heading_that_its_row_is_folded_behind(
+    terminal: Terminal,
+) -> None:
+    assert "sofia-laptop-4" not in terminal.text
+    terminal.press("/sofia-l")
+    terminal.wait_for(r" 1/4\d")
+    terminal.wait_until(lambda: len(rows(terminal)) == 1, "one row")
+    assert cursor_name(terminal) == "sofia-laptop-4"
+    terminal.press(ENTER)
+    terminal.wait_for("/ Filter")
+    terminal.press(ESC)
+    terminal.wait_for_no("[0-9]/[0-9]+  ")
+    terminal.wait_for("^▌▸ offline for over 24 h  ○ 7")
+    terminal.press(ENTER)
+    terminal.wait_for("^▌▾ offline for over 24 h  ○ 7")
+    terminal.press("n")
+    terminal.wait_for("^▌○ off ")
+    terminal.press("G")
+    terminal.wait_until(lambda: cursor_line(terminal) == 21, "the cursor at the foot")
+    assert " sofia-laptop-4 " in terminal.text
+
+
+def test_keys_in_one_packet_with_the_slash_go_into_the_box_and_nowhere_else(terminal: Terminal) -> None:
+    terminal.press("/quit-r-t-0-1")
+    terminal.wait_for("^ quit-r-t-0-1")
+    terminal.wait_for("Nothing matches. esc clears the filter")
+    terminal.press(ESC)
+    terminal.wait_for_no("[0-9]/[0-9]+  ")
+
+
+def test_digits_show_a_part_of_the_fleet(terminal: Terminal) -> None:
+    for key, glyph in (("2", "[●◐]"), ("3", "◐"), ("4", "○")):
+        terminal.press(key)
+        wait_for_rows(terminal, f".{glyph}")
+        terminal.wait_for("[0-9]/[0-9]+  ")
+    terminal.press("0")
+    terminal.wait_for_no("[0-9]/[0-9]+  ")
+
+
+def test_n_goes_from_problem_to_problem_around_the_end(terminal: Terminal) -> None:
+    terminal.press("g", "N")
+    wait_for_cursor(terminal, 3)
+    assert "◐" in terminal.display[3]
+    assert "●" in terminal.display[4]
+    terminal.press("n")
+    wait_for_cursor(terminal, 2)
+    terminal.press("x", "N")  # those that were folded away are problems as well
+    wait_for_cursor(terminal, 21)
+    assert "○" in terminal.display[21]
+    terminal.press("n")
+    wait_for_cursor(terminal, 2)
+
+
+def test_the_order_can_be_chosen(terminal: Terminal) -> None:
+    terminal.press(".")
+    terminal.wait_for("sorted by STATE")
+    terminal.press(".")
+    terminal.wait_for("NAME▲")
+    shown = [terminal.part(y, 13, 37).strip().casefold() for y in range(2, 22)]
+    assert shown == sorted(shown)
+    terminal.press("I")
+    terminal.wait_for("NAME▼")
+    terminal.press(",")
+    terminal.wait_for("BEAT▼ NAME")
+    terminal.press("0")
+    terminal.wait_for_no("▼")
+
+
+def test_times_and_interval_answer_in_the_news_line(terminal: Terminal) -> None:
+    terminal.press("t")
+    terminal.wait_for("times: local")
+    terminal.press("t")
+    terminal.wait_for("times: UTC")
+    terminal.press("+")
+    terminal.wait_for("polling every 10s")
+    terminal.press("-", "-")
+    terminal.wait_for("polling every 2s")
+
+
+def test_help_and_explain_lie_over_the_dashboard(terminal: Terminal) -> None:
+    terminal.press("?")
+    terminal.wait_for("asking 127.0.0.1:[0-9]+ with the key from the demo itself")
+    terminal.wait_for_no(HEADER)
+    terminal.press(ESC)
+    terminal.wait_for(HEADER)
+    terminal.press("E")
+    terminal.wait_for("why is it offline?")
+    terminal.wait_for(r"→ offline: disconnected|→ ≥ 120 s: heartbeat lost")
+    terminal.press(ESC)
+    terminal.wait_for(HEADER)
+
+
+def test_the_palette_runs_what_it_offers(terminal: Terminal) -> None:
+    terminal.press(":")
+    terminal.wait_for("Search for commands")
+    terminal.press("show late")
+    terminal.wait_for("Show late")
+    terminal.press(ENTER)
+    terminal.wait_for(" 1/[0-9]+ ")
+    terminal.press("0")
+    terminal.wait_for_no("[0-9]/[0-9]+  ")
+
+
+def test_the_clipboard_gets_the_name_and_only_when_asked(terminal: Terminal) -> None:
+    assert b"\x1b]52;" not in terminal.received
+    name = cursor_name(terminal)
+    terminal.press("c")
+    terminal.wait_for("sent to the clipboard: ")
+    sent = re.findall(rb"\x1b\]52;c;([A-Za-z0-9+/=]*)\x07", bytes(terminal.received))
+    assert [base64.b64decode(text).decode() for text in sent] == [name]
+
+
+def test_the_pane_and_sizes_at_120_by_36(tmp_path: Path) -> None:
+    with demo(tmp_path, 120, 36) as terminal:
+        terminal.press("p")
+        terminal.wait_for("PAUSED")
+        terminal.wait_for("▏ mode ")
+        terminal.press("v")
+        terminal.wait_for_no("▏")
+        terminal.wait_for("UP +OS +USER")
+        terminal.press("v")
+        terminal.wait_for("▏ why ")
+        first = terminal.display[1].partition("▏")[2]
+        terminal.press("j")
+        terminal.wait_until(lambda: terminal.display[1].partition("▏")[2] != first, "the pane follows the cursor")
+        terminal.press("j")
+        terminal.wait_for("▏ ● online")
+        terminal.press(ENTER)
+        terminal.wait_for_no("⏎ Detail")
+        terminal.press("G")
+        terminal.wait_for("▏ environmentMessage|▏ supportsPaired")
+        terminal.press(ESC)
+        terminal.wait_for("⏎ Detail")
+        terminal.press(ESC)
+        terminal.wait_for_no("▏")
+
+        name = cursor_name(terminal)
+        for columns, lines, pattern in (
+            (80, 24, HEADER),
+            (39, 24, "too small"),
+            (40, 8, HEADER),
+            (80, 7, "too small"),
+            (1, 1, r"\At"),
+            (200, 50, rf"{HEADER}.* OS "),
+            (80, 50, rf"{HEADER}.* BRANCH *$"),
+            (120, 36, rf"{HEADER}.* OS "),
+        ):
+            terminal.screen.reset()
+            terminal.resize(columns, lines)
+            terminal.wait_for(pattern)
+        assert cursor_name(terminal) == name
+
+        terminal.click(60, 10)
+        terminal.wait_until(lambda: cursor_line(terminal) == 10, "a click selects")
+        terminal.click(15, 1)
+        terminal.wait_for("NAME▲")
+        quit_with(terminal, "\x03", 130)
+
+
+def test_every_size_has_its_layout_and_within_twenty_seconds_the_demo_shows_what_envwatch_is_for(
+    tmp_path: Path,
+) -> None:
+    with demo(tmp_path, 200, 50) as terminal:
+        for columns, lines in SIZES:
+            if terminal.screen.columns != columns:
+                terminal.screen.reset()
+                terminal.resize(columns, lines)
+            terminal.wait_for("▏ why " if columns >= 120 else HEADER)
+            terminal.wait_for("^ / Filter")
+            assert_every_part_is_in_its_place(terminal)
+        beat = cursor_age(terminal)
+        terminal.wait_until(lambda: cursor_age(terminal) != beat, "the age ticks", within=3)
+        terminal.press("e")
+        terminal.wait_for("Nothing has happened yet|Z ")
+        for what in (
+            r"mode \w+ → unrestricted !",
+            r"went offline · ",
+            r"back online after [0-9]+m",
+            r"reconnected · new connection",
+            r"appeared, online",
+        ):
+            terminal.wait_for(what, within=22)
+        terminal.press("G", ENTER)
+        terminal.wait_for(HEADER)
+        terminal.press("?")
+        terminal.wait_for("asking ")
+        terminal.press("q")
+        terminal.wait_for(HEADER)
+        terminal.wait_for(" Δ ")
+        terminal.send_signal(signal.SIGWINCH)
+        quit_with(terminal, "q", 0)
+
+
+def cursor_age(terminal: Terminal) -> str:
+    """The age of the youngest heartbeat: the others are told in minutes."""
+    return next((match[0] for row in rows(terminal) if (match := re.search(r"● on +[0-9]+s", row))), "")
+
+
+def test_without_colour_and_unicode_every_state_still_reads(tmp_path: Path) -> None:
+    environ = {"NO_COLOR": "1"}
+    with Terminal.of_envwatch("demo", "--seed", "7", "--ascii", home=tmp_path, environ=environ) as terminal:
+        for state in (r"^>x off ", "^ ~ late ", r"^ \+ on ", r"\+ [0-9]+ on  ~ 1 late  x [0-9]+ off", "^ / Filter"):
+            terminal.wait_for(state)
+        assert not set("●◐○▌Δ↓▲▼…▾▸") & set("".join(terminal.display[:-1]))
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
+    colours = set(re.findall(rb"[34]8;5;([0-9]+)", bytes(terminal.received)))
+    greys = {0, 7, 8, 15, 16, 59, 102, 145, 188, 231, *range(232, 256)}
+    assert {int(colour) for colour in colours} <= greys
+    assert not re.search(rb"\x1b\[(?:[0-9;]*;)?(?:3[1-6]|4[1-6]|9[1-6])m", terminal.received)

@@ -1,0 +1,344 @@
+"""Wherever a bug throws the key, nobody gets to see it: not on the screen, not in the log, not in any file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.builders import wire_rows
+from support.faulty_server import faulty_server, says
+from support.pty_terminal import Terminal, environment
+from support.terminal_modes import is_fresh, modes_after
+
+from envwatch.demo.server import Server
+from envwatch.storage.crash_report import screen_report, whole_report
+from envwatch.storage.redactor import FRAGMENT, Redactor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BROKEN = str(Path(__file__).parents[1] / "support" / "broken_app.py")
+
+AT_ONCE = ("client", "poller")
+"""Places where the bug waits for no key."""
+
+PLACES_AND_KEYS = {
+    "client": "sk-let-0123456789abcdefghijklmnopqrstuvwxyz",
+    "poller": "it's'a'key'with'quotes",
+    "action": r"back\slash\n\x1b\\key",
+    "worker": "[bold]markup[/bold][/]",
+    "thread": "%s%d%(key)s%n%%percent",
+    "timer": "{format}{0}{key!r}{}brace",
+    "callback": "<html>&amp;\"'</html>",
+    "render": "$(rm)`id`;|&>shell",
+    "compose": "aaaaaaaabbbbbbbb",
+    "leave": "~" * 512,
+    "task": "@click=app.quit('12345678')",
+}
+
+
+def fragments(key: str) -> set[str]:
+    return {key[at : at + FRAGMENT] for at in range(len(key) - FRAGMENT + 1)}
+
+
+def traces(key: str, terminal: Terminal, home: Path) -> Iterator[str]:
+    """Where any part of the key can be read."""
+    places = {"terminal": bytes(terminal.received), "screen": terminal.text.encode()}
+    places |= {str(path): path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    for place, content in places.items():
+        yield from (f"{fragment} in {place}" for fragment in fragments(key) if fragment.encode() in content)
+
+
+@pytest.mark.parametrize(("place", "key"), PLACES_AND_KEYS.items(), ids=PLACES_AND_KEYS)
+def test_a_bug_that_throws_the_key_ends_in_a_report_without_it(place: str, key: str, tmp_path: Path) -> None:
+    log = tmp_path / "state" / "envwatch.log"
+    command = [sys.executable, BROKEN, place, str(log)]
+    with Terminal(command, environment(tmp_path, LETTA_API_KEY=key), columns=100) as terminal:
+        if place not in AT_ONCE:
+            terminal.wait_for("● 3 on")
+            terminal.press("t")
+        code = terminal.wait_for_end()
+        assert list(traces(key, terminal, tmp_path)) == []
+        assert is_fresh(modes_after(terminal.received))
+        # Nobody waits for a task that was forgotten: it ends nothing, and stands in the log.
+        assert code == (0 if place == "task" else 1)
+        assert ("a bug with {'Authorization':" in terminal.text) == (place != "task"), terminal.text
+    told = log.read_text()
+    assert re.search("a bug with {'Authorization': ['\"]Bearer …", told)
+    assert "in fail" in told
+    assert re.search(r"Traceback \(most recent call last\)", told)
+
+
+async def test_a_server_that_repeats_the_key_gets_it_neither_on_the_screen_nor_into_the_log(tmp_path: Path) -> None:
+    key = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
+    async with faulty_server(wire_rows(3)) as faulty:
+        faulty.break_page(0, says(400, f'{{"message":"bad key {key}!"}}', **{"X-Key": key}))
+        environ = {"LETTA_API_KEY": key, "LETTA_BASE_URL": faulty.url}
+
+        def look() -> list[str]:
+            with Terminal.of_envwatch(home=tmp_path, environ=environ, columns=120) as terminal:
+                terminal.wait_for("bad key")
+                terminal.press("q")
+                assert terminal.wait_for_end() == 0
+                return list(traces(key, terminal, tmp_path))
+
+        assert await asyncio.to_thread(look) == []
+    assert "bad key" in (tmp_path / ".local/state/envwatch/envwatch.log").read_text()
+
+
+KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
+
+PIECES = {
+    "first 8": KEY[:8],
+    "first 12": KEY[:12],
+    "last 12": KEY[-12:],
+    "middle": f"…{KEY[15:30]}…",
+    "twice": f"{KEY[:20]}{KEY[10:]}",
+    "upper case around it": f"KEY={KEY[:12]}!",
+    "marks that cleaning drops": "\ufe0f".join(KEY),
+}
+
+
+@pytest.mark.parametrize("piece", PIECES.values(), ids=PIECES)
+async def test_a_piece_of_the_key_in_a_servers_error_is_on_no_screen_and_in_no_file(piece: str, tmp_path: Path) -> None:
+    async with faulty_server(wire_rows(3)) as faulty:
+        faulty.break_page(0, says(400, json.dumps({"message": f"bad key {piece} seen"})))
+        environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": faulty.url}
+        log = str(tmp_path / "list.log")
+
+        def look() -> list[str]:
+            with Terminal.of_envwatch(home=tmp_path, environ=environ, columns=120) as terminal:
+                terminal.wait_for("bad key .*seen")
+                terminal.press("q")
+                assert terminal.wait_for_end() == 0
+                found = list(traces(KEY, terminal, tmp_path))
+            with Terminal.of_envwatch(
+                "list", "--log-file", log, home=tmp_path, environ=environ, columns=120
+            ) as listing:
+                assert listing.wait_for_end() == 3
+                assert "bad key" in listing.text
+                return found + list(traces(KEY, listing, tmp_path))
+
+        assert await asyncio.to_thread(look) == []
+
+
+MISPLACED = {
+    "list --config": ("list", "--config", KEY),
+    "list --config=": ("list", f"--config={KEY}"),
+    "list --config, a part": ("list", "--config", KEY[:24]),
+    "list --config in a path": ("list", "--config", f"/tmp/{KEY}.toml"),
+    "list --log-file": ("list", "--log-file", KEY),
+    "list --profile": ("list", "--profile", KEY),
+    "list -o": ("list", "-o", KEY),
+    "dashboard --config": ("--config", KEY),
+    "dashboard --log-file": ("--log-file", KEY),
+    "dashboard --log-file in a path": ("--log-file", f"/dev/null/{KEY}", "--config", "/nowhere"),
+    "demo --config": ("demo", "--config", KEY),
+    "config validate": ("config", "validate", "--config", KEY),
+    "config show": ("config", "show", "--config", KEY),
+    "config path": ("config", "path", "--config", KEY),
+    "config, unknown action": ("config", KEY),
+}
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["known", "unknown"])
+@pytest.mark.parametrize("arguments", MISPLACED.values(), ids=MISPLACED)
+def test_a_key_in_place_of_an_argument_is_not_repeated(
+    arguments: tuple[str, ...], tmp_path: Path, *, is_known: bool
+) -> None:
+    environ = {"LETTA_API_KEY": KEY} if is_known else {}
+    with Terminal.of_envwatch(*arguments, home=tmp_path, environ=environ, columns=200) as terminal:
+        assert terminal.wait_for_end() == 2
+        assert terminal.text.startswith("envwatch: ")
+        assert list(traces(KEY, terminal, tmp_path)) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["known", "unknown"])
+@pytest.mark.parametrize(
+    "command", [("list",), ("config", "show"), ("config", "validate")], ids=lambda words: words[-1]
+)
+def test_a_key_in_place_of_a_path_in_file_or_variable_is_not_repeated(
+    command: tuple[str, ...], tmp_path: Path, *, is_known: bool
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(f'[profiles.a]\napi_key_file = "{KEY}"\n')
+    environ = {"LETTA_API_KEY": KEY} if is_known else {}
+    for wrong in (
+        {"ENVWATCH_CONFIG": KEY},
+        {"ENVWATCH_CONFIG": str(config), "ENVWATCH_PROFILE": "a"},
+        {"SSL_CERT_FILE": KEY, "LETTA_API_KEY": KEY},
+        {"HTTPS_PROXY": KEY, "LETTA_API_KEY": KEY},
+    ):
+        with Terminal.of_envwatch(*command, home=tmp_path, environ=environ | wrong, columns=200) as terminal:
+            terminal.wait_for_end()
+            assert [trace for trace in traces(KEY, terminal, tmp_path) if "config.toml" not in trace] == []
+
+
+def test_a_key_of_unknown_shape_in_place_of_a_path_is_not_repeated(tmp_path: Path) -> None:
+    key = "c2VjcmV0X2tleV9vZl9hX3NlbGZfaG9zdGVkX3NlcnZlcg0"
+    for arguments in (("list", "--config", key), ("list", "--log-file", key)):
+        with Terminal.of_envwatch(*arguments, home=tmp_path, columns=200) as terminal:
+            assert terminal.wait_for_end() == 2
+            assert "must be a path, and this looks like an API key" in terminal.text
+            assert list(traces(key, terminal, tmp_path)) == []
+
+
+KEYS = ("sk-let-0123456789abcdefghijklmnopqrstuvwxyz", "sk-let-zyxwvutsrqponmlkjihgfedcba9876543210")
+
+
+def written_to(folder: Path, suffix: str) -> list[Path]:
+    return list(folder.glob(f"envwatch-*.{suffix}"))
+
+
+def test_under_two_profiles_neither_key_is_in_an_export_a_file_of_state_or_the_log(tmp_path: Path) -> None:
+    names = ("ONE", "TWO")
+    with (
+        Server(size=9, seed=7, key=KEYS[0]) as one,
+        Server(size=9, seed=3, key=KEYS[1]) as two,
+    ):
+        profiles = zip(names, (one, two), strict=True)
+        config = tmp_path / "config.toml"
+        config.write_text(
+            "\n".join(f'[profiles.{n}]\nbase_url = "{s.base_url}"\napi_key_env = "{n}"' for n, s in profiles)
+        )
+        environ = dict(zip(names, KEYS, strict=True)) | {"ENVWATCH_CONFIG": str(config), "ENVWATCH_PROFILE": "ONE,TWO"}
+        with Terminal.of_envwatch("--log-level", "info", home=tmp_path, environ=environ, columns=120) as terminal:
+            terminal.wait_for("^▌.*(ONE|TWO)")
+            terminal.press("B", "x", "4")
+            terminal.wait_for("[0-9]/[0-9]+  ")
+            terminal.press("ga")
+            terminal.wait_for("Acknowledge ")
+            terminal.press("seen to\r")
+            terminal.wait_for("1 acked")
+            terminal.press("C")
+            terminal.wait_for("Columns, after")
+            terminal.press("\r")
+            terminal.wait_for_no("Columns, after")
+            for key, what in (("", "json"), ("c", "csv"), ("s", "svg")):
+                terminal.press("\x13")
+                terminal.wait_for("Export what is shown")
+                terminal.press(f"{key}\r")
+                terminal.wait_until(partial(written_to, tmp_path, what), f"the {what}")
+            terminal.press("?")
+            terminal.wait_for("with the key from TWO|with the key from .*")
+            terminal.press("q")
+            terminal.wait_for("BEAT NAME")
+            two.close()
+            terminal.press("r")
+            terminal.wait_for("TWO: +(unreachable|network)")
+            terminal.press("q")
+            assert terminal.wait_for_end() == 0
+            written = {path.name.partition("-")[0] for path in tmp_path.rglob("*") if path.is_file()}
+            assert written >= {"acknowledged.json", "state.json", "envwatch.log", "envwatch"}
+            for key in KEYS:
+                assert list(traces(key, terminal, tmp_path)) == []
+        # A key that the other server refuses, and a server that is away.
+        swapped = environment(tmp_path, **environ) | {"ONE": KEYS[1]}
+        for output in ("table", "json"):
+            with Terminal(
+                [sys.executable, "-m", "envwatch", "list", "-o", output, "--log-file", str(tmp_path / "list.log")],
+                swapped,
+                columns=200,
+            ) as terminal:
+                assert terminal.wait_for_end() in {3, 4}
+                assert "profile ONE: " in terminal.text
+                for key in KEYS:
+                    assert list(traces(key, terminal, tmp_path)) == []
+
+
+def test_a_key_that_cannot_be_one_is_in_no_word_and_no_file(tmp_path: Path) -> None:
+    for key in ("two words of a key", "kéy-with-äccents", "k" * 513, "line\nbreak-in-a-key", "\x1b]52;c;AAAA\x07key"):
+        with Terminal.of_envwatch(home=tmp_path, environ={"LETTA_API_KEY": key}) as terminal:
+            assert terminal.wait_for_end() == 2
+            assert "is no API key" in terminal.text
+            assert list(traces(key, terminal, tmp_path)) == []
+
+
+def test_a_bug_outside_the_dashboard_ends_in_a_report_without_the_key_too(tmp_path: Path) -> None:
+    key = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
+    script = (
+        "import os, sys\n"
+        "from envwatch.cli.main import main\n"
+        "class Argument(str):\n"
+        "    def __getitem__(self, at):\n"
+        "        raise RuntimeError('a bug with ' + os.environ['LETTA_API_KEY'])\n"
+        "sys.exit(main([*sys.argv[1:], Argument('x')]))"
+    )
+    for arguments in (["list"], ["--log-file", "a.log"], ["demo", "--log-level", "off"]):
+        command = [sys.executable, "-c", script, *arguments]
+        with Terminal(command, environment(tmp_path, LETTA_API_KEY=key), columns=100) as terminal:
+            assert terminal.wait_for_end() == 1
+            assert "RuntimeError: a bug with …" in terminal.text
+            assert list(traces(key, terminal, tmp_path)) == []
+
+
+printable = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=FRAGMENT, max_size=60)
+
+
+@given(printable, st.lists(st.one_of(printable, st.text(), st.integers(0, 60)), max_size=8))
+def test_no_eight_characters_of_a_secret_get_past_the_censor(secret: str, parts: list[str | int]) -> None:
+    redactor = Redactor()
+    redactor.learn(secret)
+    text = "".join(secret[part:] + secret[:part] if isinstance(part, int) else part for part in parts)
+    for told in (redactor(text), *redactor.lines(text)):
+        assert not any(fragment in told for fragment in fragments(secret))
+
+
+@given(st.text())
+def test_a_censor_without_secrets_changes_nothing(text: str) -> None:
+    assert Redactor()(text) == text
+
+
+def test_seven_characters_are_told_and_eight_are_not() -> None:
+    redactor = Redactor()
+    redactor.learn("abcdefghijkl")
+    assert redactor("x bcdefgh y") == "x bcdefgh y"
+    assert redactor("x bcdefghi y") == "x … y"
+    assert redactor("abcdefghijklabcdefgh") == "…"
+    assert redactor("abcdefghi-cdefghij") == "…-…"
+
+
+@pytest.mark.parametrize("key", [KEY, KEY[:24], "sk-proj-0123456789_abcdef", "sk-let-abcdefghijklmnop"])
+def test_what_begins_like_a_key_is_hidden_though_it_is_not_known(key: str) -> None:
+    assert Redactor()(f"/tmp/{key}.toml: no such file") == "/tmp/….toml: no such file"
+
+
+@pytest.mark.parametrize("text", ["task-runner-frankfurt-0123", "disk-0123456789abcdefgh", "sk-frankfurt-1", "sk-", ""])
+def test_what_only_resembles_a_key_is_told(text: str) -> None:
+    assert Redactor()(text) == text
+
+
+def caught(depth: int) -> BaseException:
+    """An exception from deep down, in whose frames a local variable stands."""
+    secret_local = "local-" + "variable"
+    error = caught(depth - 1) if depth else ValueError("\x1b[2Jfrom afar\nin two lines")
+    try:
+        raise error
+    except ValueError as raised:
+        return raised if secret_local else error
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(80, 24), (120, 50), (40, 8), (10, 3), (1, 1)])
+def test_the_report_fits_on_the_screen_and_ends_with_the_log(columns: int, lines: int) -> None:
+    where = "The whole traceback is in /var/log/envwatch.log"
+    told = screen_report(caught(40), Redactor(), where, columns=columns, lines=lines)
+    assert max(map(len, told)) <= columns
+    assert len(told) < lines or lines < 10
+    assert "".join(told).endswith(where)
+    assert not any("\x1b" in line or "local-variable" in line for line in told)
+
+
+def test_the_log_gets_the_whole_chain_and_no_local_variable() -> None:
+    lines = whole_report(caught(3), Redactor())
+    assert sum("ValueError" in line for line in lines) >= 1
+    assert "\\x1b[2Jfrom afar" in "\n".join(lines)
+    assert "local-variable" not in "\n".join(lines)

@@ -1,0 +1,129 @@
+"""The real program in a terminal that sends what no terminal should."""
+
+from __future__ import annotations
+
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.pty_terminal import ESC, Terminal, environment
+from support.shells import ENVWATCH, KEY, SHOWN, SIZE, restored
+from support.terminal_modes import IN_BAND_RESIZE, modes_after
+
+from envwatch.demo.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Server(size=SIZE, seed=7, key=KEY) as running:
+        yield running
+
+
+@pytest.fixture
+def environ(server: Server, tmp_path: Path) -> dict[str, str]:
+    return environment(tmp_path, LETTA_API_KEY=KEY, LETTA_BASE_URL=server.base_url)
+
+
+REPORTS_SIZES = b"\x1b[?2048;2$y"
+"""The answer of a terminal that can report its size."""
+
+NONSENSE = {
+    "a Latin-1 letter": b"\xe9",
+    "a continuation": b"\x80",
+    "no byte of UTF-8": b"\xff",
+    "a mouse report past column 95": b"\x1b[M \xe9!",
+    "a mouse report of letters": b"\x1b[Mqqq",
+    "a code point out of range": b"\x1b[97;1;99999999u",
+    "a code point that is no character": b"\x1b[97;1;55296u",
+    "an enormous screen": REPORTS_SIZES + b"\x1b[48;99999;99999;99999;99999t",
+    "another screen than the kernel's": REPORTS_SIZES + b"\x1b[48;3;3;30;30t",
+    "a screen of no pixels, and a click": b"\x1b[48;24;80;0;0t\x1b[<0;5;5M\x1b[<0;5;5m",
+    "a click far away": b"\x1b[<0;1000000;1000000M\x1b[<0;1000000;1000000m",
+    "a colour": b"\x1b]11;rgb:qqqq/qqqq/qqqq\x1b\\",
+}
+
+
+@pytest.mark.parametrize("data", NONSENSE.values(), ids=NONSENSE)
+def test_nonsense_ends_nothing_and_keys_work_after_it(environ: dict[str, str], data: bytes) -> None:
+    with Terminal(ENVWATCH, environ) as terminal:
+        terminal.wait_for(SHOWN)
+        terminal.send(data)
+        terminal.press("?")
+        terminal.wait_for("Half a page down")
+        terminal.press("q")
+        terminal.wait_for_no("Half a page down")
+        terminal.wait_for(SHOWN)
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
+        assert restored(terminal)
+
+
+def test_a_latin_1_text_can_be_pasted(environ: dict[str, str]) -> None:
+    with Terminal(ENVWATCH, environ) as terminal:
+        terminal.wait_for(SHOWN)
+        terminal.press("/")
+        terminal.send(b"\x1b[200~caf\xe9\x1b[201~")
+        terminal.wait_for("caf\ufffd")
+        terminal.press("\x03")
+        assert terminal.wait_for_end() == 130
+
+
+@pytest.mark.parametrize("reports", [b"\x1b[I" * 1000, b"\x1b[O\x1b[I" * 500], ids=["one", "both"])
+def test_1_000_focus_reports_delay_no_key(environ: dict[str, str], reports: bytes) -> None:
+    with Terminal(ENVWATCH, environ) as terminal:
+        terminal.wait_for(SHOWN)
+        started = time.monotonic()
+        terminal.send(reports + b"q")
+        assert terminal.wait_for_end() == 0
+        assert time.monotonic() - started < 2
+
+
+def test_a_resize_is_seen_by_the_kernels_signal_where_the_terminal_offered_to_report_it(
+    environ: dict[str, str],
+) -> None:
+    with Terminal(ENVWATCH, environ) as terminal:
+        terminal.wait_for(SHOWN)
+        terminal.send(REPORTS_SIZES + b"\x1b[48;24;80;480;800t")
+        terminal.wait_until(lambda: IN_BAND_RESIZE in modes_after(terminal.received).private, "the offer taken")
+        terminal.resize(30, 7)
+        terminal.wait_for("too small")
+        terminal.resize(80, 24)
+        terminal.wait_for(SHOWN)
+        terminal.press("\x03")
+        assert terminal.wait_for_end() == 130
+
+
+# Fuzzing.
+
+PIECES = [
+    *(bytes([byte]) for byte in range(256)),
+    *(b"\x1b[", b"\x1b[M", b"\x1bO", b"\x1b]", b"\x1bP", b"\x1b[<", b"\x1b[200~", b"\x1b[201~", b"\x1b[48;") * 8,
+    *(b"\x1b[I", b"\x1b[O", b"\x1b[?2048;2$y", b"\x1b[?2026;2$y", b"99999999", b";", b":", b"M", b"u", b"t", b"R") * 8,
+]  # fmt: skip
+UNENDING = Path(__file__).parents[1] / "support" / "unending_app.py"
+
+FUZZED = 2_000
+"""Bytes: each may be a key, with all that it does."""
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_after_random_bytes_keys_work(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    with Terminal([sys.executable, str(UNENDING)], environment(tmp_path)) as terminal:
+        terminal.wait_for(SHOWN)
+        for _ in range(FUZZED // 100):
+            terminal.send(b"".join(chance.choices(PIECES, k=100))[:100])
+        # Whatever lacks its end gets it, and whatever was opened is closed.
+        terminal.send(b"\x18\x1b[201~")
+        terminal.press(ESC * 20, "?")
+        terminal.wait_for("Half a page down", within=60)
+        terminal.send_signal(signal.SIGTERM)
+        assert terminal.wait_for_end() == 143
+        assert restored(terminal)

@@ -1,0 +1,267 @@
+"""Acknowledged problems: when they end, and how they are written down."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.builders import NOW
+from support.hostile_fleet import WEAPONS
+from support.tracked_environments import tracked
+
+from envwatch.fleet.acknowledgements import (
+    LONGEST_NOTE,
+    Ack,
+    ack_of,
+    acks_of,
+    content_of,
+    losses_of,
+    note_of,
+    recovered,
+)
+from envwatch.fleet.alerts import Alerts
+from envwatch.fleet.events import Kind
+from envwatch.fleet.presence import GONE
+from envwatch.model.text import Clean, clean
+
+if TYPE_CHECKING:
+    from envwatch.fleet.tracking import TrackedEnvironment
+
+DAY = 86_400_000
+ID = Clean("env-1")
+ACKS = {ID: Ack(NOW, Clean("known"))}
+
+WELL = tracked()
+LATE = tracked(lastHeartbeat=NOW - 45_000)
+OFFLINE = tracked(connectionId=None)
+FLAPPING = replace(WELL, is_flapping=True)
+
+
+def of_profile(profile: str, row: TrackedEnvironment) -> TrackedEnvironment:
+    return replace(row, profile=Clean(profile))
+
+
+# When they end
+
+
+@pytest.mark.parametrize(
+    ("row", "is_problem"),
+    [
+        (WELL, False),
+        (tracked(lastHeartbeat=NOW - 44_999), False),
+        (LATE, True),
+        (OFFLINE, True),
+        (FLAPPING, True),
+        (replace(WELL, verdict=GONE), False),
+    ],
+)
+def test_a_problem_is_what_is_offline_late_or_flapping(row: TrackedEnvironment, *, is_problem: bool) -> None:
+    assert row.is_problem is is_problem
+
+
+def test_what_is_well_again_has_recovered() -> None:
+    assert recovered(ACKS, [WELL]) == {ID}
+
+
+@pytest.mark.parametrize("row", [LATE, OFFLINE, FLAPPING])
+def test_what_still_is_a_problem_of_whatever_kind_has_not(row: TrackedEnvironment) -> None:
+    assert recovered(ACKS, [row]) == frozenset()
+
+
+@pytest.mark.parametrize(("sign", "came_back"), [(0, False), (1, True)])
+@pytest.mark.parametrize("field", ["lastSeenAt", "lastHeartbeat"])
+def test_what_is_offline_and_gave_a_sign_since_had_come_back_unseen(
+    field: str, sign: float, *, came_back: bool
+) -> None:
+    signs = (
+        {"lastHeartbeat": None, "lastSeenAt": NOW + sign} if field == "lastSeenAt" else {"lastHeartbeat": NOW + sign}
+    )
+    row = tracked(connectionId=None, **signs)
+    assert (recovered(ACKS, [row]) == {ID}) is came_back
+    assert recovered(ACKS, [replace(row, is_flapping=True)]) == frozenset()
+
+
+@pytest.mark.parametrize("skew", [-DAY, -600_000, 0, 600_000, DAY])
+@pytest.mark.parametrize(("sign", "came_back"), [(0, False), (1, True)])
+def test_no_local_clock_decides_whether_it_had_come_back(skew: float, sign: float, *, came_back: bool) -> None:
+    """It was last seen three minutes before it was acknowledged, and all of these are the platform's own instants."""
+    seen_at = NOW - 180_000
+
+    def lost(at: float) -> TrackedEnvironment:
+        return tracked(connectionId=None, lastHeartbeat=None, lastSeenAt=at)
+
+    acks = {ID: ack_of(lost(seen_at), NOW + skew, Clean("known"))}
+    assert (recovered(acks, [lost(seen_at + sign)]) == {ID}) is came_back
+
+
+@pytest.mark.parametrize("seen", [-1_000, 1_000])
+def test_a_heartbeat_that_the_platform_takes_away_is_no_sign_of_life(seen: float) -> None:
+    lost = tracked(lastHeartbeat=NOW - 130_000, lastSeenAt=NOW - 130_000 + seen)
+    acks = {ID: ack_of(lost, NOW, Clean("known"))}
+    assert recovered(acks, [lost]) == frozenset()
+
+    cut_off = tracked(connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 130_000 + seen)
+    assert recovered(acks, [cut_off]) == frozenset()
+
+
+def test_what_is_late_and_beat_since_has_not_recovered() -> None:
+    late = tracked(lastHeartbeat=NOW - 45_000)
+    assert recovered({ID: Ack(NOW - 50_000, Clean(""))}, [late]) == frozenset()
+
+
+def test_what_is_gone_absent_or_not_known_proves_nothing() -> None:
+    assert recovered(ACKS, [replace(OFFLINE, verdict=GONE, absent=2)]) == frozenset()
+    assert recovered(ACKS, [replace(OFFLINE, verdict=GONE)]) == frozenset()
+    assert recovered(ACKS, [replace(WELL, absent=1)]) == frozenset()
+    assert recovered(ACKS, []) == frozenset()
+
+
+def test_nothing_recovers_that_nobody_acknowledged() -> None:
+    assert recovered({}, [WELL]) == frozenset()
+    assert recovered(ACKS, [tracked(id="env-2"), OFFLINE]) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("second", "ends"),
+    [
+        (WELL, True),
+        (LATE, False),
+        (replace(OFFLINE, verdict=GONE, absent=2), True),
+        (replace(OFFLINE, absent=1), True),
+    ],
+)
+def test_under_two_profiles_every_row_that_is_listed_must_be_well(second: TrackedEnvironment, *, ends: bool) -> None:
+    rows = [of_profile("a", WELL), of_profile("b", second)]
+    for order in (rows, rows[::-1]):
+        assert recovered(ACKS, iter(order)) == ({ID} if ends else frozenset())
+
+
+# What rings once they have ended
+
+
+@pytest.mark.parametrize(
+    ("row", "is_lost"),
+    [
+        (OFFLINE, True),
+        (WELL, False),
+        (LATE, False),
+        (FLAPPING, False),
+        (replace(OFFLINE, absent=1), False),
+        (replace(OFFLINE, verdict=GONE, absent=2), False),
+        (tracked(id="env-2", connectionId=None), False),
+    ],
+)
+def test_what_is_down_when_its_acknowledgement_ends_is_a_loss_that_nobody_knows_of(
+    row: TrackedEnvironment, *, is_lost: bool
+) -> None:
+    losses = losses_of({ID}, [of_profile("work", row)])
+    told = [(loss.kind, loss.profile, loss.id, loss.name, loss.before, loss.after) for loss in losses]
+    assert told == [(Kind.OFFLINE, "work", ID, row.environment.name, "online", "offline")] * is_lost
+    assert len(Alerts().heard(losses, 0.0).waiting) == is_lost
+
+
+@pytest.mark.parametrize(("since", "at"), [(None, NOW - 12_000), (NOW - 5_000, NOW - 5_000)])
+def test_such_a_loss_is_as_old_as_the_row_is_down(since: float | None, at: float) -> None:
+    (loss,) = losses_of({ID}, [replace(OFFLINE, since_at=since)])
+    assert loss.at == at
+
+
+# How they are written down
+
+
+IDS = st.text(min_size=1).map(clean)
+NOTES = (st.text() | st.sampled_from(WEAPONS)).map(note_of)
+
+
+INSTANTS = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(st.dictionaries(IDS, st.builds(Ack, INSTANTS, NOTES, st.none() | INSTANTS)))
+def test_what_is_written_down_reads_the_same(acks: dict[Clean, Ack]) -> None:
+    assert acks_of(json.loads(json.dumps(content_of(acks)))) == acks
+
+
+def test_the_form_is_plain() -> None:
+    assert content_of({ID: Ack(123.0, Clean("disk full"))}) == {"env-1": {"at": 123.0, "note": "disk full"}}
+    known = {ID: Ack(123.0, Clean(""), 5.0)}
+    assert content_of(known) == {"env-1": {"at": 123.0, "note": "", "sign_at": 5.0}}
+
+
+@pytest.mark.parametrize("sign", [None, True, "5", [], float("nan"), float("-inf"), 10**400])
+def test_a_damaged_sign_of_life_leaves_the_rest_of_the_entry(sign: object) -> None:
+    assert acks_of({"env-1": {"at": NOW, "note": "known", "sign_at": sign}}) == ACKS
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        None,
+        5,
+        "known",
+        [],
+        {},
+        {"note": "known"},
+        {"at": None, "note": "known"},
+        {"at": "5", "note": "known"},
+        {"at": True, "note": "known"},
+        {"at": float("nan"), "note": "known"},
+        {"at": float("inf"), "note": "known"},
+        {"at": 10**400, "note": "known"},
+        {"at": 5, "note": None},
+        {"at": 5, "note": ["known"]},
+    ],
+)
+def test_a_damaged_entry_is_dropped_and_no_other_with_it(damaged: object) -> None:
+    assert acks_of({"env-0": damaged, "env-1": {"at": NOW, "note": "known"}, "env-2": damaged}) == ACKS
+
+
+def test_what_is_not_known_of_an_entry_is_ignored_and_a_note_may_be_missing() -> None:
+    assert acks_of({"env-1": {"at": 5, "by": "hiro"}}) == {ID: Ack(5.0, Clean(""))}
+
+
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["at", "note"]), inner),
+    max_leaves=4,
+)
+ENTRIES = (
+    JSON
+    | st.fixed_dictionaries({"at": JSON, "note": JSON})
+    | st.fixed_dictionaries({"at": st.floats(), "note": st.text() | st.sampled_from(WEAPONS)})
+)
+
+
+@given(st.dictionaries(st.text() | st.sampled_from(WEAPONS), ENTRIES, max_size=4))
+def test_whatever_a_file_holds_only_clean_text_of_bounded_length_comes_out(content: dict[str, Any]) -> None:
+    for id_, ack in acks_of(content).items():
+        assert (id_, ack.note) == (clean(id_), clean(ack.note, LONGEST_NOTE))
+
+
+@pytest.mark.parametrize("weapon", WEAPONS)
+def test_hostile_text_in_a_file_is_cleaned_when_it_is_read(weapon: str) -> None:
+    ((id_, ack),) = acks_of({weapon: {"at": 5, "note": weapon}}).items()
+    assert (id_, ack.note) == (clean(weapon), clean(weapon, LONGEST_NOTE))
+
+
+def test_of_two_entries_that_are_one_once_cleaned_the_newest_counts() -> None:
+    twice = {"env-\x1b": {"at": 5, "note": "new"}, "env-\\x1b": {"at": 4, "note": "old"}}
+    for content in (twice, dict(reversed(twice.items()))):
+        assert acks_of(content) == {"env-\\x1b": Ack(5.0, Clean("new"))}
+
+
+@pytest.mark.parametrize(
+    ("typed", "note"),
+    [
+        ("", ""),
+        ("  disk full, T-17 \n", "disk full, T-17"),
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("x" * 200, "x" * 200),
+        ("x" * 201, "x" * 199 + "…"),
+    ],
+)
+def test_a_typed_note_is_cleaned_and_of_bounded_length(typed: str, note: str) -> None:
+    assert note_of(typed) == note

@@ -1,0 +1,180 @@
+"""The second witness: no wrong `Date` takes a fleet offline, and none hides a machine that stopped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.builders import NOW, environment, listed, slept, watched
+
+from envwatch.fleet.clock_check import SkewCheck
+from envwatch.fleet.events import Event, Kind, flatten
+from envwatch.fleet.presence import Presence, Reason
+from envwatch.model.clock import OffsetBounds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from envwatch.fleet.fleet import Fleet
+    from envwatch.model.environment import Environment
+    from envwatch.model.outcome import Listed
+
+STEP = 5_000.0
+HOUR = 3_600_000.0
+DAY = 24 * HOUR
+
+
+def beat_of(number: int, at: float) -> float:
+    """When a machine last beat: every 30 s, each at another moment."""
+    return at - (at + number * 6_000) % 30_000
+
+
+def rows_at(at: float, stopped: Mapping[int, float] | None = None, count: int = 12) -> list[Environment]:
+    """Machines that beat, some of them up to a moment and no longer."""
+    ends = stopped or {}
+    return [
+        environment(f"env-{n}", lastHeartbeat=beat_of(n, min(at, ends.get(n, at))), connectedAt=NOW - HOUR)
+        for n in range(count)
+    ]
+
+
+def dated(rows: list[Environment], at: float, error: float = 0.0) -> Listed:
+    """A listing whose `Date` is wrong."""
+    outcome = listed(rows, at)
+    return replace(outcome, snapshot=replace(outcome.snapshot, clock=(OffsetBounds(error - 500, error + 500),)))
+
+
+def story(
+    listings: int, errors: Mapping[int, float], stopped: Mapping[int, float] | None = None
+) -> tuple[Fleet, list[Event]]:
+    """Listings five seconds apart, some of them with a wrong `Date`."""
+    moments = [(number, NOW + number * STEP) for number in range(listings)]
+    return watched(dated(rows_at(at, stopped), at, errors.get(number, 0.0)) for number, at in moments)
+
+
+def told(events: Iterable[Event]) -> list[tuple[Kind, str | None]]:
+    return sorted((leaf.kind, leaf.id) for leaf in flatten(events))
+
+
+# Its bounds
+
+
+@pytest.mark.parametrize(("age", "is_ruled_out"), [(29_999, True), (30_000, False), (1e12, False)])
+def test_a_heartbeat_is_no_younger_than_the_listing_that_first_held_it(age: float, *, is_ruled_out: bool) -> None:
+    """One minute old by the listings, of which one whole beat is tolerated."""
+    skew_check = SkewCheck.of(NOW, since=40_000.0)
+    assert skew_check.contradicts(NOW + age, 100_000.0, 100_000.0) is is_ruled_out
+
+
+@pytest.mark.parametrize(("age", "is_ruled_out"), [(95_000, False), (95_001, True)])
+def test_a_heartbeat_seen_to_advance_is_no_older_than_the_listing_that_held_the_one_before(
+    age: float, *, is_ruled_out: bool
+) -> None:
+    skew_check = SkewCheck.of(NOW, since=40_000.0, after=35_000.0)
+    assert skew_check.contradicts(NOW + age, 100_000.0, 100_000.0) is is_ruled_out
+
+
+def test_what_a_clock_slept_through_makes_no_heartbeat_too_old() -> None:
+    """The monotonic clock stood still for an hour: the heartbeat may be older than it says, by as much."""
+    skew_check = SkewCheck.of(NOW, since=40_000.0, after=35_000.0)
+    assert not skew_check.contradicts(NOW + HOUR, 100_000.0, HOUR + 100_000)
+    assert skew_check.contradicts(NOW + HOUR, 100_000.0, 100_000.0)
+
+
+# A wrong `Date`
+
+
+@pytest.mark.parametrize("error", [-DAY, -HOUR, HOUR, DAY])
+def test_one_wrong_date_takes_no_fleet_offline_and_brings_none_back(error: float) -> None:
+    fleet, events = story(13, {12: error})
+    assert (events, fleet.counts()[Presence.OFFLINE]) == ([], 0)
+    assert all(tracked.clock_suspect for tracked in fleet.environments.values())
+
+    fleet, events = watched([dated(rows_at(NOW + 13 * STEP), NOW + 13 * STEP)], fleet)
+    assert events == []
+    assert not any(tracked.clock_suspect for tracked in fleet.environments.values())
+
+
+def test_a_date_that_stays_wrong_hides_no_machine_that_stopped() -> None:
+    """It beats once after it was first listed; two minutes after that it is offline, whatever `Date` says."""
+    stopped = {3: NOW + 20_000}
+    fleet, events = story(60, dict.fromkeys(range(10, 60), -HOUR), stopped)
+
+    assert told(events) == [(Kind.OFFLINE, "env-3")]
+    tracked = fleet.environments[environment("env-3").id]
+    assert (tracked.verdict.reason, tracked.clock_suspect) == (Reason.HEARTBEAT_LOST, True)
+
+
+@pytest.mark.parametrize("error", [-DAY, -HOUR])
+@pytest.mark.parametrize(("seconds", "is_up"), [(115, True), (120, False)])
+def test_nor_one_that_was_never_seen_to_advance(error: float, seconds: int, *, is_up: bool) -> None:
+    """That it was first listed two minutes ago proves it as old as that."""
+    dead = environment("env-1", lastHeartbeat=NOW - 1_000)
+    moments = range(0, seconds + 1, 5)
+    fleet, _ = watched(dated([dead], NOW + second * 1000, error if second else 0.0) for second in moments)
+
+    (tracked,) = fleet.environments.values()
+    assert (tracked.verdict.is_up, tracked.clock_suspect) == (is_up, True)
+
+
+def test_what_was_lost_stays_lost_when_the_clock_turns_back() -> None:
+    """The witness has known the heartbeat for ten seconds only: that is no proof that it is so young."""
+    lost = [environment("env-1", lastHeartbeat=NOW - 1_800_000)]
+    _, events = watched(dated(lost, NOW + number * STEP, -HOUR if number == 2 else 0.0) for number in range(4))
+    assert events == []
+
+
+def test_a_heartbeat_from_the_future_is_doubted_and_no_longer_believed_than_any_other() -> None:
+    row = [environment("env-1", lastHeartbeat=NOW + HOUR)]
+    fleet, events = watched(dated(row, NOW + number * STEP) for number in range(24))
+    (tracked,) = fleet.environments.values()
+    assert (tracked.presence, tracked.clock_suspect, events) == (Presence.LATE, True, [])
+
+    _, (event,) = watched([dated(row, NOW + 24 * STEP)], fleet)
+    assert (event.kind, event.reason) == (Kind.OFFLINE, Reason.HEARTBEAT_LOST.value)
+
+
+def test_waking_without_a_date_on_a_wrong_clock_takes_nothing_offline() -> None:
+    skew = HOUR
+    moments = [NOW + number * STEP for number in range(12)]
+    fleet, _ = watched(listed(rows_at(at), at, skew=skew) for at in moments)
+    woken = NOW + 70_000
+    fleet, events = watched(
+        [slept(NOW + 56_000, woken, skew=skew), listed(rows_at(woken), woken, skew=skew, dated=False)], fleet
+    )
+    assert (events, fleet.counts()[Presence.OFFLINE]) == ([], 0)
+
+
+def test_a_row_that_a_listing_lacked_is_still_known_by_its_heartbeat_before() -> None:
+    """No answer tells the time, the clock is an hour ahead, and a row is absent just when it beats."""
+
+    def rows(number: int) -> list[Environment]:
+        every = rows_at(NOW + number * STEP)
+        return every[1:] if number == 9 else every
+
+    fleet, _ = watched(listed(rows(n), NOW + n * STEP, skew=HOUR, dated=False) for n in range(9))
+    fleet, events = watched((listed(rows(n), NOW + n * STEP, skew=HOUR, dated=False) for n in range(9, 20)), fleet)
+    assert (events, fleet.counts()[Presence.OFFLINE]) == ([], 0)
+
+
+def wrong_by(sign: int) -> st.SearchStrategy[float]:
+    """An error that the witness can tell: more than one beat and one interval."""
+    return st.integers(36_000, int(DAY)).map(lambda error: float(sign * error))
+
+
+@given(
+    errors=st.dictionaries(st.integers(7, 50), st.sampled_from([-1, 1]).flatmap(wrong_by), max_size=20),
+    stopped=st.dictionaries(st.integers(0, 11), st.integers(36_000, 90_000).map(lambda after: NOW + after), max_size=2),
+)
+@settings(max_examples=40, deadline=None)
+def test_whatever_dates_come_once_all_have_beaten_just_those_that_stopped_are_lost(
+    errors: dict[int, float], stopped: dict[int, float]
+) -> None:
+    fleet, events = story(54, errors, stopped)
+    assert told(events) == sorted((Kind.OFFLINE, f"env-{n}") for n in stopped)
+    assert {tracked.environment.id for tracked in fleet.environments.values() if not tracked.verdict.is_up} == {
+        f"env-{n}" for n in stopped
+    }

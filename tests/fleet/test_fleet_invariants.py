@@ -1,0 +1,11 @@
+"""What holds of a fleet whatever happens, and in whatever order; see `fleet_machine`."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+from support.fleet_state_machine import FleetMachine
+
+TestFleet = FleetMachine.TestCase
+TestFleet.settings = settings(
+    max_examples=300, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)

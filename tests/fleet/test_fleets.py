@@ -1,0 +1,186 @@
+"""Several profiles side by side: each with its own clock, its own listings, its own doubts."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.app_harness import staged
+from support.builders import NOW, beating, environment, failed, listed, reading
+from support.tracked_environments import ALL
+
+from envwatch.fleet.counts import Counts, counts_of
+from envwatch.fleet.events import NO_PROFILE, Kind, flatten
+from envwatch.fleet.fleet import Fleet, Freshness
+from envwatch.fleet.fleets import Fleets
+from envwatch.fleet.presence import Presence
+from envwatch.model.outcome import Cause
+from envwatch.model.text import Clean
+from envwatch.query.language import parse
+from envwatch.views.table_view import View, visible_rows
+
+WORK, HOME = Clean("work"), Clean("home")
+BOTH = (WORK, HOME)
+
+
+def both() -> Fleets:
+    return Fleets({profile: Fleet(profile=profile) for profile in BOTH})
+
+
+def test_one_id_under_two_profiles_is_two_environments() -> None:
+    fleets, _ = both().after(WORK, listed([environment("env-1", connectionName="ours")]))
+    fleets, _ = fleets.after(HOME, listed([environment("env-1", connectionName="mine", connectionId=None)]))
+    assert len(fleets) == 2
+    assert {tracked.key: tracked.presence for tracked in fleets.environments} == {
+        (WORK, "env-1"): Presence.ONLINE,
+        (HOME, "env-1"): Presence.OFFLINE,
+    }
+    ours = fleets.tracked((WORK, Clean("env-1")))
+    assert ours is not None
+    assert ours.environment.name == "ours"
+    assert fleets.tracked((Clean("nobody"), Clean("env-1"))) is None
+    assert fleets.counts() == {Presence.ONLINE: 1, Presence.OFFLINE: 1}
+
+
+def test_a_failed_poll_of_one_is_no_failure_of_the_other() -> None:
+    fleets, _ = both().after(WORK, listed(beating(3)))
+    fleets, events = fleets.after(HOME, failed(Cause.TIMEOUT))
+    assert events == ()
+    assert [fleet.failure is None for fleet in fleets] == [True, False]
+    assert fleets.is_listed
+
+
+def test_each_is_polled_at_its_own_pace() -> None:
+    fleets, _ = both().after(WORK, listed(beating(1)))
+    fleets, _ = fleets.after(HOME, listed(beating(1)))
+    paces = {WORK: timedelta(seconds=120), HOME: timedelta(seconds=5)}
+    assert [fleet.freshness(reading(NOW + 73_000)) for fleet in fleets.with_interval(paces)] == [
+        Freshness.LIVE,
+        Freshness.BLIND,
+    ]
+    assert fleets.with_interval(dict.fromkeys(BOTH, timedelta(seconds=5))) is fleets
+
+
+def test_each_is_judged_by_its_own_server_s_clock() -> None:
+    fleets, _ = both().after(WORK, listed(beating(1), skew=0))
+    # The other server's clock is an hour behind ours: its heartbeats read an hour old by ours, and are ten seconds old.
+    fleets, _ = fleets.after(HOME, listed(beating(1), NOW, skew=3_600_000))
+    assert all(tracked.presence is Presence.ONLINE for tracked in fleets.environments)
+    assert [fleet.clock.at(NOW + 3_600_000) - NOW for fleet in fleets] == [pytest.approx(3_600_000), pytest.approx(0)]
+
+
+def test_a_row_is_doubted_where_its_own_fleet_is_blind() -> None:
+    fleets, _ = both().after(WORK, listed(beating(1)))
+    fleets, _ = fleets.after(HOME, listed(beating(1, NOW + 61_000), NOW + 61_000))
+    now = reading(NOW + 62_000)
+    assert [fleet.freshness(now) for fleet in fleets] == [Freshness.BLIND, Freshness.LIVE]
+    assert [fleets.is_unknown(tracked, now) for tracked in fleets.environments] == [True, False]
+
+
+def test_events_say_under_which_profile_they_happened() -> None:
+    fleets = both()
+    for profile in BOTH:
+        fleets, _ = fleets.after(profile, listed(beating(12)))
+    rows = [environment(f"env-{n}", connectionId=None, lastHeartbeat=None) for n in range(1, 13)]
+    fleets, events = fleets.after(HOME, listed(rows, NOW + 5_000))
+    assert [event.kind for event in events] == [Kind.TOGETHER]
+    assert {event.profile for event in (*events, *flatten(events))} == {HOME}
+
+
+@given(st.lists(st.tuples(st.sampled_from(BOTH), st.sets(st.integers(1, 5)), st.booleans()), max_size=12))
+def test_what_happens_under_one_profile_is_what_would_happen_without_the_other(
+    polls: list[tuple[Clean, set[int], bool]],
+) -> None:
+    fleets = both()
+    alone = {profile: Fleet(profile=profile) for profile in BOTH}
+    for number, (profile, ids, is_well) in enumerate(polls):
+        at = NOW + number * 5_000
+        rows = [environment(f"env-{n}", lastHeartbeat=at - 1_000) for n in sorted(ids)]
+        outcome = listed(rows, at) if is_well else failed(at=at)
+        fleets, events = fleets.after(profile, outcome)
+        alone[profile], own_events = alone[profile].after(outcome)
+        assert events == own_events
+        assert dict(fleets.by_profile) == alone
+
+
+def test_a_filter_asks_for_a_profile_and_uses_each_fleets_clock() -> None:
+    fleets, _ = both().after(WORK, listed([environment("a", lastHeartbeat=NOW - 50_000)]))
+    fleets, _ = fleets.after(HOME, listed([environment("b", lastHeartbeat=NOW - 50_000)], NOW, skew=3_600_000))
+    assert [tracked.key for tracked in visible_rows(fleets, View(query=parse("profile:wo")), ALL, NOW)] == [(WORK, "a")]
+    assert [tracked.key for tracked in visible_rows(fleets, View(query=parse("!profile:=work")), ALL, NOW)] == [
+        (HOME, "b")
+    ]
+    # By the first server's clock it is now NOW, by the other's an hour before.
+    found = visible_rows(fleets, View(query=parse("beat:45s..55s")), ALL, NOW)
+    assert [tracked.key for tracked in found] == [(WORK, "a")]
+    assert visible_rows(fleets, View(query=parse("profile:none")), ALL, NOW) == []
+
+
+def test_without_profiles_none_can_be_asked_for() -> None:
+    fleets, _ = Fleets().after(NO_PROFILE, listed(beating(2)))
+    assert visible_rows(fleets, View(query=parse("profile:work")), ALL, NOW) == []
+    assert len(visible_rows(fleets, View(query=parse("profile:none")), ALL, NOW)) == 2
+
+
+def test_counts_add_up_and_name_the_newest_version_if_there_is_one() -> None:
+    old = environment("a", metadata={"lettaCodeVersion": "0.33.1"})
+    off = environment("b", metadata={"lettaCodeVersion": "9.9.9"}, connectionId=None)
+    new = environment("c", metadata={"lettaCodeVersion": "0.34.12"}, currentMode="bypassPermissions")
+    newer = environment("d", metadata={"lettaCodeVersion": "0.35.0"})
+    work = counts_of(Fleet().after(listed([old, off, new]))[0])
+    assert (work.behind, work.newest, work.unrestricted) == (1, "0.34.12", 1)
+    home = counts_of(Fleet().after(listed([new, newer]))[0])
+    assert (home.behind, home.newest) == (1, "0.35.0")
+    total = work + home
+    assert (total.behind, total.newest, total.unrestricted) == (2, None, 2)
+    assert total.of(Presence.ONLINE) == 4
+    assert total.of(Presence.OFFLINE) == 1
+    assert total.of(Presence.GONE) == 0
+    assert (work + Counts()).newest == "0.34.12"
+
+
+async def test_the_screen_shows_profiles_in_a_column_and_each_ones_trouble() -> None:
+    async with staged((120, 24), profiles=BOTH) as stage:
+        await stage.show([environment("env-1", connectionName="ours")], WORK)
+        assert "asking home" in stage.lines[0]
+        await stage.show([environment("env-1", connectionName="mine")], HOME)
+        assert "work, home" in stage.lines[0]
+        assert "● 2 on" in stage.lines[0]
+        assert "live 0s" in stage.lines[0]
+        assert "PROFILE" in stage.lines[1]
+        assert [" ".join(line[:50].split()[3:5]) for line in stage.lines[2:4]] == ["mine home", "ours work"]
+        stage.now = 62
+        await stage.show([environment("env-1", connectionName="ours", lastHeartbeat=stage.at)], WORK)
+        await stage.take(failed(Cause.TIMEOUT, stage.at), HOME)
+        await stage.tick()
+        assert " BLIND home 63s " in stage.lines[0]
+        assert "● 1 on" in stage.lines[0]
+        assert "? 1 unknown" in stage.lines[0]
+        assert stage.lines[-2].startswith(" home: timeout:")
+        assert {line[1] for line in stage.lines[2:4]} == {"?", "●"}
+
+
+async def test_the_cursor_and_the_log_tell_profiles_apart() -> None:
+    async with staged((120, 40), profiles=BOTH) as stage:
+        for profile in BOTH:
+            await stage.show([environment("env-1", connectionName=f"at {profile}")], profile)
+        stage.now = 5
+        await stage.show([environment("env-1", connectionName="at work", connectionId=None)], WORK)
+        await stage.press("G")
+        cursor = stage.app.dashboard.table.cursor
+        assert cursor is not None
+        assert cursor.key == (HOME, "env-1")
+        assert "went offline" not in "\n".join(line[74:] for line in stage.lines[:-2])
+        await stage.press("e", "enter")
+        cursor = stage.app.dashboard.table.cursor
+        assert cursor is not None
+        assert cursor.key == (WORK, "env-1")
+        assert "went offline" in "\n".join(line[74:] for line in stage.lines[:-2])
+
+
+async def test_a_column_of_profiles_is_not_there_for_one() -> None:
+    async with staged((200, 24)) as stage:
+        await stage.show(beating(1))
+        assert "PROFILE" not in stage.lines[1]

@@ -1,0 +1,112 @@
+"""Many events told as one, and what the struck have in common."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+from support.builders import NOW, beating, environment, listed, watched, wire_row
+
+from envwatch.fleet.events import Event, Kind, flatten
+from envwatch.fleet.mass_changes import blast_radius, is_mass
+from envwatch.model.text import Clean
+
+if TYPE_CHECKING:
+    from envwatch.model.environment import Environment
+
+METADATA = wire_row()["metadata"]
+
+
+def same(kind: Kind, count: int, before: str = "online") -> list[Event]:
+    return [Event(kind=kind, at=NOW, before=Clean(before)) for _ in range(count)]
+
+
+def cut_off(rows: list[Environment], count: int) -> list[Environment]:
+    """The rows, the first few of which lost their connection."""
+    gone = {"connectionId": None, "connectedAt": None, "lastHeartbeat": None, "podId": None}
+    return [environment(row.id, **gone) for row in rows[:count]] + rows[count:]
+
+
+def told_when_lost(rows: list[Environment], count: int) -> list[Event]:
+    _, events = watched([listed(rows), listed(cut_off(rows, count), NOW + 5_000)])
+    return events
+
+
+@pytest.mark.parametrize("kind", [Kind.MODE, Kind.ONLINE, Kind.APPEARED, Kind.OFFLINE, Kind.RETURNED])
+@pytest.mark.parametrize(("count", "mass"), [(9, False), (10, True)])
+def test_ten_at_once_are_one_event_in_a_fleet_of_any_size(kind: Kind, count: int, *, mass: bool) -> None:
+    assert is_mass(same(kind, count), were_online=10_000) is mass
+
+
+@pytest.mark.parametrize("kind", [Kind.OFFLINE, Kind.GONE, Kind.RECONNECTED, Kind.RESTARTED])
+@pytest.mark.parametrize(
+    ("count", "were_online", "mass"), [(2, 2, False), (3, 3, True), (3, 5, True), (5, 9, True), (6, 11, False)]
+)
+def test_so_are_three_if_they_are_55_percent_of_those_online(
+    kind: Kind, count: int, were_online: int, *, mass: bool
+) -> None:
+    assert is_mass(same(kind, count), were_online) is mass
+
+
+def test_what_cannot_befall_those_online_has_no_share_of_them() -> None:
+    assert not is_mass(same(Kind.ONLINE, 9, before="offline"), were_online=1)
+    assert not is_mass(same(Kind.GONE, 9, before="offline"), were_online=1)
+    assert not is_mass(same(Kind.MODE, 9), were_online=9)
+
+
+def test_rows_lost_together_are_one_event_that_names_what_they_share() -> None:
+    rows = beating(3, podId="pod-7") + beating(5)[3:]
+
+    (event,) = told_when_lost(rows, 3)
+
+    assert (event.kind, event.of, event.reason) == (Kind.TOGETHER, Kind.OFFLINE, "pod pod-7")
+    assert [(leaf.id, leaf.kind, leaf.after) for leaf in event.members] == [
+        (f"env-{number}", Kind.OFFLINE, "offline") for number in (1, 2, 3)
+    ]
+
+
+def test_a_mass_that_shares_nothing_of_its_own_names_nothing() -> None:
+    (event,) = told_when_lost(beating(5), 3)
+
+    assert (event.of, event.reason) == (Kind.OFFLINE, None)
+
+
+def test_a_loss_that_is_no_mass_is_told_one_by_one() -> None:
+    assert [event.kind for event in told_when_lost(beating(6), 3)] == [Kind.OFFLINE] * 3
+
+
+def test_a_mass_stands_where_its_first_event_would_and_the_others_keep_their_places() -> None:
+    rows = beating(12)
+    renamed = [environment(row.id, connectionName=f"new {row.id}", lastHeartbeat=NOW - 10_000) for row in rows]
+    first = environment("env-1", connectionName="new env-1", currentMode="strict", lastHeartbeat=NOW - 10_000)
+    last = environment("env-12", connectionName="new env-12", currentMode="strict", lastHeartbeat=NOW - 10_000)
+
+    _, events = watched([listed(rows), listed([first, *renamed[1:-1], last], NOW + 5_000)])
+
+    assert [(event.kind, event.id) for event in events] == [
+        (Kind.TOGETHER, None),
+        (Kind.MODE, "env-1"),
+        (Kind.MODE, "env-12"),
+    ]
+    assert Counter(leaf.kind for leaf in flatten(events)) == {Kind.RENAMED: 12, Kind.MODE: 2}
+
+
+def test_the_blast_radius_is_what_all_the_lost_share_and_no_survivor_has() -> None:
+    lost = [
+        environment(userId="u-1", podId="pod-7", metadata=METADATA | {"lettaCodeVersion": "0.31.2", "os": "darwin"}),
+        environment(userId="u-2", podId="pod-7", metadata=METADATA | {"lettaCodeVersion": "0.31.2", "os": "linux"}),
+    ]
+
+    assert blast_radius(lost, [environment()]) == (("pod", "pod-7"), ("version", "0.31.2"))
+    assert blast_radius(lost, [environment(podId="pod-7")]) == (("version", "0.31.2"),)
+
+
+def test_a_value_that_nobody_has_is_not_shared() -> None:
+    assert blast_radius([environment(podId=None), environment(podId=None)], [environment()]) == ()
+
+
+def test_a_legacy_name_of_a_mode_is_the_mode() -> None:
+    lost = [environment(currentMode="bypassPermissions"), environment(currentMode="unrestricted")]
+
+    assert blast_radius(lost, [environment()]) == (("mode", "unrestricted"),)

@@ -1,0 +1,95 @@
+"""The invariants can fail: six reducers, each with a mistake that is easily made, are found out by `fleet_machine`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+from support.fleet_state_machine import FleetMachine
+
+from envwatch.fleet.events import Event, Kind
+from envwatch.model.outcome import Failed, Listed
+
+if TYPE_CHECKING:
+    from envwatch.fleet.fleet import Fleet
+    from envwatch.model.outcome import Outcome
+
+Reduced = tuple["Fleet", tuple[Event, ...]]
+
+
+class PartialTakenAsFull(FleetMachine):
+    def after_partial(self, fleet: Fleet, outcome: Failed, read: Listed) -> Reduced:
+        del outcome
+        return fleet.after(read)
+
+
+class LastDuplicateWins(FleetMachine):
+    def after(self, fleet: Fleet, outcome: Outcome) -> Reduced:
+        if isinstance(outcome, Listed):
+            pages = outcome.snapshot.pages
+            last = {row.id: row for page in pages for row in page.environments}
+            pages = tuple(replace(page, environments=list(last.values())) for page in pages[:1])
+            outcome = replace(outcome, snapshot=replace(outcome.snapshot, pages=pages))
+        return fleet.after(outcome)
+
+
+class FirstListingFires(FleetMachine):
+    def after(self, fleet: Fleet, outcome: Outcome) -> Reduced:
+        after, events = fleet.after(outcome)
+        if fleet.listings == 0:
+            events = tuple(Event(kind=Kind.APPEARED, at=self.now, id=id_) for id_ in after.environments)
+        return after, events
+
+
+class GoneAtOnce(FleetMachine):
+    def after(self, fleet: Fleet, outcome: Outcome) -> Reduced:
+        after, events = fleet.after(outcome)
+        if isinstance(outcome, Listed) and any(tracked.absent for tracked in after.environments.values()):
+            after, more = after.after(outcome)
+            events += more
+        return after, events
+
+
+class DoubtIgnored(FleetMachine):
+    def after(self, fleet: Fleet, outcome: Outcome) -> Reduced:
+        if isinstance(outcome, Listed):
+            outcome = replace(outcome, snapshot=replace(outcome.snapshot, in_doubt=frozenset()))
+        return fleet.after(outcome)
+
+
+class HeldForTwoListings(FleetMachine):
+    def after(self, fleet: Fleet, outcome: Outcome) -> Reduced:
+        if fleet.hold is not None:
+            fleet = replace(fleet, hold=replace(fleet.hold, listings=9, since=float("-inf")))
+        return fleet.after(outcome)
+
+
+@pytest.mark.parametrize(
+    ("variant", "complaint"),
+    [
+        (PartialTakenAsFull, "a failed poll"),
+        (LastDuplicateWins, "not the row with the newest heartbeat|the order of the rows"),
+        (FirstListingFires, "the first listing was an event"),
+        (GoneAtOnce, "gone unproven"),
+        (DoubtIgnored, "gone unproven"),
+        (HeldForTwoListings, "half of the rows vanished at once"),
+    ],
+)
+def test_a_naive_fleet_is_found_out(variant: type[FleetMachine], complaint: str) -> None:
+    with pytest.raises(AssertionError, match=complaint):
+        run_state_machine_as_test(
+            variant,
+            settings=settings(
+                max_examples=100,
+                stateful_step_count=30,
+                deadline=None,
+                phases=[Phase.generate],
+                derandomize=True,
+                report_multiple_bugs=False,
+                database=None,
+                suppress_health_check=[HealthCheck.too_slow],
+            ),
+        )

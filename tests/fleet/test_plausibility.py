@@ -1,0 +1,279 @@
+"""Times that cannot be true: no verdict and no event follows from them, whatever the schema of the listing became."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.builders import NOW, environment, listed, reading, watched
+
+from envwatch.fleet.counts import counts_of
+from envwatch.fleet.events import Kind, flatten
+from envwatch.fleet.presence import Presence
+from envwatch.model.limits import Limits
+from envwatch.model.text import Clean
+from envwatch.model.times import TimeStyle
+from envwatch.views.details import heading, stall_lines
+from envwatch.views.explanation import answer, trace
+from envwatch.views.output import environment_list, json_of, summary_of, table_of
+from envwatch.views.state_style import style_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from envwatch.fleet.events import Event
+    from envwatch.fleet.fleet import Fleet
+    from envwatch.model.environment import Environment
+    from envwatch.model.outcome import Listed
+
+STEP = 5_000.0
+DAY = 86_400_000.0
+YEAR_2020 = 1_577_836_800_000.0
+"""2020-01-01T00:00:00Z in milliseconds."""
+
+TIMES = ("first_seen_at", "last_seen_at", "connected_at", "last_heartbeat_at")
+ABOUT_THE_PLATFORM = {Kind.STALLED, Kind.RESUMED}
+
+
+def fleet_rows(at: float, count: int = 150) -> list[Environment]:
+    """A fleet of which 1 in 5 is disconnected, 1 in 5 is connected and silent, and the others beat every 30 s."""
+    kinds: list[Callable[[int], dict[str, Any]]] = [
+        lambda _: {"connectionId": None, "connectedAt": None, "lastHeartbeat": None},
+        lambda number: {"lastHeartbeat": NOW - 600_000 - number},
+        *[lambda number: {"lastHeartbeat": at - (at + number * 6_000) % 30_000}] * 3,
+    ]
+    return [environment(f"env-{number}", **kinds[number % 5](number)) for number in range(count)]
+
+
+def with_times(row: Environment, times: Mapping[str, Any]) -> Environment:
+    return replace(row, **times)
+
+
+def in_unit(row: Environment, factor: float) -> Environment:
+    """The same row from a platform that counts in another unit."""
+    return with_times(row, {name: getattr(row, name) and getattr(row, name) * factor for name in TIMES})
+
+
+def listings(factors: Iterable[float], count: int = 150) -> Iterator[Listed]:
+    """Listings five seconds apart, each in a unit of its own."""
+    for number, factor in enumerate(factors):
+        at = NOW + number * STEP
+        yield listed([in_unit(row, factor) for row in fleet_rows(at, count)], at)
+
+
+def about_rows(events: Iterable[Event]) -> list[Event]:
+    return [event for event in flatten(events) if event.kind not in ABOUT_THE_PLATFORM]
+
+
+def presences(fleet: Fleet) -> dict[str, Presence]:
+    return {id_: tracked.presence for id_, tracked in fleet.environments.items()}
+
+
+def unknown_in(fleet: Fleet, at: float) -> int:
+    return sum(fleet.is_unknown(tracked, reading(at)) for tracked in fleet.environments.values())
+
+
+# A schema that changes
+
+
+@pytest.mark.parametrize("factor", [0.001, 1000.0, -1.0])
+@pytest.mark.parametrize("count", [3, 20])
+def test_a_whole_fleet_whose_unit_changes_and_changes_back_is_no_event(factor: float, count: int) -> None:
+    before, _ = watched(listings([1.0] * 8))
+    fleet, events = watched(listings([1.0] * 8 + [factor] * count))
+    assert about_rows(events) == []
+    assert presences(fleet) == presences(before)
+    connected = [tracked for tracked in fleet.environments.values() if tracked.environment.connection_id]
+    assert len(connected) == 120
+    assert all(tracked.clock_suspect for tracked in connected)
+    assert unknown_in(fleet, NOW + (7 + count) * STEP) == 120
+
+    fleet, events = watched(listings([1.0] * 8 + [factor] * count + [1.0] * 8))
+    assert about_rows(events) == []
+    assert presences(fleet) == presences(before)
+    assert unknown_in(fleet, NOW + (15 + count) * STEP) == 0
+    assert not any(tracked.clock_suspect for tracked in fleet.environments.values())
+
+
+@pytest.mark.parametrize("factor", [0.001, 1000.0])
+def test_a_fleet_first_seen_in_another_unit_is_unknown_and_becomes_known_without_an_event(factor: float) -> None:
+    fleet, _ = watched(listings([factor]))
+    assert unknown_in(fleet, NOW) == 120
+
+    fleet, events = watched(listings([factor] * 3 + [1.0]))
+    assert events == []
+    assert unknown_in(fleet, NOW + 3 * STEP) == 0
+    assert fleet.counts() == {Presence.ONLINE: 90, Presence.OFFLINE: 60}
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_one_row_in_another_unit_costs_that_row_alone(number: int) -> None:
+    def outcomes() -> Iterator[Listed]:
+        for step in range(20):
+            at = NOW + step * STEP
+            rows = fleet_rows(at, 10)
+            if 8 <= step < 16:
+                rows[number] = in_unit(rows[number], 0.001)
+            yield listed(rows, at)
+
+    steps = list(outcomes())
+    fleet, events = watched(steps[:16])
+    assert events == []
+    assert unknown_in(fleet, NOW + 15 * STEP) == 1
+    fleet, events = watched(steps[16:], fleet)
+    assert (events, unknown_in(fleet, NOW + 19 * STEP)) == ([], 0)
+
+
+# What still can be said
+
+
+def test_a_link_that_is_closed_is_a_loss_whatever_the_times_are() -> None:
+    row = environment("env-1", lastHeartbeat=NOW / 1000)
+    left = environment("env-1", connectionId=None, connectedAt=None, lastHeartbeat=None)
+    for first in (environment("env-1"), row):
+        _, events = watched([listed([first]), listed([row], NOW + STEP), listed([left], NOW + 2 * STEP)])
+        assert [(event.kind, event.reason) for event in events] == [(Kind.OFFLINE, "disconnected")]
+
+
+def test_a_row_that_is_no_longer_listed_is_gone_whatever_its_times_were() -> None:
+    both = [environment("env-1"), environment("env-2", lastHeartbeat=1.0)]
+    _, events = watched(listed(rows, NOW + n * STEP) for n, rows in enumerate([both, both[:1], both[:1], both[:1]]))
+    assert [(event.kind, event.before, event.after) for event in events] == [(Kind.GONE, "unknown", "gone")]
+
+
+def test_a_machine_that_stopped_meanwhile_is_lost_when_its_times_can_be_true_again() -> None:
+    sane, odd = environment("env-1", lastHeartbeat=NOW + 2_000), environment("env-1", lastHeartbeat=NOW / 1000)
+    known = [listed([environment("env-1")]), listed([sane], NOW + STEP)]
+    unclear = [listed([odd], NOW + step * STEP) for step in range(2, 120)]
+    for last in (sane, environment("env-1", lastHeartbeat=NOW + 200_000)):
+        fleet, events = watched([*known, *unclear, listed([last], NOW + 120 * STEP)])
+        assert [(event.kind, event.reason) for event in events] == [(Kind.OFFLINE, f"heartbeat lost ({lost(last)} s)")]
+        assert not fleet.environments[Clean("env-1")].clock_suspect
+
+
+def lost(row: Environment) -> int:
+    assert row.last_heartbeat_at is not None
+    return round((NOW + 120 * STEP - row.last_heartbeat_at) / 1000)
+
+
+def test_a_new_row_with_such_times_appears_as_unknown() -> None:
+    odd = environment("env-2", lastHeartbeat=NOW / 1000)
+    _, (event,) = watched([listed([environment()]), listed([environment(), odd], NOW + STEP)])
+    assert (event.kind, event.after, event.reason) == (Kind.APPEARED, "unknown", "its heartbeat's time cannot be true")
+
+
+def test_what_is_gone_stays_gone_until_its_times_can_be_true() -> None:
+    both, one = [environment("env-1"), environment("env-2")], [environment("env-1")]
+    odd = [environment("env-1"), environment("env-2", lastHeartbeat=1.0)]
+    back = [environment("env-1"), environment("env-2", lastHeartbeat=NOW + 25_000)]
+    moments = [both, one, one, odd, odd, back]
+    _, events = watched(listed(rows, NOW + number * STEP) for number, rows in enumerate(moments))
+    assert [(event.kind, event.at - NOW) for event in events] == [(Kind.GONE, 10_000), (Kind.RETURNED, 25_000)]
+
+
+# Boundaries
+
+
+@pytest.mark.parametrize(
+    ("beat", "is_unknown"),
+    [(YEAR_2020, False), (YEAR_2020 - 1, True), (NOW + DAY, False), (NOW + DAY + 1, True), (0.0, True)],
+)
+def test_a_heartbeat_can_be_of_2020_and_a_day_ahead_at_most(beat: float, *, is_unknown: bool) -> None:
+    fleet, _ = watched([listed([environment(lastHeartbeat=beat)])])
+    (tracked,) = fleet.environments.values()
+    assert fleet.is_unknown(tracked, reading()) is is_unknown
+
+
+@pytest.mark.parametrize("skew", [-DAY, -3_600_000.0, 3_600_000.0, DAY])
+@pytest.mark.parametrize("beat", [YEAR_2020 - 1, NOW + DAY, NOW + DAY + 1, NOW + 2 * DAY])
+def test_a_wrong_local_clock_changes_nothing_of_that(beat: float, skew: float) -> None:
+    rows = [environment(lastHeartbeat=beat), environment("env-2")]
+    right, _ = watched([listed(rows), listed(rows, NOW + STEP)])
+    wrong, _ = watched([listed(rows, skew=skew), listed(rows, NOW + STEP, skew=skew)])
+    assert wrong.environments == right.environments
+
+
+def test_without_a_server_time_nothing_is_too_far_ahead() -> None:
+    """This machine's clock may have lost its battery: that it stands in 1970 says nothing of the rows."""
+    fleet, _ = watched([listed([environment()], skew=-NOW, dated=False)])
+    (tracked,) = fleet.environments.values()
+    assert (tracked.presence, fleet.is_unknown(tracked, reading(skew=-NOW))) == (Presence.ONLINE, False)
+
+
+@pytest.mark.parametrize("connected_at", [NOW / 1000, NOW * 1000, 0.0, YEAR_2020 - 1, NOW + 2 * DAY])
+def test_a_connection_is_not_new_by_an_instant_that_cannot_be_true(connected_at: float) -> None:
+    sane, odd = environment(), environment(connectedAt=connected_at)
+    moments = [sane, odd, odd, sane]
+    fleet, events = watched(listed([row], NOW + number * STEP) for number, row in enumerate(moments))
+    assert events == []
+    assert not any(tracked.clock_suspect for tracked in fleet.environments.values())
+
+
+@pytest.mark.parametrize(
+    ("by", "kinds"), [(0.5, []), (999, []), (1000, [Kind.RECONNECTED]), (-1000, [Kind.RECONNECTED])]
+)
+def test_a_connection_that_began_within_a_second_of_the_same_is_the_same(by: float, kinds: list[Kind]) -> None:
+    began = NOW - 3_600_000
+    rows = [environment(connectedAt=began), environment(connectedAt=began + by)]
+    _, events = watched(listed([row], NOW + number * STEP) for number, row in enumerate(rows))
+    assert [event.kind for event in events] == kinds
+
+
+# What people see
+
+
+def test_such_a_row_is_marked_and_says_why() -> None:
+    fleet, _ = watched([listed([environment()]), listed([environment(lastHeartbeat=NOW / 1000)], NOW + STEP)])
+    (tracked,) = fleet.environments.values()
+    now = reading(NOW + STEP)
+    face = style_of(tracked, is_unknown=fleet.is_unknown(tracked, now))
+    assert (face.glyph, face.word, face.style) == ("?", "clk?", "unknown")
+    assert heading(tracked, fleet, now).text == "unknown · last seen online · clock?"
+    facts = {fact.label: fact.text for fact in stall_lines(tracked, fleet, now, TimeStyle.UTC)}
+    assert facts["why"] == "its heartbeat's time cannot be true: before 2020, or more than a day ahead"
+    steps = {step.rule: step for step in [*answer(tracked, fleet, now), *trace(tracked, fleet, now)]}
+    assert steps["lastHeartbeat"].inputs == "before 2020, or more than a day ahead"
+    assert steps["lastHeartbeat"].result == "cannot be true: the last verdict stays, as unknown"
+    assert steps["verdict"].result == "unknown, last online"
+
+
+def test_such_rows_are_counted_as_unknown_and_are_no_problem() -> None:
+    fleet, _ = watched(listings([0.001], 10))
+    counts = counts_of(fleet)
+    assert (counts.presences, counts.unknown, len(counts.problems)) == ({Presence.OFFLINE: 2}, 8, 2)
+    assert (counts + counts).unknown == 16
+
+
+def test_a_listing_in_another_unit_is_neither_offline_nor_complete() -> None:
+    (outcome,) = listings([0.001], 10)
+    told = environment_list(outcome, Limits())
+    assert told.counts() == {"unknown": 8, "offline": 2}
+    assert not told.is_complete
+    assert summary_of(told, "api") == (
+        "10 environments at api: 2 offline, 0 late, 0 online, 8 unknown; "
+        "incomplete: 8 rows whose heartbeat's time cannot be true"
+    )
+    assert b'"last_state": null' in b"".join(json_of(told))
+
+
+INSTANTS = st.sampled_from([0, -1, 1e-300, NOW / 1000, NOW * 1000, 1e300, -1e300, 9e15, NOW]) | st.floats(
+    allow_nan=False, allow_infinity=False
+)
+
+
+@given(times=st.lists(st.tuples(INSTANTS, INSTANTS, st.none() | INSTANTS, st.none() | INSTANTS), min_size=1))
+@settings(max_examples=100, deadline=None)
+def test_no_instants_break_what_is_shown(times: list[tuple[float, float, float | None, float | None]]) -> None:
+    rows = [with_times(environment(), dict(zip(TIMES, instants, strict=True))) for instants in times]
+    fleet, _ = watched(listed([row], NOW + number * STEP) for number, row in enumerate(rows))
+    (tracked,) = fleet.environments.values()
+    now = reading(NOW + len(rows) * STEP)
+    assert list(stall_lines(tracked, fleet, now, TimeStyle.RELATIVE))
+    assert list(trace(tracked, fleet, now))
+    told = environment_list(listed(rows[:1], interval=timedelta(seconds=5)), Limits())
+    assert list(json_of(told))
+    assert list(table_of(told, width=80, encoding="utf-8", ascii_only=False))

@@ -1,0 +1,243 @@
+"""A server's `Date` that contradicts every heartbeat while this machine's clocks explain them: it is not believed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.builders import NOW, environment, listed, reading, watched
+
+from envwatch.fleet.events import Kind
+from envwatch.fleet.plausibility import is_date_wrong
+from envwatch.fleet.presence import Presence
+from envwatch.model.clock import OffsetBounds
+from envwatch.model.limits import Limits
+from envwatch.model.outcome import ListedPage
+from envwatch.model.text import Clean
+from envwatch.views.details import why
+from envwatch.views.explanation import trace
+from envwatch.views.output import environment_list, merged, summary_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from envwatch.fleet.fleet import Fleet
+    from envwatch.model.environment import Environment
+    from envwatch.model.outcome import Listed
+
+STEP = 5_000.0
+HOUR = 3_600_000.0
+DAY = 24 * HOUR
+SKEWS = {"far": HOUR, "right": 0.0, "near": -7_000.0}
+
+
+def rows_at(at: float, up: int = 39, stopped_at: float | None = None) -> list[Environment]:
+    """39 machines that beat every 30 s, `env-0` up to a moment; 11 asleep for 10 minutes or more, 10 disconnected."""
+    missed_beats = [at - (at + number * 6_000) % 30_000 for number in range(up)]
+    if stopped_at is not None:
+        missed_beats[0] = min(missed_beats[0], stopped_at)
+    missed_beats += [NOW - 600_000 - number * 60_000 for number in range(11)]
+    left = [environment(f"left-{n}", connectionId=None, connectedAt=None, lastHeartbeat=None) for n in range(10)]
+    return [environment(f"env-{number}", lastHeartbeat=beat) for number, beat in enumerate(missed_beats)] + left
+
+
+def dated(rows: list[Environment], at: float = NOW, *, error: float = 0.0, skew: float = 0.0) -> Listed:
+    """A listing whose `Date` is wrong by `error`, on a machine whose clock is wrong by `skew`."""
+    outcome = listed(rows, at, skew=skew)
+    bounds = OffsetBounds(error - skew - 500, error - skew + 500)
+    return replace(outcome, snapshot=replace(outcome.snapshot, clock=(bounds,)))
+
+
+def presences(fleet: Fleet) -> dict[str, Presence]:
+    return {id_: tracked.presence for id_, tracked in fleet.environments.items()}
+
+
+# The rule
+
+
+@pytest.mark.parametrize(
+    ("age", "is_wrong"), [(44_999, True), (45_000, False), (0, True), (-30_000, True), (-30_001, False)]
+)
+def test_the_other_clock_must_make_some_machine_up_to_the_mark(age: float, *, is_wrong: bool) -> None:
+    pages = [ListedPage([environment(lastHeartbeat=NOW - age), environment("old", lastHeartbeat=NOW - DAY)], NOW)]
+    assert is_date_wrong(pages, HOUR, 0.0, Limits()) is is_wrong
+
+
+@pytest.mark.parametrize(("age", "is_wrong"), [(119_999, False), (120_000, True), (-30_000, False), (-30_001, True)])
+def test_the_date_must_make_every_machine_lost_or_of_the_future(age: float, *, is_wrong: bool) -> None:
+    beat = NOW - 40_000
+    rows = [environment(lastHeartbeat=beat), environment("older", lastHeartbeat=beat - 2 * DAY)]
+    assert is_date_wrong([ListedPage(rows, NOW)], beat + age - NOW, 0.0, Limits()) is is_wrong
+
+
+def test_a_row_without_a_link_or_a_heartbeat_says_nothing() -> None:
+    rows = [environment(connectionId=None), environment("env-2", lastHeartbeat=None)]
+    assert not is_date_wrong([ListedPage(rows, NOW)], HOUR, 0.0, Limits())
+
+
+# The first listing
+
+
+@pytest.mark.parametrize("error", [-DAY, -HOUR, 150_000, HOUR, DAY, 400 * DAY])
+def test_a_wrong_date_in_the_first_listing_changes_no_verdict(error: float) -> None:
+    rows = rows_at(NOW)
+    right, _ = watched([dated(rows)])
+    fleet, _ = watched([dated(rows, error=error)])
+    assert presences(fleet) == presences(right)
+    assert fleet.date_error == error
+    assert sum(tracked.clock_suspect for tracked in fleet.environments.values()) == 50
+    assert right.date_error is None
+
+
+@pytest.mark.parametrize("skew", [-DAY, -HOUR, HOUR, DAY])
+def test_a_wrong_clock_of_this_machine_casts_no_doubt_on_a_right_date(skew: float) -> None:
+    rows = rows_at(NOW)
+    right, _ = watched([dated(rows)])
+    fleet, _ = watched([dated(rows, skew=skew)])
+    assert fleet.environments == right.environments
+    assert fleet.date_error is None
+
+
+@pytest.mark.parametrize("skew", [-HOUR, 0.0, HOUR])
+def test_a_fleet_that_is_stale_by_both_clocks_is_offline(skew: float) -> None:
+    fleet, _ = watched([dated(rows_at(NOW, up=0), skew=skew)])
+    assert fleet.counts() == {Presence.OFFLINE: 21}
+    assert (fleet.date_error, any(tracked.clock_suspect for tracked in fleet.environments.values())) == (None, False)
+
+
+def test_where_both_clocks_are_wrong_the_date_holds() -> None:
+    fleet, _ = watched([dated(rows_at(NOW), error=HOUR, skew=-HOUR)])
+    assert (fleet.counts(), fleet.date_error) == ({Presence.OFFLINE: 60}, None)
+
+
+def test_a_clock_that_is_behind_by_just_the_silence_of_all_is_found_out_within_75_seconds() -> None:
+    """The one case in which a right `Date` looks wrong: the rows are doubted, and offline once they are late there."""
+    silent, skew = [environment("env-1", lastHeartbeat=NOW - 600_000)], -630_000.0
+    before = [dated(silent, NOW + second * 1000, skew=skew) for second in range(0, 75, 5)]
+    fleet, _ = watched(before)
+    (tracked,) = fleet.environments.values()
+    assert (tracked.presence, tracked.clock_suspect, fleet.date_error) == (Presence.ONLINE, True, -skew)
+
+    fleet, (event,) = watched([dated(silent, NOW + 75_000, skew=skew)], fleet)
+    assert (event.kind, event.reason, fleet.date_error) == (Kind.OFFLINE, "heartbeat lost (675 s)", None)
+
+
+# Later ones
+
+
+@pytest.mark.parametrize("error", [-HOUR, 100_000, 150_000, HOUR, DAY])
+@pytest.mark.parametrize("skew", [-HOUR, 0.0, HOUR])
+def test_a_wrong_date_takes_nothing_offline_before_any_heartbeat_was_seen_to_advance(error: float, skew: float) -> None:
+    """By the clock that explained the heartbeats before, whatever this machine's own one says."""
+    moments = [NOW + number * STEP for number in range(4)]
+    fleet, events = watched(
+        dated(rows_at(NOW), at, error=error if number == 1 else 0.0, skew=skew) for number, at in enumerate(moments)
+    )
+    assert events == []
+    assert fleet.date_error is None
+    assert not any(tracked.clock_suspect for tracked in fleet.environments.values())
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize(("jump", "is_believed"), [(30_000, True), (30_001, False)])
+def test_a_date_that_jumps_by_more_than_a_beat_waits_for_a_second_listing(
+    jump: float, sign: int, *, is_believed: bool
+) -> None:
+    rows = rows_at(NOW)
+    fleet, _ = watched([dated(rows), dated(rows, NOW + STEP, error=sign * jump)])
+    assert (fleet.date_error, fleet.clock.offset) == ((None, sign * jump) if is_believed else (sign * jump, 0.0))
+
+    again, _ = watched([dated(rows, NOW + 2 * STEP, error=sign * jump)], fleet)
+    assert (again.date_error, again.clock.offset) == (None, sign * jump)
+    other, _ = watched([dated(rows, NOW + 2 * STEP, error=sign * (jump + 40_000))], fleet)
+    assert other.date_error == sign * (40_000 if is_believed else jump + 40_000)
+
+
+@pytest.mark.parametrize("error", [-HOUR, HOUR])
+@pytest.mark.parametrize("first_wrong", [0, 1, 10])
+def test_a_date_that_stays_wrong_hides_no_machine_that_stopped(error: float, first_wrong: int) -> None:
+    stopped_at = NOW + 60_000
+
+    def listings() -> Iterator[Listed]:
+        for number in range(60):
+            at = NOW + number * STEP
+            yield dated(rows_at(at, stopped_at=stopped_at), at, error=error if number >= first_wrong else 0.0)
+
+    fleet, events = watched(listings())
+    assert [(event.kind, event.id) for event in events] == [(Kind.OFFLINE, "env-0")]
+    assert fleet.date_error == error
+
+
+@given(error=st.floats(-DAY, DAY).filter(lambda error: abs(error) >= 150_000), wrong=st.sets(st.integers(0, 20)))
+@settings(max_examples=30, deadline=None)
+def test_whatever_listings_have_a_wrong_date_no_machine_that_beats_is_lost(error: float, wrong: set[int]) -> None:
+    moments = [NOW + number * STEP for number in range(20)]
+    rights = [dated(rows_at(at, 12), at) for at in moments]
+    wrongs = [dated(rows_at(at, 12), at, error=error if number in wrong else 0.0) for number, at in enumerate(moments)]
+    right, _ = watched(rights)
+    fleet, events = watched(wrongs)
+    assert events == []
+    assert presences(fleet) == presences(right)
+
+
+# What people see
+
+
+def test_a_date_that_jumps_is_named_where_a_verdict_is_explained() -> None:
+    fleet, _ = watched([dated(rows_at(NOW)), dated(rows_at(NOW + STEP), NOW + STEP, error=100_000)])
+    steps = {step.rule: step for step in trace(fleet.environments[Clean("env-0")], fleet, reading(NOW + STEP))}
+    assert steps["clock"].inputs == "the server's Date is 1m 40s ahead of what it was"
+
+
+def test_a_wrong_date_is_named_where_a_verdict_is_explained() -> None:
+    fleet, _ = watched([dated(rows_at(NOW), error=HOUR)])
+    tracked, asleep = (fleet.environments[Clean(id_)] for id_ in ("env-0", "env-39"))
+    assert "connectionId set · beat 20 s < 120 s" in why(tracked, fleet, reading())
+    assert why(asleep, fleet, reading()) == "connectionId set · beat 600 s ≥ 120 s"
+    steps = {step.rule: step for step in trace(tracked, fleet, reading())}
+    assert steps["clock"].inputs.startswith("the server's Date is 1h ahead of this machine's clock")
+    assert (steps["clock"].result, steps["clock"].is_against) == ("not believed: the clock before it is used", True)
+    assert steps["lastHeartbeat"].result == "< 45 s: beating"
+    assert steps["witness"].result == "nothing to compare the clock with"
+
+
+@pytest.mark.parametrize(
+    ("error", "warning"),
+    [
+        (HOUR, "the server's Date is 1h ahead of this machine's clock, and contradicts every heartbeat"),
+        (-HOUR, "the server's Date is 1h behind this machine's clock, and contradicts every heartbeat"),
+    ],
+)
+def test_a_listing_names_a_date_that_is_not_believed(error: float, warning: str) -> None:
+    told = environment_list(dated(rows_at(NOW), error=error), Limits())
+    assert told.clock_warnings == (f"{warning}: not believed",)
+    assert told.counts() == {"online": 39, "offline": 21}
+    assert summary_of(told, "api") == "60 environments at api: 21 offline, 0 late, 39 online"
+
+
+@pytest.mark.parametrize(
+    ("skew", "warning"),
+    [
+        (0, None),
+        (4_999, None),
+        (5_000, "this machine's clock is 5s ahead of the server's; ages are by the server's"),
+        (-4_999, None),
+        (-5_000, "this machine's clock is 5s behind the server's; ages are by the server's"),
+        (DAY, "this machine's clock is 1d ahead of the server's; ages are by the server's"),
+    ],
+)
+def test_a_listing_tells_the_clocks_offset_from_five_seconds_on(skew: float, warning: str | None) -> None:
+    told = environment_list(dated(rows_at(NOW), skew=skew), Limits())
+    assert list(told.clock_warnings) == ([] if warning is None else [warning])
+
+
+def test_of_several_profiles_each_says_what_is_wrong_with_its_clocks() -> None:
+    reports = [environment_list(dated(rows_at(NOW), skew=skew), Limits(), Clean(name)) for name, skew in SKEWS.items()]
+    warnings = [
+        "profile far: this machine's clock is 1h ahead of the server's; ages are by the server's",
+        "profile near: this machine's clock is 7s behind the server's; ages are by the server's",
+    ]
+    assert list(merged(reports).clock_warnings) == warnings

@@ -1,0 +1,88 @@
+"""The server's clock from its answers, and a machine that slept."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.builders import NOW
+
+from envwatch.model.clock import OffsetBounds, Reading, ServerClock
+from envwatch.model.limits import CLOCK_SAMPLES
+
+DAY = 86_400_000
+
+
+def clock_of(*bounds: tuple[float, float]) -> ServerClock:
+    clock = ServerClock()
+    for low, high in bounds:
+        clock = clock.after(OffsetBounds(low, high))
+    return clock
+
+
+def test_without_an_answer_the_local_clock_is_all_there_is() -> None:
+    clock = ServerClock()
+
+    assert not clock.is_known
+    assert clock.bounds is None
+    assert clock.at(NOW) == NOW
+
+
+def test_an_answer_bounds_the_offset_by_its_way_there_and_back() -> None:
+    assert OffsetBounds.of_answer(date=60_000, asked=50_100, answered=50_400) == OffsetBounds(9_600, 10_900)
+
+
+def test_answers_are_intersected() -> None:
+    clock = clock_of((-300, 1000), (200, 1400), (-100, 700))
+
+    assert clock.bounds == OffsetBounds(200, 700)
+    assert clock.offset == 450
+
+
+def test_bounds_that_only_touch_still_agree() -> None:
+    assert clock_of((0, 1000), (1000, 2000)).bounds == OffsetBounds(1000, 1000)
+
+
+def test_answers_that_contradict_each_other_start_over_with_the_newest() -> None:
+    assert clock_of((0, 1000), (100, 900), (1000.5, 2000)).samples == (OffsetBounds(1000.5, 2000),)
+
+
+def test_only_the_last_twelve_answers_count() -> None:
+    narrow_and_old = [(400.0, 600.0)] + [(0.0, 1000.0)] * (CLOCK_SAMPLES - 1)
+
+    assert clock_of(*narrow_and_old).bounds == OffsetBounds(400, 600)
+    assert clock_of(*narrow_and_old, (0, 1000)).bounds == OffsetBounds(0, 1000)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize(("offset", "warns"), [(4_999, False), (5_000, True)])
+def test_a_person_is_warned_from_five_seconds(offset: float, sign: int, *, warns: bool) -> None:
+    assert clock_of((sign * offset - 500, sign * offset + 500)).is_far_off is warns
+
+
+@given(
+    skew=st.integers(-DAY, DAY),
+    answers=st.lists(st.tuples(st.integers(0, 60_000), st.integers(0, 2_000), st.integers(0, 2_000)), min_size=1),
+)
+@settings(max_examples=100, deadline=None)
+def test_the_bounds_hold_the_truth_whatever_the_network_and_the_local_clock_do(
+    skew: int, answers: list[tuple[int, int, int]]
+) -> None:
+    """`Date` is cut to the second, and the ways there and back may take any time."""
+    clock = ServerClock()
+    for since, there, back in answers:
+        date = (NOW + since + there) // 1000 * 1000
+        clock = clock.after(OffsetBounds.of_answer(date, NOW + since + skew, NOW + since + there + back + skew))
+
+    bounds = clock.bounds
+    assert bounds is not None
+    assert bounds.low <= -skew <= bounds.high
+    assert len(clock.samples) == min(len(answers), CLOCK_SAMPLES)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize(("drift", "slept"), [(5_000, False), (5_001, True)])
+def test_clocks_that_drift_apart_by_more_than_five_seconds_mean_sleep(drift: float, sign: int, *, slept: bool) -> None:
+    earlier, later = Reading(NOW, 100), Reading(NOW + 30_000 + sign * drift, 130)
+
+    assert later.slept_since(earlier) is slept

@@ -1,0 +1,407 @@
+"""What a page of bytes becomes, however hostile the bytes are."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from support.builders import environment, page_bytes, wire_row
+
+from envwatch.model.environment import Environment, environment_of
+from envwatch.model.page import Page, PageError, page_of
+from envwatch.model.text import BITS, DEPTH, LONGEST, clean
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+quick = settings(max_examples=100, deadline=None)
+
+CAREFUL = b'{"\\u0020": 0, '
+"""How a page begins whose escape proves nothing, so that its rows are read one by one."""
+
+
+def with_member(member: str, row: dict[str, Any] | None = None) -> bytes:
+    """A page of one row that ends with a member written by hand."""
+    written = json.dumps(row or wire_row())
+    return f'{{"connections": [{written[:-1]}, {member}}}], "hasNextPage": false}}'.encode()
+
+
+def page_of_both_ways(data: bytes) -> Page:
+    """The page, after a proof that it reads the same where its rows are read one by one."""
+    page = page_of(data)
+    assert page_of(CAREFUL + data.removeprefix(b"{")) == page
+    return page
+
+
+def only(page: Page) -> Environment:
+    (row,) = page.environments
+    assert page.set_aside == 0
+    return row
+
+
+# Shape
+
+
+def test_a_row_is_read_under_the_names_of_this_program() -> None:
+    row = only(page_of_both_ways(page_bytes([wire_row("env-7", currentMode="acceptEdits", lastHeartbeat=5)])))
+
+    assert (row.id, row.name, row.mode, row.last_heartbeat_at) == ("env-7", "laptop of env-7", "acceptEdits", 5.0)
+    assert (row.version, row.branch, row.os, row.node_version) == ("0.34.12", "main", "linux", "v22.1.0")
+    assert row.working_directory == "/home/hiro/code/portal"
+    assert row.supported_commands == ("abort", "reload")
+    assert row.self_update == {"supported": True, "writable": True}
+    assert row.machine is not None
+    assert row.machine["memoryBytes"] == 34_359_738_368
+
+
+def test_what_is_null_when_offline_may_be_null_or_missing() -> None:
+    nullable = {"connectionId", "connectedAt", "lastHeartbeat", "podId", "currentMode", "metadata"}
+    missing = {key: value for key, value in wire_row().items() if key not in nullable}
+
+    rows = page_of_both_ways(page_bytes([wire_row() | dict.fromkeys(nullable), missing])).environments
+
+    assert rows[0] == rows[1]
+    assert (rows[0].connection_id, rows[0].last_heartbeat_at, rows[0].version) == (None, None, None)
+
+
+@pytest.mark.parametrize("value", [0, -5, 1.5, 1_760_000_000_000, 1_760_000_000_000.25, 1e308])
+def test_an_instant_is_an_integer_or_a_float(value: float) -> None:
+    assert only(page_of_both_ways(page_bytes([wire_row(lastHeartbeat=value)]))).last_heartbeat_at == value
+
+
+def test_a_mode_that_nobody_told_us_of_is_kept() -> None:
+    assert only(page_of_both_ways(page_bytes([wire_row(currentMode="yolo")]))).mode == "yolo"
+
+
+def test_fields_that_nobody_told_us_of_are_kept_and_cleaned() -> None:
+    row = only(page_of_both_ways(with_member('"region\\u001b[31m": {"zone": "a\\u202eb"}')))
+
+    assert row.unknown == {r"region\x1b[31m": {"zone": r"a\u202eb"}}
+
+
+@pytest.mark.parametrize("name", ["name", "mode", "unknown", "device_id", "\0"])
+def test_a_field_of_the_wire_cannot_pass_for_one_of_ours(name: str) -> None:
+    row = only(page_of(page_bytes([wire_row(**{name: "forged"})])))
+
+    assert row == environment(**{name: "forged"})
+    assert row.unknown == {clean(name): "forged"}
+    assert row.name == "laptop of env-1"
+
+
+def test_metadata_of_a_wrong_type_is_shown_and_not_interpreted() -> None:
+    metadata = {"lettaCodeVersion": 34, "gitBranch": ["main"], "self_update": "no", "supported_commands": "abort"}
+
+    row = only(page_of_both_ways(page_bytes([wire_row(metadata=metadata)])))
+
+    assert row.metadata == metadata
+    assert (row.version, row.branch, row.self_update, row.supported_commands) == (None, None, None, None)
+
+
+def test_the_last_of_two_members_of_one_name_holds() -> None:
+    assert only(page_of_both_ways(with_member('"connectionName": "second"'))).name == "second"
+
+
+def test_the_cursor_is_the_last_id_as_it_was_received() -> None:
+    page = page_of(page_bytes([wire_row("env-1"), wire_row("a\u202eb")], has_next=True))
+
+    assert page.has_next_page
+    assert page.cursor == "a\u202eb"
+    assert page.environments[-1].id == r"a\u202eb~1f7a9d5e"
+
+
+def test_the_cursor_of_an_empty_page_is_none() -> None:
+    assert page_of_both_ways(page_bytes([])) == Page([], has_next_page=False, cursor=None, set_aside=0)
+
+
+# A row that does not fit is set aside, and the others stay
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        '"lastHeartbeat": "1760000000000"',
+        '"lastHeartbeat": true',
+        '"lastHeartbeat": [1]',
+        '"lastHeartbeat": 1e999',
+        '"firstSeenAt": -1e999',
+        '"firstSeenAt": null',
+        f'"lastHeartbeat": {"9" * 400}',
+        '"metadata": [1]',
+        '"metadata": "linux"',
+        '"metadata": {"load": 1e999}',
+        '"metadata": {"load": [{"now": -1e999}]}',
+        f'"metadata": {{"big": {2**BITS}}}',
+        f'"metadata": {{"deep": {"[" * DEPTH}{"]" * DEPTH}}}',
+        f'"region": {"[" * (DEPTH + 1)}{"]" * (DEPTH + 1)}',
+        '"region": 1e999',
+        '"connectionName": null',
+        '"connectionName": 5',
+        '"id": ""',
+        '"id": null',
+    ],
+)
+def test_a_row_that_does_not_fit_is_set_aside(member: str) -> None:
+    bad = with_member(member).replace(b'"connections": [', b'"connections": [' + json.dumps(wire_row()).encode() + b",")
+
+    page = page_of_both_ways(bad)
+
+    assert page.set_aside == 1
+    assert page.environments == [environment()]
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        f'"metadata": {{"big": {2**BITS - 1}}}',
+        f'"metadata": {{"deep": {"[" * (DEPTH - 1)}{"]" * (DEPTH - 1)}}}',
+        f'"region": {"[" * DEPTH}{"]" * DEPTH}',
+    ],
+)
+def test_a_row_just_within_the_limits_is_not(member: str) -> None:
+    assert page_of_both_ways(with_member(member)).set_aside == 0
+
+
+def test_what_is_no_object_is_set_aside() -> None:
+    page = page_of_both_ways(page_bytes([1, None, "x", [], wire_row("env-9"), {}]))
+
+    assert page.set_aside == 5
+    assert [row.id for row in page.environments] == ["env-9"]
+    assert page.cursor == "env-9"
+
+
+def test_long_text_is_cut_wherever_it_stands() -> None:
+    long = "x" * 100_000
+    row = only(page_of_both_ways(page_bytes([wire_row(connectionName=long, metadata={long: long}, **{long: long})])))
+
+    cut = clean(long)
+    assert len(cut) == LONGEST
+    assert row.name == cut
+    assert row.metadata == row.unknown == {cut: cut}
+
+
+# A row that no parser takes costs that row alone
+
+BAD_MEMBERS: dict[str, bytes] = {
+    "not UTF-8": b'"podId": "caf\xe9"',
+    "not UTF-8, with brackets": b'"podId": "\xff}]\xfe{["',
+    "a raw NUL": b'"podId": "a\x00b"',
+    "a raw line end": b'"podId": "a\nb"',
+    "NaN": b'"podId": NaN',
+    "minus infinity": b'"metadata": {"load": -Infinity}',
+    "1e999": b'"metadata": {"load": 1e999}',
+    "400 digits": b'"lastHeartbeat": ' + b"9" * 400,
+    "5,000 digits": b'"metadata": {"big": ' + b"9" * 5000 + b"}",
+    "5,000 digits in a time": b'"lastHeartbeat": ' + b"9" * 5000,
+    "200 levels": b'"metadata": {"deep": ' + b"[" * 200 + b"]" * 200 + b"}",
+    "200 levels of objects": b'"metadata": ' + b'{"a":' * 200 + b"0" + b"}" * 200,
+    "100,000 levels": b'"region": ' + b"[" * 100_000 + b"]" * 100_000,
+    "deep, and half a surrogate pair": b'"a": "\\ud800", "region": ' + b"[" * 5000 + b"]" * 5000,
+    "large": b'"metadata": {"a": ' + json.dumps([["x" * 1000] * 30] * 9).encode() + b"}",
+    "large in a field of no known name": b'"region": ' + json.dumps([["x" * 1000] * 30] * 9).encode(),
+    "no JSON within brackets": b'"podId": ,',
+    "brackets of the wrong kind": b'"podId": [}',
+}
+
+
+@pytest.mark.parametrize("member", BAD_MEMBERS.values(), ids=BAD_MEMBERS)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_row_that_no_parser_takes_costs_that_row_alone(member: bytes, place: int) -> None:
+    ids = [f"env-{number}" for number in range(3)]
+    bad = json.dumps(wire_row(ids[place]))[:-1].encode() + b", " + member + b"}"
+    rows = [bad if number == place else json.dumps(wire_row(id_)).encode() for number, id_ in enumerate(ids)]
+
+    page = page_of(b'{"hasNextPage": true, "connections": [' + b" , ".join(rows) + b" ] }")
+
+    assert [row.id for row in page.environments] == [id_ for id_ in ids if id_ != ids[place]]
+    assert (page.set_aside, page.set_aside_ids) == (1, (ids[place],))
+    assert (page.cursor, page.has_next_page) == ("env-2", True)
+
+
+def test_a_row_that_grew_too_large_is_not_taken_from_the_listing_before() -> None:
+    known = {row.id: row for row in page_of(page_bytes([wire_row("env-1")])).environments}
+    large = wire_row("env-1", metadata={"a": [["x" * 1000] * 30] * 9})
+
+    assert page_of(page_bytes([large, wire_row("env-2")]), known).set_aside_ids == ("env-1",)
+
+
+@pytest.mark.parametrize(("items", "fits"), [(258, True), (263, False)])
+def test_a_row_may_be_256_kib(items: int, *, fits: bool) -> None:
+    rows = [wire_row("env-1", metadata={"a": ["x" * 1000] * items}), wire_row("env-2")]
+
+    assert page_of_both_ways(page_bytes(rows)).set_aside == (0 if fits else 1)
+
+
+def test_a_row_whose_id_cannot_be_read_is_counted_without_it() -> None:
+    page = page_of(page_bytes([wire_row("env-1"), wire_row("env-X")], has_next=True).replace(b"env-X", b"env-\xe9"))
+
+    assert (page.set_aside, page.set_aside_ids, page.cursor) == (1, (), "env-1")
+
+
+# A page that cannot be read is an error with a plain cause
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"<html><title>502 Bad Gateway</title></html>",
+        b"null",
+        b"[]",
+        b'{"connections": null, "hasNextPage": false}',
+        b'{"connections": []}',
+        b'{"hasNextPage": false}',
+        b'{"connections": [], "hasNextPage": null}',
+        b'{"connections": [], "hasNextPage": 1}',
+        b'{"connections": [], "hasNextPage": "true"}',
+        page_bytes([wire_row()])[:-2],
+        page_bytes([wire_row()]) * 2,
+        page_bytes([wire_row()]).replace(b"hasNext", b"\xe9", 1),
+        page_bytes([wire_row()]).replace(b"hasNext", b"\x00", 1),
+        page_bytes([wire_row()])[:-1] + b', "x": ' + b"9" * 5000 + b"}",
+        page_bytes([wire_row()])[:-1] + b', "x": ' + b"[" * 300 + b"]" * 300 + b"}",
+        page_bytes([wire_row()]).replace(b"main", b"m\xe9in")[:-2],
+        page_bytes([wire_row()]).replace(b"main", b"m\xe9in") * 2,
+        page_bytes([wire_row()]).decode().encode("utf-16"),
+        b"[" * 1_000_000,
+        b'{"a":' * 1_000_000,
+    ],
+    ids=lambda data: f"{data[:24]!r}{len(data)}",
+)
+def test_a_page_that_cannot_be_read_is_an_error_of_one_short_line(data: bytes) -> None:
+    with pytest.raises(PageError, match=r"\A[\x20-\x7e]{1,140}\Z"):
+        page_of(data)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2000), st.sampled_from("xid"), st.binary(min_size=1, max_size=3)),
+        min_size=1,
+        max_size=6,
+    )
+)
+@settings(max_examples=300, deadline=None)
+def test_a_broken_page_raises_nothing_else(edits: list[tuple[int, str, bytes]]) -> None:
+    data = bytearray(page_bytes([wire_row("env-1"), wire_row("env-2", region="\u202e")]))
+    for place, edit, replacement in edits:
+        data[place : place + (0 if edit == "i" else len(replacement))] = b"" if edit == "d" else replacement
+
+    try:
+        page = page_of(bytes(data))
+    except PageError:
+        return
+    assert all(isinstance(row, Environment) for row in page.environments)
+
+
+# Both ways agree
+
+PLAIN = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=8)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | PLAIN,
+    lambda inside: st.lists(inside, max_size=3) | st.dictionaries(PLAIN, inside, max_size=3),
+    max_leaves=8,
+)
+INSTANTS = st.integers(0, 2**53) | st.floats(allow_nan=False, allow_infinity=False)
+ROWS = st.fixed_dictionaries(
+    {"id": PLAIN, "connectionName": PLAIN, "lastHeartbeat": st.none() | INSTANTS, "metadata": JSON},
+    optional={"region": JSON, "firstSeenAt": JSON, "currentMode": PLAIN},
+).map(lambda changes: wire_row() | changes)
+
+
+@quick
+@given(st.lists(ROWS, max_size=4))
+@example([wire_row(metadata={"a": "x" * (LONGEST + 1)})])
+@example([wire_row(metadata={"x" * (LONGEST + 1): [{"y" * (LONGEST + 1): 2**BITS}]})])
+def test_a_page_of_plain_text_reads_the_same_in_one_go_and_row_by_row(rows: list[dict[str, Any]]) -> None:
+    page = page_of_both_ways(page_bytes(rows))
+
+    assert len(page.environments) + page.set_aside == len(rows)
+
+
+@quick
+@given(
+    st.dictionaries(st.sampled_from(sorted(wire_row())) | st.text(max_size=3), JSON | st.text(max_size=8), max_size=4)
+)
+def test_no_text_gets_in_uncleaned(changes: dict[str, Any]) -> None:
+    for row in page_of(page_bytes([wire_row() | changes])).environments:
+        shown = [row.id, row.name, row.mode or "", *row.unknown, *(row.metadata or {})]
+        assert shown == [clean(text) for text in shown]
+
+
+# Distinct ids stay distinct
+
+IDS = (
+    st.text(max_size=12)
+    | st.text("ae\u0301\u200b\x1b\\x1b\ufe0f ", max_size=10)
+    | st.builds("{}{}".format, st.sampled_from(["x" * (LONGEST - 2), "x" * LONGEST]), st.text(max_size=4))
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(ids=st.lists(IDS.filter(bool), min_size=2, max_size=8, unique=True), hashed=st.booleans())
+@example(ids=["\x1b", r"\x1b"], hashed=True)
+@example(ids=["x" * LONGEST + "a", "x" * LONGEST + "b"], hashed=False)
+@example(ids=["e" + "\u0301" * 3, "e" + "\u0301" * 4], hashed=True)
+@example(ids=["a\ufe0f", "a"], hashed=False)
+@example(ids=["\ud800", "\ud801"], hashed=True)
+def test_distinct_ids_are_distinct_keys_in_every_listing(*, ids: list[str], hashed: bool) -> None:
+    if hashed:  # ids of other rows that read as our keys do
+        ids = list(
+            dict.fromkeys([*ids, *(row.id for row in page_of(page_bytes([wire_row(id_) for id_ in ids])).environments)])
+        )
+    rows = [wire_row("env-1") | {"id": id_} for id_ in ids]
+
+    before = page_of(page_bytes(rows)).environments
+    again = page_of(page_bytes(rows), {row.id: row for row in before}).environments
+    one_by_one = page_of(CAREFUL + page_bytes(rows).removeprefix(b"{")).environments
+
+    assert len({row.id for row in before}) == len(ids)
+    assert [row.id for row in before] == [row.id for row in again] == [row.id for row in one_by_one]
+    assert all(clean(row.id) == row.id for row in before)
+
+
+@given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=40))
+def test_an_id_as_servers_send_them_is_its_own_key(id_: str) -> None:
+    key = only(page_of(page_bytes([wire_row() | {"id": id_}]))).id
+    assert key == id_ or id_[-9:-8] == "~"
+
+
+# Rows that have not changed are shared with the listing before
+
+
+def test_a_row_that_has_not_changed_is_the_very_same_object() -> None:
+    before = page_of(page_bytes([wire_row("env-1"), wire_row("env-2")])).environments
+    data = page_bytes([wire_row("env-2", lastHeartbeat=1), wire_row("env-1"), wire_row("env-3")])
+
+    page = page_of(data, {row.id: row for row in before})
+
+    assert page == page_of(data)
+    assert [any(row is known for known in before) for row in page.environments] == [False, True, False]
+
+
+@pytest.mark.parametrize("value", [None, [], "row", 5])
+def test_a_value_that_is_no_object_is_no_row(value: JsonValue) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        environment_of(value)
+
+
+@pytest.mark.parametrize("half", [b"\\ud800", b"\\uDFFF", b"\\udc00\\ud800"])
+def test_half_a_surrogate_pair_in_one_row_blinds_nobody(half: bytes) -> None:
+    data = page_bytes([wire_row("env-1"), wire_row("env-2")]).replace(b"main", b"m" + half + b"n", 1)
+    page = page_of(data)
+    assert [row.id for row in page.environments] == ["env-1", "env-2"]
+    assert page.environments[0].branch == f"m{half.decode().lower()}n"
+    assert page.cursor == "env-2"
+
+
+def test_half_a_surrogate_pair_is_no_cursor() -> None:
+    page = page_of(page_bytes([wire_row("env-1"), wire_row("env-2")], has_next=True).replace(b"env-2", b"\\ud800"))
+    assert ([row.id[:7] for row in page.environments], page.cursor) == (["env-1", "\\ud800~"], "env-1")
+
+
+def test_half_a_surrogate_pair_excuses_nothing_else() -> None:
+    for bad in (b"NaN", b"9" * 5000, b"[" * 100_000):
+        with pytest.raises(PageError):
+            page_of(b'{"connections": [{"id": "\\ud800", "x": ' + bad)

@@ -1,0 +1,438 @@
+"""What terminals, spreadsheets and readers are shown of strangers' text, and how wide it is."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import unicodedata
+from typing import TYPE_CHECKING, Any, Literal
+
+import pyte
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from wcwidth import wcswidth, wcwidth
+
+from envwatch.model.text import (
+    BITS,
+    DEPTH,
+    LONGEST,
+    MARKS,
+    Clean,
+    cells,
+    clean,
+    cleaned,
+    csv_cell,
+    fitted,
+    is_plain_json,
+    look_alikes,
+    shortened,
+)
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+Keep = Literal["start", "ends", "end"]
+
+FORBIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+NASTY = (
+    "\x00\x07\x08\t\n\r\x1b\x7f\x85\x9b\x9d\xa0\xad\u034f\u0301\u0e31\u0e34\u093f\u094d\u0bcd\u1100\u1161\u11a8\u115f"
+    "\u1160\u200b\u200d\u200e\u2028\u2029\u202e\u2066\u20e3\u2630\u2800\u3000\u3164\ud800\udfff\ufe0e\ufe0f\ufeff\uffa0"
+    "\uffff\U0001f1e9\U0001f1ea\U0001f3fd\U0001f44d\U0001f469\U000e0001\U000e0100\U0010ffff\\漢字ｗé❤a1 "
+)
+SEQUENCES = (
+    "\x1b]52;c;cm0gLXJm\x07",
+    "\x1b]0;owned",
+    "\x1b[31",
+    "\x9b2J",
+    "\x1bP+q\x1b\\",
+    "[@click=app.quit]x[/]",
+    "\U0001f469\u200d\U0001f4bb",
+    "e\u0301\u0302\u0303\u0304",
+    "क्ष्म",
+    "\U0001f1e9\U0001f1ea",
+    "feat/login",
+)
+CHARACTERS = st.one_of(st.characters(exclude_categories=()), st.sampled_from(NASTY))
+ANYTHING = st.lists(st.one_of(CHARACTERS, st.sampled_from(SEQUENCES)), max_size=24).map("".join)
+CLEAN = ANYTHING.map(clean)
+WIDTHS = st.integers(min_value=-2, max_value=60)
+KEEPS: st.SearchStrategy[Keep] = st.sampled_from(("start", "ends", "end"))
+
+quick = settings(max_examples=150, deadline=None)
+
+
+def is_mark(character: str) -> bool:
+    return unicodedata.category(character)[0] == "M"
+
+
+# Cleaning
+
+
+@quick
+@given(ANYTHING)
+@example("\x1b]52;c;" + "A" * 5000)
+@example("a" + "\u0301" * 10_000)
+@example("\u0301" * 10_000)
+@example("\x00" * 2000)
+@example("\ufe0f" * 2000)
+def test_cleaned_text_holds_nothing_that_a_terminal_obeys_or_hides(text: str) -> None:
+    shown = clean(text)
+    assert FORBIDDEN.isdisjoint(map(unicodedata.category, shown))
+    assert shown.isprintable()
+    assert len(shown) <= LONGEST
+    assert clean(shown) == shown
+    assert not is_mark(shown[:1] or "a")
+    assert not any(all(map(is_mark, shown[at : at + MARKS + 1])) for at in range(len(shown) - MARKS))
+
+
+@quick
+@given(st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E)))
+def test_printable_ascii_comes_back_as_it_is(text: str) -> None:
+    assert clean(text) is text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b]52;c;eA==\x07", r"\x1b]52;c;eA==\x07"),
+        ("\x9b31m", r"\x9b31m"),
+        ("a\nb\tc\r", r"a\nb\tc\r"),
+        ("\x00\x7f", r"\x00\x7f"),
+        ("gpj.\u202eexe", r"gpj.\u202eexe"),
+        ("\U000e0001", r"\U000e0001"),
+        ("\ud83d", r"\ud83d"),
+        ("two\xa0words", r"two\xa0words"),
+        ("\u3164\u2800", r"\u3164\u2800"),
+        ("a\ufe00b\U000e0100", r"a\ufe00b\U000e0100"),
+        ("\U0001f1e9\U0001f1ea", r"\U0001f1e9\U0001f1ea"),
+        ("\U0001f44d\U0001f3fd", "\U0001f44d" + r"\U0001f3fd"),
+        ("❤\ufe0f⌚\ufe0e", "❤⌚"),
+        ("C:\\new", "C:\\new"),
+        ("Straße 東京 Đặng กำลัง한국 ● ▁", "Straße 東京 Đặng กำลัง한국 ● ▁"),
+    ],
+)
+def test_what_is_unsafe_is_shown_as_an_escape_and_the_rest_stays(text: str, shown: str) -> None:
+    assert clean(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("e\u0302\u0301x", "e\u0302\u0301x"),
+        ("e\u0302\u0301\u0300x", "e\u0302\u0301…x"),
+        ("e\u0302\u0301\ufe0f\u0300\u0300\u0300x\u0300", "e\u0302\u0301…x\u0300"),
+        ("\u0301e", r"\u0301e"),
+        ("\x1b\u0301\u0301e\u0301", r"\x1b\u0301\u0301" + "e\u0301"),
+        ("\ufe0f\u0301", r"\u0301"),
+        ("\u1112\u1161\u11ab", "\u1112\u1161\u11ab"),
+    ],
+)
+def test_a_character_carries_two_marks_and_none_stands_alone(text: str, shown: str) -> None:
+    assert clean(text) == shown
+
+
+@pytest.mark.parametrize("letter", ["a", "漢"])
+def test_text_is_cut_past_the_longest_and_says_so(letter: str) -> None:
+    assert clean(letter * LONGEST) == letter * LONGEST
+    assert clean(letter * (LONGEST + 1)) == letter * (LONGEST - 1) + "…"
+
+
+def test_escapes_count_towards_the_limit() -> None:
+    assert clean("ab\x1b", 6) == r"ab\x1b"
+    assert clean("abc\x1b", 6) == r"abc\x…"
+    assert clean("\x1b", 1) == "…"
+
+
+# Width
+
+
+def test_every_code_point_once_clean_has_a_width_on_which_all_agree() -> None:
+    for point in range(sys.maxunicode + 1):
+        character = chr(point)
+        text = clean("a" + character)
+        if len(text) == 2:
+            assert cells(text) == cell_len(text) == wcswidth(text) == 1 + wcwidth(character), hex(point)
+        else:
+            assert text.isascii(), hex(point)
+
+
+@quick
+@given(ANYTHING)
+def test_rich_and_wcwidth_measure_cleaned_text_as_we_do(text: str) -> None:
+    shown = clean(text)
+    assert cells(shown) == cell_len(shown) == wcswidth(shown) == sum(map(wcwidth, shown))
+
+
+@quick
+@given(CLEAN, CLEAN)
+def test_the_width_of_two_texts_is_the_sum_of_their_widths(left: Clean, right: Clean) -> None:
+    assert cells(left + right) == cells(left) + cells(right) == cell_len(left + right) == wcswidth(left + right)
+
+
+@pytest.mark.parametrize(
+    "text", ["plain", "東京-1", "e\u0301\u0302\u0303", "\x1b[2J\x9b", "\U0001f44d\U0001f3fd❤\ufe0f"]
+)
+def test_a_real_terminal_moves_as_far_as_we_count(text: str) -> None:
+    screen = pyte.Screen(80, 2)
+    pyte.Stream(screen).feed(clean(text))
+    assert screen.cursor.x == cells(clean(text))
+
+
+@quick
+@given(CLEAN, WIDTHS, KEEPS, st.sampled_from(("…", "..", "")))
+def test_shortened_text_fits_and_is_whole_when_it_can_be(text: Clean, width: int, keep: Keep, ellipsis: str) -> None:
+    short = shortened(text, width, keep=keep, ellipsis=ellipsis)
+    room = max(width, 0)
+    if cells(text) <= room:
+        assert short is text
+    else:
+        # A wide character that does not fit leaves one cell free, at each end that was kept.
+        assert room - (2 if keep == "ends" else 1) <= cells(short) <= room
+    assert cell_len(short) == cells(short)
+    assert not is_mark(short[:1] or "a")
+    assert clean(short) == short
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "keep", "short"),
+    [
+        ("feat/login", 10, "start", "feat/login"),
+        ("feat/login", 8, "start", "feat/lo…"),
+        ("feat/login", 1, "start", "…"),
+        ("feat/login", 0, "start", ""),
+        ("feat/login", -1, "ends", ""),
+        ("sandbox-30f97058-aaaa-4c3a", 16, "ends", "sandbox-30f9…c3a"),
+        ("sandbox-30f97058-aaaa-4c3a", 20, "ends", "sandbox-30f97058…c3a"),
+        ("abcdef", 4, "ends", "ab…f"),
+        ("abcdef", 3, "ends", "a…f"),
+        ("abcdef", 2, "ends", "a…"),
+        ("~/code/portal", 8, "end", "…/portal"),
+        ("東京都", 6, "start", "東京都"),
+        ("東京都", 5, "start", "東京…"),
+        ("東京都", 4, "start", "東…"),
+        ("東京都", 4, "end", "…都"),
+        ("xe\u0301y", 2, "end", "…y"),
+        ("xyze\u0301", 2, "end", "…e\u0301"),
+        ("e\u0301xyz", 2, "start", "e\u0301…"),
+    ],
+)
+def test_text_is_cut_where_it_says_least(text: str, width: int, keep: Keep, short: str) -> None:
+    assert shortened(clean(text), width, keep=keep) == short
+
+
+def test_an_ellipsis_wider_than_the_column_is_cut_itself() -> None:
+    assert shortened(clean("abcdef"), 3, ellipsis="...") == "..."
+    assert shortened(clean("abcdef"), 2, ellipsis="...") == ".."
+    assert shortened(clean("abcdef"), 4, ellipsis="...") == "a..."
+
+
+@quick
+@given(CLEAN, WIDTHS, KEEPS, st.booleans())
+def test_fitted_text_is_as_wide_as_asked(text: Clean, width: int, keep: Keep, right: bool) -> None:  # noqa: FBT001 - drawn
+    fit = fitted(text, width, keep=keep, align="right" if right else "left")
+    assert cells(fit) == cell_len(fit) == max(width, 0)
+
+
+def test_padding_stands_on_the_side_away_from_the_alignment() -> None:
+    assert fitted(clean("4m"), 4) == "4m  "
+    assert fitted(clean("4m"), 4, align="right") == "  4m"
+    assert fitted(clean("東京都"), 4) == "東… "
+
+
+# JSON
+
+SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), ANYTHING)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ANYTHING, inner, max_size=3), max_leaves=8
+)
+
+
+def strings_of(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [text for item in value.items() for part in item for text in strings_of(part)]
+    if isinstance(value, list):
+        return [text for item in value for text in strings_of(item)]
+    return [value] if isinstance(value, str) else []
+
+
+def nested(levels: int) -> JsonValue:
+    value: JsonValue = "leaf"
+    for level in range(levels):
+        value = [value] if level % 2 else {"key": value}
+    return value
+
+
+@quick
+@given(VALUES)
+def test_a_cleaned_value_has_clean_keys_and_strings_and_keeps_its_shape(value: Any) -> None:
+    result = cleaned(value)
+    assert all(clean(text) == text for text in strings_of(result))
+    assert type(result) is type(value)
+    if not isinstance(value, (dict, list, str)):
+        assert result == value
+
+
+def test_values_keep_their_places() -> None:
+    value: JsonValue = {"a\x1b": ["\u202e", 1, 1.5, True, None, {"b": "c"}]}
+    assert cleaned(value) == {r"a\x1b": [r"\u202e", 1, 1.5, True, None, {"b": "c"}]}
+
+
+@pytest.mark.parametrize("keys", [("os", "os\ufe0f"), ("os\ufe0f", "os")])
+def test_a_doctored_key_never_takes_the_place_of_a_clean_one(keys: tuple[str, str]) -> None:
+    assert cleaned({key: len(key) for key in keys}) == {"os": len("os")}
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_number_of_thirteen_thousand_bits_is_the_largest(sign: int) -> None:
+    assert cleaned(sign * (2**BITS - 1)) == sign * (2**BITS - 1)
+    assert str(cleaned(sign * (2**BITS - 1)))
+    with pytest.raises(ValueError, match="13000 bits"):
+        cleaned([sign * 2**BITS])
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e999", '{"a": [NaN]}'])
+def test_a_number_that_is_not_finite_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not finite"):
+        cleaned(json.loads(text))
+
+
+def test_nesting_is_bounded() -> None:
+    assert cleaned(nested(DEPTH)) == nested(DEPTH)
+    with pytest.raises(ValueError, match="nesting"):
+        cleaned(nested(DEPTH + 1))
+
+
+def in_which_strings_are_clean(data: bytes) -> bool:
+    return all(clean(text) == text for text in strings_of(json.loads(data)))
+
+
+@quick
+@given(VALUES, st.booleans())
+def test_a_document_proven_plain_has_nothing_to_clean(value: Any, ascii_only: bool) -> None:  # noqa: FBT001 - drawn
+    data = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+    if is_plain_json(data):
+        assert in_which_strings_are_clean(data)
+
+
+@quick
+@given(st.lists(st.sampled_from((*'\\"/ubfnrt01eaA \n\t\x00\x1b\x7fé.', "\\u202", "\\u001b", "NaN")), max_size=12))
+def test_no_bytes_that_parse_are_wrongly_proven_plain(pieces: list[str]) -> None:
+    data = ('"' + "".join(pieces) + '"').encode()
+    if is_plain_json(data):
+        try:
+            assert in_which_strings_are_clean(data)
+        except json.JSONDecodeError:
+            return  # a raw control character or a lone backslash: the parser refuses it
+
+
+@pytest.mark.parametrize(
+    ("data", "plain"),
+    [
+        (b'{"id": "env-1", "at": 1.5e3, "path": "a\\/b \\"c\\""}\r\n\t', True),
+        (b'"C:\\\\work"', True),
+        (b'"C:\\\\new"', False),
+        (b'"\\u001b"', False),
+        (b'"\\b"', False),
+        (b'"\\f"', False),
+        (b'"\\n"', False),
+        (b'"\\r"', False),
+        (b'"\\t"', False),
+        (b'"\x7f"', False),
+        ('"é"'.encode(), False),
+        (b"[NaN]", False),
+        (b"[-Infinity]", False),
+        ('". "'.encode("utf-16-le"), False),
+    ],
+)
+def test_a_plain_document_is_told_from_one_with_escapes(data: bytes, plain: bool) -> None:  # noqa: FBT001 - a row
+    assert is_plain_json(data) is plain
+
+
+def test_bytes_that_would_be_read_as_utf_16_are_not_plain() -> None:
+    data = b'"\x00\x2e\x20"\x00'
+    assert data.isascii()
+    assert json.loads(data) == "\u202e"
+    assert not is_plain_json(data)
+
+
+# Spreadsheets
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "  =1", "＝1", "＋1", "－1", "＠A", "﹦1", " ＝1"])
+def test_a_formula_becomes_text_in_a_spreadsheet(text: str) -> None:
+    assert csv_cell(clean(text)) == "'" + text
+
+
+@pytest.mark.parametrize("text", ["", "   ", "web-1", "a=b", "–", "12:40+01", "\\t=1"])
+def test_harmless_text_goes_into_a_spreadsheet_unchanged(text: str) -> None:
+    assert csv_cell(clean(text)) == text
+
+
+@quick
+@given(ANYTHING)
+def test_no_cell_starts_like_a_formula(text: str) -> None:
+    cell = csv_cell(clean(text))
+    assert not unicodedata.normalize("NFKC", cell).lstrip(" ").startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+
+
+# Names that look alike
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "sеrver-10",
+        "SERVER-10",
+        "server-1O",
+        "server-l0",
+        "server-I0",
+        "ｓerver-10",
+        "sérver-10",
+        "server‐10",
+        "server-10 ",
+    ],
+)
+def test_a_name_that_resembles_another_is_found_with_its_twin(other: str) -> None:
+    names = [Clean("server-10"), Clean(other), Clean("server-11"), Clean("server-01")]
+    assert look_alikes(names) == {"server-10", other}
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ("barn", "bam"),
+        ("vvest", "west"),
+        ("ΑΡΙ", "API"),
+        ("НОСТ", "HOCT"),
+        ("ﬁle", "file"),
+        ("a  b", "a b"),
+        ("ı", "1"),
+    ],
+)
+def test_letters_of_other_scripts_and_pairs_of_letters_count_as_what_they_resemble(left: str, right: str) -> None:
+    assert look_alikes([clean(left), clean(right)]) == {left, right}
+
+
+def test_one_name_twice_resembles_nothing() -> None:
+    assert look_alikes([Clean("web"), Clean("web"), Clean("db")]) == frozenset()
+
+
+@quick
+@given(st.lists(CLEAN, max_size=6))
+def test_the_order_of_names_decides_nothing(names: list[Clean]) -> None:
+    found = look_alikes(names)
+    assert found == look_alikes(reversed(names)) <= set(names)
+    assert len(found) != 1
+
+
+def test_cleaning_needs_no_terminal_library() -> None:
+    code = (
+        "import sys, envwatch.model.text; "
+        "print(sorted({'textual', 'rich', 'httpx', 'wcwidth', 'pydantic'}.intersection(sys.modules)))"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"

@@ -1,0 +1,132 @@
+"""Which texts are versions, how they are ordered, and what is behind."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.tracked_environments import tracked
+
+from envwatch.fleet.fleet import newest_version
+from envwatch.model.text import Clean
+from envwatch.model.versions import is_behind, is_version, version_key
+
+if TYPE_CHECKING:
+    from envwatch.fleet.tracking import TrackedEnvironment
+
+ORDERED = [
+    "0.9",
+    "0.9.1",
+    "0.31.2",
+    "0.34.9",
+    "0.34.12-rc1",
+    "0.34.12-rc2",
+    "0.34.12-rc10",
+    "0.34.12",
+    "1.0-1",
+    "1.0-alpha",
+    "1.0-alpha.1",
+    "1.0-alpha.beta",
+    "1.0-beta",
+    "1.0-beta.2",
+    "1.0-beta.11",
+    "1.0",
+    "10.0",
+]
+
+
+def test_versions_sort_as_versions() -> None:
+    mixed = ORDERED[::-1]
+    assert sorted(mixed, key=version_key) == ORDERED
+
+
+@pytest.mark.parametrize(("lower", "higher"), list(pairwise(ORDERED)))
+def test_each_version_is_below_the_next(lower: str, higher: str) -> None:
+    assert version_key(lower) < version_key(higher)
+    assert version_key(f"v{lower}") == version_key(lower)
+
+
+@given(st.lists(st.text()))
+def test_any_texts_can_be_compared_as_versions(versions: list[str]) -> None:
+    ordered = sorted(versions, key=version_key)
+    assert all(version_key(lower) <= version_key(higher) for lower, higher in pairwise(ordered))
+
+
+def running(*versions: str | None) -> list[TrackedEnvironment]:
+    """Machines that are up, each with its version."""
+    return [
+        tracked(id=f"env-{n}", deviceId=f"device-{n}", metadata={"lettaCodeVersion": version})
+        for n, version in enumerate(versions)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("versions", "newest"),
+    [
+        ([], None),
+        ([None], None),
+        (["0.34.12"], "0.34.12"),
+        (["0.33.0", "0.34.12"], "0.34.12"),
+        (["0.33.0", "0.34.12", "0.34.12"], "0.34.12"),
+        (["0.33.0", "0.33.0", "0.34.12"], "0.33.0"),
+        (["0.30.0", "0.30.0", "0.33.0", "0.34.12"], "0.33.0"),
+        (["0.33.0", "0.34.12", "0.34.12", "999.0"], "0.34.12"),
+        (["0.33.0", "0.34.12", "0.34.12", "0.35.0-dev.3"], "0.34.12"),
+        (["0.34.12"] * 9 + ["0.35.0"], "0.34.12"),
+        (["0.34.12"] * 9 + ["0.35.0"] * 2, "0.35.0"),
+        (["0.9.0", "0.9.0", None, "nightly"], "0.9.0"),
+    ],
+)
+def test_the_newest_version_is_one_that_two_machines_have_reached(versions: list[str | None], newest: str) -> None:
+    assert newest_version(running(*versions)) == newest
+    assert newest_version(running(*versions[::-1])) == newest
+
+
+def test_two_listeners_on_one_machine_are_one_witness() -> None:
+    twins = [tracked(id=f"env-{n}", deviceId="same", metadata={"lettaCodeVersion": "999.0"}) for n in (7, 8)]
+    assert newest_version([*running("0.34.12", "0.34.12"), *twins]) == "0.34.12"
+
+
+def test_what_is_down_has_reached_nothing() -> None:
+    down = [tracked(connectionId=None, deviceId=f"d-{n}", metadata={"lettaCodeVersion": "0.35.0"}) for n in (1, 2, 3)]
+    assert newest_version([*running("0.34.9", "0.34.12", "0.34.12"), *down]) == "0.34.12"
+    assert newest_version(down) is None
+
+
+@given(
+    st.lists(st.sampled_from(["0.9.0", "0.34.9", "0.34.12", "0.35.0"]), min_size=2), st.sampled_from(["0.1", "999.0"])
+)
+def test_no_single_machine_changes_what_the_newest_version_of_three_or_more_is_but_to_one_that_another_runs(
+    versions: list[str], claimed: str
+) -> None:
+    assert newest_version(running(*versions, claimed)) in versions
+
+
+@pytest.mark.parametrize("text", ["nightly", "20261124", "0.35.0 or so", ""])
+def test_what_is_no_version_is_not_the_newest(text: str) -> None:
+    assert newest_version(running(text, text, "0.34.9", "0.34.9")) == "0.34.9"
+
+
+@pytest.mark.parametrize(
+    ("version", "is_so"),
+    [("0.34.11", True), ("0.34.12-rc1", True), ("0.34.12", False), ("v0.34.12+5", False), ("0.35", False)],
+)
+def test_what_is_older_than_the_newest_is_behind(version: str, *, is_so: bool) -> None:
+    assert is_behind(Clean(version), Clean("0.34.12")) == is_so
+
+
+@pytest.mark.parametrize("text", [None, "", "nightly", "-1"])
+def test_what_is_no_version_is_not_behind(text: str | None) -> None:
+    assert not is_behind(None if text is None else Clean(text), Clean("0.34.12"))
+    assert not is_behind(Clean("0.34.12"), None if text is None else Clean(text))
+
+
+@given(st.text("v0.1-+rc", max_size=8))
+def test_a_release_is_a_version_with_any_suffix(text: str) -> None:
+    if is_version(text):
+        release = text.partition("-")[0].partition("+")[0]
+        assert is_version(f"{release}-rc1")
+        assert version_key(f"{release}-rc1") < version_key(release) == version_key(f"{release}+rc1")

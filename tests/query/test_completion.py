@@ -1,0 +1,180 @@
+"""What the filter box offers while one types."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.builders import NOW
+from support.tracked_environments import ALL, BARE, tracked
+
+from envwatch.query.completion import HELP, LOG_HELP, MOST, completions
+from envwatch.query.fields import FIELDS
+from envwatch.query.language import parse
+
+if TYPE_CHECKING:
+    from envwatch.fleet.tracking import TrackedEnvironment
+
+FLEET = [
+    tracked(connectionName="build box", metadata={"gitBranch": "main"}),
+    tracked(connectionName="web-1", metadata={"gitBranch": "main", "os": "darwin"}, currentMode="fullAccess"),
+    tracked(connectionName="web-2", metadata={"gitBranch": "feat/login", "lettaCodeVersion": "nightly"}),
+    tracked(
+        connectionName="none", metadata={"gitBranch": None, "odd key": {"inner": 1}}, currentMode="bypassPermissions"
+    ),
+]
+
+
+def offers(text: str, cursor: int | None = None, fleet: list[TrackedEnvironment] = FLEET) -> list[str]:
+    return [str(one.text) for one in completions(text, len(text) if cursor is None else cursor, fleet)]
+
+
+def completed(text: str, cursor: int, choice: int = 0) -> str:
+    one = completions(text, cursor, FLEET)[choice]
+    return text[: one.start] + one.text + text[one.end :]
+
+
+def test_a_value_is_offered_however_its_accents_are_composed() -> None:
+    fleet = [tracked(connectionName="Andre\u0301")]
+    assert offers("name:andr\u00e9", fleet=fleet) == ["Andre\u0301"]
+
+
+def test_an_empty_box_offers_every_field() -> None:
+    assert offers("") == [*(f"{name}:" for name in FIELDS), "meta."]
+    assert offers("web ") == offers("")
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        ("ve", ["version:"]),
+        ("web !VE", ["version:"]),
+        ("o", ["os:", "owner:", "org:"]),
+        ("dir", ["directory:"]),
+        ("heart", ["beat:"]),
+        ("me", ["meta."]),
+        ("zzz", []),
+        ("on", ["status:online"]),
+        ("OFF", ["status:offline"]),
+        ("!fl", ["status:flapping"]),
+        ("de", ["device:"]),
+        ("ch", ["status:changed"]),
+        ("g", []),
+    ],
+)
+def test_a_word_may_become_a_field_or_a_status(text: str, fields: list[str]) -> None:
+    assert offers(text) == fields
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("branch:", ["main", "feat/login", "none"]),
+        ("branch:ma", ["main"]),
+        ("branch:LOG", ["feat/login"]),
+        ("branch:no", ["none"]),
+        ("branch:none", []),
+        ("branch:main", []),
+        ("name:web-1", []),
+        ("status:late", []),
+        ("branch:=", ["=main", "=feat/login"]),
+        ("branch:>", []),
+        ("branch:x,ma", ["main"]),
+        ("mode:", ["standard", "unrestricted"]),
+        ("mode:unrestricted,", ["standard"]),
+        ('name:"build box",bu', []),
+        ("os:in", []),
+        ("name:bu", ['"build box"']),
+        ('name:"build b', ['"build box"']),
+        ("name:no", ['"none"']),
+        ("command:", ["abort", "reload"]),
+        ("nothing:", []),
+        ("status:o", ["online", "offline"]),
+        ("version:", [">", ">=", "<", "<=", "0.34.12", "nightly"]),
+        ("version:>=", [">=0.34.12"]),
+        ("beat:", [">", ">=", "<", "<=", "none"]),
+        ("beat:>90", [">90s", ">90m", ">90h", ">90d", ">90w"]),
+        ("beat:>90s", []),
+        ("meta.od", ['"meta.odd key".']),
+        ("meta.odd key", ["owner:"]),
+        ('"meta.odd key.', ['"meta.odd key.inner":']),
+        ("meta.self_update.w", ["meta.self_update.writable:"]),
+        ("meta.machine.cpu:", ['"Ryzen 7"']),
+    ],
+)
+def test_a_value_may_be_one_that_the_fleet_has_the_most_frequent_first(text: str, values: list[str]) -> None:
+    assert offers(text) == values
+
+
+def test_an_offer_says_how_many_environments_it_stands_for() -> None:
+    assert [one.description for one in completions("branch:", 7, FLEET)] == [
+        "2 environments",
+        "1 environment",
+        "1 environment",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "cursor", "result"),
+    [
+        ("ver os:linux", 3, "version: os:linux"),
+        ("web bra:main", 5, "web branch:main"),
+        ("!sta:late", 4, "!status:late"),
+        ("web !off nas", 8, "web !status:offline nas"),
+        ("branch:ma,x web", 9, "branch:main,x web"),
+        ("branch:mxyz", 8, "branch:main"),
+        ("version:>=0 web", 11, "version:>=0.34.12 web"),
+        ('name:"bui" web', 8, 'name:"build box" web'),
+        ("mode:unrestricted,sta", 21, "mode:unrestricted,standard"),
+        ("!mode:unrestricted,sta web", 22, "!mode:unrestricted,standard web"),
+        ("mode:sta,unrestricted", 8, "mode:standard,unrestricted"),
+        ('mode:unrestricted,"sta', 22, "mode:unrestricted,standard"),
+        ('!name:web-1,"bui" nas', 16, '!name:web-1,"build box" nas'),
+        ("status:late,of", 14, "status:late,offline"),
+        ("branch:main,=fe", 15, "branch:main,=feat/login"),
+        ('name:"bui os:linux', 9, 'name:"build box" os:linux'),
+        ('"of os:linux', 3, "status:offline os:linux"),
+        ("os:linux web", 9, "os:linux status:web"),
+    ],
+)
+def test_an_offer_takes_the_place_of_what_the_cursor_is_in(text: str, cursor: int, result: str) -> None:
+    assert completed(text, cursor) == result
+
+
+def test_no_more_values_are_offered_than_fit() -> None:
+    fleet = [tracked(connectionName=f"box-{number:02}") for number in range(MOST + 1)]
+
+    assert offers("name:box", fleet=fleet) == [f"box-{number:02}" for number in range(MOST)]
+
+
+@given(st.text(st.sampled_from('av :!",.*>=-_1s\\\u0301'), max_size=16), st.data())
+def test_any_text_and_cursor_have_offers_within_the_text(text: str, data: st.DataObject) -> None:
+    cursor = data.draw(st.integers(0, len(text)))
+
+    for one in completions(text, cursor, FLEET):
+        assert 0 <= one.start <= one.end <= len(text)
+
+
+@given(st.text(min_size=1), st.sampled_from(["name", "branch", "mode", "version", "meta.x"]))
+def test_a_value_that_is_offered_is_found(value: str, field: str) -> None:
+    one = tracked(
+        connectionName=value, currentMode=value, metadata={"gitBranch": value, "lettaCodeVersion": value, "x": value}
+    )
+
+    found = [offer for offer in offers(f"{field}:", fleet=[one]) if offer[0] not in "<>"]
+
+    assert len(found) == 1
+    assert parse(f"{field}:{found[0]}").matches(one, NOW, ALL, 1)
+
+
+def test_every_example_of_the_help_is_a_query() -> None:
+    for text, meaning in (*HELP, *LOG_HELP):
+        assert parse(text, UTC)
+        assert meaning
+
+
+def test_an_environment_without_metadata_offers_nothing_of_it() -> None:
+    assert offers("meta.", fleet=[BARE]) == []

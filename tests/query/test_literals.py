@@ -1,0 +1,140 @@
+"""Durations, dates and versions in a query, at their boundaries."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+import pytest
+from support.builders import NOW
+from support.tracked_environments import ALL, tracked
+
+from envwatch.query.language import parse
+
+SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
+
+
+@pytest.mark.parametrize(
+    ("value", "age", "is_found"),
+    [
+        (">90s", 90, False),
+        (">90s", 90.001, True),
+        (">=90s", 89.999, False),
+        (">=90s", 90, True),
+        ("<90s", 89.999, True),
+        ("<90s", 90, False),
+        ("<=90s", 90, True),
+        ("<=90s", 90.001, False),
+        ("=2m", 119.999, False),
+        ("=2m", 120, True),
+        ("2m", 179.999, True),
+        ("2m", 180, False),
+        ("30s..90s", 30, True),
+        ("30s..90s", 90, True),
+        ("30s..90s", 29.999, False),
+        ("30s..90s", 90.001, False),
+        (">1h30m", 5400, False),
+        (">1h30m", 5401, True),
+        (">1d", 86_401, True),
+        (">1w", 604_800, False),
+        (">=0s", -5, True),
+        ("<1S", -5, True),
+    ],
+)
+def test_a_duration_is_compared_with_the_age(value: str, age: float, *, is_found: bool) -> None:
+    assert parse(f"beat:{value}").matches(tracked(lastHeartbeat=NOW - age * SECOND), NOW, ALL, 1) is is_found
+
+
+def test_each_instant_has_its_field() -> None:
+    one = tracked(
+        lastHeartbeat=NOW - MINUTE, connectedAt=NOW - HOUR, lastSeenAt=NOW - DAY, firstSeenAt=NOW - 7 * DAY, podId=None
+    )
+
+    assert parse("beat:=1m up:=1h seen:=1d first:=1w").matches(one, NOW, ALL, 1)
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("value", "when", "is_found"),
+    [
+        (">2026-11-01", datetime(2026, 11, 1, 23, 59, 59, tzinfo=BERLIN), False),
+        (">2026-11-01", datetime(2026, 11, 2, tzinfo=BERLIN), True),
+        (">=2026-11-01", datetime(2026, 10, 31, 23, 59, 59, tzinfo=BERLIN), False),
+        (">=2026-11-01", datetime(2026, 11, 1, tzinfo=BERLIN), True),
+        ("<2026-11-01", datetime(2026, 10, 31, 23, 59, 59, tzinfo=BERLIN), True),
+        ("<2026-11-01", datetime(2026, 11, 1, tzinfo=BERLIN), False),
+        ("<=2026-11-01", datetime(2026, 11, 1, 23, 59, 59, tzinfo=BERLIN), True),
+        ("<=2026-11-01", datetime(2026, 11, 2, tzinfo=BERLIN), False),
+        ("2026-10-25", datetime(2026, 10, 25, 23, 30, tzinfo=BERLIN), True),  # a day of 25 hours
+        ("2026-10-25", datetime(2026, 10, 26, tzinfo=BERLIN), False),
+        ("2026-11-01..2026-11-03", datetime(2026, 11, 3, 23, 59, tzinfo=BERLIN), True),
+        ("<2026-11-24T03:00", datetime(2026, 11, 24, 2, 59, 59, tzinfo=BERLIN), True),
+        ("<2026-11-24T03:00", datetime(2026, 11, 24, 3, tzinfo=BERLIN), False),
+        ("2026-11-24T03:00", datetime(2026, 11, 24, 3, 0, 59, tzinfo=BERLIN), True),
+        ("2026-11-24T03:00:07", datetime(2026, 11, 24, 3, 0, 8, tzinfo=BERLIN), False),
+        ("<2026-11-24T03:00Z", datetime(2026, 11, 24, 2, 59, tzinfo=UTC), True),
+        ("<2026-11-24t03:00z", datetime(2026, 11, 24, 3, 0, tzinfo=UTC), False),
+        (">=2026-11-24T03:00-05:30", datetime(2026, 11, 24, 8, 30, tzinfo=UTC), True),
+        ('<"2026-11-24 03:00"', datetime(2026, 11, 24, 2, 59, tzinfo=BERLIN), True),
+    ],
+)
+def test_a_date_is_compared_with_the_instant_and_means_all_of_itself(
+    value: str, when: datetime, *, is_found: bool
+) -> None:
+    one = tracked(firstSeenAt=when.timestamp() * 1000)
+
+    assert parse(f"first:{value}", BERLIN).matches(one, NOW, ALL, 1) is is_found
+
+
+def test_a_date_without_an_offset_is_this_machines() -> None:
+    at = datetime(2026, 11, 24, 3).astimezone().timestamp() * 1000
+
+    assert parse("first:2026-11-24T03:00").matches(tracked(firstSeenAt=at), NOW, ALL, 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "version", "is_found"),
+    [
+        ("<0.34", "0.33.9", True),
+        ("<0.34", "0.9.0", True),
+        ("<0.34", "0.34.0", False),
+        ("<=0.34", "0.34.12", True),
+        ("<=0.34", "0.35.0", False),
+        (">0.34", "0.34.12", False),
+        (">0.34", "0.35.0", True),
+        (">=0.34", "0.34.0", True),
+        (">=0.34", "0.33.99", False),
+        (">=22", "v22.1.0", True),
+        (">=v22", "22.1.0", True),
+        ("22", "v22.1.0", True),
+        ("22", "v18.22.0", False),
+        ("0.3", "0.34.1", False),
+        ("0.3*", "0.34.1", True),
+        ("=0.34.12", "0.34.12", True),
+        ("=0.34.12", "0.34.12-rc1", False),
+        ("<0.34.12", "0.34.12-RC1", True),
+        ("<0.34.12-rc2", "0.34.12-rc1", True),
+        (">0.34.12-rc2", "0.34.12", True),
+        ("0.30..0.34", "0.34.12", True),
+        ("0.30..0.34", "0.35.0", False),
+        ("0.30..0.34", "0.29.9", False),
+        ("nightly", "nightly-7", True),
+        ("<0.34", "nightly", False),
+        (">0.34", "nightly", False),
+    ],
+)
+def test_versions_are_compared_as_versions(value: str, version: str, *, is_found: bool) -> None:
+    one = tracked(metadata={"lettaCodeVersion": version, "nodeVersion": version})
+
+    assert parse(f"version:{value}").matches(one, NOW, ALL, 1) is is_found
+    assert parse(f"node:{value}").matches(one, NOW, ALL, 1) is is_found
+
+
+def test_the_zone_decides_what_day_it_is() -> None:
+    at = datetime(2026, 11, 1, 23, tzinfo=UTC).timestamp() * 1000
+    east = timezone(timedelta(hours=2))
+
+    assert parse("first:2026-11-01", UTC).matches(tracked(firstSeenAt=at), NOW, ALL, 1)
+    assert parse("first:2026-11-02", east).matches(tracked(firstSeenAt=at), NOW, ALL, 1)

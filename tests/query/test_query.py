@@ -1,0 +1,504 @@
+"""The filter language by examples: what a line finds, and what it refuses."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.builders import NOW
+from support.tracked_environments import ALL, BARE, tracked
+
+from envwatch.fleet.presence import GONE
+from envwatch.model.text import Clean
+from envwatch.query.language import parse, partial_query
+from envwatch.query.lexer import QueryError
+from envwatch.views.columns import COLUMNS
+
+if TYPE_CHECKING:
+    from envwatch.fleet.tracking import TrackedEnvironment
+
+SECOND = 1000
+
+
+def finds(text: str, one: TrackedEnvironment, listings: int = 1) -> bool:
+    return parse(text, UTC).matches(one, NOW, ALL, listings)
+
+
+def test_an_empty_line_asks_for_nothing_and_finds_everything() -> None:
+    assert not parse("")
+    assert not parse("  ")
+    assert parse("web")
+    assert finds("", tracked())
+
+
+def test_all_words_and_terms_must_hold() -> None:
+    one = tracked(connectionName="web-1")
+
+    assert finds("web mode:standard os:linux", one)
+    assert not finds("web mode:standard os:darwin", one)
+    assert not finds("api mode:standard os:linux", one)
+
+
+@pytest.mark.parametrize("text", ["os:darwin os:linux", "os:darwin,linux", "os:linux,darwin os:win32"])
+def test_terms_on_one_field_are_alternatives(text: str) -> None:
+    assert finds(text, tracked())
+    assert not finds(text, tracked(metadata={"os": "freebsd"}))
+
+
+def test_every_negated_term_must_hold() -> None:
+    one = tracked()
+
+    assert finds("!os:darwin !os:win32", one)
+    assert not finds("!os:darwin !os:linux", one)
+    assert not finds("!os:darwin,linux", one)
+    assert not finds("os:linux !os:linux", one)
+
+
+def test_a_word_looks_in_visible_columns_only_and_in_either_case() -> None:
+    one = tracked(connectionName="Build-Box", podId="p-Seven")
+    narrow = (COLUMNS["state"], COLUMNS["name"])
+
+    assert parse("bUILD").matches(one, NOW, narrow, 1)
+    assert parse("P-SEVEN").matches(one, NOW, ALL, 1)
+    assert not parse("p-seven").matches(one, NOW, narrow, 1)
+    assert parse("!p-seven").matches(one, NOW, narrow, 1)
+
+
+@pytest.mark.parametrize(
+    "text", ["host:linux", "host:x64", "host:ryzen", "commands:abort", "connected:<2h", "key:none"]
+)
+def test_what_the_pane_calls_a_value_can_be_asked_for(text: str) -> None:
+    one = tracked(connectedAt=NOW - 3_600_000, apiKeyOwner=None)
+
+    assert finds(text, one)
+    assert not finds(f"!{text}", one)
+
+
+def test_what_tells_nothing_of_its_machine_has_no_host() -> None:
+    assert finds("host:none", BARE)
+    assert not finds("host:none", tracked())
+
+
+COMPOSED, TAKEN_APART = "Andr\u00e9-1", "Andre\u0301-1"
+
+
+@pytest.mark.parametrize("sent", [COMPOSED, TAKEN_APART])
+@pytest.mark.parametrize("typed", [COMPOSED, TAKEN_APART])
+@pytest.mark.parametrize("form", ["name:{}", "name:={}", "{}", "name:{}*", "*{}", "branch:{}", "command:{}"])
+def test_an_accent_is_the_same_however_it_is_composed(form: str, typed: str, sent: str) -> None:
+    one = tracked(connectionName=sent, metadata={"gitBranch": sent, "supported_commands": [sent]})
+
+    assert finds(form.format(typed), one)
+    assert finds(form.format(typed.upper()), one)
+    assert not finds(form.format(typed.replace("-1", "-2")), one)
+
+
+def test_an_accented_letter_is_one_character_to_a_wildcard_and_another_than_the_plain_one() -> None:
+    one = tracked(connectionName=TAKEN_APART)
+
+    assert finds("name:Andr?-1", one)
+    assert not finds("name:Andre-1", one)
+
+
+@pytest.mark.parametrize("word", ["0", "s", "12s", "1*"])
+def test_a_word_does_not_look_into_ages(word: str) -> None:
+    ages = tuple(COLUMNS[name] for name in ("state", "up", "seen", "first"))
+
+    assert not parse(word).matches(tracked(lastHeartbeat=NOW - 12 * SECOND), NOW, ages, 1)
+
+
+def test_a_word_does_not_run_from_one_column_into_the_next() -> None:
+    one = tracked(connectionName="web", currentMode="standard")
+
+    assert not finds('"web\nstandard"', one)
+    assert not finds("webstandard", one)
+
+
+def test_a_word_with_a_wildcard_must_be_all_that_a_column_shows() -> None:
+    one = tracked(connectionName="web-1")
+
+    assert finds("web-?", one)
+    assert finds("*eb-*", one)
+    assert not finds("eb-?", one)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "branch", "is_found"),
+    [
+        ("feat/*", "feat/login", True),
+        ("feat/*", "feat/", True),
+        ("feat/*", "old/feat/login", False),
+        ("*", "main", True),
+        ("m?in", "main", True),
+        ("m?in", "min", False),
+        ("*a*a*", "banana", True),
+        ("*a*a*b", "banana", False),
+        ("FEAT/*", "feat/Login", True),
+        ("ma", "main", True),
+        ("=ma", "main", False),
+        ("=MAIN", "main", True),
+        ("=m*", "main", False),
+        ("=m*", "m*", True),
+        ('"*?"', "what*?", True),
+        ('"*?"', "main", False),
+        ('m"*"', "m*", True),
+        ('m"*"', "main", False),
+        ('m"*"*', "m*in", True),
+        ("?*?", "ab", True),
+        ("?*?", "a", False),
+        ('"a b"', "a b c", True),
+        ("[m]ain", "main", False),
+        ("m.in", "main", False),
+        ('"say ""hi"""', 'say "hi"', True),
+        (r"a\b", r"a\b", True),
+    ],
+)
+def test_text_is_found_within_and_wildcards_match_it_whole(pattern: str, branch: str, *, is_found: bool) -> None:
+    assert finds(f"branch:{pattern}", tracked(metadata={"gitBranch": branch})) is is_found
+
+
+def test_many_stars_cost_no_time() -> None:
+    one = tracked(metadata={"gitBranch": "a" * 1000})
+
+    assert not finds("branch:" + "*a" * 200 + "*b", one)
+    assert not finds("*a" * 200 + "*b", one)
+
+
+@pytest.mark.parametrize(
+    ("text", "metadata"),
+    [("os:win", {"os": "darwin"}), ("mode:strict", {}), ("update:y", {"self_update": {"supported": False}})],
+)
+def test_a_short_name_is_not_found_within_another(text: str, metadata: dict[str, Any]) -> None:
+    assert not finds(text, tracked(metadata=metadata, currentMode="unrestricted"))
+
+
+def test_a_short_name_is_found_by_its_beginning() -> None:
+    one = tracked(currentMode="acceptEdits", metadata={"os": "win32", "self_update": {"supported": True}})
+
+    assert finds("mode:accept os:win update:by", one)
+    assert finds('update:"by hand"', one)
+
+
+@pytest.mark.parametrize("sent", ["unrestricted", "bypassPermissions", "fullAccess"])
+@pytest.mark.parametrize(
+    "asked", ["unrestricted", "bypassPermissions", "fullAccess", "bypasspermissions", "FULLACCESS"]
+)
+def test_a_mode_is_found_under_all_its_names_in_either_case(sent: str, asked: str) -> None:
+    assert finds(f"mode:{asked}", tracked(currentMode=sent))
+    assert str(parse(f"mode:{asked}")).casefold() == "mode:unrestricted"
+
+
+def test_what_the_table_shows_around_a_value_is_not_looked_into() -> None:
+    for word in ("*restricted", "un*", "unrestricte?", "unrestricted"):
+        assert finds(word, tracked(currentMode="fullAccess")), word
+    assert not finds('"unrestricted !"', tracked(currentMode="fullAccess"))
+
+
+@pytest.mark.parametrize(
+    ("age", "found", "lost"),
+    [
+        (10, "online on", "late offline off gone"),
+        (44.999, "online", "late"),
+        (45, "online late", "offline"),
+        (119.999, "online late", "offline"),
+        (120, "offline off", "online late gone"),
+    ],
+)
+def test_a_status_is_the_verdict_and_late_is_online(age: float, found: str, lost: str) -> None:
+    one = tracked(lastHeartbeat=NOW - age * SECOND)
+
+    for name in found.split():
+        assert finds(f"status:{name}", one), name
+    for name in lost.split():
+        assert not finds(f"status:{name}", one), name
+
+
+STATES = {
+    "online": tracked(),
+    "late": tracked(lastHeartbeat=NOW - 60 * SECOND),
+    "offline": tracked(connectionId=None),
+    "gone": replace(tracked(), verdict=GONE),
+    "flapping": replace(tracked(), is_flapping=True),
+}
+
+
+@pytest.mark.parametrize(
+    ("word", "states"),
+    [
+        ("off", "offline"),
+        ("OFFLINE", "offline"),
+        ("!offline", "online late gone flapping"),
+        ("late", "late"),
+        ("gon", "gone"),
+        ("flap", "flapping"),
+        ("onl", "online late flapping"),
+        ("online", "online late flapping"),
+        ("on", ""),
+        ("of", ""),
+        ("offlines", ""),
+        ("line", ""),
+        ("off*", ""),
+        ('"offline"', ""),
+        ('!"offline"', "online late offline gone flapping"),
+        ("changed", ""),
+    ],
+)
+def test_a_word_of_three_letters_finds_the_state_that_it_begins(word: str, states: str) -> None:
+    plain = {
+        state: replace(one, environment=replace(one.environment, name=Clean("x"))) for state, one in STATES.items()
+    }
+    name = (COLUMNS["state"], COLUMNS["name"])
+
+    assert {state for state, one in plain.items() if parse(word).matches(one, NOW, name, 1)} == set(states.split())
+
+
+def test_a_word_that_names_a_state_finds_texts_too() -> None:
+    one = tracked(connectionName="office")
+
+    assert finds("off", one)
+    assert finds('"off"', one)
+    assert not finds("!off", one)
+    assert str(parse('"off" off')) == '"off" off'
+
+
+def test_gone_is_neither_online_nor_offline() -> None:
+    one = replace(tracked(), verdict=GONE)
+
+    assert finds("status:gone", one)
+    assert not finds("status:online,offline,late", one)
+
+
+def test_other_statuses_come_on_top_of_the_verdict() -> None:
+    one = replace(tracked(), is_flapping=True, clock_suspect=True, changed_in=3)
+
+    assert finds("status:flapping state:flap STATUS:ONLINE", one)
+    assert finds("status:doubted", one)
+    assert finds("status:clk?", one)
+    assert not finds("status:flapping,doubted", tracked())
+
+
+@pytest.mark.parametrize(("listings", "is_found"), [(3, True), (4, True), (5, False)])
+def test_a_change_is_found_as_long_as_it_is_marked(listings: int, *, is_found: bool) -> None:
+    assert finds("status:changed", replace(tracked(), changed_in=3), listings) is is_found
+
+
+def test_what_never_changed_is_not_found_as_changed() -> None:
+    assert not finds("status:changed", tracked())
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "mode",
+        "version",
+        "branch",
+        "directory",
+        "os",
+        "node",
+        "beat",
+        "up",
+        "user",
+        "pod",
+        "connection",
+        "listener",
+        "owner",
+        "update",
+        "command",
+        "meta.x",
+    ],
+)
+def test_none_finds_what_has_no_value(field: str) -> None:
+    full = tracked(apiKeyOwner="hiro", userId="u-1", metadata={"x": "y"})
+
+    assert finds(f"{field}:none", BARE)
+    assert not finds(f"!{field}:none", BARE)
+    assert not finds(f"{field}:NONE", full)
+    assert finds(f"!{field}:none", full)
+
+
+@pytest.mark.parametrize(("age", "is_up"), [(119_999, True), (120_000, False)])
+def test_only_what_is_up_has_been_so_for_a_time(age: float, *, is_up: bool) -> None:
+    row = tracked(lastHeartbeat=NOW - age)
+
+    assert finds("up:>1m", row) is is_up
+    assert finds("up:none", row) is not is_up
+
+
+def test_none_in_quotes_is_a_text() -> None:
+    called_none = tracked(metadata={"gitBranch": "none"})
+
+    assert finds('branch:"none"', called_none)
+    assert not finds("branch:none", called_none)
+    assert not finds('branch:"none"', BARE)
+
+
+def test_no_value_is_outside_every_comparison_and_so_inside_its_negation() -> None:
+    assert not finds("beat:>1s", BARE)
+    assert not finds("beat:<1s", BARE)
+    assert finds("!beat:>1s !version:<9 !os:linux !branch:*", BARE)
+
+
+@pytest.mark.parametrize("typed", ["0.34", "v0.34", "V0.34"])
+def test_a_version_is_one_with_and_without_its_v(typed: str) -> None:
+    assert finds(f"version:{typed}", tracked(metadata={"lettaCodeVersion": "0.34.12"}))
+    assert finds(f"version:>={typed}", tracked(metadata={"lettaCodeVersion": "v0.34.12"}))
+    assert not finds(f"version:{typed}", tracked(metadata={"lettaCodeVersion": "0.3.4"}))
+
+
+def test_each_text_has_its_field() -> None:
+    one = tracked(
+        connectionName="a1",
+        deviceId="desktop:b2",
+        connectionId="c3",
+        userId="d4",
+        podId="e5",
+        apiKeyOwner="f6",
+        organizationId="g7",
+        listenerInstanceId="h8",
+        metadata={"workingDirectory": "/i9", "supported_commands": ["abort", "reload"]},
+    )
+
+    assert finds('name:a1 device:"desktop:b2" connection:c3 user:d4 pod:e5 owner:f6 org:g7 listener:h8 id:env-1', one)
+    assert finds("dir:i9 directory:/i* conn:=c3 command:reload", one)
+    assert not finds("command:restart", one)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "meta.machine.cpu:ryzen",
+        "META.machine.memoryBytes:=34359738368",
+        "meta.self_update.writable:true",
+        "meta.supported_commands:abort",
+        "meta.dotted.key:=1",
+        "meta.twice.dotted.key:=2",
+        'meta."odd: key":x',
+        "meta.fromTheRow:new",
+        "meta.list:2",
+        "meta.nothing:none",
+        "!meta.machine.CPU:ryzen",
+        "meta.os.deeper:none",
+    ],
+)
+def test_any_key_of_the_metadata_can_be_asked_for(text: str) -> None:
+    one = tracked(
+        metadata={"dotted.key": 1, "twice.dotted": {"key": 2}, "odd: key": "x", "list": [1, [2]], "nothing": None},
+        fromTheRow="newer",
+    )
+
+    assert finds(text, one)
+
+
+def test_typed_controls_are_looked_for_as_the_screen_shows_them() -> None:
+    one = tracked(connectionName="evil\x1b[31m")
+
+    assert finds("name:evil\x1b", one)
+    assert finds(r"name:evil\x1b", one)
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "said"),
+    [
+        ("web brnch:x", "brnch", "the nearest: branch"),
+        ("di:x", "di", "directory"),
+        ("zzz:x", "zzz", "there are status"),
+        ("http://x", "http", "or quote it"),
+        (":x", ":x", "a field is missing"),
+        ("a !", "!", "missing behind the !"),
+        ('a ""', '""', "nothing in the quotes"),
+        ("!!a", "!!a", "one ! is enough"),
+        ('a name:"build box', 'name:"build box', "not closed"),
+        ("branch:", "branch:", "branch:none"),
+        ("branch:a,,b", "branch:a,,b", "branch:none"),
+        ("branch:=", "=", "a value is missing"),
+        ("branch:\ufe0f", "\ufe0f", "a value is missing"),
+        ("os:linux,!darwin", "!darwin", "!os:darwin"),
+        ("name:>5", ">5", 'name:">5"'),
+        ("beat:>90", "90", "90s"),
+        ("beat:soon", "soon", "1h30m"),
+        ("beat:>1h30", "1h30", "1h30m"),
+        ("beat:", "beat:", "beat:none"),
+        ("first:2026-02-30", "2026-02-30", "calendar"),
+        ("first:9999-12-31", "9999-12-31", "calendar"),
+        ("beat:90s..30s", "90s..30s", "30s..90s"),
+        ("beat:30s..2026-11-01", "30s..2026-11-01", "both ends"),
+        ("beat:30s..", "30s..", "a..b"),
+        ("beat:>30s..90s", ">30s..90s", "a..b"),
+        ("version:0.1..0.2..0.3", "0.1..0.2..0.3", "a..b"),
+        ("version:2..1", "2..1", "1..2"),
+        ("version:>new", "new", "0.34.12"),
+        ("version:>0.3*", "0.3*", "0.34.12"),
+        ("status:unkown", "unkown", "online, late"),
+        ("meta:x", "meta", "meta.KEY"),
+        ("meta.:x", "meta.", "meta.KEY"),
+        ("beat:>30s x beat:<90s", "beat:<90s", "beat:a..b"),
+        ("version:<2,>1", "version:<2,>1", "version:a..b"),
+        ("first:>=2026-11-01 first:<=2026-11-01", "first:<=2026-11-01", "first:a..b"),
+        ("first:>=2026-11-01,<2026-11-01", "first:>=2026-11-01,<2026-11-01", "first:a..b"),
+        ("first:>2026-11-01,<=2026-11-01", "first:>2026-11-01,<=2026-11-01", "first:a..b"),
+        ("beat:>90s,<90s", "beat:>90s,<90s", "beat:a..b"),
+    ],
+)
+def test_a_mistake_is_pointed_at_with_what_to_do(text: str, at: str, said: str) -> None:
+    with pytest.raises(QueryError, match=re.escape(said)) as raised:
+        parse(text)
+
+    error = raised.value
+    assert text[error.start : error.end] == at
+    assert error.message.isprintable()
+    assert len(error.message) <= 78  # what 80 columns have room for
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "version:<0.30 version:>0.34",
+        "version:<0.34,>0.34",
+        "version:>0.34.12-rc1,<0.34.12-rc1",
+        "first:<2026-11-01,>2026-11-01",
+        "first:>2026-11-01T03:00 first:<2026-11-01T03:00",
+        "beat:<30s,>90s",
+        "beat:>30s !beat:>90s",
+        "beat:>30s up:<90s",
+        "first:>9d,<2026-11-01",
+    ],
+)
+def test_limits_that_leave_something_out_are_no_mistake(text: str) -> None:
+    assert parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "query", "settled"),
+    [
+        ("web stat", "web stat", "web"),
+        ("web !stat", "web !stat", "web"),
+        ("web statx", "web statx", "web statx"),
+        ('web "stat"', "web stat", "web stat"),
+        ("stat ", "stat", "stat"),
+        ("web meta.disk", "web meta.disk", "web"),
+        ("web meta.disk:full", "web meta.disk:full", "web meta.disk:full"),
+        ("web foo:bar os:linux", "web os:linux", "web os:linux"),
+    ],
+)
+def test_a_draft_is_what_means_something_with_and_without_what_may_become_a_field(
+    text: str, query: str, settled: str
+) -> None:
+    draft = partial_query(text, len(text))
+    assert (str(draft.query), str(draft.settled)) == (query, settled)
+
+
+def test_a_draft_tells_the_first_mistake() -> None:
+    mistake = partial_query("foo:bar web beat:soon", 0).mistake
+    assert mistake is not None
+    assert (mistake.start, mistake.end) == (0, 3)
+    assert partial_query("web", 3).mistake is None
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("onl", "online"), ("OFFL", "offline"), ("cha", "changed")])
+def test_a_state_is_known_by_three_letters(typed: str, meant: str) -> None:
+    assert str(parse(f"status:{typed}")) == f"status:{meant}"
+    with pytest.raises(QueryError):
+        parse(f"status:{typed[:2]}x")

@@ -1,0 +1,324 @@
+"""Rows that a listing lacks: the server is asked for them before their absence is believed."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import SecretStr
+from support.builders import NOW, environment, wire_row, wire_rows
+from support.faulty_server import DEVICE_ROUTE, KEY, Fault, Faulty, Reply, Stop, faulty_server, says, sends, serving
+from support.shifting_server import PERIOD_MS, Shifting
+
+from envwatch.fleet.events import Kind, flatten
+from envwatch.fleet.fleet import Fleet
+from envwatch.model.clock import Reading
+from envwatch.model.limits import Limits
+from envwatch.model.outcome import Listed, ListedPage, Snapshot
+from envwatch.sources.letta.client import Client, ListParams
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+def client_of(server: Faulty, limits: Limits | None = None, **changes: Any) -> Client:
+    settings: dict[str, Any] = {
+        "base_url": server.url,
+        "key": SecretStr(KEY),
+        "rules": limits or Limits(),
+        "environ": {},
+    }
+    return Client(**settings | changes)
+
+
+async def gone_in(server: Shifting, walks: int, *, leave: frozenset[str] = frozenset()) -> list[tuple[int, str | None]]:
+    """What is gone in which of so many walks, one every 30 s from start to start, and the first one 15 s before them.
+
+    Args:
+        server: the listing.
+        walks: how many.
+        leave: ids of machines that are deleted after the second walk.
+    """
+    fleet = Fleet()
+    gone: list[tuple[int, str | None]] = []
+    async with client_of(server, wall=lambda: server.now) as client:
+        for number in range(walks):
+            server.left = leave if number > 1 else frozenset()
+            server.now = NOW + PERIOD_MS * (number + 0.5 if number else 0)
+            started = Reading(server.now, server.now / 1000)
+            snapshot = await client.snapshot()
+            ended = Reading(server.now, server.now / 1000)
+            fleet, events = fleet.after(Listed(snapshot, started, ended, timedelta(seconds=30)))
+            gone += [(number, event.id) for event in flatten(events) if event.kind is Kind.GONE]
+    return gone
+
+
+async def test_no_row_is_falsely_gone_where_the_order_shifts_in_step_with_the_polls() -> None:
+    """3,000 rows at the default page size, 50 walks: each takes 0.54 s, in which 54 rows beat and jump ahead."""
+    server = Shifting(3_000, page_ms=18.0)
+    async with serving(server):
+        gone = await gone_in(server, walks=50)
+
+    assert gone == []
+
+
+async def test_rows_that_left_such_a_listing_are_gone_with_the_second_walk_that_lacks_them() -> None:
+    """Of 300 rows five are missed each time, and asked about each time."""
+    server = Shifting(300, page_ms=180.0)
+    async with serving(server):
+        gone = await gone_in(server, walks=10, leave=frozenset({"env-7", "env-140", "env-299"}))
+
+    assert set(gone) == {(3, "env-299"), (3, "env-140"), (3, "env-7")}
+    assert len(gone) == 3
+
+
+# What is asked, and what the answers prove
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Faulty]:
+    async with faulty_server(wire_rows(5)) as faulty:
+        yield faulty
+
+
+def loses(server: Faulty, *numbers: int, exist: bool) -> None:
+    """Let the listing lack some of its rows, by their numbers from 1 on; the server may have them still."""
+    lost = [server.rows[number - 1] for number in numbers]
+    server.rows = [row for row in server.rows if row not in lost]
+    server.unlisted = lost if exist else ()
+
+
+def asked_about(server: Faulty) -> list[str]:
+    """What was asked about single devices, as it stands in the path."""
+    return [seen.path.removeprefix(DEVICE_ROUTE) for seen in server.seen if seen.path.startswith(DEVICE_ROUTE)]
+
+
+def ids_in(snapshot: Snapshot) -> set[str]:
+    return {row.id for page in snapshot.pages for row in page.environments}
+
+
+async def test_nobody_is_asked_about_while_nothing_is_missing(server: Faulty) -> None:
+    async with client_of(server) as client:
+        await client.snapshot()
+        snapshot = await client.snapshot()
+    assert (asked_about(server), snapshot.requests, snapshot.in_doubt) == ([], 1, frozenset())
+
+
+async def test_a_row_that_exists_is_added_to_the_listing_that_lacks_it(server: Faulty) -> None:
+    async with client_of(server, wall=lambda: NOW) as client:
+        await client.snapshot()
+        loses(server, 2, exist=True)
+        snapshot = await client.snapshot()
+    assert ids_in(snapshot) == {"env-1", "env-2", "env-3", "env-4", "env-5"}
+    assert snapshot.pages[-1] == ListedPage([environment("env-2")], NOW)
+    assert not snapshot.confirmed_absent | snapshot.in_doubt
+    assert snapshot.requests == 3
+    assert asked_about(server)[1:] == ["device-of-env-2"]
+
+
+async def test_a_row_that_does_not_exist_is_confirmed_absent_and_not_asked_about_again(server: Faulty) -> None:
+    async with client_of(server) as client:
+        await client.snapshot()
+        loses(server, 2, 4, exist=False)
+        first, second = await client.snapshot(), await client.snapshot()
+    assert first.confirmed_absent == {"env-2", "env-4"}
+    assert (len(first.in_doubt), first.requests) == (0, 4)
+    assert (second.confirmed_absent, second.in_doubt, second.requests) == (frozenset(), frozenset(), 1)
+    assert asked_about(server)[1:] == ["device-of-env-2", "device-of-env-4"]
+
+
+async def test_a_row_that_is_listed_and_cannot_be_read_is_not_asked_about() -> None:
+    rows: list[dict[str, Any]] = [wire_row(f"env-{number}") for number in range(1, 21)]
+    server = Faulty(rows)
+    async with serving(server), client_of(server) as client:
+        await client.snapshot()
+        server.rows = [dict(row, connectedAt="now") if row["id"] == "env-2" else row for row in rows]
+        snapshot = await client.snapshot()
+    assert snapshot.set_aside_ids == {"env-2"}
+    assert (asked_about(server), snapshot.in_doubt, snapshot.requests) == ([], frozenset(), 1)
+
+
+async def test_where_there_is_no_such_route_nothing_is_proven_and_nothing_waits(server: Faulty) -> None:
+    server.answers_devices = False
+    async with client_of(server) as client:
+        await client.snapshot()
+        loses(server, 2, 4, exist=True)
+        snapshot = await client.snapshot()
+    assert (snapshot.confirmed_absent, snapshot.in_doubt, snapshot.requests) == (frozenset(), frozenset(), 2)
+    assert not {"device-of-env-2", "device-of-env-4"} & set(asked_about(server))
+
+
+async def test_a_second_listener_on_the_same_machine_proves_nothing(server: Faulty) -> None:
+    twin = wire_row("env-6", deviceId="device-of-env-2")
+    server.rows = [*server.rows, twin]
+    async with client_of(server) as client:
+        await client.snapshot()
+        loses(server, 2, exist=False)
+        snapshots = [await client.snapshot() for _ in range(4)]
+    assert [snapshot.confirmed_absent for snapshot in snapshots] == [frozenset()] * 4
+    assert [snapshot.in_doubt for snapshot in snapshots] == [{"env-2"}, {"env-2"}, frozenset(), frozenset()]
+    assert "env-2" not in ids_in(snapshots[-1])
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        says(500, "oops"),
+        says(429, '{"error":"slow down"}', Retry_After="600"),
+        says(401, '{"message":"Unauthorized"}'),
+        says(200, "<!doctype html><title>Login</title>"),
+        says(200, "[]"),
+        says(200, '{"id":"env-2"}'),
+        says(200, b"\xff\xfe"),
+        says(301, Location="https://elsewhere.example/"),
+        sends(b"SSH-2.0-OpenSSH\r\n"),
+    ],
+)
+async def test_a_failed_question_fails_no_listing_and_proves_nothing(server: Faulty, fault: Fault) -> None:
+    assert not isinstance(fault, Stop)
+    async with client_of(server) as client:
+        await client.snapshot()
+        loses(server, 2, exist=False)
+        server.break_devices(fault)
+        unknown = await client.snapshot()
+        server.break_devices()
+        loses(server, 2, exist=True)  # env-3
+        assert ids_in(await client.snapshot()) == {"env-1", "env-3", "env-4", "env-5"}
+        loses(server, 2, exist=False)  # env-4
+        server.break_devices(fault)
+        snapshots = [await client.snapshot() for _ in range(4)]
+    assert (ids_in(unknown), unknown.confirmed_absent, unknown.in_doubt) == (
+        {"env-1", "env-3", "env-4", "env-5"},
+        frozenset(),
+        frozenset(),
+    )
+    assert [snapshot.confirmed_absent for snapshot in snapshots] == [frozenset()] * 4
+    doubted = [{"env-3", "env-4"}, {"env-3", "env-4"}, frozenset(), frozenset()]
+    assert [snapshot.in_doubt for snapshot in snapshots] == doubted
+
+
+async def test_a_route_that_drips_costs_no_more_than_half_a_pages_deadline(server: Faulty) -> None:
+    hasty = Limits(page_deadline=timedelta(seconds=0.5))
+    async with client_of(server, hasty) as client:
+        await client.snapshot()
+        loses(server, 2, exist=False)
+        server.break_devices(lambda reply: Reply(body=reply.body, byte_every=0.05))
+        async with asyncio.timeout(2):
+            snapshot = await client.snapshot()
+    assert (ids_in(snapshot), snapshot.confirmed_absent) == ({"env-1", "env-3", "env-4", "env-5"}, frozenset())
+
+
+async def test_ten_questions_a_poll_at_most_until_every_absence_is_confirmed() -> None:
+    async with faulty_server(wire_rows(60)) as server, client_of(server) as client:
+        await client.snapshot()
+        loses(server, *range(1, 26), exist=False)
+        snapshots = [await client.snapshot() for _ in range(5)]
+    assert [snapshot.requests for snapshot in snapshots] == [1, 11, 11, 9, 1]
+    assert [len(snapshot.confirmed_absent) for snapshot in snapshots] == [0, 9, 9, 7, 0]
+    assert [len(snapshot.in_doubt) for snapshot in snapshots] == [0, 16, 7, 0, 0]
+    assert not {"device-of-env-1", "device-of-env-25"} - set(asked_about(server))
+
+
+async def test_ten_listings_without_a_row_that_exists_are_proof_enough_of_the_others() -> None:
+    async with faulty_server(wire_rows(300)) as server, client_of(server) as client:
+        await client.snapshot()
+        loses(server, *range(1, 201), exist=False)
+        snapshots = [await client.snapshot() for _ in range(10)]
+    assert [len(snapshot.in_doubt) for snapshot in snapshots] == [0, *(200 - 9 * number for number in range(1, 9)), 0]
+
+
+async def test_one_row_that_exists_keeps_all_others_in_doubt() -> None:
+    """A listing that is cut short for long lacks rows that exist, and each poll finds some of them."""
+    async with faulty_server(wire_rows(300)) as server, client_of(server) as client:
+        await client.snapshot()
+        loses(server, *range(1, 201), exist=True)
+        snapshots = [await client.snapshot() for _ in range(25)]
+    assert [len(ids_in(snapshot)) for snapshot in snapshots[:3]] == [100, 109, 109]
+    for snapshot in snapshots[1:]:
+        assert len(ids_in(snapshot) | snapshot.in_doubt) == 300
+
+
+async def test_an_empty_listing_is_refuted_by_any_row_that_exists(server: Faulty) -> None:
+    async with client_of(server) as client:
+        await client.snapshot()
+        loses(server, 1, 2, 3, 4, 5, exist=True)
+        server.unlisted = server.unlisted[2:]
+        snapshot = await client.snapshot()
+    assert ids_in(snapshot) == {"env-3", "env-4", "env-5"}
+    assert snapshot.confirmed_absent == {"env-1", "env-2"}
+
+
+async def test_an_empty_listing_of_a_server_that_knows_no_row_proves_nothing(server: Faulty) -> None:
+    async with client_of(server) as client:
+        await client.snapshot()
+        loses(server, 1, 2, 3, 4, 5, exist=False)
+        snapshot = await client.snapshot()
+    assert (snapshot.confirmed_absent, snapshot.in_doubt) == (frozenset(), frozenset())
+
+
+@pytest.mark.parametrize(
+    "device_id",
+    [
+        "",
+        ".",
+        "..",
+        "...",
+        "a/b",
+        "../v1/agents",
+        "a%2Fb",
+        "a?b",
+        "a#b",
+        "a b",
+        "Büro",
+        "a\u202eb",
+        "a\\x1b",
+        "a\x1b",
+        "x" * 257,
+    ],
+)
+async def test_what_a_path_may_not_carry_unchanged_is_never_asked_about(server: Faulty, device_id: str) -> None:
+    server.rows = [wire_row("env-0", deviceId=device_id), *server.rows]
+    async with client_of(server) as client:
+        await client.snapshot()
+        loses(server, 1, exist=False)
+        snapshot = await client.snapshot()
+    assert (asked_about(server), snapshot.confirmed_absent, snapshot.in_doubt) == ([], frozenset(), frozenset())
+
+
+async def test_where_no_listed_row_can_be_asked_about_nothing_waits(server: Faulty) -> None:
+    server.rows = [wire_row("env-0", deviceId="desktop-0"), wire_row("env-1", deviceId="a/b")]
+    async with client_of(server) as client:
+        await client.snapshot()
+        loses(server, 1, exist=True)
+        snapshot = await client.snapshot()
+    assert (asked_about(server), snapshot.in_doubt) == ([], frozenset())
+
+
+@pytest.mark.parametrize(
+    ("device_id", "segment"),
+    [
+        ("desktop:7f3a", "desktop%3A7f3a"),
+        ("sandbox-agent-1", "sandbox-agent-1"),
+        ("7c0e0ee5-2d0b-4e4b-8c0f-2f0d3c8e6a51", "7c0e0ee5-2d0b-4e4b-8c0f-2f0d3c8e6a51"),
+        ("a..b", "a..b"),
+    ],
+)
+async def test_a_device_id_is_quoted_in_the_path(server: Faulty, device_id: str, segment: str) -> None:
+    server.rows = [wire_row("env-0", deviceId=device_id), *server.rows]
+    async with client_of(server) as client:
+        await client.snapshot()
+        loses(server, 1, exist=True)
+        snapshot = await client.snapshot()
+    assert asked_about(server)[1:] == [segment]
+    assert "env-0" in ids_in(snapshot)
+
+
+async def test_where_only_rows_that_are_online_are_listed_none_is_asked_about(server: Faulty) -> None:
+    """There a row leaves the listing by going offline."""
+    async with client_of(server, query=ListParams(online_only=True)) as client:
+        await client.snapshot()
+        loses(server, 1, exist=True)
+        snapshot = await client.snapshot()
+    assert (asked_about(server), "env-1" in ids_in(snapshot)) == ([], False)

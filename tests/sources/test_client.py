@@ -1,0 +1,391 @@
+"""The client against a server of our own that does everything right, or is only slow, busy or far away."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import gzip
+import os
+import traceback
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import SecretStr
+from support.builders import NOW, page_bytes, wire_row, wire_rows
+from support.faulty_server import (
+    KEY,
+    Faulty,
+    How,
+    Reply,
+    Stop,
+    Where,
+    edits,
+    everything_in,
+    faulty_server,
+    says,
+    skewed,
+)
+
+from envwatch.model import limits
+from envwatch.model.limits import Limits
+from envwatch.model.outcome import Cause, Snapshot, SourceError
+from envwatch.sources.letta.client import Client, ListParams
+from envwatch.sources.letta.pagination import Walk
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+PATIENT = Limits(page_size=2)
+"""Pages of two rows, deadlines that a busy machine keeps."""
+HASTY = Limits(page_size=2, page_deadline=timedelta(seconds=0.2))
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Faulty]:
+    async with faulty_server(wire_rows(5)) as faulty:
+        yield faulty
+
+
+def client_of(server: Faulty, limits: Limits = PATIENT, **changes: Any) -> Client:
+    settings: dict[str, Any] = {"base_url": server.url, "key": SecretStr(KEY), "rules": limits, "environ": {}}
+    return Client(**settings | changes)
+
+
+def ids_in(snapshot: Snapshot) -> list[list[str]]:
+    return [[row.id for row in page.environments] for page in snapshot.pages]
+
+
+async def failure_or_none(client: Client) -> SourceError | None:
+    try:
+        await client.snapshot()
+    except SourceError as error:
+        return error
+    return None
+
+
+async def failure_of(client: Client) -> SourceError:
+    error = await failure_or_none(client)
+    assert error is not None
+    assert KEY not in everything_in(error)
+    return error
+
+
+async def test_a_walk_reads_every_page_once_in_order(server: Faulty) -> None:
+    async with client_of(server) as client:
+        snapshot = await client.snapshot()
+    assert ids_in(snapshot) == [["env-1", "env-2"], ["env-3", "env-4"], ["env-5"]]
+    assert [seen.query for seen in server.seen] == [
+        {"limit": "2"},
+        {"limit": "2", "after": "env-2"},
+        {"limit": "2", "after": "env-4"},
+    ]
+    assert (snapshot.requests, snapshot.set_aside) == (3, 0)
+
+
+async def test_an_empty_listing_is_a_complete_one() -> None:
+    async with faulty_server([]) as server, client_of(server) as client:
+        assert ids_in(await client.snapshot()) == [[]]
+
+
+async def test_the_query_is_the_endpoints_own(server: Faulty) -> None:
+    query = ListParams(online_only=True, source="remote", user_id="user 1&2")
+    async with client_of(server, query=query) as client:
+        await client.snapshot()
+    assert all(
+        seen.query.items() >= {"onlineOnly": "true", "source": "remote", "userId": "user 1&2"}.items()
+        for seen in server.seen
+    )
+
+
+async def test_a_cursor_goes_back_as_it_came(server: Faulty) -> None:
+    cursor = "a&b=c%20+d/?#é\u202e\x1b漢"
+    server.rows = [wire_row("env-1"), wire_row(cursor), wire_row("env-3")]
+    async with client_of(server) as client:
+        await client.snapshot()
+    assert server.seen[1].query["after"] == cursor
+
+
+async def test_a_request_says_who_asks_and_what_can_be_read(server: Faulty) -> None:
+    async with client_of(server) as client:
+        await client.snapshot()
+    headers = server.seen[0].headers
+    assert headers["authorization"] == f"Bearer {KEY}"
+    assert headers["accept-encoding"] == "gzip"
+    assert headers["user-agent"].startswith("envwatch/")
+
+
+async def test_a_path_in_the_base_url_stays() -> None:
+    async with faulty_server([]) as server, client_of(server, base_url=f"{server.url}/letta/") as client:
+        assert (await failure_of(client)).cause is Cause.NO_SUCH_ROUTE
+    assert server.seen[0].path == "/letta/v1/environments"
+
+
+async def test_two_polls_share_one_connection(server: Faulty) -> None:
+    server.stop_at(0, How.CLOSE)
+    async with client_of(server) as client:
+        await client.snapshot()
+        await client.snapshot()
+        await server.settled(1)
+    connection, request_and_pieces = 1, 5
+    assert server.operations == connection + 6 * request_and_pieces
+
+
+async def test_no_cookie_is_kept(server: Faulty) -> None:
+    server.break_every_page(skewed(0, **{"Set-Cookie": "a=b"}))
+    async with client_of(server) as client:
+        await client.snapshot()
+    assert not any("cookie" in seen.headers for seen in server.seen)
+
+
+async def test_progress_is_told_page_by_page(server: Faulty) -> None:
+    told: list[int] = []
+    async with client_of(server, on_page=told.append) as client:
+        await client.snapshot()
+    assert told == [1, 2, 3]
+
+
+async def test_received_counts_bytes_on_the_wire(server: Faulty) -> None:
+    async with client_of(server) as client:
+        small = (await client.snapshot()).received
+        server.break_every_page(lambda reply: Reply(body=reply.body, headers={"Content-Encoding": "identity"}))
+        large = (await client.snapshot()).received
+    assert large == sum(
+        len(page_bytes(rows, has_next))
+        for rows, has_next in ((server.rows[:2], True), (server.rows[2:4], True), (server.rows[4:], False))
+    )
+    assert 0 < small < large / 2
+
+
+@pytest.mark.parametrize("skew", [-86_400, -30, 0, 30, 86_400])
+async def test_each_answer_bounds_the_servers_clock(server: Faulty, skew: float) -> None:
+    server.break_every_page(skewed(skew))
+    async with client_of(server) as client:
+        snapshot = await client.snapshot()
+    assert len(snapshot.clock) == 3
+    assert all(bounds.low <= skew * 1000 <= bounds.high for bounds in snapshot.clock)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Age": "1"}, {"Age": "soon"}, {"Date": None}, {"Date": "yesterday"}, {"Date": "Mon, 99 Foo 2026 00:00:00 GMT"}],
+)
+async def test_a_cached_or_undated_answer_says_nothing_of_the_clock(server: Faulty, headers: dict[str, Any]) -> None:
+    server.break_page(1, lambda reply: Reply(body=reply.body, headers=headers))
+    async with client_of(server) as client:
+        assert len((await client.snapshot()).clock) == 2
+
+
+async def test_an_age_of_nothing_is_fresh(server: Faulty) -> None:
+    server.break_every_page(skewed(0, Age="0"))
+    async with client_of(server) as client:
+        assert len((await client.snapshot()).clock) == 3
+
+
+async def test_a_page_speaks_for_the_moment_before_it_was_asked_for(server: Faulty) -> None:
+    moments = iter(range(6))
+    async with client_of(server, wall=lambda: NOW + next(moments)) as client:
+        snapshot = await client.snapshot()
+    assert [page.asked_at - NOW for page in snapshot.pages] == [0, 2, 4]
+
+
+async def test_one_bad_row_in_a_hundred_is_set_aside(server: Faulty) -> None:
+    server.rows = [wire_row(), {"id": 7}, *wire_rows(101)[1:]]
+    async with client_of(server, Limits(page_size=10)) as client:
+        snapshot = await client.snapshot()
+    assert snapshot.set_aside == 1
+    assert sum(map(len, ids_in(snapshot))) == 101
+
+
+async def test_a_row_that_no_parser_takes_is_named_and_the_walk_goes_on_from_it(server: Faulty) -> None:
+    nested: list[Any] = []
+    for _ in range(300):
+        nested = [nested]
+    server.rows = wire_rows(30)
+    server.rows[9] |= {"metadata": {"deep": nested}}
+    async with client_of(server, Limits(page_size=10)) as client:
+        snapshot = await client.snapshot()
+    assert (snapshot.set_aside, sorted(snapshot.set_aside_ids)) == (1, ["env-10"])
+    assert [len(page) for page in ids_in(snapshot)] == [9, 10, 10]
+
+
+@pytest.mark.parametrize("how", [How.RESET, How.CLOSE])
+async def test_a_connection_from_before_that_breaks_is_replaced_at_once(server: Faulty, how: How) -> None:
+    async with client_of(server, Limits()) as client:
+        await client.snapshot()
+        server.stop_at(1, how)
+        snapshot = await client.snapshot()
+    assert snapshot.requests == 2
+
+
+async def test_a_new_connection_that_breaks_is_a_failure(server: Faulty) -> None:
+    async with client_of(server, Limits()) as client:
+        server.stop_at(2, How.RESET)
+        assert (await failure_of(client)).cause is Cause.UNREACHABLE
+    assert len(server.seen) == 1
+
+
+async def test_a_connection_from_before_that_breaks_within_an_answer_is_a_failure(server: Faulty) -> None:
+    async with client_of(server, Limits()) as client:
+        await client.snapshot()
+        server.break_page(0, Stop(Where.HEADED, How.RESET))
+        assert (await failure_of(client)).cause is Cause.UNREACHABLE
+    assert len(server.seen) == 2
+
+
+async def test_a_replaced_connection_is_not_replaced_again(server: Faulty) -> None:
+    async with client_of(server, Limits()) as client:
+        await client.snapshot()
+        server.break_page(0, Stop(Where.REQUEST, How.RESET))
+        assert (await failure_of(client)).cause is Cause.UNREACHABLE
+    assert len(server.seen) == 3
+
+
+async def test_a_page_that_drips_meets_its_deadline(server: Faulty) -> None:
+    server.break_page(1, lambda reply: Reply(body=reply.body, byte_every=0.05))
+    async with client_of(server, HASTY) as client:
+        error = await failure_of(client)
+    assert (error.cause, error.pages_read) == (Cause.TIMEOUT, 1)
+    assert error.message.endswith("did not send page 2 within 0.2 s")
+
+
+async def test_pages_in_time_can_still_miss_the_walks_deadline(server: Faulty) -> None:
+    server.break_every_page(lambda reply: Reply(body=reply.body, latency=0.2))
+    limits = Limits(page_size=2, walk_deadline=timedelta(seconds=0.5))
+    async with client_of(server, limits) as client:
+        error = await failure_of(client)
+    assert error.cause is Cause.TIMEOUT
+    assert error.message.endswith("did not send the whole listing within 0.5 s")
+    assert error.pages_read == 2
+
+
+async def test_an_errors_text_that_never_ends_does_not_hide_the_error(server: Faulty) -> None:
+    limits = Limits(page_deadline=timedelta(seconds=1))
+    server.break_page(0, says(503, "being restarted", Retry_After="7"), Stop(Where.BODY, How.HANG))
+    async with client_of(server, limits) as client:
+        error = await failure_of(client)
+    assert (error.cause, error.retry_after) == (Cause.UNAVAILABLE, timedelta(seconds=7))
+
+
+async def test_being_cancelled_is_no_failure(server: Faulty) -> None:
+    server.break_page(1, Stop(Where.BODY, How.HANG))
+    reached = asyncio.Event()
+    async with client_of(server, on_page=lambda _: reached.set()) as client:
+        poll = asyncio.create_task(client.snapshot())
+        await reached.wait()
+        poll.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await poll
+        server.heal()
+        assert len((await client.snapshot()).pages) == 3
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+@pytest.mark.parametrize(("excess", "fits"), [(0, True), (1, False)])
+async def test_a_page_may_have_eight_mebibytes(encoding: str, excess: int, fits: bool) -> None:  # noqa: FBT001
+    async with faulty_server([]) as server, client_of(server) as client:
+        body = page_bytes([]).ljust(limits.PAGE_BYTES + excess)
+        headers = {} if encoding == "gzip" else {"Content-Encoding": encoding}
+        server.break_page(0, lambda _: Reply(body=body, headers=headers))
+        if fits:
+            await client.snapshot()
+        else:
+            assert (await failure_of(client)).cause is Cause.TOO_LARGE
+
+
+@pytest.mark.parametrize(("excess", "fits"), [(0, True), (1, False)])
+async def test_a_page_may_be_as_many_bytes_on_the_wire_however_few_they_become(excess: int, fits: bool) -> None:  # noqa: FBT001
+    """A gzip stream may hold what inflates to nothing: here, a file's name of eight mebibytes."""
+    stream = gzip.compress(page_bytes([]))[10:]
+    name = b"x" * (limits.PAGE_BYTES + excess - len(stream) - 11)
+    reply = Reply(
+        body=b"\x1f\x8b\x08\x08" + bytes(5) + b"\xff" + name + b"\0" + stream, headers={"Content-Encoding": "gzip"}
+    )
+    async with faulty_server([]) as server, client_of(server) as client:
+        server.break_page(0, lambda _: reply)
+        if fits:
+            assert (await client.snapshot()).received == limits.PAGE_BYTES
+        else:
+            assert (await failure_of(client)).cause is Cause.TOO_LARGE
+
+
+async def test_an_endless_error_text_is_not_read(server: Faulty) -> None:
+    server.break_page(0, says(500, "x" * (1 << 25), Content_Encoding="identity"))
+    async with client_of(server) as client:
+        error = await failure_of(client)
+        assert len(error.message) < 300
+        server.heal()
+        await client.snapshot()
+
+
+@pytest.mark.parametrize(
+    ("how", "is_warm"),
+    [(How.RESET, False), (How.RESET, True), (How.CLOSE, False), (How.CLOSE, True), (How.HANG, False)],
+)
+async def test_a_poll_that_breaks_anywhere_fails_alone(server: Faulty, how: How, *, is_warm: bool) -> None:
+    """Break the n-th thing that the server does during a poll, for every n until none is left to break."""
+    limits = HASTY if how is How.HANG else PATIENT
+    operation, was_reached = 0, True
+    while was_reached:
+        operation += 1
+        async with client_of(server, limits) as client:
+            if is_warm:
+                await client.snapshot()
+                await server.settled(1)
+            server.stop_at(operation, how)
+            error = await failure_or_none(client)
+            assert KEY not in everything_in(error)
+            assert error is None or error.cause in {Cause.UNREACHABLE, Cause.TIMEOUT}
+            was_reached = server.operations >= operation
+            server.heal()
+            assert len((await client.snapshot()).pages) == 3
+        await server.settled(0)
+    assert operation > 15
+
+
+async def test_failures_leave_no_descriptor_behind(server: Faulty) -> None:
+    faults = (
+        Stop(Where.REQUEST, How.RESET),
+        Stop(Where.BODY, How.CLOSE),
+        says(500, "no"),
+        says(200, "<html>"),
+        edits(lambda page: page.update(connections=None)),
+    )
+    async with client_of(server) as client:
+        await client.snapshot()
+        await server.settled(1)
+        before = len(os.listdir("/dev/fd"))  # noqa: PTH208  # counting, with no paths to make
+        for poll in range(50):
+            server.break_page(poll % 3, faults[poll % 5])
+            await failure_of(client)
+            server.heal()
+        await client.snapshot()
+        await server.settled(1)
+        assert len(os.listdir("/dev/fd")) == before  # noqa: PTH208
+
+
+async def test_a_failure_does_not_hold_the_pages_that_came_before_it(server: Faulty) -> None:
+    server.break_page(1, says(500))
+    async with client_of(server) as client:
+        gc.collect()
+        gc.disable()
+        try:
+            failure = await failure_of(client)
+            assert failure.pages_read == 1
+            assert [found for found in gc.get_objects() if isinstance(found, Walk)] == []
+        finally:
+            gc.enable()
+
+
+async def test_a_failure_does_not_hold_the_answer_that_it_came_from(server: Faulty) -> None:
+    server.break_page(1, says(200, "no JSON"))
+    async with client_of(server) as client:
+        error = await failure_of(client)
+    frames = traceback.extract_tb(error.__traceback__)
+    assert {frame.name for frame in frames if frame.filename.endswith("envwatch/api/client.py")} == {"snapshot"}
+
+
+async def test_the_key_is_not_shown_by_the_client(server: Faulty) -> None:
+    async with client_of(server) as client:
+        assert KEY not in repr(client)
+        assert KEY not in repr(vars(client))

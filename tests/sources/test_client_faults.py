@@ -1,0 +1,382 @@
+"""Every way in which a server, or what stands before it, can answer wrongly: one plain cause each, and no more harm."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import tracemalloc
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from support.builders import page_bytes, wire_row, wire_rows
+from support.faulty_server import (
+    KEY,
+    Fault,
+    Faulty,
+    How,
+    Reply,
+    Stop,
+    Where,
+    edits,
+    everything_in,
+    faulty_server,
+    says,
+    sends,
+)
+
+from envwatch.model.limits import PAGE_BYTES, Limits
+from envwatch.model.outcome import Cause, SourceError
+from envwatch.sources.letta.client import Client
+
+HTML = "<!DOCTYPE html>\n<html><head><title>502 Bad\n Gateway</title></head><body><h1>nginx</h1></body></html>"
+GOOD = page_bytes([wire_row("env-x")])
+
+
+def body(content: bytes, **headers: str) -> Fault:
+    return lambda reply: replace(reply, body=content, headers=headers)
+
+
+def field(name: str, value: Any) -> Fault:
+    return edits(lambda page: page.update({name: value}))
+
+
+def number(text: str) -> Fault:
+    """Write a number into the first row as it stands here."""
+    return lambda reply: replace(
+        reply, body=reply.body.replace(b'"lastHeartbeat": ', f'"x": {text}, "y": '.encode(), 1)
+    )
+
+
+def spoilt(page: dict[str, Any]) -> None:
+    page["connections"] = [{"id": row["id"]} for row in page["connections"]]
+
+
+FAULTS: dict[str, tuple[Cause, list[Fault]]] = {
+    "reset on arrival": (Cause.UNREACHABLE, [Stop(Where.ACCEPT, How.RESET)]),
+    "closed on arrival": (Cause.UNREACHABLE, [Stop(Where.ACCEPT, How.CLOSE)]),
+    "silent on arrival": (Cause.TIMEOUT, [Stop(Where.ACCEPT, How.HANG)]),
+    "reset when asked": (Cause.UNREACHABLE, [Stop(Where.REQUEST, How.RESET)]),
+    "closed when asked": (Cause.UNREACHABLE, [Stop(Where.REQUEST, How.CLOSE)]),
+    "silent when asked": (Cause.TIMEOUT, [Stop(Where.REQUEST, How.HANG)]),
+    "reset within the head": (Cause.UNREACHABLE, [Stop(Where.HEAD, How.RESET)]),
+    "closed within the head": (Cause.UNREACHABLE, [Stop(Where.HEAD, How.CLOSE)]),
+    "silent within the head": (Cause.TIMEOUT, [Stop(Where.HEAD, How.HANG)]),
+    "silent after the head": (Cause.TIMEOUT, [Stop(Where.HEADED, How.HANG)]),
+    "reset within the body": (Cause.UNREACHABLE, [Stop(Where.BODY, How.RESET)]),
+    "closed within the body": (Cause.UNREACHABLE, [Stop(Where.BODY, How.CLOSE)]),
+    "silent within the body": (Cause.TIMEOUT, [Stop(Where.BODY, How.HANG)]),
+    "closed within chunks": (
+        Cause.UNREACHABLE,
+        [lambda reply: replace(reply, chunked=True), Stop(Where.BODY, How.CLOSE)],
+    ),
+    "slow": (Cause.TIMEOUT, [lambda reply: replace(reply, latency=0.4)]),
+    "moved": (Cause.REDIRECTED, [says(302, Location="https://evil.example/v1/environments")]),
+    "moved to nonsense": (Cause.REDIRECTED, [says(308, Location="http://[::1/\x1b]52;")]),
+    "moved nowhere": (Cause.REDIRECTED, [says(304)]),
+    "401": (Cause.UNAUTHORIZED, [says(401, '{"message":"Unauthorized"}')]),
+    "403": (Cause.FORBIDDEN, [says(403, '{"error":"only available for pro or enterprise"}')]),
+    "404": (Cause.NO_SUCH_ROUTE, [says(404, '{"detail":"Not Found"}')]),
+    "418": (Cause.REFUSED, [says(418, "teapot")]),
+    "429": (Cause.RATE_LIMITED, [says(429, '{"error":"Rate limit exceeded"}', Retry_After="7")]),
+    "500": (Cause.SERVER, [says(500)]),
+    "502": (Cause.SERVER, [says(502, HTML, Content_Type="text/html")]),
+    "503": (Cause.UNAVAILABLE, [says(503, '{"errorCode":"cloud_api_shutting_down","retryable":true}')]),
+    "504 with broken gzip": (Cause.SERVER, [says(504, b"\x1f\x8bgarbage", Content_Encoding="gzip")]),
+    "status 999": (Cause.SERVER, [says(999)]),
+    "204": (Cause.GARBLED, [says(204, Content_Length=None, Content_Encoding="")]),
+    "206": (Cause.GARBLED, [says(206, GOOD)]),
+    "HTML": (Cause.GARBLED, [says(200, HTML, Content_Type="text/html")]),
+    "garbage bytes": (Cause.GARBLED, [sends(bytes(range(256)) * 8)]),
+    "TLS to a plain port": (Cause.GARBLED, [sends(b"\x15\x03\x01\x00\x02\x02\x46")]),
+    "another protocol": (Cause.GARBLED, [sends(b"SSH-2.0-OpenSSH_9.9\r\n\r\n")]),
+    "no HTTP version": (Cause.GARBLED, [sends(b"HTTP/x.y 200 OK\r\n\r\n")]),
+    "bad header": (Cause.GARBLED, [sends(b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n")]),
+    "two lengths": (Cause.GARBLED, [sends(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}")]),
+    "endless head": (Cause.GARBLED, [sends(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 40_000)]),
+    "bad chunk": (Cause.GARBLED, [sends(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}")]),
+    "empty body": (Cause.GARBLED, [body(b"")]),
+    "no JSON": (Cause.GARBLED, [body(b'{"connections": [')]),
+    "no UTF-8": (Cause.GARBLED, [body(b'{"connections": ["\xff"], "hasNextPage": false}')]),
+    "UTF-16": (Cause.GARBLED, [body(GOOD.decode().encode("utf-16"))]),
+    "NaN": (Cause.GARBLED, [number("NaN")]),
+    "infinity": (Cause.GARBLED, [number("-Infinity")]),
+    "1e999": (Cause.GARBLED, [number("1e999")]),
+    "5,000 digits": (Cause.GARBLED, [number("9" * 5_000)]),
+    "deep nesting": (Cause.GARBLED, [body(b"[" * 100_000)]),
+    "deep nesting in a row": (Cause.GARBLED, [number("[" * 5_000 + "]" * 5_000)]),
+    "no object": (Cause.GARBLED, [body(b"[]")]),
+    "null": (Cause.GARBLED, [body(b"null")]),
+    "no connections": (Cause.GARBLED, [field("connections", None)]),
+    "hasNextPage as text": (Cause.GARBLED, [field("hasNextPage", "false")]),
+    "hasNextPage as null": (Cause.GARBLED, [field("hasNextPage", None)]),
+    "rows that are no objects": (Cause.GARBLED, [field("connections", ["env-1", 2, None])]),
+    "rows without fields": (Cause.GARBLED, [edits(spoilt)]),
+    "large body": (Cause.TOO_LARGE, [body(b" " * (PAGE_BYTES + 1), **{"Content-Encoding": "identity"})]),
+    "gzip bomb": (Cause.TOO_LARGE, [body(b" " * (16 << 20))]),
+    "brotli": (Cause.GARBLED, [body(GOOD, **{"Content-Encoding": "br"})]),
+    "deflate": (Cause.GARBLED, [body(GOOD, **{"Content-Encoding": "deflate"})]),
+    "gzip twice": (Cause.GARBLED, [body(GOOD, **{"Content-Encoding": "gzip, gzip"})]),
+    "no gzip": (Cause.GARBLED, [body(GOOD, **{"Content-Encoding": "gzip"})]),
+    "half of a gzip": (Cause.GARBLED, [body(gzip.compress(GOOD)[:-20], **{"Content-Encoding": "gzip"})]),
+    "gzip without its end": (Cause.GARBLED, [body(gzip.compress(GOOD)[:-4], **{"Content-Encoding": "gzip"})]),
+    "gzip with a wrong sum": (
+        Cause.GARBLED,
+        [body(gzip.compress(GOOD)[:-8] + b"12345678", **{"Content-Encoding": "gzip"})],
+    ),
+    "gzip and more": (Cause.GARBLED, [body(gzip.compress(GOOD) + b"more", **{"Content-Encoding": "gzip"})]),
+    "empty page that goes on": (Cause.ENDLESS, [edits(lambda page: page.update(connections=[], hasNextPage=True))]),
+    "a cursor that cannot be sent": (
+        Cause.GARBLED,
+        [edits(lambda page: page.update(connections=[*page["connections"], {"id": "x" * 70_000}], hasNextPage=True))],
+    ),
+}
+"""Every fault by its name, with the cause that it must be given."""
+
+
+def client_of(server: Faulty, limits: Limits) -> Client:
+    return Client(base_url=server.url, key=SecretStr(KEY), limits=limits, environ={})
+
+
+async def failure_of(client: Client) -> SourceError:
+    with pytest.raises(SourceError) as caught:
+        await client.snapshot()
+    assert KEY not in everything_in(caught.value)
+    return caught.value
+
+
+async def message_of(*faults: Fault) -> str:
+    """What is said of a fault on the only page, the server being called HOST."""
+    async with faulty_server([]) as server, client_of(server, Limits()) as client:
+        server.break_page(0, *faults)
+        return (await failure_of(client)).message.replace(server.url.removeprefix("http://"), "HOST")
+
+
+@pytest.mark.parametrize("page", [0, 1, 2], ids=["first page", "middle page", "last page"])
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_fault_is_one_failure_with_its_cause_and_nothing_after_it(fault: str, page: int) -> None:
+    cause, faults = FAULTS[fault]
+    deadline = timedelta(seconds=0.2) if cause is Cause.TIMEOUT else timedelta(seconds=10)
+    limits = Limits(page_size=2, page_deadline=deadline)
+    async with faulty_server(wire_rows(6)) as server, client_of(server, limits) as client:
+        server.break_page(page, *faults)
+        error = await failure_of(client)
+        assert error.cause is cause
+        assert error.pages_read in range(page, 4)
+        assert len(error.message) < 400
+        assert error.message.isprintable()
+        server.heal()
+        assert sum(len(read.environments) for read in (await client.snapshot()).pages) == 6
+        assert {seen.headers["host"] for seen in server.seen} == {server.url.removeprefix("http://")}
+
+
+async def test_a_bomb_is_not_inflated_beyond_its_bound() -> None:
+    bomb = gzip.compress(b" " * (64 << 20))
+    async with faulty_server([]) as server, client_of(server, Limits()) as client:
+        server.break_page(0, body(bomb, **{"Content-Encoding": "gzip"}))
+        tracemalloc.start()
+        try:
+            assert (await failure_of(client)).cause is Cause.TOO_LARGE
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak < 3 * PAGE_BYTES
+
+
+async def test_pages_read_before_a_failure_are_counted() -> None:
+    async with faulty_server(wire_rows(6)) as server, client_of(server, Limits(page_size=2)) as client:
+        for page in range(3):
+            server.heal()
+            server.break_page(page, says(500))
+            assert (await failure_of(client)).pages_read == page
+
+
+@pytest.mark.parametrize(
+    ("rows", "leads_to"),
+    [
+        ([wire_row("env-9"), wire_row("env-2")], "page 2 leads back to an earlier one"),
+        ([wire_row("env-1"), wire_row("env-2")], "page 2 leads back to an earlier one"),
+        ([wire_row("env-2"), wire_row("env-1")], "page 2 brought nothing new"),
+        ([*wire_rows(2)[::-1] * 10, {}], "page 2 brought nothing new"),
+        ([{}], "1 of 3 rows do not fit what is known of the API"),
+        ([*wire_rows(22)[2:], wire_row("")], "page 2 promises more and has no row to go on from"),
+        ([], "page 2 promises more and has no row to go on from"),
+    ],
+)
+async def test_a_listing_that_leads_nowhere_is_left(rows: list[Any], leads_to: str) -> None:
+    async with faulty_server(wire_rows(6)) as server, client_of(server, Limits(page_size=2)) as client:
+        server.break_page(1, edits(lambda page: page.update(connections=rows)))
+        error = await failure_of(client)
+        assert error.message == leads_to
+        assert len(server.seen) == 2
+
+
+async def test_a_page_of_one_new_row_that_does_not_fit_is_no_reason_to_stop() -> None:
+    async with faulty_server(wire_rows(30)) as server, client_of(server, Limits(page_size=10)) as client:
+        server.break_page(1, edits(lambda page: page.update(connections=[{"id": "env-20", "x": "and no row"}])))
+        snapshot = await client.snapshot()
+    assert (len(snapshot.pages), snapshot.set_aside, sorted(snapshot.set_aside_ids)) == (3, 1, ["env-20"])
+
+
+async def test_a_server_that_ignores_the_cursor_is_left_after_its_second_answer() -> None:
+    async with faulty_server(wire_rows(6)) as server, client_of(server, Limits(page_size=2)) as client:
+        server.break_every_page(edits(lambda page: page.update(connections=wire_rows(2), hasNextPage=True)))
+        assert (await failure_of(client)).cause is Cause.ENDLESS
+        assert len(server.seen) == 2
+
+
+async def test_a_server_that_invents_rows_for_ever_is_left() -> None:
+    invented = iter(range(1_000))
+    more = edits(lambda page: page.update(connections=[wire_row(f"new-{next(invented)}")], hasNextPage=True))
+    for limits in (Limits(max_pages=20), Limits(max_rows=20)):
+        async with faulty_server([]) as server, client_of(server, limits) as client:
+            server.break_every_page(more)
+            assert (await failure_of(client)).cause is Cause.ENDLESS
+            assert len(server.seen) in {20, 21}
+
+
+async def test_a_listing_that_goes_on_for_ever_after_a_good_one_is_left_after_twenty_more_pages() -> None:
+    invented = iter(range(1_000))
+    more = edits(lambda page: page.update(connections=[wire_row(f"new-{next(invented)}")], hasNextPage=True))
+    async with faulty_server(wire_rows(3)) as server, client_of(server, Limits(page_size=1)) as client:
+        await client.snapshot()
+        server.break_every_page(more)
+        server.seen.clear()
+        error = await failure_of(client)
+        assert (error.cause, error.pages_read, len(server.seen)) == (Cause.ENDLESS, 23, 23)
+        server.heal()
+        assert len((await client.snapshot()).pages) == 3
+
+
+async def test_pages_beyond_the_budget_of_a_minute_are_asked_for_twenty_milliseconds_apart() -> None:
+    now, waits = 0.0, []
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        waits.append(seconds)
+
+    limits = Limits(page_size=1, requests_per_minute=10)
+    async with faulty_server(wire_rows(30)) as server:
+        client = Client(
+            base_url=server.url, key=SecretStr(KEY), limits=limits, environ={}, monotonic=lambda: now, sleep=sleep
+        )
+        async with client:
+            await client.snapshot()
+            assert waits == pytest.approx([0.02] * 20)
+            waits.clear()
+            await client.snapshot()
+            assert waits == []
+
+
+async def test_an_endless_first_listing_is_ended_by_its_deadline_before_it_has_cost_much() -> None:
+    """In half a second, a page every 20 ms and the burst; a busy machine asks for fewer."""
+    invented = iter(range(10_000))
+    more = edits(lambda page: page.update(connections=[wire_row(f"new-{next(invented)}")], hasNextPage=True))
+    limits = Limits(page_size=1, requests_per_minute=5, walk_deadline=timedelta(seconds=0.5))
+    async with faulty_server([]) as server, client_of(server, limits) as client:
+        server.break_every_page(more)
+        error = await failure_of(client)
+        assert error.cause is Cause.TIMEOUT
+        assert len(server.seen) <= 5 + 25 + 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (
+            says(302, Location="https://User:pw@Evil.example:444/x"),
+            "redirect to evil.example:444: wrong LETTA_BASE_URL?",
+        ),
+        (says(302, Location="/login?next=%1b"), "redirect to HOST/login: wrong LETTA_BASE_URL?"),
+        (says(302), "redirect to nowhere: wrong LETTA_BASE_URL?"),
+        (
+            says(401, '{"message":"Unauthorized"}'),
+            "401: Unauthorized. Is the key from LETTA_API_KEY right, and still valid?",
+        ),
+        (says(403, '{"error":"for enterprise"}'), "403: for enterprise"),
+        (
+            says(404, '{"detail":"Not Found"}'),
+            "404: Not Found. A self-hosted Letta server has no such route: environments are a feature of Letta's cloud",
+        ),
+        (says(429, '{"error":"Rate limit exceeded","errorCode":"rps"}'), "429: Rate limit exceeded (rps)"),
+        (says(503, '{"errorCode":"cloud_api_shutting_down","retryable":true}'), "503: cloud_api_shutting_down"),
+        (says(502, HTML, Content_Type="text/html"), "502: a web page, “502 Bad Gateway”"),
+        (says(502, HTML), "502: a web page, “502 Bad Gateway”"),
+        (says(504, "<html></html>"), "504: a web page"),
+        (says(500), "500: Internal Server Error"),
+        (says(599), "599"),
+        (says(500, " a\r\n\x1b]0;b\x07 "), r"500: a \x1b]0;b\x07"),
+        (says(500, "x" * 300), f"500: {'x' * 199}…"),
+        (says(500, '{"message": 1, "error": ""}'), '500: {"message": 1, "error": ""}'),
+        (says(200, HTML), "a web page, “502 Bad Gateway”: wrong LETTA_BASE_URL, or a proxy's login page?"),
+    ],
+)
+async def test_an_error_is_told_in_the_servers_words_and_ours(fault: Fault, message: str) -> None:
+    told = await message_of(fault)
+    assert told in {f"HOST answered {message}", f"HOST answered with {message}", f"HOST answered with a {message}"}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        says(401, json.dumps({"message": f"no such key: {KEY}"})),
+        says(403, json.dumps({"error": "no", "errorCode": KEY})),
+        says(500, f"{'x' * 180} {KEY}"),
+        says(500, f"<title>{KEY}</title>", Content_Type="text/html"),
+        says(302, Location=f"https://evil.example/?{KEY}"),
+        says(302, Location=f"https://{KEY}.example/"),
+        says(302, Location=f"http://[{KEY}"),
+        says(200, "{}", Content_Encoding=KEY),
+        says(200, f'{{"connections": {KEY}'),
+        says(429, "no", Retry_After=KEY),
+        says(200, f"<title>{KEY}</title>"),
+    ],
+)
+async def test_a_server_that_repeats_the_key_is_not_quoted(fault: Fault) -> None:
+    assert KEY[:12] not in await message_of(fault)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "7"}, 7),
+        ({"Retry-After": " 0 "}, 0),
+        ({"Retry-After": "600"}, 600),
+        ({"Retry-After": "601"}, 600),
+        ({"Retry-After": "9" * 5_000}, 600),
+        ({"Retry-After": "Tue, 14 Nov 2023 22:13:50 GMT", "Date": "Tue, 14 Nov 2023 22:13:20 GMT"}, 30),
+        ({"Retry-After": "Tue, 14 Nov 2023 23:13:20 GMT", "Date": "Tue, 14 Nov 2023 22:13:20 GMT"}, 600),
+        ({"Retry-After": "Tue, 14 Nov 2023 22:13:10 GMT", "Date": "Tue, 14 Nov 2023 22:13:20 GMT"}, 0),
+        ({"Retry-After": "Tue, 14 Nov 2023 22:13:50 GMT", "Date": None}, 20),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "-5"}, None),
+        ({"Retry-After": "1.5"}, None),
+        ({"Retry-After": "٣"}, None),
+        ({"Retry-After": ""}, None),
+        ({}, None),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503])
+async def test_retry_after_is_read_as_seconds_or_by_the_servers_clock(
+    status: int, headers: dict[str, str | None], seconds: float | None
+) -> None:
+    wall = 1_700_000_010_000.0  # ten seconds after the date above
+    async with faulty_server([]) as server:
+        client = Client(base_url=server.url, key=SecretStr(KEY), limits=Limits(), wall=lambda: wall, environ={})
+        async with client:
+            server.break_page(0, lambda _: Reply(status=status, headers=headers))
+            error = await failure_of(client)
+    assert error.retry_after == (None if seconds is None else timedelta(seconds=seconds))
+
+
+async def test_nothing_listens() -> None:
+    async with faulty_server([]) as server:
+        pass
+    async with client_of(server, Limits()) as client:
+        error = await failure_of(client)
+    assert error.cause is Cause.UNREACHABLE
+    host = server.url.removeprefix("http://")
+    assert error.message == f"nothing listens at {host}: is the address right, and the server up?"

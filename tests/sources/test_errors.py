@@ -1,0 +1,102 @@
+"""What is said of failures that no server on this machine can be made to cause."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+import zlib
+
+import pytest
+from pydantic import SecretStr
+from support.faulty_server import KEY
+
+from envwatch.model.outcome import Cause
+from envwatch.model.text import Clean
+from envwatch.sources.letta.errors import FAILURES, Endpoint, failure_of
+from envwatch.sources.letta.httpx_import import httpx
+
+DIRECT = Endpoint(Clean("api.letta.com"), None, SecretStr(KEY), Clean("a test"))
+BEHIND_A_PROXY = Endpoint(Clean("api.letta.com"), Clean("proxy:3128"), SecretStr(KEY), Clean("a test"))
+
+
+def connect_error(*reasons: OSError) -> httpx.ConnectError:
+    """A failed connection as httpx reports it: the reasons are some layers away, and several if there are addresses."""
+    error = httpx.ConnectError("All connection attempts failed")
+    error.__context__ = OSError("All connection attempts failed")
+    error.__context__.__cause__ = ExceptionGroup("multiple", reasons) if len(reasons) > 1 else reasons[0]
+    return error
+
+
+def refused_certificate(code: int, message: str) -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_code, error.verify_message = code, message
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "message"),
+    [
+        (httpx.ConnectTimeout(""), Cause.TIMEOUT, "no connection to api.letta.com within 5 s"),
+        (httpx.ReadTimeout(""), Cause.TIMEOUT, "api.letta.com was silent for 10 s"),
+        (httpx.PoolTimeout(""), Cause.TIMEOUT, "api.letta.com was silent for 10 s"),
+        (httpx.ReadError(""), Cause.UNREACHABLE, "api.letta.com broke the connection"),
+        (httpx.WriteError(""), Cause.UNREACHABLE, "api.letta.com broke the connection"),
+        (httpx.ConnectError(""), Cause.UNREACHABLE, "no connection to api.letta.com"),
+        (
+            connect_error(socket.gaierror(socket.EAI_NONAME, "Name or service not known")),
+            Cause.UNREACHABLE,
+            "no address is known for api.letta.com: is the name right, and DNS up?",
+        ),
+        (
+            connect_error(OSError(errno.ENETUNREACH, "unreachable"), OSError(errno.ENETUNREACH, "unreachable")),
+            Cause.UNREACHABLE,
+            "no way to api.letta.com: is this machine's network up?",
+        ),
+        (
+            connect_error(ssl.SSLError(1, "[SSL: TLSV1_ALERT_PROTOCOL_VERSION] tlsv1 alert protocol version")),
+            Cause.TLS,
+            "no TLS with api.letta.com (no reason given): is that an https port?",
+        ),
+        (
+            connect_error(refused_certificate(20, "unable to get local issuer certificate")),
+            Cause.TLS,
+            "the certificate of api.letta.com is from an authority unknown here: name your company's in SSL_CERT_FILE",
+        ),
+        (
+            connect_error(refused_certificate(23, "certificate revoked\x1b")),
+            Cause.TLS,
+            r"the certificate of api.letta.com is refused: certificate revoked\x1b",
+        ),
+        (
+            ssl.SSLError(1, "bad record mac"),
+            Cause.TLS,
+            "no TLS with api.letta.com (no reason given): is that an https port?",
+        ),
+        (zlib.error(""), Cause.GARBLED, "the answer of api.letta.com is damaged: its gzip data cannot be inflated"),
+        (RecursionError(), Cause.GARBLED, "the answer of api.letta.com cannot be decoded (RecursionError)"),
+        (MemoryError(), Cause.GARBLED, "the answer of api.letta.com cannot be decoded (MemoryError)"),
+        (OverflowError(), Cause.GARBLED, "the answer of api.letta.com cannot be decoded (OverflowError)"),
+    ],
+)
+def test_a_failure_is_told_in_plain_words(error: Exception, cause: Cause, message: str) -> None:
+    assert isinstance(error, FAILURES)
+    failure = failure_of(error, DIRECT)
+    assert (failure.cause, failure.message) == (cause, message)
+    assert failure.__cause__ is failure.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (httpx.ConnectTimeout(""), "no connection to the proxy proxy:3128 within 5 s"),
+        (httpx.ConnectError(""), "no connection to the proxy proxy:3128"),
+        (
+            httpx.ProxyError("407 Proxy Authentication Required"),
+            "the proxy proxy:3128 refused: 407 Proxy Authentication Required",
+        ),
+        (httpx.ReadError(""), "api.letta.com broke the connection"),
+    ],
+)
+def test_a_proxy_is_blamed_for_what_happens_before_it(error: Exception, message: str) -> None:
+    assert failure_of(error, BEHIND_A_PROXY).message == message

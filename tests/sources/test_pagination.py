@@ -1,0 +1,177 @@
+"""Pages put together, without any HTTP."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.builders import page_bytes, wire_rows
+
+from envwatch.model.clock import OffsetBounds
+from envwatch.model.limits import Limits
+from envwatch.model.outcome import Cause, SourceError
+from envwatch.model.page import Page, page_of
+from envwatch.model.text import Clean
+from envwatch.sources.letta.pagination import Growth, Walk
+
+
+def page(first: int, last: int, *, has_next: bool = False, set_aside: int = 0) -> Page:
+    read = page_of(page_bytes(wire_rows(last)[first - 1 :], has_next))
+    return Page(read.environments, read.has_next_page, read.cursor, set_aside)
+
+
+def add(walk: Walk, one: Page) -> str | None:
+    return walk.add(one, asked_at=0.0, offset=None, requests=1, received=100)
+
+
+def test_what_was_read_is_added_up() -> None:
+    walk = Walk(Limits())
+    bounds = OffsetBounds(-1.0, 2.0)
+    assert walk.add(page(1, 2, has_next=True), asked_at=5.0, offset=bounds, requests=2, received=10) == "env-2"
+    assert walk.add(page(3, 3), asked_at=6.0, offset=None, requests=1, received=20) is None
+    snapshot = walk.snapshot()
+    assert [one.asked_at for one in snapshot.pages] == [5.0, 6.0]
+    assert snapshot.clock == (bounds,)
+    assert (snapshot.requests, snapshot.received, walk.pages_read) == (3, 30, 2)
+
+
+@given(st.integers(1, 300), st.integers(1, 100))
+def test_any_listing_is_walked_to_its_end(rows: int, size: int) -> None:
+    walk = Walk(Limits())
+    firsts = range(1, rows + 1, size)
+    cursors = [add(walk, page(first, min(first + size - 1, rows), has_next=first + size <= rows)) for first in firsts]
+    assert cursors[-1] is None
+    assert None not in cursors[:-1]
+    assert sum(len(one.environments) for one in walk.snapshot().pages) == rows
+
+
+def test_a_last_page_may_repeat_rows_that_moved_meanwhile() -> None:
+    walk = Walk(Limits())
+    add(walk, page(1, 2, has_next=True))
+    assert add(walk, page(1, 1)) is None
+    assert len(walk.snapshot().pages) == 2
+
+
+@pytest.mark.parametrize(("set_aside", "fits"), [(0, True), (1, True), (2, False)])
+def test_a_tenth_of_the_rows_may_be_bad(set_aside: int, *, fits: bool) -> None:
+    walk = Walk(Limits())
+    add(walk, page(1, 10 - set_aside, set_aside=set_aside))
+    if fits:
+        assert walk.snapshot().set_aside == set_aside
+    else:
+        with pytest.raises(SourceError, match="2 of 10 rows do not fit"):
+            walk.snapshot()
+
+
+def test_a_page_of_one_row_that_cannot_be_read_does_not_end_the_walk() -> None:
+    walk = Walk(Limits())
+    for number in range(1, 11):
+        read = page(number, number, has_next=True)
+        add(walk, Page([], True, read.cursor, 1, (Clean("env-5"),)) if number == 5 else read)
+    add(walk, page(11, 11))
+    assert (walk.snapshot().set_aside, sorted(walk.snapshot().set_aside_ids)) == (1, ["env-5"])
+
+
+def test_a_row_that_could_be_read_on_another_page_is_not_named_as_set_aside() -> None:
+    walk = Walk(Limits())
+    add(walk, Page(page(1, 9).environments, True, "env-9", 1, (Clean("env-10"),)))
+    add(walk, page(10, 11))
+    assert (walk.snapshot().set_aside, walk.snapshot().set_aside_ids) == (1, frozenset())
+
+
+@pytest.mark.parametrize(("limits", "fits"), [(Limits(max_pages=2), True), (Limits(max_pages=1), False)])
+def test_a_walk_has_a_most_of_pages(limits: Limits, *, fits: bool) -> None:
+    walk = Walk(limits)
+    if fits:
+        add(walk, page(1, 1, has_next=True))
+        assert add(walk, page(2, 2)) is None
+    else:
+        with pytest.raises(SourceError, match="more than 1 pages") as caught:
+            add(walk, page(1, 1, has_next=True))
+        assert caught.value.cause is Cause.ENDLESS
+
+
+@pytest.mark.parametrize(("rows", "fits"), [(10, True), (11, False)])
+def test_a_walk_has_a_most_of_rows_good_or_bad(rows: int, *, fits: bool) -> None:
+    walk = Walk(Limits(max_rows=10))
+    if fits:
+        add(walk, page(1, rows - 1, set_aside=1))
+    else:
+        with pytest.raises(SourceError, match="more than 10 rows"):
+            add(walk, page(1, rows - 1, set_aside=1))
+
+
+def read_endlessly(walk: Walk) -> None:
+    """Read a listing that never ends."""
+    for number in range(1, 10_000):
+        add(walk, page(number, number, has_next=True))
+
+
+@pytest.mark.parametrize(
+    ("last_pages", "pages"), [(None, 200), (1, 21), (2, 22), (10, 30), (11, 33), (50, 150), (100, 200)]
+)
+def test_a_walk_ends_beyond_three_times_the_pages_of_the_last_good_one_or_twenty_more(
+    last_pages: int | None, pages: int
+) -> None:
+    walk = Walk(Limits(max_pages=200), last_pages)
+    with pytest.raises(SourceError) as caught:
+        read_endlessly(walk)
+    assert (caught.value.cause, walk.pages_read) == (Cause.ENDLESS, pages)
+
+
+def test_a_walk_that_outgrows_the_last_good_one_says_so() -> None:
+    with pytest.raises(SourceError) as caught:
+        read_endlessly(Walk(Limits(), 2))
+    assert caught.value.message == "it goes on after 22 pages, and the last complete listing had 2"
+
+
+def test_a_walk_may_have_as_many_pages_as_that() -> None:
+    walk = Walk(Limits(), 1)
+    cursors = [add(walk, page(number, number, has_next=number < 21)) for number in range(1, 22)]
+    assert cursors[-1] is None
+    assert len(walk.snapshot().pages) == 21
+
+
+def test_the_first_walk_has_nothing_to_be_compared_with() -> None:
+    growth = Growth()
+    assert growth.last_pages is None
+    growth.failed(Cause.ENDLESS)
+    assert growth.last_pages is None
+
+
+def test_a_listing_that_goes_on_five_times_in_a_row_is_once_read_like_a_first_one() -> None:
+    """A fleet that did grow, or a server that sends smaller pages now, must not leave us blind for ever."""
+    growth = Growth()
+    growth.listed(7)
+    found = []
+    for _ in range(13):
+        found.append(growth.last_pages)
+        growth.failed(Cause.ENDLESS)
+    assert found == [7, 7, 7, 7, 7, None, 7, 7, 7, 7, 7, None, 7]
+    growth.listed(9)
+    assert growth.last_pages == 9
+
+
+def test_other_failures_between_do_not_put_that_off() -> None:
+    growth = Growth()
+    growth.listed(7)
+    for _ in range(5):
+        growth.failed(Cause.UNREACHABLE)
+        growth.failed(Cause.ENDLESS)
+    assert growth.last_pages is None
+    growth.failed(Cause.TIMEOUT)
+    assert growth.last_pages == 7
+
+
+@pytest.mark.parametrize(
+    ("per_minute", "last_pages", "burst"), [(3, None, 3), (3, 2, 3), (3, 5, 5), (60, None, 60), (12, 7, 12)]
+)
+def test_pages_are_paced_beyond_the_budget_of_a_minute_and_the_pages_of_the_last_good_walk(
+    per_minute: int, last_pages: int | None, burst: int
+) -> None:
+    walk = Walk(Limits(requests_per_minute=per_minute), last_pages)
+    for number in range(1, burst):
+        add(walk, page(number, number, has_next=True))
+        assert walk.pause(0.0) == 0
+    add(walk, page(burst, burst, has_next=True))
+    assert [walk.pause(since) for since in (0.0, 0.005, 0.02, 1.0)] == pytest.approx([0.02, 0.015, 0, 0])

@@ -1,0 +1,815 @@
+"""The poller's pace, in a world in which no real time passes; see `scripted`."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from contextlib import aclosing
+from datetime import timedelta
+from functools import partial
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from support.fake_clock import Script, World, error, outcomes_of, poller_of, walk
+
+from envwatch.model.limits import Limits
+from envwatch.model.outcome import Cause, Failed, Listed, Slept, Snapshot
+from envwatch.sources.poller import FASTEST, SLOWEST, Poller, PollSchedule, PollState, RefreshDelay, Runtime
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+
+@pytest.fixture(autouse=True)
+async def no_task_and_no_complaint_is_left() -> AsyncIterator[None]:
+    """After every test: nothing runs on, and asyncio has nothing to say of errors that nobody fetched."""
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
+    yield
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    gc.collect(1)
+    assert complaints == []
+
+
+def gaps(script: Script) -> list[float]:
+    """Seconds between one poll's start and the next's."""
+    return [later - earlier for earlier, later in zip(script.asked_at, script.asked_at[1:], strict=False)]
+
+
+# Interval and budget
+
+
+async def test_it_polls_at_once_and_then_at_every_tick() -> None:
+    script = Script(world := World())
+    outcomes = await outcomes_of(poller_of(world, script), 4)
+
+    assert script.asked_at == [0, 5, 10, 15]
+    assert all(isinstance(outcome, Listed) for outcome in outcomes)
+
+
+@pytest.mark.parametrize(("takes", "asked_at"), [(5, [0, 5, 10]), (5.001, [0, 10, 20]), (12, [0, 15, 30])])
+async def test_ticks_that_fall_into_a_poll_are_skipped(takes: float, asked_at: list[float]) -> None:
+    script = Script(world := World(), takes=takes)
+    await outcomes_of(poller_of(world, script), 3)
+
+    assert script.asked_at == asked_at
+
+
+@pytest.mark.parametrize(("requests", "interval"), [(1, 5), (5, 5), (6, 6), (100, 100)])
+async def test_the_interval_stretches_to_keep_within_a_request_a_second(requests: int, interval: float) -> None:
+    script = Script(world := World(), walk(requests))
+    outcomes = await outcomes_of(poller_of(world, script), 3)
+
+    assert gaps(script) == [interval, interval]
+    assert [outcome.interval for outcome in outcomes if isinstance(outcome, Listed)] == [timedelta(0, interval)] * 3
+
+
+@pytest.mark.parametrize(
+    ("random", "requests", "gap"),
+    [
+        (0.0, 1, 27),
+        (0.25, 1, 28.5),
+        (0.75, 1, 31.5),
+        (0.0, 30, 33),
+        (0.25, 30, 31.5),
+        (0.75, 30, 31.5),
+        (0.0, 28, 29),
+    ],
+)
+async def test_polls_come_somewhat_early_or_late_and_never_before_the_budget_allows(
+    random: float, requests: int, gap: float
+) -> None:
+    """A listing that shifts with the heartbeats, asked for in step with them, would lack the same rows each time."""
+    script = Script(world := World(random), walk(requests))
+    await outcomes_of(poller_of(world, script, Limits(interval=timedelta(seconds=30))), 3)
+
+    assert gaps(script) == pytest.approx([gap, gap])
+
+
+async def test_a_plan_stays_what_it_is_though_the_dice_fall_anew() -> None:
+    poller = poller_of(world := World(0.25), Script(world))
+    await outcomes_of(poller, 1)
+    first = poller.schedule.next_at
+    world.random = 0.75
+
+    assert (first, poller.schedule.next_at) == (4.75, 4.75)
+
+
+async def test_the_interval_shrinks_again_with_the_listing() -> None:
+    script = Script(world := World(), walk(20), walk(1))
+    await outcomes_of(poller_of(world, script, Limits(requests_per_minute=120)), 3)
+
+    assert gaps(script) == [10, 5]
+
+
+async def test_a_wanted_interval_holds_from_the_last_poll_on() -> None:
+    script = Script(world := World())
+    poller = poller_of(world, script, Limits(interval=timedelta(seconds=60)))
+    world.schedule(3, lambda: poller.want_interval(timedelta(seconds=10)))
+    world.schedule(12, lambda: poller.want_interval(timedelta(seconds=1)))
+    await outcomes_of(poller, 5)
+
+    assert script.asked_at == [0, 10, 12, 13, 14]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "interval"),
+    [
+        (timedelta(), FASTEST),
+        (FASTEST, FASTEST),
+        (timedelta(seconds=7), timedelta(seconds=7)),
+        (SLOWEST, SLOWEST),
+        (timedelta.max, SLOWEST),
+    ],
+)
+async def test_a_wanted_interval_has_bounds(wanted: timedelta, interval: timedelta) -> None:
+    poller = poller_of(world := World(), Script(world))
+    poller.want_interval(wanted)
+
+    assert poller.interval == interval
+
+
+# Failures
+
+
+@pytest.mark.parametrize(
+    ("random", "waits"),
+    [
+        (0.0, [0, 1, 1, 1, 1, 1, 1, 1]),  # the request budget goes before the shortest waits
+        (0.5, [0.5, 1, 2, 4, 7.5, 7.5, 7.5, 7.5]),
+        (1.0, [1, 2, 4, 8, 15, 15, 15, 15]),
+    ],
+)
+async def test_failures_back_off_with_full_jitter_up_to_a_quarter_of_a_minute(
+    random: float, waits: list[float]
+) -> None:
+    script = Script(world := World(random), error())
+    await outcomes_of(poller_of(world, script), len(waits) + 1)
+
+    assert gaps(script) == waits
+
+
+async def test_it_never_gives_up_on_a_server_or_a_network_that_fails() -> None:
+    script = Script(
+        world := World(), *[error(cause) for cause in (Cause.SERVER, Cause.UNREACHABLE, Cause.GARBLED)] * 99
+    )
+    outcomes = await outcomes_of(poller_of(world, script), 300)
+
+    assert all(isinstance(outcome, Failed) for outcome in outcomes)
+    assert max(gaps(script)) == 30
+
+
+@pytest.mark.parametrize("cause", [Cause.RATE_LIMITED, Cause.UNAVAILABLE])
+async def test_a_server_that_says_it_has_too_much_to_do_is_given_up_to_a_minute(cause: Cause) -> None:
+    script = Script(world := World(1.0), error(cause))
+    await outcomes_of(poller_of(world, script), 9)
+
+    assert gaps(script) == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+async def test_after_five_minutes_of_failures_the_waits_grow_up_to_a_minute() -> None:
+    script = Script(world := World(1.0), *[error()] * 28, walk(), error())
+    await outcomes_of(poller_of(world, script), 35)
+
+    assert gaps(script) == [1, 2, 4, 8, *[15] * 20, *[60] * 4, 5.5, 1, 2, 4, 8, 15]
+
+
+async def test_a_poll_that_hung_has_waited_already() -> None:
+    script = Script(world := World(1.0), error(Cause.TIMEOUT), takes=10)
+    await outcomes_of(poller_of(world, script), 7)
+
+    assert gaps(script) == [10, 10, 10, 10, 15, 15]
+
+
+_OUTAGES = [
+    (cause, takes, pages_read)
+    for cause in Cause
+    if not cause.is_overload and not cause.is_refusal
+    for takes in (0.0, 0.3, 5.0, 10.0)
+    for pages_read in (0, 1, 15)
+]
+"""Failures that a server does not ask for itself: the cause, the seconds until the poll fails, and pages before it."""
+
+
+_ROLLS = st.lists(st.floats(0, 1, exclude_max=True), min_size=20, max_size=20)
+
+
+async def recovery(outage: tuple[Cause, float, int], lasts: float, rolls: Sequence[float]) -> tuple[int, float]:
+    """How many polls start after a server's recovery until a listing is in, and how many seconds that takes.
+
+    Args:
+        outage: what each poll gives that starts before the recovery.
+        lasts: seconds until the recovery.
+        rolls: of the dice, which begin again when all are used.
+    """
+    cause, takes, pages_read = outage
+    world, random = World(), cycle(rolls)
+
+    class Recovering(Script):
+        async def snapshot(self) -> Snapshot:
+            self.asked_at.append(asked_at := world.now)
+            is_broken = asked_at < lasts
+            await world.sleep(takes if is_broken else 1.0)
+            if is_broken:
+                raise error(cause, pages_read=pages_read)
+            return walk()
+
+    source = Recovering(world)
+    poller = Poller(source, Limits(), Runtime(world.clocks, world.wait, lambda: next(random)))
+    async with aclosing(poller.outcomes()) as outcomes:
+        async for outcome in outcomes:
+            if isinstance(outcome, Listed):
+                break
+    return sum(at >= lasts for at in source.asked_at), world.now - lasts
+
+
+@given(outage=st.sampled_from(_OUTAGES), lasts=st.floats(0, 300), rolls=_ROLLS)
+@example(outage=(Cause.TIMEOUT, 10.0, 0), lasts=290.001, rolls=[0.999])
+@example(outage=(Cause.UNREACHABLE, 0.0, 0), lasts=285.001, rolls=[0.999])
+@example(
+    outage=(Cause.UNREACHABLE, 10.0, 0),
+    lasts=291.0,
+    rolls=[0, 0, 0, 0.75, 0, 0, 0.875, 0.875, *[0] * 10, 0.96875, 0.9921875],
+)
+@settings(max_examples=200, deadline=None)
+def test_within_twenty_seconds_of_a_servers_recovery_the_next_listing_is_in(
+    outage: tuple[Cause, float, int], lasts: float, rolls: list[float]
+) -> None:
+    polls, seconds = asyncio.run(recovery(outage, lasts, rolls))
+    assert polls <= 2
+    assert seconds <= 20
+
+
+@given(
+    cause=st.sampled_from([cause for cause in Cause if not cause.is_refusal]),
+    takes=st.sampled_from([0.0, 10.0]),
+    pages_read=st.sampled_from([0, 15, 2_000]),
+    lasts=st.floats(0, 1_000),
+    rolls=_ROLLS,
+)
+@settings(max_examples=50, deadline=None)
+def test_within_little_more_than_a_minute_it_is_in_after_any_outage_and_any_walk(
+    cause: Cause, takes: float, pages_read: int, lasts: float, rolls: list[float]
+) -> None:
+    """A poll that began just before the recovery, a minute, and the walk."""
+    polls, seconds = asyncio.run(recovery((cause, takes, pages_read), lasts, rolls))
+    assert polls <= 2
+    assert seconds <= takes + 60 + 1
+
+
+async def test_a_listing_ends_the_backing_off() -> None:
+    script = Script(world := World(1.0), error(), error(), walk(), error(), walk())
+    await outcomes_of(poller_of(world, script), 5)
+
+    assert gaps(script) == [1, 2, 5.5, 1]
+
+
+@pytest.mark.parametrize(("pages_read", "waits"), [(59, 59), (60, 60), (61, 60), (2_000, 60)])
+async def test_the_pages_of_a_walk_that_failed_count_against_the_budget_for_up_to_a_minute(
+    pages_read: int, waits: float
+) -> None:
+    script = Script(world := World(), error(Cause.ENDLESS, pages_read=pages_read))
+    poller = poller_of(world, script)
+    await outcomes_of(poller, 4)
+
+    assert gaps(script)[0] == waits
+    assert max(gaps(script)) <= 60
+
+
+@pytest.mark.parametrize(("asked_for", "waits"), [(0.0, 0.5), (0.4, 0.5), (7.0, 7), (600.0, 600), (601.0, 600)])
+async def test_retry_after_is_obeyed_up_to_ten_minutes(asked_for: float, waits: float) -> None:
+    script = Script(world := World(), error(Cause.RATE_LIMITED, timedelta(seconds=asked_for)))
+    await outcomes_of(poller_of(world, script), 2)
+
+    assert gaps(script) == [waits]
+
+
+async def test_a_server_that_keeps_saying_at_once_is_not_taken_by_its_word() -> None:
+    script = Script(world := World(1.0), error(Cause.RATE_LIMITED, timedelta()))
+    await outcomes_of(poller_of(world, script), 5)
+
+    assert gaps(script) == [1, 2, 4, 8]
+
+
+async def test_what_failed_is_told_with_all_that_is_known_of_it() -> None:
+    script = Script(world := World(), error(Cause.TIMEOUT, timedelta(seconds=3), pages_read=2), takes=4)
+    (outcome,) = await outcomes_of(poller_of(world, script), 1)
+
+    assert isinstance(outcome, Failed)
+    assert (outcome.cause, outcome.retry_after, outcome.pages_read) == (Cause.TIMEOUT, timedelta(seconds=3), 2)
+    assert (outcome.started.monotonic, outcome.ended.monotonic) == (0, 4)
+
+
+async def test_what_is_no_error_of_a_source_is_not_swallowed() -> None:
+    class Broken:
+        async def snapshot(self) -> Any:
+            raise ZeroDivisionError
+
+    world = World()
+    with pytest.raises(ZeroDivisionError):
+        await outcomes_of(poller_of(world, Broken()), 1)  # type: ignore[arg-type]  # that is the point
+
+
+# Keys that are refused
+
+
+async def test_a_refused_key_is_tried_again_after_thirty_seconds_and_then_every_five_minutes() -> None:
+    script = Script(world := World(), *[error(Cause.UNAUTHORIZED)] * 4, walk())
+    poller = poller_of(world, script)
+    schedules = []
+    world.schedule(29, lambda: schedules.append(poller.schedule))
+    world.schedule(31, lambda: schedules.append(poller.schedule))
+    outcomes = await outcomes_of(poller, 5)
+
+    assert script.asked_at == [0, 30, 330, 630, 930]
+    assert isinstance(outcomes[-1], Listed)
+    assert schedules == [PollSchedule(PollState.WAITING, timedelta(0, 5), at) for at in (30, 330)]
+
+
+async def test_how_often_a_refused_key_is_tried_again_can_be_set() -> None:
+    script = Script(world := World(), error(Cause.UNAUTHORIZED))
+    await outcomes_of(poller_of(world, script, Limits(refused_recheck=timedelta(hours=1))), 4)
+
+    assert script.asked_at == [0, 30, 3_630, 7_230]
+
+
+@pytest.mark.parametrize("cause", [Cause.UNAUTHORIZED, Cause.FORBIDDEN])
+async def test_a_refused_key_is_tried_at_once_when_the_user_acts(cause: Cause) -> None:
+    script = Script(world := World(), error(cause), error(cause), walk())
+    poller = poller_of(world, script)
+    for moment in (2, 5):
+        world.schedule(moment, poller.refresh)
+    await outcomes_of(poller, 4)
+
+    assert script.asked_at == [0, 2, 5, 10]
+
+
+async def test_a_key_that_was_accepted_in_between_has_another_recheck() -> None:
+    script = Script(world := World(), error(Cause.UNAUTHORIZED), walk(), error(Cause.UNAUTHORIZED), walk())
+    await outcomes_of(poller_of(world, script), 4)
+
+    assert script.asked_at == [0, 30, 35, 65]
+
+
+async def test_other_failures_do_not_cost_a_refused_key_its_recheck() -> None:
+    script = Script(world := World(1.0), error(), error(Cause.UNAUTHORIZED), error(), error(Cause.UNAUTHORIZED))
+    await outcomes_of(poller_of(world, script), 5)
+
+    assert script.asked_at == [0, 1, 31, 35, 335]
+
+
+async def test_what_is_forbidden_is_asked_for_again_every_fifteen_minutes() -> None:
+    script = Script(world := World(), error(Cause.FORBIDDEN), error(Cause.FORBIDDEN), walk())
+    await outcomes_of(poller_of(world, script), 4)
+
+    assert script.asked_at == [0, 900, 1_800, 1_805]
+
+
+async def test_a_night_changes_nothing_for_a_poller_that_is_paused() -> None:
+    script = Script(world := World())
+    poller = poller_of(world, script)
+    world.schedule(1, lambda: poller.pause(paused=True))
+    for moment in (100, 200):
+        world.schedule(moment, lambda: world.suspend(28_800))
+    world.schedule(1_000, poller.refresh)
+    outcomes = await outcomes_of(poller, 4)
+
+    assert script.asked_at == [0, 1_000]
+    assert [type(outcome) for outcome in outcomes[1:3]] == [Slept, Slept]
+
+
+# Pausing and asking
+
+
+async def test_a_pause_lasts_until_it_is_ended() -> None:
+    script = Script(world := World())
+    poller = poller_of(world, script)
+    stances: list[PollSchedule] = []
+    world.schedule(6, lambda: poller.pause(paused=True))
+    world.schedule(600, lambda: stances.append(poller.schedule))
+    world.schedule(1_001, lambda: poller.pause(paused=False))
+    await outcomes_of(poller, 4)
+
+    assert script.asked_at == [0, 5, 1_001, 1_006]
+    assert stances == [PollSchedule(PollState.WAITING, timedelta(seconds=5), is_paused=True)]
+
+
+async def test_a_pause_is_a_wish_that_can_be_taken_back_while_a_poll_is_under_way() -> None:
+    script = Script(world := World(), takes=3)
+    poller = poller_of(world, script)
+    schedules: list[PollSchedule] = []
+    for moment, paused in ((1, True), (2, False), (6, True)):
+        world.schedule(moment, partial(poller.pause, paused=paused))
+        world.schedule(moment, lambda: schedules.append(poller.schedule))
+    world.schedule(100, lambda: poller.pause(paused=False))
+    await outcomes_of(poller, 3)
+
+    assert [(schedule.state, schedule.is_paused) for schedule in schedules] == [
+        (PollState.POLLING, True),
+        (PollState.POLLING, False),
+        (PollState.POLLING, True),
+    ]
+    assert script.asked_at == [0, 5, 100]
+
+
+async def test_a_plan_follows_a_wish_before_the_poller_does() -> None:
+    poller = poller_of(world := World(), Script(world))
+    await outcomes_of(poller, 1)
+    schedules = [poller.schedule]
+    poller.want_interval(timedelta(seconds=30))
+    schedules.append(poller.schedule)
+    poller.pause(paused=True)
+    schedules.append(poller.schedule)
+
+    assert [(schedule.next_at, schedule.interval.total_seconds()) for schedule in schedules] == [
+        (5, 5),
+        (30, 30),
+        (None, 30),
+    ]
+
+
+async def test_asking_during_a_pause_polls_once_and_pauses_on() -> None:
+    script = Script(world := World())
+    poller = poller_of(world, script)
+    world.schedule(1, lambda: poller.pause(paused=True))
+    world.schedule(100, poller.refresh)
+    world.schedule(900, poller.refresh)
+    await outcomes_of(poller, 3)
+
+    assert script.asked_at == [0, 100, 900]
+
+
+async def test_asking_does_not_wait_for_the_tick() -> None:
+    script = Script(world := World())
+    poller = poller_of(world, script)
+    world.schedule(2, poller.refresh)
+    await outcomes_of(poller, 3)
+
+    assert script.asked_at == [0, 2, 7]
+
+
+@pytest.mark.parametrize(
+    ("requests", "per_minute", "asked_at"),
+    [
+        (1, 60, [0, 1, 2, 3, 4]),
+        (1, 6_000, [0, 1, 2, 3, 4]),
+        (1, 6, [0, 1, 20, 21, 40]),
+        (2, 60, [0, 1, 4, 6, 8]),
+        (12, 60, [0, 1, 24, 25, 48]),
+    ],
+)
+async def test_however_often_the_user_asks_one_poll_comes_at_once_and_the_budget_is_kept_in_the_long_run(
+    requests: int, per_minute: int, asked_at: list[float]
+) -> None:
+    script = Script(world := World(), walk(requests))
+    poller = poller_of(world, script, Limits(requests_per_minute=per_minute))
+    for quarter in range(1, 200):
+        world.schedule(quarter / 4, poller.refresh)
+    await outcomes_of(poller, 5)
+
+    assert script.asked_at == asked_at
+
+
+async def test_pages_of_a_walk_that_failed_are_paid_off_before_the_user_gets_a_second_one() -> None:
+    """The one that failed was asked for too."""
+    script = Script(world := World(), error(pages_read=4))
+    poller = poller_of(world, script)
+    world.schedule(0.1, lambda: poller.pause(paused=True))
+    for quarter in range(1, 100):
+        world.schedule(quarter / 4, poller.refresh)
+    await outcomes_of(poller, 4)
+
+    assert script.asked_at == [0, 1, 10, 11]
+
+
+async def test_a_poll_comes_at_once_when_the_user_asks_after_a_listing_that_did_not_end() -> None:
+    script = Script(world := World(), error(Cause.ENDLESS, pages_read=2_000), takes=3)
+    poller = poller_of(world, script)
+    waits: list[RefreshDelay | None] = []
+    for moment in (10, 14):
+        world.schedule(moment, lambda: waits.append(poller.refresh()))
+    await outcomes_of(poller, 3)
+
+    assert script.asked_at == [0, 10, 73]
+    assert waits == [None, RefreshDelay(timedelta(seconds=59), is_forbidden=False)]
+
+
+async def test_a_poll_that_the_budget_has_paid_for_during_a_pause_is_not_early() -> None:
+    script = Script(world := World(), walk(12))
+    poller = poller_of(world, script)
+    world.schedule(0.1, lambda: poller.pause(paused=True))
+    for moment in (100, 102, 200):
+        world.schedule(moment, poller.refresh)
+    await outcomes_of(poller, 4)
+
+    assert script.asked_at == [0, 100, 102, 200]
+
+
+async def test_asking_puts_off_no_poll_that_is_due_sooner() -> None:
+    script = Script(world := World(0.5), error())
+    poller = poller_of(world, script)
+    world.schedule(0.1, poller.refresh)
+    await outcomes_of(poller, 2)
+
+    assert script.asked_at == [0, 0.5]
+
+
+async def test_who_asks_is_told_what_it_waits_for() -> None:
+    script = Script(world := World(), walk(12), error(Cause.RATE_LIMITED, timedelta(seconds=600)), takes=2)
+    poller = poller_of(world, script)
+    waits: list[RefreshDelay | None] = []
+    for moment in (4, 5, 7, 605, 607):
+        world.schedule(moment, lambda: waits.append(poller.refresh()))
+    await outcomes_of(poller, 3)
+
+    assert script.asked_at == [0, 4, 606]
+    assert waits == [
+        None,
+        None,
+        RefreshDelay(timedelta(seconds=599), is_forbidden=True),
+        RefreshDelay(timedelta(seconds=1), is_forbidden=True),
+        None,
+    ]
+
+
+@pytest.mark.parametrize(("asks_at", "asked_at"), [(600.999, []), (601, [601])])
+@pytest.mark.parametrize("cause", [Cause.RATE_LIMITED, Cause.SERVER, Cause.FORBIDDEN])
+async def test_there_is_no_poll_before_the_server_said_whether_paused_or_forbidden(
+    cause: Cause, asks_at: float, asked_at: list[float]
+) -> None:
+    script = Script(world := World(), error(cause, timedelta(seconds=600)), takes=1)
+    poller = poller_of(world, script)
+    world.schedule(0.5, poller.refresh)
+    world.schedule(2, lambda: poller.pause(paused=True))
+    world.schedule(asks_at, poller.refresh)
+    world.schedule(9_000, poller.refresh)
+    await outcomes_of(poller, 2 + len(asked_at))
+
+    assert script.asked_at == [0, *asked_at, 9_000]
+
+
+async def test_what_the_machine_slept_through_counts_as_left_alone() -> None:
+    script = Script(world := World(), error(Cause.RATE_LIMITED, timedelta(seconds=600)), walk())
+    poller = poller_of(world, script)
+    waits: list[RefreshDelay | None] = []
+    world.schedule(1, lambda: poller.pause(paused=True))
+    world.schedule(100.5, lambda: world.suspend(60))
+    for moment in (539, 540, 545):
+        world.schedule(moment, lambda: waits.append(poller.refresh()))
+    await outcomes_of(poller, 4)
+
+    assert script.asked_at == [0, 540, 545]
+    assert waits == [RefreshDelay(timedelta(seconds=1), is_forbidden=True), None, None]
+
+
+@pytest.mark.parametrize(("asked_for", "rechecked_at"), [(None, 30), (29, 30), (31, 31)])
+async def test_the_recheck_of_a_refused_key_waits_as_long_as_the_server_asked(
+    asked_for: float | None, rechecked_at: float
+) -> None:
+    retry_after = None if asked_for is None else timedelta(seconds=asked_for)
+    script = Script(world := World(), error(Cause.UNAUTHORIZED, retry_after))
+    await outcomes_of(poller_of(world, script), 2)
+
+    assert script.asked_at == [0, rechecked_at]
+
+
+async def test_asking_during_a_poll_polls_once_more_after_it() -> None:
+    script = Script(world := World(), takes=3)
+    poller = poller_of(world, script)
+    world.schedule(1, poller.refresh)
+    world.schedule(2, poller.refresh)
+    await outcomes_of(poller, 3)
+
+    assert script.asked_at == [0, 3, 8]
+
+
+async def test_the_plan_tells_when_the_next_poll_is() -> None:
+    script = Script(world := World(), takes=2)
+    poller = poller_of(world, script)
+    schedules: list[PollSchedule] = []
+    for moment in (1, 3):
+        world.schedule(moment, lambda: schedules.append(poller.schedule))
+    await outcomes_of(poller, 2)
+
+    assert schedules == [
+        PollSchedule(PollState.POLLING, timedelta(0, 5)),
+        PollSchedule(PollState.WAITING, timedelta(0, 5), 5),
+    ]
+
+
+# Sleep
+
+
+@pytest.mark.parametrize(("drift", "slept"), [(5.0, False), (5.001, True), (28_800.0, True)])
+@pytest.mark.parametrize("sign", [-1, 1])
+async def test_clocks_that_drift_apart_mean_sleep(drift: float, sign: int, *, slept: bool) -> None:
+    script = Script(world := World(), walk())
+    world.schedule(2.5, lambda: world.suspend(sign * drift))
+    outcomes = await outcomes_of(poller_of(world, script), 2)
+
+    assert isinstance(outcomes[1], Slept) is slept
+
+
+@pytest.mark.parametrize(("overrun", "slept"), [(15.0, False), (15.001, True)])
+async def test_a_wait_that_overruns_by_three_intervals_means_that_the_process_stood_still(
+    overrun: float, *, slept: bool
+) -> None:
+    script = Script(world := World(), walk())
+    world.schedule(3, lambda: world.stop(overrun))
+    outcomes = await outcomes_of(poller_of(world, script), 2)
+
+    assert isinstance(outcomes[1], Slept) is slept
+
+
+async def test_after_sleep_it_polls_at_once() -> None:
+    script = Script(world := World())
+    world.schedule(2.5, lambda: world.suspend(28_800))
+    outcomes = await outcomes_of(poller_of(world, script), 3)
+
+    assert script.asked_at == [0, 3]
+    (slept,) = [outcome for outcome in outcomes if isinstance(outcome, Slept)]
+    assert (slept.last_awake.monotonic, slept.awake.monotonic) == (2, 3)
+    assert slept.awake.wall - slept.last_awake.wall == 28_801_000
+
+
+async def test_but_a_retry_after_is_obeyed_through_sleep() -> None:
+    script = Script(world := World(), error(Cause.RATE_LIMITED, timedelta(seconds=600)))
+    world.schedule(100.5, lambda: world.suspend(60))
+    await outcomes_of(poller_of(world, script), 3)
+
+    assert script.asked_at == [0, 540]
+
+
+async def test_and_through_sleep_after_sleep() -> None:
+    script = Script(world := World(), error(Cause.RATE_LIMITED, timedelta(seconds=600)))
+    for moment in (100.5, 200.5):
+        world.schedule(moment, lambda: world.suspend(60))
+    await outcomes_of(poller_of(world, script), 4)
+
+    assert script.asked_at == [0, 480]
+
+
+async def test_a_thousand_nights_weigh_no_more_on_a_poller_that_is_paused_than_one() -> None:
+    script = Script(world := World())
+    poller = poller_of(world, script)
+    world.schedule(1, lambda: poller.pause(paused=True))
+    for night in range(1_000):
+        world.schedule(10.5 + 2 * night, lambda: world.suspend(28_800))
+    world.schedule(3_000, lambda: poller.pause(paused=False))
+    await outcomes_of(poller, 1_002)
+
+    assert script.asked_at == [0, 3_000]
+
+
+@pytest.mark.parametrize(("overrun", "slept"), [(15.0, False), (15.001, True)])
+async def test_an_answer_is_dropped_too_if_the_process_stood_still_for_three_intervals_while_it_was_in_flight(
+    overrun: float, *, slept: bool
+) -> None:
+    script = Script(world := World(), takes=4)
+    world.schedule(2, lambda: world.stop(overrun))
+    (outcome,) = await outcomes_of(poller_of(world, script), 1)
+
+    assert (isinstance(outcome, Slept), script.dropped) == (slept, slept)
+
+
+@pytest.mark.parametrize("error_in_flight", [False, True])
+async def test_an_answer_that_was_in_flight_is_dropped(*, error_in_flight: bool) -> None:
+    script = Script(world := World(), error() if error_in_flight else walk(9), walk(), takes=3)
+    world.schedule(1.5, lambda: world.suspend(28_800))
+    outcomes = await outcomes_of(poller_of(world, script), 2)
+
+    assert script.dropped == 1
+    assert script.asked_at == [0, 2]
+    assert isinstance(outcomes[0], Slept)
+    assert isinstance(outcomes[1], Listed)
+    assert outcomes[1].snapshot.requests == 1
+
+
+async def test_so_is_one_that_came_while_asleep_even_if_it_was_an_error() -> None:
+    script = Script(world := World(), error(), walk(), takes=3)
+    world.schedule(2.9, lambda: world.suspend(28_800))
+    outcomes = await outcomes_of(poller_of(world, script), 2)
+
+    assert [type(outcome) for outcome in outcomes] == [Slept, Listed]
+
+
+async def test_a_source_that_fails_when_it_is_called_off_is_not_heard_of() -> None:
+    class Sulking(Script):
+        async def snapshot(self) -> Snapshot:
+            try:
+                return await super().snapshot()
+            except asyncio.CancelledError:
+                raise error() from None
+
+    script = Sulking(world := World(), takes=3)
+    world.schedule(1.5, lambda: world.suspend(28_800))
+    outcomes = await outcomes_of(poller_of(world, script), 2)
+
+    assert [type(outcome) for outcome in outcomes] == [Slept, Listed]
+
+
+async def test_sleep_is_noticed_while_somebody_draws_the_outcome() -> None:
+    script = Script(world := World())
+    found = []
+    async with aclosing(poller_of(world, script).outcomes()) as outcomes:
+        async for outcome in outcomes:
+            found.append(type(outcome))
+            if len(found) == 1:
+                world.suspend(28_800)
+            elif len(found) == 3:
+                break
+
+    assert found == [Listed, Slept, Listed]
+
+
+async def test_somebody_who_takes_his_time_over_an_outcome_is_not_asleep() -> None:
+    script = Script(world := World())
+    found = []
+    async with aclosing(poller_of(world, script).outcomes()) as outcomes:
+        async for outcome in outcomes:
+            found.append(type(outcome))
+            world.stop(100)
+            if len(found) == 3:
+                break
+
+    assert found == [Listed, Listed, Listed]
+    assert script.asked_at == [0, 100, 200]
+
+
+# The end
+
+
+async def test_closing_calls_off_the_poll_in_flight() -> None:
+    script = Script(world := World(), takes=1_000)
+    waiting = asyncio.create_task(outcomes_of(poller_of(world, script), 1))
+    world.schedule(500, waiting.cancel)
+    await asyncio.wait({waiting})
+
+    assert waiting.cancelled()
+    assert (script.asked_at, script.dropped) == ([0], 1)
+
+
+async def test_closing_between_two_polls_leaves_nothing_behind() -> None:
+    script = Script(world := World())
+    await outcomes_of(poller_of(world, script), 1)
+
+    assert (script.asked_at, script.dropped) == ([0], 0)
+
+
+# In general
+
+
+def _actions() -> st.SearchStrategy[list[tuple[float, str]]]:
+    return st.lists(st.tuples(st.floats(0, 300), st.sampled_from(["pause", "resume", "refresh", "slow", "suspend"])))
+
+
+@given(
+    answers=st.lists(st.sampled_from([walk(), walk(3), walk(90), error(), error(Cause.TIMEOUT, pages_read=9)])),
+    takes=st.sampled_from([0.0, 0.5, 4.0, 31.0]),
+    random=st.floats(0, 1, exclude_max=True),
+    actions=_actions(),
+)
+@example(answers=[error()], takes=0.0, random=0.9609375, actions=[])  # after which a tick is a rounding early
+@settings(max_examples=60, deadline=None)
+def test_there_is_never_more_than_one_poll_and_never_too_many(
+    answers: list[Any], takes: float, random: float, actions: list[tuple[float, str]]
+) -> None:
+    """`Script` fails when it is asked twice at once; a poll that nobody asked for waits for its tick, or 10 % less."""
+
+    async def run() -> Script:
+        script = Script(world := World(random), *answers, walk(), takes=takes)
+        poller = poller_of(world, script)
+        acts = {
+            "pause": lambda: poller.pause(paused=True),
+            "resume": lambda: poller.pause(paused=False),
+            "refresh": poller.refresh,
+            "slow": lambda: poller.want_interval(timedelta(seconds=20)),
+            "suspend": lambda: world.suspend(60),
+        }
+        for moment, action in actions:
+            world.schedule(moment, acts[action])
+        world.schedule(301, lambda: poller.pause(paused=False))
+        await outcomes_of(poller, 12)
+        return script
+
+    script = asyncio.run(run())
+    asked_for = sum(action in ("refresh", "suspend") for _, action in actions) + len(answers)
+    assert sum(round(gap, 6) < 4.5 for gap in gaps(script)) <= asked_for
+
+
+# The real world
+
+
+async def test_the_real_world_waits_for_an_event_or_for_a_time() -> None:
+    real = Runtime.real()
+    event = asyncio.Event()
+    await real.wait(event, 0)
+    event.set()
+    await real.wait(event, 3_600)
+
+    assert 0 <= real.random() < 1
+    assert real.clocks().wall > 1.7e12
+    assert real.clocks().monotonic <= real.clocks().monotonic

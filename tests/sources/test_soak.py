@@ -1,0 +1,146 @@
+"""Polling for hours on fast clocks, and the real dashboard for a minute: memory, descriptors and tasks stay flat.
+
+The whole day, 17,280 polls, is `tests/bench/soak.py`, run by hand; ten minutes of the real dashboard are the bench
+`soak`, run by its name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import resource
+import sys
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from support.builders import environment
+from support.fake_clock import World, error
+from support.pty_terminal import Terminal
+
+from envwatch.fleet.fleet import Fleet
+from envwatch.model.limits import Limits
+from envwatch.model.outcome import ListedPage, Slept, Snapshot
+from envwatch.model.text import Clean
+from envwatch.sources.poller import Poller
+
+if TYPE_CHECKING:
+    from envwatch.model.environment import Environment
+
+ROWS = 500
+WARM = 500
+"""Polls after which memory may grow by 16 MiB and nothing else may grow."""
+
+MIB = 2**20
+
+WARM_SCREEN = 15
+"""Polls after which the real dashboard has shown most of what it shows; its caches still fill for some minutes."""
+MEASURED = 30
+"""Polls from then on over which its growth is measured."""
+MOST_A_POLL = 0.15
+"""MiB. Filling caches take 0.05; freezing what was alive after each outcome took 0.35."""
+
+
+class BusyPlatform:
+    """A source whose rows beat, reconnect, change, disconnect and leave for ever, and that sometimes fails."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._polls = count(1)
+        self._names = count(1)
+        self._rows = [self._new_row() for _ in range(ROWS)]
+
+    async def snapshot(self) -> Snapshot:
+        poll = next(self._polls)
+        await self._world.sleep(0.2)
+        if poll % 40 == 0:
+            raise error(pages_read=3)
+        now = self._world.clocks().wall
+        rows = self._rows
+        for index in range(poll % 6, ROWS, 6):
+            rows[index] = replace(rows[index], last_heartbeat_at=now)
+        rows[poll * 7 % ROWS] = self._new_row()
+        index = poll * 11 % ROWS
+        rows[index] = replace(rows[index], connection_id=Clean(f"conn-{poll}"), mode=Clean(f"mode-{poll % 5}"))
+        index = poll * 13 % ROWS
+        rows[index] = replace(rows[index], connection_id=None, last_heartbeat_at=None)
+        pages = [ListedPage(rows[first : first + 100], now) for first in range(0, ROWS, 100)]
+        return Snapshot(pages=tuple(pages), requests=len(pages))
+
+    def _new_row(self) -> Environment:
+        return environment(f"env-{next(self._names)}", lastHeartbeat=self._world.clocks().wall)
+
+
+@dataclass(frozen=True)
+class Use:
+    """What the process holds at one moment."""
+
+    peak: int
+    """Bytes of memory, at most until now."""
+    blocks: int
+    """Pieces of memory that Python has handed out: what leaks, leaks these, whatever the peak was before."""
+    descriptors: int
+    tasks: int
+
+    @classmethod
+    def now(cls) -> Use:
+        gc.collect()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        descriptors = sum(1 for _ in Path("/dev/fd").iterdir())
+        return cls(peak, sys.getallocatedblocks(), descriptors, len(asyncio.all_tasks()))
+
+
+async def soak(polls: int) -> tuple[Use, Use]:
+    """Watch a busy platform, and return what was in use after the first `WARM` polls and after the last."""
+    world = World()
+    poller = Poller(BusyPlatform(world), Limits(), world.runtime())
+    fleet, told, asleep = Fleet(), 0, 0
+    async with aclosing(poller.outcomes()) as outcomes:
+        warm, seen = Use.now(), 0
+        async for outcome in outcomes:
+            seen += 1
+            fleet, events = fleet.after(outcome)
+            told += len(events)
+            asleep += isinstance(outcome, Slept)
+            if seen == WARM:
+                warm = Use.now()
+            if seen % 1_000 == 999:
+                world.suspend(600)
+            if seen == polls:
+                break
+        end = Use.now()
+    assert told > polls
+    assert asleep == polls // 1_000
+    assert len(fleet.environments) >= ROWS
+    assert fleet.listings > 0.9 * polls
+    return warm, end
+
+
+def assert_flat(warm: Use, end: Use) -> None:
+    """Hold what grew against what may grow."""
+    assert end.peak - warm.peak <= 16 * MIB
+    assert end.blocks - warm.blocks <= warm.blocks * 0.1
+    assert end.descriptors <= warm.descriptors
+    assert end.tasks <= warm.tasks
+
+
+async def test_two_hours_of_polls_leave_nothing_behind() -> None:
+    assert_flat(*await soak(1_500))
+
+
+def test_the_real_dashboard_keeps_next_to_nothing_of_a_poll(tmp_path: Path) -> None:
+    log = tmp_path / "polls.log"
+    command = ("demo", "--interval", "1s", "--log-file", str(log))
+    # Wide enough for the detail pane, which makes most of the garbage.
+    with Terminal.of_envwatch(*command, home=tmp_path, columns=120, lines=40) as terminal:
+
+        def wait_for_polls(count: int) -> None:
+            terminal.wait_until(lambda: log.exists() and log.read_text().count(" poll: ") >= count, within=120)
+
+        wait_for_polls(WARM_SCREEN)
+        warm = terminal.resident
+        wait_for_polls(WARM_SCREEN + MEASURED)
+        grown = terminal.resident - warm
+    assert grown / MEASURED <= MOST_A_POLL

@@ -1,0 +1,279 @@
+"""The log: its words, its bounds, its modes, and that no trouble with it is anybody else's."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.builders import NOW, beating, failed, listed, reading, slept
+from support.pty_terminal import Terminal
+
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.model.outcome import Cause, Listed
+from envwatch.model.text import Clean
+from envwatch.storage.log import LIMIT, BlindnessLog, Level, LogLine, PollLog, log_line_of
+from envwatch.storage.private_files import make_private_folder, open_private
+from envwatch.storage.redactor import Redactor
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Sequence
+
+    from envwatch.model.outcome import Outcome
+
+
+def test_a_listing_is_one_line_with_duration_pages_bytes_and_rows() -> None:
+    whole = listed(beating(250), page_size=100)
+    told = Listed(replace(whole.snapshot, received=28_114), reading(NOW), reading(NOW + 213), timedelta(seconds=5))
+    assert log_line_of(told) == (Level.INFO, "poll: 0.213 s, 3 pages, 28114 bytes, 250 rows")
+    told = replace(told, snapshot=replace(told.snapshot, set_aside=2))
+    assert log_line_of(told).text.endswith(", 250 rows, 2 rows set aside")
+    told = replace(told, snapshot=replace(told.snapshot, set_aside_ids=frozenset({Clean("env-7")})))
+    assert log_line_of(told).text.endswith(", 2 rows set aside (env-7 and 1 more)")
+
+
+def test_a_failure_is_one_line_with_its_cause_and_what_the_server_asked_for() -> None:
+    told = replace(failed(Cause.RATE_LIMITED, pages_read=2), retry_after=timedelta(seconds=60))
+    assert log_line_of(told) == (
+        Level.WARNING,
+        "poll failed: 0.000 s, 2 pages, rate limited: rate limited, asked to wait 1m",
+    )
+
+
+def test_a_sleep_is_told_with_its_length() -> None:
+    assert log_line_of(slept(NOW, NOW + 7_500_000)).text == "this machine or process stood still for 2h 5m"
+
+
+def sights(outcomes: Sequence[Outcome]) -> list[str]:
+    lookout = BlindnessLog()
+    return [line.text for outcome in outcomes if (line := lookout.after(outcome)) is not None]
+
+
+def test_going_blind_and_seeing_again_are_told_once_each() -> None:
+    outcomes: list[Outcome] = [
+        listed(beating(1)),
+        failed(at=NOW + 60_000),
+        failed(at=NOW + 60_001),
+        failed(at=NOW + 90_000),
+        listed(beating(1), at=NOW + 95_000),
+        listed(beating(1), at=NOW + 100_000),
+    ]
+    assert sights(outcomes[:2]) == []
+    assert sights(outcomes) == ["blind: the last listing is 1m old", "seeing again: the listing before was 1m 35s old"]
+
+
+def test_nothing_is_told_of_the_sight_before_the_first_listing() -> None:
+    assert sights([failed(at=NOW), failed(at=NOW + 600_000), listed(beating(1), at=NOW + 700_000)]) == []
+
+
+async def test_watching_passes_every_outcome_on_and_writes_a_line_about_each(tmp_path: Path) -> None:
+    outcomes: list[Outcome] = [listed(beating(3)), failed(at=NOW + 5_000), slept(NOW + 6_000, NOW + 90_000)]
+
+    async def source() -> AsyncIterator[Outcome]:
+        for outcome in outcomes:
+            yield outcome
+
+    log = tmp_path / "envwatch.log"
+    poll_log = PollLog(log, Redactor())
+    async with aclosing(poll_log.watching(source(), NO_PROFILE)) as watched:
+        assert [outcome async for outcome in watched] == outcomes
+    poll_log.close()
+    lines = log.read_text().splitlines()
+    assert len(lines) == 4
+    head = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d \[\d+\] "
+    assert all(re.match(f"{head}(info|warning) ", line) for line in lines)
+    assert "blind" in lines[-1]
+
+
+@pytest.fixture(params=[0o000, 0o022, 0o077, 0o777], ids=oct)
+def umask(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.usefixtures("umask")
+def test_every_file_is_ours_alone_under_any_umask(tmp_path: Path) -> None:
+    log = tmp_path / "state" / "envwatch" / "envwatch.log"
+    poll_log = PollLog(log, Redactor())
+    for _ in range(3):
+        poll_log.print_error(LogLine(Level.INFO, Clean("x" * (LIMIT // 2))))
+    poll_log.close()
+    assert mode(log) == mode(log.with_name("envwatch.log.1")) == 0o600
+    assert mode(log.parent) == mode(log.parent.parent) == 0o700
+
+
+def test_a_log_that_others_could_read_is_closed_to_them(tmp_path: Path) -> None:
+    log = tmp_path / "envwatch.log"
+    log.write_text("")
+    log.chmod(0o644)
+    os.close(open_private(log))
+    assert mode(log) == 0o600
+
+
+def link_to_a_shared_file(folder: Path) -> tuple[Path, Path]:
+    """A link in place of the log, and the file that others read to which it leads."""
+    shared = folder / "shared.log"
+    shared.write_text("before\n")
+    shared.chmod(0o644)
+    link = folder / "envwatch.log"
+    link.symlink_to(shared)
+    return link, shared
+
+
+def test_a_link_in_place_of_a_file_that_envwatch_chose_is_not_followed(tmp_path: Path) -> None:
+    link, shared = link_to_a_shared_file(tmp_path)
+    with pytest.raises(OSError, match="It is a link, which is not followed here"):
+        open_private(link)
+    notices: list[str] = []
+    poll_log = PollLog(link, Redactor(), notify=notices.append)
+    poll_log.note("a line")
+    poll_log.close()
+    assert (shared.read_text(), mode(shared)) == ("before\n", 0o644)
+    assert notices == [f"no log is kept: It is a link, which is not followed here; --log-file names another ({link})"]
+
+
+def test_a_link_that_the_user_names_is_followed_and_what_it_leads_to_keeps_its_mode(tmp_path: Path) -> None:
+    link, shared = link_to_a_shared_file(tmp_path)
+    notices: list[str] = []
+    poll_log = PollLog(link, Redactor(), follows_link=True, notify=notices.append)
+    poll_log.note("a line")
+    poll_log.close()
+    assert shared.read_text().startswith("before\n")
+    assert shared.read_text().endswith(" info a line\n")
+    assert (mode(shared), notices) == (0o644, [])
+
+
+def test_a_full_log_behind_a_link_becomes_the_old_one_and_the_link_stays(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "envwatch.log"
+    link.symlink_to("elsewhere/log")
+    poll_log = PollLog(link, Redactor(), follows_link=True)
+    for _ in range(3):
+        poll_log.print_error(LogLine(Level.INFO, Clean("x" * (LIMIT // 2))))
+    poll_log.close()
+    assert link.is_symlink()
+    assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == ["log", "log.1"]
+    assert mode(link) == mode(tmp_path / "elsewhere" / "log.1") == 0o600
+
+
+def test_a_log_of_another_user_keeps_its_mode(tmp_path: Path) -> None:
+    if os.geteuid():  # only root can give a file away, and others cannot even open what is not theirs
+        with pytest.raises(PermissionError):
+            open_private(Path("/etc/passwd"), follows_link=True)
+        return
+    log = tmp_path / "envwatch.log"
+    log.write_text("")
+    log.chmod(0o644)
+    os.chown(log, 1, 1)
+    os.close(open_private(log, follows_link=True))
+    assert mode(log) == 0o644
+
+
+def test_a_log_that_cannot_be_written_is_told_once_until_it_can(tmp_path: Path) -> None:
+    notices: list[str] = []
+    poll_log = PollLog(tmp_path, Redactor(), notify=notices.append)
+    for _ in range(3):
+        poll_log.note("a line")
+    poll_log.close()
+    assert notices == [f"no log is kept: Is a directory; --log-file names another ({tmp_path})"]
+
+
+@pytest.mark.parametrize("kind", ["below a file", "a full disk"])
+def test_the_dashboard_says_that_its_log_cannot_be_written(kind: str, tmp_path: Path) -> None:
+    log = unwritable(tmp_path, kind)
+    with Terminal.of_envwatch("demo", "--log-file", str(log), home=tmp_path, columns=160) as terminal:
+        terminal.wait_for(rf"no log is kept: No.*; --log-file names another \({log}\)")
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
+
+
+def test_folders_that_are_there_keep_their_mode(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    make_private_folder(tmp_path / "a" / "b")
+    assert (mode(tmp_path), mode(tmp_path / "a")) == (0o755, 0o700)
+
+
+def test_a_full_file_becomes_the_old_one_and_both_stay_bounded(tmp_path: Path) -> None:
+    log = tmp_path / "envwatch.log"
+    poll_log = PollLog(log, Redactor())
+    for number in range(40):
+        poll_log.print_error(LogLine(Level.INFO, Clean(f"{number} " + "x" * (LIMIT // 10))))
+    poll_log.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["envwatch.log", "envwatch.log.1"]
+    assert all(path.stat().st_size <= LIMIT for path in tmp_path.iterdir())
+    assert " 39 x" in log.read_text()
+
+
+def test_lines_below_the_level_are_left_out(tmp_path: Path) -> None:
+    log = tmp_path / "envwatch.log"
+    poll_log = PollLog(log, Redactor(), least=Level.WARNING)
+    poll_log.note("started")
+    poll_log.print_error(LogLine(Level.WARNING, Clean("late")))
+    poll_log.close()
+    assert log.read_text().endswith(" warning late\n")
+    assert log.read_text().count("\n") == 1
+
+
+def test_nothing_is_written_without_a_path_nor_before_the_first_line(tmp_path: Path) -> None:
+    PollLog(tmp_path / "envwatch.log", Redactor()).close()
+    poll_log = PollLog(None, Redactor())
+    poll_log.note("started")
+    poll_log.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def unwritable(folder: Path, kind: str) -> Path:
+    """A place where no log can be kept."""
+    match kind:
+        case "a folder":
+            return folder
+        case "below a file":
+            (folder / "file").touch()
+            return folder / "file" / "envwatch.log"
+        case "a pipe that nobody reads":
+            os.mkfifo(folder / "pipe")
+            return folder / "pipe"
+        case _:
+            return Path("/dev/full")
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("a folder", "Is a directory"),
+        ("below a file", "Not a directory"),
+        ("a pipe that nobody reads", "No such device or address"),
+        ("a full disk", "No space left on device"),
+    ],
+)
+def test_what_cannot_be_written_is_dropped_and_a_crash_says_why(tmp_path: Path, kind: str, why: str) -> None:
+    log = unwritable(tmp_path, kind)
+    poll_log = PollLog(log, Redactor())
+    for _ in range(3_000):  # more than may wait
+        poll_log.note("a line")
+    poll_log.close()
+    report = poll_log.screen_report(ValueError("bug"), columns=200, lines=24)
+    assert report[-1] == f"It could not be written to {log}: {why}"
+
+
+def test_hostile_words_stay_one_clean_line(tmp_path: Path) -> None:
+    log = tmp_path / "envwatch.log"
+    poll_log = PollLog(log, Redactor())
+    poll_log.note("one\n2026-01-01 forged \x1b]0;title\x07")
+    poll_log.tell_crash(ValueError("two\n2026-01-01 forged \x1b[2J"))
+    poll_log.close()
+    lines = log.read_text().splitlines()
+    assert all(re.match(r"\S+ \[\d+\] (info|error) ", line) for line in lines)
+    assert "\x1b" not in log.read_text()
+    assert "\\x1b]0;title\\x07" in lines[0]

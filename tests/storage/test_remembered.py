@@ -1,0 +1,444 @@
+"""What is remembered from run to run: nothing is lost between instances, and no damage or disk ever stops anything."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import stat
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.app_harness import Stage, staged
+from support.builders import beating
+from support.pty_terminal import ROOT, Terminal, environment
+
+from envwatch.demo.server import Server
+from envwatch.fleet.acknowledgements import Ack
+from envwatch.model.text import Clean
+from envwatch.storage.remembered import (
+    ACKNOWLEDGEMENTS,
+    MOST_ACKS,
+    Acknowledgements,
+    Memory,
+    Remembered,
+    acknowledged,
+    remembered,
+)
+from envwatch.storage.state_file import StateFile, merge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def finish(file: StateFile) -> None:
+    """Close a file, and wait for what it writes even where a disk is slow."""
+    file.close()
+    for thread in threading.enumerate():
+        if thread.name == "memory":
+            thread.join(10)
+
+
+def kept(path: Path, *changes: dict[str, Any]) -> list[str]:
+    """Keep changes one by one, and return what was noted."""
+    notes: list[str] = []
+    memory = Memory(path, notes.append)
+    for change in changes:
+        memory.keep(**change)
+    finish(memory)
+    return notes
+
+
+def acks(count: int, first: int = 1) -> dict[Clean, Ack | None]:
+    """Acknowledgements of `env-1`, `env-2`, …, each newer than the one before."""
+    return {Clean(f"env-{n}"): Ack(float(n), Clean(f"note {n}")) for n in range(first, first + count)}
+
+
+def run_at_once(home: Path, script: str, path: Path, names: Sequence[str]) -> None:
+    """Run a script in processes of their own, each with the path of a file and a name."""
+    command = [sys.executable, "-c", script, str(path)]
+    running = [subprocess.Popen([*command, name], env=environment(home, PYTHONPATH=str(ROOT))) for name in names]
+    assert [process.wait(60) for process in running] == [0] * len(names)
+
+
+def test_what_was_kept_is_remembered(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "state.json"
+    assert remembered(path) == Remembered()
+    assert (
+        kept(path, {"theme": "nord"}, {"sort": "mode", "columns": ("name", "mode")}, {"theme": "envwatch-light"}) == []
+    )
+    assert remembered(path) == Remembered("envwatch-light", "mode", ("name", "mode"))
+
+
+def test_what_is_none_is_forgotten_and_no_longer_written(tmp_path: Path) -> None:
+    kept(tmp_path / "s", {"sort": "mode", "theme": "nord"}, {"sort": None})
+    assert remembered(tmp_path / "s") == Remembered(theme="nord")
+    assert json.loads((tmp_path / "s").read_text()) == {"theme": "nord"}
+
+
+@pytest.mark.parametrize("bell", [True, False])
+def test_a_bell_that_was_turned_off_is_another_thing_than_one_that_nobody_chose(tmp_path: Path, *, bell: bool) -> None:
+    kept(tmp_path / "s", {"bell": bell})
+    assert remembered(tmp_path / "s") == Remembered(bell=bell)
+
+
+def test_nothing_is_written_before_something_changes(tmp_path: Path) -> None:
+    assert kept(tmp_path / "s") == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(params=[0o000, 0o777], ids=oct)
+def umask(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("umask")
+def test_file_and_folder_are_private_whatever_the_umask(tmp_path: Path) -> None:
+    kept(tmp_path / "deep" / "s", {"theme": "nord"}, {"theme": "dracula"})
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")}
+    assert modes == {"deep": 0o700, "s": 0o600, "s.lock": 0o600}
+    assert remembered(tmp_path / "deep" / "s").theme == "dracula"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"{",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"theme": 5, "sort": [], "columns": "name"}',
+        b'{"theme": "", "sort": "a\\nb", "columns": []}',
+        b'{"theme": "\\u001b[31m", "sort": null, "columns": ["name", 5]}',
+        json.dumps({"theme": "x" * 201, "columns": {"a": 1}}).encode(),
+        b'{"bell": 1}',
+        b'{"bell": "true"}',
+    ],
+)
+def test_damage_reads_as_nothing_and_is_mended_by_the_next_change(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "s"
+    path.write_bytes(content)
+    assert remembered(path) == Remembered()
+    is_whole = content.startswith(b'{"')
+    aside = tmp_path / "s.damaged"
+    told = [f"forgot how the screen looked: damaged ({path})", f"set aside what was damaged: {aside}"]
+    assert kept(path, {"theme": "nord"}, {"theme": "nord"}) == ([] if is_whole else told)
+    assert remembered(path).theme == "nord"
+    assert (aside.read_bytes() if aside.exists() else None) == (None if is_whole else content)
+
+
+@pytest.mark.usefixtures("umask")
+def test_a_damaged_file_is_set_aside_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    path.write_text('{"theme": "no')
+    path.chmod(0o644)
+    kept(path, {"sort": "mode"})
+    aside = tmp_path / "s.damaged"
+    assert (aside.read_text(), stat.S_IMODE(aside.stat().st_mode)) == ('{"theme": "no', 0o600)
+    assert json.loads(path.read_text()) == {"sort": "mode"}
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["s", "s.damaged", "s.lock"]
+
+
+def test_of_damaged_files_the_newest_is_kept(tmp_path: Path) -> None:
+    for content in ("{1", "{2"):
+        (tmp_path / "s").write_text(content)
+        kept(tmp_path / "s", {"sort": "mode"})
+    assert (tmp_path / "s.damaged").read_text() == "{2"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["s", "s.damaged", "s.lock"]
+
+
+def test_nothing_outside_is_touched_where_a_link_stands_in_the_place_of_a_file(tmp_path: Path) -> None:
+    outside = [tmp_path / "outside", tmp_path / "outside too"]
+    for file in outside:
+        file.write_text("{")
+        file.chmod(0o644)
+    folder = tmp_path / "state"
+    folder.mkdir()
+    (folder / "s").symlink_to(outside[0])
+    (folder / "s.damaged").symlink_to(outside[1])
+    kept(folder / "s", {"sort": "mode"})
+    assert (folder / "s.damaged").readlink() == outside[0]
+    assert json.loads((folder / "s").read_text()) == {"sort": "mode"}
+    assert not (folder / "s").is_symlink()
+    assert [(file.read_text(), stat.S_IMODE(file.stat().st_mode)) for file in outside] == [("{", 0o644)] * 2
+
+
+def test_a_file_that_cannot_be_read_is_no_damaged_one_and_stays_in_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    path.mkdir()  # what every user can make that nobody can read as a file
+    notes = kept(path, {"sort": "mode"})
+    assert notes == [
+        f"forgot how the screen looked: Is a directory ({path})",
+        f"cannot remember how the screen looked: Is a directory ({path})",
+    ]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["s", "s.lock"]
+
+
+def test_a_damaged_file_stays_in_its_place_until_something_can_be_put_there(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    path.write_text("{")
+    (tmp_path / "s.new").mkdir()
+    assert len(kept(path, {"sort": "mode"})) == 2
+    assert path.read_text() == "{"
+    assert not (tmp_path / "s.damaged").exists()
+
+
+@given(
+    content=st.binary(max_size=60) | st.recursive(st.text() | st.none(), st.lists).map(lambda x: json.dumps(x).encode())
+)
+def test_no_content_stops_anything(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.mktemp("memory") / "s"
+    path.write_bytes(content)
+    assert remembered(path) == Remembered()
+
+
+def test_a_pipe_in_the_files_place_holds_nobody(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "s")
+    assert remembered(tmp_path / "s") == Remembered()
+
+
+def test_what_a_newer_envwatch_remembers_stays(tmp_path: Path) -> None:
+    (tmp_path / "s").write_text('{"theme": "nord", "panes": {"detail": 5}}')
+    kept(tmp_path / "s", {"sort": "mode"})
+    assert json.loads((tmp_path / "s").read_text()) == {"theme": "nord", "panes": {"detail": 5}, "sort": "mode"}
+
+
+def test_a_rest_of_a_killed_run_is_no_trouble(tmp_path: Path) -> None:
+    (tmp_path / "s.new").write_text("half a fi")
+    assert kept(tmp_path / "s", {"theme": "nord"}) == []
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["s", "s.lock"]
+
+
+def test_a_place_that_cannot_be_written_is_noted_once(tmp_path: Path) -> None:
+    (tmp_path / "folder").write_text("in the way")
+    path = tmp_path / "folder" / "s"
+    notes = kept(path, {"theme": "nord"}, {"theme": "dracula"}, {"sort": "mode"})
+    assert notes == [f"cannot remember how the screen looked: Not a directory ({path})"]
+    assert remembered(path) == Remembered()
+
+
+def test_keeping_waits_for_no_lock_and_ending_not_for_long(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    holder = (
+        "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); "
+        "sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, f"{path}.lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"\n"
+        memory = Memory(path, print)
+        started = time.monotonic()
+        for _ in range(1000):
+            memory.keep(theme="nord")
+        assert time.monotonic() - started < 0.5  # all thousand of them; one may take 50 ms
+        memory.close()
+        assert time.monotonic() - started < 3
+        assert not path.exists()
+        process.communicate()
+    finish(memory)
+    assert remembered(path).theme == "nord"
+
+
+def test_two_instances_at_once_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from envwatch.storage.remembered import CHOICES; from envwatch.storage.state_file import merge\n"
+        "for n in range(40): merge(Path(sys.argv[1]), CHOICES, {sys.argv[2]: f'{sys.argv[2]}-{n}'})"
+    )
+    names = ("theme", "sort", "panes", "times")
+    run_at_once(tmp_path, script, path, names)
+    assert json.loads(path.read_text()) == {name: f"{name}-39" for name in names}
+
+
+def test_what_was_acknowledged_is_remembered_until_it_is_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "acknowledged.json"
+    assert acknowledged(path) == {}
+    notes: list[str] = []
+    book = Acknowledgements(path, notes.append)
+    book.keep(acks(3))
+    book.keep({Clean("env-2"): None, Clean("env-3"): Ack(9.5, Clean("")), Clean("env-4"): None})
+    finish(book)
+    assert notes == []
+    assert json.loads(path.read_text()) == {"env-1": {"at": 1, "note": "note 1"}, "env-3": {"at": 9.5, "note": ""}}
+    assert acknowledged(path) == {"env-1": Ack(1, Clean("note 1")), "env-3": Ack(9.5, Clean(""))}
+
+
+def test_two_instances_that_acknowledge_and_forget_at_once_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "acknowledged.json"
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from envwatch.fleet.acknowledgements import Ack\n"
+        "from envwatch.model.text import Clean\n"
+        "from envwatch.storage.remembered import ACKNOWLEDGEMENTS; from envwatch.storage.state_file import merge\n"
+        "for n in range(40):\n"
+        "    ids = [f'{sys.argv[2]}-{m}' for m in (n, n - 1)]\n"
+        "    changes = {ids[0]: Ack(float(n), Clean(ids[0]))} | ({ids[1]: None} if n % 2 else {})\n"
+        "    merge(Path(sys.argv[1]), ACKNOWLEDGEMENTS, changes)"
+    )
+    run_at_once(tmp_path, script, path, ("a", "b"))
+    assert acknowledged(path) == {f"{name}-{n}": Ack(n, Clean(f"{name}-{n}")) for name in "ab" for n in range(1, 40, 2)}
+
+
+def test_of_more_than_a_thousand_acknowledgements_the_oldest_go(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    merge(path, ACKNOWLEDGEMENTS, acks(MOST_ACKS, first=2))
+    assert acknowledged(path) == acks(1000, first=2)
+    merge(path, ACKNOWLEDGEMENTS, acks(1, first=1002))
+    assert acknowledged(path) == acks(1000, first=3)
+    merge(path, ACKNOWLEDGEMENTS, acks(1))
+    assert acknowledged(path) == acks(1000, first=3)
+
+
+@pytest.mark.parametrize("sign", ["x", "\N{PILE OF POO}"])
+def test_ids_of_any_length_never_make_a_file_that_is_too_large_to_be_read(tmp_path: Path, sign: str) -> None:
+    path = tmp_path / "a"
+    long = {Clean(sign * 1020 + f"{n:04}"): Ack(float(n), Clean(sign * 200)) for n in range(1000)}
+    merge(path, ACKNOWLEDGEMENTS, long)
+    left = acknowledged(path)
+    room = ACKNOWLEDGEMENTS.limit - path.stat().st_size
+    assert 0 <= room < path.stat().st_size / len(left) + len(left) * 8  # not one more would have fitted, by and large
+    assert left == dict(list(long.items())[-len(left) :])
+
+
+def test_what_is_damaged_among_acknowledgements_goes_alone_and_the_next_change_mends_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_text(
+        '{"env-1": {"at": 1, "note": "note 1", "by": "hiro"}, "env-2": {"at": "now"}, "env-\\u001b": {"at": 3}}'
+    )
+    assert acknowledged(path) == acks(1) | {"env-\\x1b": Ack(3, Clean(""))}
+    merge(path, ACKNOWLEDGEMENTS, {Clean("env-\\x1b"): None})
+    assert json.loads(path.read_text()) == {"env-1": {"at": 1, "note": "note 1", "by": "hiro"}}
+
+
+def test_what_a_newer_envwatch_knows_of_acknowledgements_stays_unless_they_change(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    told = {f"env-{n}": {"at": n, "note": f"note {n}", "by": "hiro"} for n in (1, 2, 3)} | {"_v": 2}
+    path.write_text(json.dumps(told))
+    merge(path, ACKNOWLEDGEMENTS, acks(1, first=4) | acks(1, first=2) | {Clean("env-3"): None})
+    assert json.loads(path.read_text()) == {
+        "env-1": {"at": 1, "note": "note 1", "by": "hiro"},
+        "env-2": {"at": 2, "note": "note 2"},
+        "env-4": {"at": 4, "note": "note 4"},
+        "_v": 2,
+    }
+
+
+def test_what_nobody_knows_and_is_too_large_takes_no_acknowledgement_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    large = "\N{PILE OF POO}" * 100_000  # three times as long as it is read when it is written
+    path.write_text(json.dumps({"_v": large, "env-1": {"at": 1, "note": "note 1"}}, ensure_ascii=False))
+    merge(path, ACKNOWLEDGEMENTS, acks(1, first=2))
+    assert json.loads(path.read_text()) == {f"env-{n}": {"at": n, "note": f"note {n}"} for n in (1, 2)}
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["env-1", "env-\x1b", "env-\\x1b", "env-2"]) | st.text(),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text(),
+            lambda told: st.lists(told) | st.dictionaries(st.sampled_from(["at", "note", "by"]), told),
+        ),
+    )
+)
+def test_whatever_stands_among_acknowledgements_the_next_one_is_kept(
+    tmp_path_factory: pytest.TempPathFactory, content: dict[str, Any]
+) -> None:
+    path = tmp_path_factory.mktemp("memory") / "a"
+    path.write_text(json.dumps(content))
+    before = dict(acknowledged(path))
+    merge(path, ACKNOWLEDGEMENTS, acks(1))
+    assert acknowledged(path) == before | acks(1)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{", b"\xff", b'{"env-1": {"at": 1' + b"0" * 5000 + b', "note": ""}}']
+)
+def test_a_damaged_file_of_acknowledgements_is_noted_and_stops_nothing(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(content)
+    notes: list[str] = []
+    book = Acknowledgements(path, notes.append)
+    assert notes == [f"forgot which problems were acknowledged: damaged ({path})"]
+    book.keep(acks(1))
+    finish(book)
+    assert acknowledged(path) == acks(1)
+    assert (tmp_path / "a.damaged").read_bytes() == content
+
+
+async def test_the_app_keeps_theme_and_sorting_as_they_change_and_nothing_else() -> None:
+    told: list[dict[str, Any]] = []
+    stage = Stage(theme="nord", sort="mode", filter_text="web", keep=lambda **changes: told.append(changes))
+    async with stage.app.run_test() as stage.pilot:
+        await stage.pilot.pause()
+        assert (stage.app.theme, str(stage.app.dashboard.view.query)) == ("nord", "web")
+        assert stage.app.dashboard.view.sort == "mode"
+        assert told == []
+        await stage.press("I", "2", "0")
+        assert told == [{"sort": None}]
+        await stage.press("full_stop")
+        stage.app.theme = "envwatch-light"
+        await stage.pilot.pause()
+        assert told[1:] == [{"sort": "state"}, {"theme": "envwatch-light"}]
+
+
+async def test_a_notice_stands_for_ten_seconds_and_answers_to_keys_go_before_it() -> None:
+    notices: asyncio.Queue[str] = asyncio.Queue()
+    notices.put_nowait("forgot \x1b")
+    async with staged(notices=notices) as stage:
+        await stage.show(beating(1))
+        assert stage.news == r"forgot \x1b"
+        await stage.tick(9)
+        await stage.press("B")
+        assert stage.news.startswith("bell on")
+        await stage.tick(1)
+        notices.put_nowait("cannot remember")
+        await stage.pilot.pause()
+        assert stage.news.startswith("bell on")
+        await stage.tick(1.5)
+        assert stage.news == "cannot remember"
+        await stage.tick(8.4375)
+        assert stage.news == "cannot remember"
+        await stage.tick(0.0625)
+        assert stage.news.startswith("no events yet")
+
+
+async def test_a_theme_that_is_gone_is_replaced_by_ours() -> None:
+    stage = Stage(theme="of a plug-in")
+    async with stage.app.run_test():
+        assert stage.app.theme == "envwatch-dark"
+
+
+def test_the_next_dashboard_looks_like_the_last_one(tmp_path: Path) -> None:
+    with Server(size=12, seed=7, key=KEY) as server:
+        environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url}
+        with Terminal.of_envwatch(home=tmp_path, environ=environ) as terminal:
+            terminal.wait_for("chen-nas")
+            terminal.press("..")
+            terminal.wait_for("NAME▲")
+            terminal.press("q")
+            assert terminal.wait_for_end() == 0
+        state = tmp_path / ".local" / "state" / "envwatch" / "state.json"
+        assert json.loads(state.read_text()) == {"sort": "name"}
+        state.write_text('{"sort": "name", "theme": "envwatch-light"}')
+        with Terminal.of_envwatch(home=tmp_path, environ=environ | {"COLORTERM": "truecolor"}) as terminal:
+            terminal.wait_for("NAME▲")
+            terminal.press("q")
+            assert terminal.wait_for_end() == 0
+        assert b"48;2;255;255;255" in terminal.received

@@ -1,0 +1,141 @@
+"""The dashboard with a bug in it: `python broken_app.py PLACE LOG`, the key in the environment.
+
+It breaks when `t` is pressed, or at once where no key gets. Message and local variables of the bug hold the key, as
+those of bugs do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, NoReturn
+
+from support.app_harness import marked, post_of
+from support.builders import environment
+from textual.screen import Screen
+from textual.widgets import Static
+
+from envwatch.cli.commands.dashboard import crashed, show
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.model.limits import Limits
+from envwatch.model.outcome import ListedPage, Snapshot
+from envwatch.sources.poller import Poller
+from envwatch.storage.log import PollLog
+from envwatch.storage.redactor import Redactor
+from envwatch.tui.app import EnvwatchApp
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from textual.app import ComposeResult
+
+    from envwatch.model.outcome import Outcome
+
+KEY = os.environ.get("LETTA_API_KEY", "")
+
+
+def fail() -> NoReturn:
+    """Be a bug."""
+    header = {"Authorization": f"Bearer {KEY}"}
+    raise RuntimeError(f"a bug with {header}, {KEY[2:15]}, {KEY!r} and {KEY}")
+
+
+def get_stuck() -> None:
+    """Hold the event loop for good."""
+    os.write(2, b"\x1b[Hstuck")
+    time.sleep(600)
+
+
+class BrokenClient:
+    """Finds three environments the first time, and then a bug."""
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+
+    async def snapshot(self) -> Snapshot:
+        """List the environments."""
+        if self._place == "client":
+            fail()
+        now = time.time() * 1000
+        rows = [environment(f"env-{number}", lastHeartbeat=now) for number in range(3)]
+        return Snapshot(pages=(ListedPage(rows, now),), requests=1)
+
+
+class BrokenPoller(Poller):
+    """Yields one outcome and fails."""
+
+    async def outcomes_and_bug(self) -> AsyncIterator[Outcome]:
+        """Poll."""
+        async for outcome in self.outcomes():
+            yield outcome
+            fail()
+
+
+class BrokenWidget(Static):
+    """Cannot be drawn."""
+
+    def render(self) -> NoReturn:
+        """Draw it."""
+        fail()
+
+
+class BrokenScreen(Screen[None]):
+    """Cannot be put together."""
+
+    def compose(self) -> ComposeResult:
+        """Put it together."""
+        yield Static("one")
+        fail()
+
+
+class BrokenApp(EnvwatchApp):
+    """Breaks where it is told to."""
+
+    place: ClassVar[str] = ""
+
+    def action_times(self) -> None:
+        """Break."""
+        ways: dict[str, Callable[[], object]] = {
+            "action": fail,
+            "worker": lambda: self.run_worker(self._fail_later()),
+            "thread": lambda: self.run_worker(fail, thread=True),
+            "timer": lambda: self.set_timer(0.01, fail),
+            "callback": lambda: self.call_next(fail),
+            "render": lambda: self.screen.mount(BrokenWidget()),
+            "compose": lambda: self.push_screen(BrokenScreen()),
+            "leave": lambda: self.exit(0),
+            "task": lambda: (asyncio.get_running_loop().call_soon(fail), self.call_later(self.exit, 0)),
+            "stuck": get_stuck,
+        }
+        ways[self.place]()
+
+    async def _fail_later(self) -> None:
+        fail()
+
+    def on_unmount(self) -> None:
+        """Break while the app ends."""
+        if self.place == "leave":
+            fail()
+
+
+async def main(place: str, poll_log: PollLog) -> int:
+    """Run the app with its bug."""
+    BrokenApp.place = place
+    poller = BrokenPoller(BrokenClient(place), Limits())
+    outcomes = poller.outcomes_and_bug() if place == "poller" else poller.outcomes()
+    app = BrokenApp(targets={NO_PROFILE: post_of(poller)}, outcomes=marked(poll_log.watching(outcomes, NO_PROFILE)))
+    return await show(app, poll_log)
+
+
+if __name__ == "__main__":
+    redactor = Redactor()
+    redactor.learn(KEY)
+    log = PollLog(Path(sys.argv[2]), redactor)
+    try:
+        code = asyncio.run(main(sys.argv[1], log))
+    except Exception as error:  # noqa: BLE001  as the command line does
+        code = crashed(error, log)
+    sys.exit(code)

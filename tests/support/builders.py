@@ -1,0 +1,121 @@
+"""Rows and pages as the API sends them, for tests that need some."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from envwatch.fleet.fleet import Fleet
+from envwatch.model.clock import OffsetBounds, Reading
+from envwatch.model.environment import Environment, environment_of
+from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, Slept, Snapshot
+from envwatch.model.text import Clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from envwatch.fleet.events import Event
+    from envwatch.model.outcome import Outcome
+
+NOW = 1_760_000_000_000.0
+"""A moment, in milliseconds since the epoch."""
+
+
+def wire_row(id: str = "env-1", **changes: Any) -> dict[str, Any]:  # noqa: A002  # the field's name on the wire
+    """A healthy row with every field that the platform sends; `changes` by their names on the wire."""
+    return {
+        "id": id,
+        "connectionName": f"laptop of {id}",
+        "deviceId": f"device-of-{id}",
+        "organizationId": "org-1",
+        "connectionId": f"conn-of-{id}",
+        "connectedAt": NOW - 3_600_000,
+        "lastHeartbeat": NOW - 12_000,
+        "firstSeenAt": NOW - 86_400_000,
+        "lastSeenAt": NOW - 12_000,
+        "podId": "pod-1",
+        "currentMode": "standard",
+        "metadata": {
+            "lettaCodeVersion": "0.34.12",
+            "os": "linux",
+            "nodeVersion": "v22.1.0",
+            "gitBranch": "main",
+            "workingDirectory": "/home/hiro/code/portal",
+            "self_update": {"supported": True, "writable": True},
+            "supported_commands": ["abort", "reload"],
+            "machine": {"architecture": "x64", "cpu": "Ryzen 7", "memoryBytes": 34_359_738_368},
+        },
+        "listenerInstanceId": f"server-{id}",
+    } | changes
+
+
+def wire_rows(count: int) -> list[dict[str, Any]]:
+    """Healthy rows with the ids `env-1`, `env-2`, …."""
+    return [wire_row(f"env-{number}") for number in range(1, count + 1)]
+
+
+def page_bytes(rows: Sequence[Any], has_next: bool = False) -> bytes:  # noqa: FBT001, FBT002  # as the wire has it
+    """The body of one page."""
+    return json.dumps({"connections": list(rows), "hasNextPage": has_next}).encode()
+
+
+def environment(id: str = "env-1", **changes: Any) -> Environment:  # noqa: A002  # the field's name on the wire
+    """A healthy row as a value; `changes` by their names on the wire."""
+    return environment_of(wire_row(id, **changes))
+
+
+def reading(at: float = NOW, skew: float = 0.0) -> Reading:
+    """This machine's clocks at a moment of the server's, its wall clock wrong by `skew` milliseconds."""
+    return Reading(at + skew, (at - NOW) / 1000)
+
+
+def listed(
+    rows: Sequence[Environment],
+    at: float = NOW,
+    *,
+    skew: float = 0.0,
+    dated: bool = True,
+    page_size: int = 100,
+    interval: timedelta = timedelta(seconds=5),
+) -> Listed:
+    """A complete listing, asked for at a moment of the server's; `dated` answers tell the server's time exactly."""
+    started = reading(at, skew)
+    pages = [
+        ListedPage(list(rows[first : first + page_size]), started.wall) for first in range(0, len(rows), page_size)
+    ]
+    clock = (OffsetBounds(-skew - 500, -skew + 500),) if dated else ()
+    snapshot = Snapshot(pages=tuple(pages), clock=clock, requests=max(len(pages), 1))
+    return Listed(snapshot, started, started, interval)
+
+
+def failed(cause: Cause = Cause.TIMEOUT, at: float = NOW, *, skew: float = 0.0, pages_read: int = 0) -> Failed:
+    """A poll that failed at a moment of the server's."""
+    return Failed(
+        cause=cause,
+        message=Clean(cause),
+        started=reading(at, skew),
+        ended=reading(at, skew),
+        interval=timedelta(seconds=5),
+        pages_read=pages_read,
+    )
+
+
+def slept(last_awake_at: float, awake_at: float, *, skew: float = 0.0) -> Slept:
+    """This machine slept from one moment of the server's to another, and its monotonic clock went on."""
+    return Slept(reading(last_awake_at, skew), reading(awake_at, skew))
+
+
+def beating(count: int, at: float = NOW, **changes: Any) -> list[Environment]:
+    """Rows `env-1`, `env-2`, …, each with a heartbeat ten seconds before a moment."""
+    return [environment(f"env-{n}", **({"lastHeartbeat": at - 10_000} | changes)) for n in range(1, count + 1)]
+
+
+def watched(outcomes: Iterable[Outcome], fleet: Fleet | None = None) -> tuple[Fleet, list[Event]]:
+    """A fleet after some outcomes, and all the events on the way."""
+    fleet = fleet or Fleet()
+    told: list[Event] = []
+    for outcome in outcomes:
+        fleet, events = fleet.after(outcome)
+        told += events
+    return fleet, told

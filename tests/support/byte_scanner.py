@@ -1,0 +1,130 @@
+"""What a program sent to its terminal, told by kinds, and the real program on a server of some rows.
+
+The scanner knows text from everything else: whatever is no text is counted by its kind, and what the program sends of
+itself is known from a run over a fleet of people who mean well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+from collections import Counter
+from concurrent.futures import Future
+from contextlib import contextmanager
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+from unicodedata import bidirectional, category
+
+from support.faulty_server import KEY, Faulty, faulty_server
+from support.pty_terminal import Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+_TOKEN = re.compile(
+    r"\x1b\[(?P<private>[<-?]*)(?P<parameters>[0-9;:]*)(?P<between>[ -/]*)(?P<final>[@-~])"
+    r"|\x1b\](?P<command>[0-9]*);?(?P<payload>[^\x07\x1b]*)(?:\x07|\x1b\\)"
+    r"|\x1b(?P<other>.?)"
+    r"|(?P<control>[\x00-\x1f\x7f-\x9f])",
+    re.DOTALL,
+)
+_MODE = re.compile(r"CSI \?[hl] (?!2026)[0-9;]+")
+"""A change of mode; 2026 only marks a frame."""
+_LAYOUT = {"\r", "\n", "\b"}
+_BIDI = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+_PEN = re.compile(r"(?:[34]8;5;[0-9]+|[34]9|2?[123479]|0|)(?:;(?:[34]8;5;[0-9]+|[34]9|2[23479]|[123479]|0))*")
+"""What envwatch sends as SGR to a terminal of 256 colours: no blinking, no hiding, no named colour."""
+
+
+def kinds_in(sent: bytes) -> Counter[str]:
+    """Return what a program sent besides text, counted by kind; modes by their numbers.
+
+    Raises:
+        UnicodeDecodeError: if it is not UTF-8.
+    """
+    return Counter(filter(None, map(_kind, _TOKEN.finditer(sent.decode()))))
+
+
+def _kind(token: re.Match[str]) -> str:
+    """Return the kind of what is not text; nothing for what only lays text out."""
+    if token["command"] is not None:
+        return f"OSC {token['command']}" + ("" if token["command"] == "52" else f" {token['payload']}")
+    if token["other"] is not None:
+        return f"ESC {token['other']}"
+    if token["control"]:
+        return "" if token["control"] in _LAYOUT else f"control {token['control']!r}"
+    parameters = token["parameters"]
+    is_plain = token["final"] not in "hlpmt" and not token["private"]
+    if is_plain or (token["final"] == "m" and not token["private"] and _PEN.fullmatch(parameters)):
+        parameters = ""
+    return f"CSI {token['private']}{token['between']}{token['final']} {parameters}".rstrip()
+
+
+def foreign_characters(sent: bytes) -> set[str]:
+    """Return the characters in the text that no terminal should get: invisible ones, and those that turn the line."""
+    text = _TOKEN.sub("", sent.decode())
+    return {c for c in set(text) if category(c) in {"Cf", "Cs", "Co", "Cn", "Zl", "Zp"} or bidirectional(c) in _BIDI}
+
+
+def findings(sent: bytes, usual: bytes = b"", also: Sequence[str] = ()) -> set[str]:
+    """Return everything in the bytes that the program had no cause to send.
+
+    Args:
+        sent: what it sent.
+        usual: what it sends on the same tour when everybody means well: of a mode, no change more than there.
+        also: kinds of which one more is right.
+    """
+    found, expected = kinds_in(sent), kinds_in(usual) + Counter(also)
+    modes = {kind for kind in found if _MODE.fullmatch(kind) and found[kind] > expected[kind]}
+    return (found.keys() - expected.keys()) | modes | {f"character {c!r}" for c in foreign_characters(sent)}
+
+
+def clipboard(sent: bytes) -> list[str]:
+    """Return what was written to the clipboard."""
+    return [base64.b64decode(text).decode() for text in re.findall(rb"\x1b\]52;c;([A-Za-z0-9+/=]*)\x07", sent)]
+
+
+@contextmanager
+def serving(rows: Sequence[Mapping[str, Any]]) -> Iterator[Faulty]:
+    """A server of some rows in a thread of its own."""
+    started: Future[tuple[Faulty, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def serve() -> None:
+        ended = asyncio.Event()
+        async with faulty_server(rows) as server:
+            started.set_result((server, asyncio.get_running_loop(), ended))
+            await ended.wait()
+
+    thread = Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    server, loop, ended = started.result(10)
+    try:
+        yield server
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join()
+
+
+def credentials(server: Faulty) -> dict[str, str]:
+    return {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.url}
+
+
+def wait_for_cursor(terminal: Terminal, line: int) -> None:
+    terminal.wait_until(lambda: terminal.display[line].startswith("▌"), f"the cursor on line {line}")
+
+
+def wait_for_clipboard(terminal: Terminal, before: int) -> None:
+    """Wait until something was written to the clipboard after so many bytes."""
+    terminal.wait_until(lambda: b"\x1b]52;" in terminal.received[before:], "the clipboard")
+
+
+def quit_after(terminal: Terminal) -> bytes:
+    terminal.press("q")
+    assert terminal.wait_for_end() == 0, terminal.text
+    return bytes(terminal.received)
+
+
+def dashboard(server: Faulty, home: Path, columns: int, lines: int) -> Terminal:
+    return Terminal.of_envwatch("--interval", "1", home=home, columns=columns, lines=lines, environ=credentials(server))

@@ -1,0 +1,132 @@
+"""A world in which time passes only when somebody waits, and a source that answers by script, for the poller."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING, TypeAlias
+
+from support.builders import NOW
+
+from envwatch.model.clock import Reading
+from envwatch.model.limits import Limits
+from envwatch.model.outcome import Cause, Snapshot, SourceError
+from envwatch.model.text import Clean
+from envwatch.sources.poller import Poller, Runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import timedelta
+
+    from envwatch.model.outcome import Outcome
+
+Answer: TypeAlias = Snapshot | SourceError
+
+_TURNS = 5
+"""Turns of the event loop in which everything settles that does not wait for time."""
+
+
+class World:
+    """Clocks that stand still until somebody waits; what is planned happens on the way."""
+
+    def __init__(self, random: float = 0.5) -> None:
+        self.now = 0.0
+        """Monotonic seconds."""
+        self.unmeasured = 0.0
+        """Seconds by which the wall clock has run ahead."""
+        self.random = random
+        self._plans: list[tuple[float, Callable[[], object]]] = []
+
+    def clocks(self) -> Reading:
+        return Reading(NOW + (self.now + self.unmeasured) * 1000, self.now)
+
+    def runtime(self) -> Runtime:
+        return Runtime(self.clocks, self.wait, lambda: self.random)
+
+    def schedule(self, at: float, do: Callable[[], object]) -> None:
+        self._plans.append((at, do))
+        self._plans.sort(key=lambda schedule: schedule[0])
+
+    def suspend(self, seconds: float) -> None:
+        """The machine sleeps, and its monotonic clock with it."""
+        self.unmeasured += seconds
+
+    def stop(self, seconds: float) -> None:
+        """The process is stopped, and all clocks go on."""
+        self.now += seconds
+
+    async def sleep(self, seconds: float) -> None:
+        awake = asyncio.Event()
+        self.schedule(self.now + seconds, awake.set)
+        await awake.wait()
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> None:
+        deadline = self.now + seconds
+        while True:
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
+            if event.is_set():
+                return
+            if not self._plans or self._plans[0][0] > deadline:
+                self.now = max(self.now, deadline)
+                return
+            at, do = self._plans.pop(0)
+            self.now = max(self.now, at)
+            do()
+
+
+class Script:
+    """A source that gives its answers one by one, and the last of them for ever."""
+
+    def __init__(self, world: World, *answers: Answer, takes: float = 0.0) -> None:
+        self.asked_at: list[float] = []
+        self.dropped = 0
+        """Questions that were called off before they were answered."""
+        self._world = world
+        self._answers: Iterator[Answer] = iter(answers)
+        self._answer: Answer = Snapshot(pages=())
+        self._takes = takes
+        self._in_flight = 0
+
+    async def snapshot(self) -> Snapshot:
+        self.asked_at.append(self._world.now)
+        self._answer = next(self._answers, self._answer)
+        answer = self._answer
+        assert not self._in_flight, "two polls at once"
+        self._in_flight += 1
+        try:
+            await self._world.sleep(self._takes)
+        except asyncio.CancelledError:
+            self.dropped += 1
+            raise
+        finally:
+            self._in_flight -= 1
+        if isinstance(answer, SourceError):
+            raise answer
+        return answer
+
+
+def walk(requests: int = 1) -> Snapshot:
+    """An empty listing that took some requests."""
+    return Snapshot(pages=(), requests=requests)
+
+
+def error(cause: Cause = Cause.SERVER, retry_after: timedelta | None = None, pages_read: int = 0) -> SourceError:
+    """A listing that could not be had."""
+    return SourceError(cause, Clean(cause), retry_after=retry_after, pages_read=pages_read)
+
+
+def poller_of(world: World, script: Script, settings: Limits | None = None) -> Poller:
+    """A poller that asks the script in this world."""
+    return Poller(script, settings or Limits(), world.runtime())
+
+
+async def outcomes_of(poller: Poller, count: int) -> list[Outcome]:
+    """The poller's first outcomes."""
+    found: list[Outcome] = []
+    async with aclosing(poller.outcomes()) as outcomes:
+        async for outcome in outcomes:
+            found.append(outcome)
+            if len(found) == count:
+                break
+    return found

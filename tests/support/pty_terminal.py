@@ -1,0 +1,236 @@
+"""A real pseudo-terminal around a real program, and a screen on which what the program draws can be read.
+
+Whoever waits here waits for something on the screen, with a deadline; there are no pauses. The child is always killed
+and reaped at the end. It gets an environment of its own: no key, proxy or setting of whoever runs the tests reaches it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import pyte
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+ROOT = Path(__file__).resolve().parents[2]
+
+PATIENCE = 20.0
+"""Seconds after which a test that waits for the screen has failed."""
+
+ESC, ENTER = "\x1b[27u", "\r"
+"""Escape as terminals with Kitty's protocol send it, which nobody can take for the start of the key behind it."""
+
+_KEPT = re.compile(r"PATH|COVERAGE\w*|PYTHON(HASHSEED|DONTWRITEBYTECODE)")
+"""Names of the variables that a child gets from the process that runs the tests."""
+
+_UNKNOWN_TO_PYTE = re.compile(rb"\x1b\[(?:[<>=][0-9;]*[a-z]|\?[0-9;]*\$p)|\x1bP.*?\x1b\\", re.DOTALL)
+"""What `pyte` would print as text."""
+
+_ASKS_FOR_FRAMES = b"\x1b[?2026$p"
+_FRAME = re.compile(rb"\x1b\[\?2026([hl])")
+"""The question whether the terminal knows frames, and the marks around one."""
+
+_UNFINISHED = re.compile(rb"\x1b(?:\[[0-9;?<>=$]*|P[^\x1b]*\x1b?|\][^\x07\x1b]*\x1b?)?\Z")
+"""A sequence whose end has not come yet."""
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    """Return an environment for a child: nothing but a path, a home of its own and a good terminal."""
+    kept = {name: value for name, value in os.environ.items() if _KEPT.fullmatch(name)}
+    usual = {"HOME": str(home), "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", "TZ": "UTC", "PYTHONPATH": str(ROOT)}
+    return {**kept, **usual, **more}
+
+
+class Terminal:
+    """A program in a terminal of its own.
+
+    Args:
+        command: what to run.
+        environ: all of its environment; `environment` makes one.
+        columns: of the terminal.
+        lines: of the terminal.
+    """
+
+    def __init__(
+        self, command: Sequence[str], environ: Mapping[str, str], *, columns: int = 80, lines: int = 24
+    ) -> None:
+        self.screen = pyte.Screen(columns, lines)
+        self.received = bytearray()
+        """Every byte that came, oldest first."""
+        self._stream = pyte.ByteStream(self.screen)
+        self._rest = b""
+        self._is_drawing = False
+        self._master, slave = pty.openpty()
+        self._set_size(columns, lines)
+        try:
+            self.process = subprocess.Popen(
+                command,
+                stdin=slave,
+                stdout=slave,
+                stderr=slave,
+                env=dict(environ),
+                cwd=environ["HOME"],
+                start_new_session=True,
+                preexec_fn=_take_terminal,  # noqa: PLW1509  nothing else runs in this process but the test
+            )
+        except BaseException:
+            os.close(self._master)
+            raise
+        finally:
+            os.close(slave)
+
+    @classmethod
+    def of_envwatch(
+        cls, *arguments: str, home: Path, columns: int = 80, lines: int = 24, environ: Mapping[str, str] | None = None
+    ) -> Self:
+        """Run envwatch itself."""
+        command = [sys.executable, "-m", "envwatch", *arguments]
+        return cls(command, environment(home, **(environ or {})), columns=columns, lines=lines)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kill the program if it still runs, and reap it."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Take the terminal away from the program."""
+        if self._master >= 0:
+            os.close(self._master)
+            self._master = -1
+
+    # What is done to the program.
+
+    def press(self, *keys: str) -> None:
+        """Type."""
+        self.send("".join(keys).encode())
+
+    def send(self, data: bytes) -> None:
+        """Be a terminal that sends these bytes, whatever they mean."""
+        os.write(self._master, data)
+
+    def click(self, x: int, y: int) -> None:
+        """Press and release the left button of the mouse on a cell."""
+        self.press(f"\x1b[<0;{x + 1};{y + 1}M", f"\x1b[<0;{x + 1};{y + 1}m")
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Change the size of the terminal; its program is told."""
+        self.screen.resize(lines, columns)
+        self._set_size(columns, lines)
+        self.send_signal(signal.SIGWINCH)
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to the program."""
+        self.process.send_signal(number)
+
+    # What the screen shows.
+
+    @property
+    def display(self) -> list[str]:
+        """The lines of the screen as text."""
+        return self.screen.display
+
+    @property
+    def text(self) -> str:
+        """The whole screen, without the blanks at the lines' ends."""
+        return "\n".join(line.rstrip() for line in self.display)
+
+    @property
+    def resident(self) -> float:
+        """Memory of the program that is in RAM now, in MiB. Linux only."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        found = re.search(r"VmRSS:\s*(\d+) kB", status)
+        return int(found[1]) / 1024 if found else float("nan")
+
+    @property
+    def echoes(self) -> bool:
+        """Whether the terminal shows what is typed."""
+        return bool(termios.tcgetattr(self._master)[3] & termios.ECHO)
+
+    def part(self, line: int, start: int, stop: int | None = None) -> str:
+        """Return what stands on a line between two columns, however wide the characters before are."""
+        row = self.screen.buffer[line]
+        return "".join(row[x].data for x in range(start, self.screen.columns if stop is None else stop))
+
+    def wait_for(self, pattern: str, *, within: float = PATIENCE) -> re.Match[str]:
+        """Read until the screen shows something, and return it.
+
+        Args:
+            pattern: a regular expression over the whole screen.
+            within: seconds.
+        """
+        found: list[re.Match[str]] = []
+
+        def is_shown() -> bool:
+            found[:] = re.finditer(pattern, self.text, re.MULTILINE)
+            return bool(found)
+
+        self.wait_until(is_shown, pattern, within=within)
+        return found[0]
+
+    def wait_for_no(self, pattern: str, *, within: float = PATIENCE) -> None:
+        """Read until the screen does not show something any more."""
+        self.wait_until(lambda: re.search(pattern, self.text, re.MULTILINE) is None, f"no {pattern}", within=within)
+
+    def wait_until(self, condition: Callable[[], object], what: str = "", *, within: float = PATIENCE) -> None:
+        """Read until a condition holds."""
+        deadline = time.monotonic() + within
+        while self._is_drawing or not condition():
+            left = deadline - time.monotonic()
+            if left <= 0 or not self._read(left):
+                raise AssertionError(f"not within {within:g} s: {what}\n{self.text}")
+
+    def wait_for_end(self, *, within: float = PATIENCE) -> int:
+        """Read to the end of the program and return its exit code, negative for a signal."""
+        deadline = time.monotonic() + within
+        while self._read(max(deadline - time.monotonic(), 0)):
+            pass
+        return self.process.wait(max(deadline - time.monotonic(), 0.1))
+
+    def _read(self, seconds: float) -> bool:
+        """Read what is there; False at the end, or when nothing comes in time."""
+        ready, _, _ = select.select([self._master], [], [], seconds)
+        if not ready:
+            return False
+        try:
+            chunk = os.read(self._master, 1 << 16)
+        except OSError:  # Linux's way to say that nobody holds the other end any more
+            return False
+        self.received += chunk
+        data = self._rest + chunk
+        self._rest = match[0] if (match := _UNFINISHED.search(data)) else b""
+        whole = data.removesuffix(self._rest)
+        if _ASKS_FOR_FRAMES in whole:
+            self.press("\x1b[?2026;2$y")  # yes: so we know when a frame is complete
+        for mark in _FRAME.finditer(whole):
+            self._is_drawing = mark[1] == b"h"
+        self._stream.feed(_UNKNOWN_TO_PYTE.sub(b"", whole))
+        return bool(chunk)
+
+    def _set_size(self, columns: int, lines: int) -> None:
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+
+def _take_terminal() -> None:
+    """Make the terminal at standard input the one that signals come from."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)

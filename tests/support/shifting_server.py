@@ -1,0 +1,64 @@
+"""A listing that is ordered by the last sign of life, so that it shifts while it is walked; on a clock of its own.
+
+A row that beats moves to the front. Whoever reads page after page misses it when it was about to be read: it is on a
+page now that has been read before. Paging is by position of the cursor in the order, as with a database's index.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import Any
+
+from support.builders import NOW, page_bytes, wire_row
+from support.faulty_server import Faulty, Reply, Seen
+
+PERIOD_MS = 30_000.0
+"""From heartbeat to heartbeat."""
+
+
+class Shifting(Faulty):
+    """Machines that all beat every 30 s, one after the other, and a clock that moves with each page."""
+
+    def __init__(self, count: int, page_ms: float) -> None:
+        """Prepare the listing.
+
+        Args:
+            count: how many machines there are.
+            page_ms: how long one page takes, in milliseconds.
+        """
+        super().__init__([wire_row(f"env-{number}", metadata=None) for number in range(count)])
+        self.now = NOW
+        self.left: frozenset[str] = frozenset()
+        """Ids of the machines that were deleted."""
+        self._page_ms = page_ms
+        self._positions: dict[str, float] = {}
+        """The heartbeat with which a row was last sent, by id."""
+
+    def _beat(self, number: int) -> float:
+        phase = number * PERIOD_MS / len(self.rows)
+        return self.now - (self.now - NOW - phase) % PERIOD_MS
+
+    def _row(self, number: int) -> dict[str, Any]:
+        return dict(self.rows[number], lastHeartbeat=self._beat(number))
+
+    def _order(self) -> list[int]:
+        """Return the numbers of the machines that exist, the newest sign of life first."""
+        count = len(self.rows)
+        newest = int((self.now - NOW) % PERIOD_MS * count / PERIOD_MS)
+        order = [*range(newest, -1, -1), *range(count - 1, newest, -1)]
+        return [number for number in order if self.rows[number]["id"] not in self.left]
+
+    def _devices(self) -> list[dict[str, Any]]:
+        return [self._row(number) for number in self._order()]
+
+    def _listing(self, seen: Seen) -> Reply:
+        self.now += self._page_ms
+        numbers, size, after = self._order(), int(seen.query["limit"]), seen.query.get("after")
+        first = 0
+        if after is not None:
+            older = -self._positions[after] + 1e-3
+            first = bisect_left(numbers, older, key=lambda number: -self._beat(number))
+        page = [self._row(number) for number in numbers[first : first + size]]
+        self._positions |= {row["id"]: row["lastHeartbeat"] for row in page[-1:]}
+        self._turn = 0
+        return Reply(body=page_bytes(page, first + size < len(numbers)), headers={"Date": None})

@@ -1,0 +1,108 @@
+"""A dashboard in small: a table of ages that ticks, a status line, a box with a field. Runs in a terminal of its own.
+
+`python ticking_app.py frugal|plain [seconds a tick]`: without a clock it ticks when `t` is pressed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.app import App
+from textual.geometry import Region
+from textual.screen import ModalScreen
+from textual.strip import Strip
+from textual.widget import Widget
+from textual.widgets import Input, Static
+
+from envwatch.tui.terminal.frame_writer import FrugalApp
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+GREEN, YELLOW, MUTED = (Style(color=color, bgcolor="#1e1e1e") for color in ("#40c0a0", "#e0c040", "#808080"))
+TEXT = Style(color="#e0e0e0", bgcolor="#1e1e1e")
+
+
+class Ages(Widget):
+    """One line an environment; the age stands at the left, where it is cheap to draw."""
+
+    tick = 0
+    flood = 0
+
+    def render_line(self, y: int) -> Strip:
+        if self.flood:
+            return Strip([Segment(chr(ord("A") + self.flood % 26) * self.size.width, (GREEN, TEXT)[self.flood % 2])])
+        age = y * 7 % 60 + self.tick
+        state, style = ("● on  ", GREEN) if age < 45 else ("◐ late", YELLOW)
+        segments = [
+            Segment(f" {state} {age:>3}s ", style),
+            Segment(f" hiro-laptop-{y:<14}", TEXT),
+            Segment(f" {'standard' if y % 3 else '日本語モード':<16}", MUTED),
+            Segment(f" 0.34.{y:<3} main", TEXT),
+        ]
+        return Strip(segments).adjust_cell_length(self.size.width, TEXT)
+
+
+class Box(ModalScreen[None]):
+    """A box over the table."""
+
+    DEFAULT_CSS = "Box { align: center middle; } Box Input { width: 30; }"
+    BINDINGS: ClassVar = [("escape", "dismiss", "Close")]
+
+    def compose(self) -> ComposeResult:
+        field = Input(placeholder="the box", select_on_focus=False)
+        field.cursor_blink = False
+        yield field
+
+
+class TickingApp(App[None]):
+    """Keys: t tick, m box, f flood, x leave."""
+
+    ENABLE_COMMAND_PALETTE = False
+    CSS = "Ages { height: 1fr; background: #1e1e1e; } Static { height: 1; background: #303030; }"
+    BINDINGS: ClassVar = [("t", "tick"), ("m", "box"), ("f", "flood"), ("x", "exit")]
+
+    seconds = 0.0
+
+    def compose(self) -> ComposeResult:
+        yield Static("envwatch", markup=False)
+        yield Ages()
+        yield Static("tick 0", id="status", markup=False)
+
+    def on_mount(self) -> None:
+        if self.seconds:
+            self.set_interval(self.seconds, self.action_tick)
+
+    def action_tick(self) -> None:
+        ages = self.query_one(Ages)
+        ages.tick += 1
+        ages.refresh(Region(0, 0, 13, ages.size.height))
+        self.query_one("#status", Static).update(f"tick {ages.tick}")
+
+    def action_flood(self) -> None:
+        ages = self.query_one(Ages)
+        ages.flood += 1
+        ages.refresh()
+        # The way past a terminal that is not read: one byte for each flood that was drawn, or was to be.
+        self.call_after_refresh(os.write, int(os.environ["FLOODS_FD"]), b".")
+
+    def action_box(self) -> None:
+        self.push_screen(Box())
+
+    def action_exit(self) -> None:
+        self.exit()
+
+
+class FrugalTickingApp(FrugalApp[None], TickingApp):
+    """The same on the frame differ."""
+
+
+if __name__ == "__main__":
+    app = {"frugal": FrugalTickingApp, "plain": TickingApp}[sys.argv[1]]()
+    if sys.argv[2:]:
+        app.seconds = float(sys.argv[2])
+    app.run()

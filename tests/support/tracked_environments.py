@@ -1,0 +1,34 @@
+"""Watches over single rows, for tests that ask what holds for one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from support.builders import NOW, environment, wire_row
+
+from envwatch.fleet.presence import PresenceRule
+from envwatch.fleet.tracking import TrackedEnvironment
+from envwatch.model.limits import Limits
+from envwatch.views.columns import COLUMNS
+
+JUDGE = PresenceRule(Limits())
+ALL = tuple(COLUMNS.values())
+
+
+def tracked(*, metadata: dict[str, Any] | None = None, **changes: Any) -> TrackedEnvironment:
+    """A watch over one row; `metadata` is put over that of a healthy row, None takes a key away."""
+    known = wire_row()["metadata"] | (metadata or {})
+    row = environment(**{"metadata": {key: value for key, value in known.items() if value is not None}} | changes)
+    return TrackedEnvironment(environment=row, verdict=JUDGE.verdict(row, NOW))
+
+
+BARE = tracked(
+    metadata=dict.fromkeys(wire_row()["metadata"]),
+    connectionId=None,
+    connectedAt=None,
+    lastHeartbeat=None,
+    podId=None,
+    currentMode=None,
+    listenerInstanceId=None,
+)
+"""A row that has nothing but what every row has."""

@@ -1,0 +1,61 @@
+"""The dashboard that no key ends, only TERM or a crash: `python unending_app.py`, for tests that press any key."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from support.app_harness import marked, post_of
+from support.builders import environment
+
+from envwatch.cli.commands.dashboard import crashed, show
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.model.limits import Limits
+from envwatch.model.outcome import ListedPage, Snapshot
+from envwatch.sources.poller import Poller
+from envwatch.storage.log import PollLog
+from envwatch.storage.redactor import Redactor
+from envwatch.tui.app import EnvwatchApp
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+class SmallClient:
+    """Finds a few environments, one of them offline."""
+
+    async def snapshot(self) -> Snapshot:
+        """List the environments."""
+        now = time.time() * 1000
+        rows = [environment(f"env-{number}", lastHeartbeat=now) for number in range(12)]
+        return Snapshot(pages=(ListedPage([*rows, environment("off-1", connectionId=None)], now),), requests=1)
+
+
+class UnendingApp(EnvwatchApp):
+    """Goes on after every key that would end it."""
+
+    def exit(self, result: int | None = None, return_code: int = 0, message: RenderableType | None = None) -> None:
+        """End after TERM, and else stay."""
+        if return_code == 128 + signal.SIGTERM:
+            super().exit(result, return_code, message)
+
+
+async def main(poll_log: PollLog) -> int:
+    """Run the app."""
+    poller = Poller(SmallClient(), Limits())
+    app = UnendingApp(
+        targets={NO_PROFILE: post_of(poller)}, outcomes=marked(poll_log.watching(poller.outcomes(), NO_PROFILE))
+    )
+    return await show(app, poll_log)
+
+
+if __name__ == "__main__":
+    log = PollLog(None, Redactor())
+    try:
+        code = asyncio.run(main(log))
+    except Exception as error:  # noqa: BLE001  as the command line does
+        code = crashed(error, log)
+    sys.exit(code)

@@ -1,0 +1,425 @@
+"""The key that acknowledges: a note is asked for, and the problem is nobody's news until it recovers."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.app_harness import staged
+from support.builders import NOW, environment
+from textual.widgets import Input
+
+from envwatch.fleet.acknowledgements import LONGEST_NOTE, Ack
+from envwatch.model.text import Clean
+from envwatch.tui.screens.dashboard import Dashboard
+from envwatch.tui.screens.prompt import Prompt
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from support.app_harness import Stage
+
+    from envwatch.model.environment import Environment
+
+ADA, BOB = Clean("env-ada"), Clean("env-bob")
+
+
+def named(name: str, at: float = NOW, **changes: Any) -> Environment:
+    return environment(f"env-{name}", connectionName=name, **({"lastHeartbeat": at - 10_000} | changes))
+
+
+def lost(name: str, ago: float = 300_000, **changes: Any) -> Environment:
+    return named(name, connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - ago, **changes)
+
+
+def rows(at: float = NOW) -> list[Environment]:
+    """Two that are offline, `ada` since later, one that is late, one that is well."""
+    return [lost("ada"), lost("bob", 600_000), named("cyd", lastHeartbeat=at - 60_000), named("dan", at)]
+
+
+@asynccontextmanager
+async def dashboard(size: tuple[int, int] = (80, 24), **wishes: Any) -> AsyncIterator[Stage]:
+    async with staged(size, **wishes) as stage:
+        await stage.show(rows())
+        yield stage
+
+
+def glyphs(stage: Stage) -> dict[str, str]:
+    """The sign behind each name."""
+    place = stage.lines[1].index("MODE") - 2
+    return {line[13:].split()[0]: line[place] for line in stage.lines[2:-2] if line[1:3].strip()}
+
+
+async def acknowledge(stage: Stage, note: str = "") -> None:
+    await stage.press("a")
+    await stage.type(note)
+    await stage.press("enter")
+
+
+async def test_the_key_asks_and_keeps_the_note() -> None:
+    kept: list[Mapping[Clean, Ack | None]] = []
+    async with dashboard(keep_acks=kept.append) as stage:
+        stage.now = 2
+        await stage.tick(0)
+        assert stage.cursor == "ada"
+        await stage.press("a")
+        assert isinstance(stage.app.screen, Prompt)
+        assert "Acknowledge ada, until it recovers" in stage.text
+        await stage.type("disk full, q and a know")
+        assert isinstance(stage.app.screen, Prompt)
+        assert kept == []
+        await stage.press("enter")
+        assert isinstance(stage.app.screen, Dashboard)
+        assert stage.news == "acknowledged until it recovers: ada"
+        assert kept == [{ADA: Ack(NOW + 2_000, Clean("disk full, q and a know"), NOW - 300_000)}]
+        assert stage.app.acks == kept[0]
+
+
+async def test_what_recovers_while_the_note_is_typed_is_not_acknowledged() -> None:
+    kept: list[Mapping[Clean, Ack | None]] = []
+    async with dashboard(keep_acks=kept.append) as stage:
+        assert stage.cursor == "ada"
+        await stage.press("a")
+        stage.now = 5
+        await stage.show([environment(row.id, connectionName=row.name, lastHeartbeat=stage.at) for row in rows()])
+        await stage.press("enter")
+        assert stage.news == "recovered meanwhile: ada"
+        assert kept == []
+        assert stage.app.acks == {}
+
+
+async def test_a_note_may_be_empty() -> None:
+    async with dashboard() as stage:
+        await acknowledge(stage)
+        assert stage.app.acks == {ADA: Ack(NOW, Clean(""), NOW - 300_000)}
+
+
+async def test_a_note_is_cleaned_before_anything_keeps_it() -> None:
+    async with dashboard() as stage:
+        await stage.press("a")
+        stage.app.screen.query_one(Input).value = "  \u202eodd\x07 [red]  "
+        await stage.press("enter")
+        assert stage.app.acks[ADA].note == r"\u202eodd\x07 [red]"
+
+
+async def test_no_more_is_typed_than_is_kept() -> None:
+    async with dashboard() as stage:
+        await stage.press("a")
+        stage.app.screen.query_one(Input).value = "x" * (LONGEST_NOTE - 1)
+        await stage.press("x", "x", "enter")
+        assert stage.app.acks[ADA].note == "x" * LONGEST_NOTE
+
+
+async def test_escape_acknowledges_nothing() -> None:
+    kept: list[Mapping[Clean, Ack | None]] = []
+    async with dashboard(keep_acks=kept.append) as stage:
+        await stage.press("a", "x", "escape")
+        assert isinstance(stage.app.screen, Dashboard)
+        assert stage.app.acks == {}
+        assert kept == []
+        assert glyphs(stage)["ada"] == " "
+
+
+async def test_the_same_key_opens_the_note_again_and_enter_keeps_it() -> None:
+    kept: list[Mapping[Clean, Ack | None]] = []
+    async with dashboard(keep_acks=kept.append) as stage:
+        await acknowledge(stage, "disk full")
+        await stage.press("a")
+        assert isinstance(stage.app.screen, Prompt)
+        assert stage.app.screen.query_one(Input).value == "disk full"
+        assert "ada, acknowledged already: another note?" in stage.text
+        assert "^r Withdraw" in stage.lines[-1]
+        await stage.press("enter")
+        assert stage.news == "still acknowledged: ada"
+        await stage.press("a", "escape")
+        assert kept[1:] == []
+        assert stage.app.acks == {ADA: Ack(NOW, Clean("disk full"), NOW - 300_000)}
+
+
+@pytest.mark.parametrize(("typed", "note"), [(", mine", "disk full, mine"), (None, "")])
+async def test_the_note_can_be_edited_and_the_acknowledgement_is_as_old_as_it_was(typed: str | None, note: str) -> None:
+    async with dashboard() as stage:
+        await acknowledge(stage, "disk full")
+        await stage.tick(9)
+        await stage.press("a")
+        if typed is None:
+            stage.app.screen.query_one(Input).value = ""
+        else:
+            await stage.type(typed)
+        await stage.press("enter")
+        assert stage.news == "acknowledged with another note: ada"
+        assert stage.app.acks == {ADA: Ack(NOW, Clean(note), NOW - 300_000)}
+
+
+async def test_it_is_withdrawn_by_a_key_of_its_own() -> None:
+    kept: list[Mapping[Clean, Ack | None]] = []
+    async with dashboard(keep_acks=kept.append) as stage:
+        await acknowledge(stage, "x")
+        assert stage.cursor == "ada"
+        await stage.press("a", "ctrl+r")
+        assert isinstance(stage.app.screen, Dashboard)
+        assert stage.news == "no longer acknowledged: ada"
+        assert stage.app.acks == {}
+        assert kept[1:] == [{ADA: None}]
+        assert stage.names == ["ada", "bob", "cyd", "dan"]
+
+
+async def test_where_nothing_is_acknowledged_nothing_can_be_withdrawn() -> None:
+    async with dashboard() as stage:
+        await stage.press("a")
+        assert "Withdraw" not in stage.text
+        await stage.press("ctrl+r")
+        assert isinstance(stage.app.screen, Prompt)
+
+
+async def test_what_recovers_while_its_note_is_edited_is_not_acknowledged_again() -> None:
+    kept: list[Mapping[Clean, Ack | None]] = []
+    async with dashboard(keep_acks=kept.append) as stage:
+        await acknowledge(stage, "x")
+        await stage.press("a", "y")
+        stage.now = 5
+        await stage.show([named("ada", stage.at), *rows(stage.at)[1:]])
+        await stage.press("enter")
+        assert stage.news == "recovered meanwhile: ada"
+        assert stage.app.acks == {}
+
+
+async def test_of_a_group_with_several_notes_each_keeps_its_own_unless_one_is_typed() -> None:
+    async with dashboard() as stage:
+        await acknowledge(stage, "mine")
+        await stage.press("b", "p", "enter", "g")
+        await acknowledge(stage, "the rest")
+        before = stage.app.acks
+        await stage.press("a")
+        assert "3 environments, acknowledged already: another note?" in stage.text
+        assert "another note for all of them; empty keeps what each has" in stage.text
+        await stage.press("enter")
+        assert stage.app.acks == before
+        await acknowledge(stage, "ours")
+        assert {ack.note for ack in stage.app.acks.values()} == {"ours"}
+
+
+@pytest.mark.parametrize("keys", [(), ("X",)])
+async def test_a_heading_is_marked_once_all_problems_of_its_group_are_acknowledged(keys: tuple[str, ...]) -> None:
+    async with dashboard() as stage:
+        await stage.press("b", "p", "enter", *keys, "g")
+        assert "✓" not in stage.body[0]
+        await acknowledge(stage)
+        assert "✓" in stage.body[0]
+        stage.now = 5
+        await stage.show([*rows(stage.at), lost("eve")])
+        assert "✓" not in stage.body[0]
+
+
+async def test_a_heading_without_problems_is_not_marked() -> None:
+    async with dashboard() as stage:
+        await acknowledge(stage)
+        await stage.show([*rows(), named("eve", podId="p-2")])
+        await stage.press("b", "p", "enter")
+        assert [line for line in stage.body if "p-2" in line and "✓" in line] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "names"), [("status:acknowledged", ["ada"]), ("!status:acked", ["bob", "cyd", "dan"])]
+)
+async def test_a_filter_knows_what_is_acknowledged_as_soon_as_it_is(query: str, names: list[str]) -> None:
+    async with dashboard() as stage:
+        await acknowledge(stage)
+        await stage.type(f"/{query}")
+        await stage.press("enter")
+        assert stage.names == names
+        stage.app.dashboard.select((Clean(""), ADA))
+        await stage.press("0", "g")
+        await acknowledge(stage)
+        await stage.type(f"/{query}")
+        await stage.press("enter")
+        assert len(stage.names) == 2
+
+
+async def test_the_filter_of_the_log_knows_it_as_well() -> None:
+    async with dashboard() as stage:
+        await acknowledge(stage)
+        stage.now = 5
+        await stage.show(
+            [
+                lost("ada", currentMode="plan"),
+                lost("bob", 600_000, currentMode="plan"),
+                named("cyd", stage.at - 50_000, currentMode="plan"),
+            ]
+        )
+        await stage.press("e")
+        await stage.type("/status:acknowledged")
+        assert " FILTER 1/3 " in stage.lines[0]
+
+
+async def test_what_is_acknowledged_stands_behind_what_is_not_and_has_its_mark_and_its_count() -> None:
+    async with dashboard() as stage:
+        assert stage.names == ["ada", "bob", "cyd", "dan"]
+        assert "acked" not in stage.lines[0]
+        await acknowledge(stage)
+        assert stage.names == ["bob", "cyd", "ada", "dan"]
+        assert stage.cursor == "ada"
+        assert glyphs(stage) == {"ada": "✓", "bob": " ", "cyd": " ", "dan": " "}
+        assert "1 acked" in stage.lines[0]
+        assert "○ 2 off" in stage.lines[0]
+        await stage.press("g")
+        await acknowledge(stage)
+        await stage.tick(3)
+        assert stage.names == ["cyd", "ada", "bob", "dan"]
+        assert "2 acked" in stage.lines[0]
+
+
+async def test_in_ascii_the_mark_is_a_letter() -> None:
+    async with dashboard(ascii_only=True) as stage:
+        await acknowledge(stage)
+        assert glyphs(stage)["ada"] == "a"
+        assert "✓" not in stage.text
+
+
+async def test_n_skips_what_is_known() -> None:
+    async with dashboard() as stage:
+        await acknowledge(stage)
+        visited = []
+        for _ in range(3):
+            await stage.press("n")
+            visited.append(stage.cursor)
+        assert visited == ["bob", "cyd", "bob"]
+        await stage.press("N")
+        assert stage.cursor == "cyd"
+        for name in ("bob", "cyd"):
+            stage.app.dashboard.select((Clean(""), Clean(f"env-{name}")))
+            await acknowledge(stage)
+        await stage.press("n")
+        assert stage.news == "no problems in view"
+
+
+async def test_what_is_known_is_no_hidden_problem() -> None:
+    async with dashboard() as stage:
+        await stage.press("2")
+        assert "2 problems hidden" in stage.lines[0]
+        await stage.press("0", "g")
+        await acknowledge(stage)
+        await stage.press("2")
+        assert "1 problem hidden" in stage.lines[0]
+
+
+async def test_a_heading_stands_for_all_problems_of_its_group() -> None:
+    kept: list[Mapping[Clean, Ack | None]] = []
+    async with dashboard(keep_acks=kept.append) as stage:
+        await stage.press("b", "p", "enter", "g", "a")
+        assert "Acknowledge 3 environments, until it recovers" in stage.text
+        await stage.type("moving")
+        await stage.press("enter")
+        assert stage.news == "acknowledged until it recovers: 3 environments"
+        assert [sorted(changes) for changes in kept] == [["env-ada", "env-bob", "env-cyd"]]
+        assert {ack.note for ack in stage.app.acks.values()} == {"moving"}
+        await stage.press("a", "ctrl+r")
+        assert stage.news == "no longer acknowledged: 3 environments"
+        assert stage.app.acks == {}
+
+
+async def test_a_heading_stands_for_what_is_folded_behind_it() -> None:
+    async with staged() as stage:
+        await stage.show([named("dan"), lost("old-1", 90_000_000), lost("old-2", 90_000_000)])
+        await stage.press("G")
+        assert stage.cursor == "offline for over 24 h"
+        await acknowledge(stage)
+        assert sorted(stage.app.acks) == ["env-old-1", "env-old-2"]
+
+
+async def test_a_group_with_a_new_problem_is_acknowledged_and_keeps_the_older_note() -> None:
+    async with dashboard() as stage:
+        await acknowledge(stage, "mine")
+        await stage.press("b", "p", "enter", "g")
+        await acknowledge(stage, "the rest")
+        assert {id_: ack.note for id_, ack in stage.app.acks.items()} == {
+            "env-ada": "mine",
+            "env-bob": "the rest",
+            "env-cyd": "the rest",
+        }
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ([named("dan")], "nothing to acknowledge: dan, no problem"),
+        ([], "nothing to acknowledge"),
+    ],
+)
+async def test_nothing_to_acknowledge_says_so(row: list[Environment], told: str) -> None:
+    async with staged() as stage:
+        await stage.press("a")
+        assert stage.news == "nothing to acknowledge"
+        await stage.show(row)
+        await stage.press("a")
+        assert isinstance(stage.app.screen, Dashboard)
+        assert stage.news == told
+
+
+async def test_a_group_without_problems_says_so() -> None:
+    async with staged() as stage:
+        await stage.show([named("dan"), named("eve")])
+        await stage.press("b", "p", "enter", "g", "a")
+        assert stage.news == "nothing to acknowledge: 2 environments, no problem"
+
+
+async def test_the_pane_tells_who_knows() -> None:
+    async with dashboard((120, 30)) as stage:
+        await acknowledge(stage, "[b]disk[/] full")
+        pane = [line.partition("▏")[2].strip() for line in stage.lines]
+        assert any(line.startswith("acked      0s ago") for line in pane)
+        assert "note       [b]disk[/] full" in pane
+        await stage.press("a", "ctrl+r")
+        assert "acked" not in stage.text
+
+
+async def test_what_recovers_is_acknowledged_no_longer_and_whoever_keeps_it_is_told() -> None:
+    kept: list[Mapping[Clean, Ack | None]] = []
+    async with dashboard(keep_acks=kept.append) as stage:
+        await acknowledge(stage, "x")
+        stage.now = 5
+        await stage.show(rows(stage.at))
+        assert kept[1:] == []
+        stage.now = 10
+        await stage.show([named("ada", stage.at), *rows(stage.at)[1:]])
+        assert kept[1:] == [{ADA: None}]
+        assert stage.app.acks == {}
+        assert "acked" not in stage.lines[0]
+        stage.now = 15
+        await stage.show(rows(stage.at))
+        assert kept[2:] == []
+        assert glyphs(stage)["ada"] != "✓"
+
+
+async def test_what_is_missing_from_a_listing_stays_known() -> None:
+    async with dashboard() as stage:
+        await acknowledge(stage, "x")
+        for stage.now in (5, 10):
+            await stage.show(rows(stage.at)[1:])
+        assert list(stage.app.acks) == [ADA]
+
+
+async def test_what_was_acknowledged_before_is_taken_up() -> None:
+    async with dashboard(acks={BOB: Ack(NOW - 500_000, Clean("since lunch"))}) as stage:
+        assert stage.names == ["ada", "cyd", "bob", "dan"]
+        assert glyphs(stage)["bob"] == "✓"
+
+
+async def test_the_row_that_was_meant_is_acknowledged_though_another_became_the_first_meanwhile() -> None:
+    async with dashboard() as stage:
+        await stage.press("a")
+        stage.now = 5
+        await stage.show([*rows(stage.at)[:3], named("dan", connectionId=None, lastHeartbeat=None)])
+        assert stage.names[0] == "dan"
+        await stage.press("enter")
+        assert list(stage.app.acks) == [ADA]
+        assert stage.cursor == "ada"
+
+
+async def test_a_key_that_comes_with_the_enter_acknowledges_once() -> None:
+    kept: list[Mapping[Clean, Ack | None]] = []
+    async with dashboard(keep_acks=kept.append) as stage:
+        await stage.press("a")
+        await stage.press("enter", "enter")
+        assert len(kept) == 1

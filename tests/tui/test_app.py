@@ -1,0 +1,505 @@
+"""The real app on scripted outcomes: what it shows of a poll, what keys do to it and to the poller."""
+
+from __future__ import annotations
+
+import gc
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.app_harness import staged
+from support.builders import beating, environment, failed, listed
+
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.model.clock import OffsetBounds
+from envwatch.model.outcome import Cause
+from envwatch.model.text import Clean
+from envwatch.tui.screens.dashboard import Dashboard
+from envwatch.tui.screens.event_log import EventLogScreen
+from envwatch.tui.screens.explain import ExplainScreen
+from envwatch.tui.screens.help import HelpScreen
+from envwatch.tui.widgets.filter_bar import FilterBar
+
+if TYPE_CHECKING:
+    from textual.screen import Screen
+
+    from envwatch.model.environment import Environment
+
+
+_KEYS = {"?": "question_mark", ":": "colon", "/": "slash", "\r": "enter"}
+
+
+def fleet_of_three(at: float) -> list[Environment]:
+    return [
+        environment("env-1", connectionName="ada", lastHeartbeat=at - 10_000, currentMode="unrestricted"),
+        environment("env-2", connectionName="bob", lastHeartbeat=at - 60_000),
+        environment("env-3", connectionName="cyd", connectionId=None, lastHeartbeat=None),
+    ]
+
+
+async def test_before_the_first_answer_the_screen_says_that_it_asks() -> None:
+    async with staged() as stage:
+        assert "asking" in stage.lines[0]
+        assert not re.search("[0-9] on", stage.lines[0])
+
+
+async def test_a_listing_fills_status_table_and_news() -> None:
+    async with staged() as stage:
+        await stage.show(fleet_of_three(stage.at))
+        assert re.search("● 1 on  ◐ 1 late  ○ 1 off  1 unrestricted +live 0s", stage.lines[0])
+        assert [line[1:37].split() for line in stage.lines[2:5]] == [
+            ["○", "off", "12s", "cyd"],
+            ["◐", "late", "60s", "bob"],
+            ["●", "on", "10s", "ada"],
+        ]
+        assert stage.lines[-2].startswith(" no events yet")
+
+
+async def test_the_status_line_names_a_date_that_is_not_believed() -> None:
+    async with staged((140, 24)) as stage:
+        outcome = listed(beating(3, stage.at), stage.at)
+        an_hour_ahead = (OffsetBounds(3_599_500, 3_600_500),)
+        await stage.take(replace(outcome, snapshot=replace(outcome.snapshot, clock=an_hour_ahead)), NO_PROFILE)
+        assert "server's Date wrong by +3600 s" in stage.lines[0]
+        assert "● 3 on" in stage.lines[0]
+        assert [line[1:9].split() for line in stage.lines[2:5]] == [["●", "clk?"]] * 3
+
+
+async def test_the_status_line_counts_rows_whose_times_cannot_be_true_as_unknown() -> None:
+    async with staged((100, 24)) as stage:
+        rows = beating(3, stage.at)
+        await stage.show([rows[0], *(replace(row, last_heartbeat_at=1.0) for row in rows[1:])])
+        assert re.search("● 1 on .*○ 0 off .*[?] 2 unknown", stage.lines[0])
+        assert [line[1:9].split() for line in stage.lines[2:4]] == [["?", "clk?"]] * 2
+
+
+async def test_ages_tick_and_no_verdict_changes_by_the_clock_alone() -> None:
+    async with staged() as stage:
+        await stage.show(fleet_of_three(stage.at))
+        await stage.tick(7)
+        assert stage.lines[4][1:20].split() == ["●", "on", "17s", "ada"]
+        assert "live 7s" in stage.lines[0]
+        await stage.tick(50)
+        assert stage.lines[4][1:20].split() == ["●", "on", "67s", "ada"]
+        assert "1 on" in stage.lines[0]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "badge"), [(15, "live 15s"), (15.001, "STALE 15s"), (60, "STALE 60s"), (60.001, "BLIND 60s")]
+)
+async def test_old_data_is_stale_then_blind(seconds: float, badge: str) -> None:
+    async with staged() as stage:
+        await stage.show(fleet_of_three(stage.at))
+        await stage.tick(seconds)
+        assert badge in stage.lines[0]
+        assert ("? 3 unknown" in stage.lines[0]) is badge.startswith("BLIND")
+        assert all(line[1] == "?" for line in stage.lines[2:5]) is badge.startswith("BLIND")
+
+
+async def test_a_row_that_cannot_be_read_is_named_and_its_verdict_reads_unknown() -> None:
+    async with staged() as stage:
+        await stage.show(fleet_of_three(stage.at))
+        stage.now = 5
+        one = listed(fleet_of_three(stage.at)[:2], stage.at)
+        snapshot = replace(one.snapshot, set_aside=1, set_aside_ids=frozenset({Clean("env-3")}))
+        await stage.take(replace(one, snapshot=snapshot))
+        assert "1 unreadable (env-3)" in stage.lines[0]
+        (row,) = [line for line in stage.lines if "cyd" in line]
+        assert row[1:7].split() == ["?", "off"]
+
+
+async def test_a_failed_poll_keeps_the_rows_and_says_why_and_when_it_tries_again() -> None:
+    async with staged() as stage:
+        await stage.show(fleet_of_three(stage.at))
+        before = stage.lines[2:5]
+        await stage.take(failed(Cause.TIMEOUT, stage.at, pages_read=2))
+        assert stage.lines[2:5] == before
+        assert stage.lines[-2].startswith(" timeout · partial (2/?): timeout ")
+        await stage.show(fleet_of_three(stage.at))
+        assert stage.lines[-2].startswith(" no events yet")
+
+
+async def test_a_failure_before_the_first_listing_is_no_empty_fleet() -> None:
+    async with staged() as stage:
+        await stage.take(failed(Cause.UNREACHABLE))
+        assert "no data yet" in stage.lines[0]
+        assert "No environments" not in "\n".join(stage.lines)
+        assert "unreachable" in stage.lines[-2]
+
+
+async def test_events_stand_in_the_news_and_in_the_log_newest_first() -> None:
+    async with staged() as stage:
+        await stage.show(beating(3))
+        stage.now = 5
+        await stage.show([environment("env-1", connectionId=None), *beating(3)[1:]])
+        stage.now = 10
+        await stage.show(
+            [environment("env-1", connectionId=None), environment("env-2", currentMode="unrestricted"), beating(3)[2]]
+        )
+        assert re.search("△  laptop of env-2  mode standard → unrestricted !", stage.lines[-2])
+        await stage.press("e")
+        assert isinstance(stage.app.screen, EventLogScreen)
+        assert re.search("^ events +2 $", stage.lines[0])
+        assert "laptop of env-2" in stage.lines[1]
+        assert re.search("○  laptop of env-1 +went offline · disconnected", stage.lines[2])
+        await stage.press("j", "enter")
+        assert isinstance(stage.app.screen, Dashboard)
+        assert stage.app.dashboard.table.cursor is not None
+        assert stage.app.dashboard.table.cursor.environment.id == "env-1"
+
+
+async def test_the_log_goes_to_a_row_that_the_filter_hides() -> None:
+    async with staged() as stage:
+        await stage.show(beating(3))
+        stage.now = 5
+        await stage.show([environment("env-1", connectionId=None), *beating(3, stage.at)[1:]])
+        await stage.press("2")
+        assert len(stage.app.dashboard.table.rows) == 2
+        await stage.press("e", "enter")
+        await stage.pilot.pause()
+        assert stage.app.dashboard.table.cursor is not None
+        assert stage.app.dashboard.table.cursor.environment.id == "env-1"
+
+
+async def test_a_group_opens_in_the_log_and_closes_again() -> None:
+    async with staged() as stage:
+        await stage.show(beating(12))
+        stage.now = 5
+        await stage.show(beating(12, connectionId=None))
+        await stage.press("e")
+        assert "12 lost together" in stage.lines[1]
+        assert stage.lines[2].strip() == ""
+        await stage.press("enter")
+        assert sum("went offline" in line for line in stage.lines) == 12
+        await stage.press("enter")
+        assert stage.lines[2].strip() == ""
+        await stage.press("escape")
+        assert isinstance(stage.app.screen, Dashboard)
+
+
+@pytest.mark.parametrize(("key", "kind"), [("e", EventLogScreen), ("E", ExplainScreen), ("question_mark", HelpScreen)])
+async def test_screens_that_were_closed_are_kept_by_nobody(key: str, kind: type[Screen[Any]]) -> None:
+    async with staged() as stage:
+        await stage.show(fleet_of_three(stage.at))
+        for _ in range(5):
+            await stage.press(key)
+            assert isinstance(stage.app.screen, kind)
+            await stage.press("escape")
+        await stage.tick()
+        gc.collect()
+        assert sum(isinstance(thing, kind) for thing in gc.get_objects()) <= 1
+
+
+@pytest.mark.parametrize(
+    ("keys", "screen"), [("e", EventLogScreen), ("E", ExplainScreen), ("question_mark", HelpScreen)]
+)
+async def test_screens_open_and_close_by_their_key_escape_and_q(keys: str, screen: type) -> None:
+    async with staged() as stage:
+        await stage.show(fleet_of_three(stage.at))
+        for closing in (keys, "escape", "q"):
+            await stage.press(keys)
+            assert isinstance(stage.app.screen, screen)
+            await stage.press(closing)
+            assert isinstance(stage.app.screen, Dashboard)
+
+
+@pytest.mark.parametrize("ascii_only", [False, True])
+async def test_no_command_stands_there_that_means_another_name_where_it_is_typed(*, ascii_only: bool) -> None:
+    update = {"self_update": {"supported": False, "manual_command": "npm i @例/code"}}
+    async with staged((130, 50), ascii_only=ascii_only) as stage:
+        await stage.show([environment("env-1", connectionName="東京-a", connectionId=None, metadata=update)])
+        pane = " ".join(line[80:].strip(" ▏|") for line in stage.lines)
+        for label, command in (
+            ("run there", "letta server --computer-name='東京-a'"),
+            ("by hand", "npm i @例/code"),
+        ):
+            told = "y copies it: this screen lacks some of its letters" if ascii_only else command
+            assert f"{label} {told} " in re.sub(" +", " ", pane)
+
+
+async def test_an_explanation_begins_with_its_answer() -> None:
+    async with staged((80, 24)) as stage:
+        await stage.show(fleet_of_three(stage.at))
+        await stage.press("E")
+        limits = [line.split("  ")[0].strip() for line in stage.lines]
+        assert [rule for rule in limits if rule][1:5] == ["verdict", "official client", "listing", "clock"]
+
+
+async def test_screens_open_over_an_empty_fleet_too() -> None:
+    async with staged() as stage:
+        await stage.press("E")
+        assert isinstance(stage.app.screen, Dashboard)
+        await stage.show([])
+        for key in (
+            "E",
+            "e",
+            "escape",
+            "question_mark",
+            "escape",
+            "j",
+            "G",
+            "n",
+            "enter",
+            "v",
+            "c",
+            "full_stop",
+            "I",
+            "slash",
+        ):
+            await stage.press(key)
+        assert stage.app.is_running
+
+
+async def test_quitting_gives_its_code() -> None:
+    async with staged() as stage:
+        await stage.press("q")
+        assert stage.app.return_code == 0
+    async with staged() as stage:
+        await stage.press("ctrl+c")
+        assert stage.app.return_code == 130
+
+
+async def test_help_names_every_key_once() -> None:
+    async with staged((80, 90)) as stage:
+        await stage.press("question_mark")
+        text = "\n".join(stage.lines)
+        for words in ("Move", "Find", "Arrange", "Baseline", "Environment", "Polling", "Everywhere", "States"):
+            assert re.search(rf"^ {words} *$", text, re.MULTILINE)
+        for line in ("n +Next problem", "N +Previous problem", "p +Pause", "r +Refresh now", "E +Explain", r"0 +Reset"):
+            assert len(re.findall(rf"^ +{line}", text, re.MULTILINE)) == 1
+
+
+@pytest.mark.parametrize("width", [40, 41, 50, 61, 79, 80, 81, 100, 120])
+async def test_no_line_shows_a_key_without_its_label_or_cuts_a_word(width: int) -> None:
+    async with staged((width, 24)) as stage:
+        await stage.show(fleet_of_three(stage.at))
+        words = {"Filter", "Detail", "Back", "Next", "problem", "Events", "Explain", "Pause", "Help", "Quit"}
+        shown = stage.lines[-1].split()
+        assert shown[:2] == ["/", "Filter"]
+        assert [word for word in shown if len(word) > 3] == [word for word in shown if word in words]
+        assert shown[-1] in words
+        stage.now = 5
+        await stage.show(
+            [*fleet_of_three(stage.at)[:2], environment("env-3", connectionName="cyd", lastHeartbeat=stage.at)]
+        )
+        assert not re.search(r" (0|0s|0s a|0s ag)$", stage.lines[-2].rstrip())
+
+
+async def test_words_filter_while_they_are_typed_and_escape_takes_them_away() -> None:
+    async with staged() as stage:
+        await stage.show(fleet_of_three(stage.at))
+        await stage.press("slash", *"BO")
+        assert [tracked.environment.name for tracked in stage.app.dashboard.table.rows] == ["bob"]
+        assert " BO 1/3 " in stage.lines[0]
+        await stage.press("enter")
+        assert " BO 1/3 " in stage.lines[0]
+        await stage.press("escape")
+        assert len(stage.app.dashboard.table.rows) == 3
+        await stage.press("slash", *"zz", "escape")
+        assert len(stage.app.dashboard.table.rows) == 3
+
+
+@pytest.mark.parametrize(
+    ("keys", "badge"),
+    [
+        (("2",), " online 3/3 "),
+        (("2", *"/standard", "enter"), " online standard 3/3 "),
+        ((*"/standard", "enter", "2", "1"), " standard 3/3 "),
+    ],
+)
+async def test_the_status_line_tells_what_narrows_the_view(keys: tuple[str, ...], badge: str) -> None:
+    async with staged((100, 24)) as stage:
+        await stage.show(beating(3, stage.at))
+        assert "3/3" not in stage.lines[0]
+        for key in keys:
+            await stage.press("slash" if key == "/" else key)
+        assert badge in stage.lines[0]
+        await stage.tick(5)
+        assert badge in stage.lines[0]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+async def test_a_long_query_is_cut_before_anything_else_and_never_its_count(width: int) -> None:
+    async with staged((width, 24)) as stage:
+        await stage.show(beating(3, stage.at))
+        before = stage.lines[0].split()
+        await stage.type(f"/{'standard ' * 20}")
+        assert re.search("standard.*… 3/3 ", stage.lines[0])
+        assert {"●", "3", "on", "late", "off", "live"} <= set(before) & set(stage.lines[0].split())
+
+
+async def test_a_kept_filter_is_gone_on_with() -> None:
+    async with staged() as stage:
+        await stage.show(fleet_of_three(stage.at))
+        await stage.type("/standard")
+        await stage.press("enter")
+        await stage.type("/bo")
+        assert str(stage.app.dashboard.view.query) == "standard bo"
+        assert stage.names == ["bob"]
+
+
+async def test_the_digit_keys_type_into_the_filter_when_it_has_the_keys() -> None:
+    async with staged() as stage:
+        await stage.show(fleet_of_three(stage.at))
+        await stage.press("slash", "4", "slash")
+        assert str(stage.app.dashboard.view.query) == "4/"
+        assert stage.app.dashboard.view.preset == "all"
+
+
+@pytest.mark.parametrize(
+    ("size", "is_shown", "table_too"),
+    [((119, 39), False, True), ((120, 24), True, True), ((80, 40), False, True), ((200, 50), True, True)],
+)
+async def test_the_pane_opens_by_itself_where_there_is_room(
+    size: tuple[int, int], *, is_shown: bool, table_too: bool
+) -> None:
+    async with staged(size) as stage:
+        await stage.show(fleet_of_three(stage.at))
+        assert stage.app.dashboard.query_one("#detail").display is is_shown
+        assert stage.app.dashboard.table.display is table_too
+
+
+@pytest.mark.parametrize(("size", "table_stays"), [((119, 39), False), ((120, 24), True), ((80, 40), True)])
+async def test_the_pane_stands_beside_or_below_the_table_or_covers_it(
+    size: tuple[int, int], *, table_stays: bool
+) -> None:
+    async with staged(size) as stage:
+        await stage.show(fleet_of_three(stage.at))
+        await stage.press("enter")
+        assert stage.app.dashboard.query_one("#detail").display
+        assert stage.app.dashboard.query_one("#detail").has_focus
+        assert stage.app.dashboard.table.display is table_stays
+        await stage.press("escape", "escape")
+        assert stage.app.dashboard.table.has_focus
+        assert not stage.app.dashboard.query_one("#detail").display
+
+
+@pytest.mark.parametrize("key", ["enter", "v"])
+@pytest.mark.parametrize("rows", [None, []])
+async def test_where_nothing_is_shown_nothing_is_opened_over_the_reason(
+    rows: list[Environment] | None, key: str
+) -> None:
+    async with staged() as stage:
+        if rows is not None:
+            await stage.show(rows)
+        reason = stage.body
+        assert reason
+        await stage.press(key)
+        assert stage.news == "nothing to open: no environment is shown"
+        assert stage.body == reason
+        assert stage.table.has_focus
+
+
+async def test_where_a_filter_shows_nothing_enter_opens_nothing_beside_it_either() -> None:
+    async with staged((120, 30)) as stage:
+        await stage.show(fleet_of_three(stage.at))
+        await stage.type("/zzz")
+        await stage.press("enter", "enter")
+        assert stage.news.startswith("nothing to open: no environment is shown")
+        assert stage.table.has_focus
+        await stage.press("v")
+        assert not stage.app.dashboard.query_one("#detail").display
+
+
+async def test_a_pane_over_the_table_makes_way_for_the_reason_why_nothing_is_shown() -> None:
+    async with staged() as stage:
+        await stage.show(fleet_of_three(stage.at))
+        await stage.press("enter", "5")
+        assert "Nothing matches" in stage.text
+        assert stage.table.has_focus
+
+
+@pytest.mark.parametrize(("size", "pane_stays"), [((80, 24), False), ((120, 24), True), ((80, 40), True)])
+async def test_a_filter_is_typed_in_sight_of_the_table(size: tuple[int, int], *, pane_stays: bool) -> None:
+    async with staged(size) as stage:
+        await stage.show(fleet_of_three(stage.at))
+        await stage.press("enter")
+        await stage.type("/bo")
+        assert stage.app.dashboard.query_one(FilterBar).box.has_focus
+        assert any("bob" in line for line in stage.body)
+        await stage.press("enter")
+        assert stage.table.has_focus
+        assert stage.app.dashboard.query_one("#detail").display is pane_stays
+
+
+async def test_reset_shows_everything_as_one_list_but_keeps_columns_and_baseline() -> None:
+    async with staged() as stage:
+        await stage.show(fleet_of_three(stage.at))
+        view = stage.app.dashboard.view
+        await stage.press("m", "equals_sign", "2", "I", "b", "m", "enter", "X")
+        stage.app.dashboard.view = replace(stage.app.dashboard.view, columns=("mode",))
+        await stage.type("/bo")
+        await stage.press("enter", "0")
+        now = stage.app.dashboard.view
+        assert now.baseline is not None
+        assert replace(now, baseline=None, columns=()) == view
+        assert now.columns == ("mode",)
+        assert stage.news == "everything, problems first, in one list"
+
+
+async def test_the_pane_tells_of_the_row_under_the_cursor_and_of_its_events() -> None:
+    async with staged((120, 50)) as stage:
+        await stage.show(fleet_of_three(stage.at))
+        stage.now = 5
+        await stage.show(
+            [*fleet_of_three(stage.at)[:2], environment("env-3", connectionName="cyd", lastHeartbeat=stage.at)]
+        )
+        await stage.press("g")
+        pane = "\n".join(line[74:] for line in stage.lines)
+        assert re.search("bob|ada", pane)
+        await stage.press("G")
+        pane = "\n".join(line[74:] for line in stage.lines)
+        assert re.search("cyd|ada", pane)
+        stage.app.dashboard.select((NO_PROFILE, Clean("env-3")))
+        await stage.pilot.pause()
+        pane = "\n".join(line[74:] for line in stage.lines)
+        assert re.search("back online", pane)
+
+
+async def test_times_go_from_relative_to_local_to_utc() -> None:
+    async with staged() as stage:
+        assert stage.app.times == "relative"
+        await stage.press("t")
+        assert stage.app.times == "local"
+        await stage.press("t")
+        assert stage.app.times == "UTC"
+        await stage.press("t")
+        assert stage.app.times == "relative"
+
+
+@pytest.mark.parametrize("keys", ["", "?", "e", "E", ":", "o", "b", "C", "y", "a", "/", "\r"])
+async def test_whatever_is_open_survives_every_small_size(keys: str) -> None:
+    async with staged() as stage:
+        await stage.show(fleet_of_three(stage.at))
+        await stage.press("j", *(_KEYS.get(key, key) for key in keys))
+        for width in (*range(1, 9), 12):
+            for height in (1, 3, 24):
+                await stage.pilot.resize_terminal(width, height)
+        await stage.pilot.resize_terminal(80, 24)
+        assert stage.app.is_running
+
+
+@pytest.mark.parametrize(("size", "is_too_small"), [((40, 8), False), ((39, 8), True), ((40, 7), True), ((1, 1), True)])
+async def test_a_terminal_below_40_by_8_is_too_small(size: tuple[int, int], *, is_too_small: bool) -> None:
+    async with staged(size) as stage:
+        await stage.show(fleet_of_three(stage.at))
+        assert stage.app.dashboard.query_one("#too-small").display is is_too_small
+        assert stage.app.dashboard.query_one("#body").display is not is_too_small
+
+
+async def test_markup_in_data_is_text_everywhere() -> None:
+    name = "[@click=app.quit]x[/] [/"
+    metadata = {"gitBranch": name, name: {name: name}, "self_update": {"supported": True, "reason": name}}
+    async with staged((160, 50)) as stage:
+        row = environment("env-1", connectionName=name, currentMode=name, metadata=metadata)
+        await stage.show([row])
+        stage.now = 5
+        await stage.show([environment("env-1", connectionName=name, currentMode=f"{name}2", metadata=metadata)])
+        assert sum(name[:12] in line for line in stage.lines) >= 6
+        for key in ("E", "escape", "e", "escape", "c"):
+            await stage.press(key)
+            assert name[:12] in "\n".join(stage.lines)
+        for x, y in ((20, 2), (110, 1), (110, 8), (40, 48)):
+            await stage.pilot.click(offset=(x, y))
+        assert stage.app.is_running

@@ -1,0 +1,286 @@
+"""The keys of the baseline: marking a moment, and seeing only what differs from it."""
+
+from __future__ import annotations
+
+import re
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.app_harness import staged
+from support.builders import NOW, environment
+
+from envwatch.model.text import Clean
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from support.app_harness import Stage
+
+    from envwatch.model.environment import Environment
+
+
+def named(name: str, at: float, **changes: Any) -> Environment:
+    return environment(f"env-{name}", connectionName=name, **({"lastHeartbeat": at - 10_000} | changes))
+
+
+def lost(name: str, at: float) -> Environment:
+    return named(name, at, connectionId=None, lastHeartbeat=None)
+
+
+def those(at: float, *names: str) -> list[Environment]:
+    return [named(name, at) for name in names]
+
+
+@asynccontextmanager
+async def marked(size: tuple[int, int] = (80, 24), **wishes: Any) -> AsyncIterator[Stage]:
+    """A dashboard whose baseline is a fleet of four, all well."""
+    async with staged(size, **wishes) as stage:
+        await stage.show(those(stage.at, "ada", "bob", "cyd", "dan"))
+        await stage.press("m")
+        yield stage
+
+
+async def change(stage: Stage) -> None:
+    """A minute later: `ada` has another mode, `bob` is lost, `cyd` is gone, `dan` is as he was and `eve` is new."""
+    for stage.now in (60, 65):
+        await stage.show(
+            [
+                named("ada", stage.at, currentMode="unrestricted"),
+                lost("bob", stage.at),
+                *those(stage.at, "dan", "eve"),
+            ]
+        )
+
+
+def differences(stage: Stage) -> dict[str, str]:
+    """What the table says of each row."""
+    start = stage.lines[1].index("SINCE THE BASELINE")
+    rows = [line for line in stage.lines[2:-2] if re.match(r"[▌ ][●◐○·?] ", line)]
+    return {line[13:].split()[0]: line[start:].strip() for line in rows}
+
+
+async def test_marking_and_comparing_say_what_they_do() -> None:
+    async with staged() as stage:
+        await stage.show(those(stage.at, "ada"))
+        await stage.press("m")
+        assert stage.news == "baseline marked: = shows what differs from now on"
+        assert "BASELINE" not in stage.lines[0]
+        await stage.press("equals_sign")
+        assert "BASELINE" in stage.lines[0]
+        assert "Nothing differs from the baseline. = shows everything again, m marks a new one." in " ".join(stage.body)
+
+
+async def test_comparing_without_a_baseline_says_how_to_mark_one() -> None:
+    async with staged() as stage:
+        await stage.show(those(stage.at, "ada"))
+        await stage.press("equals_sign")
+        assert stage.news == "no baseline yet: m marks how everything is now"
+        assert stage.names == ["ada"]
+
+
+async def test_before_the_first_listing_there_is_nothing_to_mark() -> None:
+    async with staged() as stage:
+        await stage.press("m")
+        assert stage.news == "nothing to mark: no listing yet"
+        assert stage.app.dashboard.view.baseline is None
+
+
+async def test_an_empty_fleet_is_a_baseline_too() -> None:
+    async with staged() as stage:
+        await stage.show([])
+        await stage.press("m", "equals_sign")
+        stage.now = 5
+        await stage.show(those(stage.at, "ada"))
+        assert differences(stage) == {"ada": "new, online"}
+
+
+async def test_only_what_differs_is_shown_and_how() -> None:
+    async with marked() as stage:
+        await change(stage)
+        await stage.press("equals_sign")
+        assert differences(stage) == {
+            "ada": "mode standard → unrestricted",
+            "bob": "state online → offline",
+            "cyd": "gone, was online",
+            "eve": "new, online",
+        }
+
+
+async def test_nothing_is_a_difference_that_the_time_alone_brings() -> None:
+    async with marked() as stage:
+        stage.now = 60
+        await stage.show(those(stage.at, "ada", "bob", "cyd", "dan"))
+        await stage.press("equals_sign")
+        assert stage.names == []
+
+
+async def test_the_badge_tells_when_it_was_marked_and_how_much_differs() -> None:
+    async with marked() as stage:
+        await change(stage)
+        await stage.press("equals_sign")
+        at = datetime.fromtimestamp(NOW / 1000).astimezone()
+        assert f" BASELINE {at:%H:%M} 4/5 " in stage.lines[0]
+
+
+async def test_a_baseline_is_a_moment_and_stays_while_others_come() -> None:
+    async with marked() as stage:
+        await change(stage)
+        await stage.press("m", "equals_sign")
+        assert stage.names == []
+        stage.now = 70
+        await stage.show([named("ada", stage.at), lost("bob", stage.at), *those(stage.at, "dan", "eve")])
+        assert differences(stage) == {"ada": "mode unrestricted → standard"}
+
+
+async def test_rows_come_and_go_with_the_listings_while_comparing() -> None:
+    async with marked() as stage:
+        await stage.press("equals_sign")
+        assert stage.names == []
+        await change(stage)
+        assert sorted(stage.names) == ["ada", "bob", "cyd", "eve"]
+        stage.now = 70
+        await stage.show(those(stage.at, "ada", "bob", "cyd", "dan", "eve"))
+        assert stage.names == ["eve"]
+
+
+async def test_a_row_that_came_back_equal_stays_under_the_cursor_until_it_is_left() -> None:
+    async with marked() as stage:
+        await change(stage)
+        await stage.press("equals_sign", "g", "j", "k")
+        assert stage.cursor == "bob"
+        stage.now = 75
+        await stage.show(
+            [named("ada", stage.at, currentMode="unrestricted"), *those(stage.at, "bob", "cyd", "dan", "eve")]
+        )
+        assert differences(stage) == {"bob": "", "ada": "mode standard → unrestricted", "eve": "new, online"}
+        await stage.press("j")
+        assert "bob" not in stage.names
+
+
+async def test_comparing_leaves_no_row_that_does_not_differ_under_the_cursor() -> None:
+    async with marked() as stage:
+        await change(stage)
+        stage.app.dashboard.select((Clean(""), Clean("env-dan")))
+        await stage.press("equals_sign")
+        assert sorted(stage.names) == ["ada", "bob", "cyd", "eve"]
+
+
+async def test_a_new_mark_while_comparing_leaves_nothing_of_the_old() -> None:
+    async with marked() as stage:
+        await change(stage)
+        await stage.press("equals_sign", "j", "m")
+        assert stage.names == []
+        assert "Nothing differs" in stage.body[0]
+
+
+async def test_the_cursor_keeps_its_row_through_comparing_and_back() -> None:
+    async with marked() as stage:
+        await change(stage)
+        stage.app.dashboard.select((Clean(""), Clean("env-eve")))
+        for _ in range(2):
+            await stage.press("equals_sign")
+            assert stage.cursor == "eve"
+
+
+@pytest.mark.parametrize("key", ["escape", "0", "equals_sign"])
+async def test_comparing_ends_by_escape_zero_and_its_own_key_and_the_baseline_stays(key: str) -> None:
+    async with marked() as stage:
+        await change(stage)
+        await stage.press("equals_sign", key)
+        assert "BASELINE" not in stage.lines[0]
+        assert "SINCE THE BASELINE" not in stage.lines[1]
+        assert sorted(stage.names) == ["ada", "bob", "cyd", "dan", "eve"]
+        await stage.press("equals_sign")
+        assert len(stage.names) == 4
+
+
+async def test_a_filter_and_an_order_lie_over_it() -> None:
+    async with marked() as stage:
+        await change(stage)
+        await stage.press("equals_sign")
+        await stage.press("o", "n", "enter")
+        assert stage.names == ["ada", "bob", "cyd", "eve"]
+        await stage.press("I")
+        assert stage.names == ["eve", "cyd", "bob", "ada"]
+        await stage.type("/status:offline,gone")
+        assert stage.names == ["cyd", "bob"]
+        assert " 2/5 " in stage.lines[0]
+        await stage.press("enter", "2")
+        assert stage.names == []
+
+
+async def test_groups_lie_over_it() -> None:
+    async with marked() as stage:
+        await change(stage)
+        await stage.press("equals_sign", "b", "m", "enter")
+        assert [line.split("  ")[0] for line in stage.body if line[0] in "▾▸"] == [
+            "▾ mode standard",
+            "▾ mode unrestricted",
+        ]
+
+
+async def test_problems_that_are_no_difference_count_as_hidden() -> None:
+    async with staged() as stage:
+        await stage.show([lost("ada", stage.at), *those(stage.at, "bob")])
+        await stage.press("m", "equals_sign")
+        assert "1 problem hidden" in stage.lines[0]
+        await stage.press("equals_sign", "m", "n")
+        assert stage.cursor == "ada"
+
+
+async def test_the_pane_tells_what_differs_whether_one_compares_or_not() -> None:
+    async with marked((120, 60)) as stage:
+        assert "since the baseline" not in stage.text
+        await change(stage)
+        stage.app.dashboard.select((Clean(""), Clean("env-ada")))
+        await stage.pilot.pause()
+        pane = "\n".join(line.partition("▏")[2].strip() for line in stage.lines)
+        assert re.search(r"── since the baseline\nmode +standard → unrestricted\n\n── events", pane)
+        stage.app.dashboard.select((Clean(""), Clean("env-dan")))
+        await stage.pilot.pause()
+        assert "since the baseline" not in stage.text
+        stage.app.dashboard.select((Clean(""), Clean("env-ada")))
+        await stage.press("m")
+        assert "since the baseline" not in stage.text
+
+
+async def test_names_like_markup_are_text_in_what_differs() -> None:
+    async with marked((200, 24)) as stage:
+        stage.now = 5
+        await stage.show(
+            [
+                named("ada", stage.at, metadata={"gitBranch": "[@click=app.quit]x[/] [/"}),
+                *those(stage.at, "bob", "cyd", "dan"),
+            ]
+        )
+        await stage.press("equals_sign")
+        assert "branch main → [@click=app.quit]x[/] [/" in differences(stage)["ada"]
+
+
+async def test_profiles_stand_side_by_side_while_comparing() -> None:
+    work, home = Clean("work"), Clean("home")
+    async with staged(profiles=(work, home)) as stage:
+        for profile in (work, home):
+            await stage.show(those(stage.at, "ada"), profile)
+        await stage.press("m", "equals_sign")
+        stage.now = 5
+        await stage.show([lost("ada", stage.at)], home)
+        assert [tracked.key for tracked in stage.table.rows] == [(home, "env-ada")]
+        assert differences(stage) == {"ada": "state online → offline"}
+
+
+async def test_a_profile_that_was_not_listed_when_the_moment_was_marked_does_not_read_as_new() -> None:
+    work, home = Clean("work"), Clean("home")
+    async with staged((120, 24), profiles=(work, home)) as stage:
+        await stage.show(those(stage.at, "ada"), work)
+        await stage.press("m")
+        assert stage.news == "baseline marked: = shows what differs from now on, but for home, not listed yet"
+        await stage.press("equals_sign")
+        stage.now = 5
+        await stage.show(those(stage.at, "bob"), home)
+        assert stage.names == []
+        await stage.press("m")
+        await stage.show(those(stage.at, "bob", "eve"), home)
+        assert stage.names == ["eve"]

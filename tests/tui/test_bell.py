@@ -1,0 +1,219 @@
+"""The bell: a key turns it on, and what reaches the terminal then."""
+
+from __future__ import annotations
+
+import re
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.app_harness import BELL, staged
+from support.builders import NOW, beating, environment, failed
+
+from envwatch.fleet.acknowledgements import Ack
+from envwatch.model.text import Clean
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from support.app_harness import Stage
+
+    from envwatch.model.environment import Environment
+
+
+def fleet(at: float, lost: int = 0, count: int = 4) -> list[Environment]:
+    """So many environments, the first few of them offline."""
+    return [
+        environment(
+            f"env-{n}", **({"connectionId": None, "lastHeartbeat": None} if n < lost else {"lastHeartbeat": at})
+        )
+        for n in range(count)
+    ]
+
+
+@asynccontextmanager
+async def ringing(lost: int = 1, count: int = 4, **wishes: Any) -> AsyncIterator[Stage]:
+    """A dashboard whose bell is on, just when some were lost."""
+    async with staged(**({"rings": True} | wishes)) as stage:
+        await stage.show(fleet(stage.at, 0, count))
+        stage.now = 5
+        await stage.show(fleet(stage.at, lost, count))
+        yield stage
+
+
+async def pass_on(stage: Stage, seconds: int, lost: int, count: int = 4) -> None:
+    """Let time pass in steps of five seconds with a listing each, and nothing new in them."""
+    for _ in range(seconds // 5):
+        await stage.tick(5)
+        await stage.show(fleet(stage.at, lost, count))
+
+
+async def test_the_bell_is_off_until_its_key_and_the_choice_is_remembered() -> None:
+    kept: list[dict[str, Any]] = []
+    async with staged(keep=lambda **changes: kept.append(changes)) as stage:
+        assert "bell" not in stage.lines[0]
+        await stage.press("B")
+        assert stage.news == "bell on: rings when an environment has been down for 10 s"
+        assert re.search(r" bell +asking", stage.lines[0])
+        await stage.press("B")
+        assert stage.news == "bell off"
+        assert "bell" not in stage.lines[0]
+    assert kept == [{"bell": True}, {"bell": False}]
+
+
+async def test_without_it_nothing_rings() -> None:
+    async with ringing(rings=False) as stage:
+        await pass_on(stage, 30, 1)
+        assert stage.app.sent == []
+
+
+async def test_it_rings_for_no_loss_from_before_it_was_on() -> None:
+    async with ringing(rings=False) as stage:
+        await pass_on(stage, 15, 1)
+        await stage.press("B")
+        await pass_on(stage, 15, 1)
+        assert stage.app.sent == []
+
+
+@pytest.mark.parametrize(("held", "sent"), [(9.999, []), (10.0, [BELL])])
+async def test_a_loss_rings_once_it_has_held_for_ten_seconds(held: float, sent: list[str]) -> None:
+    async with ringing() as stage:
+        assert stage.app.sent == []
+        await stage.tick(held)
+        assert stage.app.sent == sent
+
+
+async def test_it_rings_once_for_one_loss() -> None:
+    async with ringing() as stage:
+        await pass_on(stage, 60, 1)
+        assert stage.app.sent == [BELL]
+
+
+async def test_the_first_listing_rings_for_nobody() -> None:
+    async with staged(rings=True) as stage:
+        await stage.show(fleet(stage.at, 4))
+        await pass_on(stage, 30, 4)
+        assert stage.app.sent == []
+
+
+async def test_a_mass_rings_once() -> None:
+    async with ringing(12, 20) as stage:
+        assert "12 lost together" in stage.news
+        await pass_on(stage, 30, 12, 20)
+        assert stage.app.sent == [BELL]
+
+
+async def test_what_is_lost_soon_after_a_bell_waits_for_ten_seconds_between_two() -> None:
+    async with ringing() as stage:
+        await pass_on(stage, 5, 3)
+        await stage.tick(5)
+        assert stage.app.sent == [BELL]
+        await stage.tick(9)
+        assert stage.app.sent == [BELL]
+        await stage.tick(1)
+        assert stage.app.sent == [BELL, BELL]
+
+
+async def test_nothing_rings_for_what_came_back_in_time() -> None:
+    async with ringing() as stage:
+        await stage.tick(5)
+        await stage.show(fleet(stage.at))
+        await stage.tick(5)
+        assert stage.app.sent == []
+        await pass_on(stage, 30, 0)
+        assert stage.app.sent == []
+
+
+async def test_nothing_rings_for_what_is_acknowledged_in_time() -> None:
+    async with ringing() as stage:
+        assert stage.cursor == "laptop of env-0"
+        await stage.press("a", "enter")
+        await pass_on(stage, 30, 1)
+        assert stage.app.sent == []
+
+
+async def test_what_was_acknowledged_before_and_fails_anew_rings() -> None:
+    async with ringing(acks={Clean("env-0"): Ack(NOW, Clean(""))}) as stage:
+        await pass_on(stage, 30, 1)
+        assert stage.app.sent == [BELL]
+
+
+async def test_an_acknowledged_flapper_that_stays_down_rings_once_it_flaps_no_longer() -> None:
+    """That it comes and goes was known. That it is gone for good is another problem, and nobody has heard of it."""
+
+    def down(at: float) -> list[Environment]:
+        return [environment("env-0", connectionId=None, lastHeartbeat=None, lastSeenAt=NOW + 481_000), *fleet(at)[1:]]
+
+    async with staged(rings=True) as stage:
+        for minute in range(9):
+            stage.now = 60 * minute
+            await stage.show(fleet(stage.at, minute % 2))
+        await stage.press("g", "a", "enter")
+        told = []
+        for _ in range(30):
+            await stage.tick(30)
+            await stage.show(down(stage.at))
+            told.append((len(stage.app.acks), len(stage.app.sent)))
+    assert told == sorted(told, key=lambda each: (-each[0], each[1]))
+    assert set(told) == {(1, 0), (0, 0), (0, 1)}
+    assert told.index((0, 1)) == told.index((0, 0)) + 1
+
+
+async def test_an_acknowledgement_that_the_user_withdraws_rings_nothing() -> None:
+    async with ringing() as stage:
+        await stage.press("a", "enter")
+        await pass_on(stage, 30, 1)
+        await stage.press("a", "ctrl+r")
+        await pass_on(stage, 30, 1)
+        assert (stage.app.acks, stage.app.sent) == ({}, [])
+
+
+@pytest.mark.parametrize(("listings_before", "sent"), [(0, []), (1, [BELL])])
+async def test_what_came_back_unseen_and_fell_again_rings_unless_it_was_so_from_the_first(
+    listings_before: int, sent: list[str]
+) -> None:
+    async with staged(rings=True, acks={Clean("env-0"): Ack(NOW, Clean(""), NOW - 500_000)}) as stage:
+        first = [environment("env-0", connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 500_000)]
+        for _ in range(listings_before):
+            await stage.show(first)
+            assert list(stage.app.acks) == ["env-0"]
+        await pass_on(stage, 30, 1, 1)
+        assert (stage.app.acks, stage.app.sent) == ({}, sent)
+
+
+async def test_nothing_rings_while_blind_and_what_still_holds_rings_after_it() -> None:
+    async with ringing() as stage:
+        await stage.take(failed(at=stage.at))
+        await stage.tick(61)
+        assert "BLIND" in stage.lines[0]
+        await stage.tick(30)
+        assert stage.app.sent == []
+        await stage.show(fleet(stage.at, 1))
+        await stage.tick()
+        assert stage.app.sent == [BELL]
+
+
+async def test_a_failed_poll_alone_rings_nothing() -> None:
+    async with staged(rings=True) as stage:
+        await stage.show(beating(4))
+        for _ in range(40):
+            await stage.tick(5)
+            await stage.take(failed(at=stage.at))
+        assert stage.app.sent == []
+
+
+@pytest.mark.parametrize(
+    ("style", "sequence"),
+    [
+        ("off", []),
+        ("osc9", ["\x1b]9;envwatch: laptop of env-0 went offline\x07"]),
+        ("osc777", ["\x1b]777;notify;envwatch;laptop of env-0 went offline\x07"]),
+    ],
+)
+async def test_a_notification_goes_with_it_where_one_is_wanted(
+    monkeypatch: pytest.MonkeyPatch, style: str, sequence: list[str]
+) -> None:
+    monkeypatch.delenv("TMUX", raising=False)
+    async with ringing(notify=style) as stage:
+        await stage.tick(10)
+        assert stage.app.sent == [BELL, *sequence]

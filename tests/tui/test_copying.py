@@ -1,0 +1,228 @@
+"""The keys that copy: the name, what is selected, or one of the texts in a menu; by the clipboard or as plain text."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from support.app_harness import staged
+from support.builders import NOW, environment, listed
+from textual.widgets import OptionList
+
+from envwatch.fleet.acknowledgements import Ack
+from envwatch.model.limits import Limits
+from envwatch.model.text import Clean
+from envwatch.tui.screens.dashboard import Dashboard
+from envwatch.tui.screens.menu import CopyMenu
+from envwatch.tui.screens.plain_text import PlainText
+from envwatch.views.output import environment_list, json_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from support.app_harness import Stage
+
+LABELS = ["name", "device id", "connection id", "environment id", "letta command line", "directory", "JSON"]
+
+
+@asynccontextmanager
+async def dashboard(size: tuple[int, int] = (80, 24)) -> AsyncIterator[Stage]:
+    async with staged(size) as stage:
+        await stage.show([environment("env-1", connectionName="ada")])
+        yield stage
+
+
+@pytest.fixture(autouse=True)
+def _no_tmux(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TMUX", raising=False)
+
+
+def copied(stage: Stage) -> list[str]:
+    """What the terminal was asked to take."""
+    found = [re.fullmatch(r"\x1b\]52;c;(.*)\x07", sequence) for sequence in stage.app.sent]
+    return [base64.b64decode(match[1]).decode() for match in found if match]
+
+
+def chosen(stage: Stage) -> str:
+    """The choice under the menu's cursor."""
+    highlighted = stage.app.screen.query_one(OptionList).highlighted
+    assert highlighted is not None
+    return LABELS[highlighted]
+
+
+async def test_c_copies_the_name_and_says_so() -> None:
+    async with dashboard() as stage:
+        assert stage.app.sent == []
+        await stage.press("c")
+        assert copied(stage) == ["ada"]
+        assert stage.news == "sent to the clipboard: ada"
+
+
+async def test_c_copies_what_is_selected_with_the_mouse_and_then_the_name_again() -> None:
+    async with dashboard((120, 40)) as stage:
+        y = next(y for y, line in enumerate(stage.lines) if "▏ directory" in line)
+        x = stage.lines[y].index("/home")
+        await stage.pilot.mouse_down(offset=(x, y))
+        await stage.pilot.hover(offset=(x + 9, y))
+        await stage.pilot.mouse_up(offset=(x + 9, y))
+        await stage.press("c")
+        (text,) = copied(stage)
+        assert text.startswith("/home/hir")
+        assert text in "/home/hiro/code/portal"
+        await stage.press("c")
+        assert copied(stage)[1:] == ["ada"]
+
+
+async def test_the_menu_offers_every_text_with_its_beginning() -> None:
+    async with dashboard() as stage:
+        await stage.press("y")
+        assert isinstance(stage.app.screen, CopyMenu)
+        assert stage.app.sent == []
+        for label in LABELS:
+            assert re.search(rf" {label}  ", stage.text)
+        assert re.search("device id +device-of-env-1", stage.text)
+        assert stage.lines[-1].strip() == "⏎ Copy  esc Close  ? Help  space Show as plain text"
+
+
+async def test_a_letter_goes_to_the_next_choice_that_begins_with_it() -> None:
+    async with dashboard() as stage:
+        await stage.press("y")
+        visited = []
+        for key in "dddecnJl":
+            await stage.press(key)
+            visited.append(chosen(stage))
+        assert visited == [
+            "device id",
+            "directory",
+            "device id",
+            "environment id",
+            "connection id",
+            "name",
+            "JSON",
+            "letta command line",
+        ]
+
+
+async def test_j_and_k_move_here_too() -> None:
+    async with dashboard() as stage:
+        await stage.press("y", "j", "j")
+        assert chosen(stage) == "connection id"
+        await stage.press("k")
+        assert chosen(stage) == "device id"
+
+
+@pytest.mark.parametrize(
+    ("letter", "text"),
+    [
+        ("n", "ada"),
+        ("d", "device-of-env-1"),
+        ("c", "conn-of-env-1"),
+        ("e", "env-1"),
+        ("l", "letta server --computer-name=ada"),
+    ],
+)
+async def test_enter_sends_what_is_chosen_and_only_that(letter: str, text: str) -> None:
+    async with dashboard() as stage:
+        await stage.press("y", letter, "enter")
+        assert isinstance(stage.app.screen, Dashboard)
+        assert copied(stage) == [text]
+        assert stage.news == f"sent to the clipboard: {text}"
+
+
+async def test_the_json_is_what_a_listing_says_of_the_environment() -> None:
+    row = environment("env-1", connectionName="André", lastHeartbeat=NOW - 300_000.25)
+    async with staged((80, 24), acks={Clean("env-1"): Ack(NOW, Clean("known"))}) as stage:
+        await stage.show([environment("env-0"), row])
+        await stage.press("y")
+        (line,) = (line for line in stage.lines if " JSON " in line)
+        await stage.press("J", "enter")
+        (text,) = copied(stage)
+        (expected,) = json.loads(b"".join(json_of(environment_list(listed([row]), Limits()))))["environments"]
+        assert list(json.loads(text).items()) == list((expected | {"acknowledged": "known"}).items())
+        count = text.count("\n") + 1
+        assert re.search(rf" JSON +{count} lines ", line)
+        assert stage.news == f"sent to the clipboard: {count} lines"
+
+
+async def test_a_click_copies_too() -> None:
+    async with dashboard() as stage:
+        await stage.press("y")
+        y = next(y for y, line in enumerate(stage.lines) if "environment id" in line)
+        x = stage.lines[y].index("environment id")
+        await stage.pilot.click(offset=(x, y))
+        await stage.pilot.pause()
+        assert copied(stage) == ["env-1"]
+
+
+@pytest.mark.parametrize("key", ["escape", "q"])
+async def test_a_menu_that_is_left_sends_nothing(key: str) -> None:
+    async with dashboard() as stage:
+        await stage.press("y", "d", key)
+        assert isinstance(stage.app.screen, Dashboard)
+        assert stage.app.sent == []
+
+
+@pytest.mark.parametrize("key", ["escape", "q", "enter"])
+async def test_space_shows_the_text_from_the_left_edge_and_sends_nothing(key: str) -> None:
+    async with dashboard() as stage:
+        await stage.press("y", "l", "space")
+        assert isinstance(stage.app.screen, PlainText)
+        assert stage.lines[0].rstrip() == "letta server --computer-name=ada"
+        assert stage.text.count("ada") == 1
+        await stage.press(key)
+        assert isinstance(stage.app.screen, Dashboard)
+        assert stage.app.sent == []
+
+
+@pytest.mark.parametrize(("ascii_only", "name"), [(False, "東京-a"), (True, "\\u6771\\u4eac-a")])
+async def test_in_ascii_menu_and_plain_view_spell_what_cannot_be_shown(name: str, *, ascii_only: bool) -> None:
+    async with staged((100, 24), ascii_only=ascii_only) as stage:
+        await stage.show([environment("env-1", connectionName="東京-a", connectionId=None)])
+        await stage.press("y")
+        assert f"letta server --computer-name='{name}'" in stage.text
+        await stage.press("l", "space")
+        assert stage.lines[0].rstrip() == f"letta server --computer-name='{name}'"
+        await stage.press("escape", "y", "l", "enter")
+        assert copied(stage) == ["letta server --computer-name='東京-a'"]
+
+
+async def test_a_long_text_can_be_scrolled() -> None:
+    async with dashboard((80, 12)) as stage:
+        await stage.press("y", "J", "space")
+        assert stage.lines[0].split()[0] == "{"
+        await stage.press("j")
+        assert stage.lines[0].startswith('  "id": "env-1",')
+        await stage.press("k")
+        page = stage.lines[:-1]
+        await stage.press("space")
+        following = stage.lines[:-1]
+        assert not {line.split()[0] for line in page} & {line.split()[0] for line in following}
+        await stage.press("k")
+        assert stage.lines[0].split()[0] == page[-1].split()[0]
+        await stage.press("j", "pageup")
+        assert stage.lines[0].split()[0] == "{"
+
+
+@pytest.mark.parametrize("key", ["c", "y", "E"])
+async def test_where_no_environment_is_a_row_key_says_so(key: str) -> None:
+    async with staged() as stage:
+        await stage.press(key)
+        assert stage.news == "no environment under the cursor"
+    async with dashboard() as stage:
+        await stage.press("b", "p", "enter", "g", key)
+        assert isinstance(stage.app.screen, Dashboard)
+        assert stage.news == "no environment under the cursor"
+        assert stage.app.sent == []
+
+
+async def test_a_name_like_markup_is_text_in_menu_and_plain_view() -> None:
+    async with staged() as stage:
+        await stage.show([environment("env-1", connectionName="[@click=app.quit]x[/] [/")])
+        await stage.press("y")
+        assert "[@click=app.quit]x[/] [/" in stage.text
+        await stage.press("space")
+        assert stage.lines[0].rstrip() == "[@click=app.quit]x[/] [/"

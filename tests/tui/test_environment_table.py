@@ -1,0 +1,434 @@
+"""The table alone: its cursor, its ghosts, its order, its columns, its mouse, and how little it draws."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import pytest
+from support.builders import NOW, beating, environment, listed, reading
+from textual import on
+from textual.app import App
+
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.fleet import Fleet
+from envwatch.fleet.fleets import Fleets
+from envwatch.model.text import Clean, cells
+from envwatch.query.language import parse
+from envwatch.tui.app import stylesheet
+from envwatch.tui.glyphs import ASCII
+from envwatch.tui.themes import STATE_COLOURS
+from envwatch.tui.widgets.environment_table import EnvironmentTable
+from envwatch.views.table_view import Preset, View
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from textual.app import ComposeResult
+    from textual.geometry import Region
+    from textual.pilot import Pilot
+    from textual.strip import Strip
+
+    from envwatch.model.environment import Environment
+
+
+class CountingTable(EnvironmentTable):
+    """A table that remembers which of its lines were drawn, and what was to be drawn anew."""
+
+    drawn: ClassVar[list[int]] = []
+    stale: ClassVar[list[Region]] = []
+
+    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
+        self.stale.extend(regions)
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
+
+    def render_line(self, y: int) -> Strip:
+        self.drawn.append(y)
+        return super().render_line(y)
+
+
+class TableApp(App[None]):
+    CSS_PATH = stylesheet()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[str] = []
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return STATE_COLOURS
+
+    def compose(self) -> ComposeResult:
+        yield CountingTable(id="table")
+
+    @on(EnvironmentTable.SortWanted)
+    def _sort(self, message: EnvironmentTable.SortWanted) -> None:
+        self.heard.append(message.column)
+
+    @on(EnvironmentTable.Opened)
+    def _open(self) -> None:
+        self.heard.append("opened")
+
+
+class Stand:
+    """A table with the fleet that it shows and the clock that it knows."""
+
+    def __init__(self, app: TableApp, pilot: Pilot[None]) -> None:
+        self.app = app
+        self.pilot = pilot
+        self.table = app.query_one(CountingTable)
+        self.fleet = Fleet()
+        self.now = 0.0
+
+    async def show(self, rows: Sequence[Environment]) -> None:
+        """Let a listing come, now."""
+        self.fleet, _ = self.fleet.after(listed(rows, NOW + self.now * 1000))
+        await self.wait(0)
+        self.table.fleets = Fleets({NO_PROFILE: self.fleet})
+        await self.pilot.pause()
+
+    async def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+        self.table.now = reading(NOW + self.now * 1000)
+        await self.pilot.pause()
+
+    async def set_view(self, view: View) -> None:
+        self.table.view = view
+        await self.pilot.pause()
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+        await self.pilot.pause()
+
+    @property
+    def names(self) -> list[str]:
+        return [tracked.environment.name for tracked in self.table.rows]
+
+    @property
+    def cursor(self) -> str | None:
+        tracked = self.table.cursor
+        return None if tracked is None else tracked.environment.name
+
+    @property
+    def lines(self) -> list[str]:
+        height = self.table.size.height
+        return ["".join(segment.text for segment in self.table.render_line(y)) for y in range(height)]
+
+    @property
+    def cursor_line(self) -> int | None:
+        return next((y for y, line in enumerate(self.lines) if line.startswith("▌")), None)
+
+
+@asynccontextmanager
+async def stand(width: int = 80, height: int = 12) -> AsyncIterator[Stand]:
+    app = TableApp()
+    async with app.run_test(size=(width, height)) as pilot:
+        table = Stand(app, pilot)
+        table.table.focus()
+        await table.wait(0)
+        yield table
+
+
+def named(name: str, at: float = NOW, **changes: object) -> Environment:
+    return environment(f"env-{name}", connectionName=name, **({"lastHeartbeat": at - 10_000} | changes))
+
+
+def lost(name: str, ago: float = 300_000) -> Environment:
+    return named(name, connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - ago)
+
+
+def several(*names: str, at: float = NOW) -> list[Environment]:
+    return [named(name, at) for name in names]
+
+
+async def test_until_it_is_moved_the_cursor_stands_on_the_worst_problem() -> None:
+    async with stand() as table:
+        await table.show(several("a", "b"))
+        assert table.cursor == "a"
+        table.now = 5
+        await table.show([*several("a"), lost("b")])
+        assert [table.cursor, table.names] == ["b", ["b", "a"]]
+
+
+async def test_the_cursor_follows_its_row_through_refresh_sort_and_filter() -> None:
+    async with stand() as table:
+        await table.show(several("a", "b", "c", "d"))
+        await table.press("j", "j")
+        assert table.cursor == "c"
+        table.now = 10
+        await table.show([*several("a", "b", "c"), lost("d")])
+        assert [table.cursor, table.names] == ["c", ["d", "a", "b", "c"]]
+        await table.set_view(View(sort="name", is_inverted=True))
+        assert [table.cursor, table.names] == ["c", ["d", "c", "b", "a"]]
+        await table.set_view(View(query=parse("c"), sort="name"))
+        assert table.cursor == "c"
+        await table.set_view(View())
+        assert table.cursor == "c"
+
+
+async def test_a_filter_that_hides_the_row_under_the_cursor_leaves_no_ghost() -> None:
+    async with stand() as table:
+        await table.show(several("ann", "bob", "cyd"))
+        await table.press("j")
+        await table.set_view(View(query=parse("cyd")))
+        assert [table.names, table.cursor] == [["cyd"], "cyd"]
+        await table.set_view(View(query=parse("nobody")))
+        assert [table.names, table.cursor] == [[], None]
+        assert "Nothing matches" in "\n".join(table.lines)
+
+
+async def test_a_row_that_vanishes_under_the_cursor_stays_as_a_ghost_until_it_is_left() -> None:
+    async with stand() as table:
+        await table.show(several("a", "b", "c"))
+        await table.press("j")
+        gone = [named("a"), named("c")]
+        for _ in range(2):
+            table.now += 5
+            await table.show(gone)
+        assert table.cursor == "b"
+        table.now += 3_700  # the fleet forgets it
+        await table.show(several("a", "c", at=NOW + table.now * 1000))
+        await table.show(several("a", "c", at=NOW + table.now * 1000))
+        assert "env-b" not in table.fleet.environments
+        assert [table.names, table.cursor] == [["a", "c", "b"], "b"]
+        await table.press("k")
+        assert [table.names, table.cursor] == [["a", "c"], "c"]
+
+
+async def test_a_row_that_leaves_a_preset_stays_under_the_cursor_until_it_is_left() -> None:
+    async with stand() as table:
+        await table.set_view(View(preset=Preset.OFFLINE))
+        await table.show([lost("a"), lost("b"), lost("c"), named("d")])
+        await table.press("j")
+        assert table.cursor == "b"
+        table.now = 10
+        await table.show([lost("a"), named("b", NOW + 10_000), lost("c"), named("d")])
+        assert [table.names, table.cursor] == [["a", "b", "c"], "b"]
+        await table.press("k")
+        assert [table.names, table.cursor] == [["a", "c"], "a"]
+
+
+@pytest.mark.parametrize(("seconds", "order"), [(2.9, ["a", "b", "c"]), (3.0, ["c", "a", "b"])])
+async def test_rows_do_not_change_places_within_3_seconds_of_a_move(seconds: float, order: list[str]) -> None:
+    async with stand() as table:
+        await table.show(several("a", "b", "c"))
+        await table.press("j")
+        table.now += seconds
+        await table.show([*several("a", "b"), lost("c")])
+        assert table.names == order
+
+
+async def test_the_order_that_was_put_off_comes_when_the_cursor_has_settled() -> None:
+    async with stand() as table:
+        await table.show(several("a", "b", "c"))
+        await table.press("j")
+        await table.show([*several("a", "b"), lost("c"), named("0")])
+        assert table.names == ["a", "b", "c", "0"]
+        await table.wait(2.9)
+        assert table.names == ["a", "b", "c", "0"]
+        await table.wait(0.2)
+        assert [table.names, table.cursor] == [["c", "0", "a", "b"], "b"]
+
+
+async def test_keys_move_and_stop_at_the_ends() -> None:
+    async with stand(height=11) as table:
+        await table.show(beating(100))
+        first, last = table.names[0], table.names[-1]
+        for keys, place in (
+            (("k",), 0),
+            (("j", "down"), 2),
+            (("G",), 99),
+            (("j",), 99),
+            (("g",), 0),
+            (("ctrl+d",), 5),
+            (("ctrl+u",), 0),
+            (("pagedown", "space"), 20),
+            (("pageup",), 10),
+            (("end",), 99),
+            (("home",), 0),
+        ):
+            await table.press(*keys)
+            assert table.cursor == table.names[place]
+            assert table.cursor_line is not None, f"out of sight after {keys}"
+        assert (first, last) == (table.names[0], table.names[-1])
+
+
+async def test_the_cursor_keeps_its_line_on_the_screen_when_rows_come_above_it() -> None:
+    async with stand(height=11) as table:
+        await table.show([named(f"m{number:03}") for number in range(100)])
+        await table.press(*("pagedown",) * 3)
+        line = table.cursor_line
+        table.now = 10
+        await table.show([*(named(f"m{number:03}") for number in range(100)), *(lost(f"x{n}") for n in range(7))])
+        assert table.cursor == "m030"
+        assert table.cursor_line == line
+
+
+async def test_problems_are_walked_around_the_end_and_there_may_be_none() -> None:
+    async with stand() as table:
+        await table.show([named("a"), lost("b"), named("c", lastHeartbeat=NOW - 60_000)])
+        assert table.names == ["b", "c", "a"]
+        visited = []
+        for _ in range(3):
+            assert table.table.go_to_problem(1)
+            visited.append(table.cursor)
+        assert visited == ["c", "b", "c"]
+        assert table.table.go_to_problem(-1)
+        assert table.cursor == "b"
+        table.now = 20
+        await table.show(several("a", "b", "c", at=NOW + 20_000))
+        assert not table.table.go_to_problem(1)
+
+
+async def test_the_mouse_selects_opens_sorts_and_scrolls() -> None:
+    async with stand(height=11) as table:
+        await table.show([named(f"m{number:03}") for number in range(100)])
+        await table.pilot.click(CountingTable, offset=(20, 4))
+        assert table.cursor == "m003"
+        await table.pilot.click(CountingTable, offset=(20, 5), times=2)
+        assert [table.cursor, table.app.heard] == ["m004", ["opened"]]
+        table.app.heard.clear()
+        for x in (1, 12, 13, 36, 40, 56, 66):
+            await table.pilot.click(CountingTable, offset=(x, 0))
+        assert table.app.heard == ["state", "state", "name", "name", "mode", "version", "branch"]
+        table.table.scroll_to(y=50, animate=False)
+        await table.pilot.pause()
+        assert table.cursor == "m004"
+        await table.pilot.click(CountingTable, offset=(20, 1))
+        assert table.cursor == "m050"
+
+
+async def test_a_click_below_the_last_row_does_nothing() -> None:
+    async with stand() as table:
+        await table.show(several("a", "b"))
+        await table.pilot.click(CountingTable, offset=(20, 9))
+        assert table.cursor == "a"
+
+
+@pytest.mark.parametrize(
+    ("width", "titles"),
+    [
+        (79, ["NAME", "MODE", "VERSION", "BRANCH"]),
+        (80, ["NAME", "MODE", "VERSION", "BRANCH"]),
+        (99, ["NAME", "MODE", "VERSION", "BRANCH"]),
+        (100, ["NAME", "MODE", "VERSION", "BRANCH", "UP", "OS"]),
+        (120, ["NAME", "MODE", "VERSION", "BRANCH", "UP", "OS", "USER", "POD"]),
+    ],
+)
+async def test_columns_come_with_the_width(width: int, titles: list[str]) -> None:
+    async with stand(width) as table:
+        await table.show(several("a"))
+        assert table.lines[0].split() == ["STATE", "BEAT", *titles]
+
+
+async def test_filter_words_look_into_the_columns_that_are_visible_after_a_resize() -> None:
+    async with stand(80) as table:
+        await table.show([named("a", podId="pod-x"), named("b", podId="pod-y")])
+        await table.set_view(View(query=parse("pod-x")))
+        assert table.names == []
+        await table.pilot.resize_terminal(140, 12)
+        await table.wait(0)
+        await table.pilot.pause()
+        assert table.names == ["a"]
+
+
+@pytest.mark.parametrize("width", [1, 2, 13, 20, 39, 40, 80, 100, 161, 300])
+async def test_every_line_is_as_wide_as_the_table_whatever_stands_in_it(width: int) -> None:
+    names = ["漢字" * 30, "é" * 90, "e\u0301\u0301" * 50, "🚀" * 40, "a", "한글" * 9 + "x", "-" * 200]
+    rows = [named(name, currentMode=name, metadata={"gitBranch": name, "lettaCodeVersion": name}) for name in names]
+    async with stand(width) as table:
+        await table.show(rows)
+        inner = table.table.size.width
+        assert [cells(Clean(line)) for line in table.lines] == [inner] * 12
+
+
+async def test_an_empty_fleet_says_what_to_do_and_an_unknown_one_does_not() -> None:
+    async with stand() as table:
+        assert "letta server" not in "\n".join(table.lines)
+        await table.show([])
+        assert "letta server" in "\n".join(table.lines)
+        await table.press("j", "k", "G", "g", "ctrl+d", "pageup")
+        assert table.cursor is None
+        await table.show(several("a"))
+        assert table.cursor == "a"
+
+
+async def test_a_fresh_change_is_marked_for_two_listings() -> None:
+    async with stand() as table:
+        await table.show(several("a", "b"))
+        assert "Δ" not in "".join(table.lines)
+        table.now = 5
+        await table.show([*several("a"), lost("b")])
+        assert [" Δ " in line for line in table.lines[1:3]] == [True, False]
+        for is_marked in (True, False):
+            table.now += 5
+            await table.show([*several("a"), lost("b")])
+            assert (" Δ " in table.lines[1]) is is_marked
+
+
+async def test_ascii_marks_are_ascii() -> None:
+    async with stand() as table:
+        table.table.glyphs = ASCII
+        await table.show([named("a" * 50), lost("b")])
+        table.now = 5
+        await table.show([lost("a" * 50), named("b", currentMode=None)])
+        await table.set_view(View(sort="name"))
+        assert all(line.isascii() for line in table.lines)
+
+
+async def test_of_ten_thousand_rows_only_the_visible_lines_are_drawn() -> None:
+    async with stand(80, 24) as table:
+        rows = [environment(f"env-{number}", lastHeartbeat=NOW - number % 30_000) for number in range(10_000)]
+        drawn = CountingTable.drawn
+        drawn.clear()
+        await table.show(rows)
+        assert 0 < len(drawn) <= 3 * 24
+        for keys in (("j",), ("k",), ("pagedown",), ("G",), ("g",)):
+            drawn.clear()
+            await table.press(*keys)
+            assert len(drawn) <= 2 * 24, keys
+        drawn.clear()
+        await table.wait(1)
+        assert sorted(set(drawn)) == list(range(1, 24))
+        assert len(drawn) <= 24
+        drawn.clear()
+        await table.set_view(View(sort="name"))
+        assert len(drawn) <= 2 * 24
+
+
+async def test_a_row_is_drawn_anew_when_a_column_on_the_right_is_a_minute_older_and_not_before() -> None:
+    def whole_lines() -> list[int]:
+        return [region.y for region in CountingTable.stale if region.width == 100]
+
+    async with stand(100, 12) as table:
+        await table.show([named(name, connectedAt=NOW - 118_999 - 500 * place) for place, name in enumerate("abc")])
+        for seconds, lines in ((0.0, []), (0.999, [2, 3]), (0.001, []), (0.001, [1])):
+            CountingTable.stale.clear()
+            await table.wait(seconds)
+            assert (seconds, whole_lines()) == (seconds, lines)
+        assert [line[79:].split()[0] for line in table.lines[1:4]] == ["2m", "2m", "2m"]
+
+
+async def test_a_move_draws_the_two_lines_that_changed() -> None:
+    async with stand(80, 24) as table:
+        await table.show(beating(100))
+        CountingTable.drawn.clear()
+        await table.press("j")
+        assert set(CountingTable.drawn) == {1, 2}
+
+
+async def test_every_sort_shows_every_row_and_inverts() -> None:
+    async with stand(300, 12) as table:
+        rows = [named("a", podId=None), named("b", metadata=None), lost("c"), named("d", userId="u")]
+        await table.show(rows)
+        assert len(table.table.columns) == 17
+        for column in table.table.columns:
+            view = View(sort=column.id)
+            await table.set_view(view)
+            assert sorted(table.names) == ["a", "b", "c", "d"]
+            glyphs = "▼▲" if column.id == "state" else "▲▼"
+            assert glyphs[0] in table.lines[0]
+            await table.set_view(replace(view, is_inverted=True))
+            assert sorted(table.names) == ["a", "b", "c", "d"]
+            assert glyphs[1] in table.lines[0]

@@ -1,0 +1,361 @@
+"""Every key: that it is told of, that it is its own, that it does something, and that it never ends the program."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from support.app_harness import staged
+from support.builders import beating, environment
+from textual.binding import Binding
+from textual.command import CommandList
+
+from envwatch.model.text import Clean
+from envwatch.tui.app import EnvwatchApp
+from envwatch.tui.keymap import binding_ids
+from envwatch.tui.screens.command_palette import Commands
+from envwatch.tui.screens.dashboard import Dashboard
+from envwatch.tui.screens.help import HelpScreen, helps
+from envwatch.tui.widgets.detail_pane import DetailPane
+from envwatch.tui.widgets.environment_table import EnvironmentTable
+from envwatch.tui.widgets.filter_bar import FilterBar
+
+if TYPE_CHECKING:
+    from support.app_harness import Stage
+    from textual.dom import DOMNode
+
+    from envwatch.model.environment import Environment
+
+NODES: Final[tuple[type[DOMNode], ...]] = (EnvironmentTable, DetailPane, FilterBar, Dashboard, EnvwatchApp)
+
+
+def declared(*nodes: type[DOMNode]) -> list[Binding]:
+    """Every binding that some classes and our bases of theirs declare, once for all of its keys."""
+    ours = dict.fromkeys(base for node in nodes for base in node.__mro__ if base.__module__.startswith("envwatch."))
+    bindings = [binding for base in ours for binding in vars(base).get("BINDINGS", ())]
+    assert all(isinstance(binding, Binding) for binding in bindings)
+    return bindings
+
+
+def keys_of(binding: Binding) -> list[str]:
+    return [each.key for each in Binding.make_bindings([binding])]
+
+
+ALL: Final = declared(*NODES)
+IDS: Final = {binding.id: binding for binding in ALL if binding.id}
+
+LEAVES: Final = {"app.quit", "app.interrupt", "app.suspend"}
+"""What ends the program or stops it: with its own tests in `test_app`, `test_lifecycle` and `test_suspend`."""
+
+
+def problems_and_old(at: float) -> list[Environment]:
+    """Forty rows, of every presence, some of them in pods, one of them offline for days."""
+    return [
+        *beating(34, at, metadata={"gitBranch": "main", **{f"more{n}": n for n in range(20)}}),
+        *(environment(f"late-{n}", lastHeartbeat=at - 60_000, podId=f"p-{n}") for n in range(3)),
+        *(environment(f"off-{n}", connectionId=None, lastHeartbeat=None, lastSeenAt=at - 300_000) for n in range(2)),
+        environment("old-1", connectionId=None, lastHeartbeat=None, lastSeenAt=at - 200_000_000),
+    ]
+
+
+async def settle(stage: Stage) -> None:
+    await stage.pilot.wait_for_scheduled_animations()
+    await stage.pilot.pause()
+
+
+# What is declared.
+
+
+def test_every_binding_has_an_id_of_its_own_a_section_and_a_description() -> None:
+    assert all(binding.id and binding.description for binding in ALL)
+    assert [id_ for id_, count in Counter(binding.id for binding in ALL).items() if count > 1] == []
+    assert set(IDS) == set(binding_ids())
+    assert {id_.partition(".")[0] for id_ in IDS} == {
+        "move",
+        "find",
+        "sort",
+        "baseline",
+        "row",
+        "poll",
+        "app",
+    }
+
+
+@pytest.mark.parametrize(
+    ("focused", "intended"),
+    [
+        (EnvironmentTable, {}),
+        (DetailPane, {}),
+        (FilterBar, {"enter": {"find.keep", "row.open"}, "escape": {"find.cancel", "app.back"}}),
+    ],
+)
+def test_no_key_has_two_meanings_at_the_same_time(focused: type[DOMNode], intended: dict[str, set[str]]) -> None:
+    holders: dict[str, set[str]] = defaultdict(set)
+    for binding in declared(focused, Dashboard, EnvwatchApp):
+        for key in keys_of(binding):
+            holders[key].add(binding.id or "")
+    assert {key: ids for key, ids in holders.items() if len(ids) > 1} == intended
+
+
+def test_no_key_is_one_of_screen_or_tmux() -> None:
+    assert not {key for binding in ALL for key in keys_of(binding)} & {"ctrl+a", "ctrl+b"}
+
+
+# What is told.
+
+
+async def test_help_tells_of_every_binding_once_with_all_of_its_keys() -> None:
+    async with staged((80, 120)) as stage:
+        await stage.press("question_mark")
+        assert isinstance(stage.app.screen, HelpScreen)
+        told = [entry for entries in helps((*stage.app.dashboard.parts, stage.app)).values() for entry in entries]
+        assert sorted(entry.id for entry in told) == sorted(IDS)
+        for entry in told:
+            assert len(entry.keys) == len({*map(stage.app.get_key_display, Binding.make_bindings([IDS[entry.id]]))})
+            assert f"{' '.join(entry.keys):<15}{entry.text}" in stage.text
+
+
+async def offered(stage: Stage) -> dict[str, str]:
+    """What the palette offers now: keys by the descriptions."""
+    hits = [hit async for hit in Commands(stage.app.screen).discover()]
+    return {str(hit.prompt): hit.help or "" for hit in hits}
+
+
+@pytest.mark.parametrize(("keys", "node"), [((), EnvironmentTable), (("enter",), DetailPane)])
+async def test_the_palette_offers_what_works_now_with_its_key(keys: tuple[str, ...], node: type[DOMNode]) -> None:
+    async with staged() as stage:
+        await stage.show(problems_and_old(stage.at))
+        await stage.press("2", *keys)
+        told = await offered(stage)
+        for binding in declared(node, Dashboard, EnvwatchApp):
+            owner = stage.app if binding in EnvwatchApp.BINDINGS else stage.app.dashboard
+            is_disabled = owner.check_action(binding.action.partition("(")[0], ()) is False
+            is_hidden = is_disabled or binding.id == "app.palette"
+            assert (binding.description in told) is not is_hidden, binding.id
+        assert told["Reset all of the view but its columns"] == "key 0"
+
+
+async def test_in_the_filter_box_the_palette_offers_its_keys_and_none_that_is_typed() -> None:
+    async with staged() as stage:
+        await stage.show(problems_and_old(stage.at))
+        await stage.press("slash")
+        told = await offered(stage)
+        assert {binding.description for binding in declared(FilterBar)} < set(told)
+        typed = {binding.description for binding in ALL if len(keys_of(binding)[0]) == 1}
+        assert typed & set(told) == {"Quit"}  # by ctrl+c
+
+
+async def test_the_palette_offers_first_what_one_looks_for_and_last_what_only_moves() -> None:
+    async with staged() as stage:
+        await stage.show(problems_and_old(stage.at))
+        titles = list(await offered(stage))
+        assert titles[0] == "Filter"
+        moves = [title for title in titles if title in {"Up", "Down", "Top", "Bottom", "Page up", "Page down"}]
+        assert titles.index(moves[0]) > titles.index("Quit")
+
+
+async def test_a_name_that_begins_as_typed_comes_before_commands_that_only_hold_the_letters() -> None:
+    async with staged() as stage:
+        rows = [environment(f"env-{n}", connectionName=f"my-sofa-{n}") for n in range(60)]
+        await stage.show([*rows, environment("env-x", connectionName="sofia")])
+        hits = [hit async for hit in Commands(stage.app.screen).search("sof")]
+        ranked = [str(hit.text) for hit in sorted(hits, key=lambda hit: hit.score, reverse=True)]
+        assert ranked[0] == "sofia"
+        assert "Show offline" in ranked
+        hits = [hit async for hit in Commands(stage.app.screen).search("show of")]
+        assert max(hits, key=lambda hit: hit.score).text == "Show offline"
+
+
+async def test_nothing_that_comes_from_outside_is_markup_in_the_palette() -> None:
+    evil = "[link=javascript:x]my-box[/link][/]"
+    profile = Clean(evil)
+    async with staged(profiles=(profile, Clean("other"))) as stage:
+        await stage.show([environment(evil, connectionName=evil)], profile)
+        await stage.press("colon")
+        await stage.type("my-box")
+        listed = stage.app.screen.query_one(CommandList)
+        async with asyncio.timeout(5):
+            while not any(f"{evil}  {evil}  {evil}" in str(option.prompt) for option in listed.options):
+                await stage.pilot.pause()
+
+
+@pytest.mark.parametrize("key", ["colon", "ctrl+p"])
+async def test_the_palette_finds_each_of_them_by_its_description(key: str) -> None:
+    async with staged() as stage:
+        await stage.show(problems_and_old(stage.at))
+        provider = Commands(stage.app.screen)
+        for title in await offered(stage):
+            assert title in [str(hit.prompt) async for hit in provider.search(title.casefold())]
+        await stage.press(key)
+        assert "Search for commands" in stage.text
+
+
+# What is done.
+
+ACTS: Final[dict[str, tuple[str, ...]]] = {
+    "move.down": (),
+    "move.up": ("G",),
+    "move.top": ("G",),
+    "move.bottom": (),
+    "move.half_down": (),
+    "move.half_up": ("G",),
+    "move.page_down": (),
+    "move.page_up": ("G",),
+    "move.pane_down": ("enter",),
+    "move.pane_up": ("enter", "G"),
+    "move.pane_top": ("enter", "G"),
+    "move.pane_bottom": ("enter",),
+    "move.pane_page_down": ("enter",),
+    "move.pane_page_up": ("enter", "G"),
+    "find.filter": (),
+    "find.complete": ("slash", "m", "o"),
+    "find.keep": ("slash", "m", "o"),
+    "find.cancel": ("slash", "m", "o"),
+    "find.next_problem": (),
+    "find.previous_problem": (),
+    "find.all": ("2",),
+    "find.online": (),
+    "find.late": (),
+    "find.offline": (),
+    "find.flapping": (),
+    "find.changed": (),
+    "find.reset": ("2",),
+    "sort.right": (),
+    "sort.left": (),
+    "sort.invert": (),
+    "sort.pick": (),
+    "sort.columns": (),
+    "sort.group": (),
+    "sort.fold": (),
+    "sort.fold_all": (),
+    "baseline.mark": (),
+    "baseline.compare": ("m",),
+    "row.acknowledge": (),
+    "row.copy_name": (),
+    "row.copy": (),
+    "row.open": (),
+    "row.pane": (),
+    "row.explain": (),
+    "poll.pause": (),
+    "poll.now": (),
+    "poll.slower": (),
+    "poll.faster": (),
+    "app.back": ("2",),
+    "app.bell": (),
+    "app.events": (),
+    "app.export": (),
+    "app.help": (),
+    "app.interrupt": (),
+    "app.palette": (),
+    "app.quit": (),
+    "app.times": (),
+}
+"""For each binding, the keys that bring the dashboard where its own must act."""
+
+
+def test_every_binding_is_tried() -> None:
+    assert set(ACTS) == set(IDS) - {"app.suspend"}
+
+
+def state(stage: Stage) -> tuple[Any, ...]:
+    """Everything by which a person, or the poller, could tell that a key did something."""
+    app = stage.app
+    return (
+        stage.lines,
+        [type(screen) for screen in app.screen_stack],
+        app.return_code,
+        app.rings,
+        app.times,
+        tuple(app.sent),
+        stage.poller.schedule,
+        stage.poller.interval,
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "key"),
+    [pytest.param(keys, keys_of(IDS[id_])[0], id=id_) for id_, keys in ACTS.items()],
+)
+async def test_every_key_does_something_that_can_be_seen(before: tuple[str, ...], key: str) -> None:
+    async with staged((80, 16)) as stage:
+        await stage.show(problems_and_old(stage.at))
+        await stage.press(*before)
+        await settle(stage)
+        was = state(stage)
+        await stage.press(key)
+        if stage.app.is_running:
+            await settle(stage)
+        assert state(stage) != was
+
+
+# What is survived.
+
+KEYS: Final = [keys_of(binding)[0] for binding in ALL if binding.id not in LEAVES]
+"""One key of each binding: the others do the same."""
+
+
+async def press_every_key(stage: Stage, *before: str) -> None:
+    """Press each key in the same place, and come back there."""
+    dashboard = stage.app.dashboard
+    view = dashboard.view
+    for key in dict.fromkeys(KEYS):
+        await stage.press(*before, key)
+        assert stage.app.is_running, key
+        while len(stage.app.screen_stack) > 1:
+            await stage.press("escape")
+        if dashboard.query_one(FilterBar).display or dashboard.query_one(DetailPane).has_focus:
+            await stage.press("escape")
+        dashboard.view, dashboard.wants_detail = view, None
+
+
+async def test_every_key_before_the_first_listing() -> None:
+    async with staged() as stage:
+        await press_every_key(stage)
+        assert "Asking for the first listing." in stage.text
+
+
+async def test_every_key_with_an_empty_fleet_on_the_smallest_screen() -> None:
+    async with staged((40, 8)) as stage:
+        await stage.show([])
+        await press_every_key(stage)
+
+
+async def test_every_key_with_ten_thousand_rows() -> None:
+    async with staged() as stage:
+        await stage.show(beating(10_000))
+        await press_every_key(stage)
+        assert len(stage.names) == 10_000
+
+
+async def test_every_key_on_a_heading() -> None:
+    async with staged() as stage:
+        await stage.show(problems_and_old(stage.at))
+        await stage.press("b", "p", "enter")
+        await press_every_key(stage, "g")
+
+
+async def test_every_key_while_comparing() -> None:
+    async with staged() as stage:
+        await stage.show(problems_and_old(stage.at))
+        await stage.press("m")
+        stage.now = 5
+        await stage.show([*problems_and_old(stage.at)[1:], environment("new-1")])
+        await stage.press("equals_sign")
+        await press_every_key(stage)
+
+
+async def test_every_key_while_the_filter_box_is_open_is_typed_or_leaves_it() -> None:
+    async with staged() as stage:
+        await stage.show(problems_and_old(stage.at))
+        await stage.press("slash")
+        box = stage.app.dashboard.query_one(FilterBar)
+        before = stage.app.dashboard.view
+        typed = [key for key in dict.fromkeys((*KEYS, "q")) if len(key) == 1]
+        await stage.press(*typed)
+        assert box.box.value == "".join(typed)
+        assert box.display
+        assert isinstance(stage.app.screen, Dashboard)
+        await stage.press("escape")
+        assert stage.app.dashboard.view == before

@@ -1,0 +1,187 @@
+"""The box to type a filter into: what it hints at, and where it points."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.app_harness import staged
+from support.builders import NOW, environment
+
+from envwatch.tui.widgets.filter_bar import FilterBar
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from support.app_harness import Stage
+
+MESSAGE = "write a duration like 1h30m or a date like 2026-11-24T03:00"
+
+
+def named(name: str, **changes: Any) -> Any:
+    return environment(f"env-{name}", connectionName=name, lastHeartbeat=NOW - 10_000, **changes)
+
+
+@asynccontextmanager
+async def box(size: tuple[int, int] = (80, 24)) -> AsyncIterator[Stage]:
+    """An open box over a small fleet."""
+    async with staged(size) as stage:
+        await stage.show([named("ada"), named("bob", currentMode="unrestricted"), named("build box")])
+        await stage.press("slash")
+        yield stage
+
+
+async def typed(stage: Stage, text: str, cursor: int | None = None) -> tuple[str, str]:
+    """What stands above the line and in it, once a text was typed and the cursor moved."""
+    line = stage.app.dashboard.query_one(FilterBar).box
+    line.value = text
+    line.cursor_position = len(text) if cursor is None else cursor
+    await stage.pilot.pause()
+    return stage.lines[-3], stage.lines[-2]
+
+
+async def test_a_mistake_can_be_read_wherever_it_is_and_is_never_pointed_at_amiss() -> None:
+    async with box() as stage:
+        places = set()
+        for at in range(120):
+            hint, line = await typed(stage, "東" * (at // 3) + "x" * (at % 3) + " beat:soon")
+            assert MESSAGE in hint
+            pointed = hint.replace(MESSAGE, " " * len(MESSAGE)).find("^")
+            assert pointed == -1 or columns(line)[pointed : pointed + 4] == "soon"
+            places.add("none" if pointed < 0 else "before" if pointed < hint.find(MESSAGE) else "behind")
+        assert places == {"none", "before", "behind"}
+
+
+def columns(line: str) -> str:
+    """A line with one character a cell."""
+    return line.replace("東", "東_")
+
+
+async def test_a_mistake_is_underlined_where_it_stands() -> None:
+    async with box() as stage:
+        await typed(stage, "ada beat:soon nas")
+        strip = stage.app.screen._compositor.render_strips()[-2]  # noqa: SLF001  as `Stage.lines`
+        underlined = [segment.text for segment in strip if segment.style is not None and segment.style.underline]
+        assert underlined == ["soon"]
+
+
+@pytest.mark.parametrize(
+    ("text", "offered"),
+    [
+        ("mode:", " tab  standard  unrestricted "),
+        ("mode:unrestricted,", " tab  standard "),
+        ("!mode:unrestricted,sta", " tab  standard "),
+        ('name:"buil', ' tab  "build box" '),
+        ("status:of", " tab  offline "),
+        ("beat:>90", " tab  >90s  >90m "),
+        ("of", " tab  status:offline "),
+    ],
+)
+async def test_what_is_being_typed_is_completed_rather_than_blamed(text: str, offered: str) -> None:
+    async with box() as stage:
+        hint, _ = await typed(stage, text)
+        assert hint.startswith(offered)
+
+
+async def test_what_was_left_unfinished_is_a_mistake() -> None:
+    async with box() as stage:
+        hint, _ = await typed(stage, "mode: bob")
+        assert "mode needs a value" in hint
+
+
+async def test_the_offers_follow_the_cursor() -> None:
+    async with box() as stage:
+        hint, _ = await typed(stage, "mode:un ada")
+        assert "unrestricted" not in hint
+        await stage.press(*["left"] * 4)
+        assert stage.lines[-3].startswith(" tab  unrestricted ")
+        await stage.press("tab")
+        assert stage.lines[-2].startswith(" mode:unrestricted ada")
+        assert stage.app.dashboard.query_one(FilterBar).box.cursor_position == len("mode:unrestricted")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("foo", []),
+        ("foo:", ["ada", "bob", "build box"]),
+        ("foo:bar", ["ada", "bob", "build box"]),
+        ("bo foo:bar", ["bob", "build box"]),
+        ("status:onlinefoo", ["ada", "bob", "build box"]),
+        ("beat:>90", ["ada", "bob", "build box"]),
+        ("beat:>90s", []),
+        ("status:offl", []),
+        ("status:onl", ["ada", "bob", "build box"]),
+    ],
+)
+async def test_a_term_that_means_nothing_asks_for_nothing_and_the_others_hold(text: str, shown: list[str]) -> None:
+    async with box() as stage:
+        await stage.type(text)
+        assert sorted(stage.names) == shown
+
+
+@pytest.mark.parametrize("typed", ["status:late", "heartbeat:>90s", "meta.disk:full", "bo mode:unrestricted"])
+async def test_nothing_vanishes_on_the_way_to_a_term(typed: str) -> None:
+    async with box() as stage:
+        for letter in typed[: typed.index(":") + 1]:
+            await stage.type(letter)
+            assert stage.names != []
+
+
+async def test_a_word_that_may_become_a_field_counts_where_it_finds_something_and_once_it_is_kept() -> None:
+    async with box() as stage:
+        await stage.type("bo")
+        await stage.type(" b")
+        assert stage.names == ["bob", "build box"]
+        await stage.type("eat")
+        assert stage.names == ["bob", "build box"]
+        await stage.press("enter")
+        assert stage.names == []
+        assert " bo beat 0/3 " in stage.lines[0]
+
+
+@pytest.mark.parametrize("text", ["foo:bar", "status:onlinefoo", "mode:", "beat:>90", 'name:"buil'])
+async def test_enter_keeps_no_line_with_a_mistake_in_it_and_points_there(text: str) -> None:
+    async with box() as stage:
+        await stage.type(text)
+        await stage.press("enter")
+        assert stage.app.dashboard.query_one(FilterBar).box.has_focus
+        assert any(
+            told in stage.lines[-3] for told in ("there is no field", "status: online", "needs", "of what?", "quote")
+        )
+        assert stage.lines[-2].strip() == text
+        await stage.press("escape")
+        assert "/3" not in stage.lines[0]
+
+
+async def test_after_a_mistake_is_mended_enter_keeps_the_line() -> None:
+    async with box() as stage:
+        await stage.type("mode:")
+        await stage.press("enter", "u")
+        assert stage.lines[-3].startswith(" tab  unrestricted ")
+        await stage.press("enter")
+        assert not stage.app.dashboard.query_one(FilterBar).display
+        assert stage.names == ["bob"]
+
+
+@pytest.mark.parametrize("typed", ["zz", "x foo:", ""])
+async def test_escape_brings_back_what_was_asked_for_before_and_then_clears_it(typed: str) -> None:
+    async with box() as stage:
+        await stage.type("mode:unrestricted")
+        await stage.press("enter", "slash")
+        await stage.type(typed)
+        await stage.press("escape")
+        assert not stage.app.dashboard.query_one(FilterBar).display
+        assert stage.table.has_focus
+        assert stage.names == ["bob"]
+        await stage.press("escape")
+        assert len(stage.names) == 3
+
+
+async def test_the_foot_says_what_enter_and_escape_do_in_the_box() -> None:
+    async with box() as stage:
+        assert "⏎ Keep  tab Complete  esc Cancel  F1 Help" in stage.lines[-1]
+        assert "Back" not in stage.lines[-1]
+        await stage.press("escape")
+        assert "Cancel" not in stage.lines[-1]

@@ -1,0 +1,56 @@
+"""The first frames of the dashboard and of the help: complete and true from the start, whenever the data comes."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from support.app_harness import Stage, running
+from support.builders import beating, environment, listed
+
+LONG_AGO = 3 * 86_400_000
+"""Milliseconds since some of the fleet were lost."""
+
+
+def recorded(stage: Stage) -> list[list[str]]:
+    """What every frame from now on shows."""
+    frames: list[list[str]] = []
+    stage.app.post_display_hook = lambda: frames.append(stage.lines)  # type: ignore[method-assign]  # Textual's hook for tests
+    return frames
+
+
+@pytest.mark.parametrize("size", [(80, 24), (140, 24), (90, 45), (140, 45)])
+@pytest.mark.parametrize("is_there", [True, False], ids=["the data is there", "the data comes later"])
+async def test_no_frame_shows_less_than_it_knows_or_makes_room_for_what_is_there(
+    size: tuple[int, int], *, is_there: bool
+) -> None:
+    stage = Stage()
+    lost = {"connectionId": None, "lastHeartbeat": None, "lastSeenAt": stage.at - LONG_AGO}
+    rows = [*beating(5, stage.at), environment("env-9", connectionName="zoe", **lost)]
+    frames = recorded(stage)
+    if is_there:
+        stage.hand_out(listed(rows, stage.at))
+    async with running(stage, size):
+        if not is_there:
+            await stage.show(rows)
+    filled = [lines for lines in frames if any("10s" in line for line in lines)]
+    assert filled
+    counts = ["● 5 on", "◐ 0 late", "○ 1 off"]
+    assert re.findall("[●◐○] [0-9]+ [a-z]+", frames[-1][0]) == counts
+    assert len({lines[1].partition("▏")[0].rstrip() for lines in frames}) == 1, "the columns stay"
+    for lines in frames:
+        assert ("▏" in lines[1]) is (size[0] >= 120)
+        assert not any("No environments" in line for line in lines)
+        assert re.findall("[●◐○] [0-9]+ [a-z]+", lines[0]) in ([[], counts] if lines in filled else [[]])
+        assert (lines in filled) is any("▸ offline for over 24 h  ○ 1" in line for line in lines)
+
+
+@pytest.mark.parametrize("columns", [80, 140])
+async def test_the_help_comes_with_all_its_columns(columns: int) -> None:
+    stage = Stage()
+    async with running(stage, (columns, 40)):
+        frames = recorded(stage)
+        await stage.press("question_mark")
+        helps = [lines for lines in frames if any(line.startswith(" Move") for line in lines)]
+        assert helps
+        assert {bool(re.search(r"^ Move +\w", "\n".join(lines), re.MULTILINE)) for lines in helps} == {columns == 140}

@@ -1,0 +1,195 @@
+"""The keys at the foot of a screen: what they say, in what order, and clicks on them; and help on every screen."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from support.app_harness import Stage, staged
+from support.builders import NOW, beating, environment
+
+from envwatch.tui.glyphs import ASCII
+from envwatch.tui.screens.dashboard import Dashboard
+from envwatch.tui.screens.event_log import EventLogScreen
+from envwatch.tui.screens.explain import ExplainScreen
+from envwatch.tui.screens.help import HelpScreen
+from envwatch.tui.screens.menu import Menu
+from envwatch.tui.widgets.detail_pane import DetailPane
+from envwatch.tui.widgets.footer import KeyFooter
+from envwatch.tui.widgets.news_bar import NewsBar
+
+
+def foot(stage: Stage) -> str:
+    return re.sub(" +", " ", stage.lines[-1]).strip()
+
+
+async def click(stage: Stage, label: str) -> None:
+    """Click on a key of the footer by the first letter of what it does."""
+    await stage.pilot.click(KeyFooter, offset=(stage.lines[-1].index(label), 0))
+    await stage.turns()
+
+
+# What they say.
+
+
+async def test_enter_on_a_heading_folds_or_opens_it_and_nothing_is_there_to_explain() -> None:
+    async with staged() as stage:
+        await stage.show(beating(3))
+        assert "⏎ Detail" in foot(stage)
+        assert "E Explain" in foot(stage)
+        await stage.press("b", "p", "enter", "g")
+        assert "⏎ Fold" in foot(stage)
+        assert "E Explain" not in foot(stage)
+        await stage.press("enter")
+        assert "⏎ Open" in foot(stage)
+        await stage.press("enter", "j")
+        assert "⏎ Detail" in foot(stage)
+        assert "E Explain" in foot(stage)
+
+
+async def test_while_paused_the_key_goes_on() -> None:
+    async with staged() as stage:
+        await stage.show(beating(3))
+        assert "p Pause" in foot(stage)
+        await stage.press("p")
+        assert "p Resume" in foot(stage)
+        await stage.press("p")
+        assert "p Pause" in foot(stage)
+
+
+@pytest.mark.parametrize("key", ["o", "b", "ctrl+s", "C", "y", "a", "colon"])
+async def test_a_dialog_shows_its_own_keys_and_none_of_the_dashboard(key: str) -> None:
+    async with staged() as stage:
+        await stage.show([environment(connectionId=None)])
+        await stage.press(key)
+        assert "esc C" in foot(stage)
+        assert "q Quit" not in foot(stage)
+
+
+async def test_the_palette_asks_with_a_sign_that_ascii_has() -> None:
+    async with staged(ascii_only=True) as stage:
+        await stage.show(beating(3))
+        await stage.press("colon")
+        assert "🔎" not in stage.text
+
+
+async def test_keys_of_the_users_own_keep_their_places() -> None:
+    async with staged((100, 24), keymap={"find.filter": "f", "app.events": "w"}) as stage:
+        await stage.show([environment(connectionId=None)])
+        assert foot(stage) == "f Filter ⏎ Detail n Next problem w Events E Explain p Pause ? Help q Quit"
+
+
+def test_in_ascii_no_mark_of_the_table_means_two_things() -> None:
+    glyphs = [ASCII.cursor, ASCII.changed, ASCII.acknowledged, ASCII.behind, ASCII.opened, ASCII.closed]
+    assert len(set(glyphs)) == len(glyphs)
+
+
+# Clicks.
+
+
+async def test_a_click_on_a_key_does_what_the_key_does() -> None:
+    async with staged() as stage:
+        await stage.show(beating(3))
+        await click(stage, "Explain")
+        assert [type(screen) for screen in stage.app.screen_stack] == [Dashboard, ExplainScreen]
+        await click(stage, "Close")
+        await click(stage, "Events")
+        assert [type(screen) for screen in stage.app.screen_stack] == [Dashboard, EventLogScreen]
+
+
+async def test_a_click_beside_the_keys_does_nothing() -> None:
+    async with staged((120, 24)) as stage:
+        await stage.show(beating(3))
+        await stage.pilot.click(KeyFooter, offset=(110, 0))
+        assert isinstance(stage.app.screen, Dashboard)
+        assert stage.app.is_running
+
+
+async def test_a_click_on_the_news_opens_the_log() -> None:
+    async with staged() as stage:
+        await stage.show(beating(3))
+        await stage.pilot.click(NewsBar)
+        await stage.turns()
+        assert isinstance(stage.app.screen, EventLogScreen)
+
+
+async def test_a_click_on_the_row_under_the_cursor_opens_it_and_one_on_another_only_selects() -> None:
+    async with staged((120, 30)) as stage:
+        await stage.show(beating(3))
+        await stage.pilot.click("#table", offset=(20, 2))
+        assert stage.cursor == "laptop of env-2"
+        assert not stage.app.dashboard.query_one(DetailPane).has_focus
+        await stage.tick(2)
+        await stage.pilot.click("#table", offset=(20, 2))
+        await stage.turns()
+        assert stage.app.dashboard.query_one(DetailPane).has_focus
+
+
+# Help.
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        (("e",), "Open group, or go to the row"),
+        (("E",), "Scroll the text down"),
+        (("o",), "Choose"),
+        (("C",), "Show or hide"),
+    ],
+)
+async def test_help_is_there_on_every_screen_and_begins_with_the_keys_of_that(keys: tuple[str, ...], told: str) -> None:
+    async with staged((80, 40)) as stage:
+        await stage.show(beating(3))
+        await stage.press(*keys)
+        screen = stage.app.screen
+        await stage.press("question_mark")
+        assert isinstance(stage.app.screen, HelpScreen)
+        here = stage.text[stage.text.index("Here") : stage.text.index("Move")]
+        assert told in here
+        assert "Quit" not in here
+        await stage.press("escape")
+        assert stage.app.screen is screen
+
+
+@pytest.mark.parametrize("key", ["a", "colon"])
+async def test_where_something_is_typed_another_key_helps(key: str) -> None:
+    async with staged() as stage:
+        await stage.show([environment(connectionId=None)])
+        await stage.press(key, "question_mark")
+        assert not isinstance(stage.app.screen, HelpScreen)
+        await stage.press("f1")
+        assert isinstance(stage.app.screen, HelpScreen)
+
+
+# Themes, and the way to a hidden row.
+
+
+async def test_the_themes_begin_with_our_own_and_the_one_that_is_seen_is_marked() -> None:
+    async with staged(theme="envwatch-light") as stage:
+        await stage.show(beating(3))
+        await stage.app.run_action("change_theme")
+        await stage.pilot.pause()
+        menu = stage.app.screen
+        assert isinstance(menu, Menu)
+        names = [choice.title for choice in menu._choices]  # noqa: SLF001
+        assert names[:4] == ["envwatch-dark", "envwatch-light", "envwatch-contrast", "envwatch-ansi"]
+        assert names[4:] == sorted(names[4:])
+        assert re.findall("([a-z-]+) +the one you see", stage.text) == ["envwatch-light"]
+        await stage.press("k", "enter")
+        assert stage.app.theme == "envwatch-dark"
+        await stage.app.run_action("change_theme")
+        await stage.press("escape")
+        assert stage.app.theme == "envwatch-dark"
+
+
+async def test_the_way_to_a_hidden_row_says_that_the_filter_went() -> None:
+    async with staged() as stage:
+        rows = [environment(f"env-{name}", connectionName=name, lastHeartbeat=NOW - 10_000) for name in ("ada", "bob")]
+        await stage.show(rows)
+        await stage.type("/ada")
+        await stage.press("enter")
+        bob = next(tracked for tracked in stage.app.fleets.environments if tracked.environment.name == "bob")
+        stage.app.dashboard.select(bob.key)
+        await stage.pilot.pause()
+        assert stage.cursor == "bob"
+        assert stage.news == "filter cleared: bob was hidden"

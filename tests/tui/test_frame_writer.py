@@ -1,0 +1,546 @@
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import pyte
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.color import ColorSystem
+from rich.console import Console
+from rich.segment import ControlType, Segment
+from rich.style import Style
+from rich.text import Text
+from support.pty_terminal import environment
+from support.ticking_app import Ages, FrugalTickingApp
+from textual._compositor import ChopsUpdate, InlineUpdate, LayoutUpdate
+from textual.geometry import Region
+from textual.strip import Strip
+
+from envwatch.tui.terminal.cells import PLAIN, Pen, cells_of, pen_change, pen_of
+from envwatch.tui.terminal.frame_writer import Frame, frame_of
+from envwatch.tui.terminal.screen_buffer import ScreenBuffer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyte.screens import Char
+
+HOME = (0, 0)
+IN_BAND_SIZES = "\x1b[?2048;2$y"
+"""A terminal's answer that it can report its size by itself."""
+
+STYLES = [
+    None,
+    Style(),
+    Style(color="#ff8000"),
+    Style(color="#ff8000", bold=True),
+    Style(color="#ff8000", bgcolor="#202020"),
+    Style(color="red", bgcolor="#202020", dim=True),
+    Style(bgcolor="#202020", bold=True, dim=True),
+    Style(bgcolor="blue", italic=True),
+    Style(underline=True, bold=True),
+    Style(color="color(123)", reverse=True),
+    Style(reverse=True, strike=True),
+    Style(color="default", bgcolor="default", blink=True),
+    Style(color="#ff8000", meta={"@click": "app.bell"}),
+    Style(underline2=True, overline=True, color="#ff8000"),
+]
+# Characters of one and two cells, with and without marks, on whose width everyone agrees.
+GRAPHEMES = ["a", "Z", "0", " ", " ", "·", "│", "●", "漢", "字", "한", "🤖", "e\u0301", "漢\u0301", " \u0301"]
+
+
+# -- what a terminal shows ---------------------------------------------------------------------------------------------
+def look(char: Char) -> tuple[Any, ...]:
+    """What can be seen of a cell: a blank shows no colour and no weight."""
+    drawn_over = (char.bg, char.underscore, char.reverse, char.strikethrough)
+    if char.data == " ":
+        return (" ", *drawn_over, char.fg if char.reverse else "")
+    return (char.data, *drawn_over, char.fg, char.bold, char.italics, char.blink)
+
+
+def looks(screen: pyte.Screen) -> list[list[tuple[Any, ...]]]:
+    return [[look(screen.buffer[y][x]) for x in range(screen.columns)] for y in range(screen.lines)]
+
+
+def terminal(width: int, height: int) -> tuple[pyte.Screen, pyte.Stream]:
+    screen = pyte.Screen(width, height)
+    stream = pyte.Stream(screen)
+    stream.feed("\x1b[?7l")  # As Textual's driver sets it.
+    return screen, stream
+
+
+def by_textual(update: LayoutUpdate, width: int, height: int) -> list[list[tuple[Any, ...]]]:
+    console = Console(file=io.StringIO(), force_terminal=True, color_system="truecolor", legacy_windows=False)
+    screen, stream = terminal(width, height)
+    stream.feed(update.render_segments(console))
+    return looks(screen)
+
+
+def put(shadow: ScreenBuffer, frame: Frame | None, color_system: ColorSystem = ColorSystem.TRUECOLOR) -> None:
+    assert frame is not None
+    assert frame[:2] == shadow.size
+    for x, y, strip, needed in frame.patches:
+        shadow.put(x, y, cells_of(strip, color_system, needed))
+
+
+def shadow_of(*lines: Strip) -> ScreenBuffer:
+    """A terminal that shows these lines."""
+    shadow = ScreenBuffer(lines[0].cell_length, len(lines))
+    want(shadow, *lines)
+    shadow.update(HOME)
+    return shadow
+
+
+def want(shadow: ScreenBuffer, *lines: Strip) -> None:
+    width, height = shadow.size
+    put(shadow, frame_of(LayoutUpdate([[line] for line in lines], Region(0, 0, width, height))))
+
+
+def strip(text: str, style: Style | None = None) -> Strip:
+    return Strip([Segment(text, style)])
+
+
+def strips(width: int) -> st.SearchStrategy[Strip]:
+    """Strips of exactly `width` cells."""
+
+    def filled(parts: list[tuple[str, Style | None]]) -> Strip:
+        segments: list[Segment] = []
+        room = width
+        for text, style in parts:
+            segment = Segment(text, style)
+            if segment.cell_length <= room:
+                segments.append(segment)
+                room -= segment.cell_length
+        return Strip([*segments, Segment(" " * room)])
+
+    texts = st.sampled_from(GRAPHEMES) | st.text("ab 0·", max_size=width)
+    return st.lists(st.tuples(texts, st.sampled_from(STYLES)), max_size=width).map(filled)
+
+
+# -- the difference between frames -------------------------------------------------------------------------------------
+@st.composite
+def updates(draw: st.DrawFn, lines: list[list[Strip]], cut: int, width: int) -> ChopsUpdate:
+    """Textual's update after a span changed in some lines, which are two strips that meet at `cut`; changes `lines`."""
+    chops: list[dict[int, Strip | None]] = [{0: None, cut: None} for _ in lines]
+    spans = []
+    for y in sorted(draw(st.sets(st.integers(0, len(lines) - 1)))):
+        keep = draw(st.integers(0, width))
+        new = [*draw(strips(width)).crop(0, keep), *Strip.join(lines[y]).crop(keep, width)]
+        pair = list(Strip(new).divide([cut, width]))
+        old_cells, new_cells = (cells_of(Strip.join(strips), ColorSystem.TRUECOLOR) for strips in (lines[y], pair))
+        if changed := [x for x in range(width) if old_cells[x] != new_cells[x]]:
+            spans.append((y, start := changed[0], stop := changed[-1] + 1))
+            chops[y] = {0: pair[0] if start < cut else None, cut: pair[1] if stop > cut else None}
+            lines[y] = pair
+    return ChopsUpdate(chops, spans, [[cut, width]] * len(lines))
+
+
+@given(st.data())
+def test_differences_show_what_textual_shows_with_full_frames(data: st.DataObject) -> None:
+    width, height = data.draw(st.integers(2, 14)), data.draw(st.integers(1, 4))
+    cut = data.draw(st.integers(1, width - 1))
+    region = Region(0, 0, width, height)
+    screen, stream = terminal(width, height)
+    shadow = ScreenBuffer(width, height)
+    lines: list[list[Strip]] = []
+    for _ in range(data.draw(st.integers(1, 5))):
+        if data.draw(st.booleans()) and lines:
+            put(shadow, frame_of(data.draw(updates(lines, cut, width))))
+        else:
+            lines = [[data.draw(strips(cut)), data.draw(strips(width - cut))] for _ in range(height)]
+            put(shadow, frame_of(LayoutUpdate(list(lines), region)))
+        if data.draw(st.integers(0, 3)) == 0:
+            shadow.ignore()
+            screen.reset()
+            stream.feed("\x1b[?7l")
+        if data.draw(st.booleans()):
+            continue  # The terminal was not ready: the next update has to make up for it.
+        cursor = (data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1)))
+        stream.feed(shadow.update(cursor))
+        assert looks(screen) == by_textual(LayoutUpdate(list(lines), region), width, height)
+        assert (screen.cursor.x, screen.cursor.y) == cursor
+        assert screen.cursor.attrs == screen.default_char
+
+
+def sgr_applied(pen: Pen, sequence: str) -> Pen:
+    """A terminal's reading of SGR, written from ECMA-48 and xterm's list."""
+    attributes, color, background = set(pen.attributes), pen.color, pen.background
+    ends = {
+        "22": "1 2",
+        "23": "3",
+        "24": "4 21",
+        "25": "5 6",
+        "27": "7",
+        "28": "8",
+        "29": "9",
+        "54": "51 52",
+        "55": "53",
+    }
+    codes = re.fullmatch(r"\x1b\[([0-9;]*)m", sequence)[1].split(";") if sequence else []  # type: ignore[index] # must match
+    while codes:
+        code = codes.pop(0)
+        if code in {"", "0"}:
+            attributes, color, background = set(), "", ""
+        elif code in {"38", "48"}:
+            size = {"5": 2, "2": 4}[codes[0]]
+            value, codes = ";".join([code, *codes[:size]]), codes[size:]
+            color, background = (value, background) if code == "38" else (color, value)
+        elif code in ends:
+            attributes -= set(ends[code].split())
+        elif re.fullmatch("3[0-79]|9[0-7]", code):
+            color = "" if code == "39" else code
+        elif re.fullmatch("4[0-79]|10[0-7]", code):
+            background = "" if code == "49" else code
+        else:
+            attributes.add(code)
+    return Pen(frozenset(attributes), color, background)
+
+
+pens = st.builds(
+    Pen,
+    st.frozensets(st.sampled_from(["1", "2", "5", "6"]))
+    | st.frozensets(st.sampled_from(["1", "2", "3", "4", "5", "6", "7", "8", "9", "21", "51", "52", "53"]), max_size=4),
+    st.sampled_from(["", "31", "95", "38;5;200", "38;2;1;22;133"]),
+    st.sampled_from(["", "44", "103", "48;5;200", "48;2;1;22;133"]),
+)
+
+
+@given(pens, pens)
+def test_a_change_of_pen_ends_at_the_new_pen(before: Pen, after: Pen) -> None:
+    assert sgr_applied(before, pen_change(before, after)) == after
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_pens_are_the_styles_that_textual_draws(style: Style | None) -> None:
+    for color_system in (ColorSystem.TRUECOLOR, ColorSystem.EIGHT_BIT, ColorSystem.STANDARD):
+        codes = Strip.render_ansi(style, color_system) if style else ""
+        assert pen_of(style, color_system) == sgr_applied(PLAIN, f"\x1b[;{codes}m" if codes else "")
+
+
+def test_a_pen_that_only_loses_its_weight_keeps_its_colours_unsaid() -> None:
+    bold = Pen(frozenset({"1"}), "38;2;1;22;133", "48;2;9;9;9")
+    assert pen_change(bold, bold._replace(attributes=frozenset())) == "\x1b[22m"
+
+
+def test_what_shares_its_end_with_a_lost_attribute_is_set_again() -> None:
+    heavy = Pen(frozenset({"1", "2"}), "38;2;1;22;133", "48;2;9;9;9")
+    assert pen_change(heavy, heavy._replace(attributes=frozenset({"1"}))) == "\x1b[22;1m"
+
+
+def test_an_equal_frame_sends_nothing() -> None:
+    shadow = shadow_of(strip("idle"))
+    want(shadow, strip("idle"))
+    assert shadow.update(HOME) == ""
+
+
+def test_an_equal_frame_with_another_cursor_sends_the_cursor() -> None:
+    assert shadow_of(strip("idle")).update((3, 0)) == "\x1b[;4H"
+
+
+def test_only_the_changed_digit_is_sent() -> None:
+    shadow = shadow_of(strip("age 12s"))
+    want(shadow, strip("age 13s"))
+    assert shadow.update(HOME) == "\x1b[;6H3\x1b[H"
+
+
+def test_the_next_line_is_reached_by_steps_from_the_last() -> None:
+    shadow = shadow_of(strip("  12s"), strip("  19s"), strip("  41s"))
+    want(shadow, strip("  13s"), strip("  20s"), strip("  42s"))
+    assert shadow.update(HOME) == "\x1b[;4H3\x1b[B\b\b20\x1b[B\b2\x1b[H"
+
+
+@pytest.mark.parametrize(("kept", "passed"), [("xxx", "xxx"), ("xxxx", "\x1b[4C"), ("●", "\x1b[C")])
+def test_up_to_three_unchanged_letters_are_written_again_and_others_are_jumped_over(kept: str, passed: str) -> None:
+    shadow = shadow_of(strip(f"a{kept}b "))
+    want(shadow, strip(f"1{kept}2 "))
+    assert shadow.update(HOME) == f"\x1b[H1{passed}2\x1b[H"
+
+
+def test_a_blank_is_sent_without_a_change_of_colour() -> None:
+    red, green = Style(color="#ff0000", bgcolor="#000000"), Style(color="#00ff00", bgcolor="#000000")
+    shadow = ScreenBuffer(4, 1)
+    want(shadow, Strip([Segment("a", red), Segment("  ", green), Segment("b", red)]))
+    assert shadow.update(HOME) == "\x1b[H\x1b[38;2;255;0;0;48;2;0;0;0ma  b\x1b[m\x1b[H"
+
+
+def test_a_change_of_one_half_draws_the_whole_wide_character() -> None:
+    shadow = shadow_of(strip("漢字"))
+    want(shadow, strip("a漢b"))
+    screen, stream = terminal(4, 1)
+    stream.feed(shadow.update(HOME))
+    assert screen.display == ["a漢b"]
+
+
+@pytest.mark.parametrize(("x", "left"), [(0, "x 字"), (1, " x字"), (2, "漢x "), (3, "漢 x")])
+def test_what_is_drawn_over_half_of_a_wide_character_leaves_a_blank(x: int, left: str) -> None:
+    shadow = shadow_of(strip("漢字"))
+    shadow.put(x, 0, cells_of(strip("x"), ColorSystem.TRUECOLOR))
+    shadow.ignore()
+    screen, stream = terminal(4, 1)
+    stream.feed(shadow.update(HOME))
+    assert screen.display == [left]
+
+
+def test_a_line_that_is_too_long_is_cut_without_half_a_character() -> None:
+    shadow = ScreenBuffer(3, 1)
+    shadow.put(0, 0, cells_of(strip("漢字"), ColorSystem.TRUECOLOR))
+    assert shadow.update(HOME) == "\x1b[H漢\x1b[3G \x1b[H"
+
+
+def test_a_mark_belongs_to_its_base_across_styles_and_controls_are_dropped() -> None:
+    control = Segment("\x1b[2J", None, [(ControlType.CLEAR,)])
+    line = [Segment("e"), control, Segment("\u0301\x1b\x9b漢", Style(bold=True)), Segment("\u0301\x07x")]
+    assert [text for text, _ in cells_of(line, ColorSystem.TRUECOLOR)] == ["e\u0301", "漢\u0301", "", "x"]
+
+
+def test_a_mark_on_a_space_is_drawn_in_its_colour() -> None:
+    red = Style(color="#ff0000")
+    assert cells_of([Segment(" \u0301", red)], ColorSystem.TRUECOLOR) == [
+        (" \u0301", Pen(frozenset(), "38;2;255;0;0", ""))
+    ]
+
+
+def test_emoji_presentation_makes_a_character_wide() -> None:
+    assert [text for text, _ in cells_of([Segment("❤\ufe0fx")], ColorSystem.TRUECOLOR)] == ["❤\ufe0f", "", "x"]
+
+
+def test_after_a_cluster_the_column_is_not_taken_for_granted() -> None:
+    shadow = ScreenBuffer(4, 1)
+    want(shadow, strip("❤\ufe0fxy"))
+    assert shadow.update(HOME) == "\x1b[H  \b\b❤\ufe0f\x1b[3Gxy\x1b[H"
+
+
+def test_links_and_metadata_cannot_be_seen() -> None:
+    shadow = shadow_of(strip("mac", Style(bold=True, link="https://a.example", meta={"@click": "app.bell"})))
+    want(shadow, strip("mac", Style(bold=True)))
+    assert shadow.update(HOME) == ""
+    want(shadow, strip("nas", Style(bold=True, link="https://b.example")))
+    assert "]8;" not in shadow.update(HOME)
+
+
+@pytest.mark.parametrize("foreign", [None, Text("a"), InlineUpdate([strip("a")])])
+def test_what_is_not_a_frame_of_a_full_screen_is_left_to_textual(foreign: object) -> None:
+    assert frame_of(foreign) is None
+
+
+# -- the app in a terminal ---------------------------------------------------------------------------------------------
+class Terminal:
+    """A real pseudo-terminal around the ticking app; what `pyte` would print as text is taken out."""
+
+    UNKNOWN_TO_PYTE = re.compile(rb"\x1b\[(?:[<>][0-9;]*u|\?[0-9;]*\$p)")
+    UNFINISHED = re.compile(rb"\x1b(?:\[[0-9;?<>$]*)?\Z")
+
+    def __init__(self, kind: str = "frugal", columns: int = 80, lines: int = 24) -> None:
+        self.screen = pyte.Screen(columns, lines)
+        self.stream = pyte.ByteStream(self.screen)
+        self.received = bytearray()
+        self._rest = b""
+        self.master, self._slave = pty.openpty()
+        self._set_size(columns, lines)
+        self.floods, floods = os.pipe()
+        env = environment(Path.home(), COLORTERM="truecolor", FLOODS_FD=str(floods))
+        self.app = subprocess.Popen(
+            [sys.executable, Path(__file__).parents[1] / "support" / "ticking_app.py", kind],
+            stdin=self._slave,
+            stdout=self._slave,
+            stderr=self._slave,
+            start_new_session=True,
+            pass_fds=[floods],
+            env=env,
+        )
+        os.close(floods)
+
+    def __enter__(self) -> Self:
+        try:
+            self.wait_for("tick 0")
+            corner = self.screen.buffer[self.screen.lines - 1]
+            self.wait(lambda: corner[self.screen.columns - 1].bg == "303030")  # The first frame has come to its end.
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.app.kill()
+        self.app.wait()
+        for descriptor in (self.master, self._slave, self.floods):
+            os.close(descriptor)
+
+    def _set_size(self, columns: int, lines: int) -> None:
+        fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    def resize(self, columns: int, lines: int) -> None:
+        self.screen.resize(lines, columns)
+        self._set_size(columns, lines)
+        self.app.send_signal(signal.SIGWINCH)
+
+    def press(self, keys: str) -> None:
+        os.write(self.master, keys.encode())
+
+    def read(self) -> None:
+        chunk = os.read(self.master, 65536)
+        self.received += chunk
+        data = self._rest + chunk
+        self._rest = match[0] if (match := self.UNFINISHED.search(data)) else b""
+        self.stream.feed(self.UNKNOWN_TO_PYTE.sub(b"", data.removesuffix(self._rest)))
+
+    def wait(self, condition: Callable[[], object]) -> None:
+        """Read until the condition holds; fail when nothing comes for twenty seconds."""
+        while not condition():
+            ready, _, _ = select.select([self.master], [], [], 20)
+            assert ready, "\n".join(self.screen.display)
+            self.read()
+
+    def wait_for(self, text: str) -> None:
+        self.wait(lambda: text in "\n".join(self.screen.display))
+
+    def wait_for_cursor(self, x: int, y: int) -> None:
+        self.wait(lambda: (self.screen.cursor.x, self.screen.cursor.y) == (x, y))
+
+    def wait_for_tick(self, number: int) -> None:
+        self.wait(lambda: self.screen.display[-1].rstrip() == f"tick {number}")
+
+    def tick_to(self, number: int) -> None:
+        """Tick once more, up to this number."""
+        self.press("t")
+        self.wait_for_tick(number)
+
+
+def reference(columns: int = 80, lines: int = 24, *, ticks: int = 0) -> list[list[tuple[Any, ...]]]:
+    """What plain Textual shows."""
+    with Terminal("plain", columns, lines) as textual:
+        for tick in range(1, ticks + 1):
+            textual.tick_to(tick)
+        return looks(textual.screen)
+
+
+@pytest.mark.parametrize(("columns", "lines", "budget"), [(80, 24, 300), (200, 50, 550)])
+def test_a_tick_of_all_ages_stays_in_the_budget_of_bytes(columns: int, lines: int, budget: int) -> None:
+    with Terminal("frugal", columns, lines) as frugal:
+        started = len(frugal.received)
+        for tick in range(1, 21):
+            frugal.tick_to(tick)
+        assert (len(frugal.received) - started) / 20 <= budget
+        assert looks(frugal.screen) == reference(columns, lines, ticks=20)
+
+
+def test_the_start_stays_in_the_budget_of_bytes() -> None:
+    with Terminal() as frugal:
+        frugal.tick_to(1)
+        assert len(frugal.received) <= 8 * 1024
+
+
+@pytest.mark.parametrize("sizes", [[(60, 20)], [(100, 30)], [(3, 2), (81, 25)], [(40, 10), (1, 1), (80, 24)]])
+def test_a_resized_terminal_shows_what_textual_shows_at_that_size(sizes: list[tuple[int, int]]) -> None:
+    expected = reference(*sizes[-1])
+    with Terminal() as frugal:
+        for columns, lines in sizes:
+            frugal.resize(columns, lines)
+        frugal.wait(lambda: looks(frugal.screen) == expected)
+
+
+def test_a_size_that_changes_and_comes_back_unseen_is_drawn_again() -> None:
+    with Terminal() as frugal:
+        expected = looks(frugal.screen)
+        frugal.screen.reset()
+        frugal.resize(80, 24)
+        frugal.wait(lambda: looks(frugal.screen) == expected)
+
+
+def test_a_box_looks_as_with_textual_and_leaves_nothing_behind() -> None:
+    with Terminal("plain") as textual, Terminal("frugal") as frugal:
+        before = looks(frugal.screen)
+        for app in (textual, frugal):
+            app.press("m")
+            app.wait_for("▁▁▁")
+        while looks(frugal.screen) != looks(textual.screen):
+            ready, _, _ = select.select([textual.master, frugal.master], [], [], 10)
+            assert ready, "\n".join(frugal.screen.display)
+            for app in (textual, frugal):
+                if app.master in ready:
+                    app.read()
+        frugal.press("\x1b")
+        frugal.wait(lambda: looks(frugal.screen) == before)
+
+
+def test_the_cursor_stands_where_textual_puts_it_in_the_field_that_is_typed_in() -> None:
+    with Terminal("plain") as textual, Terminal("frugal") as frugal:
+        for app in (textual, frugal):
+            app.press("m")
+            app.wait_for("the box")
+            app.press("漢b")
+            app.wait_for("漢b")
+            app.wait_for_cursor(32, 11)
+            app.press("c")
+            app.wait_for_cursor(33, 11)
+
+
+@pytest.mark.parametrize("answer", ["", IN_BAND_SIZES])
+def test_a_process_that_was_stopped_draws_everything_again(answer: str) -> None:
+    with Terminal() as frugal:
+        frugal.press(answer)
+        frugal.tick_to(1)
+        expected = looks(frugal.screen)
+        frugal.app.send_signal(signal.SIGTSTP)
+        frugal.wait(lambda: b"\x1b[?1004l" in frugal.received)
+        os.waitid(os.P_PID, frugal.app.pid, os.WSTOPPED)
+        frugal.screen.reset()
+        frugal.stream.feed(b"$ vi\r\nanother program")
+        frugal.app.send_signal(signal.SIGCONT)
+        frugal.wait(lambda: looks(frugal.screen) == expected)
+
+
+def test_a_terminal_that_reports_the_size_it_has_is_not_drawn_again() -> None:
+    with Terminal() as frugal:
+        started = len(frugal.received)
+        frugal.press(f"{IN_BAND_SIZES}\x1b[48;24;80;480;1600t")
+        frugal.tick_to(1)
+        assert len(frugal.received) - started < 500
+
+
+def test_a_stalled_terminal_does_not_hold_the_app_and_gets_the_newest_frame_afterwards() -> None:
+    floods = 300
+    with Terminal() as frugal:
+        started = len(frugal.received)
+        for _ in range(floods):
+            frugal.press("f")
+            ready, _, _ = select.select([frugal.floods], [], [], 10)
+            assert ready, "the app waits for the terminal"
+            os.read(frugal.floods, 1)
+        frugal.wait(lambda: looks(frugal.screen)[1][0][0] == chr(ord("A") + floods % 26))
+        frugal.tick_to(1)
+        assert len(set(frugal.screen.display[1:-1])) == 1
+        assert len(frugal.received) - started < floods * 80 * 22 / 2
+
+
+def test_long_frames_are_marked_as_one_where_the_terminal_can_and_short_ones_are_not() -> None:
+    with Terminal() as frugal:
+        frugal.press("\x1b[?2026;2$y")
+        frugal.press("f")
+        frugal.wait(lambda: frugal.received.endswith(b"\x1b[?2026l"))
+        assert frugal.received.count(b"\x1b[?2026h") == 1
+        frugal.tick_to(1)
+        assert frugal.received.count(b"\x1b[?2026h") == 1
+
+
+async def test_without_a_terminal_textual_draws() -> None:
+    app = FrugalTickingApp()
+    async with app.run_test() as pilot:
+        await pilot.press("t")
+        assert app.query_one(Ages).tick == 1

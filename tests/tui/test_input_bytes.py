@@ -1,0 +1,230 @@
+"""What bytes from the terminal mean, and that whatever comes, keys work afterwards."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from textual._ansi_sequences import ANSI_SEQUENCES_KEYS, IGNORE_SEQUENCE
+from textual.events import Key, MouseDown, MouseUp, Paste, Resize
+
+from envwatch.tui.terminal.input_bytes import (
+    LONGEST_PASTE,
+    LONGEST_SEQUENCE,
+    PASTE_PATIENCE,
+    STRING_PATIENCE,
+    InputParser,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from textual.message import Message
+
+SIZE = (80, 24)
+
+
+def parser(size: tuple[int, int] | None = SIZE) -> InputParser:
+    return InputParser(lambda: size)
+
+
+def messages(*packets: bytes, size: tuple[int, int] | None = SIZE) -> list[Message]:
+    """What packets mean that come at once, and then nothing for a long time."""
+    tested = parser(size)
+    found = [message for packet in packets for message in tested.feed(packet, 0)]
+    return [*found, *tested.tick(60)]
+
+
+def keys(found: Sequence[Message]) -> list[str]:
+    assert all(isinstance(message, Key) for message in found), found
+    return [message.key for message in found if isinstance(message, Key)]
+
+
+def bytewise(data: bytes) -> list[bytes]:
+    return [data[at : at + 1] for at in range(len(data))]
+
+
+MEANINGLESS = {
+    "a mouse report of the first kind": b"\x1b[M !!",
+    "one past column 95": b"\x1b[M \xc3\xa9",
+    "one that is no UTF-8": b"\x1b[M\x20\xff\x80",
+    "focus": b"\x1b[I\x1b[O",
+    "a code point out of range": b"\x1b[97;1;99999999u",
+    "a code point of 5,000 digits": b"\x1b[%su" % (b"9" * 5000),
+    "a code point that is no character": b"\x1b[55296u",
+    "a text that is no character": b"\x1b[97;1;55296u",
+    "an enormous screen": b"\x1b[48;99999;99999;99999;99999t",
+    "a screen of no pixels": b"\x1b[48;24;80;0;0t",
+    "a place of the cursor": b"\x1b[12;40R",
+    "a kind of terminal": b"\x1b[?62;4;22c",
+    "a colour": b"\x1b]11;rgb:ffff/ffff/ffff\x1b\\",
+    "a colour that ends with a bell": b"\x1b]11;rgb:ffff/ffff/ffff\x07",
+    "a string that is given up": b"\x1bP>|term\x18",
+    "a sequence that the next one cuts off": b"\x1b[12\x1b[I",
+    "the end of a paste that never began": b"\x1b[201~",
+    "more parameters than any has": b"\x1b[" + b"1;" * 20 + b"1~",
+    "a long row of separators": b"\x1b[" + b":;" * 1000 + b"u",
+    "a mode that is unknown": b"\x1b[?9999;0$y",
+}
+
+
+@pytest.mark.parametrize("data", MEANINGLESS.values(), ids=MEANINGLESS)
+def test_what_means_nothing_is_dropped_whole_and_the_next_key_counts(data: bytes) -> None:
+    assert keys(messages(data + b"q")) == ["q"]
+    assert keys(messages(*bytewise(data + b"q"))) == ["q"]
+
+
+KEYS = {
+    "q": ["q"],
+    "é": ["é"],
+    "\x1b": ["escape"],
+    "\x1b[27u": ["escape"],
+    "\x1bx": ["alt+x"],
+    "\x1bé": ["alt+é"],
+    "\x1bP": ["alt+shift+p"],
+    "\x1b\x1b[A": ["escape", "up"],
+    "\x1b[[A": ["f1"],
+    "\x1b[3$": ["shift+delete"],
+    "\x1b[97;5u": ["ctrl+a"],
+    "\x1b[A\x1b[12\x1b[B": ["up", "down"],
+}
+
+
+@pytest.mark.parametrize(("data", "expected"), KEYS.items(), ids=map(repr, KEYS))
+def test_keys_are_keys_however_they_are_split(data: str, expected: list[str]) -> None:
+    assert keys(messages(data.encode())) == expected
+    assert keys(messages(*bytewise(data.encode()))) == expected
+
+
+def test_every_sequence_that_textual_knows_is_still_a_key() -> None:
+    known = {sequence for sequence, key in ANSI_SEQUENCES_KEYS.items() if key is not IGNORE_SEQUENCE}
+    lost = {sequence for sequence in known if not messages(sequence.encode())}
+    # Textual itself takes F3 with shift or ctrl for the place of the cursor, as both are written alike.
+    assert lost == {"\x1b[1;2R", "\x1b[1;5R", "\x1b[1;6R"}
+
+
+@pytest.mark.parametrize("byte", [b"\xe9", b"\x80", b"\xff", b"\xc3"])
+def test_a_byte_that_is_no_utf_8_is_a_replacement_character(byte: bytes) -> None:
+    found = messages(byte, b"q")
+    assert [message.character for message in found if isinstance(message, Key)] == ["\ufffd", "q"]
+
+
+def test_half_a_character_does_not_outlive_the_sequence_behind_it() -> None:
+    assert keys(messages(b"\xc3", b"\x1b[A", b"\xa9")) == ["replacement_character", "up", "replacement_character"]
+
+
+def test_a_click_is_a_click() -> None:
+    found = messages(b"\x1b[<0;6;5M\x1b[<0;6;5m")
+    assert [type(message) for message in found] == [MouseDown, MouseUp]
+
+
+def test_a_paste_that_is_no_utf_8_is_pasted_with_replacements() -> None:
+    (paste,) = messages(b"\x1b[200~caf\xe9\x00 \x1b[A\x1b", b"[201~")
+    assert isinstance(paste, Paste)
+    assert paste.text == "caf\ufffd \x1b[A"
+
+
+def test_a_paste_that_never_ends_holds_no_keys_for_ever() -> None:
+    tested = parser()
+    assert list(tested.feed(b"\x1b[200~qqq\x1b[20", 0)) == []
+    assert list(tested.tick(PASTE_PATIENCE - 0.001)) == []
+    (paste,) = tested.tick(PASTE_PATIENCE)
+    assert isinstance(paste, Paste)
+    assert paste.text == "qqq\x1b[20"
+    assert keys(list(tested.feed(b"q", 6))) == ["q"]
+
+
+def test_a_string_that_never_ends_holds_no_keys_for_ever() -> None:
+    tested = parser()
+    assert list(tested.feed(b"\x1b]11;q", 0)) == []
+    assert list(tested.tick(STRING_PATIENCE - 0.001)) == []
+    assert list(tested.tick(STRING_PATIENCE)) == []
+    assert keys(list(tested.feed(b"q", 2))) == ["q"]
+
+
+def test_what_never_ends_takes_no_memory_without_bound() -> None:
+    tested = parser()
+    for start, longest in ((b"\x1b]", LONGEST_SEQUENCE), (b"\x1b[", LONGEST_SEQUENCE), (b"\x1b[200~", LONGEST_PASTE)):
+        assert list(tested.feed(start, 0)) == []
+        for _ in range(2 * longest // 1000):
+            assert list(tested.feed(b"1" * 1000, 0)) == []
+            assert len(tested._rest) <= LONGEST_SEQUENCE + 1000  # noqa: SLF001  nothing else tells how much is held
+        pastes = [message for message in tested.tick(60) if isinstance(message, Paste)]
+        assert [len(paste.text) for paste in pastes] == [LONGEST_PASTE] * (start == b"\x1b[200~")
+
+
+@pytest.mark.parametrize(
+    ("columns", "lines", "kernel", "is_believed"),
+    [
+        (80, 24, (80, 24), True),
+        (81, 24, (80, 24), False),
+        (1, 1, None, True),
+        (0, 24, None, False),
+        (10_000, 100, None, True),
+        (10_001, 1, None, False),
+        (1, 10_001, None, False),
+        (1_001, 1_000, None, False),
+    ],
+)
+def test_a_size_is_believed_if_it_can_be_and_the_kernel_does_not_know_better(
+    columns: int, lines: int, kernel: tuple[int, int] | None, *, is_believed: bool
+) -> None:
+    found = messages(b"\x1b[48;%d;%d;480;800t" % (lines, columns), size=kernel)
+    assert [message.size for message in found if isinstance(message, Resize)] == [(columns, lines)] * is_believed
+
+
+# Fuzzing.
+
+PIECES = [
+    b"\x1b", b"[", b"O", b"]", b"P", b"M", b"<", b"?", b";", b":", b"~", b"u", b"t", b"R", b"$y", b"m", b"\x07",
+    b"\x18", b"\\", b"0", b"1", b"9999", b"48;", b"200~", b"201~", b"2048;2$y", b"97;1;", b"99999999", b"a", b"q",
+    b"\x1b[M", b"\x1b[<", b"\x1b[<0;5;5M", b"\x1b[48;24;80;480;800t", b"\x1b[200~", b"\x1b[201~", b"\x1b]", b"\x1bO",
+    b"\xe9", b"\x80", b"\xff", b"\xc3", b"\xa9", b"\x00", b"\r", b" ", "é€🙂".encode(),
+]  # fmt: skip
+"""What sequences are made of, sensible or not."""
+
+SEEDS = range(4)
+FUZZED = 100_000
+"""Bytes."""
+
+
+def noise(seed: int) -> Iterator[bytes]:
+    """Packets of random bytes, half of them made of pieces of sequences."""
+    chance = random.Random(seed)
+    while True:
+        yield b"".join(chance.choices(PIECES, k=chance.randrange(1, 60)))
+        yield chance.randbytes(chance.randrange(1, 200))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_after_100_000_random_bytes_keys_work(seed: int) -> None:
+    tested = parser(SIZE if seed % 2 else None)
+    chance = random.Random(seed)
+    now, sent, counts = 0.0, 0, Counter[str]()
+    for packet in noise(seed):
+        for message in (*tested.feed(packet, now), *tested.tick(now)):
+            counts[type(message).__name__] += 1
+            if isinstance(message, Key):
+                (message.key + (message.character or "")).encode()  # no lone surrogate, which nothing could write
+        now += chance.choice([0, 0, 0, 0.05, 0.2, 2, 7])
+        sent += len(packet)
+        if sent >= FUZZED:
+            break
+    assert counts.keys() >= {"Key", "Paste", "Resize", "MouseDown"}
+    list(tested.tick(now + 60))
+    assert keys(list(tested.feed(b"q", now + 60))) == ["q"]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=30), st.lists(st.integers(1, 5), min_size=1))
+def test_how_bytes_are_split_changes_nothing(pieces: list[bytes], lengths: list[int]) -> None:
+    data = rest = b"".join(pieces)
+    packets: list[bytes] = []
+    while rest:
+        length = lengths[len(packets) % len(lengths)]
+        packets.append(rest[:length])
+        rest = rest[length:]
+    assert repr(messages(*packets)) == repr(messages(data))

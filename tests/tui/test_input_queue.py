@@ -1,0 +1,153 @@
+"""What is typed and clicked in one packet does what it does one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from support.app_harness import staged
+from support.builders import beating, environment
+from textual.events import Key, MouseDown, MouseEvent, MouseMove, MouseScrollDown, MouseUp, Paste
+
+from envwatch.tui.screens.dashboard import Dashboard
+from envwatch.tui.widgets.detail_pane import DetailPane
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from support.app_harness import Stage
+    from textual.events import Event, InputEvent
+
+KEYS = {" ": "space", "/": "slash", "\t": "tab", "\r": "enter", "\x1b": "escape", "=": "equals_sign"}
+"""Names of the keys that type what is no letter or digit."""
+
+
+def typed(text: str) -> list[Event]:
+    """What the terminal's driver makes of a text."""
+    return [Key(KEYS.get(letter, letter), letter if letter.isprintable() else None) for letter in text]
+
+
+def mouse(kind: type[MouseEvent]) -> MouseEvent:
+    """What the mouse does on the second line."""
+    return kind(None, 5, 1, 0, 0, button=1, shift=False, meta=False, ctrl=False, screen_x=5, screen_y=1)
+
+
+async def packet(stage: Stage, events: Sequence[Event]) -> None:
+    """Send events of which none waits for another."""
+    for event in events:
+        event.set_sender(stage.app)
+        stage.app.post_message(event)
+    await stage.turns()
+
+
+async def prepare(stage: Stage) -> None:
+    """A fleet that has lost one, and has events."""
+    await stage.show(beating(4))
+    stage.now = 5
+    lost = environment("env-1", connectionId=None)
+    await stage.show([lost, *beating(4, stage.at)[1:]])
+    await stage.press("g")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "aquit, then 0\r4",
+        "jGkgaGjk\rjjn",
+        "\rjjGk\x1bjE",
+        "/status:onl\t\rj",
+        "/quit\x1bj",
+        "bm\rGx",
+        "Cj J \r",
+        "C0oj\r",
+        "yj \x1bG",
+        "yJ jjk",
+        "yj\r j",
+        "e/off\r\x1b\x1bj",
+        "ej\r\r",
+        "\r\x1bG",
+        "mj=\x1b0",
+        "?jj\x1bEq",
+    ],
+)
+async def test_keys_in_one_packet_do_what_they_do_one_by_one(text: str) -> None:
+    async with staged() as slow, staged() as fast:
+        for stage in (slow, fast):
+            await prepare(stage)
+        for event in typed(text):
+            await packet(slow, [event])
+        await packet(fast, typed(text))
+        for stage in (slow, fast) * 3:  # a scrollbar comes some frames after what it is for
+            await stage.pilot.pause()
+        assert fast.text == slow.text
+        assert fast.app.acks.keys() == slow.app.acks.keys()
+        assert fast.cursor == slow.cursor
+        assert fast.app.is_running
+
+
+async def test_only_what_moves_within_what_has_the_focus_holds_up_nothing() -> None:
+    async with staged() as stage:
+        await prepare(stage)
+
+        def holds_up(event: InputEvent) -> bool:
+            return stage.app._may_lead_elsewhere(event)  # noqa: SLF001  two hundred keys would tell it only by their time
+
+        assert not holds_up(Key("j", "j"))
+        assert holds_up(Key("a", "a"))
+        assert not holds_up(mouse(MouseScrollDown))
+        assert not holds_up(mouse(MouseMove))
+        assert holds_up(mouse(MouseDown))
+        assert holds_up(mouse(MouseUp))
+        await stage.press("slash")
+        assert holds_up(Key("j", "j"))
+
+
+async def test_a_note_is_what_was_typed_and_pasted_behind_its_key() -> None:
+    async with staged() as stage:
+        await prepare(stage)
+        await packet(stage, [*typed("aseen by "), Paste("ada"), *typed("\r2")])
+        (ack,) = stage.app.acks.values()
+        assert ack.note == "seen by ada"
+        assert len(stage.table.rows) == 3
+
+
+async def test_clicks_in_one_packet_close_the_log_once() -> None:
+    async with staged() as stage:
+        await prepare(stage)
+        await stage.press("e")
+        assert "went offline" in stage.lines[1]
+        await packet(stage, [mouse(kind) for kind in (MouseDown, MouseUp) * 3])
+        assert isinstance(stage.app.screen, Dashboard)
+        assert stage.cursor == "laptop of env-1"
+
+
+async def test_a_table_that_is_stuck_can_be_left_after_half_a_second() -> None:
+    async with staged() as stage:
+        await prepare(stage)
+        freed = asyncio.Event()
+        stage.table.call_later(freed.wait)
+        for key in (Key("j", "j"), Key("ctrl+c", None)):
+            stage.app.post_message(key)
+        try:
+            async with asyncio.timeout(5):
+                while stage.app.return_code is None:  # noqa: ASYNC110  nothing tells of it while the table is stuck
+                    await asyncio.sleep(0)
+        finally:
+            freed.set()
+        assert stage.app.return_code == 130
+
+
+async def test_the_end_of_a_text_that_was_just_opened_is_its_end() -> None:
+    async with staged((80, 16)) as stage:
+        await prepare(stage)
+        await packet(stage, typed("\rG"))
+        pane = stage.app.dashboard.query_one(DetailPane)
+        assert pane.scroll_y == pane.max_scroll_y > 0
+
+
+async def test_a_key_that_is_dealt_with_while_the_app_ends_is_no_crash() -> None:
+    async with staged() as stage:
+        await prepare(stage)
+    assert not stage.app.screen_stack
+    await stage.app._settle()  # noqa: SLF001  which of the two is first is a matter of milliseconds

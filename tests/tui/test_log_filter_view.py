@@ -1,0 +1,343 @@
+"""The filter over the log of events, and the way from an event to its row."""
+
+from __future__ import annotations
+
+import re
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.app_harness import staged
+from support.builders import NOW, environment
+
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.query.language import Query
+from envwatch.tui.screens.dashboard import Dashboard
+from envwatch.tui.screens.event_log import EventLogScreen, WholeEvent
+from envwatch.tui.widgets.event_list import EventList
+from envwatch.tui.widgets.filter_bar import FilterBar
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from support.app_harness import Stage
+
+    from envwatch.model.environment import Environment
+
+NAMES = ("ada", "bob", "cyd", "dan")
+
+
+def named(name: str, at: float, **changes: Any) -> Environment:
+    return environment(f"env-{name}", connectionName=name, **({"lastHeartbeat": at - 10_000} | changes))
+
+
+def lost(name: str, at: float, **changes: Any) -> Environment:
+    return named(name, at, connectionId=None, lastHeartbeat=None, **changes)
+
+
+@asynccontextmanager
+async def log(size: tuple[int, int] = (80, 24)) -> AsyncIterator[Stage]:
+    """An open log: ten seconds ago `bob` was lost, then `ada` got another mode, and `mass-0` to `mass-11` came."""
+    async with staged(size) as stage:
+        await stage.show([named(name, stage.at) for name in NAMES])
+        stage.now = 5
+        await stage.show([named("ada", stage.at), lost("bob", stage.at), *(named(n, stage.at) for n in ("cyd", "dan"))])
+        stage.now = 10
+        await stage.show(last_listing(stage.at))
+        await stage.press("e")
+        yield stage
+
+
+def last_listing(at: float) -> list[Environment]:
+    return [
+        named("ada", at, currentMode="plan"),
+        lost("bob", at),
+        *(named(name, at) for name in ("cyd", "dan")),
+        *(named(f"mass-{n}", at) for n in range(12)),
+    ]
+
+
+def events(stage: Stage) -> list[str]:
+    """What the log shows of each event: the name if it has one, and what happened."""
+    box = stage.app.screen.query_one(FilterBar)
+    end = -5 if box.display else -3
+    lines = [re.sub(r"^\W*[0-9]{2}:[0-9]{2}:[0-9]{2}\S* +\S ", "", line) for line in stage.lines[1:end]]
+    return [re.sub(r"\s+", " ", line).strip() for line in lines if line.strip()]
+
+
+def whole(stage: Stage) -> str:
+    """All of the event under the cursor, without the date before it."""
+    log = stage.app.screen
+    assert isinstance(log, EventLogScreen)
+    text = " ".join(line.strip() for line in str(log.query_one(WholeEvent).content).split("\n"))
+    return re.sub(r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8}\S* · ", "", text)
+
+
+async def test_the_title_counts_the_events() -> None:
+    async with log() as stage:
+        assert re.fullmatch(" events +3 ", stage.lines[0])
+        assert len(events(stage)) == 3
+
+
+async def test_all_of_the_event_under_the_cursor_stands_below_with_its_date() -> None:
+    async with log((60, 16)) as stage:
+        assert whole(stage) == "12 appeared together"
+        await stage.press("j")
+        assert whole(stage) == "ada · mode standard → plan"
+        await stage.press("j")
+        assert whole(stage) == "bob · went offline · disconnected · was on for 1h"
+        assert "…" in stage.lines[3]
+        assert stage.lines[-2].rstrip() == " was on for 1h"
+        assert re.match(r" [0-9-]{10} [0-9:]{8}", stage.lines[-3])
+        await stage.type("/zzz")
+        assert whole(stage) == ""
+
+
+async def test_what_is_longer_than_two_lines_says_that_it_goes_on() -> None:
+    async with staged((40, 16)) as stage:
+        await stage.show([named("ada", stage.at)])
+        await stage.show([named("ada", stage.at, currentMode="m" * 200)])
+        await stage.press("e")
+        assert stage.lines[-2].rstrip().endswith("…")
+
+
+async def test_words_filter_the_log_while_they_are_typed() -> None:
+    async with log() as stage:
+        await stage.type("/bo")
+        assert [event.split()[0] for event in events(stage)] == ["bob"]
+        assert " FILTER 1/3 " in stage.lines[0]
+        await stage.press("enter")
+        assert " FILTER 1/3 " in stage.lines[0]
+        assert stage.lines[0].startswith(" events  bo ")
+        assert stage.app.screen.query_one(EventList).has_focus
+
+
+async def test_the_empty_box_says_where_words_look_in_the_log() -> None:
+    async with log() as stage:
+        await stage.press("slash")
+        assert "web in what the log says" in stage.text
+        await stage.press("escape", "escape", "slash")
+        assert "web in any visible column" in stage.text
+
+
+async def test_terms_ask_for_the_environment_as_it_was_at_the_event() -> None:
+    async with log() as stage:
+        await stage.type("/mode:plan")
+        assert [event.split()[0] for event in events(stage)] == ["ada"]
+        stage.now = 15
+        await stage.show([named("ada", stage.at, currentMode="strict"), *last_listing(stage.at)[1:]])
+        assert [event.split()[-1] for event in events(stage)] == ["plan"]
+
+
+async def test_typed_keys_go_into_the_box_and_act_nowhere() -> None:
+    async with log() as stage:
+        await stage.type("/eqj/pG0")
+        assert isinstance(stage.app.screen, EventLogScreen)
+        assert str(stage.app.screen.query_one(EventList).wanted) == "eqj/pG0"
+        await stage.press("escape", "escape")
+        assert isinstance(stage.app.screen, Dashboard)
+        assert stage.app.dashboard.view.query == Query()
+
+
+async def test_escape_leaves_the_box_with_its_filter_then_the_log() -> None:
+    async with log() as stage:
+        await stage.type("/bob")
+        await stage.press("escape")
+        assert isinstance(stage.app.screen, EventLogScreen)
+        assert not stage.app.screen.query_one(FilterBar).display
+        assert len(events(stage)) == 3
+        await stage.press("escape")
+        assert isinstance(stage.app.screen, Dashboard)
+
+
+async def test_escape_in_the_box_brings_back_the_filter_from_before() -> None:
+    async with log() as stage:
+        await stage.type("/bob")
+        await stage.press("enter")
+        await stage.type("/zz")
+        assert events(stage) == ["No event matches. esc clears the filter."]
+        await stage.press("escape")
+        assert [event.split()[0] for event in events(stage)] == ["bob"]
+        await stage.press("escape")
+        assert len(events(stage)) == 3
+
+
+async def test_on_the_way_to_a_term_the_log_does_not_empty() -> None:
+    async with log() as stage:
+        for letter in "/status:":
+            await stage.type(letter)
+            assert "No event matches" not in stage.text
+        assert len(events(stage)) == 3
+        await stage.press("enter")
+        assert stage.app.screen.query_one(FilterBar).box.has_focus
+
+
+async def test_escape_leaves_a_kept_filter_then_the_log() -> None:
+    async with log() as stage:
+        await stage.type("/bob")
+        await stage.press("enter", "escape")
+        assert isinstance(stage.app.screen, EventLogScreen)
+        assert len(events(stage)) == 3
+        await stage.press("escape")
+        assert isinstance(stage.app.screen, Dashboard)
+
+
+@pytest.mark.parametrize("key", ["e", "q"])
+async def test_the_log_closes_by_its_keys_with_a_filter_too(key: str) -> None:
+    async with log() as stage:
+        await stage.type("/bob")
+        await stage.press("enter", key)
+        assert isinstance(stage.app.screen, Dashboard)
+
+
+async def test_the_box_opens_again_with_what_was_asked_for() -> None:
+    async with log() as stage:
+        await stage.type("/bob")
+        await stage.press("enter")
+        await stage.type("/went")
+        assert str(stage.app.screen.query_one(EventList).wanted) == "bob went"
+        assert len(events(stage)) == 1
+
+
+async def test_an_invalid_query_keeps_the_last_good_one_and_says_why() -> None:
+    async with log() as stage:
+        await stage.type("/bob")
+        stage.app.screen.query_one(FilterBar).box.value = "bob beat:>"
+        await stage.pilot.pause()
+        assert [event.split()[0] for event in events(stage)] == ["bob"]
+        assert "^" in stage.lines[-3]
+
+
+async def test_a_filter_that_nothing_matches_says_how_to_leave() -> None:
+    async with log() as stage:
+        await stage.type("/nobody")
+        assert "No event matches. esc clears the filter." in stage.text
+        assert " FILTER 0/3 " in stage.lines[0]
+        await stage.press("enter", "enter", "j", "G")
+        assert isinstance(stage.app.screen, EventLogScreen)
+
+
+async def test_a_group_is_kept_for_a_member_and_opens_with_all_of_them() -> None:
+    async with log() as stage:
+        await stage.type("/mass-7")
+        await stage.press("enter")
+        assert [event.split()[:2] for event in events(stage)] == [["12", "appeared"]]
+        assert " FILTER 1/3 " in stage.lines[0]
+        await stage.press("enter")
+        assert len(events(stage)) == 13
+        assert " FILTER 1/3 " in stage.lines[0]
+
+
+async def test_new_events_are_counted_and_shown_if_they_are_asked_for() -> None:
+    async with log() as stage:
+        await stage.type("/went")
+        await stage.press("enter")
+        stage.now = 15
+        await stage.show([lost("ada", stage.at, currentMode="plan"), *last_listing(stage.at)[1:]])
+        assert [event.split()[0] for event in events(stage)] == ["ada", "bob"]
+        assert " FILTER 2/4 " in stage.lines[0]
+        stage.now = 20
+        await stage.show(
+            [lost("ada", stage.at, currentMode="plan"), *last_listing(stage.at)[1:], named("zoe", stage.at)]
+        )
+        assert " FILTER 2/5 " in stage.lines[0]
+
+
+async def test_the_filter_of_the_log_is_not_that_of_the_table() -> None:
+    async with log() as stage:
+        await stage.type("/bob")
+        await stage.press("enter", "q")
+        assert len(stage.names) == 16
+        await stage.press("e")
+        assert len(events(stage)) == 3
+
+
+async def cursor_after_the_jump(stage: Stage, *keys: str) -> str | None:
+    """Open the log with some keys before, and go to the row of the oldest event, which is about `bob`."""
+    await stage.press("escape", *keys, "e", "G", "enter")
+    await stage.pilot.pause()
+    assert isinstance(stage.app.screen, Dashboard)
+    return stage.cursor
+
+
+async def test_enter_goes_to_the_row_of_an_event() -> None:
+    async with log() as stage:
+        assert await cursor_after_the_jump(stage, "G") == "bob"
+
+
+@pytest.mark.parametrize("keys", [("2",), ("slash", *"ada", "enter"), ("m", "equals_sign")])
+async def test_a_row_that_a_filter_hides_is_shown_again(keys: tuple[str, ...]) -> None:
+    async with log() as stage:
+        assert await cursor_after_the_jump(stage, *keys) == "bob"
+        assert not stage.app.dashboard.view.is_narrowed
+        assert "FILTER" not in stage.lines[0]
+
+
+async def test_a_row_that_the_view_shows_leaves_the_view_as_it_is() -> None:
+    async with log() as stage:
+        assert await cursor_after_the_jump(stage, "4") == "bob"
+        assert stage.app.dashboard.view.preset == "offline"
+
+
+async def test_a_row_that_is_folded_away_is_unfolded() -> None:
+    async with log() as stage:
+        assert await cursor_after_the_jump(stage, "b", "m", "enter", "X") == "bob"
+        assert stage.table.group is not None
+        assert stage.table.group.is_open
+
+
+async def test_a_row_that_is_folded_with_the_long_offline_is_unfolded() -> None:
+    async with log() as stage:
+        await stage.press("escape")
+        stage.now = 90_000
+        await stage.show(last_listing(stage.at))
+        await stage.press("g")
+        assert stage.app.dashboard.table.headings
+        await stage.press("e", "G", "enter")
+        await stage.pilot.pause()
+        assert stage.cursor == "bob"
+
+
+async def test_an_environment_that_is_no_longer_known_says_so_and_changes_nothing() -> None:
+    async with log() as stage:
+        await stage.press("escape")
+        for stage.now in (15, 20, 4_000, 4_005):
+            await stage.show([row for row in last_listing(stage.at) if row.name != "bob"])
+        assert stage.app.fleets.tracked((NO_PROFILE, lost("bob", NOW).id)) is None
+        await stage.press("2", "e", "G", "enter")
+        assert stage.app.dashboard.view.preset == "online"
+        assert stage.news == "it has left the fleet: nothing is known of it any more"
+
+
+# What the log shows of an event.
+
+
+@pytest.mark.parametrize("count", [5, 30])
+async def test_what_is_cut_says_so_beside_a_scrollbar_too(count: int) -> None:
+    async with staged() as stage:
+        for stage.now in range(count + 1):
+            await stage.show([named("ada", stage.at, metadata={"gitBranch": f"feat/{'long-' * 7}{stage.now}"})])
+        await stage.press("e")
+        listed = stage.app.screen.query_one(EventList)
+        assert listed.show_vertical_scrollbar is (count > 20)
+        room = listed.scrollable_content_region.width
+        lines = [line[:room].rstrip() for line in stage.lines[1 : 1 + min(count, listed.size.height)]]
+        assert {line[-1] for line in lines} == {"…"}
+
+
+async def test_twins_are_told_apart_wherever_an_event_names_one() -> None:
+    async with staged() as stage:
+        twins = [environment(id_, connectionName="sofia") for id_ in ("env-11eb", "env-9fe5")]
+        await stage.show([*twins, named("ada", stage.at)])
+        await stage.show([twins[0], environment("env-9fe5", connectionName="sofia", connectionId=None)])
+        assert "sofia 9fe5  went offline" in stage.news
+        await stage.press("e", "G")
+        assert [event.split()[:3] for event in events(stage)] == [["sofia", "9fe5", "went"]]
+        assert whole(stage).startswith("sofia 9fe5 · went offline")
+
+
+async def test_a_name_of_its_own_needs_no_id_in_the_log() -> None:
+    async with log() as stage:
+        await stage.press("G")
+        assert events(stage)[-1].startswith("bob went offline")
+        assert whole(stage).startswith("bob · went offline")

@@ -1,0 +1,171 @@
+"""The keys that say when to ask: what they wish of the poller, and what they are answered."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from support.app_harness import post_of, staged
+from support.builders import beating, failed
+from support.fake_clock import Answer, Script, World, error, outcomes_of, poller_of, walk
+
+from envwatch.model.outcome import Cause
+from envwatch.model.text import Clean
+from envwatch.sources.poller import PollState
+
+if TYPE_CHECKING:
+    from envwatch.sources.poller import Poller
+
+ASKED_TO_WAIT = error(Cause.RATE_LIMITED, timedelta(seconds=600))
+
+
+async def asked(world: World, answer: Answer) -> Poller:
+    """A poller that has its first answer."""
+    poller = poller_of(world, Script(world, answer))
+    await outcomes_of(poller, 1)
+    return poller
+
+
+@pytest.mark.parametrize(
+    ("pages", "keys", "wanted", "told"),
+    [
+        (1, "+", 10, "polling every 10s"),
+        (1, "--", 1, "polling every 1s"),
+        (1, "----", 1, "polling every 1s"),
+        (1, "+" * 9, 600, "polling every 10m"),
+        (5, "-", 2, "polling every 5s: the request budget allows no more"),
+        (12, "-", 2, "polling every 12s: the request budget allows no more"),
+        (12, "+", 15, "polling every 15s"),
+        (12, "+-", 10, "polling every 12s: the request budget allows no more"),
+        (12, "-+", 15, "polling every 15s"),
+        (700, "+", 5, "polling every 11m 40s: the request budget allows no more"),
+    ],
+)
+async def test_minus_steps_from_the_wanted_interval_and_plus_from_the_one_in_force(
+    pages: int, keys: str, wanted: int, told: str
+) -> None:
+    poller = await asked(World(), walk(pages))
+    async with staged(poller=poller) as stage:
+        await stage.type(keys)
+        assert poller.wanted_interval.total_seconds() == wanted
+        assert stage.news == told
+
+
+@pytest.mark.parametrize(("age", "shown"), [(73, "live 73s"), (360, "live 6m"), (360.001, " BLIND 6m ")])
+async def test_polling_less_often_blinds_nobody_before_three_of_the_new_intervals(age: float, shown: str) -> None:
+    async with staged() as stage:
+        await stage.show(beating(1))
+        await stage.type("+++++")
+        assert stage.news == "polling every 2m"
+        await stage.tick(age)
+        assert shown in stage.lines[0]
+
+
+async def test_a_pace_that_no_key_brought_is_known_from_the_next_second_on() -> None:
+    async with staged() as stage:
+        await stage.show(beating(1))
+        stage.poller.want_interval(timedelta(seconds=120))
+        await stage.tick()
+        await stage.tick(72)
+        assert "live 73s" in stage.lines[0]
+
+
+@pytest.mark.parametrize(
+    ("width", "rows", "shown"),
+    [
+        (80, 1, "live 2s/5s"),
+        (40, 99, "live 2s/5s"),
+        (40, 100, "live 2s"),
+    ],
+)
+async def test_the_interval_stands_beside_the_age_of_the_data_and_goes_first_where_room_is_short(
+    width: int, rows: int, shown: str
+) -> None:
+    async with staged((width, 24)) as stage:
+        await stage.show(beating(rows))
+        await stage.tick(2)
+        assert stage.lines[0].rstrip().endswith(f" {shown}")
+
+
+async def test_while_paused_nothing_is_called_live_and_no_interval_holds() -> None:
+    async with staged() as stage:
+        await stage.show(beating(1))
+        await stage.press("p")
+        await stage.tick(2)
+        assert stage.lines[0].rstrip().endswith("  PAUSED   as of 2s ago")
+        await stage.tick(20)
+        assert stage.lines[0].rstrip().endswith("  PAUSED    STALE 22s")
+        await stage.press("p")
+        assert stage.lines[0].rstrip().endswith("  STALE 22s   every 5s")
+
+
+async def test_a_pause_can_be_taken_back_while_a_poll_is_under_way() -> None:
+    """The poller of the stage asks from the start on, and gets no answer."""
+    async with staged() as stage:
+        await stage.show(beating(1))
+        for told, has_badge in (("paused: p goes on", True), ("polling again", False), ("paused: p goes on", True)):
+            await stage.press("p")
+            assert stage.poller.schedule.state is PollState.POLLING
+            assert stage.news.startswith(told)
+            assert (" PAUSED " in stage.lines[0]) is has_badge
+
+
+@pytest.mark.parametrize(
+    ("answer", "now", "told"),
+    [
+        (walk(), 0.1, "asking now"),
+        (walk(), 4, "asking now"),
+        (walk(90), 0.1, "asking now"),
+        (walk(90), 11, "asking now"),
+        (ASKED_TO_WAIT, 48, "the server asked to wait: 9m 12s left"),
+        (ASKED_TO_WAIT, 599.9, "the server asked to wait: 1s left"),
+        (ASKED_TO_WAIT, 600, "asking now"),
+    ],
+)
+async def test_who_wants_a_poll_now_is_told_when_it_comes(answer: Answer, now: float, told: str) -> None:
+    poller = await asked(world := World(), answer)
+    async with staged(poller=poller) as stage:
+        world.now = now
+        await stage.press("r")
+        assert stage.news == told
+
+
+async def test_who_wants_a_second_poll_before_it_is_due_is_told_when_the_budget_has_paid_for_the_first() -> None:
+    poller = poller_of(world := World(), Script(world, walk(990)))
+    world.schedule(2, poller.refresh)
+    await outcomes_of(poller, 2)
+    async with staged(poller=poller) as stage:
+        await stage.press("r")
+        assert stage.news == "asking in 32m 58s: the request budget allows no sooner"
+
+
+@pytest.mark.parametrize(
+    ("cause", "passed", "told"),
+    [
+        (Cause.UNAUTHORIZED, 0, "next try in 30s, r tries now"),
+        (Cause.UNAUTHORIZED, 29.5, "next try in 1s, r tries now"),
+        (Cause.FORBIDDEN, 0, "next try in 15m, r tries now"),
+        (Cause.FORBIDDEN, 48, "next try in 14m 12s, r tries now"),
+        (Cause.ENDLESS, 0, "next try in 1m"),
+    ],
+)
+async def test_the_next_try_after_a_failure_is_told_as_people_say_it(cause: Cause, passed: float, told: str) -> None:
+    poller = await asked(world := World(), error(cause, pages_read=1_980 if cause is Cause.ENDLESS else 0))
+    async with staged(poller=poller) as stage:
+        await stage.take(failed(cause, stage.at))
+        world.now = stage.now = passed
+        await stage.tick(0)
+        assert stage.news.endswith(f"  {told}")
+
+
+async def test_a_server_that_asked_to_wait_keeps_no_other_from_being_asked() -> None:
+    acme, bolt = Clean("acme"), Clean("bolt")
+    waiting, ready = await asked(World(), ASKED_TO_WAIT), await asked(World(), walk())
+    async with staged(profiles=(acme, bolt)) as stage:
+        stage.app.targets = {acme: post_of(waiting, acme), bolt: post_of(ready, bolt)}
+        await stage.press("r")
+        assert stage.news == "acme: the server asked to wait: 10m left; asking the others"
+        stage.app.targets = {acme: post_of(waiting, acme), bolt: post_of(waiting, bolt)}
+        await stage.press("r")
+        assert stage.news == "acme, bolt: the server asked to wait: 10m left"

@@ -1,0 +1,471 @@
+"""The keys that arrange the table: groups and what is folded, columns, the order."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.app_harness import staged
+from support.builders import NOW, environment
+from textual.widgets import OptionList
+
+from envwatch.model.text import Clean
+from envwatch.tui.screens.column_picker import ColumnPicker
+from envwatch.tui.screens.dashboard import Dashboard
+from envwatch.tui.screens.menu import Menu
+from envwatch.views.grouping import OLD
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from support.app_harness import Stage
+
+    from envwatch.model.environment import Environment
+
+DAY = 24 * 60 * 60
+
+
+def named(name: str, at: float = NOW, **changes: Any) -> Environment:
+    return environment(f"env-{name}", connectionName=name, **({"lastHeartbeat": at - 10_000} | changes))
+
+
+def off(name: str, seconds: float, **changes: Any) -> Environment:
+    """An environment that was last seen so many seconds ago."""
+    return named(name, connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - seconds * 1000, **changes)
+
+
+def in_pods() -> list[Environment]:
+    return [named("ada", podId="p-1"), named("bob", podId="p-2"), named("cyd", podId="p-1"), named("dan", podId=None)]
+
+
+@asynccontextmanager
+async def dashboard(
+    rows: Sequence[Environment], size: tuple[int, int] = (80, 24), **wishes: Any
+) -> AsyncIterator[Stage]:
+    async with staged(size, **wishes) as stage:
+        await stage.show(rows)
+        yield stage
+
+
+def offered(stage: Stage) -> dict[str, str]:
+    """What the menu on top offers, by its title."""
+    menu = stage.app.screen
+    assert isinstance(menu, Menu)
+    return {choice.title: choice.note for choice in menu._choices}  # noqa: SLF001
+
+
+async def group_by_pod(stage: Stage) -> None:
+    await stage.press("b", "p", "enter")
+
+
+# Groups.
+
+
+async def test_b_offers_what_rows_can_be_grouped_by_and_how_many_groups_that_makes() -> None:
+    async with dashboard(in_pods()) as stage:
+        await stage.press("b")
+        assert offered(stage) == {
+            "nothing": "one list",
+            "POD": "3 groups",
+            "USER": "1 group",
+            "OS": "1 group",
+            "VERSION": "1 group",
+            "MODE": "1 group",
+            "BRANCH": "1 group",
+        }
+
+
+async def test_only_what_is_shown_counts_to_the_groups() -> None:
+    async with dashboard(in_pods()) as stage:
+        await stage.press("slash", *"ada", "enter", "b")
+        assert offered(stage)["POD"] == "1 group"
+
+
+async def test_those_that_get_a_group_of_their_own_for_their_age_make_no_other() -> None:
+    async with dashboard([*in_pods(), off("old", DAY + 1, podId="p-9")]) as stage:
+        await stage.press("b")
+        assert offered(stage)["POD"] == "3 groups"
+        await stage.press("escape", "4", "b")
+        assert offered(stage)["POD"] == "1 group"
+
+
+async def test_profiles_are_offered_where_there_are_several() -> None:
+    work, home = Clean("work"), Clean("home")
+    async with staged(profiles=(work, home)) as stage:
+        await stage.show([named("ada")], work)
+        await stage.show([named("bob")], home)
+        await stage.press("b")
+        assert offered(stage)["PROFILE"] == "2 groups"
+        await stage.press("p", "enter")
+        assert [line.split("  ")[0] for line in stage.body if "▾" in line] == ["▾ profile work", "▾ profile home"]
+
+
+async def test_rows_stand_under_what_they_have_in_common_those_without_it_too() -> None:
+    async with dashboard(in_pods()) as stage:
+        await group_by_pod(stage)
+        assert [line.split("  ")[0] for line in stage.body if "▾" in line] == ["▾ pod p-1", "▾ pod p-2", "▾ no pod"]
+        assert "▾ pod p-1  ● 2" in stage.body
+        assert [tracked.environment.name for heading in stage.table.headings for tracked in heading.environments] == [
+            "ada",
+            "cyd",
+            "bob",
+            "dan",
+        ]
+        assert stage.news == "grouped by POD: x folds a group, X all"
+
+
+async def test_the_menu_stands_on_what_holds_and_nothing_takes_the_groups_away() -> None:
+    async with dashboard(in_pods()) as stage:
+        await group_by_pod(stage)
+        await stage.press("b")
+        assert stage.app.screen.query_one(OptionList).highlighted == 1
+        await stage.press("n", "enter")
+        assert stage.table.headings == []
+        assert stage.news == "not grouped"
+
+
+@pytest.mark.parametrize("key", ["escape", "q"])
+async def test_a_menu_that_is_left_changes_nothing(key: str) -> None:
+    async with dashboard(in_pods()) as stage:
+        before = stage.app.dashboard.view
+        await stage.press("b", "p", key)
+        assert isinstance(stage.app.screen, Dashboard)
+        assert stage.app.dashboard.view is before
+
+
+async def test_j_and_k_move_in_a_menu_whatever_its_choices_begin_with() -> None:
+    async with dashboard([named("ada")], columns=("state", "name", "mode", "owner")) as stage:
+        await stage.press("o")
+        options = stage.app.screen.query_one(OptionList)
+        assert "KEY OWNER" in offered(stage)
+        await stage.press("j", "j")
+        assert options.highlighted == 2
+        await stage.press("k")
+        assert options.highlighted == 1
+
+
+async def test_an_empty_fleet_offers_no_groups_and_takes_it_calmly() -> None:
+    async with dashboard([]) as stage:
+        await stage.press("b")
+        assert offered(stage)["POD"] == "0 groups"
+        await stage.press("p", "enter")
+        assert "No environments." in stage.text
+
+
+# Folding.
+
+
+@pytest.mark.parametrize("fold", ["x", "enter"])
+async def test_a_heading_folds_its_group_and_opens_it_again(fold: str) -> None:
+    async with dashboard(in_pods()) as stage:
+        await group_by_pod(stage)
+        await stage.press("g")
+        assert stage.cursor == "pod p-1"
+        await stage.press(fold)
+        assert stage.body[:2] == ["▸ pod p-1  ● 2", "▾ pod p-2  ● 1"]
+        assert stage.cursor == "pod p-1"
+        await stage.press(fold)
+        assert stage.body[0] == "▾ pod p-1  ● 2"
+        assert [stage.body[1].split()[3], stage.body[2].split()[3]] == ["ada", "cyd"]
+        assert stage.cursor == "pod p-1"
+
+
+async def test_a_click_on_a_heading_folds_it() -> None:
+    async with dashboard(in_pods()) as stage:
+        await group_by_pod(stage)
+        place = next(y for y, line in enumerate(stage.lines) if "▾ pod p-2" in line)
+        await stage.pilot.click(offset=(5, place))
+        await stage.pilot.pause()
+        assert "▸ pod p-2  ● 1" in stage.body
+        assert stage.cursor == "pod p-2"
+
+
+@pytest.mark.parametrize("moves", [(), ("j",)], ids=["before the cursor was moved", "after"])
+async def test_x_on_a_row_folds_its_group_and_the_cursor_goes_to_the_heading(moves: tuple[str, ...]) -> None:
+    async with dashboard(in_pods()) as stage:
+        await group_by_pod(stage)
+        await stage.press(*moves, "x")
+        assert stage.cursor == "pod p-1"
+        assert stage.body[0] == "▸ pod p-1  ● 2"
+        assert stage.names == ["ada", "bob", "cyd", "dan"]
+
+
+async def test_enter_on_a_row_opens_the_row_and_folds_nothing() -> None:
+    async with dashboard(in_pods()) as stage:
+        await group_by_pod(stage)
+        await stage.press("enter")
+        assert all(heading.is_open for heading in stage.table.headings)
+        assert stage.app.dashboard.query_one("#detail").display
+
+
+async def test_big_x_folds_all_and_the_cursor_goes_to_its_group_and_opens_all_again() -> None:
+    async with dashboard(in_pods()) as stage:
+        await group_by_pod(stage)
+        stage.app.dashboard.select((Clean(""), Clean("env-bob")))
+        await stage.press("X")
+        assert [line[0] for line in stage.body] == ["▸", "▸", "▸"]
+        assert stage.cursor == "pod p-2"
+        await stage.press("X")
+        assert all(heading.is_open for heading in stage.table.headings)
+        assert stage.cursor == "pod p-2"
+
+
+async def test_big_x_folds_the_rest_while_one_is_open() -> None:
+    async with dashboard(in_pods()) as stage:
+        await group_by_pod(stage)
+        await stage.press("x", "X")
+        assert not any(heading.is_open for heading in stage.table.headings)
+
+
+async def test_what_was_folded_stays_so_through_listings_and_a_new_group_is_open() -> None:
+    async with dashboard(in_pods()) as stage:
+        await group_by_pod(stage)
+        await stage.press("X")
+        stage.now = 5
+        await stage.show([*in_pods(), named("eve", podId="p-3")])
+        assert {heading.title: heading.is_open for heading in stage.table.headings} == {
+            "pod p-1": False,
+            "pod p-2": False,
+            "pod p-3": True,
+            "no pod": False,
+        }
+
+
+async def test_another_grouping_starts_with_its_groups_open() -> None:
+    async with dashboard([*in_pods(), off("old", DAY + 1)]) as stage:
+        await group_by_pod(stage)
+        await stage.press("X", "b", "v", "enter")
+        assert {heading.key: heading.is_open for heading in stage.table.headings} == {
+            ("group", "version", "0.34.12"): True,
+            OLD: False,
+        }
+
+
+async def test_nothing_to_fold_says_so() -> None:
+    async with dashboard(in_pods()) as stage:
+        await stage.press("x")
+        assert stage.news == "nothing to fold: b groups rows, and none here has been offline for a day"
+        await stage.press("X")
+        assert stage.news == "nothing to fold: b groups rows"
+
+
+@pytest.mark.parametrize(("seconds", "is_folded"), [(DAY - 1, False), (DAY, True)])
+async def test_those_offline_for_a_day_are_folded_away_by_themselves(seconds: float, *, is_folded: bool) -> None:
+    async with dashboard([named("ada"), off("old", seconds)]) as stage:
+        assert (stage.body[-1] == "▸ offline for over 24 h  ○ 1") is is_folded
+        assert ("old" in stage.text) is not is_folded
+        assert stage.cursor == ("ada" if is_folded else "old")
+
+
+@pytest.mark.parametrize("keys", [("x",), ("X",), ("G", "enter"), ("G", "x")])
+async def test_the_long_offline_can_be_opened_and_folded_again(keys: tuple[str, ...]) -> None:
+    async with dashboard([named("ada"), off("old", DAY)]) as stage:
+        await stage.press(*keys)
+        assert stage.body[-2] == "▾ offline for over 24 h  ○ 1"
+        assert stage.body[-1].split()[:4] == ["○", "off", "24h", "old"]
+        await stage.press(*keys[-1:])
+        assert stage.body[-1] == "▸ offline for over 24 h  ○ 1"
+
+
+async def test_what_was_opened_below_the_edge_of_the_screen_is_brought_into_sight() -> None:
+    rows = [*(named(f"row-{n:02}") for n in range(30)), *(off(f"old-{n}", DAY) for n in range(3))]
+    async with dashboard(rows) as stage:
+        await stage.press("G", "x")
+        assert [line.split()[-4] for line in stage.body[-3:]] == ["old-0", "old-1", "old-2"]
+
+
+async def test_a_filter_finds_the_long_offline_as_any_other() -> None:
+    async with dashboard([named("ada"), off("old", DAY)]) as stage:
+        await stage.press("4")
+        assert [line.split()[3] for line in stage.body] == ["old"]
+
+
+# Columns.
+
+
+def titles(stage: Stage) -> list[str]:
+    return [column.id for column in stage.table.columns]
+
+
+async def choose(stage: Stage, *keys: str) -> None:
+    await stage.press("C", *keys)
+
+
+async def test_columns_can_be_hidden_shown_and_put_in_order() -> None:
+    async with dashboard(in_pods()) as stage:
+        assert titles(stage) == ["state", "name", "mode", "version", "branch"]
+        await choose(stage, "space", "j", "j", "K", "enter")
+        assert isinstance(stage.app.screen, Dashboard)
+        assert titles(stage) == ["state", "name", "branch", "version"]
+        assert stage.lines[1].split() == ["STATE", "BEAT", "NAME", "BRANCH", "VERSION"]
+        assert stage.news == "4 columns"
+        await choose(stage, "j", "j", "j", "j", "x", "enter")
+        assert titles(stage) == ["state", "name", "branch", "version", "os"]
+
+
+async def test_the_chooser_shows_what_is_chosen_and_what_each_column_tells() -> None:
+    async with dashboard(in_pods()) as stage:
+        await choose(stage)
+        assert isinstance(stage.app.screen, ColumnPicker)
+        assert "[x] MODE        permission mode" in stage.text
+        assert "[ ] UP          time since it connected" in stage.text
+        assert "PROFILE" not in stage.text
+        await stage.press("space")
+        assert "[ ] MODE" in stage.text
+
+
+async def test_the_first_and_the_last_column_go_no_further() -> None:
+    async with dashboard(in_pods()) as stage:
+        await choose(stage, "K", "J", "J", "J", "shift+up", "shift+down", "enter")
+        assert titles(stage) == ["state", "name", "version", "branch", "mode"]
+        await choose(stage, "end", "J", "J", "enter")
+        assert titles(stage) == ["state", "name", "version", "branch", "mode"]
+
+
+@pytest.mark.parametrize("key", ["escape", "q", "C"])
+async def test_columns_stay_as_they_are_if_the_chooser_is_left(key: str) -> None:
+    kept: list[dict[str, Any]] = []
+    async with dashboard(in_pods(), keep=lambda **changes: kept.append(changes)) as stage:
+        await choose(stage, "space", "J", key)
+        assert isinstance(stage.app.screen, Dashboard)
+        assert titles(stage) == ["state", "name", "mode", "version", "branch"]
+        assert kept == []
+
+
+async def test_zero_goes_back_to_those_that_fit() -> None:
+    async with dashboard(in_pods()) as stage:
+        await choose(stage, "space", "enter")
+        await choose(stage, "0")
+        assert titles(stage) == ["state", "name", "mode", "version", "branch"]
+        assert stage.news == "columns: those that fit"
+
+
+async def test_columns_are_those_of_the_table_while_the_pane_covers_it() -> None:
+    async with dashboard([named("ada", metadata={"gitBranch": "main"}), named("bob", metadata={})]) as stage:
+        await stage.press("enter")
+        assert not stage.table.display
+        assert titles(stage) == ["state", "name", "mode", "version", "branch"]
+        await choose(stage)
+        assert "[x] BRANCH" in stage.text
+        await stage.press("escape")
+        await stage.type("/main")
+        assert stage.names == ["ada"]
+        assert " main 1/2 " in stage.lines[0]
+
+
+async def test_what_is_chosen_and_does_not_fit_is_named() -> None:
+    async with dashboard(in_pods()) as stage:
+        await choose(stage, "j", "j", "j", "j", "j", "x", "j", "j", "x", "enter")
+        assert stage.news == "7 columns; no room here for USER, DIRECTORY"
+        assert titles(stage) == ["state", "name", "mode", "version", "branch"]
+        await choose(stage)
+        assert stage.text.count("[x]") == 5
+
+
+async def test_none_at_all_leaves_state_and_name() -> None:
+    async with dashboard(in_pods()) as stage:
+        await choose(stage, "space", "j", "space", "j", "space", "enter")
+        assert titles(stage) == ["state", "name"]
+        await choose(stage)
+        assert "[x]" not in stage.text
+
+
+async def test_the_choice_is_remembered_and_taken_up_by_the_next_run() -> None:
+    kept: list[dict[str, Any]] = []
+    async with dashboard(in_pods(), keep=lambda **changes: kept.append(changes)) as stage:
+        await choose(stage, "space", "enter")
+        await choose(stage, "0")
+    assert kept == [{"columns": ("state", "name", "version", "branch")}, {"columns": ()}]
+    async with dashboard(in_pods(), columns=("state", "name", "branch", "pod")) as stage:
+        assert titles(stage) == ["state", "name", "branch", "pod"]
+
+
+async def test_zero_on_the_dashboard_resets_the_view_and_leaves_the_columns() -> None:
+    async with dashboard(in_pods()) as stage:
+        await choose(stage, "space", "enter")
+        await group_by_pod(stage)
+        await stage.press("full_stop", "2", "0")
+        assert titles(stage) == ["state", "name", "version", "branch"]
+        assert stage.table.headings == []
+        assert stage.app.dashboard.view.sort is None
+
+
+async def test_profiles_can_be_put_elsewhere_but_not_hidden() -> None:
+    work, home = Clean("work"), Clean("home")
+    async with staged(profiles=(work, home)) as stage:
+        await stage.show([named("ada")], work)
+        assert titles(stage)[2] == "profile"
+        await choose(stage, "J", "enter")
+        assert titles(stage)[2:4] == ["mode", "profile"]
+        await choose(stage, "j", "space", "enter")
+        assert "profile" in titles(stage)
+
+
+# The order.
+
+
+async def test_the_order_is_chosen_from_the_columns_that_show_and_remembered() -> None:
+    kept: list[dict[str, Any]] = []
+    async with dashboard(in_pods(), keep=lambda **changes: kept.append(changes)) as stage:
+        await stage.press("o")
+        assert list(offered(stage)) == ["problems first", "STATE BEAT", "NAME", "MODE", "VERSION", "BRANCH"]
+        await stage.press("n", "enter")
+        assert "NAME▲" in stage.lines[1]
+        assert stage.news == "sorted by NAME"
+        await stage.press("I")
+        assert stage.names == ["dan", "cyd", "bob", "ada"]
+        assert stage.news == "sorted by NAME, inverted"
+        await stage.press("o", "p", "enter")
+        assert "▲" not in stage.lines[1]
+        assert stage.news == "sorted problems first"
+    assert kept == [{"sort": "name"}, {"sort": None}]
+
+
+async def test_what_differs_from_a_baseline_is_no_column_to_sort_by() -> None:
+    async with dashboard(in_pods()) as stage:
+        await stage.press("m", "equals_sign", "o")
+        assert list(offered(stage)) == ["problems first", "STATE BEAT", "NAME"]
+        await stage.press("escape")
+        for title in ("STATE BEAT", "NAME"):
+            await stage.press("full_stop")
+            assert stage.news == f"sorted by {title}"
+        await stage.press("full_stop")
+        assert stage.news == "sorted problems first"
+        before = stage.app.dashboard.view
+        await stage.pilot.click(offset=(stage.lines[1].index("SINCE THE BASELINE"), 1))
+        await stage.pilot.pause()
+        assert stage.app.dashboard.view is before
+
+
+async def test_columns_chosen_while_comparing_start_from_those_of_the_other_view() -> None:
+    async with dashboard(in_pods()) as stage:
+        await stage.press("m", "equals_sign")
+        await choose(stage, "enter")
+        assert stage.news == "5 columns"
+        await stage.press("equals_sign")
+        assert titles(stage) == ["state", "name", "mode", "version", "branch"]
+
+
+async def test_the_first_column_sorts_by_the_longest_silence_and_its_mark_leaves_a_gap() -> None:
+    async with dashboard([named("ada"), named("bob", lastHeartbeat=NOW - 40_000), off("cyd", 300)]) as stage:
+        await stage.press("full_stop")
+        assert stage.names == ["cyd", "bob", "ada"]
+        assert stage.lines[1].startswith(" STATE BEAT▼ NAME ")
+        await stage.press("I")
+        assert stage.names == ["ada", "bob", "cyd"]
+        assert stage.lines[1].startswith(" STATE BEAT▲ NAME ")
+
+
+async def test_a_new_action_takes_an_answer_to_an_older_one_away() -> None:
+    async with dashboard(in_pods()) as stage:
+        await group_by_pod(stage)
+        await stage.press("X")
+        assert stage.news == "folded all 3 groups"
+        await stage.press("x")
+        assert "folded" not in stage.news
+
+
+async def test_a_title_as_wide_as_its_column_makes_room_for_the_mark_of_sorting() -> None:
+    async with dashboard([named("ada")], columns=("state", "name", "first", "os"), sort="first") as stage:
+        assert " FIRS▲ OS" in stage.lines[1]

@@ -1,0 +1,221 @@
+"""Every colour of every theme can be read on whatever it stands on, and states differ for every kind of eye."""
+
+from __future__ import annotations
+
+import math
+import re
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import pytest
+from support.app_harness import staged
+from support.builders import environment
+from support.pty_terminal import Terminal
+from textual.color import Color
+
+from envwatch.demo.server import Server
+from envwatch.tui.themes import STATE_COLOURS, THEMES, theme_names
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from rich.style import Style
+    from textual.theme import Theme
+
+KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
+TRUE = [theme for theme in THEMES if not theme.ansi]
+(ANSI,) = (theme for theme in THEMES if theme.ansi)
+
+AA = 4.5
+"""WCAG 2's least contrast of text (1.4.3)."""
+AAA = 7.0
+"""The same for those who need more of it (1.4.6)."""
+
+APART = 12.0
+"""CIE76 distance of colours that nobody takes for one another side by side; 2.3 can just be noticed."""
+
+STATES = ("online", "late", "offline", "flapping")
+"""States that are told by a hue; unknown and gone are greys, and told by reverse and by a dot."""
+
+Rgb = tuple[float, float, float]
+
+# Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.
+SIGHTS: dict[str, tuple[Rgb, Rgb, Rgb]] = {
+    "all cones": ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
+    "protanopia": (
+        (0.152286, 1.052583, -0.204868),
+        (0.114503, 0.786281, 0.099216),
+        (-0.003882, -0.048116, 1.051998),
+    ),
+    "deuteranopia": (
+        (0.367322, 0.860646, -0.227968),
+        (0.280085, 0.672501, 0.047413),
+        (-0.011820, 0.042940, 0.968881),
+    ),
+}
+
+
+def linear(colour: str) -> Rgb:
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in Color.parse(colour).normalized
+    )
+    return red, green, blue
+
+
+def luminance(colour: str) -> float:
+    red, green, blue = linear(colour)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def seen(colour: str, freshness: str) -> Rgb:
+    """What is left of a colour, as CIE L*a*b*."""
+    whole = linear(colour)
+    red, green, blue = (
+        min(max(sum(a * b for a, b in zip(row, whole, strict=True)), 0.0), 1.0) for row in SIGHTS[freshness]
+    )
+    x = (0.4124564 * red + 0.3575761 * green + 0.1804375 * blue) / 0.95047
+    y = 0.2126729 * red + 0.7151522 * green + 0.0721750 * blue
+    z = (0.0193339 * red + 0.1191920 * green + 0.9503041 * blue) / 1.08883
+    fx, fy, fz = (part ** (1 / 3) if part > 0.008856 else 7.787 * part + 16 / 116 for part in (x, y, z))
+    return 116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)
+
+
+def texts(theme: Theme) -> dict[str, str]:
+    own = {name: colour for name, colour in theme.variables.items() if not name.startswith("row-")}
+    return own | {"foreground": str(theme.foreground)}
+
+
+def grounds(theme: Theme) -> dict[str, str]:
+    own = {name: colour for name, colour in theme.variables.items() if name.startswith("row-")}
+    return own | {"background": str(theme.background), "panel": str(theme.panel), "surface": str(theme.surface)}
+
+
+def test_the_measure_of_contrast_is_wcags() -> None:
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
+    assert math.dist(seen("#ff0000", "deuteranopia"), seen("#8f7b00", "deuteranopia")) < APART
+
+
+@pytest.mark.parametrize("theme", TRUE, ids=lambda theme: theme.name)
+def test_every_text_can_be_read_on_every_ground(theme: Theme) -> None:
+    least = AAA if theme.name == "envwatch-contrast" else AA
+    poor = {
+        (text, ground): round(contrast(colour, under), 2)
+        for text, colour in texts(theme).items()
+        for ground, under in grounds(theme).items()
+        if contrast(colour, under) < least
+    }
+    assert poor == {}
+
+
+@pytest.mark.parametrize("freshness", SIGHTS)
+@pytest.mark.parametrize("theme", TRUE, ids=lambda theme: theme.name)
+def test_states_differ_whatever_cones_an_eye_lacks(theme: Theme, freshness: str) -> None:
+    colours = {state: seen(theme.variables[f"state-{state}"], freshness) for state in STATES}
+    alike = {
+        (one, other): round(math.dist(colours[one], colours[other]), 1)
+        for one, other in combinations(STATES, 2)
+        if math.dist(colours[one], colours[other]) < APART
+    }
+    assert alike == {}
+
+
+@pytest.mark.parametrize("theme", THEMES, ids=lambda theme: theme.name)
+def test_every_theme_names_every_colour(theme: Theme) -> None:
+    assert theme.variables.keys() >= STATE_COLOURS.keys()
+
+
+@pytest.mark.parametrize("theme", TRUE[:2], ids=lambda theme: theme.name)
+def test_dark_and_light_stand_in_the_palette_of_256_colours(theme: Theme) -> None:
+    steps = {0, 95, 135, 175, 215, 255}
+    for colour in (*theme.variables.values(), theme.background, theme.panel):
+        red, green, blue = Color.parse(str(colour)).rgb
+        is_grey = red == green == blue and (red - 8) % 10 == 0
+        assert is_grey or {red, green, blue} <= steps, colour
+
+
+def test_the_terminals_own_colours_are_only_those_that_read_on_light_and_dark() -> None:
+    readable = {"ansi_default", "ansi_red", "ansi_magenta"}
+    assert {ANSI.variables[name] for name in STATE_COLOURS} <= readable
+    assert {ANSI.background, ANSI.panel, ANSI.surface} == {"ansi_default"}
+
+
+def test_the_terminals_own_colours_are_all_that_is_sent(tmp_path: Path) -> None:
+    with Server(size=30, seed=7, key=KEY) as server:
+        environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url, "COLORTERM": "truecolor"}
+        with Terminal.of_envwatch(home=tmp_path, environ=environ | {"ENVWATCH_THEME": "envwatch-ansi"}) as terminal:
+            terminal.wait_for("[0-9] on ")
+            terminal.press("y")
+            terminal.wait_for("Copy")
+            terminal.press("q")
+            terminal.wait_for_no("Copy")
+            terminal.press("?")
+            terminal.wait_for("asking 127")
+            terminal.press("q", "q")
+            assert terminal.wait_for_end() == 0
+    assert re.findall(rb"\x1b\[[0-9;]*[34]8;[0-9;]*m", bytes(terminal.received)) == []
+    assert re.search(rb"\x1b\[[0-9;]*31m", terminal.received)
+
+
+async def test_every_theme_by_name_can_be_chosen() -> None:
+    async with staged() as stage:
+        assert set(theme_names()) == set(stage.app.available_themes)
+        for name in theme_names():
+            stage.app.theme = name
+            await stage.pilot.pause()
+
+
+@pytest.mark.parametrize("theme", [theme.name for theme in TRUE])
+async def test_without_colours_what_is_the_matter_is_as_bright_as_what_is_well_and_bold(
+    theme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with staged((100, 24), theme=theme) as stage:
+
+        def style_of(text: str) -> Style:
+            strips = stage.app.screen._compositor.render_strips()  # noqa: SLF001  Textual has no other way to the styles
+            styles = [segment.style for strip in strips for segment in strip if text in segment.text]
+            assert styles, text
+            assert styles[0] is not None
+            return styles[0]
+
+        def assert_they_stand_out(alarms: Sequence[str], calm: str) -> None:
+            assert not style_of(calm).bold
+            for alerts in alarms:
+                assert (style_of(alerts).bold, style_of(alerts).color) == (True, style_of(calm).color), alerts
+
+        rows = [
+            environment("env-1", lastHeartbeat=stage.at - 10_000),
+            environment("env-2", lastHeartbeat=stage.at - 50_000, currentMode="unrestricted"),
+            environment("env-3", lastHeartbeat=stage.at - 60_000),
+        ]
+        await stage.show(rows)
+        await stage.tick(5)
+        await stage.show([*rows[:2], environment("env-3", connectionId=None, lastHeartbeat=None)])
+        assert_they_stand_out(["1 late", "1 off", "1 unrestricted"], "1 on")
+        assert_they_stand_out(["off ", "◐ late", "unrestricted !"], "● on")
+        assert style_of("○ off").reverse
+        await stage.press("e")
+        assert_they_stand_out(["went offline"], "laptop of env-3")
+        await stage.press("q", "E")
+        assert_they_stand_out(["→ offline"], "→ would say offline")
+        await stage.press("q", "j", "enter")
+        assert_they_stand_out(["1 missed", "unrestricted ·"], "▇▇▇")
+
+
+def test_without_colours_the_terminals_own_are_not_taken(tmp_path: Path) -> None:
+    with Server(size=3, seed=7, key=KEY) as server:
+        environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url, "COLORTERM": "truecolor", "NO_COLOR": "1"}
+        with Terminal.of_envwatch(home=tmp_path, environ=environ | {"ENVWATCH_THEME": "envwatch-ansi"}) as terminal:
+            terminal.wait_for("[0-9] on ")
+            terminal.press("q")
+            assert terminal.wait_for_end() == 0
+    shades = set(re.findall(rb"38;2;([0-9]+);([0-9]+);([0-9]+)", bytes(terminal.received)))
+    assert shades
+    assert all(red == green == blue for red, green, blue in shades)

@@ -1,0 +1,287 @@
+"""The log under a query: words look into what the log says, terms into the environments as they were then."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.builders import NOW, environment, listed, watched
+from support.tracked_environments import ALL, tracked
+
+from envwatch.fleet.events import Event, EventState, Kind, flatten
+from envwatch.fleet.presence import PresenceRule
+from envwatch.fleet.tracking import TrackedEnvironment
+from envwatch.model.limits import Limits
+from envwatch.model.text import Clean
+from envwatch.query.language import Term, Word, parse
+from envwatch.views.event_filter import logged
+from envwatch.views.event_text import event_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from envwatch.model.environment import Environment
+
+HOUR = 3_600_000.0
+JUDGE = PresenceRule(Limits())
+ROWS = {
+    "env-1": environment("env-1", connectionId=None, currentMode="acceptEdits"),
+    "env-2": environment("env-2", currentMode="unrestricted"),
+    "env-3": environment("env-3", lastHeartbeat=NOW - 100_000),
+}
+"""What events hold of the environments; of every other, nothing."""
+
+
+def event(kind: Kind, id_: str | None = "env-1", name: str | None = None, profile: str = "", **changes: Any) -> Event:
+    texts: dict[str, Any] = {key: Clean(value) if isinstance(value, str) else value for key, value in changes.items()}
+    told_name = name or (f"laptop of {id_}" if id_ else None)
+    row = ROWS.get(id_ or "")
+    return Event(
+        kind=kind,
+        at=NOW,
+        profile=Clean(profile),
+        id=None if id_ is None else Clean(id_),
+        name=None if told_name is None else Clean(told_name),
+        then=None if row is None else EventState(row, JUDGE.verdict(row, NOW)),
+        **texts,
+    )
+
+
+FELL = event(Kind.OFFLINE, reason="heartbeat lost (121 s)")
+DRIFTED = event(Kind.MODE, "env-2", field="mode", before="standard", after="unrestricted")
+FORGOTTEN = event(Kind.GONE, "env-9", reason="no longer listed")
+STALLED = event(Kind.STALLED, None)
+HISTORY = [FELL, DRIFTED, FORGOTTEN, STALLED]
+
+
+def found(text: str, event_log: Sequence[Event] = HISTORY) -> list[Event]:
+    return logged(event_log, parse(text, UTC), UTC)
+
+
+def test_no_query_keeps_all() -> None:
+    assert found("") == HISTORY
+
+
+# Words
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("lost", [FELL]),
+        ("HEARTBEAT", [FELL, STALLED]),
+        ("ENV-2", [DRIFTED]),
+        ("offline", [FELL]),
+        ("gone", [FORGOTTEN]),
+        ("mode", [DRIFTED]),
+        ("went heartbeat", [FELL]),
+        ("went gone", []),
+        ("!heartbeat", [DRIFTED, FORGOTTEN]),
+        ('"went offline"', [FELL]),
+        ("off*", [FELL]),
+        ('*"standard → "*', [DRIFTED]),
+        ("heart*", []),
+        ("laptop?of?env-?", [FELL, DRIFTED, FORGOTTEN]),
+        ("→", [DRIFTED]),
+    ],
+)
+def test_words_look_into_the_name_the_sentence_and_the_kind(text: str, kept: list[Event]) -> None:
+    assert found(text) == kept
+
+
+def test_a_word_does_not_run_from_one_part_into_the_next() -> None:
+    assert found('"env-1 went"') == found('"env-1\nwent"') == []
+
+
+def test_a_word_finds_the_profile() -> None:
+    there = event(Kind.ONLINE, profile="prod")
+    assert found("prod", [event(Kind.ONLINE), there]) == [there]
+
+
+def test_times_in_a_sentence_are_those_on_the_screen() -> None:
+    group = Event(kind=Kind.WHILE_BLIND, at=NOW, since=NOW - HOUR, members=(FELL,))
+    assert found('"07:53:20Z"', [group]) == [group]
+
+
+# Terms
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("mode:acceptEdits", [FELL]),
+        ("mode:standard", []),
+        ("status:offline,online", [FELL, DRIFTED]),
+        ("!mode:unrestricted", [FELL, FORGOTTEN, STALLED]),
+        ("!mode:unrestricted !mode:acceptEdits", [FORGOTTEN, STALLED]),
+        ("branch:none", []),
+        ("!branch:none", HISTORY),
+        ("mode:acceptEdits heartbeat", [FELL]),
+        ("mode:unrestricted heartbeat", []),
+        ("!mode:unrestricted !heartbeat", [FORGOTTEN]),
+    ],
+)
+def test_terms_ask_the_environment_as_it_was_and_what_has_none_fails_all_but_the_negated(
+    text: str, kept: list[Event]
+) -> None:
+    assert found(text) == kept
+
+
+@pytest.mark.parametrize(("age", "is_kept"), [(89_999, False), (90_000, True)])
+def test_ages_are_those_at_the_event(age: float, *, is_kept: bool) -> None:
+    then = EventState(environment("env-3", lastHeartbeat=NOW - age), JUDGE.verdict(ROWS["env-3"], NOW))
+    assert bool(found("beat:>=90s", [replace(event(Kind.MODE, "env-3", field="mode"), then=then)])) is is_kept
+
+
+def test_a_profile_is_that_of_the_event() -> None:
+    event_log = [event(Kind.ONLINE, profile=profile) for profile in ("here", "there")]
+    assert [one.profile for one in found("profile:=here", event_log)] == ["here"]
+    assert [one.profile for one in found("!profile:=here", event_log)] == ["there"]
+
+
+def told(*listings: Sequence[Environment]) -> list[Event]:
+    """All the events of some listings, five seconds apart, but for the first."""
+    _, events = watched(listed(rows, NOW + 5_000 * number) for number, rows in enumerate(listings))
+    return events
+
+
+def test_a_loss_is_found_by_the_pod_that_was_lost_wherever_the_environments_run_by_now() -> None:
+    ids = [f"env-{n}" for n in range(12)]
+    (lost, back) = told(
+        [environment(id_, podId="p-7") for id_ in ids],
+        [environment(id_, podId=None, connectionId=None) for id_ in ids],
+        [environment(id_, podId="p-8") for id_ in ids],
+    )
+    assert found("pod:p-7", [lost, back]) == [lost]
+    assert found("pod:p-8", [lost, back]) == [back]
+    assert found("pod:none", [lost, back]) == []
+
+
+def test_what_changed_in_the_listing_of_a_loss_is_found_by_what_it_became() -> None:
+    drift, *_ = told([environment()], [environment(connectionId=None, currentMode="plan")])[::-1]
+    assert drift.kind is Kind.MODE
+    assert found("mode:plan", [drift]) == [drift]
+
+
+def test_a_status_is_what_the_event_led_to_whatever_it_is_now() -> None:
+    down = environment(connectionId=None)
+    event_log = told([environment()], [down], [environment()], [down])
+    assert [one.kind for one in event_log] == [Kind.OFFLINE, Kind.ONLINE, Kind.OFFLINE]
+    assert found("status:offline", event_log) == [event_log[0], event_log[2]]
+    assert found("status:online", event_log) == [event_log[1]]
+
+
+def test_changed_finds_what_came_went_or_reconnected_and_no_other_change() -> None:
+    fell, drifted = event(Kind.OFFLINE), event(Kind.MODE, field="mode")
+    assert found("status:changed", [fell, drifted]) == [fell]
+
+
+@pytest.mark.parametrize(("status", "holds"), [("flapping", "is_flapping"), ("doubted", "clock_suspect")])
+def test_flapping_and_doubt_are_those_at_the_event(status: str, holds: str) -> None:
+    verdict = JUDGE.verdict(ROWS["env-2"], NOW)
+    one = replace(FELL, then=EventState(ROWS["env-2"], verdict, **{holds: True}))
+    assert found(f"status:{status}", [FELL, one]) == [one]
+
+
+# Groups
+
+LOST = Event(
+    kind=Kind.TOGETHER,
+    of=Kind.OFFLINE,
+    at=NOW,
+    reason=Clean("pod p-7"),
+    members=(FELL, event(Kind.OFFLINE, "env-3"), event(Kind.OFFLINE, "env-9")),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_kept"),
+    [
+        ("p-7", True),
+        ("env-3", True),
+        ("env-4", False),
+        ("mode:acceptEdits", True),
+        ("mode:acceptEdits env-3", False),
+        ("p-7 mode:acceptEdits", True),
+        ("p-7 mode:strict", False),
+        ("!env-3", True),
+        ("mode:strict", False),
+    ],
+)
+def test_a_group_is_kept_whole_for_any_member_with_what_the_group_says_of_it(text: str, *, is_kept: bool) -> None:
+    assert found(text, [LOST]) == [LOST] * is_kept
+
+
+@pytest.mark.parametrize("text", ["!lost", "!offline", "!went", "!p-7", "!together", "!status:offline", "!os:linux"])
+def test_what_hides_each_member_hides_the_group(text: str) -> None:
+    members = [event(Kind.OFFLINE, "env-1"), event(Kind.OFFLINE, "env-1", "other")]
+
+    assert found(text, [replace(LOST, members=tuple(members))]) == []
+
+
+# Laws
+
+EVENTS = st.builds(
+    event,
+    st.sampled_from([Kind.OFFLINE, Kind.ONLINE, Kind.MODE, Kind.STALLED]),
+    st.sampled_from(["env-1", "env-2", "env-9", None]),
+    st.sampled_from(["nas", "web-1", None]),
+    field=st.just("mode"),
+    before=st.just("strict"),
+    lasted=st.none() | st.just(timedelta(hours=3)),
+)
+GROUPS = st.builds(
+    lambda members: Event(kind=Kind.TOGETHER, of=Kind.OFFLINE, at=NOW, members=tuple(members)),
+    st.lists(EVENTS, min_size=1, max_size=3),
+)
+TYPED = st.sampled_from(
+    ["nas", "env-1", "3h", "n?s", "*line*", "together", "mode:unrestricted", "status:offline", "os:linux"]
+)
+LINES = st.lists(st.tuples(st.sampled_from(["", "!"]), TYPED).map("".join), max_size=3).map(" ".join)
+
+
+def naive(text: str, one: Event, group: Event | None = None) -> bool:
+    """A second opinion on one event without members, in a group or alone."""
+    told = [one] if group is None else [group, one]
+    parts = [part for each in told for part in (each.name or "", event_text(each, UTC), each.kind.value, each.profile)]
+    asked: dict[str, list[bool]] = {}
+    for typed in text.split():
+        body = typed.removeprefix("!")
+        if ":" in body:
+            then = one.then
+            row = tracked() if then is None else TrackedEnvironment(environment=then.environment, verdict=then.verdict)
+            holds = then is not None and parse(body, UTC).matches(row, NOW, ALL, 1)
+        else:
+            pattern = ".*".join(re.escape(piece).replace(r"\?", ".") for piece in body.split("*"))
+            is_wild = "*" in body or "?" in body
+            holds = any((re.fullmatch if is_wild else re.search)(pattern, part, re.IGNORECASE) for part in parts)
+        if typed != body and holds:
+            return False
+        if typed == body:
+            asked.setdefault(body.partition(":")[0] if ":" in body else body, []).append(holds)
+    return all(any(alternatives) for alternatives in asked.values())
+
+
+@given(st.lists(EVENTS | GROUPS, max_size=5), LINES)
+def test_a_query_keeps_what_a_second_opinion_keeps_in_its_order(event_log: list[Event], text: str) -> None:
+    kept = [
+        one
+        for one in event_log
+        if (any(naive(text, leaf, one) for leaf in one.members) if one.members else naive(text, one))
+    ]
+    assert found(text, event_log) == kept
+
+
+@given(st.lists(EVENTS | GROUPS, max_size=5), LINES)
+def test_a_query_is_kept_apart_into_its_words_and_its_terms(event_log: list[Event], text: str) -> None:
+    query = parse(text, UTC)
+    words = " ".join(str(term) for term in query.terms if isinstance(term, Word))
+    terms = " ".join(str(term) for term in query.terms if isinstance(term, Term))
+    singles = flatten(event_log)
+    assert found(text, singles) == found(words, found(terms, singles))
+    assert query.has_demands is any(isinstance(term, Term) and not term.is_negated for term in query.terms)

@@ -1,0 +1,197 @@
+"""The rule trace: every rule with its inputs and its result, and never at odds with the verdict."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.builders import NOW, beating, environment, failed, listed, reading, watched
+
+from envwatch.fleet.fleet import Fleet
+from envwatch.fleet.presence import Presence
+from envwatch.views.explanation import Step, answer, trace
+
+if TYPE_CHECKING:
+    from envwatch.model.outcome import Outcome
+
+RULES = [
+    "verdict",
+    "official client",
+    "listing",
+    "clock",
+    "connectionId",
+    "lastHeartbeat",
+    "witness",
+    "upstream",
+    "absence",
+    "flapping",
+]
+
+
+def steps(*outcomes: Outcome, at: float = NOW, skew: float = 0.0) -> dict[str, Step]:
+    """The answer on `env-1` and its trace, after some outcomes."""
+    fleet, _ = watched(outcomes)
+    known = (fleet.environments[environment().id], fleet, reading(at, skew), UTC)
+    found = [*answer(*known), *trace(*known)]
+    assert [step.rule for step in found] == RULES
+    return {step.rule: step for step in found}
+
+
+def of_row(**changes: Any) -> dict[str, Step]:
+    return steps(listed([environment("env-1", **changes)]))
+
+
+def test_a_healthy_row_has_nothing_against_it() -> None:
+    found = of_row()
+    assert not [step for step in found.values() if step.is_against]
+    assert found["verdict"].result == "online"
+    assert found["official client"].result == "would say online"
+    assert found["lastHeartbeat"].inputs == "2025-10-09 08:53:08Z, when listed 12 s old"
+
+
+@pytest.mark.parametrize(
+    ("age", "result", "verdict"),
+    [
+        (0, "< 45 s: beating", "online"),
+        (44_999, "< 45 s: beating", "online"),
+        (45_000, "< 120 s but ≥ 45 s: late, a ping was missed", "late"),
+        (119_999, "< 120 s but ≥ 45 s: late, a ping was missed", "late"),
+        (120_000, "≥ 120 s: heartbeat lost", "offline"),
+    ],
+)
+def test_the_heartbeat_is_judged_at_its_limits(age: float, result: str, verdict: str) -> None:
+    found = of_row(lastHeartbeat=NOW - age)
+    assert (found["lastHeartbeat"].result, found["verdict"].result) == (result, verdict)
+
+
+@pytest.mark.parametrize(("connection", "inputs"), [(None, "null"), ("", "empty")])
+def test_without_a_connection_a_row_is_offline(connection: str | None, inputs: str) -> None:
+    found = of_row(connectionId=connection)
+    assert (found["connectionId"].inputs, found["connectionId"].result) == (inputs, "offline: disconnected")
+    assert found["verdict"].result == "offline"
+
+
+def test_without_a_heartbeat_a_row_is_offline() -> None:
+    found = of_row(lastHeartbeat=None)
+    assert found["lastHeartbeat"].result == "no number: offline"
+    assert found["official client"].result == "would say offline"
+
+
+@pytest.mark.parametrize(
+    ("later", "result"),
+    [(15_000, "fresh"), (15_001, "stale: verdicts are from then"), (60_001, "blind: every row reads unknown")],
+)
+def test_old_listings_are_named_as_such(later: float, result: str) -> None:
+    found = steps(listed([environment()]), failed(at=NOW + later), at=NOW + later)
+    assert found["listing"].result == result
+    assert (found["verdict"].result == "unknown, last online") is result.startswith("blind")
+
+
+def test_what_is_one_is_not_told_as_many() -> None:
+    one = steps(listed([environment()]))
+    assert " of 1 row in 1 request, " in one["listing"].inputs
+    assert one["clock"].inputs.endswith(" 1 answer")
+    rows = [environment(), environment("env-2")]
+    two = steps(*[listed(rows, page_size=1)] * 2)
+    assert " of 2 rows in 2 requests, " in two["listing"].inputs
+    assert two["clock"].inputs.endswith(" 2 answers")
+
+
+def test_a_skewed_local_clock_makes_the_official_client_disagree() -> None:
+    found = steps(listed([environment()], skew=3_600_000), skew=3_600_000)
+    assert found["verdict"].result == "online"
+    assert found["clock"].is_against
+    assert found["official client"].result == "would say offline: disagrees, see clock and listing below"
+
+
+def test_without_a_date_the_local_clock_is_used_and_that_is_said() -> None:
+    assert steps(listed([environment()], dated=False))["clock"].result == "the local clock is used"
+
+
+def test_the_witness_tells_when_the_heartbeat_advanced_and_nothing_before_it_did() -> None:
+    first = listed([environment()])
+    once = steps(first, listed([environment()], NOW + 5_000), at=NOW + 5_000)
+    assert once["witness"].inputs == "heartbeat not yet seen to advance"
+
+    rows = [environment(lastHeartbeat=NOW + 4_000)]
+    twice = steps(first, listed(rows, NOW + 5_000), listed(rows, NOW + 12_000), at=NOW + 12_000)
+    assert twice["witness"].inputs.startswith("heartbeat advanced 7.0 s before the newest listing")
+    assert twice["witness"].result == "agrees with the clock"
+
+
+@pytest.mark.parametrize(("seconds", "word"), [(115, "late"), (120, "offline")])
+def test_a_heartbeat_that_contradicts_the_clock_is_not_said_to_decide(seconds: int, word: str) -> None:
+    rows = [environment(lastHeartbeat=NOW + 3_600_000)]
+    at = NOW + seconds * 1000
+    found = steps(listed(rows), listed(rows, at), at=at)
+    assert found["lastHeartbeat"].result == "cannot be true: not judged by this, see witness"
+    assert found["witness"].inputs.startswith(f"heartbeat first listed {seconds}.0 s before the newest listing")
+    assert (found["witness"].result, found["verdict"].result) == ("contradicts the clock: judged by this instead", word)
+
+
+def test_a_row_that_is_missing_once_is_not_gone_and_missing_twice_is() -> None:
+    rows = beating(3)
+    once = steps(listed(rows), listed(rows[1:], NOW + 5_000), at=NOW + 5_000)
+    twice = steps(listed(rows), listed(rows[1:], NOW + 5_000), listed(rows[1:], NOW + 10_000), at=NOW + 10_000)
+    assert (once["absence"].result, once["absence"].is_against) == ("< 2: not gone", True)
+    assert (twice["absence"].result, twice["verdict"].result) == ("≥ 2: gone", "gone")
+
+
+def test_a_row_that_is_missing_twice_and_may_exist_is_not_gone() -> None:
+    rows = beating(3)
+    doubtful = listed(rows[1:], NOW + 10_000)
+    doubtful = replace(doubtful, snapshot=replace(doubtful.snapshot, in_doubt=frozenset([rows[0].id])))
+    found = steps(listed(rows), listed(rows[1:], NOW + 5_000), doubtful, at=NOW + 10_000)
+    assert (found["absence"].result, found["verdict"].result) == (
+        "not gone before the server was asked about it",
+        "online",
+    )
+
+
+def test_a_listing_that_is_not_believed_is_named() -> None:
+    found = steps(listed(beating(3)), listed([], NOW + 5_000), at=NOW + 5_000)
+    assert found["upstream"].result == "the newest listing is not believed yet"
+    assert found["verdict"].result == "online"
+
+
+def test_rows_that_vanished_together_are_named() -> None:
+    found = steps(listed(beating(6)), listed(beating(3), NOW + 5_000), at=NOW + 5_000)
+    assert found["upstream"].inputs == "3 of 6 rows vanished at once, 1 listing in a row"
+    assert found["upstream"].result == "their absence is not believed yet"
+
+
+def test_before_the_first_listing_nothing_is_known() -> None:
+    fleet, _ = watched([listed([environment()])])
+    first, *_ = trace(fleet.environments[environment().id], Fleet(), reading(), UTC)
+    assert (first.inputs, first.result) == ("none yet", "nothing is known")
+
+
+ROWS = st.fixed_dictionaries(
+    {},
+    optional={
+        "connectionId": st.sampled_from([None, "", "conn-1", "conn-2"]),
+        "lastHeartbeat": st.none() | st.floats(NOW - 300_000, NOW + 300_000),
+        "connectedAt": st.none() | st.floats(allow_nan=False, allow_infinity=False),
+    },
+)
+
+
+@given(st.lists(ROWS, min_size=1, max_size=5), st.sampled_from([-86_400_000.0, -1_000.0, 0.0, 7_000.0, 86_400_000.0]))
+def test_the_trace_never_contradicts_the_verdict(rows: list[dict[str, Any]], skew: float) -> None:
+    fleet, _ = watched(
+        listed([environment("env-1", **row)], NOW + 5_000 * number, skew=skew) for number, row in enumerate(rows)
+    )
+    tracked = fleet.environments[environment().id]
+    known = (tracked, fleet, reading(NOW + 5_000 * (len(rows) - 1), skew), UTC)
+    found = {step.rule: step for step in (*answer(*known), *trace(*known))}
+    assert found["verdict"].result == tracked.presence.value
+    assert found["verdict"].is_against is not tracked.verdict.is_up
+    if tracked.verdict.is_up and not tracked.clock_suspect:
+        assert not any(found[rule].is_against for rule in ("connectionId", "lastHeartbeat", "absence"))
+    if tracked.presence is Presence.OFFLINE:
+        assert any(found[rule].is_against for rule in ("connectionId", "lastHeartbeat", "witness"))
+    assert all(step.inputs.isprintable() and step.result.isprintable() for step in found.values())

@@ -1,0 +1,264 @@
+"""What helps an environment, and that no name of a stranger becomes a command."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.builders import NOW, environment, failed, listed, reading, watched, wire_row
+from support.hostile_fleet import WEAPONS
+
+from envwatch.views.remedies import remedies, start_command
+
+if TYPE_CHECKING:
+    from envwatch.fleet.fleet import Fleet
+    from envwatch.model.environment import Environment
+    from envwatch.views.remedies import Remedy
+
+METADATA: dict[str, Any] = wire_row()["metadata"]
+OFFLINE = {"connectionId": None, "connectedAt": None, "lastHeartbeat": None}
+
+
+def update(version: str = "0.34.12", **self_update: Any) -> dict[str, Any]:
+    return METADATA | {"lettaCodeVersion": version, "self_update": self_update}
+
+
+def fleet_of(*rows: Environment) -> Fleet:
+    return watched([listed(rows)])[0]
+
+
+def helps(*others: Environment, **changes: Any) -> list[Remedy]:
+    row = environment("env-1", **changes)
+    fleet = fleet_of(row, *others)
+    return list(remedies(fleet.environments[row.id], fleet, reading()))
+
+
+def titles(*others: Environment, **changes: Any) -> list[str]:
+    return [remedy.title for remedy in helps(*others, **changes)]
+
+
+def test_who_is_well_needs_no_remedy() -> None:
+    assert helps() == []
+    assert helps(lastHeartbeat=NOW - 119_999) == []
+
+
+# The lost
+
+
+@pytest.mark.parametrize(
+    ("changes", "title", "note"),
+    [
+        (OFFLINE, "its listener stopped, or lost its link", "A listener that still runs is back within a minute."),
+        (
+            {"lastHeartbeat": NOW - 120_000},
+            "its heartbeat stopped: asleep, frozen or cut off",
+            "A machine that wakes up is back at once.",
+        ),
+        ({"lastHeartbeat": None}, "connected, but without a heartbeat", "A listener that runs pings every 30 s."),
+    ],
+)
+def test_the_lost_are_started_again_under_their_name(changes: dict[str, Any], title: str, note: str) -> None:
+    (remedy,) = helps(**changes)
+    assert remedy.title == title
+    assert remedy.command == "letta server --computer-name='laptop of env-1'"
+    assert remedy.note == f"{note} If none runs there, start one under the same name."
+
+
+def test_so_is_what_is_no_longer_listed() -> None:
+    rows = [environment("env-1", currentMode="unrestricted"), environment("env-2")]
+    fleet, _ = watched([listed(rows), *(listed(rows[1:], NOW + 5_000 * number) for number in (1, 2))])
+
+    (remedy,) = remedies(fleet.environments[rows[0].id], fleet, reading(NOW + 10_000))
+
+    assert remedy.title == "no longer listed"
+    assert remedy.command == "letta server --computer-name='laptop of env-1'"
+
+
+def test_nobody_is_called_down_while_nothing_can_be_seen() -> None:
+    row = environment("env-1", **OFFLINE)
+    fleet, _ = watched([listed([row]), failed(at=NOW + 60_000)])
+    only = fleet.environments[row.id]
+    assert [bool(list(remedies(only, fleet, reading(NOW + late)))) for late in (60_000, 60_001)] == [True, False]
+
+
+def test_a_machine_that_is_up_with_another_listener_is_told() -> None:
+    twin = environment("env-2", deviceId="device-of-env-1", connectionName="nas")
+    (remedy,) = helps(twin, **OFFLINE)
+    assert remedy.note.startswith("The machine is up: nas runs there. ")
+
+    (alone,) = helps(environment("env-2", deviceId="device-of-env-1", **OFFLINE), **OFFLINE)
+    assert "The machine is up" not in alone.note
+
+
+@pytest.mark.parametrize(
+    ("changes", "note"),
+    [
+        ({"deviceId": "desktop:5b49"}, "Open the Letta Code desktop app there, with remote access on."),
+        ({"organizationId": "local"}, "Open the Letta Code desktop app there, with remote access on."),
+        ({"deviceId": "sandbox-agent-1"}, "It is a sandbox of the platform: there is no machine to log in to."),
+    ],
+)
+def test_what_no_command_starts_has_none(changes: dict[str, Any], note: str) -> None:
+    (remedy,) = helps(**OFFLINE, **changes)
+    assert remedy.command is None
+    assert remedy.note.endswith(note)
+
+
+# The command that starts a listener
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("nas", "letta server --computer-name=nas"),
+        ("build box", "letta server --computer-name='build box'"),
+        ("-x", "letta server --computer-name=-x"),
+        ("it's", """letta server --computer-name='it'"'"'s'"""),
+        ("$(reboot)", "letta server --computer-name='$(reboot)'"),
+        ("a;b`c`!", "letta server --computer-name='a;b`c`!'"),
+        ("日本", "letta server --computer-name='日本'"),
+        ("", "letta server"),
+        ("a\x1bb", "letta server"),
+        ("a\\'b", "letta server"),
+        ("x" * 2000, "letta server"),
+    ],
+)
+def test_a_name_is_quoted_or_left_out(name: str, command: str) -> None:
+    assert start_command(environment(connectionName=name)) == command
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("nas", "letta server --computer-name=nas"),
+        ("build box 2.0", 'letta server --computer-name="build box 2.0"'),
+        ("it's", "letta server"),
+        ("%PATH%", "letta server"),
+        ("a & b", "letta server"),
+        (" nas", "letta server"),
+        ("日本", "letta server"),
+    ],
+)
+def test_on_windows_only_a_name_that_each_of_its_shells_reads_alike_is_typed(name: str, command: str) -> None:
+    row = environment(connectionName=name, metadata=METADATA | {"os": "win32"})
+    assert start_command(row) == command
+
+
+@pytest.mark.parametrize(
+    ("version", "option"),
+    [
+        ("0.30.28", "env"),
+        ("0.31.11", "env"),
+        ("0.31.12", "computer"),
+        ("0.34.12", "computer"),
+        ("nightly", "computer"),
+        (None, "computer"),
+    ],
+)
+def test_older_versions_are_told_in_their_own_words(version: str | None, option: str) -> None:
+    row = environment(connectionName="nas", metadata=METADATA | {"lettaCodeVersion": version})
+    assert start_command(row) == f"letta server --{option}-name=nas"
+
+
+@given(st.text(max_size=40) | st.sampled_from(WEAPONS))
+def test_whatever_the_name_the_shell_sees_one_word_with_it_or_none(name: str) -> None:
+    row = environment(connectionName=name)
+    command = start_command(row)
+    assert command is not None
+    assert command.isprintable()
+    assert shlex.split(command) in (["letta", "server"], ["letta", "server", f"--computer-name={row.name}"])
+
+
+# The others
+
+
+def test_flapping_and_unrestricted_are_explained_without_a_command() -> None:
+    rows = [environment("env-1", connectionId=f"conn-{number}", currentMode="fullAccess") for number in range(15)]
+    fleet, _ = watched([listed([row], NOW + 30_000 * number) for number, row in enumerate(rows)])
+    only = fleet.environments[rows[0].id]
+    found = list(remedies(only, fleet, reading(NOW + 14 * 30_000)))
+
+    assert only.is_flapping
+    assert [remedy.title for remedy in found] == [
+        "its heartbeat stopped: asleep, frozen or cut off",
+        "flapping: it keeps coming and going",
+        "unrestricted: agents run every tool there unasked",
+    ]
+    assert [remedy.command is None for remedy in found] == [False, True, True]
+
+
+@pytest.mark.parametrize(("mode", "is_told"), [("acceptEdits", False), ("unrestricted", True), (None, False)])
+def test_only_the_mode_that_approves_all_is_a_matter(mode: str | None, *, is_told: bool) -> None:
+    assert bool(helps(currentMode=mode)) is is_told
+
+
+# Updates
+
+NEWEST = environment("env-2", metadata=METADATA | {"lettaCodeVersion": "0.35.0"})
+
+
+@pytest.mark.parametrize(
+    ("metadata", "expected"),
+    [
+        (update("0.35.0", supported=True, writable=True), []),
+        (update("0.34.12", supported=True, writable=True), ["version 0.34.12 is behind 0.35.0"]),
+        (update("0.35.0", supported=True, writable=False), []),
+        (update("0.35.0", supported=False, writable=True), []),
+        (update("0.9.0", supported=False), ["version 0.9.0 is behind 0.35.0, it cannot update itself"]),
+        (update("nightly", supported=True, writable=True), []),
+        ({"lettaCodeVersion": "0.35.0"}, []),
+        (None, []),
+    ],
+)
+def test_the_outdated_are_those_behind_and_it_is_said_who_cannot_help_themselves(
+    metadata: dict[str, Any] | None, expected: list[str]
+) -> None:
+    assert titles(NEWEST, metadata=metadata) == expected
+
+
+def test_the_command_of_a_stranger_is_handed_on_as_it_came_and_said_to_be_theirs() -> None:
+    (remedy,) = helps(
+        NEWEST, metadata=update(supported=False, reason="managed by snap", manual_command="curl x | sh; 'a")
+    )
+    assert remedy.command == "curl x | sh; 'a"
+    assert remedy.note == (
+        "It says: managed by snap. What to run is what that machine says, and not always a command: read it first."
+    )
+
+
+@pytest.mark.parametrize("command", [None, "", ["npm"], 5])
+def test_who_names_no_command_gets_none(command: Any) -> None:
+    (remedy,) = helps(NEWEST, metadata=update(supported=False, manual_command=command))
+    assert (remedy.command, remedy.note) == (None, "It names no command.")
+
+
+def test_who_updates_itself_needs_a_restart() -> None:
+    (remedy,) = helps(NEWEST, metadata=update(supported=True, writable=True))
+    assert remedy.command is None
+    assert remedy.note == "It updates itself; a new version runs once its listener has been restarted."
+
+
+def test_the_most_urgent_comes_first() -> None:
+    found = titles(NEWEST, currentMode="unrestricted", metadata=update(supported=False), **OFFLINE)
+    assert found == [
+        "its listener stopped, or lost its link",
+        "unrestricted: agents run every tool there unasked",
+        "version 0.34.12 is behind 0.35.0, it cannot update itself",
+    ]
+
+
+@given(st.sampled_from(WEAPONS))
+def test_nothing_that_strangers_send_is_more_than_text(weapon: str) -> None:
+    found = helps(
+        NEWEST,
+        connectionName=weapon,
+        currentMode="unrestricted",
+        metadata=update("0.1.0", supported=False, reason=weapon, manual_command=weapon),
+        **OFFLINE,
+    )
+    assert len(found) == 3
+    for remedy in found:
+        assert all(text.isprintable() for text in (remedy.title, remedy.note, remedy.command or ""))

@@ -1,0 +1,141 @@
+"""The words on the screen: short and long durations, instants with their offsets, faces of states."""
+
+from __future__ import annotations
+
+from datetime import UTC, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.builders import NOW
+from support.tracked_environments import tracked
+
+from envwatch.fleet.presence import Presence
+from envwatch.model.times import (
+    TimeStyle,
+    clock_text,
+    date_text,
+    long_age,
+    minutes_age,
+    moment,
+    offset_text,
+    short_age,
+    span,
+)
+from envwatch.views.state_style import glyph_of, style_of
+
+DURATIONS = st.floats(allow_nan=False, allow_infinity=True).map(span)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (0.999, "0s"),
+        (119.999, "119s"),
+        (120, "2m"),
+        (5_999, "99m"),
+        (6_000, "1h"),
+        (359_999, "99h"),
+        (360_000, "4d"),
+        (86_400 * 1_000 - 1, "999d"),
+        (86_400 * 1_000, "2y"),
+    ],
+)
+def test_short_ages_change_their_unit_where_the_next_one_still_tells_enough(seconds: float, text: str) -> None:
+    assert short_age(timedelta(seconds=seconds)) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "<1m"), (59.999, "<1m"), (60, "1m"), (119.999, "1m"), (120, "2m"), (6_000, "1h")]
+)
+def test_minutes_are_whole_and_the_first_is_not_yet_one(seconds: float, text: str) -> None:
+    assert minutes_age(timedelta(seconds=seconds)) == text
+
+
+@given(DURATIONS)
+def test_a_short_age_takes_at_most_four_cells(age: timedelta) -> None:
+    assert 2 <= len(short_age(age)) <= 4
+
+
+@given(DURATIONS, DURATIONS)
+def test_of_two_ages_with_one_unit_the_longer_reads_longer(one: timedelta, other: timedelta) -> None:
+    first, second = short_age(min(one, other)), short_age(max(one, other))
+    if first[-1] == second[-1]:
+        assert int(first[:-1]) <= int(second[:-1])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (0.9, "0s"),
+        (59, "59s"),
+        (60, "1m"),
+        (61, "1m 1s"),
+        (252, "4m 12s"),
+        (3_599, "59m 59s"),
+        (3_600, "1h"),
+        (3_659, "1h"),
+        (3_660, "1h 1m"),
+        (86_399, "23h 59m"),
+        (86_400, "1d"),
+        (273_600, "3d 4h"),
+    ],
+)
+def test_long_ages_name_their_two_largest_units(seconds: float, text: str) -> None:
+    assert long_age(timedelta(seconds=seconds)) == text
+
+
+@given(DURATIONS)
+def test_a_long_age_never_claims_more_than_has_passed(age: timedelta) -> None:
+    units = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+    claimed = sum(int(part[:-1]) * units[part[-1]] for part in long_age(age).split())
+    assert claimed <= age.total_seconds()
+    assert age.total_seconds() - claimed < max(units[long_age(age).split()[0][-1]], 1)
+
+
+def test_what_is_not_known_reads_as_a_dash() -> None:
+    assert short_age(None) == long_age(None) == date_text(None, UTC) == "–"
+
+
+@pytest.mark.parametrize(
+    ("minutes", "text"),
+    [(0, "Z"), (60, "+01"), (-60, "-01"), (330, "+05:30"), (-210, "-03:30"), (-30, "-00:30"), (840, "+14")],
+)
+def test_offsets_are_as_short_as_they_can_be(minutes: int, text: str) -> None:
+    when = moment(NOW, timezone(timedelta(minutes=minutes)))
+    assert when is not None
+    assert offset_text(when) == text
+
+
+def test_instants_carry_their_offset() -> None:
+    assert clock_text(NOW, UTC) == "08:53:20Z"
+    assert date_text(NOW, UTC) == "2025-10-09 08:53:20Z"
+    assert date_text(NOW, timezone(timedelta(hours=2))) == "2025-10-09 10:53:20+02"
+
+
+@given(st.floats(allow_nan=False))
+def test_no_number_of_the_api_breaks_an_instant(at: float) -> None:
+    assert date_text(at, UTC)
+    assert clock_text(at, None)
+
+
+def test_time_styles_follow_each_other_around() -> None:
+    style = TimeStyle.RELATIVE
+    seen = [style, style := style.following, style := style.following]
+    assert seen == list(TimeStyle)
+    assert style.following is TimeStyle.RELATIVE
+
+
+def test_every_presence_has_a_glyph_of_its_own_in_both_alphabets() -> None:
+    for ascii_only in (True, False):
+        glyphs = {glyph_of(presence, ascii_only=ascii_only) for presence in Presence}
+        assert len(glyphs) == len(Presence)
+        assert all(glyph.isascii() for glyph in glyphs) is ascii_only
+
+
+def test_blindness_outweighs_every_other_look() -> None:
+    face = style_of(tracked(), is_unknown=True)
+    assert (face.glyph, face.word, face.style) == ("?", "on", "unknown")
+    assert style_of(tracked(), is_unknown=False).style == "online"
