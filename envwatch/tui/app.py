@@ -27,7 +27,6 @@ from envwatch.model.text import clean
 from envwatch.model.times import TimeStyle
 from envwatch.query.language import parse
 from envwatch.sources.poller import read_clocks
-from envwatch.storage.export import export_here
 from envwatch.tui.glyphs import ASCII, UNICODE, Glyphs
 from envwatch.tui.poll_control import POLLING_KEYS, PollingApp
 from envwatch.tui.screens.dashboard import Dashboard
@@ -91,11 +90,12 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
     """envwatch in a terminal.
 
     Args:
-        targets: whom we ask, by profile (`NO_PROFILE` if there is one); their pollers are told about pauses, intervals and the
-            wish to poll now.
+        targets: what is polled, by profile (`NO_PROFILE` if there is one); pauses, intervals and the wish to poll now
+            go to their pollers.
         outcomes: what the polls give, from the first on, each with its profile.
         theme: name of the first theme; envwatch's own if it is not to be had.
         sort: id of the column to sort by at first; None for problems first.
+        export: writes an export, with a suffix such as `.json`, and returns where it is.
         filter_text: a query to start with.
         keymap: keys of the user's own, by the ids of bindings.
         keep: told by name what is worth remembering for the next run.
@@ -154,6 +154,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
         sort: str | None = None,
         columns: tuple[str, ...] = (),
         filter_text: str = "",
+        export: Callable[[bytes, str], Path],
         keymap: Mapping[str, str] = _NO_KEYMAP,
         keep: Callable[..., None] = ignore,
         acks: Acks = NO_ACKS,
@@ -172,6 +173,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
         self._first_view = View(sort=sort, query=parse(filter_text), columns=columns)
         self._keep = keep
         self._keep_acks = keep_acks
+        self._export = export
         self._notices = notices or asyncio.Queue()
         self._notify_by = notify
         self._alerts = Alerts()
@@ -286,7 +288,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
     async def _export_all(self, make: Callable[[], bytes], suffix: str, what: str) -> None:
         self.dashboard.show_message(f"exporting {what}")
         try:
-            path = await asyncio.to_thread(lambda: export_here(make(), suffix))
+            path = await asyncio.to_thread(lambda: self._export(make(), suffix))
         except OSError as error:
             told = f"{error.strerror}; start envwatch in a folder where you may write"
             self.dashboard.show_message(f"cannot export here: {told}")
