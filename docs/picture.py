@@ -18,6 +18,7 @@ from envwatch.model.limits import Limits
 from envwatch.sources.letta.client import Client
 from envwatch.sources.poller import Poller
 from envwatch.sources.targets import Target, merge_streams
+from envwatch.storage.export import export_here
 from envwatch.tui.app import EnvwatchApp
 
 SECONDS = 18
@@ -31,7 +32,9 @@ async def picture(base_url: str, key: str) -> str:
         poller = Poller(client, settings)
         outcomes = poller.outcomes()
         target = Target(profile="demo", host="127.0.0.1", key_origin="the demo", poller=poller, limits=settings)
-        app = EnvwatchApp(targets={NO_PROFILE: target}, outcomes=merge_streams({NO_PROFILE: outcomes}))
+        app = EnvwatchApp(
+            targets={NO_PROFILE: target}, outcomes=merge_streams({NO_PROFILE: outcomes}), export=export_here
+        )
         async with app.run_test(size=(130, 32)) as pilot:
             await pilot.pause(SECONDS)
             await pilot.press("j")

@@ -90,13 +90,13 @@ def check_screen(settings: Settings) -> None:
 def mistakes_of_screen(settings: Settings) -> Iterator[str]:
     """Yield what only the screen knows to be wrong: names of themes and of bindings."""
     if settings.origin("theme") not in {"default", "remembered"}:
-        from envwatch.config.values import nearest
+        from envwatch.model.text import did_you_mean
         from envwatch.tui.themes import THEMES, theme_names
 
         if settings.theme not in theme_names():
             own = ", ".join(theme.name for theme in THEMES)
             there_are = f"; it is {own} or one of Textual's"  # the value may be a secret in the wrong place
-            meant = nearest(settings.theme or "", theme_names())
+            meant = did_you_mean(settings.theme or "", theme_names())
             yield f"{settings.origin('theme')}: theme is none of ours{meant or there_are}"
     if settings.keys:
         from envwatch.tui.keymap import mistakes

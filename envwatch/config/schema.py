@@ -24,7 +24,6 @@ from envwatch.config.values import (
     ConfigError,
     duration,
     line,
-    nearest,
     one_of,
     path_text,
     query,
@@ -33,7 +32,7 @@ from envwatch.config.values import (
     whole,
     yes_or_no,
 )
-from envwatch.model.text import Clean, clean, shortened
+from envwatch.model.text import Clean, clean, did_you_mean, shortened
 from envwatch.query.language import parse
 from envwatch.query.lexer import QueryError
 from envwatch.sources.letta.network_settings import SettingsError, checked_base_url
@@ -290,7 +289,7 @@ def _contradictions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
             yield ("profiles", name), "is no name for a profile: letters, digits, and - _ . between them, 40 at most"
     chosen = config.default_profile
     if chosen is not None and chosen not in config.profiles:
-        yield ("default_profile",), f"names no profile of this file{nearest(chosen, config.profiles)}"
+        yield ("default_profile",), f"names no profile of this file{did_you_mean(chosen, config.profiles)}"
     for key, section in (((), config), *((("profiles", name), own) for name, own in config.profiles.items())):
         if section.api_key_env is not None and section.api_key_file is not None:
             yield (*key, "api_key_file"), "and api_key_env are two places for one key: keep one of them"
@@ -300,7 +299,9 @@ def _of_stranger(name: str, settings: Iterable[str]) -> str:
     told = shortened(clean(f"ENVWATCH_{name}"), 60)
     if _is_secret(name):
         return f"{told} is no setting: the key is taken from LETTA_API_KEY, or from a file that a profile names"
-    return f"{told} is no setting{nearest(f'ENVWATCH_{name.upper()}', (f'ENVWATCH_{known}' for known in settings))}"
+    return (
+        f"{told} is no setting{did_you_mean(f'ENVWATCH_{name.upper()}', (f'ENVWATCH_{known}' for known in settings))}"
+    )
 
 
 def _is_secret(name: str) -> bool:
@@ -315,7 +316,7 @@ def _sentence(key: tuple[str, ...], detail: ErrorDetails) -> str:
             if _is_secret(word):
                 return "must not stand here: put the key into a file of mode 0600 and its path into api_key_file"
             section = Config if len(key) == 1 else Profile
-            return f"is no setting{nearest(word, section.model_fields)}"
+            return f"is no setting{did_you_mean(word, section.model_fields)}"
         case "value_error":
             return str(detail["ctx"]["error"])
         case "model_type" | "dict_type":

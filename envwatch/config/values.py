@@ -17,7 +17,7 @@ from envwatch.model.text import Clean, clean
 from envwatch.storage.redactor import LIKE_A_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
 _T = TypeVar("_T")
 
@@ -166,14 +166,6 @@ def query(told: object) -> str:
     if isinstance(told, str) and not any(category(character) in _NEVER_TYPED for character in told):
         return told.strip()
     raise ValueError("must be a text of one line")
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return a question after the known word that somebody may have meant, to be put behind a sentence; or nothing."""
-    from difflib import get_close_matches  # noqa: PLC0415 - only after a mistake
-
-    found = get_close_matches(word, list(known), n=1)
-    return f"; did you mean {found[0]}?" if found else ""
 
 
 def _spelled(seconds: int) -> str:

@@ -42,7 +42,7 @@ class Alerts:
     rang_at: float | None = None
     """When the last bell rang, in monotonic seconds; None before the first."""
 
-    def heard(self, events: Iterable[Event], at: float) -> Alerts:
+    def with_events(self, events: Iterable[Event], at: float) -> Alerts:
         """Return the alarm after a listing's events; what is lost again waits from the newer loss on.
 
         That an offline environment is gone as well is no second loss: while the first still waits, it goes on as this

@@ -36,7 +36,7 @@ class SkewCheck(NamedTuple):
     since: float = 0.0
     """When the first listing that holds it was asked for, monotonic ms."""
     after: float | None = None
-    """When a listing last held the one before, as `LastHeartbeat.listed_at`; None where it was never seen to advance."""
+    """When a listing last held the one before, as `LastHeartbeat.listed_at`; None if it was never seen to advance."""
     lowest: float = -inf
     """The server's clock less the monotonic one cannot be less, or the heartbeat would be too young; in ms."""
     highest: float = inf

@@ -40,11 +40,11 @@ class EventLog(Sequence[Event]):
             most: events that are kept, each member of a group counted; the newest is kept however large it is.
         """
         following = EventLog()
-        merge_streams = (*self._events, *events)
+        all_events = (*self._events, *events)
         sizes = (*self._sizes, *(len(flatten((event,))) for event in events))
         kept = max(sum(total <= most for total in accumulate(reversed(sizes))), 1)
-        dropped = merge_streams[:-kept]
-        following._events, following._sizes = merge_streams[-kept:], sizes[-kept:]
+        dropped = all_events[:-kept]
+        following._events, following._sizes = all_events[-kept:], sizes[-kept:]
         following._own = _without(_with(self._own, events), dropped)
         following.cut_at = dropped[-1].at if dropped else self.cut_at
         return following

@@ -155,6 +155,7 @@ def environment_of(row: JsonValue) -> Environment:
 
 
 def is_too_large(value: JsonValue) -> bool:
+    """Whether a decoded row, or a part of it, has more bytes as JSON than a row may have."""
     return len(pydantic_core.to_json(value)) > limits.ROW_BYTES
 
 

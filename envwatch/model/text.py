@@ -267,6 +267,14 @@ def csv_cell(text: Clean) -> str:
     return f"'{text}" if start and normalize("NFKC", start)[0] in "=+-@" else text
 
 
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return `; did you mean WORD?` with the known word that is most like another, or nothing if none is."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only after a mistake
+
+    found = get_close_matches(word, list(known), n=1)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
 def look_alikes(names: Iterable[Clean]) -> frozenset[Clean]:
     """Return the names that a reader could take for another, different one of them.
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from envwatch.fleet.acknowledgements import NO_ACKS
 from envwatch.model.text import clean
@@ -41,7 +41,25 @@ if TYPE_CHECKING:
     from envwatch.model.text import Clean
     from envwatch.query.field_types import Test, Value
     from envwatch.query.lexer import Token
-    from envwatch.views.columns import Column
+
+
+class Searchable(Protocol):
+    """A value of an environment in which words can be looked for: a column of the table."""
+
+    @property
+    def text(self) -> Callable[[TrackedEnvironment, float], Clean | None]:
+        """What it shows at a moment (server's clock, ms)."""
+        ...
+
+    @property
+    def sought(self) -> Callable[[TrackedEnvironment, float], Clean | None] | None:
+        """What words are looked for in, if not in what it shows."""
+        ...
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether words are looked for in it at all."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +100,10 @@ class SearchCache:
     __slots__ = ("_columns", "_texts")
 
     def __init__(self) -> None:
-        self._columns: Sequence[Column] = ()
+        self._columns: Sequence[Searchable] = ()
         self._texts: dict[Clean, tuple[Environment, str]] = {}
 
-    def reader(self, columns: Sequence[Column]) -> Callable[[TrackedEnvironment], str]:
+    def reader(self, columns: Sequence[Searchable]) -> Callable[[TrackedEnvironment], str]:
         """Begin a round: return what gives the text of a row in some columns."""
         before = self._texts if columns == self._columns else {}
         texts: dict[Clean, tuple[Environment, str]] = {}
@@ -140,14 +158,14 @@ class Query:
         known = MatchContext(listings, acks)
         return all(test(tracked, now, known) for test in self._tests)
 
-    def matches(self, tracked: TrackedEnvironment, now: float, columns: Sequence[Column], listings: int) -> bool:
+    def matches(self, tracked: TrackedEnvironment, now: float, columns: Sequence[Searchable], listings: int) -> bool:
         """Whether one environment is asked for; `test` is the way to ask for many."""
         return self.test(now, columns, listings)(tracked)
 
     def test(
         self,
         now: float,
-        columns: Sequence[Column],
+        columns: Sequence[Searchable],
         listings: int,
         search_caches: SearchCache | None = None,
         acks: Acks = NO_ACKS,
@@ -320,6 +338,6 @@ def _without(tests: Sequence[Test]) -> Test:
     return lambda tracked, now, known: not either(tracked, now, known)
 
 
-def _haystack(tracked: TrackedEnvironment, columns: Iterable[Column]) -> str:
+def _haystack(tracked: TrackedEnvironment, columns: Iterable[Searchable]) -> str:
     """Return what a row shows, without marks, one column a line: cleaned text holds no line ends."""
     return normalize("\n".join([(column.sought or column.text)(tracked, 0.0) or "" for column in columns]))

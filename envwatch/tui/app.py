@@ -17,17 +17,16 @@ from textual import on
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 
-from envwatch.fleet.acknowledgements import NO_ACKS, losses_of, recovered
-from envwatch.fleet.alerts import Alerts, ring_text
+from envwatch.fleet.acknowledgements import NO_ACKS
+from envwatch.fleet.alerts import ring_text
 from envwatch.fleet.event_log import EventLog
-from envwatch.fleet.fleet import Fleet, Freshness
 from envwatch.fleet.fleets import Fleets
+from envwatch.fleet.monitor import Monitor
 from envwatch.model import limits
 from envwatch.model.text import clean
 from envwatch.model.times import TimeStyle
 from envwatch.query.language import parse
 from envwatch.sources.poller import read_clocks
-from envwatch.storage.export import export_here
 from envwatch.tui.glyphs import ASCII, UNICODE, Glyphs
 from envwatch.tui.poll_control import POLLING_KEYS, PollingApp
 from envwatch.tui.screens.dashboard import Dashboard
@@ -51,7 +50,6 @@ if TYPE_CHECKING:
     from textual.screen import Screen
 
     from envwatch.fleet.acknowledgements import Ack, Acks
-    from envwatch.fleet.events import Event
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.model.clock import Reading
     from envwatch.model.outcome import Outcome
@@ -91,11 +89,12 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
     """envwatch in a terminal.
 
     Args:
-        targets: whom we ask, by profile (`NO_PROFILE` if there is one); their pollers are told about pauses, intervals and the
-            wish to poll now.
+        targets: what is polled, by profile (`NO_PROFILE` if there is one); pauses, intervals and the wish to poll now
+            go to their pollers.
         outcomes: what the polls give, from the first on, each with its profile.
         theme: name of the first theme; envwatch's own if it is not to be had.
         sort: id of the column to sort by at first; None for problems first.
+        export: writes an export, with a suffix such as `.json`, and returns where it is.
         filter_text: a query to start with.
         keymap: keys of the user's own, by the ids of bindings.
         keep: told by name what is worth remembering for the next run.
@@ -154,6 +153,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
         sort: str | None = None,
         columns: tuple[str, ...] = (),
         filter_text: str = "",
+        export: Callable[[bytes, str], Path],
         keymap: Mapping[str, str] = _NO_KEYMAP,
         keep: Callable[..., None] = ignore,
         acks: Acks = NO_ACKS,
@@ -172,14 +172,14 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
         self._first_view = View(sort=sort, query=parse(filter_text), columns=columns)
         self._keep = keep
         self._keep_acks = keep_acks
+        self._export = export
         self._notices = notices or asyncio.Queue()
         self._notify_by = notify
-        self._alerts = Alerts()
+        self._monitor = Monitor.of({profile: target.limits for profile, target in targets.items()}, acks)
         self._names: Mapping[Clean, int] = {}
         self.theme = theme if theme in self.available_themes else THEMES[0].name
         self.set_keymap(keymap)
-        fleets = {profile: Fleet(limits=target.limits, profile=profile) for profile, target in targets.items()}
-        self.set_reactive(EnvwatchApp.fleets, Fleets(MappingProxyType(fleets)))
+        self.set_reactive(EnvwatchApp.fleets, self._monitor.fleets)
         self.set_reactive(EnvwatchApp.now, clocks())
         self.set_reactive(EnvwatchApp.acks, acks)
         self.set_reactive(EnvwatchApp.rings, rings)
@@ -210,7 +210,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
         self.run_worker(self._take_in(), exit_on_error=True)
         self.run_worker(self._pass_on_notices())
 
-    def _tell_apart(self, fleets: Fleets) -> None:
+    def _find_ambiguous_names(self, fleets: Fleets) -> None:
         """Find the names that do not tell environments apart."""
         names = dict(
             Counter([tracked.environment.name for tracked in fleets.environments])
@@ -229,19 +229,17 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
         async for profile, outcome in self._outcomes:
             self.now = self._clocks()
             self.read_schedules()
-            fleets, events = self.fleets.after(profile, outcome)
+            self._monitor, update = self._monitor.after(profile, outcome, self.now)
+            if update.ended_acks:
+                self._keep_acks(dict.fromkeys(update.ended_acks))
             await asyncio.sleep(_YIELD)
-            self._tell_apart(fleets)
+            self._find_ambiguous_names(self._monitor.fleets)
             await asyncio.sleep(_YIELD)
-            self.fleets = fleets
-            if healed := recovered(self.acks, fleets.environments):
-                self._acknowledge(dict.fromkeys(healed))
-                # What the first listing shows rings for nobody, known or not.
-                seen = (tracked for fleet in fleets if fleet.listings > 1 for tracked in fleet.environments.values())
-                self._alerts = self._alerts.heard(losses_of(healed, seen), self.now.monotonic)
-            if events:
-                self.event_log = self.event_log.after(events)
-                self._alerts = self._alerts.heard(events, self.now.monotonic)
+            self._publish()
+
+    def _publish(self) -> None:
+        """Hand the state down to whatever shows it."""
+        self.fleets, self.acks, self.event_log = self._monitor.fleets, self._monitor.acks, self._monitor.event_log
 
     async def _pass_on_notices(self) -> None:
         while True:
@@ -265,14 +263,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
 
     def _sound(self, now: Reading) -> None:
         """Ring for the losses that have held for long enough, if the user wants to hear of them."""
-
-        def holds(loss: Event) -> bool | None:
-            if self.fleets.by_profile[loss.profile].freshness(now) is Freshness.BLIND:
-                return None
-            tracked = self.fleets.tracked((loss.profile, loss.id)) if loss.id is not None else None
-            return tracked is not None and not tracked.verdict.is_up and tracked.environment.id not in self.acks
-
-        self._alerts, losses = self._alerts.due(now.monotonic, holds)
+        self._monitor, losses = self._monitor.due_alerts(now)
         if losses and self.rings:
             self.bell()
             if self._notify_by != "off":
@@ -286,7 +277,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
     async def _export_all(self, make: Callable[[], bytes], suffix: str, what: str) -> None:
         self.dashboard.show_message(f"exporting {what}")
         try:
-            path = await asyncio.to_thread(lambda: export_here(make(), suffix))
+            path = await asyncio.to_thread(lambda: self._export(make(), suffix))
         except OSError as error:
             told = f"{error.strerror}; start envwatch in a folder where you may write"
             self.dashboard.show_message(f"cannot export here: {told}")
@@ -298,16 +289,16 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
         self._acknowledge(message.changes)
 
     def _acknowledge(self, changes: Mapping[Clean, Ack | None]) -> None:
-        acks = {**self.acks, **changes}
-        self.acks = {id_: ack for id_, ack in acks.items() if ack is not None}
+        self._monitor = self._monitor.with_acks(changes)
+        self.acks = self._monitor.acks
         self._keep_acks(changes)
 
     def read_schedules(self) -> None:
         """Look what the pollers do next; at which pace they do it decides when their fleets are out of sight."""
         super().read_schedules()
-        self.fleets = self.fleets.with_interval(
-            {profile: schedule.interval for profile, schedule in self.schedules.items()}
-        )
+        intervals = {profile: schedule.interval for profile, schedule in self.schedules.items()}
+        self._monitor = self._monitor.with_intervals(intervals)
+        self.fleets = self.fleets.with_interval(intervals)
 
     @property
     def dashboard(self) -> Dashboard:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Final
 from textual.binding import Binding
 from textual.keys import KEY_NAME_REPLACEMENTS, Keys
 
-from envwatch.config.values import nearest
-from envwatch.model.text import Clean, clean, shortened
+from envwatch.model.text import Clean, clean, did_you_mean, shortened
 from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.widgets.detail_pane import DetailPane
@@ -52,7 +51,7 @@ def mistakes(keys: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, Clean]]:
     known = binding_ids()
     for id_, wanted in keys.items():
         if id_ not in known:
-            yield id_, Clean(f"is no binding{nearest(id_, known)}")
+            yield id_, Clean(f"is no binding{did_you_mean(id_, known)}")
             continue
         unknown = next((key for key in wanted if not _is_key(key)), None)
         if unknown is not None or not any(True for _ in wanted):

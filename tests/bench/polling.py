@@ -27,6 +27,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import Listed
 from envwatch.sources.letta.client import Client
 from envwatch.sources.poller import Poller, read_clocks
+from envwatch.storage.export import export_here
 from envwatch.tui.app import EnvwatchApp
 from envwatch.views.table_view import View
 
@@ -166,7 +167,9 @@ async def _holds(server: ChildServer, view: View) -> list[_Held]:
     async with _client(server) as client:
         poller = Poller(client, UNLIMITED)
         async with polling(poller) as outcomes:
-            app = EnvwatchApp(targets={NO_PROFILE: post_of(poller, limits=UNLIMITED)}, outcomes=marked(outcomes))
+            app = EnvwatchApp(
+                targets={NO_PROFILE: post_of(poller, limits=UNLIMITED)}, outcomes=marked(outcomes), export=export_here
+            )
             async with app.run_test(size=(80, 24)), asyncio.timeout(PATIENCE):
                 app.dashboard.set_view(view)
                 await _tick_until(app, 4, holds)

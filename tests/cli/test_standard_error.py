@@ -47,9 +47,10 @@ def test_python_s_debugging_writes_nothing_to_the_terminal(tmp_path: Path, switc
 
 def test_a_report_of_a_crash_still_reaches_the_terminal(tmp_path: Path) -> None:
     script = (
-        "import os, sys; from envwatch.cli.streams import tell; from envwatch.cli.standard_error import standard_error_to\n"
+        "import os, sys; from envwatch.cli.streams import print_error\n"
+        "from envwatch.cli.standard_error import standard_error_to\n"
         "with standard_error_to(lambda line: None):\n"
-        "    os.write(2, b'from a library\\n'); tell('from envwatch')\n"
+        "    os.write(2, b'from a library\\n'); print_error('from envwatch')\n"
         "os.write(2, b'from the time after\\n')"
     )
     done = subprocess.run([sys.executable, "-c", script], env=environment(tmp_path), capture_output=True, check=True)

@@ -428,7 +428,8 @@ def get_password(service, user):
 
 ASK = (
     "import json, os, sys; from pathlib import Path; from envwatch.config.credentials import *\n"
-    "try: credentials = credentials_of(os.environ, now=0, settings=Path('/nowhere'), wanted=CredentialRequest(profile=sys.argv[1]))\n"
+    "wanted = CredentialRequest(profile=sys.argv[1])\n"
+    "try: credentials = credentials_of(os.environ, now=0, settings=Path('/nowhere'), wanted=wanted)\n"
     "except CredentialsError as error: print(error)\n"
     "else: print(credentials.key.get_secret_value(), credentials.origin)\n"
 )

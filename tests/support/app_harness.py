@@ -13,6 +13,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.limits import Limits
 from envwatch.sources.poller import Poller
 from envwatch.sources.targets import Target
+from envwatch.storage.export import export_here
 from envwatch.tui.app import EnvwatchApp
 from envwatch.views.grouping import GroupHeader
 
@@ -91,6 +92,7 @@ class Stage:
             outcomes=self._outcomes(),
             ascii_only=ascii_only,
             clocks=self.clocks,
+            export=export_here,
             **wishes,
         )
         self.pilot: Pilot[int]

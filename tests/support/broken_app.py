@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NoReturn
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from support.app_harness import marked, post_of
 from support.builders import environment
 from textual.screen import Screen
@@ -23,6 +25,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListedPage, Snapshot
 from envwatch.sources.poller import Poller
+from envwatch.storage.export import export_here
 from envwatch.storage.log import PollLog
 from envwatch.storage.redactor import Redactor
 from envwatch.tui.app import EnvwatchApp
@@ -126,7 +129,11 @@ async def main(place: str, poll_log: PollLog) -> int:
     BrokenApp.place = place
     poller = BrokenPoller(BrokenClient(place), Limits())
     outcomes = poller.outcomes_and_bug() if place == "poller" else poller.outcomes()
-    app = BrokenApp(targets={NO_PROFILE: post_of(poller)}, outcomes=marked(poll_log.watching(outcomes, NO_PROFILE)))
+    app = BrokenApp(
+        export=export_here,
+        targets={NO_PROFILE: post_of(poller)},
+        outcomes=marked(poll_log.watching(outcomes, NO_PROFILE)),
+    )
     return await show(app, poll_log)
 
 

@@ -6,7 +6,10 @@ import asyncio
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support.app_harness import marked, post_of
 from support.builders import environment
@@ -16,6 +19,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListedPage, Snapshot
 from envwatch.sources.poller import Poller
+from envwatch.storage.export import export_here
 from envwatch.storage.log import PollLog
 from envwatch.storage.redactor import Redactor
 from envwatch.tui.app import EnvwatchApp
@@ -46,9 +50,8 @@ class UnendingApp(EnvwatchApp):
 async def main(poll_log: PollLog) -> int:
     """Run the app."""
     poller = Poller(SmallClient(), Limits())
-    app = UnendingApp(
-        targets={NO_PROFILE: post_of(poller)}, outcomes=marked(poll_log.watching(poller.outcomes(), NO_PROFILE))
-    )
+    outcomes = marked(poll_log.watching(poller.outcomes(), NO_PROFILE))
+    app = UnendingApp(targets={NO_PROFILE: post_of(poller)}, outcomes=outcomes, export=export_here)
     return await show(app, poll_log)
 
 

@@ -148,8 +148,8 @@ def test_every_row_stands_once_in_its_order_under_the_heading_that_counts_it(
             loose.append(line)
         else:
             assert below.pop(0) is line
-    merge_streams = [*loose, *members(lines)]
-    assert sorted(row.key for row in merge_streams) == sorted(row.key for row in rows)
+    all_rows = [*loose, *members(lines)]
+    assert sorted(row.key for row in all_rows) == sorted(row.key for row in rows)
     places = {row.key: place for place, row in enumerate(rows)}
     for heading in lines:
         if isinstance(heading, GroupHeader):

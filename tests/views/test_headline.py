@@ -77,7 +77,7 @@ def test_a_graver_one_is_told_at_once() -> None:
 def test_what_has_come_back_is_no_longer_grave() -> None:
     back = event(Kind.ONLINE, 5)
     assert told(event(Kind.OFFLINE), back) is back
-    assert told(LOST, merge_streams := event(Kind.TOGETHER, 5, of=Kind.ONLINE, count=3)) is merge_streams
+    assert told(LOST, group := event(Kind.TOGETHER, 5, of=Kind.ONLINE, count=3)) is group
 
 
 def test_of_a_mass_that_has_come_back_in_part_the_loss_stands() -> None:

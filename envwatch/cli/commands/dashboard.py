@@ -55,6 +55,7 @@ async def _screen(watched: Sequence[tuple[Credentials, Settings]], options: Opti
     from envwatch.fleet.events import NO_PROFILE
     from envwatch.model.text import clean
     from envwatch.sources.targets import merge_streams
+    from envwatch.storage.export import export_here
     from envwatch.storage.remembered import Acknowledgements, Memory, acknowledged
 
     looks = watched[0][1]
@@ -93,6 +94,7 @@ async def _screen(watched: Sequence[tuple[Credentials, Settings]], options: Opti
             columns=looks.columns,
             filter_text=looks.filter,
             keymap=keymap_of(looks.keys),
+            export=export_here,
             keep=memory.keep,
             **known,
             notices=notices,

@@ -3,7 +3,7 @@
 Textual leaves the terminal as it is on TERM and HUP, spins when the terminal is gone, takes it a second time on a
 stray CONT, fails when it is started in the background, waits for ever for a terminal that is not read, and shows local
 variables in its tracebacks. `TerminalDriver` and `LastingApp` mend that. They know nothing of what is shown; a crash is
-kept for whoever started the app to tell. What the terminal sends is read here and understood in `input_bytes`.
+kept for the caller. What the terminal sends is read here and understood in `input_bytes`.
 
 Every use of Textual's private parts for this stands here. Of `LinuxDriver`: `_file`, where its writing thread writes;
 `attrs_before`; `_run_input_thread`, which it calls to read keys; `_auto_restart` and `_must_signal_resume`, its notes

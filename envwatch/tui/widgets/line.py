@@ -95,10 +95,8 @@ class TextLine(Widget):
             room = cells(flexible.text) - excess if flexible else 0
             goes_first = lightest.weight < _TRIFLE and lightest is not flexible
             if flexible and not goes_first and (room >= _WORTH_READING or len(left) + len(right) == 1):
-                event_presence = left if flexible in left else right
-                event_presence[event_presence.index(flexible)] = flexible._replace(
-                    text=shortened(Clean(flexible.text), max(room, 0))
-                )
+                side = left if flexible in left else right
+                side[side.index(flexible)] = flexible._replace(text=shortened(Clean(flexible.text), max(room, 0)))
                 break
             (left if lightest in left else right).remove(lightest)
         return left, right

@@ -1,0 +1,105 @@
+"""The one state machine that every front end drives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from support.builders import NOW, environment, failed, listed, reading
+
+from envwatch.fleet.acknowledgements import Ack
+from envwatch.fleet.events import NO_PROFILE, Kind
+from envwatch.fleet.monitor import Monitor
+from envwatch.model.limits import Limits
+from envwatch.model.text import Clean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from envwatch.fleet.monitor import Update
+    from envwatch.model.environment import Environment
+    from envwatch.model.outcome import Outcome
+
+ID = Clean("env-1")
+POLL_MS = 5_000
+NEW = Monitor.of({NO_PROFILE: Limits()})
+
+
+def up(at: float) -> list[Environment]:
+    return [environment(ID, lastHeartbeat=at - 1_000, lastSeenAt=at - 1_000)]
+
+
+def down() -> list[Environment]:
+    return [environment(ID, connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 60_000)]
+
+
+def driven(monitor: Monitor, outcomes: Sequence[Outcome]) -> tuple[Monitor, list[Update]]:
+    """The monitor after some outcomes, and what each changed."""
+    updates = []
+    for outcome in outcomes:
+        now = reading(NOW + outcome.started.monotonic * 1000)  # type: ignore[union-attr]  # none of them is a sleep
+        monitor, update = monitor.after(NO_PROFILE, outcome, now)
+        updates.append(update)
+    return monitor, updates
+
+
+def at(poll: int) -> float:
+    return NOW + poll * POLL_MS
+
+
+def test_each_update_holds_the_events_that_the_log_gains() -> None:
+    monitor, updates = driven(NEW, [listed(up(at(0)), at(0)), listed(down(), at(1)), listed(up(at(2)), at(2))])
+    assert [[event.kind for event in update.events] for update in updates] == [[], [Kind.OFFLINE], [Kind.ONLINE]]
+    assert list(monitor.event_log) == [event for update in updates for event in update.events]
+
+
+def test_a_failed_poll_changes_neither_verdicts_nor_acknowledgements_nor_the_log() -> None:
+    before, _ = driven(NEW, [listed(up(at(0)), at(0)), listed(down(), at(1))])
+    after, (update,) = driven(before, [failed(at=at(2))])
+    assert update == ((), frozenset())
+    assert (after.acks, after.event_log, after.alerts) == (before.acks, before.event_log, before.alerts)
+    assert after.fleets.by_profile[NO_PROFILE].environments == before.fleets.by_profile[NO_PROFILE].environments
+
+
+def test_an_acknowledgement_ends_with_the_listing_in_which_its_environment_is_up_again() -> None:
+    monitor, _ = driven(NEW, [listed(up(at(0)), at(0)), listed(down(), at(1))])
+    monitor = monitor.with_acks({ID: Ack(at(1), Clean("on it"))})
+    monitor, (still, ended) = driven(monitor, [listed(down(), at(2)), listed(up(at(3)), at(3))])
+    assert still.ended_acks == frozenset()
+    assert ended.ended_acks == {ID}
+    assert not monitor.acks
+
+
+def test_an_acknowledgement_can_be_withdrawn() -> None:
+    acked = NEW.with_acks({ID: Ack(at(0), Clean("on it"))})
+    assert set(acked.acks) == {ID}
+    assert not acked.with_acks({ID: None}).acks
+
+
+def test_a_loss_is_due_once_when_it_has_held_for_ten_seconds() -> None:
+    monitor, _ = driven(NEW, [listed(up(at(0)), at(0)), listed(down(), at(1))])
+    monitor, early = monitor.due_alerts(reading(at(1) + 9_999))
+    monitor, due = monitor.due_alerts(reading(at(1) + 10_000))
+    monitor, again = monitor.due_alerts(reading(at(1) + 30_000))
+    assert ([*early], [event.id for event in due], [*again]) == ([], [ID], [])
+
+
+def test_a_loss_that_is_acknowledged_in_time_is_never_due() -> None:
+    monitor, _ = driven(NEW, [listed(up(at(0)), at(0)), listed(down(), at(1))])
+    monitor = monitor.with_acks({ID: Ack(at(1), Clean(""))})
+    assert monitor.due_alerts(reading(at(1) + 10_000))[1] == ()
+
+
+def test_no_loss_is_due_while_blind() -> None:
+    monitor, _ = driven(NEW, [listed(up(at(0)), at(0)), listed(down(), at(1))])
+    monitor, blind = monitor.due_alerts(reading(at(1) + 60_001))
+    assert blind == ()
+    monitor, _ = driven(monitor, [listed(down(), at(14))])
+    assert [event.id for event in monitor.due_alerts(reading(at(14)))[1]] == [ID]
+
+
+def test_what_ends_in_the_first_listing_is_no_loss() -> None:
+    # It showed a sign of life after it was acknowledged: that problem is over, and this one is the silent baseline.
+    monitor = Monitor.of({NO_PROFILE: Limits()}, {ID: Ack(NOW - 90_000, Clean("on it"), NOW - 90_000)})
+    monitor, (update,) = driven(monitor, [listed(down(), at(0))])
+    assert update.ended_acks == {ID}
+    assert monitor.due_alerts(reading(at(0) + 20_000))[1] == ()
