@@ -9,7 +9,6 @@ import json
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from envwatch.fleet.tracking import up_since
 from envwatch.model.environment import update_text
 from envwatch.model.modes import mode_from_query, mode_of
 from envwatch.model.text import Clean, clean
@@ -113,7 +112,7 @@ _ALL: tuple[Field, ...] = (
     ListField("host", "its system, processor or architecture", _host),
     VersionField("node", "version of Node.js: >=22", lambda row: row.node_version),
     InstantField("beat", "last heartbeat: >90s", lambda tracked: tracked.environment.last_heartbeat_at),
-    InstantField("up", "up since: <2h", up_since),
+    InstantField("up", "up since: <2h", lambda tracked: tracked.up_since),
     InstantField("seen", "last seen: >1d", lambda tracked: tracked.environment.last_seen_at),
     InstantField("first", "first seen: <7d, >2026-11-01", lambda tracked: tracked.environment.first_seen_at),
     TextField("user", "id of its user", lambda row: row.user_id),

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from envwatch.fleet.tracking import quiet_at, up_since
 from envwatch.model.environment import update_text
 from envwatch.model.modes import UNRESTRICTED, mode_of
 from envwatch.model.text import Clean
@@ -131,8 +130,8 @@ _ALL = (
         width=11,
         from_width=0,
         about="the verdict, and the time since the last heartbeat",
-        text=lambda tracked, now: short_age(span(now - quiet_at(tracked))),
-        rank=quiet_at,  # who wants this order looks for the longest silence
+        text=lambda tracked, now: short_age(span(now - tracked.quiet_at)),
+        rank=lambda tracked: tracked.quiet_at,  # who wants this order looks for the longest silence
         falls=True,
         is_searched=False,
     ),
@@ -152,7 +151,7 @@ _ALL = (
     ),
     _version("version", 9, 0, "version of Letta Code", lambda environment: environment.version),
     _field("branch", 15, 0, "git branch", lambda environment: environment.branch),
-    _instant("up", 5, 100, "time since it connected, while it is up", up_since),
+    _instant("up", 5, 100, "time since it connected, while it is up", lambda tracked: tracked.up_since),
     _field("os", 6, 100, "operating system", lambda environment: environment.os),
     _field("user", 12, 120, "id of its user", lambda environment: environment.user_id),
     _field("pod", 8, 120, "pod of the platform", lambda environment: environment.pod_id),

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.fleet import Freshness
 from envwatch.fleet.presence import Presence
-from envwatch.fleet.tracking import quiet_at
 from envwatch.model.modes import mode_of
 from envwatch.model.text import Clean
 from envwatch.model.times import long_age, span
@@ -73,7 +72,7 @@ def _told(presence: Presence, members: list[TrackedEnvironment], fleets: Fleets,
     """Return how many there are, and of those that are not up to the mark, which, for how long nothing was heard."""
     if presence is Presence.ONLINE:
         return Clean(str(len(members)))
-    ages = [span(_heard_until(fleets.of(tracked), now) - quiet_at(tracked)) for tracked in members]
+    ages = [span(_heard_until(fleets.of(tracked), now) - tracked.quiet_at) for tracked in members]
     silent = f"silent for {long_age(min(ages))}"
     if len(members) > 1:
         silent += f" to {long_age(max(ages))}"

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.fleet.presence import Presence
-from envwatch.fleet.tracking import TrackedEnvironment, lost_at
+from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model import limits
 from envwatch.model.modes import mode_of
 from envwatch.model.text import Clean
@@ -119,6 +119,6 @@ def old_in(fleets: Fleets, wall: float) -> Callable[[TrackedEnvironment], bool]:
     offline = Presence.OFFLINE  # Python takes longer to find a member of an enum than to compare it.
 
     def is_old(tracked: TrackedEnvironment) -> bool:
-        return tracked.verdict.presence is offline and lost_at(tracked) <= limits[tracked.profile]
+        return tracked.verdict.presence is offline and tracked.lost_at <= limits[tracked.profile]
 
     return is_old

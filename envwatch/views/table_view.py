@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from envwatch.fleet.acknowledgements import NO_ACKS
 from envwatch.fleet.presence import Presence
-from envwatch.fleet.tracking import lost_at, quiet_at
 from envwatch.model.text import look_alikes
 from envwatch.query.language import Query, SearchCache, parse
 from envwatch.views.baseline import differing
@@ -186,9 +186,9 @@ def in_default_order(environments: Iterable[TrackedEnvironment]) -> list[Tracked
     ranks: dict[Presence, list[TrackedEnvironment]] = {presence: [] for presence in _DEFAULT_ORDER}
     for tracked in sorted(environments, key=_name_key):
         ranks[tracked.verdict.presence].append(tracked)
-    ranks[Presence.OFFLINE].sort(key=lost_at, reverse=True)
-    ranks[Presence.LATE].sort(key=quiet_at)
-    ranks[Presence.GONE].sort(key=lost_at, reverse=True)
+    ranks[Presence.OFFLINE].sort(key=attrgetter("lost_at"), reverse=True)
+    ranks[Presence.LATE].sort(key=attrgetter("quiet_at"))
+    ranks[Presence.GONE].sort(key=attrgetter("lost_at"), reverse=True)
     return list(chain.from_iterable(ranks.values()))
 
 

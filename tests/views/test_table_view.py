@@ -19,7 +19,6 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.fleets import Fleets
 from envwatch.fleet.presence import GONE, Presence
-from envwatch.fleet.tracking import lost_at, quiet_at
 from envwatch.model.text import Clean
 from envwatch.query.language import parse
 from envwatch.views.baseline import Baseline, comparing
@@ -119,10 +118,10 @@ def test_the_order_is_total_and_does_not_depend_on_the_order_before(
 def test_the_default_order_is_that_of_presence_then_of_urgency_then_of_names(*, rows: list[TrackedEnvironment]) -> None:
     places = {Presence.OFFLINE: 0, Presence.LATE: 1, Presence.ONLINE: 2, Presence.GONE: 3}
     urgencies: dict[Presence, Callable[[TrackedEnvironment], float]] = {
-        Presence.OFFLINE: lambda tracked: -lost_at(tracked),
-        Presence.LATE: quiet_at,
+        Presence.OFFLINE: lambda tracked: -tracked.lost_at,
+        Presence.LATE: lambda tracked: tracked.quiet_at,
         Presence.ONLINE: lambda _: 0.0,
-        Presence.GONE: lambda tracked: -lost_at(tracked),
+        Presence.GONE: lambda tracked: -tracked.lost_at,
     }
 
     def place(tracked: TrackedEnvironment) -> tuple[int, float, str, str]:
