@@ -42,7 +42,7 @@ class Column:
     """Whether what it shows falls where that rises: the last heartbeat, shown by its age."""
     is_searched: bool = True
     """Whether filter words look into it: not into ages, which change by themselves."""
-    sought: Callable[[TrackedEnvironment, float], Clean | None] | None = None
+    search_text: Callable[[TrackedEnvironment, float], Clean | None] | None = None
     """What they look into there, if it is shown with a mark."""
     is_ticking: bool = False
     """Whether it changes with the time alone; so far to the right, in whole minutes."""
@@ -147,7 +147,7 @@ _ALL = (
     ),
     replace(
         _field("mode", 14, 0, "permission mode", lambda environment: mode_text(environment.mode)),
-        sought=lambda tracked, _: mode_of(tracked.environment.mode),
+        search_text=lambda tracked, _: mode_of(tracked.environment.mode),
     ),
     _version("version", 9, 0, "version of Letta Code", lambda environment: environment.version),
     _field("branch", 15, 0, "git branch", lambda environment: environment.branch),

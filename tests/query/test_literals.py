@@ -80,7 +80,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
         ('<"2026-11-24 03:00"', datetime(2026, 11, 24, 2, 59, tzinfo=BERLIN), True),
     ],
 )
-def test_a_date_is_compared_with_the_instant_and_means_all_of_itself(
+def test_a_date_is_compared_with_the_instant_and_covers_its_whole_span(
     value: str, when: datetime, *, is_found: bool
 ) -> None:
     one = tracked(firstSeenAt=when.timestamp() * 1000)
@@ -88,7 +88,7 @@ def test_a_date_is_compared_with_the_instant_and_means_all_of_itself(
     assert parse(f"first:{value}", BERLIN).matches(one, NOW, ALL, 1) is is_found
 
 
-def test_a_date_without_an_offset_is_this_machines() -> None:
+def test_a_date_without_an_offset_is_in_this_machines_zone() -> None:
     at = datetime(2026, 11, 24, 3).astimezone().timestamp() * 1000
 
     assert parse("first:2026-11-24T03:00").matches(tracked(firstSeenAt=at), NOW, ALL, 1)
@@ -132,7 +132,7 @@ def test_versions_are_compared_as_versions(value: str, version: str, *, is_found
     assert parse(f"node:{value}").matches(one, NOW, ALL, 1) is is_found
 
 
-def test_the_zone_decides_what_day_it_is() -> None:
+def test_the_zone_decides_which_day_an_instant_is_on() -> None:
     at = datetime(2026, 11, 1, 23, tzinfo=UTC).timestamp() * 1000
     east = timezone(timedelta(hours=2))
 
