@@ -1,6 +1,6 @@
-"""Why envwatch says what it says of one environment: the answer, then every rule, its inputs and its result.
+"""The explanation of one environment's verdict: the answer, then every rule with its inputs and its result.
 
-Pure. Made from the same values as the verdict, so that it can be argued with; it decides nothing itself.
+Pure. Uses the same values as the verdict, so that a reader can check it; decides nothing itself.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from envwatch.fleet.flapping import change_rate
 from envwatch.fleet.fleet import Freshness
 from envwatch.fleet.presence import Presence, PresenceRule
 from envwatch.model import limits
-from envwatch.model.text import Clean
+from envwatch.model.text import Clean, counted
 from envwatch.model.times import MS, NOTHING, date_text, long_age
 
 if TYPE_CHECKING:
@@ -33,15 +33,15 @@ class Step:
     inputs: Clean
     result: Clean
     is_against: bool = False
-    """Whether it speaks against trusting a row that is called online, or against trusting the screen."""
+    """Whether it is a reason to doubt that the environment is online, or that the screen is up to date."""
 
 
 def answer(tracked: TrackedEnvironment, fleet: Fleet, now: Reading, zone: tzinfo | None = None) -> Iterator[Step]:
-    """Yield what comes of the rules for one environment: the verdict, and what Letta's own client would say.
+    """Yield the verdict on one environment, and what Letta's own client would say.
 
     Args:
         tracked: the environment.
-        fleet: what is known.
+        fleet: its fleet.
         now: this machine's clocks.
         zone: in which instants are shown; None for the local one.
     """
@@ -50,11 +50,11 @@ def answer(tracked: TrackedEnvironment, fleet: Fleet, now: Reading, zone: tzinfo
 
 
 def trace(tracked: TrackedEnvironment, fleet: Fleet, now: Reading, zone: tzinfo | None = None) -> Iterator[Step]:
-    """Yield every rule for one environment, in the order in which they decide.
+    """Yield every rule for one environment, in the order in which they are applied.
 
     Args:
         tracked: the environment.
-        fleet: what is known.
+        fleet: its fleet.
         now: this machine's clocks.
         zone: in which instants are shown; None for the local one.
     """
@@ -72,11 +72,8 @@ def _ms(value: float) -> str:
     return f"{value:,.0f} ms"
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
-
-
-def _asked_at(fleet: Fleet) -> float:
+def _listed_at(fleet: Fleet) -> float:
+    """Return when the newest listing was requested, server's clock in ms."""
     return fleet.clock.at(fleet.listed.wall) if fleet.listed else 0.0
 
 
@@ -84,15 +81,13 @@ def _listing(fleet: Fleet, now: Reading, zone: tzinfo | None) -> Step:
     if fleet.listed is None:
         return Step("listing", Clean("none yet"), Clean("nothing is known"), is_against=True)
     snapshot = fleet.snapshot
-    pages = (
-        f" of {_counted(len(fleet.environments), 'row')} in {_counted(snapshot.requests, 'page')}" if snapshot else ""
-    )
-    asked = f"asked for {date_text(_asked_at(fleet), zone)}, {long_age(fleet.age(now))} ago"
-    inputs = f"listing {fleet.listings}{pages}, {asked}"
+    size = f" of {counted(len(fleet.environments), 'row')} in {counted(snapshot.requests, 'page')}" if snapshot else ""
+    requested = f"requested {date_text(_listed_at(fleet), zone)}, {long_age(fleet.age(now))} ago"
+    inputs = f"listing {fleet.listings}{size}, {requested}"
     freshness = fleet.freshness(now)
     results = {
         Freshness.LIVE: "fresh",
-        Freshness.STALE: "stale: verdicts are from then",
+        Freshness.STALE: "stale: verdicts are of that moment",
         Freshness.BLIND: "blind: every row reads unknown",
         Freshness.WAITING: "nothing is known",
     }
@@ -102,12 +97,10 @@ def _listing(fleet: Fleet, now: Reading, zone: tzinfo | None) -> Step:
 def _clock(fleet: Fleet) -> Step:
     bounds = fleet.clock.bounds
     if bounds is None:
-        return Step(
-            "clock", Clean("no answer carried a Date header"), Clean("the local clock is used"), is_against=True
-        )
+        return Step("clock", Clean("no response had a Date header"), Clean("the local clock is used"), is_against=True)
     inputs = (
         f"server minus local clock: {fleet.clock.offset / 1000:+.2f} s, between {bounds.low / 1000:+.2f} and "
-        f"{bounds.high / 1000:+.2f} s by the Date headers of {_counted(len(fleet.clock.samples), 'answer')}"
+        f"{bounds.high / 1000:+.2f} s by the Date headers of {counted(len(fleet.clock.samples), 'response')}"
     )
     return Step("clock", Clean(inputs), Clean("ages are by the server's clock"), is_against=fleet.clock.is_far_off)
 
@@ -124,11 +117,11 @@ def _heartbeat(tracked: TrackedEnvironment, fleet: Fleet, zone: tzinfo | None) -
     beat = tracked.environment.last_heartbeat_at
     if beat is None:
         return Step("lastHeartbeat", Clean("null"), Clean("no number: offline"), is_against=True)
-    age = _asked_at(fleet) - beat
+    age = _listed_at(fleet) - beat
     limit, late = fleet.limits.online_for / MS, fleet.limits.late_after / MS
     inputs = f"{date_text(beat, zone)}, when listed {_ms(age)} old"
     if tracked.clock_suspect:
-        return Step("lastHeartbeat", Clean(inputs), Clean("cannot be true: not judged by this, see witness"))
+        return Step("lastHeartbeat", Clean(inputs), Clean("cannot be right: not used, see skew check"))
     if age >= limit:
         return Step("lastHeartbeat", Clean(inputs), Clean(f"≥ {_ms(limit)}: heartbeat lost"), is_against=True)
     if age >= late:
@@ -138,13 +131,14 @@ def _heartbeat(tracked: TrackedEnvironment, fleet: Fleet, zone: tzinfo | None) -
 
 def _skew_check(tracked: TrackedEnvironment, fleet: Fleet) -> Step:
     if fleet.listed is None or (tracked.advanced_at is None and not tracked.clock_suspect):
-        return Step("witness", Clean("heartbeat not yet seen to advance"), Clean("nothing to compare the clock with"))
+        inputs = Clean("heartbeat not yet seen to advance")
+        return Step("skew check", inputs, Clean("nothing to compare the clock with"))
     ago = tracked.skew_check.least(fleet.listed.monotonic * 1000) / 1000
-    what = "first listed" if tracked.advanced_at is None else "advanced"
-    inputs = f"heartbeat {what} {ago:.1f} s before the newest listing, by this machine's monotonic clock"
+    change = "first listed" if tracked.advanced_at is None else "advanced"
+    inputs = Clean(f"heartbeat {change} {ago:.1f} s before the newest listing, by this machine's monotonic clock")
     if tracked.clock_suspect:
-        return Step("witness", Clean(inputs), Clean("contradicts the clock: judged by this instead"), is_against=True)
-    return Step("witness", Clean(inputs), Clean("agrees with the clock"))
+        return Step("skew check", inputs, Clean("contradicts the clock: used instead of it"), is_against=True)
+    return Step("skew check", inputs, Clean("agrees with the clock"))
 
 
 def _upstream(fleet: Fleet) -> Step:
@@ -171,7 +165,7 @@ def _absence(tracked: TrackedEnvironment) -> Step:
 
 
 def _flapping(tracked: TrackedEnvironment, fleet: Fleet) -> Step:
-    rate = change_rate(tracked.transitions, _asked_at(fleet))
+    rate = change_rate(tracked.transitions, _listed_at(fleet))
     minutes = (limits.FLAP_SAMPLES - 1) * limits.FLAP_EVERY / timedelta(minutes=1)
     thresholds = f"on from {limits.FLAP_ON:.0f}, off at {limits.FLAP_OFF:.0f}"
     inputs = f"weighted changes of the last {minutes:.0f} min: {rate:.1f} % ({thresholds})"
@@ -185,19 +179,17 @@ def _flapping(tracked: TrackedEnvironment, fleet: Fleet) -> Step:
 
 def _verdict(tracked: TrackedEnvironment, fleet: Fleet, now: Reading, zone: tzinfo | None) -> Step:
     verdict = tracked.verdict
-    since = (
-        f", since {date_text(tracked.since_at, zone)}" if tracked.since_at is not None else ", since before we looked"
-    )
+    since = "before envwatch first listed it" if tracked.since_at is None else date_text(tracked.since_at, zone)
     word = f"unknown, last {verdict.presence}" if fleet.is_unknown(tracked, now) else verdict.presence.value
-    return Step("verdict", Clean(f"{verdict.reason}{since}"), Clean(word), is_against=not verdict.is_up)
+    return Step("verdict", Clean(f"{verdict.reason}, since {since}"), Clean(word), is_against=not verdict.is_up)
 
 
 def _official(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> Step:
-    """Return what Letta's own client on this machine would say now: the same rule, by the local clock."""
+    """Return what Letta's own client would say on this machine now: the same rule, by the local clock."""
     verdict = PresenceRule(limits.Limits()).verdict(tracked.environment, now.wall)
     beat = tracked.environment.last_heartbeat_at
     inputs = NOTHING if beat is None else Clean(f"local clock minus lastHeartbeat = {_ms(now.wall - beat)}")
-    says = "online" if verdict.is_up else "offline"
     agrees = verdict.is_up == tracked.verdict.is_up
-    note = "" if agrees else ": disagrees, see clock and listing below" if fleet.listed else ""
-    return Step("official client", inputs, Clean(f"would say {says}{note}"), is_against=not agrees)
+    note = "" if agrees or not fleet.listed else ": disagrees, see clock and listing below"
+    result = f"would say {'online' if verdict.is_up else 'offline'}{note}"
+    return Step("official client", inputs, Clean(result), is_against=not agrees)

@@ -98,8 +98,8 @@ async def test_the_news_line_keeps_the_incident_for_a_minute() -> None:
         await stage.show(
             [*(environment(id_, connectionId=None) for id_ in ids), environment("env-x", currentMode="plan")]
         )
-        assert "12 lost together" in stage.news
+        assert "12 went offline together" in stage.news
         await stage.tick(54)
-        assert "12 lost together" in stage.news
+        assert "12 went offline together" in stage.news
         await stage.tick(2)
         assert "mode standard → plan" in stage.news

@@ -24,7 +24,7 @@ from envwatch.tui.widgets.row_renderer import RowRenderer, aged
 from envwatch.views.baseline import comparing
 from envwatch.views.columns import COLUMNS, MARK_WIDTH, SCROLLBAR, fitting
 from envwatch.views.cursor import RowCursor
-from envwatch.views.event_text import nothing_because
+from envwatch.views.event_text import empty_table_text
 from envwatch.views.grouping import GroupHeader
 from envwatch.views.table_view import View, is_new_problem, table_lines, visible_rows
 
@@ -389,7 +389,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     def _empty_line(self, number: int) -> Strip:
         """Return a line of what is said where there is nothing to show."""
-        lines = wrapped(nothing_because(self.fleets, self.view), max(self.size.width - 4, 2))
+        lines = wrapped(empty_table_text(self.fleets, self.view), max(self.size.width - 4, 2))
         text = f"  {lines[number]}" if 0 <= number < len(lines) else ""
         style = self.rich_style + self._style("empty")
         return Strip([Segment(text, style)]).adjust_cell_length(self.size.width, self.rich_style)
