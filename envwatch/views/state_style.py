@@ -1,7 +1,6 @@
-"""The words on the screen: glyphs of states, durations, instants, and values without a name.
+"""How states look: a glyph, an ASCII glyph, a word, and a style's name. Also the text of JSON values.
 
-Pure: the moment is an argument. Knows nothing of widgets or colours. Whatever it puts together from cleaned text is
-clean.
+Pure. Must not know widgets or colours.
 """
 
 from __future__ import annotations
@@ -21,12 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StateStyle:
-    """A state shown three ways: a glyph and a word here, a colour by its name in the stylesheet."""
+    """The look of a state."""
 
     glyph: str
     ascii: str
     word: Clean
     style: str
+    """The state's name in the stylesheet, which holds its colour."""
 
 
 _STYLES = {
@@ -38,15 +38,15 @@ _STYLES = {
 
 
 def style_of(tracked: TrackedEnvironment, *, is_unknown: bool) -> StateStyle:
-    """Return how a state looks: blindness before doubt, doubt before flapping, flapping before presence."""
-    face = _STYLES[tracked.presence]
+    """Return the look of an environment: unknown outranks a suspect clock, then flapping, then presence."""
+    style = _STYLES[tracked.presence]
     if is_unknown:
-        return StateStyle("?", "?", face.word, "unknown")
+        return StateStyle("?", "?", style.word, "unknown")
     if tracked.clock_suspect:
-        return StateStyle(face.glyph, face.ascii, Clean("clk?"), "unknown")
+        return StateStyle(style.glyph, style.ascii, Clean("clk?"), "unknown")
     if tracked.is_flapping:
-        return StateStyle(face.glyph, face.ascii, Clean("flap"), "flapping")
-    return face
+        return StateStyle(style.glyph, style.ascii, Clean("flap"), "flapping")
+    return style
 
 
 def glyph_of(presence: Presence, *, ascii_only: bool) -> str:
@@ -55,5 +55,5 @@ def glyph_of(presence: Presence, *, ascii_only: bool) -> str:
 
 
 def json_text(value: JsonValue) -> Clean:
-    """Return a value that nobody knows by name: a text as it is, anything else as JSON."""
+    """Return a value for people: a text as it is, anything else as JSON."""
     return Clean(value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False))

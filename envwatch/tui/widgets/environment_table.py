@@ -231,7 +231,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
             visible_rows(self.fleets, self.view, self.columns, wall, self._haystacks, self.acks),
             lambda rows: table_lines(rows, self.fleets, self.view, wall),
             is_steady=is_steady,
-            known=self.fleets.tracked if keeps_ghost else None,
+            lookup=self.fleets.tracked if keeps_ghost else None,
         )
         self._fit()
         if lineup.was_moved and place is not None and top <= place < top + height:
