@@ -21,7 +21,7 @@ from envwatch.fleet.fleets import Fleets
 from envwatch.model.text import Clean, wrapped
 from envwatch.tui.glyphs import UNICODE, Glyphs
 from envwatch.tui.widgets.row_renderer import RowRenderer, aged
-from envwatch.views.baseline import comparing
+from envwatch.views.baseline import comparison_columns
 from envwatch.views.columns import COLUMNS, MARK_WIDTH, SCROLLBAR, fitting
 from envwatch.views.cursor import RowCursor
 from envwatch.views.event_text import empty_table_text
@@ -153,7 +153,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
     def _columns(self) -> tuple[tuple[Column, int], ...]:
         view = self.view
         if view.compares and view.baseline is not None:
-            return comparing(self._room, view.baseline, self.fleets)
+            return comparison_columns(self._room, view.baseline, self.fleets)
         return self._fitting
 
     @property
