@@ -145,23 +145,12 @@ def differing(
 
 
 def difference_text(differences: Iterable[Difference], nothing: Clean = NOTHING) -> Clean:
-    """Return differences in one line: `state online → offline · mode standard → acceptEdits`.
-
-    Args:
-        differences: of one environment.
-        nothing: stands for a missing value.
-    """
+    """Return differences in one line: `state online → offline · mode standard → –`, where `nothing` is the dash."""
     return Clean(" · ".join(_text(difference, nothing) for difference in differences))
 
 
 def comparison_columns(width: int, baseline: Baseline, fleets: Fleets) -> tuple[tuple[Column, int], ...]:
-    """Return the columns of a table that compares rows with a baseline, each with its width.
-
-    Args:
-        width: cells of the table.
-        baseline: what to compare with.
-        fleets: the fleets of all profiles.
-    """
+    """Return the columns of a table of so many cells that compares rows with a baseline, each with its width."""
 
     def text(tracked: TrackedEnvironment, _: float) -> Clean:
         return difference_text(baseline.differences(tracked.key, fleets.tracked(tracked.key)))

@@ -39,14 +39,7 @@ _FIELDS: Final[tuple[tuple[str, Callable[[TrackedEnvironment], Clean | None]], .
 
 
 def group_lines(header: GroupHeader, fleets: Fleets, acks: Acks, now: Reading) -> Iterator[DetailLine]:
-    """Yield the presences of a group, its problems by name, and the values of its members with their counts.
-
-    Args:
-        header: the header of the group.
-        fleets: the fleets of all profiles.
-        acks: the acknowledged problems.
-        now: this machine's clocks.
-    """
+    """Yield the presences of a group, its problems by name, and the values of its members with their counts."""
     unknown = sum(fleets.is_unknown(tracked, now) for tracked in header.environments)
     if unknown:
         yield DetailLine("unknown", Clean(f"{unknown} of {len(header)}: below is what was last seen"), "unknown")

@@ -110,12 +110,7 @@ def _group_lines(
 
 
 def old_in(fleets: Fleets, wall: float) -> Callable[[TrackedEnvironment], bool]:
-    """Return the test for environments that have been offline for `limits.OLD_AFTER` or longer.
-
-    Args:
-        fleets: the fleets of all profiles.
-        wall: the moment by this machine's clock, in ms.
-    """
+    """Return the test for being offline for `limits.OLD_AFTER` or longer at a moment (this machine's clock, ms)."""
     latest = {profile: fleet.clock.at(wall) - _OLD_MS for profile, fleet in fleets.by_profile.items()}
     offline = Presence.OFFLINE  # Looking up a member of an enum takes longer than comparing it.
 

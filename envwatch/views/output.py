@@ -164,24 +164,15 @@ def environment_list(listed: Listed, limits: Limits, profile: Clean = NO_PROFILE
 def environment_list_of_rows(
     rows: Sequence[TrackedEnvironment], fleets: Fleets, view: View, acks: Acks, now: Reading
 ) -> EnvironmentList:
-    """Return the environments that a dashboard shows.
-
-    Args:
-        rows: in their order.
-        fleets: the fleets of all profiles.
-        view: what the rows match.
-        acks: the acknowledged problems.
-        now: this machine's clocks.
-    """
-    listed = [fleet for fleet in fleets if fleet.listed is not None]
-    taken_at = {fleet.profile: fleet.clock.at(fleet.listed.wall) for fleet in listed if fleet.listed is not None}
+    """Return the rows that a dashboard shows, in their order, as matched by its view."""
+    taken_at = {fleet.profile: fleet.clock.at(fleet.listed.wall) for fleet in fleets if fleet.listed is not None}
     return EnvironmentList(
         rows=[
             ListedEnvironment(tracked, taken_at[tracked.profile], fleets.is_unknown(tracked, now)) for tracked in rows
         ],
         taken_at=min(taken_at.values(), default=now.wall),
-        set_aside=sum(fleet.snapshot.set_aside for fleet in listed if fleet.snapshot is not None),
-        is_by_server_clock=all(fleet.clock.is_known for fleet in listed),
+        set_aside=sum(fleet.snapshot.set_aside for fleet in fleets if fleet.snapshot is not None),
+        is_by_server_clock=all(fleet.clock.is_known for fleet in fleets if fleet.listed is not None),
         filter=Clean(str(view.query)) or None,
         preset=None if view.preset is Preset.ALL else view.preset,
         hidden=max(len(fleets) - len(rows), 0),

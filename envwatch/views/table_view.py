@@ -96,11 +96,7 @@ class View:
 
 
 def ambiguous_names(names: Mapping[Clean, int]) -> frozenset[Clean]:
-    """Return the names that do not identify an environment: those used twice, and those that look like another.
-
-    Args:
-        names: each with its number of uses.
-    """
+    """Return the names, given with their numbers of uses, that are used twice or look like another."""
     return look_alikes(names) | {name for name, count in names.items() if count > 1}
 
 
@@ -129,7 +125,7 @@ def visible_rows(  # noqa: PLR0913, PLR0917  the state of the screen
     """Return the environments that a view shows, in its order.
 
     Args:
-        fleets: the fleets of all profiles.
+        fleets: where to look.
         view: what to show.
         columns: the visible ones, in which words of the query are looked for.
         wall: the moment by this machine's clock, in ms.
@@ -170,13 +166,9 @@ def _compared(fleets: Fleets, baseline: Baseline) -> dict[Clean, list[TrackedEnv
 
 
 def table_lines(rows: Sequence[TrackedEnvironment], fleets: Fleets, view: View, wall: float) -> Sequence[TableLine]:
-    """Return the lines of the table. Old environments form a group of their own unless the view is narrowed.
+    """Return the lines of the table at a moment (this machine's clock, ms).
 
-    Args:
-        rows: what the view shows.
-        fleets: the fleets of all profiles.
-        view: what to show.
-        wall: the moment by this machine's clock, in ms.
+    Old environments form a group of their own unless the view is narrowed.
     """
     return grouped(rows, view.group, view.folded, None if view.is_narrowed else old_in(fleets, wall))
 
