@@ -31,7 +31,7 @@ NONE = "none"
 """The value that matches an environment without one; in quotes it is an ordinary text."""
 
 OPERATORS = (">=", "<=", ">", "<", "=")
-"""Those that can stand before a value, longer ones first."""
+"""The operators before a value, longer ones first."""
 
 
 class MatchContext(NamedTuple):
@@ -46,7 +46,7 @@ class MatchContext(NamedTuple):
 
 
 Test: TypeAlias = "Callable[[TrackedEnvironment, MatchContext], bool]"
-"""Whether an environment has what was asked for."""
+"""Whether an environment has a value."""
 
 
 @dataclass(frozen=True, slots=True)

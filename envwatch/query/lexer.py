@@ -1,4 +1,4 @@
-"""The lexer of the filter language: a line of text becomes tokens, and each token knows where it stands in the line.
+"""The lexer of the filter language: a line of text becomes tokens, each with its place in the line.
 
 Owns spaces and quotes. Must not know fields or environments. Any text can be split into tokens: a quote that is not
 closed yet is no error here, because it is common while a person types; the token carries `is_open` instead.

@@ -164,23 +164,23 @@ PROBLEMS: Final = "problems"
 """The name of the default order in settings, where other names are columns."""
 
 
-def fitting(width: int, wanted: Sequence[str] = (), *, has_profiles: bool = False) -> tuple[tuple[Column, int], ...]:
+def fitting(width: int, ids: Sequence[str] = (), *, has_profiles: bool = False) -> tuple[tuple[Column, int], ...]:
     """Return the columns that fit into a table, each with its width; NAME takes the rest.
 
     Args:
         width: cells of the table.
-        wanted: ids of the columns to show after STATE and NAME, in this order; none for the default ones.
+        ids: the columns to show after STATE and NAME, in this order; none for the default ones.
         has_profiles: whether there are rows of several profiles: PROFILE is shown only then.
     """
     state, name, profile, *usual = COLUMNS.values()
-    asked = [id_ for id_ in wanted if id_ not in FIXED]
-    others = [COLUMNS[id_] for id_ in asked if id_ != "profile"] if wanted else usual
+    chosen = [id_ for id_ in ids if id_ not in FIXED]
+    others = [COLUMNS[id_] for id_ in chosen if id_ != "profile"] if ids else usual
     if has_profiles:
-        others.insert(asked.index("profile") if "profile" in asked else 0, profile)
+        others.insert(chosen.index("profile") if "profile" in chosen else 0, profile)
     left = width - (state.width + 1) - (name.width + 1) - MARK_WIDTH
     fit = []
     for column in others:
-        if (column.from_width > width + SCROLLBAR and not wanted) or column.width + 1 > left:
+        if (column.from_width > width + SCROLLBAR and not ids) or column.width + 1 > left:
             break
         fit.append((column, column.width))
         left -= column.width + 1

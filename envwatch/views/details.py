@@ -310,11 +310,11 @@ def _unknown_fields(environment: Environment) -> Iterator[tuple[str, JsonValue]]
         expected_type = KNOWN_METADATA.get(key)
         if expected_type is None or not (value is None or isinstance(value, expected_type)):
             yield key, value
-    for name, values, known in (
+    for name, values, named in (
         ("machine", environment.machine, _KNOWN_MACHINE),
         ("self_update", environment.self_update, _KNOWN_UPDATE),
     ):
-        yield from ((f"{name}.{key}", value) for key, value in (values or {}).items() if key not in known)
+        yield from ((f"{name}.{key}", value) for key, value in (values or {}).items() if key not in named)
     yield from environment.unknown.items()
 
 

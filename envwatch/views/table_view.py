@@ -101,7 +101,7 @@ def ambiguous_names(names: Mapping[Clean, int]) -> frozenset[Clean]:
 
 
 _ID_TAIL: Final = 4
-"""Characters of the id behind a name that is not unique."""
+"""Characters of the id that follow an ambiguous name."""
 
 
 def id_tail(name: Clean, id_: Clean | None, ambiguous: frozenset[Clean]) -> str:

@@ -184,11 +184,11 @@ def test_a_short_name_is_found_by_its_beginning() -> None:
 
 @pytest.mark.parametrize("received", ["unrestricted", "bypassPermissions", "fullAccess"])
 @pytest.mark.parametrize(
-    "asked", ["unrestricted", "bypassPermissions", "fullAccess", "bypasspermissions", "FULLACCESS"]
+    "typed", ["unrestricted", "bypassPermissions", "fullAccess", "bypasspermissions", "FULLACCESS"]
 )
-def test_a_mode_is_found_by_all_its_names_in_either_case(received: str, asked: str) -> None:
-    assert finds(f"mode:{asked}", tracked(currentMode=received))
-    assert str(parse(f"mode:{asked}")).casefold() == "mode:unrestricted"
+def test_a_mode_is_found_by_all_its_names_in_either_case(received: str, typed: str) -> None:
+    assert finds(f"mode:{typed}", tracked(currentMode=received))
+    assert str(parse(f"mode:{typed}")).casefold() == "mode:unrestricted"
 
 
 def test_the_marks_around_a_value_in_the_table_are_not_searched() -> None:

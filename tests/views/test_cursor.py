@@ -164,18 +164,18 @@ def test_any_sequence_of_changes_keeps_the_cursor_on_a_line_and_loses_no_row(
     steps: Sequence[tuple[str, bool, str | None, frozenset[LineKey], int | None]],
 ) -> None:
     cursor = RowCursor()
-    for wanted, is_steady, group, folded, move in steps:
+    for shown, is_steady, group, folded, move in steps:
         before = cursor.cursor
-        take(cursor, wanted, group=group, folded=folded, is_steady=is_steady)
-        ghost = set(names(cursor)) - set(wanted)
+        take(cursor, shown, group=group, folded=folded, is_steady=is_steady)
+        ghost = set(names(cursor)) - set(shown)
         assert ghost <= {named(cursor), *(ghost if isinstance(cursor.cursor, GroupHeader) else ())}
-        assert set(names(cursor)) == set(wanted) | ghost
+        assert set(names(cursor)) == set(shown) | ghost
         assert (cursor.place is None) is (not cursor.lines)
         if cursor.was_moved and before is not None and before.key in {line.key for line in cursor.lines}:
             assert cursor.cursor is not None
             assert cursor.cursor.key == before.key
         if move is not None:
             cursor.move_to(move)
-            assert set(names(cursor)) >= set(wanted)
+            assert set(names(cursor)) >= set(shown)
             if cursor.lines and not ghost:
                 assert cursor.place == min(max(move, 0), len(cursor.lines) - 1)

@@ -253,7 +253,7 @@ def expected(text: str, one: Event, group: Event | None = None) -> bool:
     events = [one] if group is None else [group, one]
     texts = ((each.name or "", event_text(each, UTC), each.kind.value, each.profile) for each in events)
     parts = list(chain.from_iterable(texts))
-    asked: dict[str, list[bool]] = {}
+    by_field: dict[str, list[bool]] = {}
     for typed in text.split():
         body = typed.removeprefix("!")
         if ":" in body:
@@ -267,8 +267,8 @@ def expected(text: str, one: Event, group: Event | None = None) -> bool:
         if typed != body and holds:
             return False
         if typed == body:
-            asked.setdefault(body.partition(":")[0] if ":" in body else body, []).append(holds)
-    return all(any(alternatives) for alternatives in asked.values())
+            by_field.setdefault(body.partition(":")[0] if ":" in body else body, []).append(holds)
+    return all(any(alternatives) for alternatives in by_field.values())
 
 
 @given(st.lists(EVENTS | GROUPS, max_size=5), LINES)

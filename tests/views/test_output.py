@@ -408,15 +408,15 @@ def test_a_filter_keeps_exactly_the_rows_that_match_in_their_order(
     pages: list[list[dict[str, Any]]], query: str
 ) -> None:
     # Each page is requested later than the one before, so that ages differ between them.
-    asked = [
+    listed_pages = [
         ListedPage([environment(f"env-{page}-{row}", **changes) for row, changes in enumerate(rows)], NOW + page * 1500)
         for page, rows in enumerate(pages)
     ]
-    snapshot = Snapshot(pages=tuple(asked), clock=(OffsetBounds(-500, 500),))
+    snapshot = Snapshot(pages=tuple(listed_pages), clock=(OffsetBounds(-500, 500),))
     everything = environment_list(Listed(snapshot, reading(), reading(), timedelta(seconds=5)), Limits())
-    asked_for = parse(query, UTC)
-    listing = filtered(everything, asked_for)
-    assert listing.rows == [row for row in everything.rows if asked_for.matches(row.tracked, row.judged_at, ALL, 1)]
+    parsed = parse(query, UTC)
+    listing = filtered(everything, parsed)
+    assert listing.rows == [row for row in everything.rows if parsed.matches(row.tracked, row.judged_at, ALL, 1)]
     kept = set(ids(listing))
     rows = [row for row in decoded(everything)["environments"] if row["id"] in kept]
     document = decoded(listing)
