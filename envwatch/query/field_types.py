@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from envwatch.fleet.acknowledgements import NO_ACKS
 from envwatch.fleet.presence import Presence
 from envwatch.model.text import Clean, clean
 from envwatch.model.versions import is_release
@@ -41,7 +42,7 @@ class MatchContext(NamedTuple):
     """The moment by the server's clock, in ms."""
     listings: int
     """How many listings were accepted so far."""
-    acks: Acks
+    acks: Acks = NO_ACKS
     """The acknowledged problems."""
 
 

@@ -24,9 +24,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from envwatch.fleet.acknowledgements import NO_ACKS
 from envwatch.model.text import clean
-from envwatch.query.field_types import MatchContext, state_test
+from envwatch.query.field_types import state_test
 from envwatch.query.fields import may_become_field, named_field
 from envwatch.query.lexer import QueryError, normalize, quote_if_needed, quoted, tokens
 from envwatch.query.literals import pattern_of, text_test
@@ -35,11 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import tzinfo
 
-    from envwatch.fleet.acknowledgements import Acks
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.environment import Environment
     from envwatch.model.text import Clean
-    from envwatch.query.field_types import Test, Value
+    from envwatch.query.field_types import MatchContext, Test, Value
     from envwatch.query.lexer import Token
 
 
@@ -153,33 +151,21 @@ class Query:
         text = normalize(text)
         return all(word.is_in(text) is not word.is_negated for word in self._words)
 
-    def has_terms(self, tracked: TrackedEnvironment, now: float, listings: int, acks: Acks = NO_ACKS) -> bool:
-        """Whether the terms alone hold for an environment; the arguments are those of `test`."""
-        context = MatchContext(now, listings, acks)
+    def has_terms(self, tracked: TrackedEnvironment, context: MatchContext) -> bool:
+        """Whether the terms alone hold for an environment."""
         return all(test(tracked, context) for test in self._tests)
 
-    def matches(self, tracked: TrackedEnvironment, now: float, columns: Sequence[Searchable], listings: int) -> bool:
-        """Whether one environment matches; use `test` for many."""
-        return self.test(now, columns, listings)(tracked)
-
     def test(
-        self,
-        now: float,
-        columns: Sequence[Searchable],
-        listings: int,
-        cache: SearchCache | None = None,
-        acks: Acks = NO_ACKS,
+        self, context: MatchContext, columns: Sequence[Searchable], cache: SearchCache | None = None
     ) -> Callable[[TrackedEnvironment], bool]:
         """Return the test whether an environment matches.
 
         Args:
-            now: the moment by the server's clock, in ms.
+            context: the moment and the state of the fleet.
             columns: the visible ones, in which words are looked for.
-            listings: how many listings were accepted so far.
             cache: speeds up words for callers that keep it from call to call.
-            acks: the acknowledged problems.
         """
-        tests, context = self._tests, MatchContext(now, listings, acks)
+        tests = self._tests
         words = [(word.is_in, word.state, not word.is_negated) for word in self._words]
         searched = [column for column in columns if column.is_searched] if words else []
         text_of = cache.reader(searched) if cache is not None and words else partial(_searchable_text, columns=searched)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from envwatch.fleet.acknowledgements import NO_ACKS
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.tracking import TrackedEnvironment
+from envwatch.query.field_types import MatchContext
 from envwatch.views.event_text import event_text
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def logged(event_log: Sequence[Event], query: Query, zone: tzinfo | None = None,
         tracked = _tracked_then(event)
         if tracked is None:
             return not has_demands
-        return query.has_terms(tracked, event.at, tracked.changed_in, acks)
+        return query.has_terms(tracked, MatchContext(event.at, tracked.changed_in, acks))
 
     def matches(event: Event, group_text: str = "") -> bool:
         text = f"{group_text}{_searchable_text(event, zone)}\n"

@@ -21,6 +21,7 @@ from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.presence import Presence, heartbeat_age
 from envwatch.model.text import Clean, cells, counted, csv_cell, fitted, shortened
 from envwatch.model.times import MS, NOTHING, moment
+from envwatch.query.field_types import MatchContext
 from envwatch.views.columns import COLUMNS
 from envwatch.views.state_style import style_of
 from envwatch.views.table_view import Preset, in_default_order
@@ -208,7 +209,7 @@ def filtered(listing: EnvironmentList, query: Query) -> EnvironmentList:
     if not query:
         return listing
     moments = {row.judged_at for row in listing.rows}
-    tests = {at: query.test(at, tuple(COLUMNS.values()), listings=1) for at in moments}
+    tests = {at: query.test(MatchContext(at, listings=1), tuple(COLUMNS.values())) for at in moments}
     rows = [row for row in listing.rows if tests[row.judged_at](row.tracked)]
     hidden = listing.hidden + len(listing.rows) - len(rows)
     return replace(listing, rows=rows, filter=Clean(str(query)), hidden=hidden)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from envwatch.fleet.acknowledgements import NO_ACKS
 from envwatch.fleet.presence import Presence
 from envwatch.model.text import look_alikes
+from envwatch.query.field_types import MatchContext
 from envwatch.query.language import Query, SearchCache, parse
 from envwatch.views.baseline import differing
 from envwatch.views.columns import COLUMNS
@@ -139,11 +140,10 @@ def visible_rows(  # noqa: PLR0913, PLR0917  the state of the screen
         environments: Iterable[TrackedEnvironment] = (
             fleet.environments.values() if compared is None else compared[profile]
         )
+        context = MatchContext(fleet.clock.at(wall), fleet.listings, acks)
+        cache = search_caches.setdefault(profile, SearchCache())
         for query in filter(None, (_PRESETS[view.preset], view.query)):
-            matches = query.test(
-                fleet.clock.at(wall), columns, fleet.listings, search_caches.setdefault(profile, SearchCache()), acks
-            )
-            environments = filter(matches, environments)
+            environments = filter(query.test(context, columns, cache), environments)
         chosen += environments
     ordered = in_order(chosen, view.sort, is_inverted=view.is_inverted)
     if view.sort is None and acks:

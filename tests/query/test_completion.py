@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW
-from support.tracked_environments import ALL, BARE, tracked
+from support.tracked_environments import BARE, matches, tracked
 
 from envwatch.query.completion import HELP, LOG_HELP, MOST, completions
 from envwatch.query.fields import FIELDS
@@ -167,7 +166,7 @@ def test_an_offered_value_finds_the_environment_that_has_it(value: str, field: s
     found = [offer for offer in offers(f"{field}:", fleet=[one]) if offer[0] not in "<>"]
 
     assert len(found) == 1
-    assert parse(f"{field}:{found[0]}").matches(one, NOW, ALL, 1)
+    assert matches(parse(f"{field}:{found[0]}"), one)
 
 
 def test_every_example_of_the_help_is_a_valid_query() -> None:

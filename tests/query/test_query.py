@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.builders import NOW
-from support.tracked_environments import ALL, BARE, tracked
+from support.tracked_environments import BARE, matches, tracked
 
 from envwatch.fleet.presence import GONE
 from envwatch.model.text import Clean
@@ -24,7 +24,7 @@ SECOND = 1000
 
 
 def finds(text: str, one: TrackedEnvironment, listings: int = 1) -> bool:
-    return parse(text, UTC).matches(one, NOW, ALL, listings)
+    return matches(parse(text, UTC), one, listings=listings)
 
 
 def test_an_empty_query_finds_everything() -> None:
@@ -61,10 +61,10 @@ def test_a_word_looks_in_visible_columns_only_and_in_either_case() -> None:
     one = tracked(connectionName="Build-Box", podId="p-Seven")
     narrow = (COLUMNS["state"], COLUMNS["name"])
 
-    assert parse("bUILD").matches(one, NOW, narrow, 1)
-    assert parse("P-SEVEN").matches(one, NOW, ALL, 1)
-    assert not parse("p-seven").matches(one, NOW, narrow, 1)
-    assert parse("!p-seven").matches(one, NOW, narrow, 1)
+    assert matches(parse("bUILD"), one, columns=narrow)
+    assert matches(parse("P-SEVEN"), one)
+    assert not matches(parse("p-seven"), one, columns=narrow)
+    assert matches(parse("!p-seven"), one, columns=narrow)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_an_accented_letter_is_one_character_to_a_wildcard_and_differs_from_the_
 def test_a_word_does_not_look_into_ages(word: str) -> None:
     ages = tuple(COLUMNS[name] for name in ("state", "up", "seen", "first"))
 
-    assert not parse(word).matches(tracked(lastHeartbeat=NOW - 12 * SECOND), NOW, ages, 1)
+    assert not matches(parse(word), tracked(lastHeartbeat=NOW - 12 * SECOND), columns=ages)
 
 
 def test_a_word_does_not_match_across_two_columns() -> None:
@@ -252,7 +252,7 @@ def test_a_word_of_three_letters_finds_the_state_that_it_begins(word: str, state
     }
     name = (COLUMNS["state"], COLUMNS["name"])
 
-    assert {state for state, one in plain.items() if parse(word).matches(one, NOW, name, 1)} == set(states.split())
+    assert {state for state, one in plain.items() if matches(parse(word), one, columns=name)} == set(states.split())
 
 
 def test_a_word_that_names_a_state_finds_texts_too() -> None:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 from support.builders import NOW, wire_row
-from support.tracked_environments import ALL, BARE, tracked
+from support.tracked_environments import ALL, BARE, matches, tracked
 
 from envwatch.model.environment import environment_of
 from envwatch.model.versions import version_key
+from envwatch.query.field_types import MatchContext
 from envwatch.query.language import Query, SearchCache, parse
 from envwatch.query.lexer import QueryError, quote_if_needed, quoted, tokens
 from envwatch.views.columns import COLUMNS
@@ -91,7 +92,7 @@ def test_any_text_is_a_query_or_raises_one_error_within_it(text: str) -> None:
     except QueryError as mistake:
         error = mistake
     else:
-        assert query.matches(tracked(), NOW, ALL, 1) in (True, False)
+        assert matches(query, tracked()) in (True, False)
         return
     assert 0 <= error.start <= error.end <= len(text)
     assert error.message
@@ -110,10 +111,7 @@ def test_the_canonical_spelling_parses_to_the_same_query(text: str) -> None:
         assert again == query
         assert str(again) == str(query)
         assert hash(again) == hash(query)
-        assert all(
-            again.matches(one, NOW, ALL, 1) is query.matches(one, NOW, ALL, 1)
-            for one in (tracked(), BARE, tracked(podId="none"))
-        )
+        assert all(matches(again, one) is matches(query, one) for one in (tracked(), BARE, tracked(podId="none")))
 
 
 @given(st.text())
@@ -132,7 +130,7 @@ def test_every_character_in_quotes_is_literal(text: str, name: str) -> None:
     typed, one = quoted(text), tracked(connectionName=name, metadata={"gitBranch": name, "x": name})
 
     for line in (f"name:{typed}", f"branch:{typed}", f"meta.x:{typed}", typed):
-        assert parse(line).matches(one, NOW, (COLUMNS["name"],), 1) is (text in name)
+        assert matches(parse(line), one, columns=(COLUMNS["name"],)) is (text in name)
 
 
 @given(WILD, WILD)
@@ -140,7 +138,7 @@ def test_unquoted_wildcards_match_the_whole_text_and_quoted_ones_themselves(text
     wild = f"{quoted(text)}*" + quoted(text) + "?"
     expression = re.compile(f"{re.escape(text)}.*{re.escape(text)}.")
 
-    assert parse(wild).matches(tracked(connectionName=name), NOW, (COLUMNS["name"],), 1) is (
+    assert matches(parse(wild), tracked(connectionName=name), columns=(COLUMNS["name"],)) is (
         expression.fullmatch(name) is not None
     )
 
@@ -270,8 +268,8 @@ def test_a_query_finds_what_the_independent_tests_find_in_any_order(
     if query is None:  # the limits together match everything, in any order
         assert parsed(line(shuffled)) is None
         return
-    assert query.matches(one, NOW, SHOWN, 1) is expected(terms, one)
-    assert parse(line(shuffled)).matches(one, NOW, SHOWN, 1) is expected(terms, one)
+    assert matches(query, one, columns=SHOWN) is expected(terms, one)
+    assert matches(parse(line(shuffled)), one, columns=SHOWN) is expected(terms, one)
 
 
 BOUNDS = st.tuples(st.sampled_from(["<", "<=", ">", ">="]), st.sampled_from(["0.33", "0.34", "0.34.5", "0.34.12-rc1"]))
@@ -286,7 +284,7 @@ def test_limits_are_refused_exactly_if_they_leave_out_no_version(bounds: list[tu
         version
         for operator, value in bounds
         for version in ABOUT
-        if parse(f"version:{operator}{value}").matches(tracked(metadata={"lettaCodeVersion": version}), NOW, ALL, 1)
+        if matches(parse(f"version:{operator}{value}"), tracked(metadata={"lettaCodeVersion": version}))
     }
 
     query = parsed("version:" + ",".join(operator + value for operator, value in bounds))
@@ -303,17 +301,16 @@ def test_limits_are_refused_exactly_if_they_leave_out_no_day(bounds: list[tuple[
     outer = [tracked(firstSeenAt=datetime(2026, month, 15, tzinfo=UTC).timestamp() * 1000) for month in (10, 12)]
     queries = [parse(term, UTC) for term in terms]
 
-    lets_all = all(any(query.matches(one, NOW, ALL, 1) for query in queries) for one in (*outer, *days))
+    lets_all = all(any(matches(query, one) for query in queries) for one in (*outer, *days))
     assert (parsed(" ".join(terms)) is None) is lets_all
 
 
 @given(TERMS, environments())
 def test_a_negated_term_finds_exactly_the_rest(term: tuple[Sample, bool], one: TrackedEnvironment) -> None:
     sample, _ = term
+    negated, plain = (parse(line([(sample, is_negated)])) for is_negated in (True, False))
 
-    assert parse(line([(sample, True)])).matches(one, NOW, SHOWN, 1) is not parse(line([(sample, False)])).matches(
-        one, NOW, SHOWN, 1
-    )
+    assert matches(negated, one, columns=SHOWN) is not matches(plain, one, columns=SHOWN)
 
 
 @given(st.lists(environments(), max_size=4), st.lists(environments(), max_size=4), st.lists(TERMS, max_size=3))
@@ -325,8 +322,8 @@ def test_a_search_cache_changes_no_result(
         return
     cache = SearchCache()
     for ones, columns in ((before, SHOWN), (after, SHOWN), (after, SHOWN[:2]), (after, ALL)):
-        test = query.test(NOW, columns, 1, cache)
-        assert [test(one) for one in ones] == [query.matches(one, NOW, columns, 1) for one in ones]
+        test = query.test(MatchContext(NOW, 1), columns, cache)
+        assert [test(one) for one in ones] == [matches(query, one, columns=columns) for one in ones]
 
 
 def test_a_cached_text_is_read_once_while_the_row_stays_the_same() -> None:
@@ -340,8 +337,8 @@ def test_a_cached_text_is_read_once_while_the_row_stays_the_same() -> None:
     one, cache = tracked(connectionName="web-1"), SearchCache()
 
     for typed in ("w", "we", "web"):
-        assert parse(typed).test(NOW, columns, 1, cache)(one)
+        assert parse(typed).test(MatchContext(NOW, 1), columns, cache)(one)
     assert len(reads) == 1
     renamed = replace(one, environment=environment_of(wire_row(connectionName="api-1")))
-    assert not parse("web").test(NOW, columns, 1, cache)(renamed)
+    assert not parse("web").test(MatchContext(NOW, 1), columns, cache)(renamed)
     assert len(reads) == 2

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, environment, listed, watched
-from support.tracked_environments import ALL, tracked
+from support.tracked_environments import matches, tracked
 
 from envwatch.fleet.events import Event, EventState, Kind, flatten
 from envwatch.fleet.presence import PresenceRule
@@ -259,7 +259,7 @@ def expected(text: str, one: Event, group: Event | None = None) -> bool:
         if ":" in body:
             then = one.then
             row = tracked() if then is None else TrackedEnvironment(environment=then.environment, verdict=then.verdict)
-            holds = then is not None and parse(body, UTC).matches(row, NOW, ALL, 1)
+            holds = then is not None and matches(parse(body, UTC), row)
         else:
             pattern = ".*".join(re.escape(piece).replace(r"\?", ".") for piece in body.split("*"))
             is_wild = "*" in body or "?" in body

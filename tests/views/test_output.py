@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, environment, listed, reading, wire_row
-from support.tracked_environments import ALL
+from support.tracked_environments import ALL, matches
 
 from envwatch.fleet.presence import GONE
 from envwatch.model.clock import OffsetBounds
@@ -416,7 +416,7 @@ def test_a_filter_keeps_exactly_the_rows_that_match_in_their_order(
     everything = environment_list(Listed(snapshot, reading(), reading(), timedelta(seconds=5)), Limits())
     parsed = parse(query, UTC)
     listing = filtered(everything, parsed)
-    assert listing.rows == [row for row in everything.rows if parsed.matches(row.tracked, row.judged_at, ALL, 1)]
+    assert listing.rows == [row for row in everything.rows if matches(parsed, row.tracked, row.judged_at, ALL, 1)]
     kept = set(ids(listing))
     rows = [row for row in decoded(everything)["environments"] if row["id"] in kept]
     document = decoded(listing)
