@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from envwatch.model.text import clean
 from envwatch.query.field_types import state_test
@@ -41,23 +41,16 @@ if TYPE_CHECKING:
     from envwatch.query.lexer import Token
 
 
-class Searchable(Protocol):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Searchable:
     """A column of the table, as far as words are looked for in it."""
 
-    @property
-    def text(self) -> Callable[[TrackedEnvironment, float], Clean | None]:
-        """What it shows at a moment (server's clock, ms)."""
-        ...
-
-    @property
-    def search_text(self) -> Callable[[TrackedEnvironment, float], Clean | None] | None:
-        """What words are looked for in; None for what it shows."""
-        ...
-
-    @property
-    def is_searched(self) -> bool:
-        """Whether words are looked for in it at all."""
-        ...
+    text: Callable[[TrackedEnvironment, float], Clean | None]
+    """Returns what it shows at a moment (server's clock, ms)."""
+    is_searched: bool = True
+    """Whether words are looked for in it; not in ages, which change with time."""
+    search_text: Callable[[TrackedEnvironment, float], Clean | None] | None = None
+    """Returns what they are looked for in, if `text` has a mark that is no part of the value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +130,10 @@ class Query:
         """Return the canonical spelling, which parses to an equal query."""
         return " ".join(map(str, self.terms))
 
-    @property
-    def has_demands(self) -> bool:
-        """Whether it has a term without `!`, which nothing without fields can satisfy."""
-        return any(isinstance(term, Term) and not term.is_negated for term in self.terms)
-
-    def demands(self, field: str) -> bool:
-        """Whether it has a term without `!` on a field."""
-        return any(isinstance(term, Term) and term.field == field and not term.is_negated for term in self.terms)
+    def demands(self, field: str | None = None) -> bool:
+        """Whether it has a term without `!`, on a given field if any."""
+        terms = (term for term in self.terms if isinstance(term, Term) and not term.is_negated)
+        return any(field in (None, term.field) for term in terms)
 
     def has_words(self, text: str) -> bool:
         """Whether the words alone hold for a text that has no state; a pattern must match a whole line of it."""

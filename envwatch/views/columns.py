@@ -14,6 +14,7 @@ from envwatch.model.modes import UNRESTRICTED, mode_of
 from envwatch.model.text import Clean
 from envwatch.model.times import minutes_age, short_age, span
 from envwatch.model.versions import version_key
+from envwatch.query.language import Searchable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
+class Column(Searchable):
     """One value of an environment that can be shown, searched and sorted by."""
 
     id: str
@@ -35,16 +36,10 @@ class Column:
     """Cells of the terminal from which the column may be shown by default."""
     about: str
     """A few words for the column picker."""
-    text: Callable[[TrackedEnvironment, float], Clean | None]
-    """Returns what it shows at a moment (server's clock, ms)."""
     rank: Callable[[TrackedEnvironment], Any]
     """Returns the value that sorting compares: of one type for all rows, or None."""
     falls: bool = False
     """Whether what it shows decreases while `rank` increases: an instant shown as its age."""
-    is_searched: bool = True
-    """Whether words of a query are looked for in it; not in ages, which change with time."""
-    search_text: Callable[[TrackedEnvironment, float], Clean | None] | None = None
-    """Returns what they are looked for in, if `text` has a mark that is no part of the value."""
     is_ticking: bool = False
     """Whether it changes with time alone, at most once a minute."""
     keep: Literal["start", "ends", "end"] = "start"

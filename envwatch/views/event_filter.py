@@ -45,7 +45,7 @@ def logged(event_log: Sequence[Event], query: Query, zone: tzinfo | None = None,
     """
     if not query:
         return list(event_log)
-    has_demands = query.has_demands
+    has_demands = query.demands()
 
     def has_terms(event: Event) -> bool:
         tracked = _tracked_then(event)

@@ -288,4 +288,4 @@ def test_filtering_by_words_then_by_terms_gives_the_same(event_log: list[Event],
     terms = " ".join(str(term) for term in query.terms if isinstance(term, Term))
     singles = flatten(event_log)
     assert found(text, singles) == found(words, found(terms, singles))
-    assert query.has_demands is any(isinstance(term, Term) and not term.is_negated for term in query.terms)
+    assert query.demands() is any(isinstance(term, Term) and not term.is_negated for term in query.terms)
