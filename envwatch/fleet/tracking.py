@@ -86,6 +86,21 @@ class TrackedEnvironment:
         return None if self.skew_check.after is None else self.skew_check.since / 1000
 
     @property
+    def quiet_at(self) -> float:
+        """The last sign of life, server's clock in ms."""
+        return self.environment.last_sign_at
+
+    @property
+    def lost_at(self) -> float:
+        """When it went down, server's clock in ms; meaningful only while it is down."""
+        return self.quiet_at if self.since_at is None else self.since_at
+
+    @property
+    def up_since(self) -> float | None:
+        """When it connected, server's clock in ms; None while it is down, though its row keeps `connectedAt`."""
+        return self.environment.connected_at if self.verdict.is_up else None
+
+    @property
     def is_problem(self) -> bool:
         """Whether a person should look at it."""
         return (self.verdict.presence in _PROBLEMS and self.verdict is not UNTIMED) or self.is_flapping
@@ -342,18 +357,3 @@ def _lasted(tracked: TrackedEnvironment, at: float) -> timedelta | None:
         return span(at - tracked.since_at)
     began_at = environment.connected_at if tracked.verdict.is_up else environment.last_sign_at
     return None if began_at is None else span(at - began_at)
-
-
-def quiet_at(tracked: TrackedEnvironment) -> float:
-    """Return the last sign of life, server's clock in ms."""
-    return tracked.environment.last_sign_at
-
-
-def lost_at(tracked: TrackedEnvironment) -> float:
-    """Return when an environment that is down went down, as far as is known."""
-    return quiet_at(tracked) if tracked.since_at is None else tracked.since_at
-
-
-def up_since(tracked: TrackedEnvironment) -> float | None:
-    """Return since when an environment has been up; what is down keeps its `connectedAt`, and yet is not up."""
-    return tracked.environment.connected_at if tracked.verdict.is_up else None

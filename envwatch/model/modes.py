@@ -45,5 +45,5 @@ def mode_meaning(sent: Clean | None) -> str:
     """Return what the mode lets an agent do, in a few words."""
     mode = mode_of(sent)
     if mode is None:
-        return "not told yet"
+        return "not reported yet"
     return _MEANING.get(mode, "not known to this version of envwatch")

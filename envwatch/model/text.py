@@ -267,6 +267,11 @@ def csv_cell(text: Clean) -> str:
     return f"'{text}" if start and normalize("NFKC", start)[0] in "=+-@" else text
 
 
+def counted(count: int, noun: str) -> Clean:
+    """Return a count with its noun: `1 page`, `1,024 pages`."""
+    return Clean(f"{count:,} {noun}{'' if count == 1 else 's'}")
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `; did you mean WORD?` with the known word that is most like another, or nothing if none is."""
     from difflib import get_close_matches  # noqa: PLC0415 - only after a mistake

@@ -1,100 +1,91 @@
-"""The filter language: which environments a person asks for, in one line.
+"""The filter language: one line that says which environments to show.
 
     query    = { term }                         all must hold, in any order
     term     = [ "!" ] ( word | field ":" value { "," value } )
     value    = "none" | [ operator ] text | text ".." text
     operator = ">" | ">=" | "<" | "<=" | "="
-    word, text, field = characters without a space, or "quoted", a quote within doubled
+    word, text, field = characters without a space, or "quoted", where a quote is doubled
 
-In a word or a text that no operator stands before, a bare `*` is for any characters and a bare `?` for one; such a
-pattern must match the whole of what is looked into.
+In a word, or a text without an operator, an unquoted `*` matches any characters and an unquoted `?` one character; such
+a pattern must match the whole text.
 
-Terms on one field are alternatives, like the values behind one colon: `mode:strict mode:unrestricted` is the same as
-`mode:strict,unrestricted`. A negated term must hold in any case, and holds exactly where the same term without `!` does
-not: `!branch:main` finds what has no branch, too. A word looks in every visible field, and with three letters or more
-into the state, which it finds by its beginning: `off`, `late`, `flap`. `fields` says what can stand
-before a colon and what a value means there; `none` finds what has no value, `!field:none` what has one.
+Terms on one field are alternatives, like several values after one colon: `mode:strict mode:unrestricted` is the same as
+`mode:strict,unrestricted`. Every negated term must hold, and it holds exactly where the term without `!` does not:
+`!branch:main` also matches an environment without a branch. A word is looked for in every visible column; with three
+letters or more it also matches the state that it abbreviates: `off`, `late`, `flap`. `fields` lists what can stand
+before a colon; `none` matches an environment without a value, `!field:none` one with a value.
 
-Pure: the moment, the visible columns and the number of listings are arguments. Knows nothing of boxes or keys.
+Pure: the moment, the visible columns and the number of listings are arguments. Must not know widgets or keys.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from envwatch.fleet.acknowledgements import NO_ACKS
 from envwatch.model.text import clean
-from envwatch.query.field_types import MatchContext, state_test
-from envwatch.query.fields import is_begun, named_field
-from envwatch.query.lexer import QueryError, normalize, quoted, tokens, written
+from envwatch.query.field_types import state_test
+from envwatch.query.fields import may_become_field, named_field
+from envwatch.query.lexer import QueryError, normalize, quote_if_needed, quoted, tokens
 from envwatch.query.literals import pattern_of, text_test
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import tzinfo
 
-    from envwatch.fleet.acknowledgements import Acks
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.environment import Environment
     from envwatch.model.text import Clean
-    from envwatch.query.field_types import Test, Value
+    from envwatch.query.field_types import MatchContext, Test, Value
     from envwatch.query.lexer import Token
 
 
-class Searchable(Protocol):
-    """A value of an environment in which words can be looked for: a column of the table."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Searchable:
+    """A column of the table, as far as words are looked for in it."""
 
-    @property
-    def text(self) -> Callable[[TrackedEnvironment, float], Clean | None]:
-        """What it shows at a moment (server's clock, ms)."""
-        ...
-
-    @property
-    def sought(self) -> Callable[[TrackedEnvironment, float], Clean | None] | None:
-        """What words are looked for in, if not in what it shows."""
-        ...
-
-    @property
-    def is_searched(self) -> bool:
-        """Whether words are looked for in it at all."""
-        ...
+    text: Callable[[TrackedEnvironment, float], Clean | None]
+    """Returns what it shows at a moment (server's clock, ms)."""
+    is_searched: bool = True
+    """Whether words are looked for in it; not in ages, which change with time."""
+    search_text: Callable[[TrackedEnvironment, float], Clean | None] | None = None
+    """Returns what they are looked for in, if `text` has a mark that is no part of the value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A text that a visible field must show. Two are equal if they are written alike."""
+    """A text that a visible column must show. Two are equal if their canonical spelling is."""
 
-    written: str
-    """As it must be typed to mean the same again."""
+    source: str
+    """The canonical spelling, which parses to the same word."""
     is_in: Callable[[str], bool] = field(compare=False, repr=False)
-    """Whether folded text holds it, one column or part a line."""
+    """Whether a text contains it; the text is normalised and has one column, or one part of a sentence, a line."""
     state: Test | None = field(compare=False, repr=False)
-    """The test of the state that it names, which is as good as a text that holds it."""
+    """The test of the state that it abbreviates: matching that is enough."""
     is_negated: bool = False
 
     def __str__(self) -> str:
-        return "!" * self.is_negated + self.written
+        return "!" * self.is_negated + self.source
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """What a field must be: one of its values."""
+    """A field and its alternative values."""
 
     field: str
     values: tuple[Value, ...]
     is_negated: bool = False
 
     def __str__(self) -> str:
-        return f"{'!' * self.is_negated}{written(self.field)}:{','.join(value.written for value in self.values)}"
+        return f"{'!' * self.is_negated}{quote_if_needed(self.field)}:{','.join(value.source for value in self.values)}"
 
 
 class SearchCache:
-    """What rows show, made ready for words: whoever asks again and again keeps one, and typing costs less.
+    """The searchable texts of rows, kept from one query to the next, so that each key typed costs less.
 
-    Holds a text for each row that the last round of questions looked into, and takes it for the next round where the
-    row is still the same.
+    Holds one text for each row that the last round of tests looked into, and reuses it while the row is the same object
+    and the columns are equal.
     """
 
     __slots__ = ("_columns", "_texts")
@@ -104,25 +95,25 @@ class SearchCache:
         self._texts: dict[Clean, tuple[Environment, str]] = {}
 
     def reader(self, columns: Sequence[Searchable]) -> Callable[[TrackedEnvironment], str]:
-        """Begin a round: return what gives the text of a row in some columns."""
+        """Begin a round: return the function that gives the searchable text of a row."""
         before = self._texts if columns == self._columns else {}
         texts: dict[Clean, tuple[Environment, str]] = {}
         self._columns, self._texts = columns, texts
 
         def text(tracked: TrackedEnvironment) -> str:
             row = tracked.environment
-            known = before.get(row.id)
-            if known is None or known[0] is not row:
-                known = (row, _haystack(tracked, columns))
-            texts[row.id] = known
-            return known[1]
+            entry = before.get(row.id)
+            if entry is None or entry[0] is not row:
+                entry = (row, _searchable_text(tracked, columns))
+            texts[row.id] = entry
+            return entry[1]
 
         return text
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a person asked for; false when that is nothing."""
+    """A parsed query; false if it is empty."""
 
     terms: tuple[Word | Term, ...] = ()
     _tests: tuple[Test, ...] = field(init=False, compare=False, repr=False)
@@ -136,137 +127,118 @@ class Query:
         return bool(self.terms)
 
     def __str__(self) -> str:
-        """Return the same query in its plainest form."""
+        """Return the canonical spelling, which parses to an equal query."""
         return " ".join(map(str, self.terms))
 
-    @property
-    def has_demands(self) -> bool:
-        """Whether a term must hold that is not negated: what has no field at all never fulfils it."""
-        return any(isinstance(term, Term) and not term.is_negated for term in self.terms)
-
-    def demands(self, field: str) -> bool:
-        """Whether a field must have one of some values."""
-        return any(isinstance(term, Term) and term.field == field and not term.is_negated for term in self.terms)
+    def demands(self, field: str | None = None) -> bool:
+        """Whether it has a term without `!`, on a given field if any."""
+        terms = (term for term in self.terms if isinstance(term, Term) and not term.is_negated)
+        return any(field in (None, term.field) for term in terms)
 
     def has_words(self, text: str) -> bool:
         """Whether the words alone hold for a text that has no state; a pattern must match a whole line of it."""
-        said = normalize(text)
-        return all(word.is_in(said) is not word.is_negated for word in self._words)
+        text = normalize(text)
+        return all(word.is_in(text) is not word.is_negated for word in self._words)
 
-    def has_terms(self, tracked: TrackedEnvironment, now: float, listings: int, acks: Acks = NO_ACKS) -> bool:
-        """Whether the terms alone hold for an environment; see `test`."""
-        known = MatchContext(listings, acks)
-        return all(test(tracked, now, known) for test in self._tests)
-
-    def matches(self, tracked: TrackedEnvironment, now: float, columns: Sequence[Searchable], listings: int) -> bool:
-        """Whether one environment is asked for; `test` is the way to ask for many."""
-        return self.test(now, columns, listings)(tracked)
+    def has_terms(self, tracked: TrackedEnvironment, context: MatchContext) -> bool:
+        """Whether the terms alone hold for an environment."""
+        return all(test(tracked, context) for test in self._tests)
 
     def test(
-        self,
-        now: float,
-        columns: Sequence[Searchable],
-        listings: int,
-        search_caches: SearchCache | None = None,
-        acks: Acks = NO_ACKS,
+        self, context: MatchContext, columns: Sequence[Searchable], cache: SearchCache | None = None
     ) -> Callable[[TrackedEnvironment], bool]:
-        """Return whether an environment is asked for.
+        """Return the test whether an environment matches.
 
         Args:
-            now: the moment by the server's clock, in ms.
+            context: the moment and the state of the fleet.
             columns: the visible ones, in which words are looked for.
-            listings: how many listings were believed.
-            search_caches: kept from call to call by who asks often.
-            acks: problems that are acknowledged.
+            cache: speeds up words for callers that keep it from call to call.
         """
-        tests, known = self._tests, MatchContext(listings, acks)
+        tests = self._tests
         words = [(word.is_in, word.state, not word.is_negated) for word in self._words]
         searched = [column for column in columns if column.is_searched] if words else []
-        haystack = (
-            search_caches.reader(searched)
-            if search_caches is not None and words
-            else partial(_haystack, columns=searched)
-        )
+        text_of = cache.reader(searched) if cache is not None and words else partial(_searchable_text, columns=searched)
 
-        def is_asked_for(tracked: TrackedEnvironment) -> bool:
+        def matches(tracked: TrackedEnvironment) -> bool:
             for test in tests:
-                if not test(tracked, now, known):
+                if not test(tracked, context):
                     return False
             if words:
-                text = haystack(tracked)
-                for is_in, state, wanted in words:
-                    if (is_in(text) or (state is not None and state(tracked, now, known))) is not wanted:
+                text = text_of(tracked)
+                for is_in, state, expected in words:
+                    if (is_in(text) or (state is not None and state(tracked, context))) is not expected:
                         return False
             return True
 
-        return is_asked_for
+        return matches
 
 
 def parse(text: str, zone: tzinfo | None = None) -> Query:
-    """Return the query that a line stands for.
+    """Parse a query.
 
     Args:
         text: what was typed.
         zone: of dates without an offset; None for this machine's.
 
     Raises:
-        QueryError: if it means nothing, with the place of the first mistake.
+        QueryError: for the first mistake.
     """
-    read, mistake = _read(text, zone)
+    terms, mistake = _parsed(text, zone)
     if mistake is not None:
         raise mistake
-    return Query(tuple(term for _, term in read))
+    return Query(tuple(term for _, term in terms))
 
 
 @dataclass(frozen=True, slots=True)
 class PartialQuery:
-    """What a line asks for while it is being typed."""
+    """A query that is still being typed."""
 
     query: Query
-    """All of its terms that mean something."""
+    """All valid terms."""
     settled: Query
-    """Those without the word at the cursor, where that may yet become the name of a field."""
+    """The same without the word at the cursor, if that may still become the name of a field."""
     mistake: QueryError | None
     """The first."""
 
 
 def partial_query(text: str, cursor: int, zone: tzinfo | None = None) -> PartialQuery:
-    """Return what a line asks for that somebody still types.
+    """Parse a query that is still being typed.
 
     Args:
         text: what was typed so far.
-        cursor: before which character it stands.
+        cursor: the index of the character after it.
         zone: of dates without an offset; None for this machine's.
     """
-    read, mistake = _read(text, zone)
-    settled = [
-        term
-        for token, term in read
-        if token.end != cursor or isinstance(term, Term) or '"' in token.shape or not is_begun(token.text.lstrip("!"))
-    ]
-    return PartialQuery(Query(tuple(term for _, term in read)), Query(tuple(settled)), mistake)
+    terms, mistake = _parsed(text, zone)
+
+    def is_settled(token: Token, term: Word | Term) -> bool:
+        is_plain_word = isinstance(term, Word) and '"' not in token.shape
+        return token.end != cursor or not is_plain_word or not may_become_field(token.text.lstrip("!"))
+
+    settled = tuple(term for token, term in terms if is_settled(token, term))
+    return PartialQuery(Query(tuple(term for _, term in terms)), Query(settled), mistake)
 
 
-def _read(text: str, zone: tzinfo | None) -> tuple[list[tuple[Token, Word | Term]], QueryError | None]:
-    """Return the terms of a line, each with its token, without those that mean nothing, and the first of these."""
-    read: list[tuple[Token, Word | Term]] = []
+def _parsed(text: str, zone: tzinfo | None) -> tuple[list[tuple[Token, Word | Term]], QueryError | None]:
+    """Return the valid terms of a line, each with its token, and the first mistake."""
+    terms: list[tuple[Token, Word | Term]] = []
     limits: dict[tuple[str, str], dict[str, Any]] = {}
     mistake: QueryError | None = None
     for token in tokens(text):
         try:
             term = _term(token, zone)
             if isinstance(term, Term) and not term.is_negated:
-                _require_a_limit(limits, term, token)
+                _check_limits(limits, term, token)
         except QueryError as error:
             mistake = mistake or error
         else:
-            read.append((token, term))
-    return read, mistake
+            terms.append((token, term))
+    return terms, mistake
 
 
 def _term(token: Token, zone: tzinfo | None) -> Word | Term:
     if token.is_open:
-        raise token.error('a quote is not closed: put another " behind the text')
+        raise token.error('a quote is not closed: put another " after the text')
     is_negated = token.shape.startswith("!")
     body = token.part(1) if is_negated else token
     if body.shape.startswith("!"):
@@ -276,68 +248,70 @@ def _term(token: Token, zone: tzinfo | None) -> Word | Term:
         return _word(body, token, is_negated=is_negated)
     if colon == 0:
         raise token.error("a field is missing before the colon; a text with a colon needs quotes")
-    asked = named_field(body.part(0, colon))
+    field = named_field(body.part(0, colon))
     values = []
-    for typed in body.part(colon + 1).parts(","):
-        if not typed.text:
-            raise body.error(f"{asked.name} needs a value; {asked.name}:none finds what has none")
-        if typed.shape.startswith("!"):
-            raise typed.error(f"the ! stands before the field: !{asked.name}:{clean(typed.text[1:], 40)}")
-        values.append(asked.value(typed, zone))
-    return Term(asked.name, tuple(values), is_negated)
+    for part in body.part(colon + 1).parts(","):
+        if not part.text:
+            raise body.error(f"{field.name} needs a value; {field.name}:none finds what has none")
+        if part.shape.startswith("!"):
+            raise part.error(f"the ! stands before the field: !{field.name}:{clean(part.text[1:], 40)}")
+        values.append(field.parse(part, zone))
+    return Term(field.name, tuple(values), is_negated)
 
 
 def _word(body: Token, token: Token, *, is_negated: bool) -> Word:
     pattern = pattern_of(body)
     if not pattern:
-        raise token.error("a word is missing behind the !" if is_negated else "there is nothing in the quotes")
-    typed = str(pattern)
-    state = state_test(body.shape)  # what is quoted has no power
-    return Word(quoted(typed) if state_test(typed) and not state else typed, text_test(pattern), state, is_negated)
+        raise token.error("a word is missing after the !" if is_negated else "there is nothing in the quotes")
+    source = str(pattern)
+    state = state_test(body.shape)  # a quoted word is not an abbreviation
+    if state is None and state_test(source) is not None:
+        source = quoted(source)
+    return Word(source, text_test(pattern), state, is_negated)
 
 
-def _require_a_limit(limits: dict[tuple[str, str], dict[str, Any]], term: Term, token: Token) -> None:
-    """Refuse alternatives that together let everything through: who writes `beat:>30s beat:<90s` means a range.
+def _check_limits(limits: dict[tuple[str, str], dict[str, Any]], term: Term, token: Token) -> None:
+    """Refuse alternatives that together match everything: `beat:>30s beat:<90s` is meant as a range.
 
     Args:
-        limits: the least limit from below and the greatest from above so far, by field and kind.
+        limits: the lowest `from` and the highest `to` so far, by field and kind; updated.
         term: the next one.
         token: where it stands.
     """
     for value in term.values:
         if value.limit is None:
             continue
-        kind, event_presence, at = value.limit
-        known = limits.setdefault((term.field, kind), {})
-        known[event_presence] = (min if event_presence == "from" else max)(known.get(event_presence, at), at)
-        if len(known) == 2 and known["from"] <= known["to"]:
+        kind, side, position = value.limit
+        sides = limits.setdefault((term.field, kind), {})
+        sides[side] = (min if side == "from" else max)(sides.get(side, position), position)
+        if len(sides) == 2 and sides["from"] <= sides["to"]:
             raise token.error(f"these alternatives let everything through: write {term.field}:a..b")
 
 
 def _tests(terms: Iterable[Word | Term]) -> Iterable[Test]:
-    """Yield one test for each negated term, and one for the alternatives of each field."""
-    wanted: dict[str, list[Test]] = {}
+    """Yield one test for each negated term, and one for all other terms on each field."""
+    by_field: dict[str, list[Test]] = {}
     for term in terms:
         if isinstance(term, Term):
             tests = [value.test for value in term.values]
             if term.is_negated:
-                yield _without(tests)
+                yield _none_of(tests)
             else:
-                wanted.setdefault(term.field, []).extend(tests)
-    yield from map(_either, wanted.values())
+                by_field.setdefault(term.field, []).extend(tests)
+    yield from map(_any_of, by_field.values())
 
 
-def _either(tests: Sequence[Test]) -> Test:
+def _any_of(tests: Sequence[Test]) -> Test:
     if len(tests) == 1:
         return tests[0]
-    return lambda tracked, now, known: any(test(tracked, now, known) for test in tests)
+    return lambda tracked, context: any(test(tracked, context) for test in tests)
 
 
-def _without(tests: Sequence[Test]) -> Test:
-    either = _either(tests)
-    return lambda tracked, now, known: not either(tracked, now, known)
+def _none_of(tests: Sequence[Test]) -> Test:
+    any_of = _any_of(tests)
+    return lambda tracked, context: not any_of(tracked, context)
 
 
-def _haystack(tracked: TrackedEnvironment, columns: Iterable[Searchable]) -> str:
-    """Return what a row shows, without marks, one column a line: cleaned text holds no line ends."""
-    return normalize("\n".join([(column.sought or column.text)(tracked, 0.0) or "" for column in columns]))
+def _searchable_text(tracked: TrackedEnvironment, columns: Iterable[Searchable]) -> str:
+    """Return what a row shows, one column a line (cleaned text has no line ends), without the marks of the screen."""
+    return normalize("\n".join([(column.search_text or column.text)(tracked, 0.0) or "" for column in columns]))

@@ -1,7 +1,7 @@
-"""The surface of the filter language: a line of text becomes tokens, each knowing where it stands.
+"""The lexer of the filter language: a line of text becomes tokens, each with its place in the line.
 
-Owns spaces and quotes, and nothing that lies between them. Knows no field and no environment. Any text has tokens; a
-quote that was never closed is told by its token, because a line that is still being typed has many of them.
+Owns spaces and quotes. Must not know fields or environments. Any text can be split into tokens: a quote that is not
+closed yet is no error here, because it is common while a person types; the token carries `is_open` instead.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _BARE = re.compile(r'[^\s",:!<>=*?]+')
 
 
 class QueryError(ValueError):
-    """A query that means nothing, and what to do about it, in one plain line.
+    """A query that cannot be understood.
 
     Attributes:
-        message: the line.
-        start: where the mistake begins in the query's text.
-        end: the first position behind it.
+        message: what is wrong and what to write instead, in one line.
+        start: index in the query's text at which the mistake begins.
+        end: index after the mistake.
     """
 
     def __init__(self, message: str, start: int, end: int) -> None:
@@ -37,31 +37,31 @@ class QueryError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What stands between two spaces, its quotes taken off; or a part of that."""
+    """A run of characters between spaces, with its quotes removed; or a part of one."""
 
     text: str
     shape: str
-    """The text with `"` for each character that was quoted: what is found in here was typed bare and has its power."""
+    """The text with `"` in place of each quoted character: an operator found here was typed without quotes."""
     places: tuple[int, ...]
-    """Where each character stands, and where the token ends."""
+    """The index in the line of each character, and the index after the token."""
     start: int
-    """Where the token begins, quotes included."""
+    """The index in the line at which the token begins, quotes included."""
     is_open: bool = False
-    """A quote was not closed."""
+    """Whether a quote is not closed."""
 
     @property
     def end(self) -> int:
-        """The first position behind it."""
+        """The index in the line after the token."""
         return self.places[-1]
 
     def part(self, start: int, end: int | None = None) -> Token:
-        """Return the characters from one index to another, both counted without quotes."""
+        """Return the characters from one index of `text` to another."""
         end = len(self.text) if end is None else end
         first = self.start if start == 0 else self.places[start - 1] + 1
         return Token(self.text[start:end], self.shape[start:end], self.places[start : end + 1], first, self.is_open)
 
     def parts(self, separator: str) -> Iterator[Token]:
-        """Yield what stands between bare separators."""
+        """Split the token at each separator that is not quoted."""
         start = 0
         while (end := self.shape.find(separator, start)) >= 0:
             yield self.part(start, end)
@@ -69,49 +69,49 @@ class Token:
         yield self.part(start)
 
     def error(self, message: str) -> QueryError:
-        """Return what to say of a mistake in this token."""
+        """Return an error that points at this token."""
         return QueryError(message, self.start, self.end)
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """Yield the tokens of a line. A quote inside quotes is doubled, as in CSV; a backslash is only a backslash."""
+    """Yield the tokens of a line. A quote within quotes is doubled, as in CSV; a backslash has no special meaning."""
     letters: list[tuple[str, str, int]] = []
     start: int | None = None
     is_open, closed_at = False, -2
-    for at, character in enumerate(text):
+    for index, character in enumerate(text):
         if character == '"':
             if is_open:
-                closed_at = at
-            elif closed_at == at - 1:
-                letters.append(('"', '"', at))
+                closed_at = index
+            elif closed_at == index - 1:
+                letters.append(('"', '"', index))
             is_open = not is_open
         elif is_open:
-            letters.append((character, '"', at))
+            letters.append((character, '"', index))
         elif not character.isspace():
-            letters.append((character, character, at))
+            letters.append((character, character, index))
         elif start is not None:
-            yield _token(letters, start, at, is_open=False)
+            yield _token(letters, start, index, is_open=False)
             letters, start = [], None
             continue
         else:
             continue
-        start = at if start is None else start
+        start = index if start is None else start
     if start is not None:
         yield _token(letters, start, len(text), is_open=is_open)
 
 
-def written(text: str) -> str:
-    """Return a text as it must be typed to mean only itself: quoted where it holds anything with a power."""
+def quote_if_needed(text: str) -> str:
+    """Return a text as it must be typed to be taken literally: in quotes if any character has a special meaning."""
     if _BARE.fullmatch(text) and ".." not in text and text.casefold() != "none":
         return text
     return quoted(text)
 
 
 def normalize(text: str) -> str:
-    """Return a text as it is compared: case put aside, and how its accents are composed (macOS takes them apart)."""
+    """Return a text for comparison: case-folded, and accents in composed form (macOS file names decompose them)."""
     if text.isascii():
         return text.casefold()
-    # Taken apart first, as Unicode wants it for caseless matching; then together, for `?` is one character.
+    # Caseless matching by the Unicode standard decomposes before it folds. Composed again so that `?` is one letter.
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
 
 

@@ -1,6 +1,7 @@
-"""What differs from a marked moment: the environments as they were then, and what a person would ask about since.
+"""Differences from a baseline: the environments as they were at a marked moment, compared with those of now.
 
-Pure. Knows neither when a person marks nor how a difference looks. Instants and ages never differ: they always do.
+Pure. Must not know when a person marks a baseline or how a difference is drawn. Instants and ages are not compared,
+because they change all the time.
 """
 
 from __future__ import annotations
@@ -36,41 +37,44 @@ if TYPE_CHECKING:
 class Baseline:
     """The environments as they were at a moment."""
 
-    at: float
-    """When it was marked: milliseconds since the epoch, this machine's clock."""
+    marked_at: float
+    """Milliseconds since the epoch, this machine's clock."""
     environments: Mapping[EnvironmentKey, TrackedEnvironment]
     unlisted: frozenset[Clean] = frozenset()
-    """Profiles of which nothing was known, so that nothing of theirs differs."""
+    """Profiles without a listing at that moment: their environments are not compared."""
 
     @classmethod
-    def of(cls, environments: Iterable[TrackedEnvironment], at: float, unlisted: Iterable[Clean] = ()) -> Baseline:
-        """Mark a moment."""
-        return cls(at, MappingProxyType({tracked.key: tracked for tracked in environments}), frozenset(unlisted))
+    def of(
+        cls, environments: Iterable[TrackedEnvironment], marked_at: float, unlisted: Iterable[Clean] = ()
+    ) -> Baseline:
+        """Return the baseline of a moment."""
+        by_key = MappingProxyType({tracked.key: tracked for tracked in environments})
+        return cls(marked_at, by_key, frozenset(unlisted))
 
-    def differences(self, key: EnvironmentKey, now: TrackedEnvironment | None) -> tuple[Difference, ...]:
-        """Return what differs of an environment as it is now; None if it is no longer known."""
-        return () if key[0] in self.unlisted else differences(self.environments.get(key), now)
+    def differences(self, key: EnvironmentKey, after: TrackedEnvironment | None) -> tuple[Difference, ...]:
+        """Return the differences of an environment as it is now; None if it is no longer tracked."""
+        return () if key[0] in self.unlisted else differences(self.environments.get(key), after)
 
 
 class Difference(NamedTuple):
-    """One thing that is not as it was."""
+    """A field with its values before and after."""
 
     field: str
     before: Clean | None
     after: Clean | None
-    """None for no value; for `state`, None while the environment was not known."""
+    """None for no value; for `state`, None while the environment was not tracked."""
     style: str = ""
-    """How it is drawn, by its name in the stylesheet."""
+    """A state's name in the stylesheet, for its colour."""
 
 
 STATE: Final = "state"
 """The field of presence."""
-_LONGEST: Final = 200
-"""Cells of one value."""
-_MOST: Final = 60
-"""Differences told of one environment's metadata: it is open, and can be replaced as a whole."""
+_MAX_CELLS: Final = 200
+"""The width of one value."""
+_MAX_METADATA: Final = 60
+"""Differences in the metadata of one environment, which has no fixed fields and may be replaced as a whole."""
 
-_IN_A_GLANCE = attrgetter(
+_COMPARED = attrgetter(
     "name",
     "mode",
     "user_id",
@@ -83,82 +87,70 @@ _IN_A_GLANCE = attrgetter(
     "unknown",
     "metadata",
 )
-"""All of a row in which it can differ: most rows do not, and are done with at once."""
+"""All attributes of a row that are compared: one comparison settles the rows that did not change, which are most."""
 
-_OTHERS: tuple[tuple[str, Callable[[Environment], Clean | None]], ...] = (
+_EXTRA_FIELDS: tuple[tuple[str, Callable[[Environment], Clean | None]], ...] = (
     ("update", update_text),
     ("key owner", attrgetter("api_key_owner")),
     ("organization", attrgetter("organization_id")),
     ("device", attrgetter("device_id")),
 )
-"""What is no event, and yet a person's business."""
+"""The fields whose changes are no events."""
 
 
 def differences(before: TrackedEnvironment | None, after: TrackedEnvironment | None) -> tuple[Difference, ...]:
-    """Return what differs between an environment then and now, presence first, in a fixed order.
+    """Return the differences of an environment between two moments, presence first, in a fixed order.
 
-    Late counts as online, as in events. Swapped arguments give the same with every `before` and `after` swapped.
+    Late counts as online, as in events. Swapped arguments give the same differences with their values swapped.
 
     Args:
-        before: None if it was not known.
-        after: None if it is no longer known.
+        before: None if it was not tracked yet.
+        after: None if it is no longer tracked.
     """
     if before is after:
         return ()
-    state = _presence(before, after)
+    state = _state_difference(before, after)
     if before is None or after is None:
         return state
     was, now = before.environment, after.environment
-    if was is now or _IN_A_GLANCE(was) == _IN_A_GLANCE(now):
+    if was is now or _COMPARED(was) == _COMPARED(now):
         return state
-    return (*(state or _connection(was, now)), *_fields(was, now))
+    return (*(state or _connection_difference(was, now)), *_field_differences(was, now))
 
 
 def differing(
     baseline: Baseline, environments: Iterable[TrackedEnvironment]
 ) -> list[tuple[TrackedEnvironment, tuple[Difference, ...]]]:
-    """Return the environments that differ, each with what does.
+    """Return the environments that differ from a baseline, each with its differences.
 
     Args:
-        baseline: the moment to compare with.
-        environments: all that are known now, of every profile that the baseline has.
+        baseline: what to compare with.
+        environments: all that are tracked now, of every profile in the baseline.
 
     Returns:
-        In the order of the watches; then those no longer known, as they were.
+        In the given order; then those that are no longer tracked, as they were.
     """
-    then = baseline.environments
-    known: set[EnvironmentKey] = set()
-    found = []
+    baseline_environments = baseline.environments
+    present: set[EnvironmentKey] = set()
+    differing = []
     for tracked in environments:
         key = tracked.key
-        known.add(key)
-        before = then.get(key)
-        if before is not tracked and (told := baseline.differences(key, tracked)):
-            found.append((tracked, told))
-    for key, before in then.items():
-        if key not in known and (told := baseline.differences(key, None)):
-            found.append((before, told))
-    return found
+        present.add(key)
+        if baseline_environments.get(key) is not tracked and (found := baseline.differences(key, tracked)):
+            differing.append((tracked, found))
+    for key, before in baseline_environments.items():
+        if key not in present and (found := baseline.differences(key, None)):
+            differing.append((before, found))
+    return differing
 
 
 def difference_text(differences: Iterable[Difference], nothing: Clean = NOTHING) -> Clean:
-    """Return differences in one line: `state online → offline · mode standard → acceptEdits`.
-
-    Args:
-        differences: of one environment.
-        nothing: what stands for no value.
-    """
-    return Clean(" · ".join(_phrase(difference, nothing) for difference in differences))
+    """Return differences in one line: `state online → offline · mode standard → –`, where `nothing` is the dash."""
+    return Clean(" · ".join(_text(difference, nothing) for difference in differences))
 
 
-def comparing(width: int, baseline: Baseline, fleets: Fleets) -> tuple[tuple[Column, int], ...]:
-    """Return the columns of a table that shows how rows differ from a baseline, each with its width.
-
-    Args:
-        width: cells of the table.
-        baseline: the moment to compare with.
-        fleets: what is known now.
-    """
+def comparison_columns(width: int, baseline: Baseline, fleets: Fleets) -> tuple[tuple[Column, int], ...]:
+    """Return the columns of a table of so many cells that compares rows with a baseline, each with its width."""
 
     def text(tracked: TrackedEnvironment, _: float) -> Clean:
         return difference_text(baseline.differences(tracked.key, fleets.tracked(tracked.key)))
@@ -174,13 +166,13 @@ def comparing(width: int, baseline: Baseline, fleets: Fleets) -> tuple[tuple[Col
         text=text,
         rank=lambda tracked: text(tracked, 0.0),
     )
-    of_name = max(min(room // 3, 32), 1)
-    return ((state, state.width), (name, of_name), (changes, max(room - of_name, 1)))
+    name_width = max(min(room // 3, 32), 1)
+    return ((state, state.width), (name, name_width), (changes, max(room - name_width, 1)))
 
 
-def _phrase(difference: Difference, nothing: Clean) -> str:
+def _text(difference: Difference, nothing: Clean) -> str:
     field, before, after, _ = difference
-    if field in _LINKS:
+    if field in _CONNECTION_FIELDS:
         return field
     if field == STATE and before is None:
         return f"new, {after}"
@@ -189,7 +181,7 @@ def _phrase(difference: Difference, nothing: Clean) -> str:
     return f"{field} {nothing if before is None else before} → {nothing if after is None else after}"
 
 
-def _presence(before: TrackedEnvironment | None, after: TrackedEnvironment | None) -> tuple[Difference, ...]:
+def _state_difference(before: TrackedEnvironment | None, after: TrackedEnvironment | None) -> tuple[Difference, ...]:
     was, now = (None if tracked is None else event_presence(tracked) for tracked in (before, after))
     absent = (None, Presence.GONE.value)
     if was == now or (was in absent and now in absent):
@@ -197,63 +189,63 @@ def _presence(before: TrackedEnvironment | None, after: TrackedEnvironment | Non
     return (Difference(STATE, was, now, now or Presence.GONE.value),)
 
 
-_LINKS = ("reconnected", "restarted")
+_CONNECTION_FIELDS = ("reconnected", "restarted")
 
 
-def _connection(before: Environment, after: Environment) -> tuple[Difference, ...]:
+def _connection_difference(before: Environment, after: Environment) -> tuple[Difference, ...]:
     if not is_new_connection(before, after):
         return ()
-    field = _LINKS[is_new_process(before, after)]
+    field = _CONNECTION_FIELDS[is_new_process(before, after)]
     return (Difference(field, before.connection_id, after.connection_id, Presence.ONLINE.value),)
 
 
-def _fields(before: Environment, after: Environment) -> Iterator[Difference]:
+def _field_differences(before: Environment, after: Environment) -> Iterator[Difference]:
     for change in changes(before, after):
         is_alarming = change.field == "mode" and change.after == UNRESTRICTED
         yield Difference(change.field, change.before, change.after, UNRESTRICTED if is_alarming else "")
-    for field, value_of in _OTHERS:
+    for field, value_of in _EXTRA_FIELDS:
         was, now = value_of(before), value_of(after)
         if was != now:
             yield Difference(field, was, now)
-    yield from _commands(before, after)
-    pairs = ((_unnamed(before), _unnamed(after)), (before.unknown, after.unknown))
-    yield from islice(chain.from_iterable(_members(META[:-1], was, now) for was, now in pairs), _MOST)
+    yield from _command_differences(before, after)
+    pairs = ((_other_metadata(before), _other_metadata(after)), (before.unknown, after.unknown))
+    metadata = chain.from_iterable(_json_differences(META[:-1], was, now) for was, now in pairs)
+    yield from islice(metadata, _MAX_METADATA)
 
 
-def _commands(before: Environment, after: Environment) -> Iterator[Difference]:
-    """Yield the commands that a listener takes no longer, and those that it takes now: the others say nothing."""
+def _command_differences(before: Environment, after: Environment) -> Iterator[Difference]:
+    """Yield the commands that a listener no longer supports, and the new ones, as one difference."""
     was, now = (frozenset(filter(None, environment.supported_commands or ())) for environment in (before, after))
     if was != now:
-        lost, won = (Clean(", ".join(sorted(names))) or None for names in (was - now, now - was))
-        yield Difference("commands", lost, won)
+        removed, added = (Clean(", ".join(sorted(names))) or None for names in (was - now, now - was))
+        yield Difference("commands", removed, added)
 
 
-def _unnamed(environment: Environment) -> dict[str, JsonValue]:
-    """Return the metadata without what is compared by its name."""
-    unnamed = {
-        key: value for key, value in (environment.metadata or {}).items() if not isinstance(value, _NAMED.get(key, ()))
-    }
+def _other_metadata(environment: Environment) -> dict[str, JsonValue]:
+    """Return the metadata without the fields that are compared by name."""
+    metadata = environment.metadata or {}
+    other = {key: value for key, value in metadata.items() if not isinstance(value, _NAMED_TYPES.get(key, ()))}
     if (update := environment.self_update) is not None:
-        unnamed["self_update"] = {key: value for key, value in update.items() if key not in _OF_UPDATE}
-    return unnamed
+        other["self_update"] = {key: value for key, value in update.items() if key not in _SUMMED_UP_UPDATE_KEYS}
+    return other
 
 
-_NAMED = {key: type_ for key, type_ in KNOWN_METADATA.items() if type_ is not dict}
-_OF_UPDATE = frozenset({"supported", "writable"})
-"""What `update_text` puts into a word."""
+_NAMED_TYPES = {key: type_ for key, type_ in KNOWN_METADATA.items() if type_ is not dict}
+_SUMMED_UP_UPDATE_KEYS = frozenset({"supported", "writable"})
+"""The keys that `update_text` sums up in a word."""
 
 
-def _members(path: str, before: JsonValue, after: JsonValue) -> Iterator[Difference]:
-    """Yield where two JSON values differ, by dotted names; null and an empty object are no value."""
+def _json_differences(path: str, before: JsonValue, after: JsonValue) -> Iterator[Difference]:
+    """Yield where two JSON values differ, by dotted paths; null and an empty object count as no value."""
     if before == after:
         return
     was, now = ({} if value is None else value for value in (before, after))
     if isinstance(was, dict) and isinstance(now, dict):
         for key in sorted(was.keys() | now.keys()):
-            yield from _members(f"{path}.{key}", was.get(key), now.get(key))
+            yield from _json_differences(f"{path}.{key}", was.get(key), now.get(key))
     else:
-        yield Difference(path, _shown(before), _shown(after))
+        yield Difference(path, _value_text(before), _value_text(after))
 
 
-def _shown(value: JsonValue) -> Clean | None:
-    return None if value is None else shortened(json_text(value), _LONGEST)
+def _value_text(value: JsonValue) -> Clean | None:
+    return None if value is None else shortened(json_text(value), _MAX_CELLS)

@@ -1,6 +1,7 @@
-"""The columns of the table: what each shows of an environment, how it sorts, and from which width it is there.
+"""The columns of the table: what each shows, how it sorts, and at which widths it appears.
 
-Pure. Knows nothing of widgets or colours. STATE comes first and holds the ticking age: see the frame differ for why.
+Pure. Must not know widgets or colours. STATE comes first and has the age that changes every second: a frame then
+rewrites only the left edge of each line.
 """
 
 from __future__ import annotations
@@ -8,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from envwatch.fleet.tracking import quiet_at, up_since
 from envwatch.model.environment import update_text
 from envwatch.model.modes import UNRESTRICTED, mode_of
 from envwatch.model.text import Clean
 from envwatch.model.times import minutes_age, short_age, span
 from envwatch.model.versions import version_key
+from envwatch.query.language import Searchable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,36 +25,30 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
+class Column(Searchable):
     """One value of an environment that can be shown, searched and sorted by."""
 
     id: str
     title: str
     width: int
-    """Cells, without the space behind it."""
+    """Cells, without the space after it."""
     from_width: int
-    """Cells of the table below which the column is not shown even where it would fit."""
+    """Cells of the terminal from which the column may be shown by default."""
     about: str
-    """What it tells, for who chooses."""
-    text: Callable[[TrackedEnvironment, float], Clean | None]
-    """What it shows at a moment (server's clock, ms)."""
+    """A few words for the column picker."""
     rank: Callable[[TrackedEnvironment], Any]
-    """The raw value that sorting compares: of one type for all rows, or None."""
+    """Returns the value that sorting compares: of one type for all rows, or None."""
     falls: bool = False
-    """Whether what it shows falls where that rises: the last heartbeat, shown by its age."""
-    is_searched: bool = True
-    """Whether filter words look into it: not into ages, which change by themselves."""
-    sought: Callable[[TrackedEnvironment, float], Clean | None] | None = None
-    """What they look into there, if it is shown with a mark."""
+    """Whether what it shows decreases while `rank` increases: an instant shown as its age."""
     is_ticking: bool = False
-    """Whether it changes with the time alone; so far to the right, in whole minutes."""
+    """Whether it changes with time alone, at most once a minute."""
     keep: Literal["start", "ends", "end"] = "start"
-    """Which part stays when it is cut."""
+    """Which part stays when the text is cut."""
 
 
-def mode_text(sent: Clean | None) -> Clean | None:
-    """Return a mode as it stands in the table: the one that approves everything is marked."""
-    mode = mode_of(sent)
+def mode_text(raw_mode: Clean | None) -> Clean | None:
+    """Return a mode as the table shows it: `!` marks the one that approves everything."""
+    mode = mode_of(raw_mode)
     return Clean(f"{mode} !") if mode == UNRESTRICTED else mode
 
 
@@ -66,7 +61,7 @@ def _field(id_: str, width: int, from_width: int, about: str, value: Callable[[E
         about=about,
         text=lambda tracked, _: value(tracked.environment),
         rank=lambda tracked: (value(tracked.environment) or Clean("")).casefold() or None,
-        keep=_KEPT.get(id_, "start"),
+        keep=_KEEP.get(id_, "start"),
     )
 
 
@@ -79,32 +74,23 @@ def _version(id_: str, width: int, from_width: int, about: str, value: Callable[
 
 
 def _instant(
-    id_: str, width: int, from_width: int, about: str, value: Callable[[TrackedEnvironment], float | None]
+    id_: str, width: int, from_width: int, about: str, instant: Callable[[TrackedEnvironment], float | None]
 ) -> Column:
     def text(tracked: TrackedEnvironment, now: float) -> Clean | None:
-        at = value(tracked)
+        at = instant(tracked)
         return None if at is None else minutes_age(span(now - at))
 
     def rank(tracked: TrackedEnvironment) -> float | None:
-        at = value(tracked)
+        at = instant(tracked)
         return None if at is None else -at
 
-    return Column(
-        id=id_,
-        title=_TITLES.get(id_, id_.upper()),
-        width=width,
-        from_width=from_width,
-        about=about,
-        text=text,
-        rank=rank,
-        is_searched=False,
-        is_ticking=True,
-    )
+    column = _field(id_, width, from_width, about, lambda _: None)
+    return replace(column, text=text, rank=rank, is_searched=False, is_ticking=True)
 
 
 _TITLES: Mapping[str, str] = {"owner": "KEY OWNER"}
 
-_KEPT: Mapping[str, Literal["ends", "end"]] = {
+_KEEP: Mapping[str, Literal["ends", "end"]] = {
     "name": "ends",
     "user": "ends",
     "pod": "ends",
@@ -113,16 +99,16 @@ _KEPT: Mapping[str, Literal["ends", "end"]] = {
     "connection": "ends",
     "owner": "ends",
 }
-"""Where the start alone does not tell rows apart."""
+"""The parts kept of texts whose start does not distinguish rows."""
 
 FIXED = ("state", "name")
-"""Ids of the columns at the left, which every row has: what ticks must stand at the very left."""
+"""Ids of the columns at the left that are always shown."""
 SCROLLBAR = 1
 """Cells at the right of the table that belong to no column."""
 NAME_AT_LEAST = 16
-"""Cells that NAME keeps before another column gets any."""
+"""The minimal width of NAME: other columns get what is left."""
 MARK_WIDTH = 2
-"""Cells of the mark of change behind NAME, with the space behind it."""
+"""Cells of the mark of change after NAME, with a space."""
 
 _ALL = (
     Column(
@@ -131,8 +117,8 @@ _ALL = (
         width=11,
         from_width=0,
         about="the verdict, and the time since the last heartbeat",
-        text=lambda tracked, now: short_age(span(now - quiet_at(tracked))),
-        rank=quiet_at,  # who wants this order looks for the longest silence
+        text=lambda tracked, now: short_age(span(now - tracked.quiet_at)),
+        rank=lambda tracked: tracked.quiet_at,  # the longest silence first
         falls=True,
         is_searched=False,
     ),
@@ -148,11 +134,11 @@ _ALL = (
     ),
     replace(
         _field("mode", 14, 0, "permission mode", lambda environment: mode_text(environment.mode)),
-        sought=lambda tracked, _: mode_of(tracked.environment.mode),
+        search_text=lambda tracked, _: mode_of(tracked.environment.mode),
     ),
     _version("version", 9, 0, "version of Letta Code", lambda environment: environment.version),
     _field("branch", 15, 0, "git branch", lambda environment: environment.branch),
-    _instant("up", 5, 100, "time since it connected, while it is up", up_since),
+    _instant("up", 5, 100, "time since it connected, while it is up", lambda tracked: tracked.up_since),
     _field("os", 6, 100, "operating system", lambda environment: environment.os),
     _field("user", 12, 120, "id of its user", lambda environment: environment.user_id),
     _field("pod", 8, 120, "pod of the platform", lambda environment: environment.pod_id),
@@ -167,29 +153,29 @@ _ALL = (
 )
 
 COLUMNS: Mapping[str, Column] = {column.id: column for column in _ALL}
+"""By id, in the order of the table, which is also the order in which they get its width."""
 
 PROBLEMS: Final = "problems"
-"""What people write for the order that is no column's."""
-"""By id, in the order of the table and of their claim to its width."""
+"""The name of the default order in settings, where other names are columns."""
 
 
-def fitting(width: int, wanted: Sequence[str] = (), *, has_profiles: bool = False) -> tuple[tuple[Column, int], ...]:
-    """Return the columns that fit into a table, each with its width; NAME takes what is left over.
+def fitting(width: int, ids: Sequence[str] = (), *, has_profiles: bool = False) -> tuple[tuple[Column, int], ...]:
+    """Return the columns that fit into a table, each with its width; NAME takes the rest.
 
     Args:
         width: cells of the table.
-        wanted: ids of the columns to show after STATE and NAME, in this order; none for those that the width is for.
-        has_profiles: whether rows of several profiles stand side by side; PROFILE is shown exactly then.
+        ids: the columns to show after STATE and NAME, in this order; none for the default ones.
+        has_profiles: whether there are rows of several profiles: PROFILE is shown only then.
     """
     state, name, profile, *usual = COLUMNS.values()
-    asked = [id_ for id_ in wanted if id_ not in FIXED]
-    others = [COLUMNS[id_] for id_ in asked if id_ != "profile"] if wanted else usual
+    chosen = [id_ for id_ in ids if id_ not in FIXED]
+    others = [COLUMNS[id_] for id_ in chosen if id_ != "profile"] if ids else usual
     if has_profiles:
-        others.insert(asked.index("profile") if "profile" in asked else 0, profile)
+        others.insert(chosen.index("profile") if "profile" in chosen else 0, profile)
     left = width - (state.width + 1) - (name.width + 1) - MARK_WIDTH
     fit = []
     for column in others:
-        if (column.from_width > width + SCROLLBAR and not wanted) or column.width + 1 > left:
+        if (column.from_width > width + SCROLLBAR and not ids) or column.width + 1 > left:
             break
         fit.append((column, column.width))
         left -= column.width + 1

@@ -1,9 +1,13 @@
-"""The lines on the screen and the cursor among them, whatever happens to the rows below.
+"""The lines of the table and the cursor among them, through every change of the rows.
 
-Owns the rules that keep a reader's place: the cursor follows its row through every change of the order; a row that
-vanishes under it stays as a ghost until it is left, or the cursor goes to the heading that the row was folded behind;
-rows do not change places under a cursor that has just moved; and until somebody moves it, it stands on the first row.
-Knows no widget, no scrolling and no clock.
+Owns the rules that keep a reader's place:
+
+* The cursor follows its row when the order changes. Until it is moved for the first time, it stays on the first row.
+* A row that disappears under the cursor stays as a ghost until the cursor leaves it; if it was folded away, the cursor
+  goes to the header of its group.
+* Rows keep their places while the cursor has just moved.
+
+Must not know widgets, scrolling or clocks.
 """
 
 from __future__ import annotations
@@ -24,29 +28,29 @@ def _plain(rows: Sequence[TrackedEnvironment]) -> Sequence[TableLine]:
 
 
 class RowCursor:
-    """What stands where."""
+    """The lines of the table, and which of them the cursor is on."""
 
     def __init__(self) -> None:
         self.rows: Sequence[TrackedEnvironment] = ()
-        """Every environment that the view shows, folded or not, in its order."""
+        """All environments that the view shows, in order, including those in folded groups."""
         self.lines: Sequence[TableLine] = ()
-        """Those that are not folded away, and the headings."""
+        """The visible rows and the headers of groups."""
         self.was_moved = False
-        """Whether somebody has moved the cursor."""
+        """Whether the user has moved the cursor."""
         self.is_due = False
-        """Whether the wanted order still waits."""
+        """Whether the rows are still to be put into their order."""
         self.place: int | None = None
-        """The line that the cursor stands on; None where there is none."""
+        """Index of the line under the cursor; None if there are no lines."""
         self._ghost: EnvironmentKey | None = None
-        self._sectioned: Callable[[Sequence[TrackedEnvironment]], Sequence[TableLine]] = _plain
+        self._grouped: Callable[[Sequence[TrackedEnvironment]], Sequence[TableLine]] = _plain
 
     @property
     def cursor(self) -> TableLine | None:
-        """What the cursor stands on."""
+        """The line under the cursor."""
         return None if self.place is None else self.lines[self.place]
 
     def place_of(self, key: LineKey) -> int | None:
-        """Return the line of an environment or a heading; None if it is not on the screen."""
+        """Return the index of the line of an environment or a header; None if it has none."""
         return next((place for place, line in enumerate(self.lines) if line.key == key), None)
 
     def take(
@@ -55,31 +59,32 @@ class RowCursor:
         grouped: Callable[[Sequence[TrackedEnvironment]], Sequence[TableLine]],
         *,
         is_steady: bool,
-        known: Callable[[EnvironmentKey], TrackedEnvironment | None] | None,
+        lookup: Callable[[EnvironmentKey], TrackedEnvironment | None] | None,
     ) -> None:
-        """Show other rows, or the same ones in another order.
+        """Replace the rows.
 
         Args:
-            rows: what the view shows, in the wanted order.
-            grouped: makes lines of rows.
-            is_steady: whether rows that are there already keep their places for now, before those that are new.
-            known: tells what is known by now of a row that is missing; None if a row that is missing is no ghost.
+            rows: what the view shows, in the order to show it in.
+            grouped: turns rows into lines.
+            is_steady: whether present rows keep their places for now, followed by new ones; sets `is_due`.
+            lookup: returns the current state of the row under the cursor if `rows` lacks it and it stays as a ghost;
+                None if there are to be no ghosts.
         """
-        self._sectioned = grouped
+        self._grouped = grouped
         self.is_due = False
         if is_steady:
-            wanted = {tracked.key: tracked for tracked in rows}
-            kept = [wanted.pop(key) for key in [tracked.key for tracked in self.rows] if key in wanted]
-            steady = [*kept, *wanted.values()]
+            by_key = {tracked.key: tracked for tracked in rows}
+            present = [by_key.pop(tracked.key) for tracked in self.rows if tracked.key in by_key]
+            steady = [*present, *by_key.values()]
             self.is_due = steady != list(rows)
             rows = steady
         self._ghost = None
-        self._put(rows if known is None else self._with_ghost(rows, known))
+        self._set_rows(rows if lookup is None else self._with_ghost(rows, lookup))
 
     def _with_ghost(
-        self, rows: Sequence[TrackedEnvironment], known: Callable[[EnvironmentKey], TrackedEnvironment | None]
+        self, rows: Sequence[TrackedEnvironment], lookup: Callable[[EnvironmentKey], TrackedEnvironment | None]
     ) -> Sequence[TrackedEnvironment]:
-        """Return the rows with the one under the cursor, where it was, if they lack it."""
+        """Return the rows, with the one under the cursor inserted where it was if they lack it."""
         cursor = self.cursor
         if not self.was_moved or cursor is None or isinstance(cursor, GroupHeader):
             return rows
@@ -88,28 +93,33 @@ class RowCursor:
             return rows
         self._ghost = key
         place = next(place for place, tracked in enumerate(self.rows) if tracked.key == key)
-        return [*rows[:place], known(key) or cursor, *rows[place:]]
+        return [*rows[:place], lookup(key) or cursor, *rows[place:]]
 
-    def _put(self, rows: Sequence[TrackedEnvironment]) -> None:
+    def _set_rows(self, rows: Sequence[TrackedEnvironment]) -> None:
         cursor = self.cursor if self.was_moved else None
         self.rows = rows
-        self.lines = self._sectioned(rows)
+        self.lines = self._grouped(rows)
         self.place = None if cursor is None else self.place_of(cursor.key)
         if self.place is None and cursor is not None:
-            self.place = self._folded_behind(cursor.key)
+            self.place = self._header_of_folded(cursor.key)
         if self.place is None and self.lines:
             self.place = next((place for place, line in enumerate(self.lines) if not isinstance(line, GroupHeader)), 0)
 
-    def _folded_behind(self, key: LineKey) -> int | None:
-        """Return the line of the heading that a row is folded behind."""
-        headings = [(place, line) for place, line in enumerate(self.lines) if isinstance(line, GroupHeader)]
-        folded = ((place, heading.environments) for place, heading in headings if not heading.is_open)
-        return next(
-            (place for place, environments in folded if any(tracked.key == key for tracked in environments)), None
-        )
+    def _header_of_folded(self, key: LineKey) -> int | None:
+        """Return the index of the header of the folded group that an environment is in."""
+        for place, line in enumerate(self.lines):
+            if not isinstance(line, GroupHeader) or line.is_open:
+                continue
+            if any(tracked.key == key for tracked in line.environments):
+                return place
+        return None
 
     def move_to(self, place: int) -> bool:
-        """Move the cursor to a line, the nearest there is; tell whether the lines changed by that: a ghost was left."""
+        """Move the cursor to the line nearest to an index.
+
+        Returns:
+            Whether the lines changed, because a ghost was left.
+        """
         if not self.lines:
             return False
         self.was_moved = True
@@ -118,11 +128,11 @@ class RowCursor:
         if ghost is None or ghost == self.lines[self.place].key:
             return False
         self._ghost = None
-        self._put([tracked for tracked in self.rows if tracked.key != ghost])
+        self._set_rows([tracked for tracked in self.rows if tracked.key != ghost])
         return True
 
     def heading(self) -> GroupHeader | None:
-        """Return the heading over the line under the cursor, or that line itself; None without groups."""
+        """Return the header of the group that the cursor is in or on; None without groups."""
         place = self.place
         lines = self.lines[: place + 1] if place is not None else ()
         return next((line for line in reversed(lines) if isinstance(line, GroupHeader)), None)

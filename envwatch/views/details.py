@@ -1,7 +1,7 @@
-"""All that is known of one environment, as labelled lines for the detail pane.
+"""Everything about one environment, as labelled lines for the detail pane.
 
-Pure: the moment and the way to show instants are arguments. What changes each second (`stall_lines`) is apart from
-what changes with a listing (`environment_lines`), so that a tick need not lay out a whole pane.
+Pure: the moment and the style of instants are arguments. Lines that change every second (`ticking_lines`) are separate
+from those that only a listing changes (`environment_lines`), so that a tick lays out five lines and not a whole pane.
 """
 
 from __future__ import annotations
@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import humanize
-
 from envwatch.fleet.availability import availability, availability_text
 from envwatch.fleet.fleet import Freshness
 from envwatch.fleet.presence import UNTIMED, Presence, Reason, heartbeat_age
 from envwatch.model import limits
 from envwatch.model.environment import KNOWN_METADATA
 from envwatch.model.modes import UNRESTRICTED, mode_meaning, mode_of
-from envwatch.model.text import Clean, shortened
+from envwatch.model.text import Clean, counted, shortened
 from envwatch.model.times import NOTHING, TimeStyle, clock_text, date_text, long_age, span, zone_of
 from envwatch.model.versions import is_behind
 from envwatch.views.event_text import event_text
@@ -36,25 +34,26 @@ if TYPE_CHECKING:
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Reading
-    from envwatch.model.environment import Environment, JsonObject
+    from envwatch.model.environment import Environment
 
 
 @dataclass(frozen=True, slots=True)
 class DetailLine:
-    """One line: a label, what is known, and the style in which it stands."""
+    """A label and its text."""
 
     label: str
     text: Clean
     style: str = ""
+    """A state's name in the stylesheet, for its colour."""
     depth: int = 0
-    """How many steps its label is indented: below which fact of less depth it belongs."""
+    """Steps by which the label is indented: the line belongs to the last one before it with a smaller depth."""
     is_command: bool = False
-    """Whether people type it as it stands there, so that it must stand there as it is."""
+    """Whether people copy it into a shell, so that no character of it may be replaced."""
 
 
-def heading(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> DetailLine:
-    """Return the state of an environment in full words."""
-    face = style_of(tracked, is_unknown=fleet.is_unknown(tracked, now))
+def state_line(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> DetailLine:
+    """Return the state of an environment in full words; the label is its glyph."""
+    state = style_of(tracked, is_unknown=fleet.is_unknown(tracked, now))
     words = [tracked.presence.value]
     if fleet.is_unknown(tracked, now):
         words = ["unknown"] if tracked.verdict is UNTIMED else ["unknown", f"last seen {tracked.presence}"]
@@ -62,11 +61,11 @@ def heading(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> DetailLi
         words.append("clock?")
     if tracked.is_flapping:
         words.append("flapping")
-    return DetailLine(face.glyph, Clean(" · ".join(words)), face.style)
+    return DetailLine(state.glyph, Clean(" · ".join(words)), state.style)
 
 
-def why(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> Clean:
-    """Return the rule that made the verdict, with its inputs."""
+def verdict_reason(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> Clean:
+    """Return the rule behind the verdict, with its inputs."""
     environment = tracked.environment
     if tracked.presence is Presence.GONE:
         return Clean(f"absent from {tracked.absent} complete listings in a row")
@@ -74,48 +73,45 @@ def why(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> Clean:
         return Clean("the newest listing holds its row, which cannot be read: this was the last verdict")
     if not environment.connection_id:
         return Clean("no connectionId: the listener closed its link")
-    return Clean(f"{Reason.UNTIMED}: {IMPOSSIBLE}") if tracked.is_untimed else _why_by_age(tracked, fleet, now)
+    return Clean(f"{Reason.UNTIMED}: {IMPOSSIBLE}") if tracked.is_untimed else _reason_by_age(tracked, fleet, now)
 
 
-def _why_by_age(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> Clean:
-    age = _silence(tracked, fleet, now)
+def _reason_by_age(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> Clean:
+    age = _judged_age(tracked, fleet, now)
     if age is None:
         return Clean("connectionId set · no lastHeartbeat")
     if tracked.verdict.is_up and not fleet.stall_detector.beats_count:
         return Clean("connectionId set · the platform's heartbeats stand still: silence proves nothing")
     limit = fleet.limits.online_for
     is_lost = tracked.verdict.reason is Reason.HEARTBEAT_LOST
-    when = ""
+    moment = ""
     if fleet.listed is not None and (fleet.freshness(now) is not Freshness.LIVE or (not is_lost and age >= limit)):
-        age = _silence(tracked, fleet, fleet.listed) or age
-        when = " at the last listing"
-    beat = "clocks contradict · beat at least" if _is_judged_by_witness(tracked, fleet) else "beat"
-    return Clean(f"connectionId set · {beat} {_whole(age)} s {'≥' if is_lost else '<'} {_whole(limit)} s{when}")
+        age = _judged_age(tracked, fleet, fleet.listed) or age
+        moment = " at the last listing"
+    beat = "clocks contradict · beat at least" if _is_skew_check_used(tracked, fleet) else "beat"
+    # Seconds are cut, not rounded: 119.9 s is not yet 120.
+    seconds, limit_seconds = int(age.total_seconds()), int(limit.total_seconds())
+    return Clean(f"connectionId set · {beat} {seconds} s {'≥' if is_lost else '<'} {limit_seconds} s{moment}")
 
 
-def _silence(tracked: TrackedEnvironment, fleet: Fleet, moment: Reading) -> timedelta | None:
-    """Return the age of a heartbeat by what it is judged by: the server's clock, or its witness where they differ."""
-    if _is_judged_by_witness(tracked, fleet):
+def _judged_age(tracked: TrackedEnvironment, fleet: Fleet, moment: Reading) -> timedelta | None:
+    """Return the heartbeat's age that the verdict uses: by the server's clock, or by the skew check if they differ."""
+    if _is_skew_check_used(tracked, fleet):
         return span(tracked.skew_check.least(moment.monotonic * 1000))
     return heartbeat_age(tracked.environment, fleet.clock.at(moment.wall))
 
 
-def _is_judged_by_witness(tracked: TrackedEnvironment, fleet: Fleet) -> bool:
+def _is_skew_check_used(tracked: TrackedEnvironment, fleet: Fleet) -> bool:
     return tracked.clock_suspect and fleet.date_error is None
 
 
-def _whole(age: timedelta) -> int:
-    """Return whole seconds, cut: 119.9 s is not yet 120."""
-    return int(age.total_seconds())
-
-
 def missed_beats(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> tuple[int, int] | None:
-    """Return how many pings fit into the time in which a row stays online, and how many of those it was seen to miss.
+    """Return how many pings an environment can miss before it is offline, and how many it has missed.
 
     Returns:
-        None where the verdict is not about pings, for who closed its link missed none, or silence proves nothing now.
+        None if the verdict does not rest on pings (a closed connection), or silence proves nothing at the moment.
     """
-    if fleet.listed is None or not _is_silence_heard(fleet, now) or tracked.verdict.reason not in _ABOUT_BEATS:
+    if fleet.listed is None or not _silence_counts(fleet, now) or tracked.verdict.reason not in _PING_REASONS:
         return None
     age = heartbeat_age(tracked.environment, fleet.clock.at(fleet.listed.wall))
     if age is None:
@@ -124,27 +120,27 @@ def missed_beats(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> tup
     return limit, min(int(age / limits.HEARTBEAT_EVERY), limit)
 
 
-def _is_silence_heard(fleet: Fleet, now: Reading) -> bool:
-    """Whether a row that is silent shows that it is: listings come, and the platform's heartbeats do."""
+def _silence_counts(fleet: Fleet, now: Reading) -> bool:
+    """Whether a missing heartbeat means anything: listings arrive, and heartbeats of other rows advance."""
     return fleet.freshness(now) is Freshness.LIVE and fleet.stall_detector.beats_count
 
 
-_ABOUT_BEATS = frozenset({Reason.BEATING, Reason.MISSED, Reason.HEARTBEAT_LOST})
+_PING_REASONS = frozenset({Reason.BEATING, Reason.MISSED, Reason.HEARTBEAT_LOST})
 
 
-def stall_lines(tracked: TrackedEnvironment, fleet: Fleet, now: Reading, style: TimeStyle) -> Iterator[DetailLine]:
-    """Yield what the time alone changes: the rule with its age, the heartbeat, the countdown."""
-    yield DetailLine("why", why(tracked, fleet, now))
+def ticking_lines(tracked: TrackedEnvironment, fleet: Fleet, now: Reading, style: TimeStyle) -> Iterator[DetailLine]:
+    """Yield what changes with time alone: the rule with its age, the heartbeat, the countdown."""
+    yield DetailLine("why", verdict_reason(tracked, fleet, now))
     server_now = fleet.clock.at(now.wall)
     beat_at = tracked.environment.last_heartbeat_at
     if beat_at is None:
         yield DetailLine("beat", Clean("none while offline" if not tracked.verdict.is_up else "none"))
     else:
         age = span(server_now - beat_at)
-        text = f"{_clock(beat_at, style)} ({long_age(age)} ago)"
+        text = f"{clock_text(beat_at, zone_of(style))} ({long_age(age)} ago)"
         if fleet.freshness(now) is not Freshness.LIVE:
             text += f" · no listing for {long_age(fleet.age(now))}"
-        elif tracked.verdict.is_up and not tracked.clock_suspect and _is_silence_heard(fleet, now):
+        elif tracked.verdict.is_up and not tracked.clock_suspect and _silence_counts(fleet, now):
             left = (fleet.limits.online_for - age).total_seconds()
             text += f" · offline in {left:.0f} s" if left > 0 else " · offline at the next listing"
         yield DetailLine("beat", Clean(text))
@@ -160,7 +156,7 @@ def stall_lines(tracked: TrackedEnvironment, fleet: Fleet, now: Reading, style: 
 def acknowledgement_lines(
     tracked: TrackedEnvironment, acks: Acks, server_now: float, style: TimeStyle
 ) -> Iterator[DetailLine]:
-    """Yield since when a person knows of the problem, and the note."""
+    """Yield when the problem was acknowledged, and the note."""
     if (ack := acks.get(tracked.environment.id)) is not None:
         yield DetailLine("acked", _when(ack.at, server_now, style))
         if ack.note:
@@ -170,23 +166,23 @@ def acknowledgement_lines(
 def availability_lines(
     tracked: TrackedEnvironment, fleet: Fleet, own_events: Sequence[Event], began_at: float | None
 ) -> Iterator[DetailLine]:
-    """Yield how much of the time it was up.
+    """Yield the share of time that it was up.
 
     Args:
         tracked: the environment.
-        fleet: the one that it is listed in.
+        fleet: its fleet.
         own_events: its events, oldest first, without groups.
-        began_at: since when they tell all, by the server's clock in ms; None before the first listing.
+        began_at: since when the events are complete, server's clock in ms; None before the first listing.
     """
     if began_at is None or fleet.listed is None:
         return
-    known = availability(tracked, own_events, began_at, fleet.clock.at(fleet.listed.wall))
-    if known is not None:
-        yield DetailLine("available", availability_text(*known))
+    share = availability(tracked, own_events, began_at, fleet.clock.at(fleet.listed.wall))
+    if share is not None:
+        yield DetailLine("available", availability_text(*share))
 
 
 def remedy_lines(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> Iterator[DetailLine]:
-    """Yield what a person can do: what is the matter, the command to run there, what to know before."""
+    """Yield what a person can do: the problem, the command to run on that machine, and what to know before."""
     for remedy in remedies(tracked, fleet, now):
         yield DetailLine("remedy", remedy.title, "plain")
         if remedy.command is not None:
@@ -195,7 +191,7 @@ def remedy_lines(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> Ite
 
 
 def environment_lines(tracked: TrackedEnvironment, fleet: Fleet) -> Iterator[DetailLine]:
-    """Yield what only a listing changes."""
+    """Yield what changes only with a listing."""
     environment = tracked.environment
     if tracked.profile:
         yield DetailLine("profile", tracked.profile)
@@ -212,10 +208,8 @@ def environment_lines(tracked: TrackedEnvironment, fleet: Fleet) -> Iterator[Det
     yield DetailLine("host", _host(environment))
     yield from _update(environment)
     if tracked.transitions:
-        count = len(tracked.transitions)
-        yield DetailLine(
-            "churn", Clean(f"{count} {'change' if count == 1 else 'changes'} of connection in the last hour")
-        )
+        changes = counted(len(tracked.transitions), "change")
+        yield DetailLine("churn", Clean(f"{changes} of connection in the last hour"))
     twins = [
         other.environment.name
         for other in fleet.environments.values()
@@ -226,7 +220,7 @@ def environment_lines(tracked: TrackedEnvironment, fleet: Fleet) -> Iterator[Det
 
 
 def identity_lines(environment: Environment) -> Iterator[DetailLine]:
-    """Yield who it is to the platform, what it can do, and what nobody told us of."""
+    """Yield the ids, the commands, and the fields that this version has no name for."""
     yield DetailLine("id", environment.id)
     yield DetailLine("device", environment.device_id)
     yield DetailLine("connection", environment.connection_id or NOTHING)
@@ -240,9 +234,10 @@ def identity_lines(environment: Environment) -> Iterator[DetailLine]:
 
 
 def event_lines(events: Iterable[Event], style: TimeStyle) -> Iterator[DetailLine]:
-    """Yield one line for each event of this environment, newest first."""
+    """Yield one line for each event of one environment, in the given order."""
+    zone = zone_of(style)
     for event in events:
-        yield DetailLine(_clock(event.at, style)[:8], event_text(event, zone_of(style)))
+        yield DetailLine(clock_text(event.at, zone)[:8], event_text(event, zone))
 
 
 def _version(environment: Environment, fleet: Fleet) -> Clean:
@@ -270,13 +265,12 @@ def _host(environment: Environment) -> Clean:
 
 
 def _memory(size: JsonValue) -> str | None:
-    """Return a size in bytes as people say it, if any machine could have it."""
-    if not isinstance(size, (int, float)) or isinstance(size, bool) or not 0 < size < _MOST_MEMORY:
+    """Return a size in bytes for people (`32.0 GiB`); None if no machine has that much."""
+    if not isinstance(size, (int, float)) or isinstance(size, bool) or not 0 < size < _MAX_MEMORY:
         return None
+    import humanize  # noqa: PLC0415 - 10 ms that the first frame need not wait for
+
     return humanize.naturalsize(size, binary=True)
-
-
-_MOST_MEMORY = 2**60
 
 
 def _update(environment: Environment) -> Iterator[DetailLine]:
@@ -286,12 +280,10 @@ def _update(environment: Environment) -> Iterator[DetailLine]:
         return
     reason = update.get("reason")
     because = f" · {reason}" if isinstance(reason, str) and reason else ""
+    ability = "by itself" if update.get("writable") else "not writable"
     if not update.get("supported"):
-        yield DetailLine("update", Clean(f"not by itself{because}"))
-    elif not update.get("writable"):
-        yield DetailLine("update", Clean(f"not writable{because}"))
-    else:
-        yield DetailLine("update", Clean(f"by itself{because}"))
+        ability = "not by itself"
+    yield DetailLine("update", Clean(f"{ability}{because}"))
     command, path = update.get("manual_command"), update.get("install_path")
     if isinstance(command, str) and command:
         yield DetailLine("by hand", Clean(command), is_command=True)
@@ -302,69 +294,68 @@ def _update(environment: Environment) -> Iterator[DetailLine]:
 _KNOWN_MACHINE = frozenset({"osName", "osVersion", "cpu", "architecture", "memoryBytes"})
 _KNOWN_UPDATE = frozenset({"supported", "writable", "reason", "manual_command", "install_path"})
 
-_DEEPEST: Final = 6
-"""Levels of a value that are shown."""
-_MOST: Final = 60
-"""Lines for all that has no name."""
-_COUNTED: Final = 1_000
-"""Lines left out that are counted one by one."""
-_LONGEST: Final = 300
-"""Cells of one text among them."""
+_MAX_MEMORY: Final = 2**60
+"""Bytes beyond which a memory size is taken for nonsense."""
+_MAX_DEPTH: Final = 6
+"""Levels of a nested value that are shown."""
+_MAX_LINES: Final = 60
+"""Lines for all fields without a name."""
+_MAX_COUNT: Final = 1_000
+"""Omitted lines are counted up to here."""
+_MAX_CELLS: Final = 300
+"""The width of one value."""
 
 
 def _unknown(environment: Environment) -> Iterator[DetailLine]:
-    """Yield what this version of envwatch has no name for, as far as a person reads it."""
-    lines = chain.from_iterable(_branch(key, value, 0) for key, value in _nameless(environment))
-    yield from islice(lines, _MOST)
-    left = sum(1 for _ in islice(lines, _COUNTED))
-    if left:
-        yield DetailLine("…", Clean(f"{left} more" if left < _COUNTED else f"{_COUNTED} and more"))
+    """Yield the fields that this version of envwatch has no name for, up to a limit."""
+    lines = chain.from_iterable(_tree_lines(key, value, 0) for key, value in _unknown_fields(environment))
+    yield from islice(lines, _MAX_LINES)
+    omitted = sum(1 for _ in islice(lines, _MAX_COUNT))
+    if omitted:
+        yield DetailLine("…", Clean(f"{omitted} more" if omitted < _MAX_COUNT else f"{_MAX_COUNT} and more"))
 
 
-def _nameless(environment: Environment) -> Iterator[tuple[str, JsonValue]]:
+def _unknown_fields(environment: Environment) -> Iterator[tuple[str, JsonValue]]:
     for key, value in (environment.metadata or {}).items():
-        known = KNOWN_METADATA.get(key)
-        if known is None or not (value is None or isinstance(value, known)):
+        expected_type = KNOWN_METADATA.get(key)
+        if expected_type is None or not (value is None or isinstance(value, expected_type)):
             yield key, value
-    yield from _leftovers("machine", environment.machine, _KNOWN_MACHINE)
-    yield from _leftovers("self_update", environment.self_update, _KNOWN_UPDATE)
+    for name, values, named in (
+        ("machine", environment.machine, _KNOWN_MACHINE),
+        ("self_update", environment.self_update, _KNOWN_UPDATE),
+    ):
+        yield from ((f"{name}.{key}", value) for key, value in (values or {}).items() if key not in named)
     yield from environment.unknown.items()
 
 
-def _leftovers(name: str, values: JsonObject | None, known: frozenset[str]) -> Iterator[tuple[str, JsonValue]]:
-    for key, value in (values or {}).items():
-        if key not in known:
-            yield f"{name}.{key}", value
-
-
-def _branch(label: str, value: JsonValue, depth: int) -> Iterator[DetailLine]:
-    """Yield a value as lines: one of its own, and one for each thing within it, a step deeper."""
+def _tree_lines(label: str, value: JsonValue, depth: int) -> Iterator[DetailLine]:
+    """Yield a value as lines: one of its own, and one for each member, a step deeper."""
     if not value or not isinstance(value, (dict, list)):
-        yield DetailLine(label, shortened(json_text(value), _LONGEST), depth=depth)
-    elif depth + 1 == _DEEPEST:
+        yield DetailLine(label, shortened(json_text(value), _MAX_CELLS), depth=depth)
+    elif depth + 1 == _MAX_DEPTH:
         yield DetailLine(label, Clean("{…}" if isinstance(value, dict) else "[…]"), depth=depth)
     else:
         yield DetailLine(label, Clean(""), depth=depth)
         members = value.items() if isinstance(value, dict) else (("-", item) for item in value)
         for key, member in members:
-            yield from _branch(key, member, depth + 1)
+            yield from _tree_lines(key, member, depth + 1)
 
 
 class Copy(NamedTuple):
-    """A text that is worth copying."""
+    """A text that can be copied to the clipboard."""
 
     label: str
     text: Clean
 
     @property
     def gist(self) -> Clean:
-        """What stands for the text on one line: itself, or how many lines it has."""
+        """The text if it is one line, else the number of its lines."""
         lines = self.text.count("\n") + 1
         return self.text if lines == 1 else Clean(f"{lines} lines")
 
 
 def copies(environment: Environment) -> list[Copy]:
-    """Return what of an environment can be pasted elsewhere, but for all of it at once, which is `report`'s."""
+    """Return the parts of an environment that are worth copying. The whole of it is JSON, see `output`."""
     update = environment.self_update or {}
     command = update.get("manual_command")
     texts = {
@@ -379,11 +370,7 @@ def copies(environment: Environment) -> list[Copy]:
     return [Copy(label, Clean(text)) for label, text in texts.items() if text]
 
 
-def _clock(at: float, style: TimeStyle) -> Clean:
-    return clock_text(at, zone_of(style))
-
-
 def _when(at: float, now: float, style: TimeStyle) -> Clean:
-    """Return an instant as the user wants it first, and the other way behind it."""
+    """Return an instant as a date and as an age, the preferred one first."""
     date, ago = date_text(at, zone_of(style)), f"{long_age(span(now - at))} ago"
     return Clean(f"{ago} · {date}" if style is TimeStyle.RELATIVE else f"{date} · {ago}")

@@ -1,11 +1,10 @@
-"""Which events a query asks for: its words in what the log says, its terms in the environments as they were then.
+"""Filters the event log by a query: words match the text of an event, terms the environment as it was then.
 
-Pure. Knows nothing of the log that shows them. What a query means is `query`'s business, what the log says that of
-`sentences`.
+Pure. Must not know the widget of the log. The language belongs to `query`, the wording to `event_text`.
 
-A term asks for what the environment was at the event, whatever became of it since: `pod:p-7` finds what was lost in
-that pod though it runs in another by now. States are those that the event led to, so `status:off` finds each fall and
-no return; `status:changed` finds what came, went or reconnected. Ages are those at the event.
+A term matches the environment at the time of the event: `pod:p-7` finds an environment that was lost in that pod even
+if it runs in another one now. States are those that the event led to, so `status:off` finds losses and no returns;
+`status:changed` finds arrivals, losses and reconnects. Ages are those at the event.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 from envwatch.fleet.acknowledgements import NO_ACKS
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.tracking import TrackedEnvironment
+from envwatch.query.field_types import MatchContext
 from envwatch.views.event_text import event_text
 
 if TYPE_CHECKING:
@@ -24,46 +24,46 @@ if TYPE_CHECKING:
     from envwatch.fleet.acknowledgements import Acks
     from envwatch.query.language import Query
 
-_SHIFTS = frozenset(
+_MARKED_KINDS = frozenset(
     {Kind.APPEARED, Kind.ONLINE, Kind.OFFLINE, Kind.GONE, Kind.RETURNED, Kind.RECONNECTED, Kind.RESTARTED}
 )
-"""What marks a row as changed."""
+"""The kinds that mark a row of the table as changed."""
 
 
 def logged(event_log: Sequence[Event], query: Query, zone: tzinfo | None = None, acks: Acks = NO_ACKS) -> list[Event]:
-    """Return the events that a query asks for, in their order.
+    """Return the events that match a query, in their order.
 
-    A group is kept whole if any of its members is asked for. Words look into what is said of a member and of the groups
-    around it: what a negated word hides must be in none of the lines that would be shown. An event without an
-    environment has nothing that a term could ask for: it fails every term but a negated one.
+    A group is kept whole if any of its members matches. Words are looked for in the text of a member and of the groups
+    around it, so a negated word hides a member if any of those lines contains it. An event without an environment
+    matches negated terms only.
 
     Args:
         event_log: events, groups among them.
-        query: what is asked for.
+        query: what to look for.
         zone: in which the log shows instants; None for the local one.
-        acks: problems that are acknowledged.
+        acks: the acknowledged problems.
     """
     if not query:
         return list(event_log)
-    has_demands = query.has_demands
+    has_demands = query.demands()
 
     def has_terms(event: Event) -> bool:
         tracked = _tracked_then(event)
         if tracked is None:
             return not has_demands
-        return query.has_terms(tracked, event.at, tracked.changed_in, acks)
+        return query.has_terms(tracked, MatchContext(event.at, tracked.changed_in, acks))
 
-    def is_asked_for(event: Event, around: str = "") -> bool:
-        said = f"{around}{_lines(event, zone)}\n"
+    def matches(event: Event, group_text: str = "") -> bool:
+        text = f"{group_text}{_searchable_text(event, zone)}\n"
         if event.members:
-            return any(is_asked_for(member, said) for member in event.members)
-        return has_terms(event) and query.has_words(said)
+            return any(matches(member, text) for member in event.members)
+        return has_terms(event) and query.has_words(text)
 
-    return [event for event in event_log if is_asked_for(event)]
+    return [event for event in event_log if matches(event)]
 
 
 def _tracked_then(event: Event) -> TrackedEnvironment | None:
-    """Return what was known of an event's environment, as far as terms can ask for it."""
+    """Return an event's environment as it was, with what terms can look at; None without one."""
     if event.then is None:
         return None
     environment, verdict, is_flapping, clock_suspect = event.then
@@ -71,12 +71,12 @@ def _tracked_then(event: Event) -> TrackedEnvironment | None:
         environment=environment,
         verdict=verdict,
         profile=event.profile,
-        changed_in=int(event.kind in _SHIFTS),
+        changed_in=int(event.kind in _MARKED_KINDS),
         is_flapping=is_flapping,
         clock_suspect=clock_suspect,
     )
 
 
-def _lines(event: Event, zone: tzinfo | None) -> str:
-    """Return what the log says of an event, one part a line, so that a wildcard matches a whole part."""
+def _searchable_text(event: Event, zone: tzinfo | None) -> str:
+    """Return the text of an event, one part a line, because a wildcard must match a whole line."""
     return f"{event.name or ''}\n{event_text(event, zone)}\n{event.kind.value}\n{event.profile}"

@@ -1,6 +1,6 @@
-"""One sentence for each event, with the glyph it stands under in the log, and one for a table without rows.
+"""The wording of each event and its glyph in the log, and the message of a table without rows.
 
-Pure. Whatever is put together here from cleaned text is clean.
+Pure. Text that is composed of cleaned text is clean.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _KIND_GLYPHS = {
 
 
 def event_style(event: Event) -> StateStyle:
-    """Return how an event looks in the log."""
+    """Return the glyph and colour of an event in the log."""
     kind = event.of if event.of is not None else event.kind
     glyph, ascii_glyph, style = _KIND_GLYPHS.get(kind, ("~", "~", "plain"))
     if kind is Kind.APPEARED and event.after == Presence.OFFLINE.value:
@@ -55,7 +55,7 @@ def _with_reason(text: str, event: Event) -> str:
     return f"{text} · {event.reason}" if event.reason else text
 
 
-def _came_or_went(event: Event) -> str:
+def _presence_text(event: Event) -> str:
     lasted = long_age(event.lasted) if event.lasted is not None else None
     match event.kind:
         case Kind.ONLINE:
@@ -70,9 +70,9 @@ def _came_or_went(event: Event) -> str:
             return _with_reason(f"appeared, {event.after}", event)
 
 
-_TOGETHER = {
-    Kind.OFFLINE: "lost together",
-    Kind.ONLINE: "back together",
+_GROUP_VERBS = {
+    Kind.OFFLINE: "went offline together",
+    Kind.ONLINE: "came back together",
     Kind.GONE: "gone together",
     Kind.APPEARED: "appeared together",
     Kind.RECONNECTED: "reconnected together",
@@ -80,30 +80,29 @@ _TOGETHER = {
     Kind.RETURNED: "listed again together",
 }
 
+_BLIND_SUMMARY = {Kind.OFFLINE: "went offline", Kind.GONE: "gone", Kind.ONLINE: "back online"}
+"""The kinds that are counted separately after a blind period, in this order."""
 
-_WENT = {Kind.OFFLINE: "went offline", Kind.GONE: "gone", Kind.ONLINE: "back online"}
-"""What matters of all that changed while nobody could see."""
 
-
-def _change(event: Event) -> str:
+def _change_text(event: Event) -> str:
     warning = " !" if event.kind is Kind.MODE and event.after == UNRESTRICTED else ""
     return f"{event.field} {event.before or NOTHING} → {event.after or NOTHING}{warning}"
 
 
-def _together(event: Event) -> str:
-    what = _TOGETHER.get(event.of, f"changed together: {event.of}") if event.of else "together"
-    return f"{len(event.members)} {what}" + (f": all {event.reason}" if event.reason else "")
+def _group_text(event: Event) -> str:
+    verb = _GROUP_VERBS.get(event.of, f"changed together: {event.of}") if event.of else "together"
+    return f"{len(event.members)} {verb}" + (f": all {event.reason}" if event.reason else "")
 
 
 _SENTENCES: Mapping[Kind, Callable[[Event], str]] = {
-    **dict.fromkeys((Kind.ONLINE, Kind.OFFLINE, Kind.GONE, Kind.RETURNED, Kind.APPEARED), _came_or_went),
-    **dict.fromkeys((Kind.MODE, Kind.VERSION, Kind.BRANCH, Kind.CHANGED), _change),
+    **dict.fromkeys((Kind.ONLINE, Kind.OFFLINE, Kind.GONE, Kind.RETURNED, Kind.APPEARED), _presence_text),
+    **dict.fromkeys((Kind.MODE, Kind.VERSION, Kind.BRANCH, Kind.CHANGED), _change_text),
     Kind.RECONNECTED: lambda _: "reconnected · new connection, never seen offline",
     Kind.RESTARTED: lambda _: "restarted · new listener, never seen offline",
     Kind.RENAMED: lambda event: f"renamed · was {event.before}",
     Kind.FLAPPING: lambda _: "flapping: it keeps coming and going",
     Kind.STEADY: lambda _: "steady again",
-    Kind.TOGETHER: _together,
+    Kind.TOGETHER: _group_text,
     Kind.HELD: lambda event: f"not believed yet: {event.reason}",
     Kind.STALLED: lambda _: "upstream heartbeats stalled: no heartbeat of any row advances",
     Kind.RESUMED: lambda _: "upstream heartbeats advance again",
@@ -111,17 +110,22 @@ _SENTENCES: Mapping[Kind, Callable[[Event], str]] = {
 
 
 def event_text(event: Event, zone: tzinfo | None = None) -> Clean:
-    """Return what happened, without its time and without the name: `went offline · heartbeat lost (121 s)`."""
+    """Return what happened, without time and name: `went offline · heartbeat lost (121 s)`.
+
+    Args:
+        event: a single event or a group.
+        zone: in which instants are shown; None for the local one.
+    """
     if event.kind is Kind.WHILE_BLIND:
         since = clock_text(event.since, zone) if event.since is not None else NOTHING
         counts = Counter(member.kind for member in event.members)
-        came_of_it = "".join(f" · {counts[kind]} {what}" for kind, what in _WENT.items() if counts[kind])
-        return Clean(f"{len(event.members)} changed while blind{came_of_it} ({since} to {clock_text(event.at, zone)})")
+        summary = "".join(f" · {counts[kind]} {verb}" for kind, verb in _BLIND_SUMMARY.items() if counts[kind])
+        return Clean(f"{len(event.members)} changed while blind{summary} ({since} to {clock_text(event.at, zone)})")
     return Clean(_SENTENCES[event.kind](event))
 
 
-def nothing_because(fleets: Fleets, view: View) -> Clean:
-    """Return why no row is shown, and what to do about it."""
+def empty_table_text(fleets: Fleets, view: View) -> Clean:
+    """Return why the table has no rows, and what to do about it."""
     if not fleets.is_listed:
         failure = next((fleet.failure for fleet in fleets if fleet.failure is not None), None)
         if failure is None:
@@ -130,7 +134,7 @@ def nothing_because(fleets: Fleets, view: View) -> Clean:
     if view.compares:
         return Clean("Nothing differs from the baseline. = shows everything again, m marks a new one.")
     if view.is_narrowed and len(fleets):
-        is_of_a_profile = view.query.demands("profile") and not fleets.are_several
-        why = ": one profile alone is watched, and its rows do not name it" if is_of_a_profile else ""
-        return Clean(f"Nothing matches{why}. esc clears the filter, 0 resets the view.")
+        needs_profile = view.query.demands("profile") and not fleets.are_several
+        reason = ": only one profile is watched, and its rows have no profile name" if needs_profile else ""
+        return Clean(f"Nothing matches{reason}. esc clears the filter, 0 resets the view.")
     return Clean("No environments. Run `letta server` on a machine, and it appears here.")

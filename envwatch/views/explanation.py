@@ -1,25 +1,25 @@
-"""Why envwatch says what it says of one environment: the answer, then every rule, its inputs and its result.
+"""The explanation of one environment's verdict: the answer, then every rule with its inputs and its result.
 
-Pure. Made from the same values as the verdict, so that it can be argued with; it decides nothing itself.
+Pure. Uses the same values as the verdict, so that a reader can check it; decides nothing itself.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from envwatch.fleet.anomalies import Anomaly
 from envwatch.fleet.flapping import change_rate
 from envwatch.fleet.fleet import Freshness
 from envwatch.fleet.presence import UNTIMED, Presence, PresenceRule
 from envwatch.model import limits
-from envwatch.model.text import Clean
+from envwatch.model.text import Clean, counted
 from envwatch.model.times import MS, NOTHING, date_text, long_age
 from envwatch.views.state_style import IMPOSSIBLE, date_warning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
     from datetime import tzinfo
 
     from envwatch.fleet.fleet import Fleet
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 _EXACT_MS = 600_000.0
-"""Below this a duration is told to the millisecond: five times the age at which a heartbeat is lost."""
+"""Below this a duration is shown to the millisecond: five times the age at which a heartbeat is lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,39 +39,41 @@ class Step:
     inputs: Clean
     result: Clean
     is_against: bool = False
-    """Whether it speaks against trusting a row that is called online, or against trusting the screen."""
+    """Whether it is a reason to doubt that the environment is online, or that the screen is up to date."""
 
 
-def answer(tracked: TrackedEnvironment, fleet: Fleet, now: Reading, zone: tzinfo | None = None) -> Iterator[Step]:
-    """Yield what comes of the rules for one environment: the verdict, and what Letta's own client would say.
+_Finding: TypeAlias = tuple[str, str, bool]
+"""Inputs, result and `is_against` of a step, composed of cleaned text."""
 
-    Args:
-        tracked: the environment.
-        fleet: what is known.
-        now: this machine's clocks.
-        zone: in which instants are shown; None for the local one.
+
+def answer(tracked: TrackedEnvironment, fleet: Fleet, now: Reading, zone: tzinfo | None = None) -> list[Step]:
+    """Return the verdict on one environment, and what Letta's own client would say.
+
+    Instants are shown in `zone`; None is the local one.
     """
-    yield _verdict(tracked, fleet, now, zone)
-    yield _official(tracked, fleet, now)
+    return _steps({"verdict": _verdict(tracked, fleet, now, zone), "official client": _official(tracked, fleet, now)})
 
 
-def trace(tracked: TrackedEnvironment, fleet: Fleet, now: Reading, zone: tzinfo | None = None) -> Iterator[Step]:
-    """Yield every rule for one environment, in the order in which they decide.
+def trace(tracked: TrackedEnvironment, fleet: Fleet, now: Reading, zone: tzinfo | None = None) -> list[Step]:
+    """Return every rule for one environment, in the order in which they are applied; see `answer` for `zone`."""
+    return _steps(
+        {
+            "listing": _listing(fleet, now, zone),
+            "clock": _clock(fleet),
+            "connectionId": _connection(tracked),
+            "lastHeartbeat": _heartbeat(tracked, fleet, zone),
+            "skew check": _skew_check(tracked, fleet),
+            "upstream": _upstream(fleet),
+            "absence": _absence(tracked),
+            "flapping": _flapping(tracked, fleet),
+        }
+    )
 
-    Args:
-        tracked: the environment.
-        fleet: what is known.
-        now: this machine's clocks.
-        zone: in which instants are shown; None for the local one.
-    """
-    yield _listing(fleet, now, zone)
-    yield _clock(fleet)
-    yield _connection(tracked)
-    yield _heartbeat(tracked, fleet, zone)
-    yield _skew_check(tracked, fleet)
-    yield _upstream(fleet)
-    yield _absence(tracked)
-    yield _flapping(tracked, fleet)
+
+def _steps(findings: Mapping[str, _Finding]) -> list[Step]:
+    return [
+        Step(rule, Clean(inputs), Clean(result), is_against) for rule, (inputs, result, is_against) in findings.items()
+    ]
 
 
 def _ms(value: float) -> str:
@@ -81,145 +83,125 @@ def _ms(value: float) -> str:
     return f"{'-' if value < 0 else ''}{long_age(MS * abs(value))}"
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
-
-
-def _asked_at(fleet: Fleet) -> float:
+def _listed_at(fleet: Fleet) -> float:
+    """Return when the newest listing was requested, server's clock in ms."""
     return fleet.clock.at(fleet.listed.wall) if fleet.listed else 0.0
 
 
-def _listing(fleet: Fleet, now: Reading, zone: tzinfo | None) -> Step:
+_FRESHNESS_RESULTS = {
+    Freshness.LIVE: "fresh",
+    Freshness.STALE: "stale: verdicts are of that moment",
+    Freshness.BLIND: "blind: every row reads unknown",
+    Freshness.WAITING: "nothing is known",
+}
+
+
+def _listing(fleet: Fleet, now: Reading, zone: tzinfo | None) -> _Finding:
     if fleet.listed is None:
-        return Step("listing", Clean("none yet"), Clean("nothing is known"), is_against=True)
+        return "none yet", "nothing is known", True
     snapshot = fleet.snapshot
-    pages = (
-        f" of {_counted(len(fleet.environments), 'row')} in {_counted(snapshot.requests, 'request')}"
-        if snapshot
-        else ""
-    )
-    asked = f"asked for {date_text(_asked_at(fleet), zone)}, {long_age(fleet.age(now))} ago"
-    inputs = f"listing {fleet.listings}{pages}, {asked}"
+    size = ""
+    if snapshot:
+        size = f" of {counted(len(fleet.environments), 'row')} in {counted(snapshot.requests, 'request')}"
+    requested = f"requested {date_text(_listed_at(fleet), zone)}, {long_age(fleet.age(now))} ago"
     freshness = fleet.freshness(now)
-    results = {
-        Freshness.LIVE: "fresh",
-        Freshness.STALE: "stale: verdicts are from then",
-        Freshness.BLIND: "blind: every row reads unknown",
-        Freshness.WAITING: "nothing is known",
-    }
-    return Step("listing", Clean(inputs), Clean(results[freshness]), is_against=freshness is not Freshness.LIVE)
+    inputs = f"listing {fleet.listings}{size}, {requested}"
+    return inputs, _FRESHNESS_RESULTS[freshness], freshness is not Freshness.LIVE
 
 
-def _clock(fleet: Fleet) -> Step:
+def _clock(fleet: Fleet) -> _Finding:
     bounds = fleet.clock.bounds
     if (warning := date_warning(fleet)) is not None:
-        return Step("clock", warning, Clean("not believed: the clock before it is used"), is_against=True)
+        return warning, "not believed: the clock before it is used", True
     if bounds is None:
-        return Step(
-            "clock", Clean("no answer carried a Date header"), Clean("the local clock is used"), is_against=True
-        )
+        return "no response had a Date header", "the local clock is used", True
     inputs = (
         f"server minus local clock: {fleet.clock.offset / 1000:+.2f} s, between {bounds.low / 1000:+.2f} and "
-        f"{bounds.high / 1000:+.2f} s by the Date headers of {_counted(len(fleet.clock.samples), 'answer')}"
+        f"{bounds.high / 1000:+.2f} s by the Date headers of {counted(len(fleet.clock.samples), 'response')}"
     )
-    return Step("clock", Clean(inputs), Clean("ages are by the server's clock"), is_against=fleet.clock.is_far_off)
+    return inputs, "ages are by the server's clock", fleet.clock.is_far_off
 
 
-def _connection(tracked: TrackedEnvironment) -> Step:
+def _connection(tracked: TrackedEnvironment) -> _Finding:
     connection = tracked.environment.connection_id
     if connection:
-        return Step("connectionId", connection, Clean("non-empty: may be online"))
-    value = "empty" if connection is not None else "null"
-    return Step("connectionId", Clean(value), Clean("offline: disconnected"), is_against=True)
+        return connection, "non-empty: may be online", False
+    return "null" if connection is None else "empty", "offline: disconnected", True
 
 
-def _heartbeat(tracked: TrackedEnvironment, fleet: Fleet, zone: tzinfo | None) -> Step:
+def _heartbeat(tracked: TrackedEnvironment, fleet: Fleet, zone: tzinfo | None) -> _Finding:
     beat = tracked.environment.last_heartbeat_at
     if tracked.is_untimed:
-        result = "cannot be true: the last verdict stays, as unknown"
-        return Step("lastHeartbeat", IMPOSSIBLE, Clean(result), is_against=True)
+        return IMPOSSIBLE, "cannot be true: the last verdict stays, as unknown", True
     if beat is None:
-        return Step("lastHeartbeat", Clean("null"), Clean("no number: offline"), is_against=True)
-    age = _asked_at(fleet) - beat
+        return "null", "no number: offline", True
+    age = _listed_at(fleet) - beat
     limit, late = fleet.limits.online_for / MS, fleet.limits.late_after / MS
     inputs = f"{date_text(beat, zone)}, when listed {_ms(age)} old"
     if tracked.clock_suspect and fleet.date_error is None:
-        return Step("lastHeartbeat", Clean(inputs), Clean("cannot be true: not judged by this, see witness"))
+        return inputs, "cannot be right: not used, see skew check", False
     if age >= limit:
-        return Step("lastHeartbeat", Clean(inputs), Clean(f"≥ {_ms(limit)}: heartbeat lost"), is_against=True)
+        return inputs, f"≥ {_ms(limit)}: heartbeat lost", True
     if age >= late:
-        return Step("lastHeartbeat", Clean(inputs), Clean(f"< {_ms(limit)} but ≥ {_ms(late)}: late, a ping was missed"))
-    return Step("lastHeartbeat", Clean(inputs), Clean(f"< {_ms(late)}: beating"))
+        return inputs, f"< {_ms(limit)} but ≥ {_ms(late)}: late, a ping was missed", False
+    return inputs, f"< {_ms(late)}: beating", False
 
 
-def _skew_check(tracked: TrackedEnvironment, fleet: Fleet) -> Step:
-    is_judge = tracked.clock_suspect and not tracked.is_untimed and fleet.date_error is None
-    if fleet.listed is None or (tracked.advanced_at is None and not is_judge):
-        return Step("witness", Clean("heartbeat not yet seen to advance"), Clean("nothing to compare the clock with"))
+def _skew_check(tracked: TrackedEnvironment, fleet: Fleet) -> _Finding:
+    is_used = tracked.clock_suspect and not tracked.is_untimed and fleet.date_error is None
+    if fleet.listed is None or (tracked.advanced_at is None and not is_used):
+        return "heartbeat not yet seen to advance", "nothing to compare the clock with", False
     ago = tracked.skew_check.least(fleet.listed.monotonic * 1000) / 1000
-    what = "first listed" if tracked.advanced_at is None else "advanced"
-    inputs = f"heartbeat {what} {ago:.1f} s before the newest listing, by this machine's monotonic clock"
-    if is_judge:
-        return Step("witness", Clean(inputs), Clean("contradicts the clock: judged by this instead"), is_against=True)
-    return Step("witness", Clean(inputs), Clean("agrees with the clock"))
+    change = "first listed" if tracked.advanced_at is None else "advanced"
+    inputs = f"heartbeat {change} {ago:.1f} s before the newest listing, by this machine's monotonic clock"
+    if is_used:
+        return inputs, "contradicts the clock: used instead of it", True
+    return inputs, "agrees with the clock", False
 
 
-def _upstream(fleet: Fleet) -> Step:
-    stall_detector = fleet.stall_detector
+def _upstream(fleet: Fleet) -> _Finding:
     if fleet.hold is not None:
-        inputs = f"{fleet.hold.claim.text}, {_counted(fleet.hold.listings, 'listing')} in a row"
-        what = "their absence" if fleet.hold.anomaly is Anomaly.VANISHED else "the newest listing"
-        return Step("upstream", Clean(inputs), Clean(f"{what} is not believed yet"), is_against=True)
-    if stall_detector.is_stalled:
-        inputs = "no online row's heartbeat advances"
-        return Step(
-            "upstream", Clean(inputs), Clean("silence proves nothing: online rows read unknown"), is_against=True
-        )
-    if not stall_detector.beats_count:
-        inputs = "heartbeats have just begun to advance again"
-        return Step("upstream", Clean(inputs), Clean("silence proves nothing yet"), is_against=True)
-    return Step("upstream", Clean("heartbeats of the fleet advance"), Clean("nothing unusual"))
+        inputs = f"{fleet.hold.claim.text}, {counted(fleet.hold.listings, 'listing')} in a row"
+        claim = "their absence" if fleet.hold.anomaly is Anomaly.VANISHED else "the newest listing"
+        return inputs, f"{claim} is not believed yet", True
+    if fleet.stall_detector.is_stalled:
+        return "no online row's heartbeat advances", "silence proves nothing: online rows read unknown", True
+    if not fleet.stall_detector.beats_count:
+        return "heartbeats have just begun to advance again", "silence proves nothing yet", True
+    return "heartbeats of the fleet advance", "nothing unusual", False
 
 
-def _absence(tracked: TrackedEnvironment) -> Step:
-    inputs = Clean(f"absent from {tracked.absent} complete listings in a row")
+def _absence(tracked: TrackedEnvironment) -> _Finding:
+    inputs = f"absent from {tracked.absent} complete listings in a row"
     if tracked.presence is Presence.GONE:
-        return Step("absence", inputs, Clean(f"≥ {limits.LISTINGS_TO_GONE}: gone"), is_against=True)
+        return inputs, f"≥ {limits.LISTINGS_TO_GONE}: gone", True
     if tracked.absent >= limits.LISTINGS_TO_GONE:
-        return Step("absence", inputs, Clean("not gone before the server was asked about it"), is_against=True)
-    return Step("absence", inputs, Clean(f"< {limits.LISTINGS_TO_GONE}: not gone"), is_against=tracked.absent > 0)
+        return inputs, "not gone before the server was asked about it", True
+    return inputs, f"< {limits.LISTINGS_TO_GONE}: not gone", tracked.absent > 0
 
 
-def _flapping(tracked: TrackedEnvironment, fleet: Fleet) -> Step:
-    rate = change_rate(tracked.transitions, _asked_at(fleet))
+def _flapping(tracked: TrackedEnvironment, fleet: Fleet) -> _Finding:
+    rate = change_rate(tracked.transitions, _listed_at(fleet))
     minutes = (limits.FLAP_SAMPLES - 1) * limits.FLAP_EVERY / timedelta(minutes=1)
     thresholds = f"on from {limits.FLAP_ON:.0f}, off at {limits.FLAP_OFF:.0f}"
     inputs = f"weighted changes of the last {minutes:.0f} min: {rate:.1f} % ({thresholds})"
-    return Step(
-        "flapping",
-        Clean(inputs),
-        Clean("flapping" if tracked.is_flapping else "steady"),
-        is_against=tracked.is_flapping,
-    )
+    return inputs, "flapping" if tracked.is_flapping else "steady", tracked.is_flapping
 
 
-def _verdict(tracked: TrackedEnvironment, fleet: Fleet, now: Reading, zone: tzinfo | None) -> Step:
+def _verdict(tracked: TrackedEnvironment, fleet: Fleet, now: Reading, zone: tzinfo | None) -> _Finding:
     verdict = tracked.verdict
-    since = (
-        f", since {date_text(tracked.since_at, zone)}" if tracked.since_at is not None else ", since before we looked"
-    )
-    word = verdict.presence.value
+    since = "before envwatch first listed it" if tracked.since_at is None else date_text(tracked.since_at, zone)
+    result = verdict.presence.value
     if fleet.is_unknown(tracked, now):
-        word = "unknown" if verdict is UNTIMED else f"unknown, last {verdict.presence}"
-    return Step("verdict", Clean(f"{verdict.reason}{since}"), Clean(word), is_against=not verdict.is_up)
+        result = "unknown" if verdict is UNTIMED else f"unknown, last {verdict.presence}"
+    return f"{verdict.reason}, since {since}", result, not verdict.is_up
 
 
-def _official(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> Step:
-    """Return what Letta's own client on this machine would say now: the same rule, by the local clock."""
+def _official(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> _Finding:
+    """Return what Letta's own client would say on this machine now: the same rule, by the local clock."""
     verdict = PresenceRule(limits.Limits()).verdict(tracked.environment, now.wall)
     beat = tracked.environment.last_heartbeat_at
-    inputs = NOTHING if beat is None else Clean(f"local clock minus lastHeartbeat = {_ms(now.wall - beat)}")
-    says = "online" if verdict.is_up else "offline"
+    inputs = NOTHING if beat is None else f"local clock minus lastHeartbeat = {_ms(now.wall - beat)}"
     agrees = verdict.is_up == tracked.verdict.is_up
-    note = "" if agrees else ": disagrees, see clock and listing below" if fleet.listed else ""
-    return Step("official client", inputs, Clean(f"would say {says}{note}"), is_against=not agrees)
+    note = "" if agrees or not fleet.listed else ": disagrees, see clock and listing below"
+    return inputs, f"would say {'online' if verdict.is_up else 'offline'}{note}", not agrees

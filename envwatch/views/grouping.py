@@ -1,7 +1,7 @@
-"""The lines of the table: environments, and headings over groups of them that can be folded away.
+"""The lines of the table: environments, and headers of groups that can be folded.
 
-Pure. Owns what a group is and which rows are old enough to be folded without being asked. The order of the rows is
-`view`'s; groups stand in the order of their first rows, so that with problems first, the worst group is first.
+Pure. Owns what a group is and which rows are old enough to be folded by default. The order of the rows belongs to
+`table_view`; groups follow the order of their first rows, so with problems first, the worst group is first.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.fleet.presence import Presence
-from envwatch.fleet.tracking import TrackedEnvironment, lost_at
+from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model import limits
 from envwatch.model.modes import mode_of
 from envwatch.model.text import Clean
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from envwatch.fleet.fleets import Fleets
 
 LineKey: TypeAlias = tuple[Clean, ...]
-"""What tells a line from all others: a watch's key, or a heading's, which has three parts."""
+"""Identifies a line: the key of an environment (two parts), or of a group's header (three parts)."""
 
 OLD: Final[LineKey] = (Clean("old"), Clean(""), Clean(""))
-"""The key of the group of those that have been offline for long."""
+"""The key of the group of environments that have been offline for long."""
 
 _OLD_MS: Final = limits.OLD_AFTER / timedelta(milliseconds=1)
 
@@ -40,12 +40,12 @@ GROUPINGS: Final[Mapping[str, Callable[[TrackedEnvironment], Clean | None]]] = {
     "mode": lambda tracked: mode_of(tracked.environment.mode),
     "branch": lambda tracked: tracked.environment.branch,
 }
-"""What rows can be grouped by: ids of columns, and the value that a group has in common."""
+"""What rows can be grouped by: the id of a column, and the value that the members of a group share."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupHeader:
-    """The line over a group."""
+    """The line above a group."""
 
     key: LineKey
     title: Clean
@@ -61,7 +61,7 @@ TableLine: TypeAlias = TrackedEnvironment | GroupHeader
 
 
 def group_key(group: str, value: Clean | None) -> LineKey:
-    """Return the key of the heading over the rows with one value; None and nothing are one group."""
+    """Return the key of the group with a value; None and an empty text are one group."""
     return (Clean("group"), Clean(group), value or Clean(""))
 
 
@@ -71,13 +71,13 @@ def grouped(
     folded: frozenset[LineKey],
     is_old: Callable[[TrackedEnvironment], bool] | None,
 ) -> Sequence[TableLine]:
-    """Return the lines for some rows.
+    """Return the lines for rows.
 
     Args:
         rows: in their order.
         group: what to group by, one of `GROUPINGS`; None for no groups.
-        folded: keys of the headings whose rows are not shown.
-        is_old: tells the rows that go into a group of their own at the end; None to leave them where they are.
+        folded: keys of the groups whose rows are hidden.
+        is_old: the test for rows that go into one group at the end; None to leave them in place.
     """
     old: list[TrackedEnvironment] = []
     others: list[TrackedEnvironment] = []
@@ -94,35 +94,31 @@ def grouped(
         name = COLUMNS[group].title.lower()
         for value, members in groups.items():
             title = Clean(f"{name} {value}" if value else f"no {name}")
-            lines += _section(group_key(group, value), title, members, folded)
+            lines += _group_lines(group_key(group, value), title, members, folded)
     if old:
-        lines += _section(OLD, Clean(f"offline for over {limits.OLD_AFTER.total_seconds() / 3600:.0f} h"), old, folded)
+        title = Clean(f"offline for over {limits.OLD_AFTER / timedelta(hours=1):.0f} h")
+        lines += _group_lines(OLD, title, old, folded)
     return lines
 
 
-def _section(
+def _group_lines(
     key: LineKey, title: Clean, members: Sequence[TrackedEnvironment], folded: frozenset[LineKey]
 ) -> Iterable[TableLine]:
     counts = Counter(tracked.verdict.presence for tracked in members)
-    heading = GroupHeader(key=key, title=title, environments=tuple(members), is_open=key not in folded, counts=counts)
-    return (heading, *members) if heading.is_open else (heading,)
+    header = GroupHeader(key=key, title=title, environments=tuple(members), is_open=key not in folded, counts=counts)
+    return (header, *members) if header.is_open else (header,)
 
 
 def old_in(fleets: Fleets, wall: float) -> Callable[[TrackedEnvironment], bool]:
-    """Return the test for those that are offline and were lost long ago.
-
-    Args:
-        fleets: what is known.
-        wall: the moment by this machine's clock, in ms.
-    """
-    limits = {profile: fleet.clock.at(wall) - _OLD_MS for profile, fleet in fleets.by_profile.items()}
-    offline = Presence.OFFLINE  # Python takes longer to find a member of an enum than to compare it.
+    """Return the test for being offline for `limits.OLD_AFTER` or longer at a moment (this machine's clock, ms)."""
+    latest = {profile: fleet.clock.at(wall) - _OLD_MS for profile, fleet in fleets.by_profile.items()}
+    offline = Presence.OFFLINE  # Looking up a member of an enum takes longer than comparing it.
 
     def is_old(tracked: TrackedEnvironment) -> bool:
         return (
             tracked.verdict.presence is offline
             and not tracked.is_untimed
-            and lost_at(tracked) <= limits[tracked.profile]
+            and tracked.lost_at <= latest[tracked.profile]
         )
 
     return is_old

@@ -1,6 +1,6 @@
-"""Which event stands in the one line for the newest: a loss is not pushed out of it by small changes.
+"""The choice of the event for the news line: minor changes do not push out a loss.
 
-Pure. What an event says is `sentences`' business.
+Pure. The wording belongs to `event_text`.
 """
 
 from __future__ import annotations
@@ -19,35 +19,37 @@ if TYPE_CHECKING:
 
 _LOSSES = frozenset({Kind.OFFLINE, Kind.GONE})
 _RETURNS = frozenset({Kind.ONLINE, Kind.RETURNED})
-_OF_ALL = frozenset({Kind.WHILE_BLIND, Kind.STALLED, Kind.RESUMED})
-"""What concerns the whole fleet, or our view of it."""
+_FLEET_WIDE = frozenset({Kind.WHILE_BLIND, Kind.STALLED, Kind.RESUMED})
+"""The kinds that concern the whole fleet, or envwatch's view of it."""
 
 _STANDS_MS = limits.HEADLINE_STANDS / timedelta(milliseconds=1)
 
 
 def headline(event_log: Sequence[Event], now_of: Callable[[Event], float]) -> Event | None:
-    """Return the event to be told: the newest of the gravest of late, else the newest of all; None without events.
+    """Return the most severe event within `limits.HEADLINE_STANDS`, of several the newest.
 
-    What was lost and has all come back is no longer grave.
+    Without a severe one it is the newest event, and None without events. A loss is no longer severe once all of its
+    environments are back.
 
     Args:
         event_log: events, oldest first.
-        now_of: the moment by the clock that an event was timed by, server's clock in ms.
+        now_of: returns the current moment by the clock of an event's server, in ms.
     """
-    best: Event | None = None
-    back: set[tuple[Clean, Clean | None]] = set()
+    most_severe: Event | None = None
+    returned: set[tuple[Clean, Clean | None]] = set()
     for event in reversed(event_log):
         if now_of(event) - event.at >= _STANDS_MS:
             break
-        ones = flatten([event])
-        back |= {(one.profile, one.id) for one in ones if one.kind in _RETURNS}
-        is_over = back and all((one.profile, one.id) in back for one in ones)
-        if _gravity(event) > (_gravity(best) if best is not None else 0) and not is_over:
-            best = event
-    return best or (event_log[-1] if event_log else None)
+        singles = flatten([event])
+        returned |= {(single.profile, single.id) for single in singles if single.kind in _RETURNS}
+        is_over = returned and all((single.profile, single.id) in returned for single in singles)
+        if not is_over and _severity(event) > (_severity(most_severe) if most_severe is not None else 0):
+            most_severe = event
+    return most_severe or (event_log[-1] if event_log else None)
 
 
-def _gravity(event: Event) -> int:
-    if event.kind in _OF_ALL or event.of in _LOSSES:
+def _severity(event: Event) -> int:
+    """Return 2 for what concerns many, 1 for a single loss or a change to unrestricted, 0 for the rest."""
+    if event.kind in _FLEET_WIDE or event.of in _LOSSES:
         return 2
     return int(event.kind in _LOSSES or (event.kind is Kind.MODE and event.after == UNRESTRICTED))

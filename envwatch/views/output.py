@@ -1,7 +1,7 @@
-"""Environments as text: JSON, JSON lines and CSV for programs, a table for people.
+"""Environments as bytes: JSON, JSON lines and CSV for programs, a table for people.
 
-Owns the formats. Fetches nothing and writes nothing; verdicts are `Fleet`'s, and the order is `view`'s or whatever the
-dashboard shows. Everything that came from outside is clean by the time it gets here. Must not know Textual or Rich.
+Owns the formats. Does no I/O; verdicts come from the fleet, and the order from `table_view` or the dashboard. All texts
+are cleaned before they get here. Must not import Textual or Rich.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from pydantic_core import to_json
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.presence import UNTIMED, Presence, Reason, heartbeat_age
-from envwatch.model.text import Clean, cells, csv_cell, fitted, named_ids, shortened
+from envwatch.model.text import Clean, cells, counted, csv_cell, fitted, named_ids, shortened
 from envwatch.model.times import MS, NOTHING, moment
+from envwatch.query.field_types import MatchContext
 from envwatch.views.columns import COLUMNS
 from envwatch.views.state_style import clock_warning, style_of
 from envwatch.views.table_view import Preset, in_default_order
@@ -39,13 +40,12 @@ if TYPE_CHECKING:
     from envwatch.views.table_view import View
 
 UNKNOWN: Final = Clean("unknown")
-"""The state of an environment whose last verdict cannot be believed any more."""
-_DOUBTED: Final = Clean("cannot be known")
-"""The reason for that."""
+"""The state of an environment whose last verdict is out of date."""
+_UNKNOWN_REASON: Final = Clean("cannot be known")
 
 
 class Format(StrEnum):
-    """What environments can be printed as."""
+    """The output formats of `list`."""
 
     TABLE = "table"
     JSON = "json"
@@ -54,7 +54,7 @@ class Format(StrEnum):
 
 
 class Row(TypedDict):
-    """An environment as programs get it, in every format: names, order and types are a promise to their authors.
+    """An environment in every format for programs. Names, order and types are a stable interface.
 
     Instants are ISO 8601 in UTC with milliseconds.
     """
@@ -65,16 +65,16 @@ class Row(TypedDict):
     connection_id: str | None
     listener_instance_id: str | None
     state: str
-    """`online`, `late`, `offline`, `gone`; `unknown` where the last verdict cannot be believed any more."""
+    """`online`, `late`, `offline`, `gone`; `unknown` if the last verdict is out of date."""
     reason: str
-    """Why that is said."""
+    """The reason for the state."""
     heartbeat_age_s: float | None
     last_heartbeat_at: str | None
     connected_at: str | None
     first_seen_at: str | None
     last_seen_at: str | None
     mode: str | None
-    """As received: the names that older listeners send stay."""
+    """As received, including the names that older listeners use."""
     version: str | None
     branch: str | None
     os: str | None
@@ -88,60 +88,60 @@ class Row(TypedDict):
     supported_commands: Sequence[str] | None
     metadata: JsonObject | None
     profile: str | None
-    """Null where only one is watched. Where several are, ids may repeat, and profile and id together do not."""
+    """Null if only one is watched. With several, ids may repeat, but not with the same profile."""
     acknowledged: str | None
-    """The note of whoever has seen to it; null if nobody has."""
+    """The note of the acknowledgement; null without one."""
     last_state: str | None
-    """The last verdict, where `state` is `unknown`; otherwise null."""
+    """The last verdict if `state` is `unknown`, otherwise null."""
     unknown: JsonObject
-    """Fields of the row that this version of envwatch has no name for, as received; empty for none."""
+    """Fields of the row that this version of envwatch has no name for, as received."""
 
 
 class ListedEnvironment(NamedTuple):
-    """An environment as it is told of."""
+    """An environment with the moment of its verdict."""
 
     tracked: TrackedEnvironment
-    at: float
-    """The moment for which it is told: verdict and age are both of that moment. Server's clock, in ms."""
+    judged_at: float
+    """The moment of both the verdict and the heartbeat's age, server's clock in ms."""
     is_unknown: bool = False
-    """Whether the verdict must not be believed any more (`Fleet.is_unknown`)."""
+    """Whether the verdict is out of date (`Fleet.is_unknown`)."""
 
     @property
     def state(self) -> Clean:
-        """What is said of it now."""
+        """The presence, or `unknown`."""
         return UNKNOWN if self.is_unknown else Clean(self.tracked.presence.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentList:
-    """Environments with their verdicts, of one listing or of what a dashboard shows."""
+    """Environments with their verdicts: a listing, or what a dashboard shows."""
 
     rows: Sequence[ListedEnvironment]
-    """In the order in which they are told."""
+    """In the order of the output."""
     taken_at: float
-    """When the listing was asked for, the oldest if there are several: server's clock, in ms."""
+    """When the listing was requested, the oldest of several: server's clock, in ms."""
     set_aside: int
-    """Rows that could not be used."""
+    """Rows that could not be read."""
     set_aside_ids: frozenset[Clean] = frozenset()
-    """The ids of those whose id can be read."""
+    """The ids of those rows, as far as they could be read."""
     is_by_server_clock: bool
-    """False when no answer told the server's time, so that this machine's had to do."""
+    """False if no response had a Date header, so that this machine's clock was used."""
     clock_warnings: Sequence[Clean] = ()
-    """What is wrong with the clocks, a sentence for each profile where they disagree by 5 s or more."""
+    """What is wrong with the clocks: one sentence for each profile where they differ by 5 s or more."""
     filter: Clean | None = None
-    """By which query the rows were chosen."""
+    """The query that the rows match."""
     preset: Preset | None = None
-    """By which part of the fleet as well: both hold, where one query of both would take them as alternatives."""
+    """The preset that they match as well. It is no part of the query, where terms on one field are alternatives."""
     hidden: int = 0
-    """Environments that the filter leaves out."""
+    """Environments that do not match."""
     acknowledged: Mapping[Clean, Clean] = field(default_factory=dict)
     """Notes by the environment's id: under two profiles it is one problem."""
     unlisted: Sequence[Clean] = ()
-    """Profiles that were asked for, and of which there is no listing."""
+    """Profiles that were requested but could not be listed."""
 
     @property
     def is_complete(self) -> bool:
-        """Whether there is a listing of every profile, and every row could be used."""
+        """Whether every profile was listed and every row could be read and judged."""
         return not self.set_aside and not self.unlisted and not self.untimed
 
     @property
@@ -155,21 +155,19 @@ class EnvironmentList:
 
 
 def environment_list(listed: Listed, limits: Limits, profile: Clean = NO_PROFILE) -> EnvironmentList:
-    """Return the report on a first listing, problems first."""
+    """Return the environments of a first listing, problems first."""
     fleet, _ = Fleet(limits=limits, profile=profile).after(listed)
-    spoke_at: dict[Clean, float] = {}
+    judged_at: dict[Clean, float] = {}
     for page in listed.snapshot.pages:
         at = fleet.clock.at(page.asked_at)
         # Of an id listed twice, the fleet has chosen one row.
         for row in page.environments:
             # A row with an impossible time is no longer the one that was received.
-            if row.id not in spoke_at or fleet.environments[row.id].environment is row:
-                spoke_at[row.id] = at
+            if row.id not in judged_at or fleet.environments[row.id].environment is row:
+                judged_at[row.id] = at
+    ordered = in_default_order(fleet.environments.values())
     return EnvironmentList(
-        rows=[
-            ListedEnvironment(tracked, spoke_at[tracked.environment.id], tracked.is_untimed)
-            for tracked in in_default_order(fleet.environments.values())
-        ],
+        rows=[ListedEnvironment(tracked, judged_at[tracked.environment.id], tracked.is_untimed) for tracked in ordered],
         taken_at=fleet.clock.at(listed.started.wall),
         set_aside=listed.snapshot.set_aside,
         set_aside_ids=listed.snapshot.set_aside_ids,
@@ -188,26 +186,17 @@ def _clock_warnings(fleet: Fleet) -> tuple[Clean, ...]:
 def environment_list_of_rows(
     rows: Sequence[TrackedEnvironment], fleets: Fleets, view: View, acks: Acks, now: Reading
 ) -> EnvironmentList:
-    """Return the report on what a dashboard shows.
-
-    Args:
-        rows: in their order.
-        fleets: what is known.
-        view: by which the rows were chosen.
-        acks: problems that are acknowledged.
-        now: this machine's clocks.
-    """
-    listed = [fleet for fleet in fleets if fleet.listed is not None]
-    snapshots = [fleet.snapshot for fleet in listed if fleet.snapshot is not None]
-    told_at = {fleet.profile: fleet.clock.at(fleet.listed.wall) for fleet in listed if fleet.listed is not None}
+    """Return the rows that a dashboard shows, in their order, as matched by its view."""
+    taken_at = {fleet.profile: fleet.clock.at(fleet.listed.wall) for fleet in fleets if fleet.listed is not None}
+    snapshots = [fleet.snapshot for fleet in fleets if fleet.listed is not None and fleet.snapshot is not None]
     return EnvironmentList(
         rows=[
-            ListedEnvironment(tracked, told_at[tracked.profile], fleets.is_unknown(tracked, now)) for tracked in rows
+            ListedEnvironment(tracked, taken_at[tracked.profile], fleets.is_unknown(tracked, now)) for tracked in rows
         ],
-        taken_at=min(told_at.values(), default=now.wall),
+        taken_at=min(taken_at.values(), default=now.wall),
         set_aside=sum(snapshot.set_aside for snapshot in snapshots),
         set_aside_ids=frozenset().union(*(snapshot.set_aside_ids for snapshot in snapshots)),
-        is_by_server_clock=all(fleet.clock.is_known for fleet in listed),
+        is_by_server_clock=all(fleet.clock.is_known for fleet in fleets if fleet.listed is not None),
         filter=Clean(str(view.query)) or None,
         preset=None if view.preset is Preset.ALL else view.preset,
         hidden=max(len(fleets) - len(rows), 0),
@@ -215,109 +204,109 @@ def environment_list_of_rows(
     )
 
 
-def merged(reports: Sequence[EnvironmentList], unlisted: Sequence[Clean] = ()) -> EnvironmentList:
-    """Return one report on several profiles, problems first.
+def merged(listings: Sequence[EnvironmentList], unlisted: Sequence[Clean] = ()) -> EnvironmentList:
+    """Return the environments of several profiles in one list, problems first.
 
     Args:
-        reports: at least one; the rows of each name its profile, and all were chosen by one filter, if by any.
-        unlisted: profiles of which there is none.
+        listings: at least one, each of another profile, all with the same filter.
+        unlisted: profiles that could not be listed.
     """
-    rows = {row.tracked.key: row for report in reports for row in report.rows}
+    rows = {row.tracked.key: row for listing in listings for row in listing.rows}
     return EnvironmentList(
         rows=[rows[tracked.key] for tracked in in_default_order(row.tracked for row in rows.values())],
-        taken_at=min(report.taken_at for report in reports),
-        set_aside=sum(report.set_aside for report in reports),
-        set_aside_ids=frozenset().union(*(report.set_aside_ids for report in reports)),
-        is_by_server_clock=all(report.is_by_server_clock for report in reports),
-        clock_warnings=[warning for report in reports for warning in report.clock_warnings],
-        filter=reports[0].filter,
-        hidden=sum(report.hidden for report in reports),
-        acknowledged={id_: note for report in reports for id_, note in report.acknowledged.items()},
+        taken_at=min(listing.taken_at for listing in listings),
+        set_aside=sum(listing.set_aside for listing in listings),
+        set_aside_ids=frozenset().union(*(listing.set_aside_ids for listing in listings)),
+        is_by_server_clock=all(listing.is_by_server_clock for listing in listings),
+        clock_warnings=[warning for listing in listings for warning in listing.clock_warnings],
+        filter=listings[0].filter,
+        hidden=sum(listing.hidden for listing in listings),
+        acknowledged={id_: note for listing in listings for id_, note in listing.acknowledged.items()},
         unlisted=unlisted,
     )
 
 
-def filtered(report: EnvironmentList, query: Query) -> EnvironmentList:
-    """Return the report on what a query finds in one listing, in the same order.
+def filtered(listing: EnvironmentList, query: Query) -> EnvironmentList:
+    """Return the environments that match a query, in the same order.
 
-    Words are looked for in every column, whatever the format shows, and each row is judged at its own moment.
+    Words are looked for in every column, whatever the format shows, and ages are of each row's own moment.
     """
     if not query:
-        return report
-    moments = {row.at for row in report.rows}
-    tests = {at: query.test(at, tuple(COLUMNS.values()), _LISTINGS) for at in moments}
-    rows = [row for row in report.rows if tests[row.at](row.tracked)]
-    hidden = report.hidden + len(report.rows) - len(rows)
-    return replace(report, rows=rows, filter=Clean(str(query)), hidden=hidden)
+        return listing
+    moments = {row.judged_at for row in listing.rows}
+    tests = {at: query.test(MatchContext(at, listings=1), tuple(COLUMNS.values())) for at in moments}
+    rows = [row for row in listing.rows if tests[row.judged_at](row.tracked)]
+    hidden = listing.hidden + len(listing.rows) - len(rows)
+    return replace(listing, rows=rows, filter=Clean(str(query)), hidden=hidden)
 
 
-def json_of(report: EnvironmentList) -> Iterator[bytes]:
-    """Yield one JSON document in UTF-8, piece by piece: of 100,000 rows it would fill 200 MiB."""
-    counts = report.counts()
+def json_of(listing: EnvironmentList) -> Iterator[bytes]:
+    """Yield one JSON document in UTF-8, row by row: whole, 100,000 rows would fill 200 MiB."""
+    counts = listing.counts()
     document: dict[str, object] = {
-        "taken_at": _iso(report.taken_at),
-        "complete": report.is_complete,
-        "filter": report.filter,
-        "preset": report.preset,
-        "total_unfiltered": len(report.rows) + report.hidden,
-        "counts": {state: counts[state] for state in _STATES} | {"total": len(report.rows)},
-        "set_aside": {"total": report.set_aside, "ids": sorted(report.set_aside_ids)},
+        "taken_at": _iso(listing.taken_at),
+        "complete": listing.is_complete,
+        "filter": listing.filter,
+        "preset": listing.preset,
+        "total_unfiltered": len(listing.rows) + listing.hidden,
+        "counts": {state: counts[state] for state in _STATES} | {"total": len(listing.rows)},
+        "set_aside": {"total": listing.set_aside, "ids": sorted(listing.set_aside_ids)},
         "environments": [],
     }
     start, end = to_json(document, indent=2).rsplit(b"]", 1)
     yield start
-    for number, row in enumerate(_rows(report)):
+    for number, row in enumerate(_rows(listing)):
         yield (b",\n    " if number else b"\n    ") + to_json(row, indent=2).replace(b"\n", b"\n    ")
-    yield (b"\n  ]" if report.rows else b"]") + end + b"\n"
+    yield (b"\n  ]" if listing.rows else b"]") + end + b"\n"
 
 
-def row_json_of(report: EnvironmentList) -> Clean:
-    """Return the only environment of a report as one JSON object, as it stands among others in `json_of`."""
-    (row,) = _rows(report)
+def row_json_of(listing: EnvironmentList) -> Clean:
+    """Return a list's only environment as one JSON object, formatted as in `json_of`."""
+    (row,) = _rows(listing)
     return Clean(to_json(row, indent=2).decode())
 
 
-def jsonl_of(report: EnvironmentList) -> Iterator[bytes]:
-    """Yield one JSON object a line and environment, in UTF-8."""
-    for row in _rows(report):
+def jsonl_of(listing: EnvironmentList) -> Iterator[bytes]:
+    """Yield one JSON object for each environment, one a line, in UTF-8."""
+    for row in _rows(listing):
         yield to_json(row) + b"\n"
 
 
-def csv_of(report: EnvironmentList) -> Iterator[bytes]:
-    """Yield a header and a line an environment, in UTF-8: the fields of the JSON, what is nested as JSON in a cell.
+def csv_of(listing: EnvironmentList) -> Iterator[bytes]:
+    """Yield a header and one line for each environment, in UTF-8: the fields of the JSON, nested ones as JSON.
 
     No cell is a formula to a spreadsheet. A null is an empty cell, like an empty text.
     """
     yield _csv_line(Row.__annotations__)
-    for row in _rows(report):
+    for row in _rows(listing):
         yield _csv_line(_csv_cell(value) for value in row.values())
 
 
-def table_of(report: EnvironmentList, *, width: int | None, encoding: str, ascii_only: bool) -> Iterator[bytes]:
+def table_of(listing: EnvironmentList, *, width: int | None, encoding: str, ascii_only: bool) -> Iterator[bytes]:
     r"""Yield the lines of an aligned table for people, without escape sequences.
 
     Args:
-        report: what to show.
-        width: of the terminal in cells; None for as wide as it takes.
-        encoding: of the terminal; characters that it lacks read as `\x…`.
-        ascii_only: whether glyphs and marks must be ASCII; names keep what the encoding has.
+        listing: what to show.
+        width: of the terminal in cells; None for no limit.
+        encoding: of the terminal; characters that it lacks are written as `\x…`.
+        ascii_only: whether glyphs and marks must be ASCII; names keep all characters of the encoding.
     """
     nothing = "-" if ascii_only else NOTHING
     ellipsis = ".." if ascii_only else "…"
 
-    def written(text: str | None) -> Clean:
+    def encodable(text: str | None) -> Clean:
         return Clean((text or nothing).encode(encoding, "backslashreplace").decode(encoding))
 
-    has_profiles = any(row.tracked.profile for row in report.rows)
+    has_profiles = any(row.tracked.profile for row in listing.rows)
     columns = [column for column in _COLUMNS if has_profiles or column is not _PROFILE]
 
     def line_of(row: ListedEnvironment) -> list[Clean]:
-        face = style_of(row.tracked, is_unknown=row.is_unknown)
-        state = f"{face.ascii if ascii_only else face.glyph} {row.state}"
-        return [written(state), *(written(column.text(row.tracked, row.at)) for column in columns)]
+        style = style_of(row.tracked, is_unknown=row.is_unknown)
+        state = f"{style.ascii if ascii_only else style.glyph} {row.state}"
+        return [encodable(state), *(encodable(column.text(row.tracked, row.judged_at)) for column in columns)]
 
     rows = [[Clean("STATE"), Clean("AGE"), *(Clean(column.title) for column in columns[1:])]]
-    rows += map(line_of, report.rows)
+    rows += map(line_of, listing.rows)
     widths = _widths(rows, width)
 
     def line(row: Sequence[Clean]) -> Clean:
@@ -333,44 +322,38 @@ def table_of(report: EnvironmentList, *, width: int | None, encoding: str, ascii
         yield f"{line(row)}\n".encode(encoding)
 
 
-def summary_of(report: EnvironmentList, host: str) -> str:
-    """Return one line for people about a report, in ASCII but for the host."""
-    count = report.counts()
-    counts = ", ".join(f"{count[state]} {state}" for state in (Presence.OFFLINE, Presence.LATE, Presence.ONLINE))
-    if count[UNKNOWN]:
-        counts += f", {count[UNKNOWN]} unknown"
-    is_unknown = ""
-    if report.set_aside:
-        named = named_ids(report.set_aside_ids, report.set_aside)
-        is_unknown += (
-            f"; incomplete: {report.set_aside} row{'' if report.set_aside == 1 else 's'} could not be read{named}"
-        )
-    if report.untimed:
-        is_unknown += f"; incomplete: {report.untimed} rows whose heartbeat's time cannot be true"
-    if report.unlisted:
-        is_unknown += f"; incomplete: no listing of {', '.join(report.unlisted)}"
-    if not report.is_by_server_clock and not report.clock_warnings:
-        is_unknown += "; ages by this machine's clock, for the server told no time"
-    shown = len(report.rows)
-    total = shown + report.hidden
-    told = f"{total}" if report.filter is None else f"{shown} of {total}"
-    return f"{told} environment{'' if total == 1 else 's'} at {host}: {counts}{is_unknown}"
+def summary_of(listing: EnvironmentList, host: str) -> str:
+    """Return one line for people: counts and caveats, in ASCII except for the host."""
+    by_state = listing.counts()
+    states = [Presence.OFFLINE, Presence.LATE, Presence.ONLINE, *([UNKNOWN] if by_state[UNKNOWN] else [])]
+    counts = ", ".join(f"{by_state[state]} {state}" for state in states)
+    caveats = ""
+    if listing.set_aside:
+        named = named_ids(listing.set_aside_ids, listing.set_aside)
+        caveats += f"; incomplete: {counted(listing.set_aside, 'row')} could not be read{named}"
+    if listing.untimed:
+        caveats += f"; incomplete: {counted(listing.untimed, 'row')} whose heartbeat's time cannot be true"
+    if listing.unlisted:
+        caveats += f"; incomplete: no listing of {', '.join(listing.unlisted)}"
+    if not listing.is_by_server_clock and not listing.clock_warnings:
+        caveats += "; ages are by this machine's clock: no response had a Date header"
+    total = counted(len(listing.rows) + listing.hidden, "environment")
+    matching = "" if listing.filter is None else f"{len(listing.rows):,} of "
+    return f"{matching}{total} at {host}: {counts}{caveats}"
 
 
 _AGE: Final = COLUMNS["state"]
-"""What stands beside the state: for how long nothing was heard."""
+"""The column beside the state: the time since the last heartbeat."""
 _PROFILE: Final = COLUMNS["profile"]
 _COLUMNS: Final = (_AGE, *(COLUMNS[id_] for id_ in ("name", "profile", "mode", "version", "branch", "os")))
 _STATES: Final = (Presence.ONLINE, Presence.LATE, Presence.OFFLINE, Presence.GONE, UNKNOWN)
-_LISTINGS: Final = 1
-"""How many listings a report knows to whom a query is put."""
 _GAP: Final = "  "
 _NARROWEST: Final = 6
-"""Cells to which a column may be cut; narrower, it would say nothing."""
+"""Cells that a column keeps at least."""
 
 
 def _widths(lines: Sequence[Sequence[str]], room: int | None) -> list[int]:
-    """Return the width of each column: what it takes, or, to fit into the room, less of whichever is widest."""
+    """Return the width of each column: as wide as its cells, with the widest ones narrowed until all fit the room."""
     widths = [max(map(cells, column)) for column in zip(*lines, strict=True)]
     if room is not None:
         excess = sum(widths) + len(_GAP) * (len(widths) - 1) - room
@@ -382,15 +365,15 @@ def _widths(lines: Sequence[Sequence[str]], room: int | None) -> list[int]:
     return widths
 
 
-def _rows(report: EnvironmentList) -> Iterator[Row]:
-    for row in report.rows:
-        yield _row(row, report.acknowledged.get(row.tracked.environment.id))
+def _rows(listing: EnvironmentList) -> Iterator[Row]:
+    for row in listing.rows:
+        yield _row(row, listing.acknowledged.get(row.tracked.environment.id))
 
 
 def _row(row: ListedEnvironment, note: Clean | None) -> Row:
     tracked = row.tracked
     environment = tracked.environment
-    age = heartbeat_age(environment, row.at)
+    age = heartbeat_age(environment, row.judged_at)
     return {
         "id": environment.id,
         "name": environment.name,
@@ -399,7 +382,7 @@ def _row(row: ListedEnvironment, note: Clean | None) -> Row:
         "listener_instance_id": environment.listener_instance_id,
         "state": row.state,
         "reason": _reason(row),
-        # Cut and not rounded: 119.9996 s is not yet the 120 at which it would be offline.
+        # Cut, not rounded: 119.9996 s is not yet the 120 at which it would be offline.
         "heartbeat_age_s": None if age is None else age // MS / 1000,
         "last_heartbeat_at": _iso(environment.last_heartbeat_at),
         "connected_at": _iso(environment.connected_at),
@@ -428,11 +411,11 @@ def _row(row: ListedEnvironment, note: Clean | None) -> Row:
 def _reason(row: ListedEnvironment) -> str:
     if row.tracked.is_untimed:
         return Reason.UNTIMED.value
-    return _DOUBTED if row.is_unknown else row.tracked.verdict.reason.value
+    return _UNKNOWN_REASON if row.is_unknown else row.tracked.verdict.reason.value
 
 
 def _iso(at: float | None) -> str | None:
-    """Return an instant in UTC, with milliseconds; None where no calendar holds it."""
+    """Return an instant in UTC, with milliseconds; None if it is outside the calendar."""
     when = moment(at, UTC)
     return None if when is None else when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 

@@ -1,7 +1,6 @@
-"""The words on the screen: glyphs of states, durations, instants, and values without a name.
+"""How states look: a glyph, an ASCII glyph, a word, and a style's name. Also the text of JSON values.
 
-Pure: the moment is an argument. Knows nothing of widgets or colours. Whatever it puts together from cleaned text is
-clean.
+Pure. Must not know widgets or colours.
 """
 
 from __future__ import annotations
@@ -21,17 +20,18 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
 
 IMPOSSIBLE = Clean("before 2020, or more than a day ahead")
-"""Which instants cannot be true, see `plausible`."""
+"""The instants that cannot be true, see `plausible`."""
 
 
 @dataclass(frozen=True, slots=True)
 class StateStyle:
-    """A state shown three ways: a glyph and a word here, a colour by its name in the stylesheet."""
+    """The look of a state."""
 
     glyph: str
     ascii: str
     word: Clean
     style: str
+    """The state's name in the stylesheet, which holds its colour."""
 
 
 _STYLES = {
@@ -43,17 +43,17 @@ _STYLES = {
 
 
 def style_of(tracked: TrackedEnvironment, *, is_unknown: bool) -> StateStyle:
-    """Return how a state looks: by an impossible time before blindness, then doubt, flapping, and its presence."""
-    face = _STYLES[tracked.presence]
+    """Return the look of an environment: an impossible time outranks unknown, a suspect clock, flapping, presence."""
+    style = _STYLES[tracked.presence]
     if tracked.is_untimed:
         return StateStyle("?", "?", Clean("clk?"), "unknown")
     if is_unknown:
-        return StateStyle("?", "?", face.word, "unknown")
+        return StateStyle("?", "?", style.word, "unknown")
     if tracked.clock_suspect:
-        return StateStyle(face.glyph, face.ascii, Clean("clk?"), "unknown")
+        return StateStyle(style.glyph, style.ascii, Clean("clk?"), "unknown")
     if tracked.is_flapping:
-        return StateStyle(face.glyph, face.ascii, Clean("flap"), "flapping")
-    return face
+        return StateStyle(style.glyph, style.ascii, Clean("flap"), "flapping")
+    return style
 
 
 def glyph_of(presence: Presence, *, ascii_only: bool) -> str:
@@ -62,7 +62,7 @@ def glyph_of(presence: Presence, *, ascii_only: bool) -> str:
 
 
 def date_warning(fleet: Fleet) -> Clean | None:
-    """Return what is wrong with the server's `Date`; None where it is believed."""
+    """Return what is wrong with the server's `Date` header; None if it is believed."""
     if fleet.date_error is None:
         return None
     whose = "what it was" if fleet.clock.is_known else "this machine's clock, and contradicts every heartbeat"
@@ -70,7 +70,7 @@ def date_warning(fleet: Fleet) -> Clean | None:
 
 
 def clock_warning(fleet: Fleet) -> Clean | None:
-    """Return what a person should know of the clocks that ages are judged by; None where they agree within 5 s."""
+    """Return what is wrong with the clocks that ages are computed by; None if they agree within 5 s."""
     if (warning := date_warning(fleet)) is not None:
         return Clean(f"{warning}: not believed")
     if not fleet.clock.is_far_off:
@@ -85,5 +85,5 @@ def _ahead_or_behind(error: float) -> str:
 
 
 def json_text(value: JsonValue) -> Clean:
-    """Return a value that nobody knows by name: a text as it is, anything else as JSON."""
+    """Return a value for people: a text as it is, anything else as JSON."""
     return Clean(value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False))

@@ -1,6 +1,6 @@
-"""Which environments are shown, and in what order: pure functions from watches to a list.
+"""Which environments the table shows, and in what order.
 
-Owns the presets, the filter words and the sorting. Knows nothing of widgets.
+Pure. Owns the presets, the view and the sorting. Must not know widgets.
 """
 
 from __future__ import annotations
@@ -8,12 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from envwatch.fleet.acknowledgements import NO_ACKS
 from envwatch.fleet.presence import Presence
-from envwatch.fleet.tracking import lost_at, quiet_at
 from envwatch.model.text import look_alikes
+from envwatch.query.field_types import MatchContext
 from envwatch.query.language import Query, SearchCache, parse
 from envwatch.views.baseline import differing
 from envwatch.views.columns import COLUMNS
@@ -35,7 +36,7 @@ _DEFAULT_ORDER = (Presence.OFFLINE, Presence.LATE, Presence.ONLINE, Presence.GON
 
 
 class Preset(StrEnum):
-    """What is shown of the fleet."""
+    """The parts of the fleet that one key shows."""
 
     ALL = "all"
     ONLINE = "online"
@@ -61,33 +62,33 @@ class View:
 
     preset: Preset = Preset.ALL
     query: Query = field(default_factory=Query)
-    """What was asked for in the filter box."""
+    """The query in the filter box."""
     sort: str | None = None
-    """Id of a column; None for problems first, then those nearest to falling, then by name."""
+    """Id of a column; None for the default order (`in_default_order`)."""
     is_inverted: bool = False
     columns: tuple[str, ...] = ()
     """Ids of the columns to show, in this order; none for as many as fit."""
     baseline: Baseline | None = None
-    """The moment that was marked."""
+    """The baseline that was marked last."""
     compares: bool = False
-    """Whether only what differs from the baseline is shown, and how it differs."""
+    """Whether only differences from the baseline are shown."""
     group: str | None = None
     """What to group by, one of `GROUPINGS`."""
     folded: frozenset[LineKey] = frozenset({OLD})
-    """Keys of the groups whose rows are not shown."""
+    """Keys of the groups whose rows are hidden."""
 
     @property
     def is_narrowed(self) -> bool:
-        """Whether anything may be hidden."""
+        """Whether it may leave out environments."""
         return self.preset is not Preset.ALL or bool(self.query) or self.compares
 
     def chooses_like(self, other: View) -> bool:
-        """Whether another view shows the same environments, in whatever order."""
-        ours, others = (
-            (view.preset, view.query, view.baseline.at if view.compares and view.baseline is not None else None)
+        """Whether another view shows the same environments, in any order."""
+        chosen, others = (
+            (view.preset, view.query, view.baseline.marked_at if view.compares and view.baseline is not None else None)
             for view in (self, other)
         )
-        return ours == others
+        return chosen == others
 
     @property
     def widened(self) -> View:
@@ -96,29 +97,25 @@ class View:
 
 
 def ambiguous_names(names: Mapping[Clean, int]) -> frozenset[Clean]:
-    """Return the names that do not tell environments apart: those used twice, and those that look like another.
-
-    Args:
-        names: each with how often it is used.
-    """
+    """Return the names, given with their numbers of uses, that are used twice or look like another."""
     return look_alikes(names) | {name for name, count in names.items() if count > 1}
 
 
 _ID_TAIL: Final = 4
-"""Characters of the id behind a name that is not unique."""
+"""Characters of the id that follow an ambiguous name."""
 
 
 def id_tail(name: Clean, id_: Clean | None, ambiguous: frozenset[Clean]) -> str:
-    """Return what stands behind a name that could be taken for another's: a space and the end of its id."""
+    """Return the suffix of a name: for an ambiguous one, a space and the end of its id."""
     return f" {id_[-_ID_TAIL:]}" if id_ is not None and name in ambiguous else ""
 
 
 def is_new_problem(tracked: TrackedEnvironment, acks: Acks) -> bool:
-    """Whether a person should look at it who has not yet."""
+    """Whether it is a problem that has not been acknowledged."""
     return tracked.is_problem and tracked.environment.id not in acks
 
 
-def visible_rows(  # noqa: PLR0913, PLR0917  all of them what the screen shows
+def visible_rows(  # noqa: PLR0913, PLR0917  the state of the screen
     fleets: Fleets,
     view: View,
     columns: Sequence[Column],
@@ -126,15 +123,15 @@ def visible_rows(  # noqa: PLR0913, PLR0917  all of them what the screen shows
     search_caches: dict[Clean, SearchCache] | None = None,
     acks: Acks = NO_ACKS,
 ) -> list[TrackedEnvironment]:
-    """Return the watches that a view shows, in its order.
+    """Return the environments that a view shows, in its order.
 
     Args:
-        fleets: what is known.
-        view: what the user wants.
-        columns: the visible ones, in which filter words are looked for.
+        fleets: where to look.
+        view: what to show.
+        columns: the visible ones, in which words of the query are looked for.
         wall: the moment by this machine's clock, in ms.
-        search_caches: by profile, kept from call to call by who asks often; what is missing is put in.
-        acks: problems that are acknowledged, which stand behind the others, and can be asked for.
+        search_caches: by profile, for callers that keep them from call to call; missing ones are added.
+        acks: the acknowledged problems: they come after the others.
     """
     compared = _compared(fleets, view.baseline) if view.compares and view.baseline is not None else None
     search_caches = {} if search_caches is None else search_caches
@@ -143,11 +140,10 @@ def visible_rows(  # noqa: PLR0913, PLR0917  all of them what the screen shows
         environments: Iterable[TrackedEnvironment] = (
             fleet.environments.values() if compared is None else compared[profile]
         )
+        context = MatchContext(fleet.clock.at(wall), fleet.listings, acks)
+        cache = search_caches.setdefault(profile, SearchCache())
         for query in filter(None, (_PRESETS[view.preset], view.query)):
-            is_asked_for = query.test(
-                fleet.clock.at(wall), columns, fleet.listings, search_caches.setdefault(profile, SearchCache()), acks
-            )
-            environments = filter(is_asked_for, environments)
+            environments = filter(query.test(context, columns, cache), environments)
         chosen += environments
     ordered = in_order(chosen, view.sort, is_inverted=view.is_inverted)
     if view.sort is None and acks:
@@ -162,7 +158,7 @@ def _rank(tracked: TrackedEnvironment, acks: Acks) -> int:
 
 
 def _compared(fleets: Fleets, baseline: Baseline) -> dict[Clean, list[TrackedEnvironment]]:
-    """Return the environments that differ from a baseline, those no longer known included, by profile."""
+    """Return the environments that differ from a baseline by profile, including those that are no longer tracked."""
     found: dict[Clean, list[TrackedEnvironment]] = {profile: [] for profile in fleets.by_profile}
     for tracked, _ in differing(baseline, fleets.environments):
         found[tracked.profile].append(tracked)
@@ -170,32 +166,28 @@ def _compared(fleets: Fleets, baseline: Baseline) -> dict[Clean, list[TrackedEnv
 
 
 def table_lines(rows: Sequence[TrackedEnvironment], fleets: Fleets, view: View, wall: float) -> Sequence[TableLine]:
-    """Return the lines of the table: what is old is folded only where nothing was asked for.
+    """Return the lines of the table at a moment (this machine's clock, ms).
 
-    Args:
-        rows: what the view shows.
-        fleets: what is known.
-        view: what the user wants.
-        wall: the moment by this machine's clock, in ms.
+    Old environments form a group of their own unless the view is narrowed.
     """
     return grouped(rows, view.group, view.folded, None if view.is_narrowed else old_in(fleets, wall))
 
 
 def in_default_order(environments: Iterable[TrackedEnvironment]) -> list[TrackedEnvironment]:
-    """Return the latest losses first, then those nearest to falling, then by name, the gone last."""
+    """Return the latest losses first, then late ones by their silence, the longest first, then by name; gone last."""
     ranks: dict[Presence, list[TrackedEnvironment]] = {presence: [] for presence in _DEFAULT_ORDER}
     for tracked in sorted(environments, key=_name_key):
         ranks[tracked.verdict.presence].append(tracked)
-    ranks[Presence.OFFLINE].sort(key=lost_at, reverse=True)
-    ranks[Presence.LATE].sort(key=quiet_at)
-    ranks[Presence.GONE].sort(key=lost_at, reverse=True)
+    ranks[Presence.OFFLINE].sort(key=attrgetter("lost_at"), reverse=True)
+    ranks[Presence.LATE].sort(key=attrgetter("quiet_at"))
+    ranks[Presence.GONE].sort(key=attrgetter("lost_at"), reverse=True)
     return list(chain.from_iterable(ranks.values()))
 
 
 def in_order(
     environments: Iterable[TrackedEnvironment], column: str | None, *, is_inverted: bool
 ) -> list[TrackedEnvironment]:
-    """Return the watches sorted by a column's raw value: rows without one last, ties by name, then id."""
+    """Return environments sorted by a column's value: those without one last, ties by name, then id."""
     if column is None:
         ordered = in_default_order(environments)
         return ordered[::-1] if is_inverted else ordered
@@ -209,6 +201,6 @@ def in_order(
 
 
 def _name_key(tracked: TrackedEnvironment) -> str:
-    """Return what orders by name, then id: one text is compared faster than a pair, and no clean text holds a NUL."""
+    """Return the key that sorts by name, then id: one text compares faster than a pair, and clean text has no NUL."""
     environment = tracked.environment
     return f"{environment.name.casefold()}\0{environment.id}"

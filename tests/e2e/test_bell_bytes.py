@@ -47,12 +47,12 @@ def test_a_mass_loss_that_holds_rings_once_after_ten_seconds_and_only_if_the_bel
         watching(server, tmp_path / "off", bell=False) as quiet,
     ):
         server.rows = fleet(lost=10)
-        loud.wait_for("10 lost together")
+        loud.wait_for("10 went offline together")
         heard = time.monotonic()
         loud.wait_until(lambda: bells(loud), "the bell")
         assert 9 <= time.monotonic() - heard < 15
         for terminal in (loud, quiet):
-            terminal.wait_for("10 lost together .* 1[2-9]s ago$")
+            terminal.wait_for("10 went offline together .* 1[2-9]s ago$")
             terminal.press("q")
             assert terminal.wait_for_end() == 0
         assert (bells(loud), bells(quiet)) == (1, 0)

@@ -15,7 +15,7 @@ from envwatch.fleet.presence import Presence
 from envwatch.model.clock import Reading
 from envwatch.model.outcome import Cause, ListedPage
 from envwatch.model.text import Clean
-from envwatch.views.details import why
+from envwatch.views.details import verdict_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,7 +85,7 @@ def test_an_environment_whose_row_is_listed_but_cannot_be_read_is_unknown_and_ne
         False,
         True,
     ]
-    assert why(third, fleet, reading(NOW + 180_000)).endswith("cannot be read: this was the last verdict")
+    assert verdict_reason(third, fleet, reading(NOW + 180_000)).endswith("cannot be read: this was the last verdict")
 
     lacking = [without_the_third(NOW + at, set()) for at in (185_000, 190_000)]
     twice, told = watched([lacking[0], unreadable[2], *lacking], fleet)

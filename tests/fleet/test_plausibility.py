@@ -17,7 +17,7 @@ from envwatch.fleet.presence import Presence
 from envwatch.model.limits import Limits
 from envwatch.model.text import Clean
 from envwatch.model.times import TimeStyle
-from envwatch.views.details import heading, stall_lines
+from envwatch.views.details import state_line, ticking_lines
 from envwatch.views.explanation import answer, trace
 from envwatch.views.output import environment_list, json_of, summary_of, table_of
 from envwatch.views.state_style import style_of
@@ -232,8 +232,8 @@ def test_such_a_row_is_marked_and_says_why() -> None:
     now = reading(NOW + STEP)
     face = style_of(tracked, is_unknown=fleet.is_unknown(tracked, now))
     assert (face.glyph, face.word, face.style) == ("?", "clk?", "unknown")
-    assert heading(tracked, fleet, now).text == "unknown · last seen online · clock?"
-    facts = {fact.label: fact.text for fact in stall_lines(tracked, fleet, now, TimeStyle.UTC)}
+    assert state_line(tracked, fleet, now).text == "unknown · last seen online · clock?"
+    facts = {fact.label: fact.text for fact in ticking_lines(tracked, fleet, now, TimeStyle.UTC)}
     assert facts["why"] == "its heartbeat's time cannot be true: before 2020, or more than a day ahead"
     steps = {step.rule: step for step in [*answer(tracked, fleet, now), *trace(tracked, fleet, now)]}
     assert steps["lastHeartbeat"].inputs == "before 2020, or more than a day ahead"
@@ -272,7 +272,7 @@ def test_no_instants_break_what_is_shown(times: list[tuple[float, float, float |
     fleet, _ = watched(listed([row], NOW + number * STEP) for number, row in enumerate(rows))
     (tracked,) = fleet.environments.values()
     now = reading(NOW + len(rows) * STEP)
-    assert list(stall_lines(tracked, fleet, now, TimeStyle.RELATIVE))
+    assert list(ticking_lines(tracked, fleet, now, TimeStyle.RELATIVE))
     assert list(trace(tracked, fleet, now))
     told = environment_list(listed(rows[:1], interval=timedelta(seconds=5)), Limits())
     assert list(json_of(told))

@@ -17,7 +17,7 @@ from envwatch.model.clock import OffsetBounds
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListedPage
 from envwatch.model.text import Clean
-from envwatch.views.details import why
+from envwatch.views.details import verdict_reason
 from envwatch.views.explanation import trace
 from envwatch.views.output import environment_list, merged, summary_of
 
@@ -195,13 +195,13 @@ def test_a_date_that_jumps_is_named_where_a_verdict_is_explained() -> None:
 def test_a_wrong_date_is_named_where_a_verdict_is_explained() -> None:
     fleet, _ = watched([dated(rows_at(NOW), error=HOUR)])
     tracked, asleep = (fleet.environments[Clean(id_)] for id_ in ("env-0", "env-39"))
-    assert "connectionId set · beat 20 s < 120 s" in why(tracked, fleet, reading())
-    assert why(asleep, fleet, reading()) == "connectionId set · beat 600 s ≥ 120 s"
+    assert "connectionId set · beat 20 s < 120 s" in verdict_reason(tracked, fleet, reading())
+    assert verdict_reason(asleep, fleet, reading()) == "connectionId set · beat 600 s ≥ 120 s"
     steps = {step.rule: step for step in trace(tracked, fleet, reading())}
     assert steps["clock"].inputs.startswith("the server's Date is 1h ahead of this machine's clock")
     assert (steps["clock"].result, steps["clock"].is_against) == ("not believed: the clock before it is used", True)
     assert steps["lastHeartbeat"].result == "< 45 s: beating"
-    assert steps["witness"].result == "nothing to compare the clock with"
+    assert steps["skew check"].result == "nothing to compare the clock with"
 
 
 @pytest.mark.parametrize(

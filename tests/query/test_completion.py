@@ -1,4 +1,4 @@
-"""What the filter box offers while one types."""
+"""What the filter box offers while a person types."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW
-from support.tracked_environments import ALL, BARE, tracked
+from support.tracked_environments import BARE, matches, tracked
 
 from envwatch.query.completion import HELP, LOG_HELP, MOST, completions
 from envwatch.query.fields import FIELDS
@@ -65,7 +64,7 @@ def test_an_empty_box_offers_every_field() -> None:
         ("g", []),
     ],
 )
-def test_a_word_may_become_a_field_or_a_status(text: str, fields: list[str]) -> None:
+def test_a_word_is_completed_to_fields_and_statuses(text: str, fields: list[str]) -> None:
     assert offers(text) == fields
 
 
@@ -105,11 +104,11 @@ def test_a_word_may_become_a_field_or_a_status(text: str, fields: list[str]) -> 
         ("meta.machine.cpu:", ['"Ryzen 7"']),
     ],
 )
-def test_a_value_may_be_one_that_the_fleet_has_the_most_frequent_first(text: str, values: list[str]) -> None:
+def test_values_of_the_fleet_are_offered_the_most_frequent_first(text: str, values: list[str]) -> None:
     assert offers(text) == values
 
 
-def test_an_offer_says_how_many_environments_it_stands_for() -> None:
+def test_an_offer_says_how_many_environments_have_it() -> None:
     assert [one.description for one in completions("branch:", 7, FLEET)] == [
         "2 environments",
         "1 environment",
@@ -140,18 +139,18 @@ def test_an_offer_says_how_many_environments_it_stands_for() -> None:
         ("os:linux web", 9, "os:linux status:web"),
     ],
 )
-def test_an_offer_takes_the_place_of_what_the_cursor_is_in(text: str, cursor: int, result: str) -> None:
+def test_an_offer_replaces_what_the_cursor_is_in(text: str, cursor: int, result: str) -> None:
     assert completed(text, cursor) == result
 
 
-def test_no_more_values_are_offered_than_fit() -> None:
+def test_the_number_of_offered_values_is_limited() -> None:
     fleet = [tracked(connectionName=f"box-{number:02}") for number in range(MOST + 1)]
 
     assert offers("name:box", fleet=fleet) == [f"box-{number:02}" for number in range(MOST)]
 
 
 @given(st.text(st.sampled_from('av :!",.*>=-_1s\\\u0301'), max_size=16), st.data())
-def test_any_text_and_cursor_have_offers_within_the_text(text: str, data: st.DataObject) -> None:
+def test_offers_stay_within_the_text_for_any_text_and_cursor(text: str, data: st.DataObject) -> None:
     cursor = data.draw(st.integers(0, len(text)))
 
     for one in completions(text, cursor, FLEET):
@@ -159,7 +158,7 @@ def test_any_text_and_cursor_have_offers_within_the_text(text: str, data: st.Dat
 
 
 @given(st.text(min_size=1), st.sampled_from(["name", "branch", "mode", "version", "meta.x"]))
-def test_a_value_that_is_offered_is_found(value: str, field: str) -> None:
+def test_an_offered_value_finds_the_environment_that_has_it(value: str, field: str) -> None:
     one = tracked(
         connectionName=value, currentMode=value, metadata={"gitBranch": value, "lettaCodeVersion": value, "x": value}
     )
@@ -167,14 +166,14 @@ def test_a_value_that_is_offered_is_found(value: str, field: str) -> None:
     found = [offer for offer in offers(f"{field}:", fleet=[one]) if offer[0] not in "<>"]
 
     assert len(found) == 1
-    assert parse(f"{field}:{found[0]}").matches(one, NOW, ALL, 1)
+    assert matches(parse(f"{field}:{found[0]}"), one)
 
 
-def test_every_example_of_the_help_is_a_query() -> None:
+def test_every_example_of_the_help_is_a_valid_query() -> None:
     for text, meaning in (*HELP, *LOG_HELP):
         assert parse(text, UTC)
         assert meaning
 
 
-def test_an_environment_without_metadata_offers_nothing_of_it() -> None:
+def test_a_fleet_without_metadata_has_no_keys_to_offer() -> None:
     assert offers("meta.", fleet=[BARE]) == []

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from support.builders import NOW
-from support.tracked_environments import ALL, tracked
+from support.tracked_environments import matches, tracked
 
 from envwatch.query.language import parse
 
@@ -42,7 +42,7 @@ SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
     ],
 )
 def test_a_duration_is_compared_with_the_age(value: str, age: float, *, is_found: bool) -> None:
-    assert parse(f"beat:{value}").matches(tracked(lastHeartbeat=NOW - age * SECOND), NOW, ALL, 1) is is_found
+    assert matches(parse(f"beat:{value}"), tracked(lastHeartbeat=NOW - age * SECOND)) is is_found
 
 
 def test_each_instant_has_its_field() -> None:
@@ -50,7 +50,7 @@ def test_each_instant_has_its_field() -> None:
         lastHeartbeat=NOW - MINUTE, connectedAt=NOW - HOUR, lastSeenAt=NOW - DAY, firstSeenAt=NOW - 7 * DAY, podId=None
     )
 
-    assert parse("beat:=1m up:=1h seen:=1d first:=1w").matches(one, NOW, ALL, 1)
+    assert matches(parse("beat:=1m up:=1h seen:=1d first:=1w"), one)
 
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -80,18 +80,18 @@ BERLIN = ZoneInfo("Europe/Berlin")
         ('<"2026-11-24 03:00"', datetime(2026, 11, 24, 2, 59, tzinfo=BERLIN), True),
     ],
 )
-def test_a_date_is_compared_with_the_instant_and_means_all_of_itself(
+def test_a_date_is_compared_with_the_instant_and_covers_its_whole_span(
     value: str, when: datetime, *, is_found: bool
 ) -> None:
     one = tracked(firstSeenAt=when.timestamp() * 1000)
 
-    assert parse(f"first:{value}", BERLIN).matches(one, NOW, ALL, 1) is is_found
+    assert matches(parse(f"first:{value}", BERLIN), one) is is_found
 
 
-def test_a_date_without_an_offset_is_this_machines() -> None:
+def test_a_date_without_an_offset_is_in_this_machines_zone() -> None:
     at = datetime(2026, 11, 24, 3).astimezone().timestamp() * 1000
 
-    assert parse("first:2026-11-24T03:00").matches(tracked(firstSeenAt=at), NOW, ALL, 1)
+    assert matches(parse("first:2026-11-24T03:00"), tracked(firstSeenAt=at))
 
 
 @pytest.mark.parametrize(
@@ -128,13 +128,13 @@ def test_a_date_without_an_offset_is_this_machines() -> None:
 def test_versions_are_compared_as_versions(value: str, version: str, *, is_found: bool) -> None:
     one = tracked(metadata={"lettaCodeVersion": version, "nodeVersion": version})
 
-    assert parse(f"version:{value}").matches(one, NOW, ALL, 1) is is_found
-    assert parse(f"node:{value}").matches(one, NOW, ALL, 1) is is_found
+    assert matches(parse(f"version:{value}"), one) is is_found
+    assert matches(parse(f"node:{value}"), one) is is_found
 
 
-def test_the_zone_decides_what_day_it_is() -> None:
+def test_the_zone_decides_which_day_an_instant_is_on() -> None:
     at = datetime(2026, 11, 1, 23, tzinfo=UTC).timestamp() * 1000
     east = timezone(timedelta(hours=2))
 
-    assert parse("first:2026-11-01", UTC).matches(tracked(firstSeenAt=at), NOW, ALL, 1)
-    assert parse("first:2026-11-02", east).matches(tracked(firstSeenAt=at), NOW, ALL, 1)
+    assert matches(parse("first:2026-11-01", UTC), tracked(firstSeenAt=at))
+    assert matches(parse("first:2026-11-02", east), tracked(firstSeenAt=at))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.builders import NOW
-from support.tracked_environments import ALL, BARE, tracked
+from support.tracked_environments import BARE, matches, tracked
 
 from envwatch.fleet.presence import GONE
 from envwatch.model.text import Clean
@@ -24,10 +24,10 @@ SECOND = 1000
 
 
 def finds(text: str, one: TrackedEnvironment, listings: int = 1) -> bool:
-    return parse(text, UTC).matches(one, NOW, ALL, listings)
+    return matches(parse(text, UTC), one, listings=listings)
 
 
-def test_an_empty_line_asks_for_nothing_and_finds_everything() -> None:
+def test_an_empty_query_finds_everything() -> None:
     assert not parse("")
     assert not parse("  ")
     assert parse("web")
@@ -61,23 +61,23 @@ def test_a_word_looks_in_visible_columns_only_and_in_either_case() -> None:
     one = tracked(connectionName="Build-Box", podId="p-Seven")
     narrow = (COLUMNS["state"], COLUMNS["name"])
 
-    assert parse("bUILD").matches(one, NOW, narrow, 1)
-    assert parse("P-SEVEN").matches(one, NOW, ALL, 1)
-    assert not parse("p-seven").matches(one, NOW, narrow, 1)
-    assert parse("!p-seven").matches(one, NOW, narrow, 1)
+    assert matches(parse("bUILD"), one, columns=narrow)
+    assert matches(parse("P-SEVEN"), one)
+    assert not matches(parse("p-seven"), one, columns=narrow)
+    assert matches(parse("!p-seven"), one, columns=narrow)
 
 
 @pytest.mark.parametrize(
     "text", ["host:linux", "host:x64", "host:ryzen", "commands:abort", "connected:<2h", "key:none"]
 )
-def test_what_the_pane_calls_a_value_can_be_asked_for(text: str) -> None:
+def test_the_labels_of_the_detail_pane_are_accepted_as_fields(text: str) -> None:
     one = tracked(connectedAt=NOW - 3_600_000, apiKeyOwner=None)
 
     assert finds(text, one)
     assert not finds(f"!{text}", one)
 
 
-def test_what_tells_nothing_of_its_machine_has_no_host() -> None:
+def test_an_environment_without_machine_data_has_no_host() -> None:
     assert finds("host:none", BARE)
     assert not finds("host:none", tracked())
 
@@ -85,18 +85,18 @@ def test_what_tells_nothing_of_its_machine_has_no_host() -> None:
 COMPOSED, TAKEN_APART = "Andr\u00e9-1", "Andre\u0301-1"
 
 
-@pytest.mark.parametrize("sent", [COMPOSED, TAKEN_APART])
+@pytest.mark.parametrize("received", [COMPOSED, TAKEN_APART])
 @pytest.mark.parametrize("typed", [COMPOSED, TAKEN_APART])
 @pytest.mark.parametrize("form", ["name:{}", "name:={}", "{}", "name:{}*", "*{}", "branch:{}", "command:{}"])
-def test_an_accent_is_the_same_however_it_is_composed(form: str, typed: str, sent: str) -> None:
-    one = tracked(connectionName=sent, metadata={"gitBranch": sent, "supported_commands": [sent]})
+def test_an_accent_is_the_same_however_it_is_composed(form: str, typed: str, received: str) -> None:
+    one = tracked(connectionName=received, metadata={"gitBranch": received, "supported_commands": [received]})
 
     assert finds(form.format(typed), one)
     assert finds(form.format(typed.upper()), one)
     assert not finds(form.format(typed.replace("-1", "-2")), one)
 
 
-def test_an_accented_letter_is_one_character_to_a_wildcard_and_another_than_the_plain_one() -> None:
+def test_an_accented_letter_is_one_character_to_a_wildcard_and_differs_from_the_plain_one() -> None:
     one = tracked(connectionName=TAKEN_APART)
 
     assert finds("name:Andr?-1", one)
@@ -107,17 +107,17 @@ def test_an_accented_letter_is_one_character_to_a_wildcard_and_another_than_the_
 def test_a_word_does_not_look_into_ages(word: str) -> None:
     ages = tuple(COLUMNS[name] for name in ("state", "up", "seen", "first"))
 
-    assert not parse(word).matches(tracked(lastHeartbeat=NOW - 12 * SECOND), NOW, ages, 1)
+    assert not matches(parse(word), tracked(lastHeartbeat=NOW - 12 * SECOND), columns=ages)
 
 
-def test_a_word_does_not_run_from_one_column_into_the_next() -> None:
+def test_a_word_does_not_match_across_two_columns() -> None:
     one = tracked(connectionName="web", currentMode="standard")
 
     assert not finds('"web\nstandard"', one)
     assert not finds("webstandard", one)
 
 
-def test_a_word_with_a_wildcard_must_be_all_that_a_column_shows() -> None:
+def test_a_word_with_a_wildcard_must_match_a_whole_column() -> None:
     one = tracked(connectionName="web-1")
 
     assert finds("web-?", one)
@@ -160,7 +160,7 @@ def test_text_is_found_within_and_wildcards_match_it_whole(pattern: str, branch:
     assert finds(f"branch:{pattern}", tracked(metadata={"gitBranch": branch})) is is_found
 
 
-def test_many_stars_cost_no_time() -> None:
+def test_many_stars_do_not_backtrack() -> None:
     one = tracked(metadata={"gitBranch": "a" * 1000})
 
     assert not finds("branch:" + "*a" * 200 + "*b", one)
@@ -182,16 +182,16 @@ def test_a_short_name_is_found_by_its_beginning() -> None:
     assert finds('update:"by hand"', one)
 
 
-@pytest.mark.parametrize("sent", ["unrestricted", "bypassPermissions", "fullAccess"])
+@pytest.mark.parametrize("received", ["unrestricted", "bypassPermissions", "fullAccess"])
 @pytest.mark.parametrize(
-    "asked", ["unrestricted", "bypassPermissions", "fullAccess", "bypasspermissions", "FULLACCESS"]
+    "typed", ["unrestricted", "bypassPermissions", "fullAccess", "bypasspermissions", "FULLACCESS"]
 )
-def test_a_mode_is_found_under_all_its_names_in_either_case(sent: str, asked: str) -> None:
-    assert finds(f"mode:{asked}", tracked(currentMode=sent))
-    assert str(parse(f"mode:{asked}")).casefold() == "mode:unrestricted"
+def test_a_mode_is_found_by_all_its_names_in_either_case(received: str, typed: str) -> None:
+    assert finds(f"mode:{typed}", tracked(currentMode=received))
+    assert str(parse(f"mode:{typed}")).casefold() == "mode:unrestricted"
 
 
-def test_what_the_table_shows_around_a_value_is_not_looked_into() -> None:
+def test_the_marks_around_a_value_in_the_table_are_not_searched() -> None:
     for word in ("*restricted", "un*", "unrestricte?", "unrestricted"):
         assert finds(word, tracked(currentMode="fullAccess")), word
     assert not finds('"unrestricted !"', tracked(currentMode="fullAccess"))
@@ -252,7 +252,7 @@ def test_a_word_of_three_letters_finds_the_state_that_it_begins(word: str, state
     }
     name = (COLUMNS["state"], COLUMNS["name"])
 
-    assert {state for state, one in plain.items() if parse(word).matches(one, NOW, name, 1)} == set(states.split())
+    assert {state for state, one in plain.items() if matches(parse(word), one, columns=name)} == set(states.split())
 
 
 def test_a_word_that_names_a_state_finds_texts_too() -> None:
@@ -271,7 +271,7 @@ def test_gone_is_neither_online_nor_offline() -> None:
     assert not finds("status:online,offline,late", one)
 
 
-def test_other_statuses_come_on_top_of_the_verdict() -> None:
+def test_other_statuses_hold_in_addition_to_the_verdict() -> None:
     one = replace(tracked(), is_flapping=True, clock_suspect=True, changed_in=3)
 
     assert finds("status:flapping state:flap STATUS:ONLINE", one)
@@ -281,11 +281,11 @@ def test_other_statuses_come_on_top_of_the_verdict() -> None:
 
 
 @pytest.mark.parametrize(("listings", "is_found"), [(3, True), (4, True), (5, False)])
-def test_a_change_is_found_as_long_as_it_is_marked(listings: int, *, is_found: bool) -> None:
+def test_a_change_is_found_for_as_long_as_it_is_marked(listings: int, *, is_found: bool) -> None:
     assert finds("status:changed", replace(tracked(), changed_in=3), listings) is is_found
 
 
-def test_what_never_changed_is_not_found_as_changed() -> None:
+def test_an_environment_that_never_changed_is_not_found_as_changed() -> None:
     assert not finds("status:changed", tracked())
 
 
@@ -310,7 +310,7 @@ def test_what_never_changed_is_not_found_as_changed() -> None:
         "meta.x",
     ],
 )
-def test_none_finds_what_has_no_value(field: str) -> None:
+def test_none_finds_environments_without_a_value(field: str) -> None:
     full = tracked(apiKeyOwner="hiro", userId="u-1", metadata={"x": "y"})
 
     assert finds(f"{field}:none", BARE)
@@ -320,11 +320,16 @@ def test_none_finds_what_has_no_value(field: str) -> None:
 
 
 @pytest.mark.parametrize(("age", "is_up"), [(119_999, True), (120_000, False)])
-def test_only_what_is_up_has_been_so_for_a_time(age: float, *, is_up: bool) -> None:
+def test_only_an_environment_that_is_up_has_an_up_time(age: float, *, is_up: bool) -> None:
     row = tracked(lastHeartbeat=NOW - age)
 
     assert finds("up:>1m", row) is is_up
     assert finds("up:none", row) is not is_up
+
+
+def test_an_environment_without_a_profile_is_found_by_none_and_by_no_pattern() -> None:
+    assert finds("profile:none !profile:*", tracked())
+    assert finds("profile:* !profile:none", replace(tracked(), profile=Clean("work")))
 
 
 def test_none_in_quotes_is_a_text() -> None:
@@ -335,14 +340,14 @@ def test_none_in_quotes_is_a_text() -> None:
     assert not finds('branch:"none"', BARE)
 
 
-def test_no_value_is_outside_every_comparison_and_so_inside_its_negation() -> None:
+def test_a_missing_value_fails_every_comparison_and_passes_its_negation() -> None:
     assert not finds("beat:>1s", BARE)
     assert not finds("beat:<1s", BARE)
     assert finds("!beat:>1s !version:<9 !os:linux !branch:*", BARE)
 
 
 @pytest.mark.parametrize("typed", ["0.34", "v0.34", "V0.34"])
-def test_a_version_is_one_with_and_without_its_v(typed: str) -> None:
+def test_a_leading_v_of_a_version_makes_no_difference(typed: str) -> None:
     assert finds(f"version:{typed}", tracked(metadata={"lettaCodeVersion": "0.34.12"}))
     assert finds(f"version:>={typed}", tracked(metadata={"lettaCodeVersion": "v0.34.12"}))
     assert not finds(f"version:{typed}", tracked(metadata={"lettaCodeVersion": "0.3.4"}))
@@ -392,7 +397,7 @@ def test_any_key_of_the_metadata_can_be_asked_for(text: str) -> None:
     assert finds(text, one)
 
 
-def test_typed_controls_are_looked_for_as_the_screen_shows_them() -> None:
+def test_typed_control_characters_match_the_escapes_on_the_screen() -> None:
     one = tracked(connectionName="evil\x1b[31m")
 
     assert finds("name:evil\x1b", one)
@@ -400,14 +405,14 @@ def test_typed_controls_are_looked_for_as_the_screen_shows_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "at", "said"),
+    ("text", "place", "message"),
     [
         ("web brnch:x", "brnch", "the nearest: branch"),
         ("di:x", "di", "directory"),
         ("zzz:x", "zzz", "there are status"),
         ("http://x", "http", "or quote it"),
         (":x", ":x", "a field is missing"),
-        ("a !", "!", "missing behind the !"),
+        ("a !", "!", "missing after the !"),
         ('a ""', '""', "nothing in the quotes"),
         ("!!a", "!!a", "one ! is enough"),
         ('a name:"build box', 'name:"build box', "not closed"),
@@ -442,12 +447,12 @@ def test_typed_controls_are_looked_for_as_the_screen_shows_them() -> None:
         ("beat:>90s,<90s", "beat:>90s,<90s", "beat:a..b"),
     ],
 )
-def test_a_mistake_is_pointed_at_with_what_to_do(text: str, at: str, said: str) -> None:
-    with pytest.raises(QueryError, match=re.escape(said)) as raised:
+def test_an_error_points_at_the_mistake_and_says_what_to_do(text: str, place: str, message: str) -> None:
+    with pytest.raises(QueryError, match=re.escape(message)) as raised:
         parse(text)
 
     error = raised.value
-    assert text[error.start : error.end] == at
+    assert text[error.start : error.end] == place
     assert error.message.isprintable()
     assert len(error.message) <= 78  # what 80 columns have room for
 
@@ -466,7 +471,7 @@ def test_a_mistake_is_pointed_at_with_what_to_do(text: str, at: str, said: str) 
         "first:>9d,<2026-11-01",
     ],
 )
-def test_limits_that_leave_something_out_are_no_mistake(text: str) -> None:
+def test_limits_that_leave_something_out_are_valid(text: str) -> None:
     assert parse(text)
 
 
@@ -483,14 +488,14 @@ def test_limits_that_leave_something_out_are_no_mistake(text: str) -> None:
         ("web foo:bar os:linux", "web os:linux", "web os:linux"),
     ],
 )
-def test_a_draft_is_what_means_something_with_and_without_what_may_become_a_field(
+def test_a_partial_query_has_its_valid_terms_with_and_without_a_word_that_may_become_a_field(
     text: str, query: str, settled: str
 ) -> None:
-    draft = partial_query(text, len(text))
-    assert (str(draft.query), str(draft.settled)) == (query, settled)
+    partial = partial_query(text, len(text))
+    assert (str(partial.query), str(partial.settled)) == (query, settled)
 
 
-def test_a_draft_tells_the_first_mistake() -> None:
+def test_a_partial_query_has_the_first_mistake() -> None:
     mistake = partial_query("foo:bar web beat:soon", 0).mistake
     assert mistake is not None
     assert (mistake.start, mistake.end) == (0, 3)
@@ -498,7 +503,7 @@ def test_a_draft_tells_the_first_mistake() -> None:
 
 
 @pytest.mark.parametrize(("typed", "meant"), [("onl", "online"), ("OFFL", "offline"), ("cha", "changed")])
-def test_a_state_is_known_by_three_letters(typed: str, meant: str) -> None:
+def test_three_letters_abbreviate_a_status(typed: str, meant: str) -> None:
     assert str(parse(f"status:{typed}")) == f"status:{meant}"
     with pytest.raises(QueryError):
         parse(f"status:{typed[:2]}x")

@@ -1,4 +1,4 @@
-"""The filter language by its laws: any text is a query or a mistake within it, and a query finds what it says."""
+"""Properties of the filter language: any text parses or raises one error within it, and a query finds what it says."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 from support.builders import NOW, wire_row
-from support.tracked_environments import ALL, BARE, tracked
+from support.tracked_environments import ALL, BARE, matches, tracked
 
 from envwatch.model.environment import environment_of
 from envwatch.model.versions import version_key
+from envwatch.query.field_types import MatchContext
 from envwatch.query.language import Query, SearchCache, parse
-from envwatch.query.lexer import QueryError, quoted, tokens, written
+from envwatch.query.lexer import QueryError, quote_if_needed, quoted, tokens
 from envwatch.views.columns import COLUMNS
 
 if TYPE_CHECKING:
@@ -85,13 +86,13 @@ def parsed(text: str) -> Query | None:
 @example("beat:" + "9" * 30 + "s")
 @example("version:>" + "9" * 5000)
 @example("first:0001-01-01")
-def test_any_text_is_a_query_or_one_plain_mistake_within_it(text: str) -> None:
+def test_any_text_is_a_query_or_raises_one_error_within_it(text: str) -> None:
     try:
         query = parse(text, UTC)
     except QueryError as mistake:
         error = mistake
     else:
-        assert query.matches(tracked(), NOW, ALL, 1) in (True, False)
+        assert matches(query, tracked()) in (True, False)
         return
     assert 0 <= error.start <= error.end <= len(text)
     assert error.message
@@ -102,7 +103,7 @@ def test_any_text_is_a_query_or_one_plain_mistake_within_it(text: str) -> None:
 @example('version:"a..b"')
 @example('branch:"none" !branch:"=x" ">y"')
 @example('"*?" ?"*" name:"*"*"?" branch:=m* none* a"..b"?')
-def test_the_plainest_form_means_the_same(text: str) -> None:
+def test_the_canonical_spelling_parses_to_the_same_query(text: str) -> None:
     query = parsed(text)
 
     if query is not None:
@@ -110,15 +111,12 @@ def test_the_plainest_form_means_the_same(text: str) -> None:
         assert again == query
         assert str(again) == str(query)
         assert hash(again) == hash(query)
-        assert all(
-            again.matches(one, NOW, ALL, 1) is query.matches(one, NOW, ALL, 1)
-            for one in (tracked(), BARE, tracked(podId="none"))
-        )
+        assert all(matches(again, one) is matches(query, one) for one in (tracked(), BARE, tracked(podId="none")))
 
 
 @given(st.text())
-def test_what_is_written_is_read_as_one_text(text: str) -> None:
-    (token,) = tokens(written(text))
+def test_a_quoted_text_is_one_token(text: str) -> None:
+    (token,) = tokens(quote_if_needed(text))
 
     assert token.text == text
     assert not token.is_open
@@ -128,24 +126,24 @@ WILD = st.text(st.sampled_from('ab*?"'), min_size=1, max_size=4)
 
 
 @given(WILD, WILD)
-def test_in_quotes_every_character_stands_for_itself(text: str, name: str) -> None:
+def test_every_character_in_quotes_is_literal(text: str, name: str) -> None:
     typed, one = quoted(text), tracked(connectionName=name, metadata={"gitBranch": name, "x": name})
 
     for line in (f"name:{typed}", f"branch:{typed}", f"meta.x:{typed}", typed):
-        assert parse(line).matches(one, NOW, (COLUMNS["name"],), 1) is (text in name)
+        assert matches(parse(line), one, columns=(COLUMNS["name"],)) is (text in name)
 
 
 @given(WILD, WILD)
-def test_bare_wildcards_match_the_whole_and_quoted_ones_themselves(text: str, name: str) -> None:
+def test_unquoted_wildcards_match_the_whole_text_and_quoted_ones_themselves(text: str, name: str) -> None:
     wild = f"{quoted(text)}*" + quoted(text) + "?"
     expression = re.compile(f"{re.escape(text)}.*{re.escape(text)}.")
 
-    assert parse(wild).matches(tracked(connectionName=name), NOW, (COLUMNS["name"],), 1) is (
+    assert matches(parse(wild), tracked(connectionName=name), columns=(COLUMNS["name"],)) is (
         expression.fullmatch(name) is not None
     )
 
 
-# A second opinion: terms made of parts, judged by code that shares nothing with the language.
+# An independent implementation: terms made of parts, with tests that share no code with the language.
 
 NAMES = ("web-1", "web 2", "API", "Straße", "none")
 VERSIONS = ("0.33.9", "0.34.0", "0.34.12-rc1", "0.34.12", "nightly", None)
@@ -153,15 +151,15 @@ BRANCHES = ("main", "feat/login", "feat/x", "none", None)
 AGES = (0, 1, 59, 60, 61, 119, 120, 3599, 3600, None)
 SYSTEMS = ("linux", "darwin", "win32", None)
 
-Judgement = tuple[str, str, "Callable[[TrackedEnvironment], bool]"]
-"""A field (or a word), what is typed, and whether a watch has it."""
+Sample = tuple[str, str, "Callable[[TrackedEnvironment], bool]"]
+"""A field (empty for a word), what is typed, and the expected test."""
 
 
-def texts() -> st.SearchStrategy[Judgement]:
-    def within(value: str) -> Judgement:
+def texts() -> st.SearchStrategy[Sample]:
+    def within(value: str) -> Sample:
         return "branch", value, lambda one: one.environment.branch is not None and value in one.environment.branch
 
-    def whole(value: str) -> Judgement:
+    def whole(value: str) -> Sample:
         expression = re.compile(value.replace("*", ".*").replace("?", "."))
         return (
             "branch",
@@ -169,7 +167,7 @@ def texts() -> st.SearchStrategy[Judgement]:
             lambda one: one.environment.branch is not None and expression.fullmatch(one.environment.branch) is not None,
         )
 
-    absent: Judgement = ("branch", "none", lambda one: one.environment.branch is None)
+    absent: Sample = ("branch", "none", lambda one: one.environment.branch is None)
     return st.one_of(
         st.sampled_from(["main", "feat", "/", "x", "zzz", "a"]).map(within),
         st.sampled_from(["*", "feat/*", "*n", "ma?n", "?", "f*t/*o*"]).map(whole),
@@ -177,7 +175,7 @@ def texts() -> st.SearchStrategy[Judgement]:
     )
 
 
-def durations() -> st.SearchStrategy[Judgement]:
+def durations() -> st.SearchStrategy[Sample]:
     compare: dict[str, Callable[[float, float], bool]] = {
         ">": lambda age, limit: age > limit,
         ">=": lambda age, limit: age >= limit,
@@ -185,7 +183,7 @@ def durations() -> st.SearchStrategy[Judgement]:
         "<=": lambda age, limit: age <= limit,
     }
 
-    def judgement(operator: str, minutes: int, seconds: int) -> Judgement:
+    def sample_of(operator: str, minutes: int, seconds: int) -> Sample:
         limit = timedelta(minutes=minutes, seconds=seconds).total_seconds()
 
         def holds(one: TrackedEnvironment) -> bool:
@@ -195,38 +193,38 @@ def durations() -> st.SearchStrategy[Judgement]:
         return "beat", f"{operator}{minutes}m{seconds}s", holds
 
     return st.builds(
-        judgement, st.sampled_from([*compare]), st.sampled_from([0, 1, 2, 60]), st.sampled_from([0, 1, 59])
+        sample_of, st.sampled_from([*compare]), st.sampled_from([0, 1, 2, 60]), st.sampled_from([0, 1, 59])
     )
 
 
-def systems() -> st.SearchStrategy[Judgement]:
-    def judgement(value: str) -> Judgement:
+def systems() -> st.SearchStrategy[Sample]:
+    def sample_of(value: str) -> Sample:
         return "os", value, lambda one: (one.environment.os or "").startswith(value)
 
-    return st.sampled_from(["win", "l", "darwin", "n"]).map(judgement)
+    return st.sampled_from(["win", "l", "darwin", "n"]).map(sample_of)
 
 
-def versions() -> st.SearchStrategy[Judgement]:
-    def judgement(value: str) -> Judgement:
+def versions() -> st.SearchStrategy[Sample]:
+    def sample_of(value: str) -> Sample:
         def holds(one: TrackedEnvironment) -> bool:
-            sent = one.environment.version
-            return sent is not None and sent != "nightly" and version_key(sent) < version_key(value)
+            version = one.environment.version
+            return version is not None and version != "nightly" and version_key(version) < version_key(value)
 
         return "version", f"<{value}", holds
 
-    return st.sampled_from(["0.34.0", "0.34.12", "0.34.12-rc1", "1.0.0"]).map(judgement)
+    return st.sampled_from(["0.34.0", "0.34.12", "0.34.12-rc1", "1.0.0"]).map(sample_of)
 
 
-def words() -> st.SearchStrategy[Judgement]:
-    def judgement(value: str) -> Judgement:
+def words() -> st.SearchStrategy[Sample]:
+    def sample_of(value: str) -> Sample:
         def holds(one: TrackedEnvironment) -> bool:
             row = one.environment
             shown = (row.name, row.branch, row.version)
             return any(value.casefold() in text.casefold() for text in shown if text is not None)
 
-        return "", written(value), holds
+        return "", quote_if_needed(value), holds
 
-    return st.sampled_from(["web", "WEB", "0.34", "feat", "strasse", "api", "b 2"]).map(judgement)
+    return st.sampled_from(["web", "WEB", "0.34", "feat", "strasse", "api", "b 2"]).map(sample_of)
 
 
 TERMS = st.tuples(st.one_of(texts(), durations(), systems(), versions(), words()), st.booleans())
@@ -247,11 +245,11 @@ def environments(draw: st.DrawFn) -> TrackedEnvironment:
     )
 
 
-def line(terms: list[tuple[Judgement, bool]]) -> str:
+def line(terms: list[tuple[Sample, bool]]) -> str:
     return " ".join(f"{'!' * is_negated}{field}{':' * bool(field)}{typed}" for (field, typed, _), is_negated in terms)
 
 
-def naive(terms: list[tuple[Judgement, bool]], one: TrackedEnvironment) -> bool:
+def expected(terms: list[tuple[Sample, bool]], one: TrackedEnvironment) -> bool:
     fields = {field for (field, _, _), is_negated in terms if field and not is_negated}
     return (
         all(any(holds(one) for (name, _, holds), no in terms if name == field and not no) for field in fields)
@@ -261,17 +259,17 @@ def naive(terms: list[tuple[Judgement, bool]], one: TrackedEnvironment) -> bool:
 
 
 @given(st.lists(TERMS, max_size=5), environments(), st.randoms(use_true_random=False))
-def test_a_query_finds_what_a_second_opinion_finds_in_any_order(
-    terms: list[tuple[Judgement, bool]], one: TrackedEnvironment, random: Any
+def test_a_query_finds_what_the_independent_tests_find_in_any_order(
+    terms: list[tuple[Sample, bool]], one: TrackedEnvironment, random: Any
 ) -> None:
     query = parsed(line(terms))
     shuffled = random.sample(terms, len(terms))
 
-    if query is None:  # limits that together let everything through: in any order
+    if query is None:  # the limits together match everything, in any order
         assert parsed(line(shuffled)) is None
         return
-    assert query.matches(one, NOW, SHOWN, 1) is naive(terms, one)
-    assert parse(line(shuffled)).matches(one, NOW, SHOWN, 1) is naive(terms, one)
+    assert matches(query, one, columns=SHOWN) is expected(terms, one)
+    assert matches(parse(line(shuffled)), one, columns=SHOWN) is expected(terms, one)
 
 
 BOUNDS = st.tuples(st.sampled_from(["<", "<=", ">", ">="]), st.sampled_from(["0.33", "0.34", "0.34.5", "0.34.12-rc1"]))
@@ -281,12 +279,12 @@ ABOUT = (*BETWEEN, "0.34.12-rc0", "0.34.12-rc1", "0.34.12-rc2", "0.34.12", "0.35
 
 @given(st.lists(BOUNDS, min_size=1, max_size=3))
 @example([("<", "0.34"), (">", "0.34")])
-def test_exactly_those_limits_are_refused_that_leave_no_version_out(bounds: list[tuple[str, str]]) -> None:
+def test_limits_are_refused_exactly_if_they_leave_out_no_version(bounds: list[tuple[str, str]]) -> None:
     found = {
-        sent
+        version
         for operator, value in bounds
-        for sent in ABOUT
-        if parse(f"version:{operator}{value}").matches(tracked(metadata={"lettaCodeVersion": sent}), NOW, ALL, 1)
+        for version in ABOUT
+        if matches(parse(f"version:{operator}{value}"), tracked(metadata={"lettaCodeVersion": version}))
     }
 
     query = parsed("version:" + ",".join(operator + value for operator, value in bounds))
@@ -297,39 +295,38 @@ DAYS = st.tuples(st.sampled_from(["<", "<=", ">", ">="]), st.integers(1, 3))
 
 
 @given(st.lists(DAYS, min_size=1, max_size=3))
-def test_exactly_those_limits_are_refused_that_leave_no_day_out(bounds: list[tuple[str, int]]) -> None:
+def test_limits_are_refused_exactly_if_they_leave_out_no_day(bounds: list[tuple[str, int]]) -> None:
     terms = [f"first:{operator}2026-11-{day:02}" for operator, day in bounds]
     days = [tracked(firstSeenAt=datetime(2026, 11, day, 12, tzinfo=UTC).timestamp() * 1000) for day in range(1, 4)]
     outer = [tracked(firstSeenAt=datetime(2026, month, 15, tzinfo=UTC).timestamp() * 1000) for month in (10, 12)]
     queries = [parse(term, UTC) for term in terms]
 
-    lets_all = all(any(query.matches(one, NOW, ALL, 1) for query in queries) for one in (*outer, *days))
+    lets_all = all(any(matches(query, one) for query in queries) for one in (*outer, *days))
     assert (parsed(" ".join(terms)) is None) is lets_all
 
 
 @given(TERMS, environments())
-def test_a_negated_term_finds_exactly_the_rest(term: tuple[Judgement, bool], one: TrackedEnvironment) -> None:
-    judgement, _ = term
+def test_a_negated_term_finds_exactly_the_rest(term: tuple[Sample, bool], one: TrackedEnvironment) -> None:
+    sample, _ = term
+    negated, plain = (parse(line([(sample, is_negated)])) for is_negated in (True, False))
 
-    assert parse(line([(judgement, True)])).matches(one, NOW, SHOWN, 1) is not parse(
-        line([(judgement, False)])
-    ).matches(one, NOW, SHOWN, 1)
+    assert matches(negated, one, columns=SHOWN) is not matches(plain, one, columns=SHOWN)
 
 
 @given(st.lists(environments(), max_size=4), st.lists(environments(), max_size=4), st.lists(TERMS, max_size=3))
-def test_kept_haystacks_change_no_answer(
+def test_a_search_cache_changes_no_result(
     before: list[TrackedEnvironment], after: list[TrackedEnvironment], terms: list[Any]
 ) -> None:
     query = parsed(line(terms))
     if query is None:
         return
-    search_caches = SearchCache()
+    cache = SearchCache()
     for ones, columns in ((before, SHOWN), (after, SHOWN), (after, SHOWN[:2]), (after, ALL)):
-        test = query.test(NOW, columns, 1, search_caches)
-        assert [test(one) for one in ones] == [query.matches(one, NOW, columns, 1) for one in ones]
+        test = query.test(MatchContext(NOW, 1), columns, cache)
+        assert [test(one) for one in ones] == [matches(query, one, columns=columns) for one in ones]
 
 
-def test_a_kept_haystack_is_read_once_while_the_row_stays_the_same() -> None:
+def test_a_cached_text_is_read_once_while_the_row_stays_the_same() -> None:
     reads: list[TrackedEnvironment] = []
 
     def text(one: TrackedEnvironment, _: float) -> Any:
@@ -337,11 +334,11 @@ def test_a_kept_haystack_is_read_once_while_the_row_stays_the_same() -> None:
         return one.environment.name
 
     columns = (replace(COLUMNS["name"], text=text),)
-    one, search_caches = tracked(connectionName="web-1"), SearchCache()
+    one, cache = tracked(connectionName="web-1"), SearchCache()
 
     for typed in ("w", "we", "web"):
-        assert parse(typed).test(NOW, columns, 1, search_caches)(one)
+        assert parse(typed).test(MatchContext(NOW, 1), columns, cache)(one)
     assert len(reads) == 1
     renamed = replace(one, environment=environment_of(wire_row(connectionName="api-1")))
-    assert not parse("web").test(NOW, columns, 1, search_caches)(renamed)
+    assert not parse("web").test(MatchContext(NOW, 1), columns, cache)(renamed)
     assert len(reads) == 2

@@ -168,10 +168,10 @@ async def test_a_group_opens_in_the_log_and_closes_again() -> None:
         stage.now = 5
         await stage.show(beating(12, connectionId=None))
         await stage.press("e")
-        assert "12 lost together" in stage.lines[1]
+        assert "12 went offline together" in stage.lines[1]
         assert stage.lines[2].strip() == ""
         await stage.press("enter")
-        assert sum("went offline" in line for line in stage.lines) == 12
+        assert sum("went offline · " in line for line in stage.lines) == 12
         await stage.press("enter")
         assert stage.lines[2].strip() == ""
         await stage.press("escape")

@@ -98,7 +98,7 @@ async def test_the_first_listing_rings_for_nobody() -> None:
 
 async def test_a_mass_rings_once() -> None:
     async with ringing(12, 20) as stage:
-        assert "12 lost together" in stage.news
+        assert "12 went offline together" in stage.news
         await pass_on(stage, 30, 12, 20)
         assert stage.app.sent == [BELL]
 

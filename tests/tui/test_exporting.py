@@ -16,6 +16,7 @@ from support.builders import NOW, environment
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.model.text import Clean
 from envwatch.tui.screens.dashboard import Dashboard
+from envwatch.tui.widgets.news_bar import NewsBar
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -94,9 +95,9 @@ async def test_the_file_is_its_owners_alone_and_the_news_say_where_it_is(folder:
         path = only_file(folder)
         assert path.suffix == f".{kind}"
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        show_message = stage.app.dashboard.query_one("NewsLine").show_message[0]  # type: ignore[attr-defined]
+        message, _ = stage.app.dashboard.query_one(NewsBar).message
         what = "a picture of the screen" if kind == "svg" else "4 environments"
-        assert show_message == f"exported to {path.name}: {what}"
+        assert message == f"exported to {path.name}: {what}"
 
 
 async def test_the_json_holds_what_is_shown_in_its_order_with_filter_and_notes(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What differs from a marked moment, by row and by field."""
+"""Differences from a baseline, by row and by field."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def text(before: TrackedEnvironment | None, after: TrackedEnvironment | None) ->
     return difference_text(differences(before, after))
 
 
-def sides(told: tuple[Difference, ...]) -> list[tuple[str, str | None, str | None]]:
-    return [(difference.field, difference.before, difference.after) for difference in told]
+def sides(found: tuple[Difference, ...]) -> list[tuple[str, str | None, str | None]]:
+    return [(difference.field, difference.before, difference.after) for difference in found]
 
 
 # Presence
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "expected"),
     [
         (tracked(), tracked(**OFFLINE), "state online → offline"),
         (tracked(**OFFLINE), tracked(), "state offline → online"),
@@ -61,13 +61,13 @@ def sides(told: tuple[Difference, ...]) -> list[tuple[str, str | None, str | Non
         (None, None, ""),
     ],
 )
-def test_presence_differs_as_events_speak_of_it(
-    before: TrackedEnvironment | None, after: TrackedEnvironment | None, told: str
+def test_presence_is_compared_as_in_events(
+    before: TrackedEnvironment | None, after: TrackedEnvironment | None, expected: str
 ) -> None:
-    assert text(before, after) == told
+    assert text(before, after) == expected
 
 
-def test_a_state_has_the_colour_of_what_it_is_now() -> None:
+def test_a_state_difference_has_the_colour_of_the_new_state() -> None:
     pairs = [(tracked(), tracked(**OFFLINE)), (tracked(**OFFLINE), tracked()), (tracked(), None), (None, tracked())]
     assert [differences(*pair)[0].style for pair in pairs] == ["offline", "online", "gone", "online"]
 
@@ -76,7 +76,7 @@ def test_a_state_has_the_colour_of_what_it_is_now() -> None:
 
 
 @pytest.mark.parametrize(
-    ("after", "told"),
+    ("after", "expected"),
     [
         ({"connectionId": "conn-2"}, "reconnected"),
         ({"connectedAt": NOW}, "reconnected"),
@@ -86,16 +86,16 @@ def test_a_state_has_the_colour_of_what_it_is_now() -> None:
         ({"connectionId": "conn-2", "metadata": METADATA | {"nodeVersion": "v24"}}, "restarted · node v22.1.0 → v24"),
     ],
 )
-def test_a_new_connection_is_told_unless_the_state_says_it_all(after: dict[str, Any], told: str) -> None:
+def test_a_new_connection_is_a_difference_unless_the_state_differs(after: dict[str, Any], expected: str) -> None:
     row = environment(**after)
-    assert text(tracked(), replace(tracked(**after), environment=row)) == told
+    assert text(tracked(), replace(tracked(**after), environment=row)) == expected
 
 
 # Fields
 
 
 @pytest.mark.parametrize(
-    ("after", "told"),
+    ("after", "expected"),
     [
         ({"connectionName": "nas"}, "name laptop of env-1 → nas"),
         ({"currentMode": "acceptEdits"}, "mode standard → acceptEdits"),
@@ -109,12 +109,12 @@ def test_a_new_connection_is_told_unless_the_state_says_it_all(after: dict[str, 
         ({"region": {"zone": "b"}}, "meta.region.zone – → b"),
     ],
 )
-def test_a_field_of_the_row_differs(after: dict[str, Any], told: str) -> None:
-    assert text(tracked(), tracked(**after)) == told
+def test_a_field_of_the_row_differs(after: dict[str, Any], expected: str) -> None:
+    assert text(tracked(), tracked(**after)) == expected
 
 
 @pytest.mark.parametrize(
-    ("after", "told"),
+    ("after", "expected"),
     [
         ({"lettaCodeVersion": "0.35.0"}, "version 0.34.12 → 0.35.0"),
         ({"gitBranch": None}, "branch main → –"),
@@ -130,11 +130,11 @@ def test_a_field_of_the_row_differs(after: dict[str, Any], told: str) -> None:
         ({"machine": METADATA["machine"] | {"cpu": "M4"}}, "meta.machine.cpu Ryzen 7 → M4"),
     ],
 )
-def test_a_field_of_the_metadata_differs_by_its_dotted_name(after: dict[str, Any], told: str) -> None:
-    assert text(tracked(), tracked(metadata=after)) == told
+def test_a_field_of_the_metadata_differs_by_its_dotted_name(after: dict[str, Any], expected: str) -> None:
+    assert text(tracked(), tracked(metadata=after)) == expected
 
 
-def test_differences_stand_in_a_fixed_order_presence_first() -> None:
+def test_differences_are_in_a_fixed_order_presence_first() -> None:
     after = tracked(
         metadata={"zeta": 1, "alpha": 1, "gitBranch": "fix", "supported_commands": ["abort"]},
         apiKeyOwner="kim",
@@ -142,14 +142,14 @@ def test_differences_stand_in_a_fixed_order_presence_first() -> None:
         **OFFLINE,
     )
 
-    told = differences(tracked(), after)
+    found = differences(tracked(), after)
 
     fields = ["state", "mode", "branch", "key owner", "commands", "meta.alpha", "meta.zeta"]
-    assert [difference.field for difference in told] == fields
-    assert [difference.style for difference in told][:3] == ["offline", "unrestricted", ""]
+    assert [difference.field for difference in found] == fields
+    assert [difference.style for difference in found][:3] == ["offline", "unrestricted", ""]
 
 
-def test_only_the_way_to_unrestricted_stands_out() -> None:
+def test_only_a_change_to_unrestricted_is_highlighted() -> None:
     (back,) = differences(tracked(currentMode="bypassPermissions"), tracked())
     assert (back.before, back.after, back.style) == ("unrestricted", "standard", "")
     (branch,) = differences(tracked(), tracked(metadata={"gitBranch": "unrestricted"}))
@@ -163,22 +163,22 @@ def test_no_instant_is_a_difference() -> None:
     assert differences(tracked(), seen) == ()
 
 
-def test_metadata_replaced_as_a_whole_is_told_up_to_a_bound_and_no_value_runs_on() -> None:
-    told = differences(tracked(), tracked(metadata={f"key-{number}": "x" * 1000 for number in range(200)}))
-    assert len(told) == 60
-    assert all(cells(difference.after or Clean("")) <= 200 for difference in told)
+def test_differences_of_the_metadata_are_limited_in_number_and_width() -> None:
+    found = differences(tracked(), tracked(metadata={f"key-{number}": "x" * 1000 for number in range(200)}))
+    assert len(found) == 60
+    assert all(cells(difference.after or Clean("")) <= 200 for difference in found)
 
 
-def test_what_stands_for_no_value_can_be_told() -> None:
-    told = differences(tracked(), tracked(userId="u-1"))
-    assert difference_text(told, Clean("-")) == "user - → u-1"
+def test_the_text_for_a_missing_value_can_be_set() -> None:
+    found = differences(tracked(), tracked(userId="u-1"))
+    assert difference_text(found, Clean("-")) == "user - → u-1"
     assert difference_text(()) == ""
 
 
 # All at once
 
 
-def test_only_what_differs_is_found_the_lost_last_and_as_they_were() -> None:
+def test_only_differing_environments_are_returned_lost_ones_last_and_as_they_were() -> None:
     fleet, _ = watched([listed(beating(4))])
     first, second, third, fourth = fleet.environments.values()
     baseline = Baseline.of(fleet.environments.values(), NOW)
@@ -187,7 +187,7 @@ def test_only_what_differs_is_found_the_lost_last_and_as_they_were() -> None:
 
     found = differing(baseline, [first, newcomer, renamed, fourth])
 
-    assert [(one.environment.id, difference_text(told)) for one, told in found] == [
+    assert [(one.environment.id, difference_text(changes)) for one, changes in found] == [
         ("env-9", "new, online"),
         ("env-2", "name laptop of env-2 → nas"),
         ("env-3", "gone, was online"),
@@ -200,12 +200,12 @@ def test_one_id_under_two_profiles_is_two_environments() -> None:
     here, there = replace(tracked(), profile=Clean("here")), replace(tracked(), profile=Clean("there"))
     baseline = Baseline.of([here], NOW)
 
-    assert [(one.profile, difference_text(told)) for one, told in differing(baseline, [here, there])] == [
+    assert [(one.profile, difference_text(changes)) for one, changes in differing(baseline, [here, there])] == [
         ("there", "new, online")
     ]
 
 
-def test_of_a_profile_that_was_not_listed_nothing_differs() -> None:
+def test_a_profile_without_a_listing_is_not_compared() -> None:
     here, there = replace(tracked(), profile=Clean("here")), replace(tracked(), profile=Clean("there"))
     baseline = Baseline.of([], NOW, [Clean("there")])
     assert [one.profile for one, _ in differing(baseline, [here, there])] == ["here"]
@@ -213,7 +213,7 @@ def test_of_a_profile_that_was_not_listed_nothing_differs() -> None:
     assert difference_text(baseline.differences(here.key, here)) == "new, online"
 
 
-# Laws
+# Properties
 
 SCALARS = st.none() | st.booleans() | st.integers(2, 3) | st.sampled_from(["", "x", "y"])
 JSON = st.recursive(
@@ -247,13 +247,13 @@ FIELDS = {
 }
 
 
-def watch_of(row: dict[str, Any], *, is_gone: bool) -> TrackedEnvironment:
+def tracked_of(row: dict[str, Any], *, is_gone: bool) -> TrackedEnvironment:
     one = replace(tracked(**row), environment=environment(**row))
     return replace(one, verdict=GONE) if is_gone else one
 
 
 GONES = st.integers(0, 4).map(lambda number: number == 0)
-WATCHES = st.builds(watch_of, st.fixed_dictionaries(FIELDS), is_gone=GONES)
+WATCHES = st.builds(tracked_of, st.fixed_dictionaries(FIELDS), is_gone=GONES)
 
 
 @st.composite
@@ -262,18 +262,18 @@ def pairs(draw: st.DrawFn) -> tuple[TrackedEnvironment, TrackedEnvironment]:
     row = draw(st.fixed_dictionaries(FIELDS))
     changed = draw(st.lists(st.sampled_from(list(FIELDS)), max_size=2))
     later = row | {name: draw(FIELDS[name]) for name in changed}
-    return watch_of(row, is_gone=draw(GONES)), watch_of(later, is_gone=draw(GONES))
+    return tracked_of(row, is_gone=draw(GONES)), tracked_of(later, is_gone=draw(GONES))
 
 
-def settled(value: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
-    """Every leaf by its path, without those that say nothing."""
+def leaves(value: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    """Every leaf by its path, without nulls."""
     if isinstance(value, dict):
-        return {key: leaf for name in value for key, leaf in settled(value[name], (*path, name)).items()}
+        return {key: leaf for name in value for key, leaf in leaves(value[name], (*path, name)).items()}
     return {} if value is None else {path: value}
 
 
-def essence(row: Environment) -> Any:
-    """A second opinion on what a person would ask about; connections, pods and presence apart."""
+def compared_values(row: Environment) -> Any:
+    """An independent reading of the compared values, without connections, pods and presence."""
     metadata = dict(row.metadata or {})
     for key in ("gitBranch", "supported_commands"):
         if isinstance(metadata.get(key), str if key == "gitBranch" else list):
@@ -283,16 +283,16 @@ def essence(row: Environment) -> Any:
     return (
         (row.name, mode_of(row.mode), row.api_key_owner, row.branch, update_text(row)),
         set(row.supported_commands or ()) - {""},
-        settled(metadata),
-        settled(row.unknown),
+        leaves(metadata),
+        leaves(row.unknown),
     )
 
 
-def essential_presence(one: TrackedEnvironment) -> str:
+def presence_of(one: TrackedEnvironment) -> str:
     return "online" if one.verdict.is_up else one.presence.value
 
 
-def has_new_link(before: Environment, after: Environment) -> bool:
+def has_new_connection(before: Environment, after: Environment) -> bool:
     if not (before.connection_id and after.connection_id):
         return False
     instants = {before.connected_at, after.connected_at}
@@ -300,14 +300,14 @@ def has_new_link(before: Environment, after: Environment) -> bool:
 
 
 @given(pairs() | st.tuples(WATCHES, WATCHES))
-def test_nothing_is_told_exactly_when_nothing_differs(pair: tuple[TrackedEnvironment, TrackedEnvironment]) -> None:
+def test_equal_rows_and_only_they_have_no_differences(pair: tuple[TrackedEnvironment, TrackedEnvironment]) -> None:
     before, after = pair
     was, now = before.environment, after.environment
     is_same = (
-        essential_presence(before) == essential_presence(after)
-        and not has_new_link(was, now)
+        presence_of(before) == presence_of(after)
+        and not has_new_connection(was, now)
         and not (was.pod_id and now.pod_id and was.pod_id != now.pod_id)
-        and essence(was) == essence(now)
+        and compared_values(was) == compared_values(now)
     )
 
     assert (differences(before, after) == ()) is is_same
@@ -320,7 +320,7 @@ def test_nothing_differs_from_itself(one: TrackedEnvironment) -> None:
 
 
 @given(st.none() | WATCHES, st.none() | WATCHES)
-def test_looking_back_swaps_before_and_after(
+def test_swapped_arguments_swap_before_and_after(
     before: TrackedEnvironment | None, after: TrackedEnvironment | None
 ) -> None:
     forth, back = differences(before, after), differences(after, before)
@@ -328,15 +328,15 @@ def test_looking_back_swaps_before_and_after(
 
 
 @given(st.none() | WATCHES, st.none() | WATCHES)
-def test_state_and_connection_are_never_told_both_and_all_is_printable(
+def test_state_and_connection_never_differ_both_and_every_text_is_printable(
     before: TrackedEnvironment | None, after: TrackedEnvironment | None
 ) -> None:
-    told = differences(before, after)
-    assert len({"state", "reconnected", "restarted"} & {difference.field for difference in told}) <= 1
-    assert difference_text(told).isprintable()
+    found = differences(before, after)
+    assert len({"state", "reconnected", "restarted"} & {difference.field for difference in found}) <= 1
+    assert difference_text(found).isprintable()
 
 
-def test_a_row_that_has_nothing_differs_from_one_that_has_all_in_all() -> None:
+def test_a_bare_row_and_a_full_one_differ_in_every_field() -> None:
     fields = [difference.field for difference in differences(BARE, tracked())]
     assert fields[:6] == ["state", "mode", "version", "branch", "directory", "node"]
     assert {"os", "update", "commands", "meta.machine.cpu"} <= set(fields)

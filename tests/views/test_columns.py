@@ -28,7 +28,7 @@ def test_columns_never_take_more_than_the_table_has(width: int) -> None:
 
 
 @given(st.integers(80, 399))
-def test_a_wider_table_loses_no_column(width: int) -> None:
+def test_a_wider_table_keeps_all_columns(width: int) -> None:
     narrow, wide = ([column.id for column, _ in fitting(size)] for size in (width, width + 1))
     assert wide[: len(narrow)] == narrow
 
@@ -37,12 +37,12 @@ def test_a_wider_table_loses_no_column(width: int) -> None:
     ("terminal", "last"),
     [(79, "branch"), (80, "branch"), (99, "branch"), (100, "os"), (119, "os"), (120, "pod"), (300, "first")],
 )
-def test_columns_come_at_their_widths(terminal: int, last: str) -> None:
+def test_columns_appear_at_their_widths(terminal: int, last: str) -> None:
     assert fitting(terminal - SCROLLBAR)[-1][0].id == last
 
 
 @pytest.mark.parametrize("column", ALL, ids=lambda column: column.id)
-def test_every_column_takes_a_row_that_has_nothing_and_one_that_has_all(column: Any) -> None:
+def test_every_column_can_show_a_bare_row_and_a_full_one(column: Any) -> None:
     for row in (BARE, tracked()):
         text = column.text(row, NOW)
         assert text is None or text
@@ -50,7 +50,7 @@ def test_every_column_takes_a_row_that_has_nothing_and_one_that_has_all(column: 
     assert cells(Clean(column.title)) <= column.width + 1
 
 
-def test_ages_count_from_the_moment_that_is_asked_for() -> None:
+def test_ages_are_those_at_the_given_moment() -> None:
     assert COLUMNS["state"].text(tracked(), NOW) == "12s"
     assert COLUMNS["up"].text(tracked(), NOW) == "60m"
     assert COLUMNS["up"].text(tracked(connectedAt=NOW - 59_999), NOW) == "<1m"
@@ -59,14 +59,14 @@ def test_ages_count_from_the_moment_that_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize(("age", "text"), [(119_999, "60m"), (120_000, None)])
-def test_what_is_down_has_no_time_up(age: float, text: str | None) -> None:
+def test_an_environment_that_is_down_has_no_up_time(age: float, text: str | None) -> None:
     row = tracked(lastHeartbeat=NOW - age)
     assert COLUMNS["up"].text(row, NOW) == text
     assert COLUMNS["up"].rank(row) == (text and 3_600_000 - NOW)
 
 
 @pytest.mark.parametrize(
-    ("sent", "shown"),
+    ("mode", "shown"),
     [
         (None, None),
         ("standard", "standard"),
@@ -78,10 +78,10 @@ def test_what_is_down_has_no_time_up(age: float, text: str | None) -> None:
         ("mystery", "mystery"),
     ],
 )
-def test_modes_read_by_their_present_name_and_the_one_that_approves_all_is_marked(
-    sent: str | None, shown: str | None
+def test_modes_have_their_current_name_and_the_one_that_approves_everything_is_marked(
+    mode: str | None, shown: str | None
 ) -> None:
-    assert mode_text(None if sent is None else Clean(sent)) == shown
+    assert mode_text(None if mode is None else Clean(mode)) == shown
 
 
 @pytest.mark.parametrize(
@@ -94,11 +94,11 @@ def test_modes_read_by_their_present_name_and_the_one_that_approves_all_is_marke
         ({"supported": True, "writable": True}, "yes"),
     ],
 )
-def test_self_updates_in_a_word(update: dict[str, Any] | None, text: str | None) -> None:
+def test_self_updates_are_shown_in_one_word(update: dict[str, Any] | None, text: str | None) -> None:
     assert COLUMNS["update"].text(tracked(metadata={"self_update": update}), NOW) == text
 
 
-def test_wanted_columns_stand_in_the_order_in_which_they_are_wanted_and_whatever_the_width_is_for() -> None:
+def test_wanted_columns_keep_their_order_at_any_width() -> None:
     assert [column.id for column, _ in fitting(80, ["device", "mode", "name"])] == ["state", "name", "device", "mode"]
     assert [column.id for column, _ in fitting(50, ["device", "mode"])] == ["state", "name", "device"]
     assert sum(width + 1 for _, width in fitting(80, ["device"])) + MARK_WIDTH == 80

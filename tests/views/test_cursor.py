@@ -1,4 +1,4 @@
-"""The cursor among the lines: it keeps its place through whatever happens to the rows."""
+"""The cursor among the lines of the table: it keeps its place through every change of the rows."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def row(name: str) -> TrackedEnvironment:
     return tracked(id=f"env-{name}", connectionName=name, podId=f"p-{int(name) % 2}")
 
 
-def named(lineup: RowCursor) -> str | None:
-    line = lineup.cursor
+def named(cursor: RowCursor) -> str | None:
+    line = cursor.cursor
     if line is None:
         return None
     return line.title if isinstance(line, GroupHeader) else line.environment.name
 
 
 def take(
-    lineup: RowCursor,
+    cursor: RowCursor,
     names: str,
     *,
     group: str | None = None,
@@ -42,111 +42,111 @@ def take(
     is_steady: bool = False,
     keeps_ghost: bool = True,
 ) -> None:
-    def known(_: EnvironmentKey) -> None:
+    def lookup(_: EnvironmentKey) -> None:
         return None
 
-    lineup.take(
+    cursor.take(
         [row(name) for name in names],
         partial(grouped, group=group, folded=folded, is_old=None),
         is_steady=is_steady,
-        known=known if keeps_ghost else None,
+        lookup=lookup if keeps_ghost else None,
     )
 
 
-def names(lineup: RowCursor) -> str:
-    return "".join(tracked.environment.name for tracked in lineup.rows)
+def names(cursor: RowCursor) -> str:
+    return "".join(tracked.environment.name for tracked in cursor.rows)
 
 
-def test_nothing_has_no_cursor_and_can_be_moved_in() -> None:
-    lineup = RowCursor()
-    assert lineup.cursor is None
-    assert not lineup.move_to(3)
-    take(lineup, "")
-    assert lineup.place is None
+def test_an_empty_table_has_no_cursor_and_moving_it_is_harmless() -> None:
+    cursor = RowCursor()
+    assert cursor.cursor is None
+    assert not cursor.move_to(3)
+    take(cursor, "")
+    assert cursor.place is None
 
 
 def test_until_it_is_moved_the_cursor_stands_on_the_first_row() -> None:
-    lineup = RowCursor()
-    take(lineup, "123")
-    assert named(lineup) == "1"
-    take(lineup, "321")
-    assert named(lineup) == "3"
-    take(lineup, "21", group="pod")
-    assert named(lineup) == "2"
-    assert lineup.place == 1
+    cursor = RowCursor()
+    take(cursor, "123")
+    assert named(cursor) == "1"
+    take(cursor, "321")
+    assert named(cursor) == "3"
+    take(cursor, "21", group="pod")
+    assert named(cursor) == "2"
+    assert cursor.place == 1
 
 
-def test_then_it_follows_its_row() -> None:
-    lineup = RowCursor()
-    take(lineup, "123")
-    lineup.move_to(1)
-    take(lineup, "312")
-    assert (named(lineup), lineup.place) == ("2", 2)
+def test_a_moved_cursor_follows_its_row() -> None:
+    cursor = RowCursor()
+    take(cursor, "123")
+    cursor.move_to(1)
+    take(cursor, "312")
+    assert (named(cursor), cursor.place) == ("2", 2)
 
 
-def test_a_row_that_vanishes_under_the_cursor_stays_until_it_is_left() -> None:
-    lineup = RowCursor()
-    take(lineup, "123")
-    lineup.move_to(1)
-    take(lineup, "34")
-    assert names(lineup) == "324"
-    assert named(lineup) == "2"
-    take(lineup, "43")
-    assert names(lineup) == "423"
-    assert lineup.move_to(2)
-    assert names(lineup) == "43"
-    assert named(lineup) == "3"
+def test_a_row_that_disappears_under_the_cursor_stays_until_the_cursor_leaves_it() -> None:
+    cursor = RowCursor()
+    take(cursor, "123")
+    cursor.move_to(1)
+    take(cursor, "34")
+    assert names(cursor) == "324"
+    assert named(cursor) == "2"
+    take(cursor, "43")
+    assert names(cursor) == "423"
+    assert cursor.move_to(2)
+    assert names(cursor) == "43"
+    assert named(cursor) == "3"
 
 
-def test_there_is_no_ghost_among_what_a_new_filter_lets_through() -> None:
-    lineup = RowCursor()
-    take(lineup, "123")
-    lineup.move_to(1)
-    take(lineup, "34", keeps_ghost=False)
-    assert names(lineup) == "34"
-    assert named(lineup) == "3"
+def test_a_new_filter_leaves_no_ghost() -> None:
+    cursor = RowCursor()
+    take(cursor, "123")
+    cursor.move_to(1)
+    take(cursor, "34", keeps_ghost=False)
+    assert names(cursor) == "34"
+    assert named(cursor) == "3"
 
 
-def test_rows_keep_their_places_while_they_must_and_new_ones_come_last() -> None:
-    lineup = RowCursor()
-    take(lineup, "123")
-    take(lineup, "4312", is_steady=True)
-    assert names(lineup) == "1234"
-    assert lineup.is_due
-    take(lineup, "4312")
-    assert names(lineup) == "4312"
-    assert not lineup.is_due
+def test_steady_rows_keep_their_places_and_new_ones_come_last() -> None:
+    cursor = RowCursor()
+    take(cursor, "123")
+    take(cursor, "4312", is_steady=True)
+    assert names(cursor) == "1234"
+    assert cursor.is_due
+    take(cursor, "4312")
+    assert names(cursor) == "4312"
+    assert not cursor.is_due
 
 
-def test_rows_that_are_steady_stay_so_within_groups() -> None:
-    lineup = RowCursor()
-    take(lineup, "1234", group="pod")
-    take(lineup, "4321", group="pod", is_steady=True)
-    assert [line.environment.name for line in lineup.lines if not isinstance(line, GroupHeader)] == ["1", "3", "2", "4"]
+def test_steady_rows_keep_their_places_within_groups() -> None:
+    cursor = RowCursor()
+    take(cursor, "1234", group="pod")
+    take(cursor, "4321", group="pod", is_steady=True)
+    assert [line.environment.name for line in cursor.lines if not isinstance(line, GroupHeader)] == ["1", "3", "2", "4"]
 
 
-def test_the_cursor_goes_to_the_heading_that_its_row_is_folded_behind_and_not_back() -> None:
-    lineup = RowCursor()
-    take(lineup, "1234", group="pod")
-    lineup.move_to(lineup.place_of(row("3").key) or 0)
-    take(lineup, "1234", group="pod", folded=frozenset({POD_1}))
-    assert named(lineup) == "pod p-1"
-    take(lineup, "1234", group="pod")
-    assert named(lineup) == "pod p-1"
-    heading = lineup.heading()
-    assert heading is not None
-    assert heading.key == POD_1
+def test_the_cursor_goes_to_the_header_of_a_folded_row_and_stays_there() -> None:
+    cursor = RowCursor()
+    take(cursor, "1234", group="pod")
+    cursor.move_to(cursor.place_of(row("3").key) or 0)
+    take(cursor, "1234", group="pod", folded=frozenset({POD_1}))
+    assert named(cursor) == "pod p-1"
+    take(cursor, "1234", group="pod")
+    assert named(cursor) == "pod p-1"
+    header = cursor.heading()
+    assert header is not None
+    assert header.key == POD_1
 
 
-def test_the_heading_over_a_row_is_found_and_none_where_there_is_none() -> None:
-    lineup = RowCursor()
-    take(lineup, "12")
-    assert lineup.heading() is None
-    take(lineup, "1234", group="pod")
-    lineup.move_to(4)
-    heading = lineup.heading()
-    assert heading is not None
-    assert heading.title == "pod p-0"
+def test_the_header_over_a_row_is_found_and_there_is_none_without_groups() -> None:
+    cursor = RowCursor()
+    take(cursor, "12")
+    assert cursor.heading() is None
+    take(cursor, "1234", group="pod")
+    cursor.move_to(4)
+    header = cursor.heading()
+    assert header is not None
+    assert header.title == "pod p-0"
 
 
 @given(
@@ -160,22 +160,22 @@ def test_the_heading_over_a_row_is_found_and_none_where_there_is_none() -> None:
         )
     )
 )
-def test_whatever_happens_the_cursor_stands_on_a_line_and_nothing_is_lost(
+def test_any_sequence_of_changes_keeps_the_cursor_on_a_line_and_loses_no_row(
     steps: Sequence[tuple[str, bool, str | None, frozenset[LineKey], int | None]],
 ) -> None:
-    lineup = RowCursor()
-    for wanted, is_steady, group, folded, move in steps:
-        before = lineup.cursor
-        take(lineup, wanted, group=group, folded=folded, is_steady=is_steady)
-        ghost = set(names(lineup)) - set(wanted)
-        assert ghost <= {named(lineup), *(ghost if isinstance(lineup.cursor, GroupHeader) else ())}
-        assert set(names(lineup)) == set(wanted) | ghost
-        assert (lineup.place is None) is (not lineup.lines)
-        if lineup.was_moved and before is not None and before.key in {line.key for line in lineup.lines}:
-            assert lineup.cursor is not None
-            assert lineup.cursor.key == before.key
+    cursor = RowCursor()
+    for shown, is_steady, group, folded, move in steps:
+        before = cursor.cursor
+        take(cursor, shown, group=group, folded=folded, is_steady=is_steady)
+        ghost = set(names(cursor)) - set(shown)
+        assert ghost <= {named(cursor), *(ghost if isinstance(cursor.cursor, GroupHeader) else ())}
+        assert set(names(cursor)) == set(shown) | ghost
+        assert (cursor.place is None) is (not cursor.lines)
+        if cursor.was_moved and before is not None and before.key in {line.key for line in cursor.lines}:
+            assert cursor.cursor is not None
+            assert cursor.cursor.key == before.key
         if move is not None:
-            lineup.move_to(move)
-            assert set(names(lineup)) >= set(wanted)
-            if lineup.lines and not ghost:
-                assert lineup.place == min(max(move, 0), len(lineup.lines) - 1)
+            cursor.move_to(move)
+            assert set(names(cursor)) >= set(shown)
+            if cursor.lines and not ghost:
+                assert cursor.place == min(max(move, 0), len(cursor.lines) - 1)

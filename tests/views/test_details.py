@@ -1,4 +1,4 @@
-"""All that is known of one environment, as labelled lines."""
+"""Everything about one environment, as labelled lines."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ from envwatch.views.details import (
     copies,
     environment_lines,
     event_lines,
-    heading,
     identity_lines,
     missed_beats,
-    stall_lines,
-    why,
+    state_line,
+    ticking_lines,
+    verdict_reason,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.environment import Environment
@@ -38,24 +40,28 @@ def fleet_of(*rows: Environment) -> Fleet:
     return watched([listed(rows)])[0]
 
 
-def all_facts(tracked: TrackedEnvironment, fleet: Fleet) -> list[DetailLine]:
-    """What a listing tells of a row, from the top of the pane to its end."""
+def by_label(lines: Iterable[DetailLine]) -> dict[str, str]:
+    return {line.label: line.text for line in lines}
+
+
+def all_lines(tracked: TrackedEnvironment, fleet: Fleet) -> list[DetailLine]:
+    """The lines that only a listing changes, from the top of the pane to its end."""
     return [*environment_lines(tracked, fleet), *identity_lines(tracked.environment)]
 
 
-def facts_of(*others: Environment, **changes: Any) -> dict[str, str]:
+def lines_of(*others: Environment, **changes: Any) -> dict[str, str]:
     row = environment("env-1", **changes)
     fleet = fleet_of(row, *others)
-    return {fact.label: fact.text for fact in all_facts(fleet.environments[row.id], fleet)}
+    return by_label(all_lines(fleet.environments[row.id], fleet))
 
 
-def stall_detector(row: Environment, at: float = NOW, style: TimeStyle = TimeStyle.UTC) -> dict[str, str]:
+def ticking(row: Environment, at: float = NOW, style: TimeStyle = TimeStyle.UTC) -> dict[str, str]:
     fleet = fleet_of(row)
-    return {fact.label: fact.text for fact in stall_lines(fleet.environments[row.id], fleet, reading(at), style)}
+    return by_label(ticking_lines(fleet.environments[row.id], fleet, reading(at), style))
 
 
-def test_a_healthy_row_tells_everything_by_its_name() -> None:
-    assert facts_of() == {
+def test_a_healthy_environment_has_a_line_for_each_known_field() -> None:
+    assert lines_of() == {
         "mode": "standard · normal approvals",
         "version": "0.34.12 · newest here",
         "branch": "main",
@@ -74,38 +80,38 @@ def test_a_healthy_row_tells_everything_by_its_name() -> None:
     }
 
 
-def test_a_bare_row_has_the_same_lines_with_dashes() -> None:
+def test_missing_values_read_as_dashes() -> None:
     fleet = fleet_of(BARE.environment)
-    told = {fact.label: fact.text for fact in all_facts(BARE, fleet)}
-    assert told["mode"] == "– · not told yet"
-    assert {told[label] for label in ("version", "branch", "host", "update", "connection", "pod", "commands")} == {"–"}
+    lines = by_label(all_lines(BARE, fleet))
+    assert lines["mode"] == "– · not reported yet"
+    assert {lines[label] for label in ("version", "branch", "host", "update", "connection", "pod", "commands")} == {"–"}
 
 
 @pytest.mark.parametrize(
-    ("sent", "text"),
+    ("mode", "text"),
     [
         ("bypassPermissions", "unrestricted · all tools auto-approved (sent as bypassPermissions)"),
         ("unrestricted", "unrestricted · all tools auto-approved"),
         ("mystery", "mystery · not known to this version of envwatch"),
     ],
 )
-def test_modes_come_with_their_meaning(sent: str, text: str) -> None:
-    assert facts_of(currentMode=sent)["mode"] == text
+def test_modes_are_shown_with_their_meaning(mode: str, text: str) -> None:
+    assert lines_of(currentMode=mode)["mode"] == text
 
 
 def test_a_version_is_compared_with_the_newest_of_the_fleet() -> None:
     other = environment("env-2", metadata={"lettaCodeVersion": "0.35.0"})
-    assert facts_of(other)["version"] == "0.34.12 · behind 0.35.0"
-    assert facts_of(metadata={"lettaCodeVersion": "nightly"})["version"] == "nightly"
+    assert lines_of(other)["version"] == "0.34.12 · behind 0.35.0"
+    assert lines_of(metadata={"lettaCodeVersion": "nightly"})["version"] == "nightly"
 
 
-def test_twins_share_a_device() -> None:
-    assert facts_of(environment("env-2", deviceId="device-of-env-1", connectionName="twin"))["twins"] == "twin"
-    assert "twins" not in facts_of(environment("env-2"))
+def test_twins_are_environments_of_one_device() -> None:
+    assert lines_of(environment("env-2", deviceId="device-of-env-1", connectionName="twin"))["twins"] == "twin"
+    assert "twins" not in lines_of(environment("env-2"))
 
 
 @pytest.mark.parametrize(
-    ("update", "lines"),
+    ("update", "expected"),
     [
         ({"supported": False, "reason": "snap"}, {"update": "not by itself · snap"}),
         (
@@ -115,30 +121,31 @@ def test_twins_share_a_device() -> None:
         ({"supported": True, "writable": True, "reason": 5, "manual_command": ["x"]}, {"update": "by itself"}),
     ],
 )
-def test_self_updates_come_with_reason_and_command(update: dict[str, Any], lines: dict[str, str]) -> None:
-    told = facts_of(metadata={"self_update": update})
-    assert {label: text for label, text in told.items() if label in {"update", "by hand", "installed"}} == lines
+def test_self_updates_are_shown_with_reason_and_command(update: dict[str, Any], expected: dict[str, str]) -> None:
+    lines = lines_of(metadata={"self_update": update})
+    assert {label: text for label, text in lines.items() if label in {"update", "by hand", "installed"}} == expected
 
 
 def tree_of(metadata: dict[str, Any], **changes: Any) -> list[str]:
-    """What stands below the last line that every row has, as it is indented."""
+    """The lines after the last one that every environment has, with their indentation."""
     row = environment("env-1", metadata=metadata, **changes)
     fleet = fleet_of(row)
-    facts = all_facts(fleet.environments[row.id], fleet)
-    named = next(place for place, fact in enumerate(facts) if fact.label == "commands")
-    return [f"{'  ' * fact.depth}{fact.label} {fact.text}".rstrip() for fact in facts[named + 1 :]]
+    lines = all_lines(fleet.environments[row.id], fleet)
+    named = next(place for place, line in enumerate(lines) if line.label == "commands")
+    return [f"{'  ' * line.depth}{line.label} {line.text}".rstrip() for line in lines[named + 1 :]]
 
 
-def test_what_is_not_known_by_name_is_shown() -> None:
-    told = facts_of(
+def test_unknown_fields_are_shown() -> None:
+    lines = lines_of(
         newField=7.5,
         metadata={"odd": True, "gitBranch": 7, "machine": {"gpu": "none"}, "self_update": {"supported": True, "x": 1}},
     )
-    assert told["newField"] == "7.5"
-    assert (told["odd"], told["gitBranch"], told["machine.gpu"], told["self_update.x"]) == ("true", "7", "none", "1")
+    assert lines["newField"] == "7.5"
+    texts = [lines[label] for label in ("odd", "gitBranch", "machine.gpu", "self_update.x")]
+    assert texts == ["true", "7", "none", "1"]
 
 
-def test_objects_and_lists_stand_as_a_tree() -> None:
+def test_objects_and_lists_are_shown_as_a_tree() -> None:
     metadata = {
         "gpu": {"count": 2, "names": ["A100", ""], "none": {}},
         "machine": {"slots": [1, None]},
@@ -165,7 +172,7 @@ def test_objects_and_lists_stand_as_a_tree() -> None:
     ]
 
 
-def test_what_a_known_name_cannot_read_is_shown_too() -> None:
+def test_a_known_field_of_another_type_is_shown_as_an_unknown_one() -> None:
     metadata: dict[str, Any] = {
         "gitBranch": {"a": 1},
         "machine": "M4",
@@ -204,7 +211,7 @@ def test_a_tree_has_sixty_lines_and_says_how_many_more_there_are(members: int, l
     assert lines[-1] == last
 
 
-def test_what_follows_a_long_value_counts_to_what_is_left_out() -> None:
+def test_fields_after_a_long_value_are_counted_as_omitted() -> None:
     assert tree_of({"many": [0] * 59, "more": 1}, region="eu")[-1] == "… 2 more"
 
 
@@ -229,11 +236,11 @@ METADATA = st.dictionaries(
 def test_no_metadata_of_any_shape_breaks_the_pane(metadata: dict[str, Any]) -> None:
     row = environment("env-1", metadata=metadata)
     fleet = fleet_of(row)
-    facts = all_facts(fleet.environments[row.id], fleet)
-    assert all(fact.text.isprintable() and fact.label.isprintable() for fact in facts)
-    for fact, following in pairwise([*facts, DetailLine("", Clean("end"))]):
-        # Only what has lines below it says nothing itself, unless those are left out.
-        assert fact.text or following.depth == fact.depth + 1 or following.label == "…"
+    lines = all_lines(fleet.environments[row.id], fleet)
+    assert all(line.text.isprintable() and line.label.isprintable() for line in lines)
+    for line, following in pairwise([*lines, DetailLine("", Clean("end"))]):
+        # Only a line with others below it may be empty, unless those are omitted.
+        assert line.text or following.depth == line.depth + 1 or following.label == "…"
 
 
 @pytest.mark.parametrize(
@@ -242,7 +249,7 @@ def test_no_metadata_of_any_shape_breaks_the_pane(metadata: dict[str, Any]) -> N
     ids=lambda size: f"{size:.0e}" if abs(size) <= 1e308 else "huge",
 )
 def test_no_size_of_memory_breaks_the_pane(memory: float) -> None:
-    assert facts_of(metadata={"machine": {"memoryBytes": memory}})
+    assert lines_of(metadata={"machine": {"memoryBytes": memory}})
 
 
 @pytest.mark.parametrize(
@@ -255,12 +262,12 @@ def test_no_size_of_memory_breaks_the_pane(memory: float) -> None:
     ],
 )
 def test_the_countdown_ends_at_120_seconds(age: float, text: str) -> None:
-    assert stall_detector(environment("env-1", lastHeartbeat=NOW - age))["beat"] == text
+    assert ticking(environment("env-1", lastHeartbeat=NOW - age))["beat"] == text
 
 
 @pytest.mark.parametrize(("later", "ends"), [(9_000, "offline in 1 s"), (10_000, "offline at the next listing")])
-def test_no_row_is_called_offline_before_a_listing_proves_it(later: float, ends: str) -> None:
-    assert stall_detector(environment("env-1", lastHeartbeat=NOW - 110_000), NOW + later)["beat"].endswith(ends)
+def test_no_environment_is_called_offline_before_a_listing_proves_it(later: float, ends: str) -> None:
+    assert ticking(environment("env-1", lastHeartbeat=NOW - 110_000), NOW + later)["beat"].endswith(ends)
 
 
 @pytest.mark.parametrize(
@@ -271,35 +278,35 @@ def test_no_row_is_called_offline_before_a_listing_proves_it(later: float, ends:
         (60_001, "(1m 50s ago) · no listing for 1m", None),
     ],
 )
-def test_without_listings_nobody_sees_a_beat_missed(late: float, beat: str, bar: tuple[int, int] | None) -> None:
+def test_no_beat_is_counted_as_missed_without_listings(late: float, beat: str, bar: tuple[int, int] | None) -> None:
     row = environment("env-1", lastHeartbeat=NOW - 50_000)
     fleet, now = fleet_of(row), reading(NOW + late)
-    told = {fact.label: fact.text for fact in stall_lines(fleet.environments[row.id], fleet, now, TimeStyle.UTC)}
-    assert told["beat"].endswith(beat)
+    lines = by_label(ticking_lines(fleet.environments[row.id], fleet, now, TimeStyle.UTC))
+    assert lines["beat"].endswith(beat)
     assert missed_beats(fleet.environments[row.id], fleet, now) == bar
 
 
-def test_while_the_platform_is_silent_no_row_is_called_so() -> None:
+def test_no_environment_is_called_silent_while_all_heartbeats_stand_still() -> None:
     row = environment("env-1", lastHeartbeat=NOW - 50_000)
     fleet = replace(fleet_of(row), stall_detector=StallDetector(is_stalled=True))
-    told = {fact.label: fact.text for fact in stall_lines(fleet.environments[row.id], fleet, reading(), TimeStyle.UTC)}
-    assert told["beat"].endswith("(50s ago)")
+    lines = by_label(ticking_lines(fleet.environments[row.id], fleet, reading(), TimeStyle.UTC))
+    assert lines["beat"].endswith("(50s ago)")
     assert missed_beats(fleet.environments[row.id], fleet, reading()) is None
 
 
-def test_a_beat_is_missed_in_a_listing_and_not_between_two() -> None:
+def test_missed_beats_are_counted_at_a_listing_and_not_between_two() -> None:
     row = environment("env-1", lastHeartbeat=NOW - 29_000)
     fleet = fleet_of(row)
     assert missed_beats(fleet.environments[row.id], fleet, reading(NOW + 2_000)) == (4, 0)
 
 
 @pytest.mark.parametrize(("age", "rule"), [(110_000, "beat 110 s < 120 s"), (130_000, "beat 130 s ≥ 120 s")])
-def test_without_listings_a_rule_is_told_as_it_held_at_the_last_one(age: float, rule: str) -> None:
+def test_without_listings_the_rule_is_shown_as_of_the_last_one(age: float, rule: str) -> None:
     row = environment("env-1", lastHeartbeat=NOW - age)
     fleet = fleet_of(row)
-    told = [why(fleet.environments[row.id], fleet, reading(NOW + late)) for late in (5_000, 15_001)]
-    assert told[0] == f"connectionId set · beat {(age + 5_000) / 1000:.0f} s {rule.partition(' s ')[2]}"
-    assert told[1] == f"connectionId set · {rule} at the last listing"
+    reasons = [verdict_reason(fleet.environments[row.id], fleet, reading(NOW + late)) for late in (5_000, 15_001)]
+    assert reasons[0] == f"connectionId set · beat {(age + 5_000) / 1000:.0f} s {rule.partition(' s ')[2]}"
+    assert reasons[1] == f"connectionId set · {rule} at the last listing"
 
 
 @pytest.mark.parametrize(
@@ -312,10 +319,10 @@ def test_without_listings_a_rule_is_told_as_it_held_at_the_last_one(age: float, 
         ({"lastHeartbeat": NOW - 120_000}, "connectionId set · beat 120 s ≥ 120 s"),
     ],
 )
-def test_the_rule_stands_there_with_its_inputs(changes: dict[str, Any], text: str) -> None:
+def test_the_rule_is_shown_with_its_inputs(changes: dict[str, Any], text: str) -> None:
     row = environment("env-1", **changes)
     fleet = fleet_of(row)
-    assert why(fleet.environments[row.id], fleet, reading()) == text
+    assert verdict_reason(fleet.environments[row.id], fleet, reading()) == text
 
 
 @pytest.mark.parametrize(
@@ -325,10 +332,10 @@ def test_the_rule_stands_there_with_its_inputs(changes: dict[str, Any], text: st
         (10_000, "connectionId set · beat 110 s < 120 s at the last listing"),
     ],
 )
-def test_a_rule_that_no_longer_holds_is_told_as_it_held_at_the_last_listing(later: float, text: str) -> None:
+def test_a_rule_that_no_longer_holds_is_shown_as_of_the_last_listing(later: float, text: str) -> None:
     row = environment("env-1", lastHeartbeat=NOW - 110_000)
     fleet = fleet_of(row)
-    assert why(fleet.environments[row.id], fleet, reading(NOW + later)) == text
+    assert verdict_reason(fleet.environments[row.id], fleet, reading(NOW + later)) == text
 
 
 @pytest.mark.parametrize(("age", "missed"), [(0, 0), (29_999, 0), (30_000, 1), (119_999, 3), (120_000, 4), (10**9, 4)])
@@ -341,61 +348,62 @@ def test_missed_beats_are_counted_by_thirty_seconds(age: float, missed: int) -> 
 @pytest.mark.parametrize(
     "changes", [{"connectionId": None}, {"connectionId": None, "lastHeartbeat": None}, {"lastHeartbeat": None}]
 )
-def test_who_closed_its_link_or_never_beat_missed_no_beat(changes: dict[str, Any]) -> None:
+def test_an_environment_without_a_connection_or_heartbeat_misses_no_beats(changes: dict[str, Any]) -> None:
     row = environment("env-1", **changes)
     fleet = fleet_of(row)
     assert missed_beats(fleet.environments[row.id], fleet, reading()) is None
 
 
-def test_nor_did_who_is_no_longer_listed() -> None:
+def test_an_environment_that_is_no_longer_listed_misses_no_beats() -> None:
     rows = [environment("env-1"), environment("env-2")]
     fleet, _ = watched([listed(rows), *(listed(rows[1:], NOW + 5_000 * number) for number in (1, 2))])
     assert missed_beats(fleet.environments[rows[0].id], fleet, reading(NOW + 10_000)) is None
 
 
-def test_when_blind_the_heading_says_unknown_and_what_was_last_seen() -> None:
+def test_while_blind_the_state_is_unknown_with_the_last_one() -> None:
     row = environment("env-1")
     fleet, _ = watched([listed([row]), failed(at=NOW + 60_000)])
     only = fleet.environments[row.id]
-    assert heading(only, fleet, reading(NOW + 60_000)).text == "online"
-    assert heading(only, fleet, reading(NOW + 60_001)).text == "unknown · last seen online"
-    assert heading(only, fleet, reading(NOW + 60_001)).style == "unknown"
+    assert state_line(only, fleet, reading(NOW + 60_000)).text == "online"
+    assert state_line(only, fleet, reading(NOW + 60_001)).text == "unknown · last seen online"
+    assert state_line(only, fleet, reading(NOW + 60_001)).style == "unknown"
 
 
 @pytest.mark.parametrize(
     ("style", "text"),
     [(TimeStyle.RELATIVE, "12s ago · 2025-10-09"), (TimeStyle.UTC, "2025-10-09 08:53:08Z · 12s ago")],
 )
-def test_instants_come_both_ways_the_wanted_one_first(style: TimeStyle, text: str) -> None:
-    assert stall_detector(environment("env-1"), style=style)["last seen"].startswith(text)
+def test_instants_are_shown_as_date_and_age_the_preferred_one_first(style: TimeStyle, text: str) -> None:
+    assert ticking(environment("env-1"), style=style)["last seen"].startswith(text)
 
 
-def test_only_utc_has_a_zone_of_its_own() -> None:
+def test_only_utc_sets_a_zone() -> None:
     assert [zone_of(style) is None for style in TimeStyle] == [True, True, False]
 
 
-def test_events_stand_behind_their_time() -> None:
-    _, told = watched([listed([environment("env-1")]), listed([environment("env-1", connectionId=None)], NOW + 5_000)])
-    (fact,) = event_lines(told, TimeStyle.UTC)
-    assert (fact.label, fact.text) == ("08:53:25", "went offline · disconnected · was on for 1h")
+def test_events_are_labelled_with_their_time() -> None:
+    lost = environment("env-1", connectionId=None)
+    _, events = watched([listed([environment("env-1")]), listed([lost], NOW + 5_000)])
+    (line,) = event_lines(events, TimeStyle.UTC)
+    assert (line.label, line.text) == ("08:53:25", "went offline · disconnected · was on for 1h")
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
-def test_no_instant_of_the_api_breaks_the_pulse(at: float) -> None:
+def test_no_instant_of_the_api_breaks_the_ticking_lines(at: float) -> None:
     row = environment("env-1", lastHeartbeat=at, lastSeenAt=at, firstSeenAt=at, connectedAt=at)
     for style in TimeStyle:
-        assert all(text.isprintable() for text in stall_detector(row, style=style).values())
+        assert all(text.isprintable() for text in ticking(row, style=style).values())
 
 
 def test_churn_counts_changes_of_connection() -> None:
     rows = [environment("env-1", connectionId=Clean(f"conn-{number}")) for number in range(3)]
     fleet, _ = watched([listed([row], NOW + 5_000 * number) for number, row in enumerate(rows)])
-    told = {fact.label: fact.text for fact in all_facts(fleet.environments[rows[0].id], fleet)}
-    assert told["churn"] == "2 changes of connection in the last hour"
-    assert "churn" not in facts_of()
+    lines = by_label(all_lines(fleet.environments[rows[0].id], fleet))
+    assert lines["churn"] == "2 changes of connection in the last hour"
+    assert "churn" not in lines_of()
 
 
-def test_what_can_be_pasted_elsewhere_is_offered_by_name() -> None:
+def test_the_parts_worth_copying_are_offered_by_name() -> None:
     row = environment("env-1", metadata={"workingDirectory": "/srv", "self_update": {"manual_command": "npm i"}})
     texts = {copy.label: copy.text for copy in copies(row)}
     assert texts == {
@@ -409,7 +417,7 @@ def test_what_can_be_pasted_elsewhere_is_offered_by_name() -> None:
     }
 
 
-def test_what_is_not_there_is_not_offered() -> None:
+def test_missing_parts_are_not_offered() -> None:
     row = environment("env-1", deviceId="sandbox-1", connectionId=None, metadata=None)
     assert [copy.label for copy in copies(row)] == ["name", "device id", "environment id"]
 
@@ -417,11 +425,11 @@ def test_what_is_not_there_is_not_offered() -> None:
 @pytest.mark.parametrize(
     ("text", "gist"), [("", ""), ("x" * 300, "x" * 300), ("a\nb", "2 lines"), ("{\n}\n", "3 lines")]
 )
-def test_a_text_of_several_lines_is_told_by_their_number(text: str, gist: str) -> None:
+def test_a_text_of_several_lines_is_summed_up_by_their_number(text: str, gist: str) -> None:
     assert Copy("text", Clean(text)).gist == gist
 
 
-def test_where_the_clocks_contradict_it_tells_by_what_the_row_was_judged_and_counts_nothing_down() -> None:
+def test_while_the_clocks_contradict_the_rule_uses_the_skew_check_and_there_is_no_countdown() -> None:
     hour = 3_600_000.0
     missed_beats = [
         listed([environment("env-1", lastHeartbeat=NOW + at - 1000)], NOW + at, skew=hour, dated=False)
@@ -430,13 +438,13 @@ def test_where_the_clocks_contradict_it_tells_by_what_the_row_was_judged_and_cou
     fleet, _ = watched(missed_beats)
     tracked = fleet.environments[Clean("env-1")]
     assert tracked.clock_suspect
-    told = {fact.label: fact.text for fact in stall_lines(tracked, fleet, reading(NOW + 65_000, hour), TimeStyle.UTC)}
-    assert told["why"] == "connectionId set · clocks contradict · beat at least 5 s < 120 s"
-    assert "offline in" not in told["beat"]
+    lines = by_label(ticking_lines(tracked, fleet, reading(NOW + 65_000, hour), TimeStyle.UTC))
+    assert lines["why"] == "connectionId set · clocks contradict · beat at least 5 s < 120 s"
+    assert "offline in" not in lines["beat"]
 
 
-def test_where_the_heartbeats_of_all_stand_still_it_says_so() -> None:
+def test_a_stall_of_all_heartbeats_is_shown_as_the_reason() -> None:
     fleet, _ = watched([listed(beating(12), NOW + at) for at in range(0, 150_000, 5_000)])
     assert fleet.stall_detector.is_stalled
-    told = why(fleet.environments[Clean("env-1")], fleet, reading(NOW + 146_000))
-    assert told == "connectionId set · the platform's heartbeats stand still: silence proves nothing"
+    reason = verdict_reason(fleet.environments[Clean("env-1")], fleet, reading(NOW + 146_000))
+    assert reason == "connectionId set · the platform's heartbeats stand still: silence proves nothing"

@@ -1,17 +1,18 @@
-"""The log under a query: words look into what the log says, terms into the environments as they were then."""
+"""Filtering the event log: words match the text of an event, terms the environment as it was then."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
 from datetime import UTC, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, environment, listed, watched
-from support.tracked_environments import ALL, tracked
+from support.tracked_environments import matches, tracked
 
 from envwatch.fleet.events import Event, EventState, Kind, flatten
 from envwatch.fleet.presence import PresenceRule
@@ -34,19 +35,19 @@ ROWS = {
     "env-2": environment("env-2", currentMode="unrestricted"),
     "env-3": environment("env-3", lastHeartbeat=NOW - 100_000),
 }
-"""What events hold of the environments; of every other, nothing."""
+"""The environments that events know; other events have none."""
 
 
 def event(kind: Kind, id_: str | None = "env-1", name: str | None = None, profile: str = "", **changes: Any) -> Event:
     texts: dict[str, Any] = {key: Clean(value) if isinstance(value, str) else value for key, value in changes.items()}
-    told_name = name or (f"laptop of {id_}" if id_ else None)
+    shown_name = name or (f"laptop of {id_}" if id_ else None)
     row = ROWS.get(id_ or "")
     return Event(
         kind=kind,
         at=NOW,
         profile=Clean(profile),
         id=None if id_ is None else Clean(id_),
-        name=None if told_name is None else Clean(told_name),
+        name=None if shown_name is None else Clean(shown_name),
         then=None if row is None else EventState(row, JUDGE.verdict(row, NOW)),
         **texts,
     )
@@ -63,7 +64,7 @@ def found(text: str, event_log: Sequence[Event] = HISTORY) -> list[Event]:
     return logged(event_log, parse(text, UTC), UTC)
 
 
-def test_no_query_keeps_all() -> None:
+def test_an_empty_query_keeps_all() -> None:
     assert found("") == HISTORY
 
 
@@ -90,11 +91,11 @@ def test_no_query_keeps_all() -> None:
         ("→", [DRIFTED]),
     ],
 )
-def test_words_look_into_the_name_the_sentence_and_the_kind(text: str, kept: list[Event]) -> None:
+def test_words_match_the_name_the_text_and_the_kind(text: str, kept: list[Event]) -> None:
     assert found(text) == kept
 
 
-def test_a_word_does_not_run_from_one_part_into_the_next() -> None:
+def test_a_word_does_not_match_across_two_parts() -> None:
     assert found('"env-1 went"') == found('"env-1\nwent"') == []
 
 
@@ -103,7 +104,7 @@ def test_a_word_finds_the_profile() -> None:
     assert found("prod", [event(Kind.ONLINE), there]) == [there]
 
 
-def test_times_in_a_sentence_are_those_on_the_screen() -> None:
+def test_times_in_a_text_are_in_the_zone_of_the_screen() -> None:
     group = Event(kind=Kind.WHILE_BLIND, at=NOW, since=NOW - HOUR, members=(FELL,))
     assert found('"07:53:20Z"', [group]) == [group]
 
@@ -126,7 +127,7 @@ def test_times_in_a_sentence_are_those_on_the_screen() -> None:
         ("!mode:unrestricted !heartbeat", [FORGOTTEN]),
     ],
 )
-def test_terms_ask_the_environment_as_it_was_and_what_has_none_fails_all_but_the_negated(
+def test_terms_match_the_environment_as_it_was_and_events_without_one_pass_only_negated_terms(
     text: str, kept: list[Event]
 ) -> None:
     assert found(text) == kept
@@ -138,21 +139,21 @@ def test_ages_are_those_at_the_event(age: float, *, is_kept: bool) -> None:
     assert bool(found("beat:>=90s", [replace(event(Kind.MODE, "env-3", field="mode"), then=then)])) is is_kept
 
 
-def test_a_profile_is_that_of_the_event() -> None:
+def test_the_profile_is_that_of_the_event() -> None:
     event_log = [event(Kind.ONLINE, profile=profile) for profile in ("here", "there")]
     assert [one.profile for one in found("profile:=here", event_log)] == ["here"]
     assert [one.profile for one in found("!profile:=here", event_log)] == ["there"]
 
 
-def told(*listings: Sequence[Environment]) -> list[Event]:
-    """All the events of some listings, five seconds apart, but for the first."""
+def events_of(*listings: Sequence[Environment]) -> list[Event]:
+    """The events of some listings, five seconds apart, after the first."""
     _, events = watched(listed(rows, NOW + 5_000 * number) for number, rows in enumerate(listings))
     return events
 
 
-def test_a_loss_is_found_by_the_pod_that_was_lost_wherever_the_environments_run_by_now() -> None:
+def test_a_loss_is_found_by_the_pod_of_that_time_wherever_the_environments_run_now() -> None:
     ids = [f"env-{n}" for n in range(12)]
-    (lost, back) = told(
+    (lost, back) = events_of(
         [environment(id_, podId="p-7") for id_ in ids],
         [environment(id_, podId=None, connectionId=None) for id_ in ids],
         [environment(id_, podId="p-8") for id_ in ids],
@@ -162,27 +163,27 @@ def test_a_loss_is_found_by_the_pod_that_was_lost_wherever_the_environments_run_
     assert found("pod:none", [lost, back]) == []
 
 
-def test_what_changed_in_the_listing_of_a_loss_is_found_by_what_it_became() -> None:
-    drift, *_ = told([environment()], [environment(connectionId=None, currentMode="plan")])[::-1]
+def test_a_change_in_the_listing_of_a_loss_is_found_by_its_new_value() -> None:
+    drift, *_ = events_of([environment()], [environment(connectionId=None, currentMode="plan")])[::-1]
     assert drift.kind is Kind.MODE
     assert found("mode:plan", [drift]) == [drift]
 
 
-def test_a_status_is_what_the_event_led_to_whatever_it_is_now() -> None:
+def test_a_status_is_the_one_that_the_event_led_to() -> None:
     down = environment(connectionId=None)
-    event_log = told([environment()], [down], [environment()], [down])
+    event_log = events_of([environment()], [down], [environment()], [down])
     assert [one.kind for one in event_log] == [Kind.OFFLINE, Kind.ONLINE, Kind.OFFLINE]
     assert found("status:offline", event_log) == [event_log[0], event_log[2]]
     assert found("status:online", event_log) == [event_log[1]]
 
 
-def test_changed_finds_what_came_went_or_reconnected_and_no_other_change() -> None:
+def test_changed_finds_arrivals_losses_and_reconnects_and_no_other_change() -> None:
     fell, drifted = event(Kind.OFFLINE), event(Kind.MODE, field="mode")
     assert found("status:changed", [fell, drifted]) == [fell]
 
 
 @pytest.mark.parametrize(("status", "holds"), [("flapping", "is_flapping"), ("doubted", "clock_suspect")])
-def test_flapping_and_doubt_are_those_at_the_event(status: str, holds: str) -> None:
+def test_flapping_and_doubted_are_those_at_the_event(status: str, holds: str) -> None:
     verdict = JUDGE.verdict(ROWS["env-2"], NOW)
     one = replace(FELL, then=EventState(ROWS["env-2"], verdict, **{holds: True}))
     assert found(f"status:{status}", [FELL, one]) == [one]
@@ -213,12 +214,14 @@ LOST = Event(
         ("mode:strict", False),
     ],
 )
-def test_a_group_is_kept_whole_for_any_member_with_what_the_group_says_of_it(text: str, *, is_kept: bool) -> None:
+def test_a_group_is_kept_whole_if_any_member_matches_with_the_text_of_the_group(text: str, *, is_kept: bool) -> None:
     assert found(text, [LOST]) == [LOST] * is_kept
 
 
-@pytest.mark.parametrize("text", ["!lost", "!offline", "!went", "!p-7", "!together", "!status:offline", "!os:linux"])
-def test_what_hides_each_member_hides_the_group(text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ['!"offline together"', "!offline", "!went", "!p-7", "!together", "!status:offline", "!os:linux"]
+)
+def test_a_query_that_hides_every_member_hides_the_group(text: str) -> None:
     members = [event(Kind.OFFLINE, "env-1"), event(Kind.OFFLINE, "env-1", "other")]
 
     assert found(text, [replace(LOST, members=tuple(members))]) == []
@@ -245,17 +248,18 @@ TYPED = st.sampled_from(
 LINES = st.lists(st.tuples(st.sampled_from(["", "!"]), TYPED).map("".join), max_size=3).map(" ".join)
 
 
-def naive(text: str, one: Event, group: Event | None = None) -> bool:
-    """A second opinion on one event without members, in a group or alone."""
-    told = [one] if group is None else [group, one]
-    parts = [part for each in told for part in (each.name or "", event_text(each, UTC), each.kind.value, each.profile)]
-    asked: dict[str, list[bool]] = {}
+def expected(text: str, one: Event, group: Event | None = None) -> bool:
+    """An independent test of one event without members, alone or in a group."""
+    events = [one] if group is None else [group, one]
+    texts = ((each.name or "", event_text(each, UTC), each.kind.value, each.profile) for each in events)
+    parts = list(chain.from_iterable(texts))
+    by_field: dict[str, list[bool]] = {}
     for typed in text.split():
         body = typed.removeprefix("!")
         if ":" in body:
             then = one.then
             row = tracked() if then is None else TrackedEnvironment(environment=then.environment, verdict=then.verdict)
-            holds = then is not None and parse(body, UTC).matches(row, NOW, ALL, 1)
+            holds = then is not None and matches(parse(body, UTC), row)
         else:
             pattern = ".*".join(re.escape(piece).replace(r"\?", ".") for piece in body.split("*"))
             is_wild = "*" in body or "?" in body
@@ -263,25 +267,25 @@ def naive(text: str, one: Event, group: Event | None = None) -> bool:
         if typed != body and holds:
             return False
         if typed == body:
-            asked.setdefault(body.partition(":")[0] if ":" in body else body, []).append(holds)
-    return all(any(alternatives) for alternatives in asked.values())
+            by_field.setdefault(body.partition(":")[0] if ":" in body else body, []).append(holds)
+    return all(any(alternatives) for alternatives in by_field.values())
 
 
 @given(st.lists(EVENTS | GROUPS, max_size=5), LINES)
-def test_a_query_keeps_what_a_second_opinion_keeps_in_its_order(event_log: list[Event], text: str) -> None:
+def test_a_query_keeps_what_the_independent_test_keeps_in_order(event_log: list[Event], text: str) -> None:
     kept = [
         one
         for one in event_log
-        if (any(naive(text, leaf, one) for leaf in one.members) if one.members else naive(text, one))
+        if (any(expected(text, leaf, one) for leaf in one.members) if one.members else expected(text, one))
     ]
     assert found(text, event_log) == kept
 
 
 @given(st.lists(EVENTS | GROUPS, max_size=5), LINES)
-def test_a_query_is_kept_apart_into_its_words_and_its_terms(event_log: list[Event], text: str) -> None:
+def test_filtering_by_words_then_by_terms_gives_the_same(event_log: list[Event], text: str) -> None:
     query = parse(text, UTC)
     words = " ".join(str(term) for term in query.terms if isinstance(term, Word))
     terms = " ".join(str(term) for term in query.terms if isinstance(term, Term))
     singles = flatten(event_log)
     assert found(text, singles) == found(words, found(terms, singles))
-    assert query.has_demands is any(isinstance(term, Term) and not term.is_negated for term in query.terms)
+    assert query.demands() is any(isinstance(term, Term) and not term.is_negated for term in query.terms)

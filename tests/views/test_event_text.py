@@ -1,4 +1,4 @@
-"""One sentence for each event, and how it looks in the log."""
+"""The wording and the look of each event."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.fleets import Fleets
 from envwatch.model.text import Clean
 from envwatch.query.language import parse
-from envwatch.views.event_text import event_style, event_text, nothing_because
+from envwatch.views.event_text import empty_table_text, event_style, event_text
 from envwatch.views.table_view import View
 
 HOURS = timedelta(hours=3)
@@ -23,7 +23,7 @@ def event(kind: Kind, **changes: object) -> Event:
 
 
 @pytest.mark.parametrize(
-    ("told", "text"),
+    ("one", "text"),
     [
         (event(Kind.APPEARED, after="online"), "appeared, online"),
         (event(Kind.APPEARED, after="offline", reason="disconnected"), "appeared, offline · disconnected"),
@@ -51,9 +51,9 @@ def event(kind: Kind, **changes: object) -> Event:
         (event(Kind.RESUMED), "upstream heartbeats advance again"),
         (
             event(Kind.TOGETHER, of=Kind.OFFLINE, members=(event(Kind.OFFLINE),) * 11, reason="pod p-7"),
-            "11 lost together: all pod p-7",
+            "11 went offline together: all pod p-7",
         ),
-        (event(Kind.TOGETHER, of=Kind.ONLINE, members=(event(Kind.ONLINE),) * 3), "3 back together"),
+        (event(Kind.TOGETHER, of=Kind.ONLINE, members=(event(Kind.ONLINE),) * 3), "3 came back together"),
         (event(Kind.TOGETHER, of=Kind.BRANCH, members=(event(Kind.BRANCH),) * 10), "10 changed together: branch"),
         (
             event(Kind.WHILE_BLIND, since=NOW - 3_600_000, members=(event(Kind.ONLINE),) * 2),
@@ -78,39 +78,39 @@ def event(kind: Kind, **changes: object) -> Event:
         ),
     ],
 )
-def test_each_event_has_its_sentence(told: Event, text: str) -> None:
-    assert event_text(told, UTC) == text
+def test_each_event_has_its_text(one: Event, text: str) -> None:
+    assert event_text(one, UTC) == text
 
 
 @pytest.mark.parametrize("kind", list(Kind))
-def test_every_kind_has_a_sentence_and_a_look_in_both_alphabets(kind: Kind) -> None:
-    told = event(kind, members=(event(Kind.ONLINE),), of=Kind.ONLINE if kind is Kind.TOGETHER else None)
-    assert event_text(told, UTC)
-    face = event_style(told)
-    assert len(face.glyph) == len(face.ascii) == 1
-    assert face.ascii.isascii()
+def test_every_kind_has_a_text_and_a_glyph_in_unicode_and_ascii(kind: Kind) -> None:
+    one = event(kind, members=(event(Kind.ONLINE),), of=Kind.ONLINE if kind is Kind.TOGETHER else None)
+    assert event_text(one, UTC)
+    style = event_style(one)
+    assert len(style.glyph) == len(style.ascii) == 1
+    assert style.ascii.isascii()
 
 
-def test_a_group_looks_like_what_happened_together() -> None:
+def test_a_group_looks_like_its_members() -> None:
     lost = event(Kind.TOGETHER, of=Kind.OFFLINE, members=(event(Kind.OFFLINE),) * 3)
     assert event_style(lost).style == event_style(event(Kind.OFFLINE)).style == "offline"
 
 
-def test_who_appears_offline_looks_offline() -> None:
+def test_an_environment_that_appears_offline_looks_offline() -> None:
     assert event_style(event(Kind.APPEARED, after="offline")).style == "offline"
     assert event_style(event(Kind.APPEARED, after="online")).style == "online"
 
 
-def test_only_the_drift_to_unrestricted_stands_out() -> None:
+def test_only_a_change_to_unrestricted_is_highlighted() -> None:
     assert event_style(event(Kind.MODE, after="unrestricted")).style == "unrestricted"
     assert event_style(event(Kind.MODE, before="unrestricted", after="standard")).style == "plain"
     assert event_style(event(Kind.BRANCH, after="unrestricted")).style == "plain"
 
 
-def test_what_a_real_fleet_tells_can_be_said() -> None:
+def test_the_events_of_a_real_fleet_have_texts() -> None:
     rows = beating(12)
     asleep_from, awake_at = NOW + 20_000, NOW + 8 * 3_600_000
-    _, told = watched(
+    _, events = watched(
         [
             listed(rows),
             listed([*rows[:-1], environment("env-12", connectionId=None)], NOW + 5_000),
@@ -119,14 +119,14 @@ def test_what_a_real_fleet_tells_can_be_said() -> None:
             listed(beating(12, awake_at), awake_at),
         ]
     )
-    said = [event_text(one, UTC) for one in told]
-    assert said[0].startswith("went offline · disconnected · was on for 1h")
-    assert said[1].startswith("11 lost together")
-    assert said[2] == "12 changed while blind · 12 back online (08:53:40Z to 16:53:20Z)"
+    texts = [event_text(one, UTC) for one in events]
+    assert texts[0].startswith("went offline · disconnected · was on for 1h")
+    assert texts[1].startswith("11 went offline together")
+    assert texts[2] == "12 changed while blind · 12 back online (08:53:40Z to 16:53:20Z)"
 
 
 @pytest.mark.parametrize(
-    ("query", "profiles", "is_told"),
+    ("query", "profiles", "is_mentioned"),
     [
         ("profile:home", [NO_PROFILE], True),
         ("web profile:home", [NO_PROFILE], True),
@@ -135,11 +135,11 @@ def test_what_a_real_fleet_tells_can_be_said() -> None:
         ("profile:away", [Clean("home"), Clean("work")], False),
     ],
 )
-def test_who_asks_for_a_profile_where_one_alone_is_watched_is_told_so(
-    query: str, profiles: list[Clean], *, is_told: bool
+def test_an_empty_table_says_that_a_single_profile_cannot_be_filtered_by(
+    query: str, profiles: list[Clean], *, is_mentioned: bool
 ) -> None:
     fleets = Fleets({name: watched([listed(beating(2))], Fleet(profile=name))[0] for name in profiles})
 
-    told = nothing_because(fleets, View(query=parse(query)))
-    assert told.startswith("Nothing matches")
-    assert ("one profile alone is watched" in told) is is_told
+    text = empty_table_text(fleets, View(query=parse(query)))
+    assert text.startswith("Nothing matches")
+    assert ("only one profile is watched" in text) is is_mentioned

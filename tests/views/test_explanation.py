@@ -1,4 +1,4 @@
-"""The rule trace: every rule with its inputs and its result, and never at odds with the verdict."""
+"""The rule trace: every rule with its inputs and its result, consistent with the verdict."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RULES = [
     "clock",
     "connectionId",
     "lastHeartbeat",
-    "witness",
+    "skew check",
     "upstream",
     "absence",
     "flapping",
@@ -35,8 +35,8 @@ RULES = [
 def steps(*outcomes: Outcome, at: float = NOW, skew: float = 0.0) -> dict[str, Step]:
     """The answer on `env-1` and its trace, after some outcomes."""
     fleet, _ = watched(outcomes)
-    known = (fleet.environments[environment().id], fleet, reading(at, skew), UTC)
-    found = [*answer(*known), *trace(*known)]
+    arguments = (fleet.environments[environment().id], fleet, reading(at, skew), UTC)
+    found = [*answer(*arguments), *trace(*arguments)]
     assert [step.rule for step in found] == RULES
     return {step.rule: step for step in found}
 
@@ -45,7 +45,7 @@ def of_row(**changes: Any) -> dict[str, Step]:
     return steps(listed([environment("env-1", **changes)]))
 
 
-def test_a_healthy_row_has_nothing_against_it() -> None:
+def test_nothing_speaks_against_a_healthy_row() -> None:
     found = of_row()
     assert not [step for step in found.values() if step.is_against]
     assert found["verdict"].result == "online"
@@ -83,22 +83,22 @@ def test_without_a_heartbeat_a_row_is_offline() -> None:
 
 @pytest.mark.parametrize(
     ("later", "result"),
-    [(15_000, "fresh"), (15_001, "stale: verdicts are from then"), (60_001, "blind: every row reads unknown")],
+    [(15_000, "fresh"), (15_001, "stale: verdicts are of that moment"), (60_001, "blind: every row reads unknown")],
 )
-def test_old_listings_are_named_as_such(later: float, result: str) -> None:
+def test_an_old_listing_is_called_stale_or_blind(later: float, result: str) -> None:
     found = steps(listed([environment()]), failed(at=NOW + later), at=NOW + later)
     assert found["listing"].result == result
     assert (found["verdict"].result == "unknown, last online") is result.startswith("blind")
 
 
-def test_what_is_one_is_not_told_as_many() -> None:
+def test_counts_agree_with_their_nouns() -> None:
     one = steps(listed([environment()]))
     assert " of 1 row in 1 request, " in one["listing"].inputs
-    assert one["clock"].inputs.endswith(" 1 answer")
+    assert one["clock"].inputs.endswith(" 1 response")
     rows = [environment(), environment("env-2")]
     two = steps(*[listed(rows, page_size=1)] * 2)
     assert " of 2 rows in 2 requests, " in two["listing"].inputs
-    assert two["clock"].inputs.endswith(" 2 answers")
+    assert two["clock"].inputs.endswith(" 2 responses")
 
 
 def test_a_skewed_local_clock_makes_the_official_client_disagree() -> None:
@@ -108,29 +108,29 @@ def test_a_skewed_local_clock_makes_the_official_client_disagree() -> None:
     assert found["official client"].result == "would say offline: disagrees, see clock and listing below"
 
 
-def test_without_a_date_the_local_clock_is_used_and_that_is_said() -> None:
+def test_without_a_date_header_the_step_says_that_the_local_clock_is_used() -> None:
     assert steps(listed([environment()], dated=False))["clock"].result == "the local clock is used"
 
 
-def test_the_witness_tells_when_the_heartbeat_advanced_and_nothing_before_it_did() -> None:
+def test_the_skew_check_says_when_the_heartbeat_advanced_once_it_has() -> None:
     first = listed([environment()])
     once = steps(first, listed([environment()], NOW + 5_000), at=NOW + 5_000)
-    assert once["witness"].inputs == "heartbeat not yet seen to advance"
+    assert once["skew check"].inputs == "heartbeat not yet seen to advance"
 
     rows = [environment(lastHeartbeat=NOW + 4_000)]
     twice = steps(first, listed(rows, NOW + 5_000), listed(rows, NOW + 12_000), at=NOW + 12_000)
-    assert twice["witness"].inputs.startswith("heartbeat advanced 7.0 s before the newest listing")
-    assert twice["witness"].result == "agrees with the clock"
+    assert twice["skew check"].inputs.startswith("heartbeat advanced 7.0 s before the newest listing")
+    assert twice["skew check"].result == "agrees with the clock"
 
 
 @pytest.mark.parametrize(("seconds", "word"), [(115, "late"), (120, "offline")])
-def test_a_heartbeat_that_contradicts_the_clock_is_not_said_to_decide(seconds: int, word: str) -> None:
+def test_a_heartbeat_that_contradicts_the_clock_is_not_used(seconds: int, word: str) -> None:
     rows = [environment(lastHeartbeat=NOW + 3_600_000)]
     at = NOW + seconds * 1000
     found = steps(listed(rows), listed(rows, at), at=at)
-    assert found["lastHeartbeat"].result == "cannot be true: not judged by this, see witness"
-    assert found["witness"].inputs.startswith(f"heartbeat first listed {seconds}.0 s before the newest listing")
-    assert (found["witness"].result, found["verdict"].result) == ("contradicts the clock: judged by this instead", word)
+    assert found["lastHeartbeat"].result == "cannot be right: not used, see skew check"
+    assert found["skew check"].inputs.startswith(f"heartbeat first listed {seconds}.0 s before the newest listing")
+    assert (found["skew check"].result, found["verdict"].result) == ("contradicts the clock: used instead of it", word)
 
 
 def test_a_row_that_is_missing_once_is_not_gone_and_missing_twice_is() -> None:
@@ -152,7 +152,7 @@ def test_a_row_that_is_missing_twice_and_may_exist_is_not_gone() -> None:
     )
 
 
-def test_a_listing_that_is_not_believed_is_named() -> None:
+def test_a_held_listing_is_named() -> None:
     found = steps(listed(beating(3)), listed([], NOW + 5_000), at=NOW + 5_000)
     assert found["upstream"].result == "the newest listing is not believed yet"
     assert found["verdict"].result == "online"
@@ -186,12 +186,12 @@ def test_the_trace_never_contradicts_the_verdict(rows: list[dict[str, Any]], ske
         listed([environment("env-1", **row)], NOW + 5_000 * number, skew=skew) for number, row in enumerate(rows)
     )
     tracked = fleet.environments[environment().id]
-    known = (tracked, fleet, reading(NOW + 5_000 * (len(rows) - 1), skew), UTC)
-    found = {step.rule: step for step in (*answer(*known), *trace(*known))}
+    arguments = (tracked, fleet, reading(NOW + 5_000 * (len(rows) - 1), skew), UTC)
+    found = {step.rule: step for step in (*answer(*arguments), *trace(*arguments))}
     assert found["verdict"].result == tracked.presence.value
     assert found["verdict"].is_against is not tracked.verdict.is_up
     if tracked.verdict.is_up and not tracked.clock_suspect:
         assert not any(found[rule].is_against for rule in ("connectionId", "lastHeartbeat", "absence"))
     if tracked.presence is Presence.OFFLINE:
-        assert any(found[rule].is_against for rule in ("connectionId", "lastHeartbeat", "witness"))
+        assert any(found[rule].is_against for rule in ("connectionId", "lastHeartbeat", "skew check"))
     assert all(step.inputs.isprintable() and step.result.isprintable() for step in found.values())

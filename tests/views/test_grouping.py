@@ -1,4 +1,4 @@
-"""The lines of the table: what is grouped, what is folded, and that nothing gets lost by it."""
+"""The lines of the table: what is grouped, what is folded, and that no row is lost."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def shape(lines: Iterable[TableLine]) -> list[str]:
 
 
 def members(lines: Iterable[TableLine]) -> list[TrackedEnvironment]:
-    """The rows in the lines, those behind folded headings included."""
+    """The rows in groups, folded or not."""
     found: list[TrackedEnvironment] = []
     for line in lines:
         if isinstance(line, GroupHeader):
@@ -62,23 +62,23 @@ def test_without_groups_and_without_old_ones_lines_are_rows() -> None:
 
 
 @pytest.mark.parametrize(("since", "is_old"), [(DAY - 1, False), (DAY, True)])
-def test_who_is_offline_for_a_day_is_old(since: float, *, is_old: bool) -> None:
+def test_an_environment_that_has_been_offline_for_a_day_is_old(since: float, *, is_old: bool) -> None:
     assert old_in(FLEETS, NOW)(offline("a", since)) is is_old
 
 
-def test_what_is_not_offline_is_never_old() -> None:
+def test_only_an_offline_environment_can_be_old() -> None:
     is_old = old_in(FLEETS, NOW)
     assert not is_old(named("a", lastHeartbeat=NOW - 10, lastSeenAt=NOW - 9 * DAY))
     assert not is_old(replace(offline("a", 9 * DAY), verdict=GONE))
 
 
-def test_how_long_it_is_offline_goes_by_the_servers_clock() -> None:
+def test_the_time_offline_is_by_the_servers_clock() -> None:
     skewed = Fleets({NO_PROFILE: Fleet().after(listed([], skew=2 * DAY))[0]})
     assert not old_in(skewed, NOW + 2 * DAY)(offline("a", DAY - 1000))
     assert old_in(skewed, NOW + 2 * DAY)(offline("a", DAY + 1000))
 
 
-def test_the_long_offline_stand_at_the_end_behind_one_line() -> None:
+def test_old_environments_are_one_folded_group_at_the_end() -> None:
     rows = [offline("old-1", 2 * DAY), offline("new", 1000), offline("old-2", 3 * DAY), named("up")]
     folded = grouped(rows, None, frozenset({OLD}), old_in(FLEETS, NOW))
     assert shape(folded) == ["new", "up", "+offline for over 24 h (2)"]
@@ -86,7 +86,7 @@ def test_the_long_offline_stand_at_the_end_behind_one_line() -> None:
     assert shape(opened) == ["new", "up", "-offline for over 24 h (2)", "old-1", "old-2"]
 
 
-def test_groups_stand_in_the_order_of_their_first_rows_and_what_has_no_value_is_one_group() -> None:
+def test_groups_follow_the_order_of_their_first_rows_and_missing_values_are_one_group() -> None:
     rows = [
         named("a", podId="p-2"),
         named("b", podId=None),
@@ -98,18 +98,18 @@ def test_groups_stand_in_the_order_of_their_first_rows_and_what_has_no_value_is_
     assert shape(lines) == ["-pod p-2 (2)", "a", "d", "-no pod (2)", "b", "e", "+pod p-1 (1)"]
 
 
-def test_a_heading_counts_what_is_behind_it() -> None:
+def test_a_header_counts_the_presences_of_its_group() -> None:
     rows = [named("a"), named("b", lastHeartbeat=NOW - 60_000), offline("c", 1000), named("d")]
-    heading = grouped(rows, "os", frozenset(), None)[0]
-    assert isinstance(heading, GroupHeader)
-    assert {presence.value: count for presence, count in heading.counts.items()} == {
+    header = grouped(rows, "os", frozenset(), None)[0]
+    assert isinstance(header, GroupHeader)
+    assert {presence.value: count for presence, count in header.counts.items()} == {
         "online": 2,
         "late": 1,
         "offline": 1,
     }
 
 
-def test_older_names_of_a_mode_are_one_group_with_the_newer() -> None:
+def test_old_and_new_names_of_a_mode_are_one_group() -> None:
     rows = [named("a", currentMode="bypassPermissions"), named("b", currentMode="unrestricted")]
     assert shape(grouped(rows, "mode", frozenset(), None))[0] == "-mode unrestricted (2)"
 
@@ -133,7 +133,7 @@ ROWS = st.lists(
     ),
     folds_old=st.booleans(),
 )
-def test_every_row_stands_once_in_its_order_under_the_heading_that_counts_it(
+def test_every_row_appears_once_in_order_under_its_header(
     *, rows: Sequence[TrackedEnvironment], group: str | None, folded: frozenset[LineKey], folds_old: bool
 ) -> None:
     lines = grouped(rows, group, folded, old_in(FLEETS, NOW) if folds_old else None)
@@ -142,7 +142,7 @@ def test_every_row_stands_once_in_its_order_under_the_heading_that_counts_it(
     loose: list[TrackedEnvironment] = []
     for line in [*lines, None]:
         if line is None or isinstance(line, GroupHeader):
-            assert not below, "an open heading has exactly its own rows below it"
+            assert not below, "an open header has exactly its own rows below it"
             below = list(line.environments) if line is not None and line.is_open else None
         elif below is None:
             loose.append(line)
@@ -151,15 +151,15 @@ def test_every_row_stands_once_in_its_order_under_the_heading_that_counts_it(
     all_rows = [*loose, *members(lines)]
     assert sorted(row.key for row in all_rows) == sorted(row.key for row in rows)
     places = {row.key: place for place, row in enumerate(rows)}
-    for heading in lines:
-        if isinstance(heading, GroupHeader):
-            assert heading.is_open is (heading.key not in folded)
-            inside = [places[row.key] for row in heading.environments]
+    for header in lines:
+        if isinstance(header, GroupHeader):
+            assert header.is_open is (header.key not in folded)
+            inside = [places[row.key] for row in header.environments]
             assert inside == sorted(inside)
-            assert len(heading) > 0
+            assert len(header) > 0
 
 
-def test_what_is_old_is_folded_only_where_nothing_was_asked_for() -> None:
+def test_old_environments_are_folded_only_without_a_filter() -> None:
     rows = [offline("old", 2 * DAY)]
     assert shape(table_lines(rows, FLEETS, View(), NOW)) == ["+offline for over 24 h (1)"]
     assert shape(table_lines(rows, FLEETS, View(query=parse("old")), NOW)) == ["old"]

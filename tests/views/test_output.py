@@ -1,4 +1,4 @@
-"""Environments as text: the exact JSON, the same in lines and CSV, a table that fits any terminal, and filters."""
+"""Environments as bytes: the exact JSON, JSON lines and CSV, a table that fits any terminal, and filters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import to_json
 from support.builders import NOW, environment, listed, reading, wire_row
-from support.tracked_environments import ALL
+from support.tracked_environments import ALL, matches
 
 from envwatch.fleet.presence import GONE
 from envwatch.model.clock import OffsetBounds
@@ -45,39 +45,39 @@ if TYPE_CHECKING:
 HOSTILE = "\x1b]0;owned\x07\x9b31m\u202eevil\x00\n\r\t\u2028"
 
 
-def report(*rows: Environment, at: float = NOW, profile: str = "", **how: Any) -> EnvironmentList:
+def listing_of(*rows: Environment, at: float = NOW, profile: str = "", **how: Any) -> EnvironmentList:
     return environment_list(listed(rows, at, **how), Limits(), Clean(profile))
 
 
-def found(told: EnvironmentList, query: str) -> EnvironmentList:
-    return filtered(told, parse(query, UTC))
+def found(listing: EnvironmentList, query: str) -> EnvironmentList:
+    return filtered(listing, parse(query, UTC))
 
 
-def ids(told: EnvironmentList) -> list[str]:
-    return [row.tracked.environment.id for row in told.rows]
+def ids(listing: EnvironmentList) -> list[str]:
+    return [row.tracked.environment.id for row in listing.rows]
 
 
-def blind(told: EnvironmentList) -> EnvironmentList:
+def blind(listing: EnvironmentList) -> EnvironmentList:
     """What a dashboard shows of the same rows after a minute without a listing."""
-    return replace(told, rows=[row._replace(is_unknown=True) for row in told.rows])
+    return replace(listing, rows=[row._replace(is_unknown=True) for row in listing.rows])
 
 
 def whole(pieces: Iterator[bytes]) -> bytes:
     return b"".join(pieces)
 
 
-def decoded(told: EnvironmentList) -> Any:
-    return json.loads(whole(json_of(told)))
+def decoded(listing: EnvironmentList) -> Any:
+    return json.loads(whole(json_of(listing)))
 
 
-def rows_of_csv(told: EnvironmentList) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(whole(csv_of(told)).decode())))
+def rows_of_csv(listing: EnvironmentList) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(whole(csv_of(listing)).decode())))
 
 
 def table(
-    told: EnvironmentList, *, width: int | None = None, encoding: str = "utf-8", ascii_only: bool = False
+    listing: EnvironmentList, *, width: int | None = None, encoding: str = "utf-8", ascii_only: bool = False
 ) -> list[str]:
-    drawn = whole(table_of(told, width=width, encoding=encoding, ascii_only=ascii_only)).decode(encoding)
+    drawn = whole(table_of(listing, width=width, encoding=encoding, ascii_only=ascii_only)).decode(encoding)
     return drawn.removesuffix("\n").split("\n")
 
 
@@ -95,7 +95,7 @@ def fleet_of_each_state() -> tuple[Environment, ...]:
 
 def test_the_json_is_exactly_this() -> None:
     row = environment("env-1", apiKeyOwner="key-1", userId="user-1", currentMode="default", surprise=1)
-    assert decoded(report(row)) == {
+    assert decoded(listing_of(row)) == {
         "taken_at": "2025-10-09T08:53:20.000Z",
         "complete": True,
         "filter": None,
@@ -140,12 +140,12 @@ def test_the_json_is_exactly_this() -> None:
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2])
-def test_the_json_is_laid_out_as_one_document_though_it_is_written_row_by_row(rows: int) -> None:
-    told = report(*fleet_of_each_state()[:rows])
-    assert whole(json_of(told)) == to_json(decoded(told), indent=2) + b"\n"
+def test_the_json_written_row_by_row_is_formatted_as_one_document(rows: int) -> None:
+    listing = listing_of(*fleet_of_each_state()[:rows])
+    assert whole(json_of(listing)) == to_json(decoded(listing), indent=2) + b"\n"
 
 
-def test_what_a_row_lacks_is_null_and_no_field_is_ever_missing() -> None:
+def test_missing_values_are_null_and_no_field_is_left_out() -> None:
     bare = environment(
         connectionId=None,
         connectedAt=None,
@@ -155,8 +155,8 @@ def test_what_a_row_lacks_is_null_and_no_field_is_ever_missing() -> None:
         metadata=None,
         listenerInstanceId=None,
     )
-    (row,) = decoded(report(bare))["environments"]
-    (full,) = decoded(report(environment()))["environments"]
+    (row,) = decoded(listing_of(bare))["environments"]
+    (full,) = decoded(listing_of(environment()))["environments"]
     assert list(row) == list(full)
     assert {name for name, value in row.items() if value is None and full[name] is not None} == {
         "connection_id",
@@ -177,26 +177,26 @@ def test_what_a_row_lacks_is_null_and_no_field_is_ever_missing() -> None:
     }
 
 
-def test_fields_without_a_name_stand_in_one_at_the_end() -> None:
-    told = report(environment("env-1", region={"zone": "b\x1b"}), environment("env-2"))
-    rows = decoded(told)["environments"]
+def test_unknown_fields_are_in_one_field_at_the_end() -> None:
+    listing = listing_of(environment("env-1", region={"zone": "b\x1b"}), environment("env-2"))
+    rows = decoded(listing)["environments"]
     assert [list(row)[-1] for row in rows] == ["unknown", "unknown"]
     assert [row["unknown"] for row in rows] == [{"region": {"zone": "b\\x1b"}}, {}]
-    assert [row["unknown"] for row in rows_of_csv(told)] == ['{"region":{"zone":"b\\\\x1b"}}', "{}"]
+    assert [row["unknown"] for row in rows_of_csv(listing)] == ['{"region":{"zone":"b\\\\x1b"}}', "{}"]
 
 
-def test_late_is_counted_apart_from_online() -> None:
-    counts = decoded(report(*fleet_of_each_state()))["counts"]
+def test_late_is_not_counted_as_online() -> None:
+    counts = decoded(listing_of(*fleet_of_each_state()))["counts"]
     assert counts == {"online": 2, "late": 2, "offline": 3, "gone": 0, "unknown": 0, "total": 7}
 
 
 def test_the_newest_loss_comes_first_then_the_oldest_beat_then_names() -> None:
-    ids = [row["id"] for row in decoded(report(*fleet_of_each_state()))["environments"]]
+    ids = [row["id"] for row in decoded(listing_of(*fleet_of_each_state()))["environments"]]
     assert ids == ["left", "lost", "never", "later", "late", "on-a", "on-b"]
 
 
-def test_each_state_tells_its_reason() -> None:
-    rows = decoded(report(*fleet_of_each_state()))["environments"]
+def test_each_state_has_its_reason() -> None:
+    rows = decoded(listing_of(*fleet_of_each_state()))["environments"]
     assert {row["id"]: (row["state"], row["reason"]) for row in rows} == {
         "left": ("offline", "disconnected"),
         "lost": ("offline", "heartbeat lost"),
@@ -213,11 +213,11 @@ def test_each_state_tells_its_reason() -> None:
     [(44_999.9, "online", 44.999), (45_000, "late", 45.0), (119_999.9, "late", 119.999), (120_000, "offline", 120.0)],
 )
 def test_the_age_never_contradicts_the_state(age: float, state: str, seconds: float) -> None:
-    (row,) = decoded(report(environment(lastHeartbeat=NOW - age)))["environments"]
+    (row,) = decoded(listing_of(environment(lastHeartbeat=NOW - age)))["environments"]
     assert (row["state"], row["heartbeat_age_s"]) == (state, seconds)
 
 
-def test_state_age_and_filter_are_of_the_moment_when_the_rows_own_page_was_asked_for() -> None:
+def test_state_age_and_filter_are_of_the_moment_when_the_page_of_the_row_was_requested() -> None:
     beat = NOW - 119_000
     pages = (
         ListedPage([environment("first", lastHeartbeat=beat), environment("twice", lastHeartbeat=beat)], NOW),
@@ -226,43 +226,43 @@ def test_state_age_and_filter_are_of_the_moment_when_the_rows_own_page_was_asked
         ),
     )
     snapshot = Snapshot(pages=pages, clock=(OffsetBounds(-500, 500),))
-    told = environment_list(Listed(snapshot, reading(), reading(), timedelta(seconds=5)), Limits())
-    assert ids(found(told, "beat:>=2m")) == ids(found(told, "status:offline")) == ["second"]
-    rows = {row["id"]: (row["state"], row["heartbeat_age_s"]) for row in decoded(told)["environments"]}
+    listing = environment_list(Listed(snapshot, reading(), reading(), timedelta(seconds=5)), Limits())
+    assert ids(found(listing, "beat:>=2m")) == ids(found(listing, "status:offline")) == ["second"]
+    rows = {row["id"]: (row["state"], row["heartbeat_age_s"]) for row in decoded(listing)["environments"]}
     assert rows == {"first": ("late", 119.0), "twice": ("late", 119.0), "second": ("offline", 121.0)}
-    assert decoded(told)["taken_at"] == "2025-10-09T08:53:20.000Z"
+    assert decoded(listing)["taken_at"] == "2025-10-09T08:53:20.000Z"
 
 
 @pytest.mark.parametrize("skew", [-86_400_000.0, 0.0, 86_400_000.0])
-def test_a_wrong_clock_of_ours_changes_nothing(skew: float) -> None:
+def test_a_wrong_local_clock_changes_nothing(skew: float) -> None:
     rows = fleet_of_each_state()
-    assert whole(json_of(report(*rows, skew=skew))) == whole(json_of(report(*rows)))
+    assert whole(json_of(listing_of(*rows, skew=skew))) == whole(json_of(listing_of(*rows)))
 
 
 @pytest.mark.parametrize("instant", [1e300, -1e300, 1e18, 253_402_300_800_000, -62_135_596_800_001])
-def test_an_instant_that_no_calendar_holds_is_null(instant: float) -> None:
-    (row,) = decoded(report(environment(firstSeenAt=instant, lastHeartbeat=instant)))["environments"]
+def test_an_instant_outside_the_calendar_is_null(instant: float) -> None:
+    (row,) = decoded(listing_of(environment(firstSeenAt=instant, lastHeartbeat=instant)))["environments"]
     assert row["first_seen_at"] is None
     assert row["last_heartbeat_at"] is None
 
 
 @given(instant=st.integers(0, 4_102_444_800_000))
-def test_an_instant_comes_back_from_its_text(instant: int) -> None:
-    (row,) = decoded(report(environment(firstSeenAt=instant)))["environments"]
+def test_an_instant_survives_the_round_trip_through_text(instant: int) -> None:
+    (row,) = decoded(listing_of(environment(firstSeenAt=instant)))["environments"]
     assert row["first_seen_at"].endswith("Z")
     assert round(datetime.fromisoformat(row["first_seen_at"]).timestamp() * 1000) == instant
 
 
 def test_json_lines_are_the_environments_of_the_json() -> None:
-    told = report(*fleet_of_each_state())
-    lines = whole(jsonl_of(told)).decode().splitlines()
-    assert [json.loads(line) for line in lines] == decoded(told)["environments"]
+    listing = listing_of(*fleet_of_each_state())
+    lines = whole(jsonl_of(listing)).decode().splitlines()
+    assert [json.loads(line) for line in lines] == decoded(listing)["environments"]
 
 
 def test_the_csv_has_the_fields_of_the_json_and_nested_ones_as_json() -> None:
-    told = report(*fleet_of_each_state())
-    environments = decoded(told)["environments"]
-    rows = rows_of_csv(told)
+    listing = listing_of(*fleet_of_each_state())
+    environments = decoded(listing)["environments"]
+    rows = rows_of_csv(listing)
     assert [list(row) for row in rows] == [list(row) for row in environments]
     assert [row["id"] for row in rows] == [row["id"] for row in environments]
     first = rows[0]
@@ -273,50 +273,50 @@ def test_the_csv_has_the_fields_of_the_json_and_nested_ones_as_json() -> None:
     assert rows[-1]["heartbeat_age_s"] == "12.0"
 
 
-def test_an_empty_listing_is_told_in_every_format() -> None:
-    told = report()
-    assert set(decoded(told)["counts"].values()) == {0}
-    assert decoded(told)["environments"] == []
-    assert whole(jsonl_of(told)) == b""
-    assert whole(csv_of(told)).startswith(b'"id","name",')
-    assert whole(csv_of(told)).count(b"\n") == 1
-    assert table(told) == ["STATE  AGE  NAME  MODE  VERSION  BRANCH  OS"]
+def test_every_format_can_be_empty() -> None:
+    listing = listing_of()
+    assert set(decoded(listing)["counts"].values()) == {0}
+    assert decoded(listing)["environments"] == []
+    assert whole(jsonl_of(listing)) == b""
+    assert whole(csv_of(listing)).startswith(b'"id","name",')
+    assert whole(csv_of(listing)).count(b"\n") == 1
+    assert table(listing) == ["STATE  AGE  NAME  MODE  VERSION  BRANCH  OS"]
 
 
 @pytest.mark.parametrize("formula", ["=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", " =1", "＝1", "﹣1"])
 def test_no_cell_of_the_csv_is_a_formula(formula: str) -> None:
     row = environment(connectionName=formula, currentMode=formula, metadata={"gitBranch": formula})
-    told = report(row)
-    told = replace(told, acknowledged={told.rows[0].tracked.environment.id: clean(formula)})
-    for one in (told, found(told, "mode:*")):
+    listing = listing_of(row)
+    listing = replace(listing, acknowledged={listing.rows[0].tracked.environment.id: clean(formula)})
+    for one in (listing, found(listing, "mode:*")):
         (cells_of_row,) = rows_of_csv(one)
         assert [cells_of_row[name] for name in ("name", "mode", "branch", "acknowledged")] == [f"'{formula}"] * 4
 
 
 def test_every_cell_of_the_csv_is_quoted() -> None:
-    line = whole(csv_of(report(environment(connectionName='a;"b",c')))).decode().splitlines()[1]
+    line = whole(csv_of(listing_of(environment(connectionName='a;"b",c')))).decode().splitlines()[1]
     assert line.startswith('"env-1","a;""b"",c",')
     assert line.endswith('"')
 
 
 @given(text=st.text(max_size=40) | st.just(HOSTILE))
-def test_nothing_of_theirs_controls_a_terminal_in_any_format(text: str) -> None:
+def test_no_format_lets_a_text_control_the_terminal(text: str) -> None:
     names = ("connectionName", "deviceId", "organizationId", "connectionId", "podId", "userId", "currentMode")
     row = environment(**dict.fromkeys(names, text), metadata={"gitBranch": text, "os": text, text: [text]})
-    told = report(row)
-    told = replace(told, filter=clean(text), acknowledged={told.rows[0].tracked.environment.id: clean(text)})
+    listing = listing_of(row)
+    listing = replace(listing, filter=clean(text), acknowledged={listing.rows[0].tracked.environment.id: clean(text)})
     drawn = [
-        whole(json_of(told)),
-        whole(jsonl_of(told)),
-        whole(csv_of(told)),
-        whole(table_of(told, width=80, encoding="utf-8", ascii_only=False)),
+        whole(json_of(listing)),
+        whole(jsonl_of(listing)),
+        whole(csv_of(listing)),
+        whole(table_of(listing, width=80, encoding="utf-8", ascii_only=False)),
     ]
     for line in b"\n".join(drawn).decode().split("\n"):
         assert not {unicodedata.category(character) for character in line} & {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
-def test_the_table_has_a_line_each_with_a_glyph_and_the_word() -> None:
-    lines = table(report(*fleet_of_each_state()))
+def test_the_table_has_a_line_for_each_environment_with_glyph_and_state() -> None:
+    lines = table(listing_of(*fleet_of_each_state()))
     assert lines[0].split() == ["STATE", "AGE", "NAME", "MODE", "VERSION", "BRANCH", "OS"]
     assert [line.split()[:2] for line in lines[1:]] == [
         *[["○", "offline"]] * 3,
@@ -326,70 +326,70 @@ def test_the_table_has_a_line_each_with_a_glyph_and_the_word() -> None:
     assert lines[-1].split()[2] == "12s"
 
 
-def test_the_columns_of_the_table_stand_one_below_the_other() -> None:
+def test_the_columns_of_the_table_are_aligned() -> None:
     rows = [environment(str(number), connectionName=name) for number, name in enumerate(("a", "東京", "e\u0301" * 9))]
-    lines = table(report(*rows))
+    lines = table(listing_of(*rows))
     column = cells(lines[0].partition("MODE")[0])
     assert [cells(line.partition("standard")[0]) for line in lines[1:]] == [column] * 3
 
 
-def test_without_a_terminal_the_table_is_as_wide_as_it_must() -> None:
+def test_without_a_terminal_the_table_is_as_wide_as_needed() -> None:
     name = "n" * 300
-    assert any(name in line for line in table(report(environment(connectionName=name))))
+    assert any(name in line for line in table(listing_of(environment(connectionName=name))))
 
 
 @given(width=st.integers(1, 130), names=st.lists(st.text("n東é ", max_size=60), max_size=4))
 def test_the_table_fits_any_terminal(width: int, names: Sequence[str]) -> None:
     rows = [environment(str(number), connectionName=name) for number, name in enumerate(names)]
-    lines = table(report(*rows), width=width)
+    lines = table(listing_of(*rows), width=width)
     assert len(lines) == len(names) + 1
     assert max(cells(line) for line in lines) <= width
 
 
-def test_at_80_columns_a_long_name_gives_way_and_the_rest_stays() -> None:
+def test_at_80_columns_a_long_name_is_cut_and_the_rest_stays() -> None:
     row = environment(connectionName="sandbox-agent-5f4cf6f5-b557-4022-8ebd-ae00cc512240-and-more-still")
-    line = table(report(row), width=80)[1]
+    line = table(listing_of(row), width=80)[1]
     assert line.endswith("standard  0.34.12  main    linux")
     assert "sandbox-agent-" in line
     assert "…" in line
 
 
-def test_ascii_draws_every_mark_in_ascii() -> None:
-    told = report(*fleet_of_each_state(), environment("x" * 90, currentMode=None, connectionName="n" * 90))
-    assert "\n".join(table(told, width=70, ascii_only=True)).isascii()
+def test_ascii_only_uses_no_other_marks() -> None:
+    listing = listing_of(*fleet_of_each_state(), environment("x" * 90, currentMode=None, connectionName="n" * 90))
+    assert "\n".join(table(listing, width=70, ascii_only=True)).isascii()
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "shift_jis"])
 def test_a_name_that_the_encoding_lacks_is_written_in_escapes(encoding: str) -> None:
-    lines = table(report(environment(connectionName="büro-🚀")), encoding=encoding, ascii_only=True)
+    lines = table(listing_of(environment(connectionName="büro-🚀")), encoding=encoding, ascii_only=True)
     assert "\\U0001f680" in lines[1]
     assert ("büro" in lines[1]) == (encoding == "latin-1")
 
 
-def test_the_summary_counts_and_says_what_may_be_wrong() -> None:
-    assert summary_of(report(*fleet_of_each_state()), "api") == "7 environments at api: 3 offline, 2 late, 2 online"
-    assert summary_of(report(environment()), "api") == "1 environment at api: 0 offline, 0 late, 1 online"
-    assert summary_of(report(dated=False), "api").endswith(
-        "; ages by this machine's clock, for the server told no time"
+def test_the_summary_has_counts_and_caveats() -> None:
+    assert summary_of(listing_of(*fleet_of_each_state()), "api") == "7 environments at api: 3 offline, 2 late, 2 online"
+    assert summary_of(listing_of(environment()), "api") == "1 environment at api: 0 offline, 0 late, 1 online"
+    assert summary_of(listing_of(dated=False), "api").endswith(
+        "; ages are by this machine's clock: no response had a Date header"
     )
 
 
 def test_rows_that_could_not_be_read_make_the_listing_incomplete() -> None:
     snapshot = Snapshot(pages=(ListedPage([environment()], NOW),), set_aside=2)
-    told = environment_list(Listed(snapshot, reading(), reading(), timedelta(seconds=5)), Limits())
-    assert decoded(told)["complete"] is False
-    assert decoded(told)["set_aside"] == {"total": 2, "ids": []}
-    assert "; incomplete: 2 rows could not be read;" in summary_of(told, "api")
+    listing = environment_list(Listed(snapshot, reading(), reading(), timedelta(seconds=5)), Limits())
+    assert decoded(listing)["complete"] is False
+    assert decoded(listing)["set_aside"] == {"total": 2, "ids": []}
+    assert "; incomplete: 2 rows could not be read;" in summary_of(listing, "api")
 
 
 def test_rows_that_could_not_be_read_are_named() -> None:
     ids = frozenset(Clean(f"env-{number}") for number in range(4, 0, -1))
     snapshot = Snapshot(pages=(ListedPage([environment()], NOW),), set_aside=5, set_aside_ids=ids)
-    told = environment_list(Listed(snapshot, reading(), reading(), timedelta(seconds=5)), Limits())
-    both = merged([told, replace(told, set_aside=1, set_aside_ids=frozenset({Clean("env-9")}))])
-    assert decoded(told)["set_aside"] == {"total": 5, "ids": ["env-1", "env-2", "env-3", "env-4"]}
+    listing = environment_list(Listed(snapshot, reading(), reading(), timedelta(seconds=5)), Limits())
+    both = merged([listing, replace(listing, set_aside=1, set_aside_ids=frozenset({Clean("env-9")}))])
+    assert decoded(listing)["set_aside"] == {"total": 5, "ids": ["env-1", "env-2", "env-3", "env-4"]}
     assert decoded(both)["set_aside"] == {"total": 6, "ids": ["env-1", "env-2", "env-3", "env-4", "env-9"]}
-    assert "incomplete: 5 rows could not be read (env-1, env-2, env-3 and 2 more);" in summary_of(told, "api")
+    assert "incomplete: 5 rows could not be read (env-1, env-2, env-3 and 2 more);" in summary_of(listing, "api")
 
 
 TEXTS = st.sampled_from(["web", "Web-2", "api", "=1+1", "東京", HOSTILE, "linux", "none"])
@@ -431,49 +431,51 @@ TERMS = st.sampled_from(
     pages=st.lists(st.lists(ROWS, max_size=4), max_size=3),
     query=st.lists(TERMS, max_size=3).map(" ".join),
 )
-def test_a_filter_keeps_exactly_the_rows_that_its_query_matches_in_their_order(
+def test_a_filter_keeps_exactly_the_rows_that_match_in_their_order(
     pages: list[list[dict[str, Any]]], query: str
 ) -> None:
-    # Each page is asked for later than the one before, so that an age is not the same on all of them.
-    asked = [
-        ListedPage([environment(f"env-{page}-{row}", **told) for row, told in enumerate(rows)], NOW + page * 1500)
+    # Each page is requested later than the one before, so that ages differ between them.
+    listed_pages = [
+        ListedPage([environment(f"env-{page}-{row}", **changes) for row, changes in enumerate(rows)], NOW + page * 1500)
         for page, rows in enumerate(pages)
     ]
-    snapshot = Snapshot(pages=tuple(asked), clock=(OffsetBounds(-500, 500),))
+    snapshot = Snapshot(pages=tuple(listed_pages), clock=(OffsetBounds(-500, 500),))
     everything = environment_list(Listed(snapshot, reading(), reading(), timedelta(seconds=5)), Limits())
-    asked_for = parse(query, UTC)
-    told = filtered(everything, asked_for)
-    assert told.rows == [row for row in everything.rows if asked_for.matches(row.tracked, row.at, ALL, 1)]
-    kept = set(ids(told))
+    parsed = parse(query, UTC)
+    listing = filtered(everything, parsed)
+    assert listing.rows == [row for row in everything.rows if matches(parsed, row.tracked, row.judged_at, ALL, 1)]
+    kept = set(ids(listing))
     rows = [row for row in decoded(everything)["environments"] if row["id"] in kept]
-    document = decoded(told)
+    document = decoded(listing)
     assert (
-        document["environments"] == rows == [json.loads(line) for line in whole(jsonl_of(told)).decode().splitlines()]
+        document["environments"]
+        == rows
+        == [json.loads(line) for line in whole(jsonl_of(listing)).decode().splitlines()]
     )
-    assert [row["id"] for row in rows_of_csv(told)] == ids(told)
-    assert len(table(told)) == len(rows) + 1
+    assert [row["id"] for row in rows_of_csv(listing)] == ids(listing)
+    assert len(table(listing)) == len(rows) + 1
     assert document["total_unfiltered"] == len(everything.rows)
     assert document["counts"]["total"] == len(rows) == sum(document["counts"].values()) - len(rows)
 
 
-def test_a_row_is_asked_for_by_the_age_that_it_is_told_with() -> None:
+def test_a_filter_uses_the_age_that_is_printed() -> None:
     rows = [environment(f"env-{age}", lastHeartbeat=NOW - age) for age in (89_999, 90_000, 90_999, 91_000)]
-    everything = report(*rows)
+    everything = listing_of(*rows)
     (late, on_time) = (found(everything, query) for query in ("beat:>90s", "beat:<=90s"))
     assert sorted(ids(late) + ids(on_time)) == sorted(ids(everything))
     assert all(row["heartbeat_age_s"] > 90 for row in decoded(late)["environments"])
 
 
-def test_a_word_looks_into_columns_that_no_format_shows_beside_those_that_the_table_shows() -> None:
-    everything = report(environment("env-1", connectionId="conn-of-night"), environment("env-2", podId="night-pod"))
+def test_a_word_is_looked_for_in_all_columns_and_not_only_those_of_the_table() -> None:
+    everything = listing_of(environment("env-1", connectionId="conn-of-night"), environment("env-2", podId="night-pod"))
     assert len(found(everything, "night").rows) == 2
     assert len(found(everything, "night !night-pod").rows) == 1
 
 
-def test_the_query_is_told_in_its_plainest_form_and_the_rest_of_the_report_stays() -> None:
-    everything = replace(report(*fleet_of_each_state(), dated=False), set_aside=2)
-    told = found(everything, ' state:off   "beta"')
-    document = decoded(told)
+def test_the_filter_is_printed_in_its_canonical_spelling_and_the_rest_stays() -> None:
+    everything = replace(listing_of(*fleet_of_each_state(), dated=False), set_aside=2)
+    listing = found(everything, ' state:off   "beta"')
+    document = decoded(listing)
     assert (document["filter"], document["total_unfiltered"], document["counts"]["total"]) == (
         "status:offline beta",
         7,
@@ -483,94 +485,95 @@ def test_the_query_is_told_in_its_plainest_form_and_the_rest_of_the_report_stays
     assert found(everything, "  ") == everything
 
 
-def test_the_summary_of_a_filtered_listing_says_how_many_there_are() -> None:
-    everything = report(*fleet_of_each_state())
+def test_the_summary_of_a_filtered_listing_has_the_total() -> None:
+    everything = listing_of(*fleet_of_each_state())
     assert summary_of(found(everything, "status:offline"), "api") == (
         "3 of 7 environments at api: 3 offline, 0 late, 0 online"
     )
     assert summary_of(found(everything, "beta"), "api").startswith("1 of 7 environments at api")
     assert summary_of(found(everything, "!x-y-z"), "api").startswith("7 of 7 environments at api")
-    assert summary_of(found(report(environment()), "x-y-z"), "api").startswith("0 of 1 environment at api")
+    assert summary_of(found(listing_of(environment()), "x-y-z"), "api").startswith("0 of 1 environment at api")
 
 
-def test_a_state_that_cannot_be_believed_is_unknown_and_the_last_one_stands_apart() -> None:
-    told = blind(report(*fleet_of_each_state()))
-    document = decoded(told)
+def test_an_outdated_state_is_unknown_and_the_last_one_is_in_its_own_field() -> None:
+    listing = blind(listing_of(*fleet_of_each_state()))
+    document = decoded(listing)
     assert {(row["state"], row["reason"]) for row in document["environments"]} == {("unknown", "cannot be known")}
     assert [row["last_state"] for row in document["environments"]] == [*["offline"] * 3, *["late"] * 2, *["online"] * 2]
     counts = {"online": 0, "late": 0, "offline": 0, "gone": 0, "unknown": 7, "total": 7}
     assert document["counts"] == counts
-    assert {(row["state"], row["last_state"]) for row in rows_of_csv(told)[:3]} == {("unknown", "offline")}
-    assert {tuple(line.split()[:2]) for line in table(told)[1:]} == {("?", "unknown")}
+    assert {(row["state"], row["last_state"]) for row in rows_of_csv(listing)[:3]} == {("unknown", "offline")}
+    assert {tuple(line.split()[:2]) for line in table(listing)[1:]} == {("?", "unknown")}
 
 
-def test_each_row_is_doubted_for_itself() -> None:
-    here, there = report(environment("a", connectionName="a")), report(environment("b", connectionName="b"))
-    told = replace(here, rows=[*here.rows, *blind(there).rows])
-    assert [(row["state"], row["last_state"]) for row in decoded(told)["environments"]] == [
+def test_each_row_is_unknown_or_not_by_itself() -> None:
+    here, there = listing_of(environment("a", connectionName="a")), listing_of(environment("b", connectionName="b"))
+    listing = replace(here, rows=[*here.rows, *blind(there).rows])
+    assert [(row["state"], row["last_state"]) for row in decoded(listing)["environments"]] == [
         ("online", None),
         ("unknown", "online"),
     ]
-    assert decoded(told)["counts"]["online"] == decoded(told)["counts"]["unknown"] == 1
+    assert decoded(listing)["counts"]["online"] == decoded(listing)["counts"]["unknown"] == 1
 
 
-def test_rows_are_told_in_the_order_in_which_they_are_given_each_for_its_own_moment() -> None:
-    rows = [row._replace(at=NOW + 1000 * place) for place, row in enumerate(report(*fleet_of_each_state()).rows[::-1])]
-    told = replace(report(), rows=rows)
-    environments = decoded(told)["environments"]
+def test_rows_keep_their_order_and_each_has_the_age_of_its_own_moment() -> None:
+    backwards = listing_of(*fleet_of_each_state()).rows[::-1]
+    rows = [row._replace(judged_at=NOW + 1000 * place) for place, row in enumerate(backwards)]
+    listing = replace(listing_of(), rows=rows)
+    environments = decoded(listing)["environments"]
     assert [row["id"] for row in environments] == ["on-b", "on-a", "late", "later", "never", "lost", "left"]
     assert [row["heartbeat_age_s"] for row in environments[:3]] == [12.0, 13.0, 62.0]
 
 
-def test_what_is_gone_is_told_and_counted() -> None:
-    (row,) = report(environment()).rows
-    told = replace(report(), rows=[ListedEnvironment(replace(row.tracked, verdict=GONE), NOW)])
-    (environment_,) = decoded(told)["environments"]
+def test_gone_environments_are_printed_and_counted() -> None:
+    (row,) = listing_of(environment()).rows
+    listing = replace(listing_of(), rows=[ListedEnvironment(replace(row.tracked, verdict=GONE), NOW)])
+    (environment_,) = decoded(listing)["environments"]
     assert (environment_["state"], environment_["reason"]) == ("gone", "no longer listed")
-    assert decoded(told)["counts"]["gone"] == 1
+    assert decoded(listing)["counts"]["gone"] == 1
 
 
-def test_a_note_stands_at_the_environment_that_it_is_about_under_every_profile() -> None:
+def test_a_note_is_printed_with_its_environment_under_every_profile() -> None:
     one = replace(
-        report(environment("env-1"), environment("env-2"), profile="a"), acknowledged={Clean("env-2"): Clean("new")}
+        listing_of(environment("env-1"), environment("env-2"), profile="a"), acknowledged={Clean("env-2"): Clean("new")}
     )
-    told = merged([one, report(environment("env-2"), profile="b")])
-    notes = {(row["profile"], row["id"]): row["acknowledged"] for row in decoded(told)["environments"]}
+    listing = merged([one, listing_of(environment("env-2"), profile="b")])
+    notes = {(row["profile"], row["id"]): row["acknowledged"] for row in decoded(listing)["environments"]}
     assert notes == {("a", "env-1"): None, ("a", "env-2"): "new", ("b", "env-2"): "new"}
 
 
-def test_several_profiles_become_one_report_problems_first() -> None:
-    one = report(*fleet_of_each_state(), profile="work")
-    other = replace(report(*fleet_of_each_state(), at=NOW - 1000, profile="home", dated=False), set_aside=3)
-    told = merged([found(one, "!beta"), found(other, "!beta")])
-    assert [row.tracked for row in told.rows] == in_default_order(row.tracked for row in told.rows)
-    assert {(row["profile"], row["id"]) for row in decoded(told)["environments"]} == {
+def test_several_profiles_become_one_list_problems_first() -> None:
+    one = listing_of(*fleet_of_each_state(), profile="work")
+    other = replace(listing_of(*fleet_of_each_state(), at=NOW - 1000, profile="home", dated=False), set_aside=3)
+    listing = merged([found(one, "!beta"), found(other, "!beta")])
+    assert [row.tracked for row in listing.rows] == in_default_order(row.tracked for row in listing.rows)
+    assert {(row["profile"], row["id"]) for row in decoded(listing)["environments"]} == {
         (profile, id_) for profile in ("work", "home") for id_ in ids(one) if id_ != "on-b"
     }
-    assert decoded(told)["taken_at"] == decoded(other)["taken_at"]
-    assert (told.is_complete, told.set_aside, told.is_by_server_clock) == (False, 3, False)
-    assert summary_of(told, "work and home").startswith("12 of 14 environments at work and home: 6 offline, ")
-    assert whole(json_of(found(merged([one, other]), "!beta"))) == whole(json_of(told))
+    assert decoded(listing)["taken_at"] == decoded(other)["taken_at"]
+    assert (listing.is_complete, listing.set_aside, listing.is_by_server_clock) == (False, 3, False)
+    assert summary_of(listing, "work and home").startswith("12 of 14 environments at work and home: 6 offline, ")
+    assert whole(json_of(found(merged([one, other]), "!beta"))) == whole(json_of(listing))
     assert whole(json_of(merged([one]))) == whole(json_of(one))
 
 
-def test_a_profile_without_a_listing_makes_a_report_incomplete_and_is_named() -> None:
-    one = report(environment("env-1"), profile="work")
-    told = merged([one], unlisted=[Clean("home"), Clean("lab")])
-    assert (one.is_complete, told.is_complete, decoded(told)["complete"]) == (True, False, False)
-    assert decoded(told)["environments"] == decoded(one)["environments"]
-    assert summary_of(told, "api").endswith(" 1 online; incomplete: no listing of home, lab")
+def test_a_profile_without_a_listing_makes_the_list_incomplete_and_is_named() -> None:
+    one = listing_of(environment("env-1"), profile="work")
+    listing = merged([one], unlisted=[Clean("home"), Clean("lab")])
+    assert (one.is_complete, listing.is_complete, decoded(listing)["complete"]) == (True, False, False)
+    assert decoded(listing)["environments"] == decoded(one)["environments"]
+    assert summary_of(listing, "api").endswith(" 1 online; incomplete: no listing of home, lab")
 
 
-def test_a_filter_can_ask_for_a_profile() -> None:
-    told = merged([report(environment("env-1"), profile=name) for name in ("work", "lab")])
-    assert [row.tracked.profile for row in found(told, "profile:lab").rows] == ["lab"]
-    assert [row.tracked.profile for row in found(told, "!lab").rows] == ["work"]
+def test_a_filter_can_name_a_profile() -> None:
+    listing = merged([listing_of(environment("env-1"), profile=name) for name in ("work", "lab")])
+    assert [row.tracked.profile for row in found(listing, "profile:lab").rows] == ["lab"]
+    assert [row.tracked.profile for row in found(listing, "!lab").rows] == ["work"]
 
 
 def test_the_table_names_profiles_only_where_there_are_any() -> None:
-    several = merged([report(environment("env-1"), profile=name) for name in ("work", "lab")])
+    several = merged([listing_of(environment("env-1"), profile=name) for name in ("work", "lab")])
     lines = [line.split() for line in table(several)]
     assert lines[0] == ["STATE", "AGE", "NAME", "PROFILE", "MODE", "VERSION", "BRANCH", "OS"]
     assert [line[6] for line in lines[1:]] == ["work", "lab"]
-    assert "PROFILE" not in table(report(environment()))[0]
+    assert "PROFILE" not in table(listing_of(environment()))[0]

@@ -1,4 +1,4 @@
-"""What helps an environment, and that no name of a stranger becomes a command."""
+"""Remedies, and that no name from outside becomes a command."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ def fleet_of(*rows: Environment) -> Fleet:
     return watched([listed(rows)])[0]
 
 
-def helps(*others: Environment, **changes: Any) -> list[Remedy]:
+def remedies_for(*others: Environment, **changes: Any) -> list[Remedy]:
     row = environment("env-1", **changes)
     fleet = fleet_of(row, *others)
     return list(remedies(fleet.environments[row.id], fleet, reading()))
 
 
 def titles(*others: Environment, **changes: Any) -> list[str]:
-    return [remedy.title for remedy in helps(*others, **changes)]
+    return [remedy.title for remedy in remedies_for(*others, **changes)]
 
 
-def test_who_is_well_needs_no_remedy() -> None:
-    assert helps() == []
-    assert helps(lastHeartbeat=NOW - 119_999) == []
+def test_a_healthy_environment_has_no_remedies() -> None:
+    assert remedies_for() == []
+    assert remedies_for(lastHeartbeat=NOW - 119_999) == []
 
 
-# The lost
+# Environments that are down
 
 
 @pytest.mark.parametrize(
@@ -60,14 +60,14 @@ def test_who_is_well_needs_no_remedy() -> None:
         ({"lastHeartbeat": None}, "connected, but without a heartbeat", "A listener that runs pings every 30 s."),
     ],
 )
-def test_the_lost_are_started_again_under_their_name(changes: dict[str, Any], title: str, note: str) -> None:
-    (remedy,) = helps(**changes)
+def test_a_lost_environment_is_started_again_under_its_name(changes: dict[str, Any], title: str, note: str) -> None:
+    (remedy,) = remedies_for(**changes)
     assert remedy.title == title
     assert remedy.command == "letta server --computer-name='laptop of env-1'"
     assert remedy.note == f"{note} If none runs there, start one under the same name."
 
 
-def test_so_is_what_is_no_longer_listed() -> None:
+def test_an_environment_that_is_no_longer_listed_is_started_again_too() -> None:
     rows = [environment("env-1", currentMode="unrestricted"), environment("env-2")]
     fleet, _ = watched([listed(rows), *(listed(rows[1:], NOW + 5_000 * number) for number in (1, 2))])
 
@@ -77,19 +77,19 @@ def test_so_is_what_is_no_longer_listed() -> None:
     assert remedy.command == "letta server --computer-name='laptop of env-1'"
 
 
-def test_nobody_is_called_down_while_nothing_can_be_seen() -> None:
+def test_no_environment_is_called_down_while_blind() -> None:
     row = environment("env-1", **OFFLINE)
     fleet, _ = watched([listed([row]), failed(at=NOW + 60_000)])
     only = fleet.environments[row.id]
     assert [bool(list(remedies(only, fleet, reading(NOW + late)))) for late in (60_000, 60_001)] == [True, False]
 
 
-def test_a_machine_that_is_up_with_another_listener_is_told() -> None:
+def test_another_listener_that_is_up_on_the_machine_is_named() -> None:
     twin = environment("env-2", deviceId="device-of-env-1", connectionName="nas")
-    (remedy,) = helps(twin, **OFFLINE)
+    (remedy,) = remedies_for(twin, **OFFLINE)
     assert remedy.note.startswith("The machine is up: nas runs there. ")
 
-    (alone,) = helps(environment("env-2", deviceId="device-of-env-1", **OFFLINE), **OFFLINE)
+    (alone,) = remedies_for(environment("env-2", deviceId="device-of-env-1", **OFFLINE), **OFFLINE)
     assert "The machine is up" not in alone.note
 
 
@@ -101,8 +101,8 @@ def test_a_machine_that_is_up_with_another_listener_is_told() -> None:
         ({"deviceId": "sandbox-agent-1"}, "It is a sandbox of the platform: there is no machine to log in to."),
     ],
 )
-def test_what_no_command_starts_has_none(changes: dict[str, Any], note: str) -> None:
-    (remedy,) = helps(**OFFLINE, **changes)
+def test_desktop_apps_and_sandboxes_have_no_command(changes: dict[str, Any], note: str) -> None:
+    (remedy,) = remedies_for(**OFFLINE, **changes)
     assert remedy.command is None
     assert remedy.note.endswith(note)
 
@@ -142,7 +142,7 @@ def test_a_name_is_quoted_or_left_out(name: str, command: str) -> None:
         ("日本", "letta server"),
     ],
 )
-def test_on_windows_only_a_name_that_each_of_its_shells_reads_alike_is_typed(name: str, command: str) -> None:
+def test_on_windows_only_a_name_that_all_its_shells_read_the_same_is_used(name: str, command: str) -> None:
     row = environment(connectionName=name, metadata=METADATA | {"os": "win32"})
     assert start_command(row) == command
 
@@ -158,13 +158,13 @@ def test_on_windows_only_a_name_that_each_of_its_shells_reads_alike_is_typed(nam
         (None, "computer"),
     ],
 )
-def test_older_versions_are_told_in_their_own_words(version: str | None, option: str) -> None:
+def test_older_versions_get_the_option_that_they_know(version: str | None, option: str) -> None:
     row = environment(connectionName="nas", metadata=METADATA | {"lettaCodeVersion": version})
     assert start_command(row) == f"letta server --{option}-name=nas"
 
 
 @given(st.text(max_size=40) | st.sampled_from(WEAPONS))
-def test_whatever_the_name_the_shell_sees_one_word_with_it_or_none(name: str) -> None:
+def test_any_name_is_one_word_to_the_shell_or_left_out(name: str) -> None:
     row = environment(connectionName=name)
     command = start_command(row)
     assert command is not None
@@ -185,14 +185,14 @@ def test_flapping_and_unrestricted_are_explained_without_a_command() -> None:
     assert [remedy.title for remedy in found] == [
         "its heartbeat stopped: asleep, frozen or cut off",
         "flapping: it keeps coming and going",
-        "unrestricted: agents run every tool there unasked",
+        "unrestricted: agents run every tool there without approval",
     ]
     assert [remedy.command is None for remedy in found] == [False, True, True]
 
 
-@pytest.mark.parametrize(("mode", "is_told"), [("acceptEdits", False), ("unrestricted", True), (None, False)])
-def test_only_the_mode_that_approves_all_is_a_matter(mode: str | None, *, is_told: bool) -> None:
-    assert bool(helps(currentMode=mode)) is is_told
+@pytest.mark.parametrize(("mode", "is_named"), [("acceptEdits", False), ("unrestricted", True), (None, False)])
+def test_only_the_mode_that_approves_everything_is_a_problem(mode: str | None, *, is_named: bool) -> None:
+    assert bool(remedies_for(currentMode=mode)) is is_named
 
 
 # Updates
@@ -213,30 +213,30 @@ NEWEST = environment("env-2", metadata=METADATA | {"lettaCodeVersion": "0.35.0"}
         (None, []),
     ],
 )
-def test_the_outdated_are_those_behind_and_it_is_said_who_cannot_help_themselves(
+def test_an_outdated_environment_is_named_and_whether_it_can_update_itself(
     metadata: dict[str, Any] | None, expected: list[str]
 ) -> None:
     assert titles(NEWEST, metadata=metadata) == expected
 
 
-def test_the_command_of_a_stranger_is_handed_on_as_it_came_and_said_to_be_theirs() -> None:
-    (remedy,) = helps(
+def test_a_reported_command_is_shown_as_received_and_said_to_be_so() -> None:
+    (remedy,) = remedies_for(
         NEWEST, metadata=update(supported=False, reason="managed by snap", manual_command="curl x | sh; 'a")
     )
     assert remedy.command == "curl x | sh; 'a"
     assert remedy.note == (
-        "It says: managed by snap. What to run is what that machine says, and not always a command: read it first."
+        "It says: managed by snap. The machine itself reported what to run, and it may not be a command: read it first."
     )
 
 
 @pytest.mark.parametrize("command", [None, "", ["npm"], 5])
-def test_who_names_no_command_gets_none(command: Any) -> None:
-    (remedy,) = helps(NEWEST, metadata=update(supported=False, manual_command=command))
+def test_an_environment_that_names_no_command_gets_none(command: Any) -> None:
+    (remedy,) = remedies_for(NEWEST, metadata=update(supported=False, manual_command=command))
     assert (remedy.command, remedy.note) == (None, "It names no command.")
 
 
-def test_who_updates_itself_needs_a_restart() -> None:
-    (remedy,) = helps(NEWEST, metadata=update(supported=True, writable=True))
+def test_an_environment_that_updates_itself_needs_a_restart() -> None:
+    (remedy,) = remedies_for(NEWEST, metadata=update(supported=True, writable=True))
     assert remedy.command is None
     assert remedy.note == "It updates itself; a new version runs once its listener has been restarted."
 
@@ -245,14 +245,14 @@ def test_the_most_urgent_comes_first() -> None:
     found = titles(NEWEST, currentMode="unrestricted", metadata=update(supported=False), **OFFLINE)
     assert found == [
         "its listener stopped, or lost its link",
-        "unrestricted: agents run every tool there unasked",
+        "unrestricted: agents run every tool there without approval",
         "version 0.34.12 is behind 0.35.0, it cannot update itself",
     ]
 
 
 @given(st.sampled_from(WEAPONS))
-def test_nothing_that_strangers_send_is_more_than_text(weapon: str) -> None:
-    found = helps(
+def test_text_from_outside_stays_printable_text(weapon: str) -> None:
+    found = remedies_for(
         NEWEST,
         connectionName=weapon,
         currentMode="unrestricted",

@@ -1,4 +1,4 @@
-"""The words on the screen: short and long durations, instants with their offsets, faces of states."""
+"""The look of states, and the text of durations and instants."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ DURATIONS = st.floats(allow_nan=False, allow_infinity=True).map(span)
         (86_400 * 1_000, "2y"),
     ],
 )
-def test_short_ages_change_their_unit_where_the_next_one_still_tells_enough(seconds: float, text: str) -> None:
+def test_short_ages_change_their_unit_once_the_next_one_is_exact_enough(seconds: float, text: str) -> None:
     assert short_age(timedelta(seconds=seconds)) == text
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0, "<1m"), (59.999, "<1m"), (60, "1m"), (119.999, "1m"), (120, "2m"), (6_000, "1h")]
 )
-def test_minutes_are_whole_and_the_first_is_not_yet_one(seconds: float, text: str) -> None:
+def test_minutes_are_whole_and_less_than_one_is_marked(seconds: float, text: str) -> None:
     assert minutes_age(timedelta(seconds=seconds)) == text
 
 
@@ -95,7 +95,7 @@ def test_a_long_age_never_claims_more_than_has_passed(age: timedelta) -> None:
     assert age.total_seconds() - claimed < max(units[long_age(age).split()[0][-1]], 1)
 
 
-def test_what_is_not_known_reads_as_a_dash() -> None:
+def test_a_missing_value_reads_as_a_dash() -> None:
     assert short_age(None) == long_age(None) == date_text(None, UTC) == "–"
 
 
@@ -128,14 +128,14 @@ def test_time_styles_follow_each_other_around() -> None:
     assert style.following is TimeStyle.RELATIVE
 
 
-def test_every_presence_has_a_glyph_of_its_own_in_both_alphabets() -> None:
+def test_every_presence_has_its_own_glyph_in_unicode_and_ascii() -> None:
     for ascii_only in (True, False):
         glyphs = {glyph_of(presence, ascii_only=ascii_only) for presence in Presence}
         assert len(glyphs) == len(Presence)
         assert all(glyph.isascii() for glyph in glyphs) is ascii_only
 
 
-def test_blindness_outweighs_every_other_look() -> None:
-    face = style_of(tracked(), is_unknown=True)
-    assert (face.glyph, face.word, face.style) == ("?", "on", "unknown")
+def test_unknown_outranks_every_other_look() -> None:
+    style = style_of(tracked(), is_unknown=True)
+    assert (style.glyph, style.word, style.style) == ("?", "on", "unknown")
     assert style_of(tracked(), is_unknown=False).style == "online"

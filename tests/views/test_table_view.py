@@ -1,4 +1,4 @@
-"""Which environments are shown, and in what order."""
+"""Which environments the table shows, and in what order."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.fleets import Fleets
 from envwatch.fleet.presence import GONE, Presence
-from envwatch.fleet.tracking import lost_at, quiet_at
 from envwatch.model.text import Clean
 from envwatch.query.language import parse
-from envwatch.views.baseline import Baseline, comparing
+from envwatch.views.baseline import Baseline, comparison_columns
 from envwatch.views.columns import COLUMNS, MARK_WIDTH
 from envwatch.views.table_view import (
     Preset,
@@ -78,7 +77,7 @@ def seen(environments: Iterable[TrackedEnvironment], view: View) -> list[str]:
     return names(visible_rows(fleet_of(environments), view, ALL, NOW))
 
 
-def test_problems_come_first_the_newest_loss_and_the_nearest_fall_at_their_top() -> None:
+def test_problems_come_first_with_the_newest_loss_and_the_longest_silence_on_top() -> None:
     rows = [
         gone("g"),
         online("b"),
@@ -103,26 +102,26 @@ WATCHES = st.builds(
     rows=st.lists(WATCHES, unique_by=lambda tracked: tracked.environment.id),
     column=st.sampled_from([None, *IDS]),
     is_inverted=st.booleans(),
-    dice=st.randoms(),
+    random=st.randoms(),
 )
-def test_the_order_is_total_and_does_not_depend_on_the_order_before(
-    *, rows: list[TrackedEnvironment], column: str | None, is_inverted: bool, dice: Random
+def test_the_order_is_total_and_independent_of_the_input_order(
+    *, rows: list[TrackedEnvironment], column: str | None, is_inverted: bool, random: Random
 ) -> None:
     ordered = in_order(rows, column, is_inverted=is_inverted)
     mixed = rows.copy()
-    dice.shuffle(mixed)
+    random.shuffle(mixed)
     assert in_order(mixed, column, is_inverted=is_inverted) == ordered
     assert sorted(names(ordered)) == sorted(names(rows))
 
 
 @given(rows=st.lists(WATCHES, unique_by=lambda tracked: tracked.environment.id))
-def test_the_default_order_is_that_of_presence_then_of_urgency_then_of_names(*, rows: list[TrackedEnvironment]) -> None:
+def test_the_default_order_is_by_presence_then_urgency_then_name(*, rows: list[TrackedEnvironment]) -> None:
     places = {Presence.OFFLINE: 0, Presence.LATE: 1, Presence.ONLINE: 2, Presence.GONE: 3}
     urgencies: dict[Presence, Callable[[TrackedEnvironment], float]] = {
-        Presence.OFFLINE: lambda tracked: -lost_at(tracked),
-        Presence.LATE: quiet_at,
+        Presence.OFFLINE: lambda tracked: -tracked.lost_at,
+        Presence.LATE: lambda tracked: tracked.quiet_at,
         Presence.ONLINE: lambda _: 0.0,
-        Presence.GONE: lambda tracked: -lost_at(tracked),
+        Presence.GONE: lambda tracked: -tracked.lost_at,
     }
 
     def place(tracked: TrackedEnvironment) -> tuple[int, float, str, str]:
@@ -133,7 +132,7 @@ def test_the_default_order_is_that_of_presence_then_of_urgency_then_of_names(*, 
 
 
 @given(pairs=st.sets(st.tuples(st.text(" !aAß\u0301~", min_size=1, max_size=3), st.text("a~", min_size=1, max_size=2))))
-def test_a_name_that_another_begins_with_comes_before_it_whatever_their_ids(*, pairs: set[tuple[str, str]]) -> None:
+def test_a_name_comes_before_longer_ones_that_begin_with_it_whatever_their_ids(*, pairs: set[tuple[str, str]]) -> None:
     rows = [tracked(id=f"{id_}{number}", connectionName=name) for number, (name, id_) in enumerate(pairs)]
     expected = sorted(rows, key=lambda tracked: (tracked.environment.name.casefold(), tracked.environment.id))
     assert in_default_order(rows) == expected
@@ -182,18 +181,18 @@ ONE_OF_EACH = [
         (Preset.CHANGED, {"new"}),
     ],
 )
-def test_presets_show_a_part_of_the_fleet(preset: Preset, expected: set[str]) -> None:
+def test_presets_show_parts_of_the_fleet(preset: Preset, expected: set[str]) -> None:
     assert set(seen(ONE_OF_EACH, View(preset=preset))) == expected
 
 
-def test_words_must_all_occur_in_either_case_and_presets_hold_as_well() -> None:
+def test_all_words_must_match_in_either_case_within_the_preset() -> None:
     rows = [named("Build-1", podId="p-7"), named("build-2", podId="p-8"), offline("build-3")]
     assert seen(rows, View(query=parse("BUILD p-7"))) == ["Build-1"]
     assert seen(rows, View(query=parse("build"), preset=Preset.OFFLINE)) == ["build-3"]
     assert seen(rows, View(query=parse("build nothing"))) == []
 
 
-def test_who_asks_again_has_the_words_of_unchanged_rows_read_once() -> None:
+def test_search_caches_spare_reading_unchanged_rows_again() -> None:
     reads: list[TrackedEnvironment] = []
 
     def text(one: TrackedEnvironment, _: float) -> Clean:
@@ -208,7 +207,7 @@ def test_who_asks_again_has_the_words_of_unchanged_rows_read_once() -> None:
     assert len(reads) == 2
 
 
-def test_words_are_sought_only_in_visible_columns() -> None:
+def test_words_are_looked_for_only_in_visible_columns() -> None:
     fleet = fleet_of([named("a", podId="p-7")])
     visible = [column for column in ALL if column.id != "pod"]
     assert visible_rows(fleet, View(query=parse("p-7")), visible, NOW) == []
@@ -227,18 +226,18 @@ def test_a_change_is_fresh_for_two_listings(listings: int, *, is_fresh: bool) ->
     assert not online("a").is_fresh(listings)
 
 
-def test_problems_are_what_is_off_late_or_flapping() -> None:
+def test_problems_are_environments_that_are_offline_late_or_flapping() -> None:
     rows = [online("a"), late("b"), offline("c"), gone("d"), replace(online("e"), is_flapping=True)]
     assert names(row for row in rows if row.is_problem) == ["b", "c", "e"]
     assert rows[3].presence is Presence.GONE
 
 
-def test_names_are_ambiguous_that_are_used_twice_or_look_alike() -> None:
+def test_names_that_are_used_twice_or_look_alike_are_ambiguous() -> None:
     found = ambiguous_names(Counter(Clean(name) for name in ("nas", "nas", "hiro", "hirο", "mac-1")))
     assert found == {"nas", "hiro", "hirο"}
 
 
-def test_the_acknowledged_stand_behind_the_other_problems_and_before_what_is_well() -> None:
+def test_acknowledged_problems_come_after_other_problems_and_before_healthy_environments() -> None:
     rows = [offline("o1", 10), offline("o2", 20), late("l1"), late("l2", 110), online("on"), gone("g")]
     acks = {Clean(f"env-{name}"): Ack(NOW, Clean("")) for name in ("o1", "l2", "on")}
     fleets = fleet_of(rows)
@@ -250,7 +249,7 @@ def test_the_acknowledged_stand_behind_the_other_problems_and_before_what_is_wel
     assert [is_new_problem(row, acks) for row in rows] == [False, True, True, False, False, False]
 
 
-def test_compared_with_a_baseline_only_what_differs_is_shown_even_if_it_is_no_longer_known() -> None:
+def test_a_comparison_shows_only_differing_environments_including_lost_ones() -> None:
     before = [online("same"), online("fell"), online("lost"), online("other")]
     after = [before[0], offline("fell", 10), named("other", currentMode="strict"), online("new")]
     view = View(baseline=Baseline.of(before, NOW), compares=True)
@@ -267,15 +266,15 @@ def test_compared_with_a_baseline_only_what_differs_is_shown_even_if_it_is_no_lo
 def test_the_columns_of_a_comparison_say_what_was_and_what_is() -> None:
     before, after = [online("a"), online("b")], [offline("a", 10), online("c")]
     fleets = fleet_of(after)
-    columns = comparing(78, Baseline.of(before, NOW), fleets)
+    columns = comparison_columns(78, Baseline.of(before, NOW), fleets)
     assert [column.id for column, _ in columns] == ["state", "name", "changes"]
-    told = {row.environment.name: columns[2][0].text(row, NOW) for row in (*after, before[1])}
-    assert told == {"a": "state online → offline", "b": "gone, was online", "c": "new, online"}
+    texts = {row.environment.name: columns[2][0].text(row, NOW) for row in (*after, before[1])}
+    assert texts == {"a": "state online → offline", "b": "gone, was online", "c": "new, online"}
 
 
 @given(st.integers(1, 300))
 def test_the_columns_of_a_comparison_fit(width: int) -> None:
-    columns = comparing(width, Baseline.of([], NOW), Fleets())
+    columns = comparison_columns(width, Baseline.of([], NOW), Fleets())
     assert all(room >= 1 for _, room in columns)
     if width >= 20:
         assert sum(room + 1 for _, room in columns) + MARK_WIDTH <= width + 1

@@ -25,11 +25,11 @@ from envwatch.views.details import (
     availability_lines,
     environment_lines,
     event_lines,
-    heading,
     identity_lines,
     missed_beats,
     remedy_lines,
-    stall_lines,
+    state_line,
+    ticking_lines,
 )
 from envwatch.views.group_details import group_lines
 from envwatch.views.grouping import GroupHeader
@@ -176,7 +176,7 @@ class DetailPane(Pager):
     def _pulse(self, tracked: TrackedEnvironment, now: Reading) -> Content:
         """Return what the time alone changes of an environment."""
         fleet = self.fleets.of(tracked)
-        state = heading(tracked, fleet, now)
+        state = state_line(tracked, fleet, now)
         total, missed = missed_beats(tracked, fleet, now) or (0, 0)
         glyph = state.label if not self.glyphs.is_ascii else ""
         acked = acknowledgement_lines(tracked, self.acks, fleet.clock.at(now.wall), self.times)
@@ -187,7 +187,7 @@ class DetailPane(Pager):
             (self.glyphs.missed * missed, _style("late")),
             (f" {missed} missed" if missed else "", _style("late")),
             "\n",
-            self._lines((*acked, *stall_lines(tracked, fleet, now, self.times))),
+            self._lines((*acked, *ticking_lines(tracked, fleet, now, self.times))),
         )
 
     def _group(self, group: GroupHeader, now: Reading) -> Content:

@@ -21,10 +21,10 @@ from envwatch.fleet.fleets import Fleets
 from envwatch.model.text import Clean, wrapped
 from envwatch.tui.glyphs import UNICODE, Glyphs
 from envwatch.tui.widgets.row_renderer import RowRenderer, aged
-from envwatch.views.baseline import comparing
+from envwatch.views.baseline import comparison_columns
 from envwatch.views.columns import COLUMNS, MARK_WIDTH, SCROLLBAR, fitting
 from envwatch.views.cursor import RowCursor
-from envwatch.views.event_text import nothing_because
+from envwatch.views.event_text import empty_table_text
 from envwatch.views.grouping import GroupHeader
 from envwatch.views.table_view import View, is_new_problem, table_lines, visible_rows
 
@@ -153,7 +153,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
     def _columns(self) -> tuple[tuple[Column, int], ...]:
         view = self.view
         if view.compares and view.baseline is not None:
-            return comparing(self._room, view.baseline, self.fleets)
+            return comparison_columns(self._room, view.baseline, self.fleets)
         return self._fitting
 
     @property
@@ -231,7 +231,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
             visible_rows(self.fleets, self.view, self.columns, wall, self._haystacks, self.acks),
             lambda rows: table_lines(rows, self.fleets, self.view, wall),
             is_steady=is_steady,
-            known=self.fleets.tracked if keeps_ghost else None,
+            lookup=self.fleets.tracked if keeps_ghost else None,
         )
         self._fit()
         if lineup.was_moved and place is not None and top <= place < top + height:
@@ -389,7 +389,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     def _empty_line(self, number: int) -> Strip:
         """Return a line of what is said where there is nothing to show."""
-        lines = wrapped(nothing_because(self.fleets, self.view), max(self.size.width - 4, 2))
+        lines = wrapped(empty_table_text(self.fleets, self.view), max(self.size.width - 4, 2))
         text = f"  {lines[number]}" if 0 <= number < len(lines) else ""
         style = self.rich_style + self._style("empty")
         return Strip([Segment(text, style)]).adjust_cell_length(self.size.width, self.rich_style)

@@ -12,7 +12,6 @@ from rich.segment import Segment
 from textual.strip import Strip
 
 from envwatch.fleet.presence import Presence
-from envwatch.fleet.tracking import quiet_at
 from envwatch.model.text import Clean, cells, fitted, shortened
 from envwatch.model.times import short_age, span
 from envwatch.model.versions import is_behind
@@ -132,7 +131,7 @@ class RowRenderer:
         face = style_of(tracked, is_unknown=is_unknown)
         style = base + self.style(face.style)
         glyph = face.ascii if self.glyphs.is_ascii else face.glyph
-        age = short_age(span(server_now - quiet_at(tracked)))
+        age = short_age(span(server_now - tracked.quiet_at))
         return [Segment(f"{glyph} {face.word:<4}", style), Segment(f"{age:>5} ", base)]
 
     def _name(self, tracked: TrackedEnvironment, width: int, base: Style) -> list[Segment]:

@@ -162,7 +162,7 @@ class StatusBar(TextLine):
         """Return all that narrows the view: the baseline, the preset, the query."""
         view = self.view
         baseline = view.baseline if view.compares else None
-        since = f"BASELINE {moment(baseline.at, None):%H:%M}" if baseline is not None else ""
+        since = f"BASELINE {moment(baseline.marked_at, None):%H:%M}" if baseline is not None else ""
         preset = "" if view.preset is Preset.ALL else view.preset
         return " ".join(filter(None, (since, preset, str(view.query))))
 
