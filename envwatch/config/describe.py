@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 _MASKED: Final = Clean("********")
 _NOTHING: Final = Clean("-")
-_NAMES: Final = ("filter", "columns", "sort", "theme", "bell", "notify", "online_only", "source", "user")
+_FIELDS: Final = [each.name for each in fields(Settings)]
+_NAMES: Final = _FIELDS[_FIELDS.index("filter") : _FIELDS.index("limits")]
 
 
 def shown(settings: Settings, credentials: Credentials | str, path: Path) -> str:
