@@ -51,7 +51,13 @@ NO_PROFILE_SETTINGS: Final = {"default_profile", "profiles", "keys"}
 FIELD_CHANGES: Final = {Kind.VERSION, Kind.BRANCH, Kind.RENAMED, Kind.CHANGED}
 """Kinds with the glyph of all changes, `~`."""
 
-UNDER_CONSTRUCTION: Final = {"cli/registry.py", "sources/session.py"}
+UNDER_CONSTRUCTION: Final = {
+    "cli/registry.py",
+    "sources/session.py",
+    "tui/state.py",
+    "tui/terminal/exit_guard.py",
+}
+"""Files that the document names before they exist."""
 
 
 @cache
