@@ -15,7 +15,7 @@ from envwatch.demo.machines import Machine, machine_at, random_at
 from envwatch.demo.states import FOREVER, HEARTBEAT_MS, SimulatedEnvironment, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from random import Random
 
 _S = 1_000
@@ -181,17 +181,17 @@ class Life:
         self._down_until.append(awake_at)
 
     def _miss_heartbeat(self, at: int) -> None:
-        if (chosen := self._idle(at, _beats)) is not None:
+        if chosen := self._idle(at, _beats):
             silent = chosen.last.silent(at)
             chosen.add(silent, silent.awake(silent.seen_at + self._between(55_000, 112_000)))
 
     def _reconnect_one(self, at: int) -> None:
-        if (chosen := self._idle(at, _beats)) is not None:
+        if chosen := self._idle(at, _beats):
             self._reconnect(chosen, at)
 
     def _upgrade(self, at: int) -> None:
         newest = f"0.34.{12 + (at - self._started_at) // (40 * _MIN)}"
-        chosen = self._idle(at, lambda environment: _beats(environment) and environment.last.version != newest)
+        chosen = self._idle(at, lambda each: _beats(each) and each.last.version != newest)
         if chosen is None:
             self._reconnect_one(at)
             return
@@ -202,29 +202,25 @@ class Life:
         self._reconnect(chosen, back_at, version=newest)
 
     def _change_mode(self, at: int) -> None:
-        if (chosen := self._idle(at, _beats)) is not None:
+        if chosen := self._idle(at, _beats):
             mode = self._random.choice([mode for mode in _MODES if mode != chosen.last.mode])
             chosen.add(replace(chosen.last, since=at, mode=mode))
 
     def _change_branch(self, at: int) -> None:
-        if (chosen := self._idle(at, _beats)) is not None:
+        if chosen := self._idle(at, _beats):
             branch = self._random.choice([branch for branch in _BRANCHES if branch != chosen.last.branch])
             chosen.add(replace(chosen.last, since=at, branch=branch, directory=chosen.machine.home))
 
     def _turn_over(self, at: int) -> None:
         if self._listed_count <= self._size:
             self._arrive(at)
-            return
-        chosen = self._idle(at, _is_silent) or self._idle(at, lambda environment: environment.machine.is_sandbox)
-        if chosen is not None:
+        elif chosen := self._idle(at, _is_silent) or self._idle(at, lambda each: each.machine.is_sandbox):
             chosen.add(replace(chosen.last, since=at, is_listed=False))
             chosen.busy_until = FOREVER
             self._listed_count -= 1
 
     def _return(self, at: int) -> None:
-        if (chosen := self._idle(at, _is_silent)) is None:
-            self._reconnect_one(at)
-        else:
+        if chosen := self._idle(at, _is_silent) or self._idle(at, _beats):
             self._reconnect(chosen, at)
 
     def _flap(self, at: int) -> int:
@@ -240,7 +236,8 @@ class Life:
     def _lose_pod(self, at: int) -> int:
         """Replace a pod of the platform: its environments go offline at once and return on the new one."""
         places = self._random.sample(range(len(self._pods)), k=min(3, len(self._pods)))
-        lost = max((list(self._idle_on_pod(place, at)) for place in places), key=len)
+        on_pods = [map(self.environment, range(place, len(self), len(self._pods))) for place in places]
+        lost = max(([each for each in pod if each.busy_until <= at and _beats(each)] for pod in on_pods), key=len)
         if lost:
             self._pod_count += 1
             self._pods[lost[0].index % len(self._pods)] = f"p-{4 + self._pod_count}"
@@ -261,12 +258,6 @@ class Life:
             if environment.busy_until <= at and is_eligible(environment):
                 return environment
         return None
-
-    def _idle_on_pod(self, place: int, at: int) -> Iterator[SimulatedEnvironment]:
-        for index in range(place, len(self), len(self._pods)):
-            environment = self.environment(index)
-            if environment.busy_until <= at and _beats(environment):
-                yield environment
 
     def _idle_that_may_fall(self, at: int) -> SimulatedEnvironment | None:
         """Return a random environment that may go down; None while a tenth of the fleet is down."""

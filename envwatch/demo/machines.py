@@ -95,6 +95,12 @@ _PROCESSORS = {
     "linux": ("AMD EPYC 9454P", "Intel Xeon Gold 6430", "AMD Ryzen 9 7950X"),
     "win32": ("Intel Core Ultra 7 155H", "AMD Ryzen 7 PRO 7840U"),
 }
+_INSTALL_PATHS = {
+    "darwin": "/opt/homebrew/lib/node_modules/@letta-ai/letta-code",
+    "linux": "/usr/local/lib/node_modules/@letta-ai/letta-code",
+    "win32": "C:\\Program Files\\nodejs\\node_modules\\@letta-ai\\letta-code",
+}
+_UPDATE_COMMAND = "npm install -g @letta-ai/letta-code@latest"
 _NODE_VERSIONS = {
     "darwin": ("v22.21.1", "v24.11.1"),
     "linux": ("v22.21.1", "v22.14.0", "v20.19.5"),
@@ -213,19 +219,13 @@ def _metadata(blueprint: Blueprint, place: int, *, current: bool, rng: Random) -
 
 
 def _self_update(blueprint: Blueprint, place: int) -> dict[str, object]:
-    command = "npm install -g @letta-ai/letta-code@latest"
     if blueprint.device == "sandbox":
         return {"supported": False, "writable": False, "reason": "managed by the sandbox image"}
-    if place % 3 == 0 and blueprint.os != "win32":
-        path = "/usr/lib/node_modules/@letta-ai/letta-code"
-        reason = f"{path} is not writable by this user"
-        manual = f"sudo {command}"
-        return {"supported": True, "writable": False, "reason": reason, "install_path": path, "manual_command": manual}
     if place % 3 == 1:
         return {"supported": True, "writable": True}
-    path = {
-        "darwin": "/opt/homebrew/lib/node_modules/@letta-ai/letta-code",
-        "linux": "/usr/local/lib/node_modules/@letta-ai/letta-code",
-        "win32": "C:\\Program Files\\nodejs\\node_modules\\@letta-ai\\letta-code",
-    }[blueprint.os]
-    return {"supported": True, "writable": True, "install_path": path, "manual_command": command}
+    if place % 3 == 0 and blueprint.os != "win32":
+        path = "/usr/lib/node_modules/@letta-ai/letta-code"
+        refusal = {"supported": True, "writable": False, "reason": f"{path} is not writable by this user"}
+        return {**refusal, "install_path": path, "manual_command": f"sudo {_UPDATE_COMMAND}"}
+    path = _INSTALL_PATHS[blueprint.os]
+    return {"supported": True, "writable": True, "install_path": path, "manual_command": _UPDATE_COMMAND}

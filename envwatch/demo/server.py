@@ -19,7 +19,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, cast
 from urllib.parse import parse_qsl, unquote
 
 from envwatch.demo.fleet import SimulatedFleet
@@ -38,65 +38,6 @@ _GZIP_WBITS = 31  # zlib's number for the gzip format
 def wall_clock() -> int:
     """Return milliseconds since the epoch."""
     return time.time_ns() // 1_000_000
-
-
-class Server:
-    """A running demo API with its own fleet; it serves until `close`.
-
-    Args:
-        size: environments at the start.
-        seed: selects the fleet; the same seed gives the same story.
-        key: the bearer token that clients must send.
-        port: 0 for any free one.
-        largest_page: a larger `limit` is reduced to it silently.
-        now: the clock of heartbeats and of the `Date` header, in milliseconds since the epoch.
-
-    Raises:
-        OSError: the port is not available.
-    """
-
-    def __init__(  # noqa: PLR0913 - keyword-only options of a server
-        self,
-        *,
-        size: int,
-        seed: int,
-        key: str,
-        port: int = 0,
-        largest_page: int = 100,
-        now: Callable[[], int] = wall_clock,
-    ) -> None:
-        self.key = key
-        self._is_closing = False
-        self._listener = _Listener(port, _Api(SimulatedFleet(size, seed, now()), key, largest_page, now))
-        self.base_url = f"http://127.0.0.1:{self._listener.server_port}"
-        self._accepting = Thread(target=self._accept, name="envwatch-demo")
-        self._accepting.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Stop at once: cut the open connections and end all threads."""
-        if self._is_closing:
-            return
-        self._is_closing = True
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._listener.server_port)):
-            pass  # ends the wait of the accepting thread
-        self._accepting.join()
-        self._listener.cut_connections()
-        self._listener.server_close()
-
-    def _accept(self) -> None:
-        while not self._is_closing:
-            self._listener.handle_request()
-
-
-def serve(*, size: int, seed: int, key: str, port: int = 0) -> Server:
-    """Start a demo API in this process."""
-    return Server(size=size, seed=seed, key=key, port=port)
 
 
 class _RefusedError(Exception):
@@ -210,7 +151,7 @@ class _Exchange(BaseHTTPRequestHandler):
 
     @property
     def _api(self) -> _Api:
-        return cast("_Listener", self.server).api
+        return cast("Server", self.server).api
 
     def _reply(self, status: HTTPStatus, body: bytes) -> None:
         is_gzip = len(body) >= _GZIP_FROM_BYTES and _accepts_gzip(self.headers.get("Accept-Encoding", ""))
@@ -237,17 +178,64 @@ def _accepts_gzip(header: str) -> bool:
     return any(name == "gzip" and (quality == "" or quality.strip("0.") != "") for name, _, quality in codings)
 
 
-class _Listener(ThreadingHTTPServer):
-    """The listening socket and its open connections, one thread each."""
+class Server(ThreadingHTTPServer):
+    """A running demo API with its own fleet, one thread per connection; it serves until `close`.
+
+    Args:
+        size: environments at the start.
+        seed: selects the fleet; the same seed gives the same story.
+        key: the bearer token that clients must send.
+        port: 0 for any free one.
+        largest_page: a larger `limit` is reduced to it silently.
+        now: the clock of heartbeats and of the `Date` header, in milliseconds since the epoch.
+
+    Raises:
+        OSError: the port is not available.
+    """
 
     daemon_threads = False  # joined after their connections are cut
     request_queue_size = 128
 
-    def __init__(self, port: int, api: _Api) -> None:
-        self.api = api
+    def __init__(  # noqa: PLR0913 - keyword-only options of a server
+        self,
+        *,
+        size: int,
+        seed: int,
+        key: str,
+        port: int = 0,
+        largest_page: int = 100,
+        now: Callable[[], int] = wall_clock,
+    ) -> None:
+        self.key = key
+        self.api = _Api(SimulatedFleet(size, seed, now()), key, largest_page, now)
         self._connections: set[socket.socket] = set()
         self._lock = Lock()
+        self._is_closing = False
         super().__init__(("127.0.0.1", port), _Exchange)
+        self.base_url = f"http://127.0.0.1:{self.server_port}"
+        self._accepting = Thread(target=self._accept, name="envwatch-demo")
+        self._accepting.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop at once: cut the open connections and end all threads."""
+        if self._is_closing:
+            return
+        self._is_closing = True
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.server_port)):
+            pass  # ends the wait of the accepting thread
+        self._accepting.join()
+        with self._lock:
+            for connection in self._connections:
+                with contextlib.suppress(OSError):  # the client closed it first
+                    connection.shutdown(socket.SHUT_RDWR)  # its thread reads end of file
+        self.server_close()
+
+    def _accept(self) -> None:
+        while not self._is_closing:
+            self.handle_request()
 
     def server_bind(self) -> None:
         """Bind without a reverse lookup of 127.0.0.1, which may take seconds."""
@@ -267,17 +255,15 @@ class _Listener(ThreadingHTTPServer):
             self._connections.discard(request)
         super().shutdown_request(request)
 
-    def cut_connections(self) -> None:
-        """End all connections now; their threads read end of file."""
-        with self._lock:
-            for connection in self._connections:
-                with contextlib.suppress(OSError):  # the client closed it first
-                    connection.shutdown(socket.SHUT_RDWR)
-
     def handle_error(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
         """Ignore clients that disconnect; report every other error."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
+
+
+def serve(*, size: int, seed: int, key: str, port: int = 0) -> Server:
+    """Start a demo API in this process."""
+    return Server(size=size, seed=seed, key=key, port=port)
 
 
 def _announce(message: dict[str, str]) -> None:
