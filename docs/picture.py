@@ -39,7 +39,7 @@ async def picture(base_url: str, key: str) -> str:
             await pilot.pause(SECONDS)
             await pilot.press("j")
             svg = app.export_screenshot(title="envwatch demo")
-    # Without web fonts the viewer's monospaced font is used, and nothing is downloaded.
+    # A picture needs no web font: whoever looks at it has a monospaced one.
     return re.sub(r"@font-face\s*\{[^}]*\}", "", svg)
 
 

@@ -188,10 +188,10 @@ def test_the_beats_of_a_fleet_are_spread_over_the_30_seconds() -> None:
     moments=st.lists(st.integers(0, 40 * MINUTE), min_size=1, max_size=6),
 )
 @settings(max_examples=40, deadline=None)
-def test_a_moment_is_the_same_whichever_moments_were_read_before(size: int, seed: int, moments: list[int]) -> None:
-    read_often = SimulatedFleet(size, seed, START)
+def test_a_moment_is_the_same_whatever_was_asked_before(size: int, seed: int, moments: list[int]) -> None:
+    asked_often = SimulatedFleet(size, seed, START)
     for moment in moments:
-        rows = read_often.rows(START + moment)
+        rows = asked_often.rows(START + moment)
         assert rows == SimulatedFleet(size, seed, START).rows(START + moment)
 
 
