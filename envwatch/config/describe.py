@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
 _MASKED: Final = Clean("********")
 _NOTHING: Final = Clean("-")
-_FIELDS: Final = [each.name for each in fields(Settings)]
-_NAMES: Final = _FIELDS[_FIELDS.index("filter") : _FIELDS.index("limits")]
+_NAMES: Final = ("filter", "columns", "sort", "theme", "bell", "notify", "online_only", "source", "user")
 
 
 def shown(settings: Settings, credentials: Credentials | str, path: Path) -> str:
