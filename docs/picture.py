@@ -1,4 +1,4 @@
-"""Draws docs/dashboard.svg, the README's picture: the real dashboard on the real demo server, after 18 seconds.
+"""Draws docs/dashboard.svg, the picture in the README: the dashboard on the demo server after 18 seconds.
 
 Run it with `uv run python docs/picture.py`.
 """
@@ -22,7 +22,7 @@ from envwatch.storage.export import export_here
 from envwatch.tui.app import EnvwatchApp
 
 SECONDS = 18
-"""By then a newcomer has seen every kind of event."""
+"""Time for every event of the demo's opening."""
 
 
 async def picture(base_url: str, key: str) -> str:
@@ -44,7 +44,7 @@ async def picture(base_url: str, key: str) -> str:
 
 
 def main() -> None:
-    """Draw it."""
+    """Write the picture."""
     with ChildServer.start(40, 7) as server:
         svg = asyncio.run(picture(server.ready(), server.key))
     Path(__file__).with_name("dashboard.svg").write_text(svg, encoding="utf-8")

@@ -1,3 +1,3 @@
-"""envwatch: a terminal dashboard that watches Letta environments and can be believed."""
+"""envwatch: a terminal dashboard for Letta environments. docs/architecture.md describes its packages."""
 
 __version__ = "0.1.0"

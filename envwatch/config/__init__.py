@@ -1,4 +1,4 @@
-"""Settings and their origins, profiles, credentials.
+"""Settings with their origins, profiles, and credentials.
 
-Only reads; must not know the screen.
+Only reads. Must not know the screen; imports neither Textual nor Rich.
 """

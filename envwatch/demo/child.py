@@ -1,6 +1,6 @@
-"""The demo API in a process of its own: started at once, waited for later, and ended for certain.
+"""The demo API as a child process, which never outlives its parent.
 
-Cheap to import, unlike the server itself, for the parent has a screen to draw meanwhile.
+Cheap to import: the server itself is imported in the child only, while the parent imports the screen.
 """
 
 from __future__ import annotations
@@ -14,15 +14,14 @@ import sys
 from pathlib import Path
 from typing import Self
 
-_PATIENCE_S = 2.0
+_EXIT_TIMEOUT_S = 2.0
 _IMPORT_ROOT = Path(__file__).parents[2]
 
 
 class ChildServer:
-    """A demo API server as a child process.
+    """A demo API server in a process of its own; close it, or use it as a context manager.
 
-    `start` returns at once; `ready`, and `base_url` with it, wait until the child listens. Close it, or use it as a
-    context manager. The child also ends by itself when this process is gone.
+    The child ends when its standard input does, so it ends with this process too, however that dies.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], key: str) -> None:
@@ -32,10 +31,10 @@ class ChildServer:
 
     @classmethod
     def start(cls, size: int, seed: int) -> Self:
-        """Start a child with a fleet of that size and a fresh key.
+        """Start a child with a fleet of that size and a fresh key, without waiting until it listens.
 
         Raises:
-            OSError: there can be no such process.
+            OSError: the process cannot be started.
         """
         key = f"demo-{secrets.token_urlsafe(24)}"
         command = [sys.executable, "-m", "envwatch.demo.server", f"--size={size}", f"--seed={seed}", "--child"]
@@ -45,8 +44,8 @@ class ChildServer:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # the screen belongs to the dashboard
             env={**os.environ, "LETTA_API_KEY": key},
-            cwd=_IMPORT_ROOT,  # the package is found, whatever stands in the folder that the user is in
-            start_new_session=True,  # ctrl+c and ctrl+z mean the dashboard, from the first moment on
+            cwd=_IMPORT_ROOT,  # finds the package from any working directory
+            start_new_session=True,  # ctrl+c and ctrl+z reach the dashboard only
         )
         return cls(process, key)
 
@@ -58,25 +57,32 @@ class ChildServer:
 
     @property
     def base_url(self) -> str:
-        """Where it listens; waits for it as `ready` does."""
+        """The URL at which it listens; waits as `ready` does."""
         return self.ready()
 
     def ready(self) -> str:
         """Wait until the child listens, and return its base URL.
 
         Raises:
-            OSError: it could not listen, or died before it did.
+            OSError: it could not listen, or ended before it did.
         """
         if self._base_url is None:
-            self._base_url = self._announced()
+            stdout = self._process.stdout
+            line = b"" if stdout is None or stdout.closed else stdout.readline()
+            if not line:
+                raise OSError("the demo server ended before it could listen")
+            message: dict[str, str] = json.loads(line)
+            if "error" in message:
+                raise OSError(message["error"])
+            self._base_url = message["base_url"]
         return self._base_url
 
     def close(self) -> None:
-        """End the child and wait for its end: by its standard input, else by force."""
+        """End the child and wait for its end: by its standard input, else SIGTERM, else SIGKILL."""
         for end in (self._close_input, self._process.terminate, self._process.kill):
             end()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_PATIENCE_S)
+                self._process.wait(_EXIT_TIMEOUT_S)
                 break
         if self._process.stdout is not None:
             self._process.stdout.close()
@@ -84,13 +90,3 @@ class ChildServer:
     def _close_input(self) -> None:
         if self._process.stdin is not None:
             self._process.stdin.close()
-
-    def _announced(self) -> str:
-        stdout = self._process.stdout
-        line = b"" if stdout is None or stdout.closed else stdout.readline()
-        if not line:
-            raise OSError("the demo server ended before it could listen")
-        answer: dict[str, str] = json.loads(line)
-        if "error" in answer:
-            raise OSError(answer["error"])
-        return answer["base_url"]

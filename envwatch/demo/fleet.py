@@ -1,6 +1,6 @@
-"""The simulated fleet as its listing: rows, pages and filters at any moment.
+"""The simulated fleet's listing at any moment: rows, pages and filters.
 
-A pure function of (seed, size, start, moment): no clock, no I/O, and not safe for two threads at once.
+A pure function of (seed, size, start, moment), without clock and I/O. Not thread-safe.
 """
 
 from __future__ import annotations
@@ -13,17 +13,11 @@ from envwatch.demo.life import Life
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from envwatch.demo.states import Environment
+    from envwatch.demo.states import SimulatedEnvironment
 
 
 class SimulatedFleet:
-    """A fleet whose listing at a moment is always the same for the same seed, size and start.
-
-    Args:
-        size: environments at the start; from 12 on the opening shows every kind of happening.
-        seed: a whole number; another one is another fleet.
-        started_at: the moment the opening begins, in milliseconds since the epoch.
-    """
+    """A fleet; the arguments are those of `Life`. From a size of 12 on the opening shows every kind of event."""
 
     def __init__(self, size: int, seed: int, started_at: int) -> None:
         self._life = Life(size=size, seed=seed, started_at=started_at)
@@ -32,7 +26,7 @@ class SimulatedFleet:
         self._indexed = 0
 
     def rows(self, now: int) -> list[dict[str, Any]]:
-        """The whole listing as decoded JSON, newest environment first; for tests and curious people."""
+        """Return the whole listing as decoded JSON, newest environment first; for tests."""
         rows, _ = self.page(now, limit=None)
         return [json.loads(row) for row in rows]
 
@@ -42,23 +36,23 @@ class SimulatedFleet:
         *,
         limit: int | None,
         after: str | None = None,
-        is_wanted: Callable[[Environment], bool] = lambda _: True,
+        is_wanted: Callable[[SimulatedEnvironment], bool] = lambda _: True,
     ) -> tuple[list[bytes], bool]:
-        """One page of the listing as JSON objects, and whether there is more.
+        """Return one page of the listing, each row as JSON, and whether there are more rows.
 
         The order is by first appearance, newest first: it never shifts, and what is new comes at the top.
 
         Args:
             now: the moment, in milliseconds since the epoch.
-            limit: the most rows; `None` for all.
-            after: the `id` of the last row of the page before. An unknown one starts from the top; one that has left
-                the listing meanwhile still marks its place.
+            limit: the most rows; None for all.
+            after: `id` of the last row of the page before. An unknown one starts from the top; that of a row which
+                has left the listing still marks its place.
             is_wanted: the filter.
         """
         self._life.advance(now)
         rows: list[bytes] = []
-        cursor: Environment | None = None
-        for environment in self._from_the_cursor(after):
+        cursor: SimulatedEnvironment | None = None
+        for environment in self._from_cursor(after):
             if not is_wanted(environment) or (row := environment.row(now)) is None:
                 continue
             if cursor is not None and len(rows) == limit:
@@ -69,13 +63,13 @@ class SimulatedFleet:
         return rows, False
 
     def row(self, device_id: str, now: int) -> bytes | None:
-        """The row of a device as JSON, the newest one where listeners share it; `None` for an unknown device."""
+        """Return the newest row of a device as JSON, None for an unknown device; two listeners may share a device."""
         self._life.advance(now)
         self._index()
         candidates = (self._life.environment(index) for index in reversed(self._indexes_of_device.get(device_id, [])))
         return next((row for candidate in candidates if (row := candidate.row(now)) is not None), None)
 
-    def _from_the_cursor(self, after: str | None) -> Iterator[Environment]:
+    def _from_cursor(self, after: str | None) -> Iterator[SimulatedEnvironment]:
         start = len(self._life)
         if after is not None:
             if after not in self._index_of:

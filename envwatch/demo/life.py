@@ -1,8 +1,8 @@
 """What happens in the demo fleet: an eventful opening of 20 seconds, then a calm life without end.
 
-Every happening is written into the scripts of its environments before anybody can have asked for that moment, from
-one sequence of dice. So the story depends on the seed, the size and the start alone, never on who asks when.
-Knows nothing of listings, JSON and HTTP.
+`Life` schedules the states of all environments ahead of the moment that is asked for, from one random sequence. The
+story thus depends on the seed, the size and the start alone, and not on the moments at which clients poll. Knows
+nothing of listings, JSON and HTTP.
 """
 
 from __future__ import annotations
@@ -12,28 +12,35 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from envwatch.demo.machines import Machine, machine_at, random_at
-from envwatch.demo.states import BEAT_MS, Environment, State
+from envwatch.demo.states import FOREVER, HEARTBEAT_MS, SimulatedEnvironment, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from random import Random
 
 _S = 1_000
 _MIN = 60 * _S
 _HOUR = 60 * _MIN
 _DAY = 24 * _HOUR
-_FOREVER = 1 << 62
 
 _UNRESTRICTED = ("unrestricted", "bypassPermissions", "fullAccess")
 _MODES = ("standard", "standard", "standard", "acceptEdits", "acceptEdits", "unrestricted")
 _BRANCHES = ("main", "main", "feat/search-v2", "feat/export", "fix/race-in-poller", "fix/login-loop", "chore/deps")
 
 
+def _beats(environment: SimulatedEnvironment) -> bool:
+    return environment.last.is_beating
+
+
+def _is_silent(environment: SimulatedEnvironment) -> bool:
+    return not environment.last.is_beating
+
+
 class Life:
-    """All environments that ever were or will be, oldest first, and the script of each as far as it is written.
+    """All environments that ever were or will be, oldest first, each with its schedule so far.
 
     Args:
-        size: environments in the first listing. They are made when first asked for: 100,000 cost nothing at once.
+        size: environments in the first listing. They are made when first used: 100,000 cost nothing at once.
         seed: a whole number; another one is another fleet.
         started_at: the moment the opening begins, in milliseconds since the epoch.
     """
@@ -42,13 +49,13 @@ class Life:
         self._size = size
         self._seed = seed
         self._started_at = started_at
-        self._dice = random_at(seed, -100)
-        self._environments: list[Environment | None] = [None] * size
+        self._random = random_at(seed, -100)
+        self._environments: list[SimulatedEnvironment | None] = [None] * size
         self._pods = [f"p-{5 + number}" for number in range(max(1, size // 13))]
-        self._pods_ever = len(self._pods)
-        self._listed = size
+        self._pod_count = len(self._pods)
+        self._listed_count = size
         self._down_until: list[int] = []
-        self._pace = min(4.0, max(0.1, (40 / max(1, size)) ** 0.35))
+        self._slowdown = min(4.0, max(0.1, (40 / max(1, size)) ** 0.35))
         self._agenda: list[tuple[int, int, Callable[[int], int]]] = []
         if size:
             self._open()
@@ -61,275 +68,231 @@ class Life:
     def __len__(self) -> int:
         return len(self._environments)
 
-    def environment(self, index: int) -> Environment:
-        """The environment at an index, 0 the oldest; its index never changes."""
+    def environment(self, index: int) -> SimulatedEnvironment:
+        """Return the environment at an index, 0 the oldest; its index never changes."""
         environment = self._environments[index]
         if environment is None:
             machine = machine_at(self._seed, index, self._size)
-            environment = Environment(machine, self._first_state(machine, index), index)
+            environment = SimulatedEnvironment(machine, self._first_state(machine, index), index)
             self._environments[index] = environment
         return environment
 
     def advance(self, until: int) -> None:
-        """Write all scripts up to and including a moment; a moment that is written already changes nothing."""
+        """Complete all schedules up to and including a moment."""
         while self._agenda and self._agenda[0][0] <= until:
             at, order, happen = heappop(self._agenda)
             heappush(self._agenda, (happen(at), order, happen))
-
-    # How the fleet stands at the start.
 
     def _first_state(self, machine: Machine, index: int) -> State:
         random = random_at(self._seed, (1 << 31) + index)
         age = 2 * _HOUR + int(300 * _DAY * (1 - index / self._size) ** 2)
         first_seen_at = self._started_at - age
         connected_at = self._started_at - min(random.randrange(2 * _MIN, 8 * _DAY), age // 2)
-        directory = machine.home if machine.branch is not None else None
-        blank = State(
+        away = State(
             since=first_seen_at,
-            connection_id=None,
-            connected_at=None,
-            pod_id=None,
-            beat_at=None,
-            is_beating=False,
             seen_at=self._started_at - min(random.randrange(5 * _HOUR, 9 * _DAY), age // 3),
-            mode=machine.mode,
             version=machine.version,
+            mode=machine.mode,
             branch=machine.branch,
-            directory=directory,
+            directory=machine.home if machine.branch is not None else None,
         )
         if machine.presence == "away":
-            return blank
+            return away
         if machine.presence == "left":
-            return replace(blank, beat_at=blank.seen_at)
-        linked = replace(blank.linked(connected_at, _connection_id(random), self._pod(index)), since=first_seen_at)
+            return replace(away, beat_at=away.seen_at)
+        linked = replace(away.connected(connected_at, _connection_id(random), self._pod(index)), since=first_seen_at)
         if machine.presence == "asleep":
-            return replace(linked, connected_at=first_seen_at, beat_at=blank.seen_at, is_beating=False)
-        return replace(linked, beat_at=self._started_at - random.randrange(BEAT_MS))
+            return replace(linked, connected_at=first_seen_at, beat_at=away.seen_at, is_beating=False)
+        return replace(linked, beat_at=self._started_at - random.randrange(HEARTBEAT_MS))
 
-    # The opening: what a newcomer sees in the first 20 seconds, even at a poll every 5.
+    # The opening: one of each kind of event within 20 seconds, at a poll every 5 seconds too.
 
     def _open(self) -> None:
-        scenes = (
+        scenes: tuple[Callable[[SimulatedEnvironment], None], ...] = (
             self._open_unrestricted,
-            self._open_reconnect,
+            lambda chosen: self._reconnect(chosen, self._started_at + self._between(11_000, 12_500)),
             self._open_late,
             self._open_disconnect,
-            self._open_beat_loss,
+            self._open_heartbeat_lost,
             self._open_return,
         )
         for scene in scenes[: self._size // 2 + self._size % 2]:
-            scene()
+            is_eligible = _is_restricted if scene == self._open_unrestricted else _beats
+            if (chosen := self._idle(self._started_at, is_eligible)) is not None:
+                scene(chosen)
         self._arrive(self._started_at + self._between(13_000, 14_500))
 
-    def _open_unrestricted(self) -> None:
-        chosen = self._idle(self._started_at, lambda env: _beats(env) and env.last.mode not in _UNRESTRICTED)
-        if chosen is not None:
-            at = self._started_at + self._between(4_200, 5_500)
-            chosen.add(replace(chosen.last, since=at, mode="unrestricted"))
+    def _open_unrestricted(self, chosen: SimulatedEnvironment) -> None:
+        at = self._started_at + self._between(4_200, 5_500)
+        chosen.add(replace(chosen.last, since=at, mode="unrestricted"))
 
-    def _open_reconnect(self) -> None:
-        chosen = self._idle(self._started_at, _beats)
-        if chosen is not None:
-            self._relink(chosen, self._started_at + self._between(11_000, 12_500))
+    def _open_late(self, chosen: SimulatedEnvironment) -> None:
+        beat_at = self._started_at - self._between(35_000, 38_000)
+        _silence(chosen, beat_at, until=beat_at + self._between(75_000, 100_000))
 
-    def _open_late(self) -> None:
-        chosen = self._idle(self._started_at, _beats)
-        if chosen is not None:
-            beat_at = self._started_at - self._between(35_000, 38_000)
-            silent = replace(chosen.last, since=beat_at, beat_at=beat_at, is_beating=False, seen_at=beat_at)
-            chosen.add(silent, silent.awake(beat_at + self._between(75_000, 100_000)))
+    def _open_disconnect(self, chosen: SimulatedEnvironment) -> None:
+        at = self._started_at + self._between(6_000, 8_000)
+        chosen.add(chosen.last.disconnected(at))
+        self._reconnect(chosen, at + self._between(45_000, 90_000))
 
-    def _open_disconnect(self) -> None:
-        chosen = self._idle(self._started_at, _beats)
-        if chosen is not None:
-            at = self._started_at + self._between(6_000, 8_000)
-            chosen.add(chosen.last.unlinked(at))
-            self._relink(chosen, at + self._between(45_000, 90_000))
+    def _open_heartbeat_lost(self, chosen: SimulatedEnvironment) -> None:
+        beat_at = self._started_at - self._between(112_500, 115_500)
+        _silence(chosen, beat_at, until=self._started_at + self._between(50_000, 90_000))
 
-    def _open_beat_loss(self) -> None:
-        chosen = self._idle(self._started_at, _beats)
-        if chosen is not None:
-            beat_at = self._started_at - self._between(112_500, 115_500)
-            silent = replace(chosen.last, since=beat_at, beat_at=beat_at, is_beating=False, seen_at=beat_at)
-            chosen.add(silent, silent.awake(self._started_at + self._between(50_000, 90_000)))
+    def _open_return(self, chosen: SimulatedEnvironment) -> None:
+        chosen.add(chosen.last.disconnected(self._started_at - self._between(3 * _MIN, 9 * _MIN)))
+        self._reconnect(chosen, self._started_at + self._between(9_000, 11_000))
 
-    def _open_return(self) -> None:
-        chosen = self._idle(self._started_at, _beats)
-        if chosen is not None:
-            chosen.add(chosen.last.unlinked(self._started_at - self._between(3 * _MIN, 9 * _MIN)))
-            self._relink(chosen, self._started_at + self._between(9_000, 11_000))
-
-    # The calm life. Each happening answers when the next of its kind is due.
+    # The calm life. `_live`, `_flap` and `_lose_pod` return when they are due again.
 
     def _live(self, at: int) -> int:
-        happenings = (
-            (self._disconnect, 11),
-            (self._sleep, 11),
-            (self._miss_a_beat, 14),
-            (self._reconnect, 14),
-            (self._upgrade, 10),
-            (self._change_mode, 16),
-            (self._change_branch, 16),
-            (self._turn_over, 5),
-            (self._return, 3),
-        )
-        happen = self._dice.choices([name for name, _ in happenings], [weight for _, weight in happenings])[0]
+        happenings = {
+            self._disconnect: 11,
+            self._sleep: 11,
+            self._miss_heartbeat: 14,
+            self._reconnect_one: 14,
+            self._upgrade: 10,
+            self._change_mode: 16,
+            self._change_branch: 16,
+            self._turn_over: 5,
+            self._return: 3,
+        }
+        happen = self._random.choices([*happenings], [*happenings.values()])[0]
         happen(at)
-        return at + int(self._between(8_000, 18_000) * self._pace)
+        return at + int(self._between(8_000, 18_000) * self._slowdown)
 
     def _disconnect(self, at: int) -> None:
-        chosen = self._idle(at, _beats)
-        if chosen is None or not self._may_fall(at):
-            self._reconnect(at)
+        if (chosen := self._idle_that_may_fall(at)) is None:
+            self._reconnect_one(at)
             return
-        is_long = self._dice.random() < 0.15
+        is_long = self._random.random() < 0.15
         back_at = at + (self._between(15 * _MIN, 50 * _MIN) if is_long else self._between(30_000, 150_000))
-        chosen.add(chosen.last.unlinked(at, keeps_beat=self._dice.random() < 0.25))
-        self._relink(chosen, back_at)
+        chosen.add(chosen.last.disconnected(at, keeps_beat=self._random.random() < 0.25))
+        self._reconnect(chosen, back_at)
         self._down_until.append(back_at)
 
     def _sleep(self, at: int) -> None:
-        chosen = self._idle(at, _beats)
-        if chosen is None or not self._may_fall(at):
-            self._reconnect(at)
+        if (chosen := self._idle_that_may_fall(at)) is None:
+            self._reconnect_one(at)
             return
         awake_at = at + self._between(130_000, 360_000)
         asleep = chosen.last.silent(at)
         chosen.add(asleep, asleep.awake(awake_at))
         self._down_until.append(awake_at)
 
-    def _miss_a_beat(self, at: int) -> None:
-        chosen = self._idle(at, _beats)
-        if chosen is not None:
+    def _miss_heartbeat(self, at: int) -> None:
+        if chosen := self._idle(at, _beats):
             silent = chosen.last.silent(at)
             chosen.add(silent, silent.awake(silent.seen_at + self._between(55_000, 112_000)))
 
-    def _reconnect(self, at: int) -> None:
-        chosen = self._idle(at, _beats)
-        if chosen is not None:
-            self._relink(chosen, at)
+    def _reconnect_one(self, at: int) -> None:
+        if chosen := self._idle(at, _beats):
+            self._reconnect(chosen, at)
 
     def _upgrade(self, at: int) -> None:
         newest = f"0.34.{12 + (at - self._started_at) // (40 * _MIN)}"
-        chosen = self._idle(at, lambda env: _beats(env) and env.last.version != newest)
+        chosen = self._idle(at, lambda each: _beats(each) and each.last.version != newest)
         if chosen is None:
-            self._reconnect(at)
+            self._reconnect_one(at)
             return
         back_at = at
-        if self._dice.random() < 0.6:  # the others are back before anybody looks
-            chosen.add(chosen.last.unlinked(at))
+        if self._random.random() < 0.6:  # the others are back before the next poll
+            chosen.add(chosen.last.disconnected(at))
             back_at += self._between(5_000, 9_000)
-        link = chosen.last.linked(back_at, _connection_id(self._dice), self._pod(chosen.index))
-        chosen.add(replace(link, version=newest))
+        self._reconnect(chosen, back_at, version=newest)
 
     def _change_mode(self, at: int) -> None:
-        chosen = self._idle(at, _beats)
-        if chosen is not None:
-            others = [mode for mode in _MODES if mode != chosen.last.mode]
-            chosen.add(replace(chosen.last, since=at, mode=self._dice.choice(others)))
+        if chosen := self._idle(at, _beats):
+            mode = self._random.choice([mode for mode in _MODES if mode != chosen.last.mode])
+            chosen.add(replace(chosen.last, since=at, mode=mode))
 
     def _change_branch(self, at: int) -> None:
-        chosen = self._idle(at, _beats)
-        if chosen is not None:
-            branch = self._dice.choice([branch for branch in _BRANCHES if branch != chosen.last.branch])
+        if chosen := self._idle(at, _beats):
+            branch = self._random.choice([branch for branch in _BRANCHES if branch != chosen.last.branch])
             chosen.add(replace(chosen.last, since=at, branch=branch, directory=chosen.machine.home))
 
     def _turn_over(self, at: int) -> None:
-        if self._listed <= self._size:
+        if self._listed_count <= self._size:
             self._arrive(at)
-            return
-        chosen = self._idle(at, lambda env: not _beats(env)) or self._idle(at, lambda env: env.machine.is_sandbox)
-        if chosen is not None:
+        elif chosen := self._idle(at, _is_silent) or self._idle(at, lambda each: each.machine.is_sandbox):
             chosen.add(replace(chosen.last, since=at, is_listed=False))
-            chosen.busy_until = _FOREVER
-            self._listed -= 1
+            chosen.busy_until = FOREVER
+            self._listed_count -= 1
 
     def _return(self, at: int) -> None:
-        chosen = self._idle(at, lambda env: not _beats(env))
-        if chosen is None:
-            self._reconnect(at)
-        else:
-            self._relink(chosen, at)
+        if chosen := self._idle(at, _is_silent) or self._idle(at, _beats):
+            self._reconnect(chosen, at)
 
     def _flap(self, at: int) -> int:
-        """One machine with a bad cable: offline and back every minute or so, for 12 minutes."""
+        """Take one machine offline and back every minute or so, for 12 minutes."""
         chosen = self._idle(at, _beats)
         end = at + 12 * _MIN
         while chosen is not None and at < end:
-            chosen.add(chosen.last.unlinked(at))
-            self._relink(chosen, at + self._between(12_000, 40_000))
+            chosen.add(chosen.last.disconnected(at))
+            self._reconnect(chosen, at + self._between(12_000, 40_000))
             at = chosen.last.since + self._between(15_000, 55_000)
         return end + self._between(8 * _MIN, 20 * _MIN)
 
     def _lose_pod(self, at: int) -> int:
-        """A pod of the platform dies: its environments are lost together and come back on the one in its place."""
-        places = self._dice.sample(range(len(self._pods)), k=min(3, len(self._pods)))
-        lost = max((list(self._idle_on_pod(place, at)) for place in places), key=len)
+        """Replace a pod of the platform: its environments go offline at once and return on the new one."""
+        places = self._random.sample(range(len(self._pods)), k=min(3, len(self._pods)))
+        on_pods = [map(self.environment, range(place, len(self), len(self._pods))) for place in places]
+        lost = max(([each for each in pod if each.busy_until <= at and _beats(each)] for pod in on_pods), key=len)
         if lost:
-            self._pods_ever += 1
-            self._pods[lost[0].index % len(self._pods)] = f"p-{4 + self._pods_ever}"
+            self._pod_count += 1
+            self._pods[lost[0].index % len(self._pods)] = f"p-{4 + self._pod_count}"
         for environment in lost:
-            environment.add(environment.last.unlinked(at))
-            self._relink(environment, at + self._between(9_000, 35_000))
+            environment.add(environment.last.disconnected(at))
+            self._reconnect(environment, at + self._between(9_000, 35_000))
         return at + self._between(9 * _MIN, 15 * _MIN)
 
-    # What the happenings have in common.
+    # Shared by opening and calm life.
 
     def _between(self, low: int, high: int) -> int:
-        return self._dice.randrange(low, high)
+        return self._random.randrange(low, high)
 
-    def _idle(self, at: int, is_wanted: Callable[[Environment], bool]) -> Environment | None:
-        """Some environment without plans; `None` when a fair number of throws finds none."""
+    def _idle(self, at: int, is_eligible: Callable[[SimulatedEnvironment], bool]) -> SimulatedEnvironment | None:
+        """Return a random environment without plans, None if 60 tries find none."""
         for _ in range(60):
-            environment = self.environment(self._dice.randrange(len(self)))
-            if environment.busy_until <= at and is_wanted(environment):
+            environment = self.environment(self._random.randrange(len(self)))
+            if environment.busy_until <= at and is_eligible(environment):
                 return environment
         return None
 
-    def _idle_on_pod(self, place: int, at: int) -> Iterator[Environment]:
-        for index in range(place, len(self), len(self._pods)):
-            environment = self.environment(index)
-            if environment.busy_until <= at and _beats(environment):
-                yield environment
-
-    def _may_fall(self, at: int) -> bool:
-        """Whether few enough are down at once: most of the fleet stays online, whatever the dice say."""
+    def _idle_that_may_fall(self, at: int) -> SimulatedEnvironment | None:
+        """Return a random environment that may go down; None while a tenth of the fleet is down."""
+        chosen = self._idle(at, _beats)
         self._down_until = [until for until in self._down_until if until > at]
-        return len(self._down_until) < max(1, self._size // 10)
+        return chosen if len(self._down_until) < max(1, self._size // 10) else None
 
     def _pod(self, index: int) -> str:
         return self._pods[index % len(self._pods)]
 
-    def _relink(self, environment: Environment, at: int) -> None:
-        environment.add(environment.last.linked(at, _connection_id(self._dice), self._pod(environment.index)))
+    def _reconnect(self, environment: SimulatedEnvironment, at: int, version: str | None = None) -> None:
+        link = environment.last.connected(at, _connection_id(self._random), self._pod(environment.index))
+        environment.add(replace(link, version=version or link.version))
 
     def _arrive(self, at: int) -> None:
-        """A machine registers for the first time; its mode and branch are known once an agent has run there."""
+        """Register a new machine; it has no mode and branch until an agent has run there."""
         index = len(self)
         machine = machine_at(self._seed, index, self._size)
-        fresh = State(
-            since=at,
-            connection_id=_connection_id(self._dice),
-            connected_at=at,
-            pod_id=self._pod(index),
-            beat_at=at,
-            is_beating=True,
-            seen_at=at,
-            mode=None,
-            version=machine.version,
-            branch=None,
-            directory=None,
-        )
-        environment = Environment(machine, fresh, index)
+        fresh = State(since=at, seen_at=at, version=machine.version)
+        fresh = fresh.connected(at, _connection_id(self._random), self._pod(index))
+        environment = SimulatedEnvironment(machine, fresh, index)
         first_run_at = at + self._between(60_000, 150_000)
-        first_run = replace(fresh, since=first_run_at, mode="standard", branch="main", directory=machine.home)
-        environment.add(first_run)
+        environment.add(replace(fresh, since=first_run_at, mode="standard", branch="main", directory=machine.home))
         self._environments.append(environment)
-        self._listed += 1
+        self._listed_count += 1
 
 
-def _beats(environment: Environment) -> bool:
-    return environment.last.is_beating
+def _is_restricted(environment: SimulatedEnvironment) -> bool:
+    return _beats(environment) and environment.last.mode not in _UNRESTRICTED
+
+
+def _silence(environment: SimulatedEnvironment, beat_at: int, *, until: int) -> None:
+    """Make `beat_at` the last heartbeat until the next one."""
+    silent = replace(environment.last, since=beat_at, beat_at=beat_at, is_beating=False, seen_at=beat_at)
+    environment.add(silent, silent.awake(until))
 
 
 def _connection_id(random: Random) -> str:

@@ -1,6 +1,6 @@
-"""Who is in the demo fleet: names, owners, hosts and ids, each a pure function of (seed, index).
+"""The machines of the demo fleet: names, owners, hosts and ids, each a pure function of (seed, index).
 
-Knows nothing of time passing (`states.py`), of what happens to the machines (`life.py`) or of JSON and HTTP.
+Knows nothing of time (`states.py`, `life.py`), JSON and HTTP.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from uuid import UUID
 
 NEWEST_VERSION = "0.34.12"
 
-# What the current listener advertises, and what one from before 0.33 did.
+# Listeners before 0.33 advertised less.
 _COMMANDS = ["clear", "doctor", "dream", "init", "compact", "reload", "context-limit", "upgrade-letta-code", "toolset"]
 _OLD_COMMANDS = ["clear"]
 
@@ -26,20 +26,20 @@ _REPOSITORIES = ("portal", "billing", "agents", "infra", "search", "mobile", "do
 
 
 class Blueprint(NamedTuple):
-    """One ordinary machine, as an index turns it into many: `{who}` and `{n}` are filled in."""
+    """A kind of machine, made many by index: its name has the places `{who}`, `{n}` and `{agent}`."""
 
     name: str
     os: str
     device: str
-    """How its deviceId looks: uuid, hex, desktop or sandbox; "twin" shares the one of the blueprint before."""
+    """Form of its deviceId: uuid, hex, desktop or sandbox; "twin" shares that of the blueprint before."""
     mode: str | None
     branch: str | None
     presence: str = "online"
-    """online; away (every field of the link null); asleep (link kept, old beat); left (old beat, no link)."""
+    """online; away (all fields of the connection null); asleep (connection, old heartbeat); left (old heartbeat)."""
 
 
-# Oldest first. Every third one from the first is where most of the absent stand, so that the other two pods are
-# well filled and the loss of one of them is a mass event even in a fleet of 40.
+# Oldest first. Places 0, 3, 6, … share a pod and hold most of the absent, so that the other two pods are well filled
+# and the loss of one is a mass change even in a fleet of 40.
 ROSTER = (
     Blueprint("build-box-{n}", "linux", "uuid", "unrestricted", "main"),
     Blueprint("{who}-laptop-{n}", "darwin", "uuid", "standard", "feat/login"),
@@ -84,39 +84,43 @@ ROSTER = (
 )
 _ARRIVALS = tuple(blueprint for blueprint in ROSTER if blueprint.os == "linux" and blueprint.presence == "online")
 
-# osName, osVersion, architecture, processors, node versions
-_HOSTS = {
-    "darwin": ("macOS", "26.1", "arm64", ("Apple M2", "Apple M3 Pro", "Apple M4 Max"), ("v22.21.1", "v24.11.1")),
-    "linux": (
-        "Ubuntu",
-        "24.04.3 LTS",
-        "x64",
-        ("AMD EPYC 9454P", "Intel Xeon Gold 6430", "AMD Ryzen 9 7950X"),
-        ("v22.21.1", "v22.14.0", "v20.19.5"),
-    ),
-    "win32": (
-        "Windows 11 Pro",
-        "10.0.26200",
-        "x64",
-        ("Intel Core Ultra 7 155H", "AMD Ryzen 7 PRO 7840U"),
-        ("v22.20.0",),
-    ),
+# osName, osVersion, architecture
+_SYSTEMS = {
+    "darwin": ("macOS", "26.1", "arm64"),
+    "linux": ("Ubuntu", "24.04.3 LTS", "x64"),
+    "win32": ("Windows 11 Pro", "10.0.26200", "x64"),
+}
+_PROCESSORS = {
+    "darwin": ("Apple M2", "Apple M3 Pro", "Apple M4 Max"),
+    "linux": ("AMD EPYC 9454P", "Intel Xeon Gold 6430", "AMD Ryzen 9 7950X"),
+    "win32": ("Intel Core Ultra 7 155H", "AMD Ryzen 7 PRO 7840U"),
+}
+_INSTALL_PATHS = {
+    "darwin": "/opt/homebrew/lib/node_modules/@letta-ai/letta-code",
+    "linux": "/usr/local/lib/node_modules/@letta-ai/letta-code",
+    "win32": "C:\\Program Files\\nodejs\\node_modules\\@letta-ai\\letta-code",
+}
+_UPDATE_COMMAND = "npm install -g @letta-ai/letta-code@latest"
+_NODE_VERSIONS = {
+    "darwin": ("v22.21.1", "v24.11.1"),
+    "linux": ("v22.21.1", "v22.14.0", "v20.19.5"),
+    "win32": ("v22.20.0",),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What never changes of one environment, in the words of the wire."""
+    """What never changes of one environment, under the API's names."""
 
     identity: dict[str, str]
-    """`id`, `connectionName`, `deviceId`, `organizationId` and, where the machine has them, the owner's fields."""
+    """`id`, `connectionName`, `deviceId`, `organizationId` and, where present, fields of the owner and the listener."""
     metadata: dict[str, object] | None
-    """The constant part of `metadata`; `None` for a listener that never sent any."""
+    """The constant part of `metadata`; None for a listener that never sent any."""
     os: str
     home: str
-    """Where working directories begin, with the separator of its system."""
+    """Working directory."""
     fraction: float | None
-    """Its times are floats, this much of a millisecond before the whole one; `None` for integers."""
+    """Milliseconds subtracted from its times, which then are floats; None for integers."""
     mode: str | None
     branch: str | None
     version: str
@@ -125,12 +129,12 @@ class Machine:
 
     @property
     def is_sandbox(self) -> bool:
-        """Whether it is one of the cloud's own, which come and go."""
+        """Whether it is a sandbox of the cloud, which may leave the listing."""
         return self.identity["deviceId"].startswith("sandbox-")
 
 
 def machine_at(seed: int, index: int, size: int) -> Machine:
-    """The machine that stands at an index: below `size` from the roster, from there on an arrival."""
+    """Return the machine at an index: below `size` from the roster, from there on an arrival."""
     cycle, place = divmod(index, len(ROSTER))
     rng = random_at(seed, index)
     blueprint = ROSTER[place] if index < size else rng.choice(_ARRIVALS)
@@ -164,14 +168,14 @@ def machine_at(seed: int, index: int, size: int) -> Machine:
         mode=blueprint.mode if index < size else None,
         branch=blueprint.branch if index < size else None,
         version=version if index < size else NEWEST_VERSION,
-        node=rng.choice(_HOSTS[blueprint.os][4]),
+        node=rng.choice(_NODE_VERSIONS[blueprint.os]),
         presence=blueprint.presence if index < size else "online",
     )
 
 
 def random_at(seed: int, index: int) -> Random:
-    """The dice of one index: below zero for what the whole fleet shares, from 1 << 31 for what is not the machine."""
-    return Random((seed << 32) ^ (index & 0xFFFF_FFFF))  # noqa: S311 - a repeatable story, not a secret
+    """Return the random sequence of an index: negative for the whole fleet, from 1 << 31 on for first states."""
+    return Random((seed << 32) ^ (index & 0xFFFF_FFFF))  # noqa: S311 - repeatable, not secret
 
 
 def _uuid(rng: Random) -> UUID:
@@ -184,23 +188,16 @@ def _shared_uuid(seed: int, index: int) -> UUID:
 
 
 def _device_id(form: str, rng: Random, agent: str) -> str:
-    match form:
-        case "hex":
-            return f"{rng.getrandbits(128):032x}"
-        case "desktop":
-            return f"desktop:{_uuid(rng)}"
-        case "sandbox":
-            return f"sandbox-{agent}"
-        case _:
-            return str(_uuid(rng))
+    if form == "sandbox":
+        return f"sandbox-{agent}"
+    if form == "hex":
+        return f"{rng.getrandbits(128):032x}"
+    return f"desktop:{_uuid(rng)}" if form == "desktop" else str(_uuid(rng))
 
 
 def _home(blueprint: Blueprint, who: str) -> str:
-    if blueprint.device == "sandbox":
-        return "/workspace/"
-    return {"darwin": f"/Users/{who}/src/", "linux": f"/home/{who}/code/", "win32": f"C:\\Users\\{who}\\src\\"}[
-        blueprint.os
-    ]
+    homes = {"darwin": f"/Users/{who}/src/", "linux": f"/home/{who}/code/", "win32": f"C:\\Users\\{who}\\src\\"}
+    return "/workspace/" if blueprint.device == "sandbox" else homes[blueprint.os]
 
 
 def _metadata(blueprint: Blueprint, place: int, *, current: bool, rng: Random) -> dict[str, object]:
@@ -208,12 +205,12 @@ def _metadata(blueprint: Blueprint, place: int, *, current: bool, rng: Random) -
     if place % 6 != 5:
         metadata["self_update"] = _self_update(blueprint, place)
     if current:
-        os_name, os_version, architecture, processors, _ = _HOSTS[blueprint.os]
+        os_name, os_version, architecture = _SYSTEMS[blueprint.os]
         metadata["environmentMessageProtocol"] = "v2-input"
         metadata["supportsPairedListenerGenerations"] = True
         metadata["machine"] = {
             "architecture": architecture,
-            "cpu": rng.choice(processors),
+            "cpu": rng.choice(_PROCESSORS[blueprint.os]),
             "memoryBytes": rng.choice((8, 16, 32, 64, 128)) << 30,
             "osName": os_name,
             "osVersion": os_version,
@@ -222,19 +219,13 @@ def _metadata(blueprint: Blueprint, place: int, *, current: bool, rng: Random) -
 
 
 def _self_update(blueprint: Blueprint, place: int) -> dict[str, object]:
-    command = "npm install -g @letta-ai/letta-code@latest"
     if blueprint.device == "sandbox":
         return {"supported": False, "writable": False, "reason": "managed by the sandbox image"}
-    if place % 3 == 0 and blueprint.os != "win32":
-        path = "/usr/lib/node_modules/@letta-ai/letta-code"
-        reason = f"{path} is not writable by this user"
-        manual = f"sudo {command}"
-        return {"supported": True, "writable": False, "reason": reason, "install_path": path, "manual_command": manual}
     if place % 3 == 1:
         return {"supported": True, "writable": True}
-    path = {
-        "darwin": "/opt/homebrew/lib/node_modules/@letta-ai/letta-code",
-        "linux": "/usr/local/lib/node_modules/@letta-ai/letta-code",
-        "win32": "C:\\Program Files\\nodejs\\node_modules\\@letta-ai\\letta-code",
-    }[blueprint.os]
-    return {"supported": True, "writable": True, "install_path": path, "manual_command": command}
+    if place % 3 == 0 and blueprint.os != "win32":
+        path = "/usr/lib/node_modules/@letta-ai/letta-code"
+        refusal = {"supported": True, "writable": False, "reason": f"{path} is not writable by this user"}
+        return {**refusal, "install_path": path, "manual_command": f"sudo {_UPDATE_COMMAND}"}
+    path = _INSTALL_PATHS[blueprint.os]
+    return {"supported": True, "writable": True, "install_path": path, "manual_command": _UPDATE_COMMAND}

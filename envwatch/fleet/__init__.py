@@ -1,4 +1,5 @@
-"""The state machine: an outcome goes in, the next state and the events between the two come out.
+"""The state machine: `Monitor.after` takes an outcome and returns the next state and the events between the two.
 
-Pure. Must not know queries, views, sources, storage or the screen; has no clock, sleep or randomness of its own.
+Pure: no I/O, and clocks are arguments. Must not know the filter language, how anything is shown, where outcomes come
+from, or where state is stored.
 """

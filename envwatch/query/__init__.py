@@ -1,4 +1,4 @@
-"""The filter language: text in, a test for environments out, with errors that point at their place.
+"""The filter language: a line of text becomes a test for environments; errors point at their place in the line.
 
-Pure. Must not know how rows are shown.
+Pure. Must not know how rows are shown, nor where queries are typed.
 """

@@ -1,4 +1,4 @@
-"""What is kept on disk: state, log, exports, crash reports; private files, written atomically.
+"""What is kept on disk: state, log, exports, crash reports; and the redaction of secrets in every text that leaves.
 
-Must not know where the values come from or how they are shown.
+Files are private and written atomically. Must not know where outcomes come from, nor how they are shown.
 """

@@ -1,4 +1,4 @@
-"""The dashboard in Textual: the app, its terminal, widgets and screens.
+"""The dashboard in Textual: app, screens, widgets, terminal.
 
-Draws the state that it is given. Must not fetch, and must not decide what a listing means.
+Shows the state that it receives. Must not fetch, read settings, or decide what a listing means.
 """

@@ -1,4 +1,4 @@
-"""What a person or a program gets to see, as plain values and bytes: columns, order, groups, details, JSON, CSV.
+"""What people and programs see, as plain values and bytes: columns, order, groups, detail lines, wording, JSON, CSV.
 
-Must not import Textual or Rich, and does no I/O.
+Pure: does no I/O. Must not import Textual or Rich.
 """

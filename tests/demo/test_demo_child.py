@@ -1,4 +1,4 @@
-"""The demo API as a child process: how it starts, and that it always ends."""
+"""The demo API as a child process: it starts, and it always ends."""
 
 from __future__ import annotations
 
@@ -69,16 +69,16 @@ def test_a_child_ends_with_a_parent_that_was_killed() -> None:
     with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         host, port = parent.stdout.readline().decode().strip().removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=2) as skew_check:
+        with socket.create_connection((host, int(port)), timeout=2) as connection:
             parent.kill()
-            assert skew_check.recv(1) == b""
+            assert connection.recv(1) == b""
 
 
 def test_a_child_is_out_of_reach_of_ctrl_c_and_ctrl_z_in_the_terminal() -> None:
     program = (
         "import os, signal; from envwatch.demo.child import ChildServer; signal.signal(signal.SIGINT, print)\n"
         "with ChildServer.start(3, 1) as child:\n"
-        "    os.killpg(0, signal.SIGINT)\n"  # before the child can have set its own handler
+        "    os.killpg(0, signal.SIGINT)\n"  # before the child has set its own handler
         "    print(child.ready(), flush=True)"
     )
     command = [sys.executable, "-c", program]

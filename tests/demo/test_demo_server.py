@@ -88,7 +88,7 @@ def test_the_last_page_has_no_next_even_when_it_is_full(client: Client) -> None:
 
 
 def test_an_unknown_cursor_starts_from_the_top(client: Client, listing: list[Row]) -> None:
-    assert client.ask(f"{LISTING}?limit=3&after=env-nobody").json["connections"] == listing[:3]
+    assert client.ask(f"{LISTING}?limit=3&after=env-unknown").json["connections"] == listing[:3]
 
 
 def test_a_cursor_that_no_page_ended_with_works_as_well(listing: list[Row]) -> None:
@@ -104,7 +104,7 @@ def test_only_online_follows_the_official_rule(client: Client, listing: list[Row
     assert client.rows("&onlineOnly=false") == listing
 
 
-def test_source_tells_the_desktop_app_from_the_rest(client: Client, listing: list[Row]) -> None:
+def test_source_separates_the_desktop_app_from_the_rest(client: Client, listing: list[Row]) -> None:
     local = [row for row in listing if row["organizationId"] == "local"]
     assert 0 < len(local) < len(listing)
     assert client.rows("&source=local", limit=2) == local
@@ -115,7 +115,7 @@ def test_a_user_sees_only_what_is_theirs(client: Client, listing: list[Row]) -> 
     user = next(row["userId"] for row in listing if "userId" in row)
     theirs = [row for row in listing if row.get("userId") == user]
     assert client.rows(f"&userId={user}", limit=3) == theirs
-    assert client.rows("&userId=nobody") == []
+    assert client.rows("&userId=unknown") == []
 
 
 def test_filters_hold_together(client: Client, listing: list[Row]) -> None:
@@ -126,7 +126,7 @@ def test_filters_hold_together(client: Client, listing: list[Row]) -> None:
     ]
 
 
-def test_a_parameter_that_nobody_knows_changes_nothing(client: Client, listing: list[Row]) -> None:
+def test_an_unknown_parameter_changes_nothing(client: Client, listing: list[Row]) -> None:
     assert client.rows("&colour=green") == listing
 
 
@@ -162,14 +162,14 @@ def test_every_device_can_be_asked_for_by_its_id(client: Client, listing: list[R
     assert client.ask(f"{LISTING}/desktop%3a{desktop.removeprefix('desktop:')}").json == newest[desktop]
 
 
-@pytest.mark.parametrize("device", ["nobody", "a%2Fb", "%ff", ""])
+@pytest.mark.parametrize("device", ["unknown", "a%2Fb", "%ff", ""])
 def test_an_unknown_device_is_404_with_an_error(client: Client, device: str) -> None:
     answer = client.ask(f"{LISTING}/{device}")
     assert (answer.status, list(answer.json)) == (404, ["error"])
 
 
 @pytest.mark.parametrize("path", ["/", "/v1", "/v1/agents", "/v1/environmentsx", f"{LISTING}/a/b", "/v1/environment"])
-def test_any_other_path_is_404_as_a_self_hosted_server_says_it(client: Client, path: str) -> None:
+def test_any_other_path_is_404_as_on_a_self_hosted_server(client: Client, path: str) -> None:
     answer = client.ask(path)
     assert (answer.status, answer.json) == (404, {"detail": "Not Found"})
 
@@ -185,18 +185,18 @@ def test_any_other_method_is_405(server: Server, method: str) -> None:
 @pytest.mark.parametrize(
     "request_line", [b"nonsense", b"GET / HTTP/9.9", b"GET /" + b"a" * 70_000 + b" HTTP/1.1", b"GET  x y z"]
 )
-def test_what_is_no_request_is_refused_in_json(server: Server, request_line: bytes) -> None:
+def test_a_malformed_request_is_refused_in_json(server: Server, request_line: bytes) -> None:
     answer = exchange(server.base_url, request_line + b"\r\n\r\n")
     assert "error" in json.loads(answer[answer.rindex(b"{") :])
 
 
-def test_the_date_is_always_there_and_by_the_clock_of_the_heartbeats(client: Client) -> None:
-    for path in (LISTING, f"{LISTING}/nobody", "/elsewhere", f"{LISTING}?limit=abc"):
+def test_every_response_has_the_date_by_the_clock_of_the_heartbeats(client: Client) -> None:
+    for path in (LISTING, f"{LISTING}/unknown", "/elsewhere", f"{LISTING}?limit=abc"):
         assert parsedate_to_datetime(client.ask(path).headers["Date"]).timestamp() == START // 1_000
 
 
 @pytest.mark.parametrize("accepts", ["gzip", "br, GZIP", "deflate, gzip;q=0.5", "gzip; q=1.0, *;q=0"])
-def test_a_page_is_compressed_for_who_asks(client: Client, accepts: str) -> None:
+def test_a_page_is_compressed_for_clients_that_accept_gzip(client: Client, accepts: str) -> None:
     plain, packed = client.ask(LISTING), client.ask(LISTING, **{"Accept-Encoding": accepts})
     assert packed.headers["Content-Encoding"] == "gzip"
     assert gzip.decompress(packed.body) == plain.body
@@ -204,12 +204,12 @@ def test_a_page_is_compressed_for_who_asks(client: Client, accepts: str) -> None
 
 
 @pytest.mark.parametrize("accepts", ["", "identity", "gzip;q=0", "gzip; q=0.000", "gzipped", "br"])
-def test_a_page_is_plain_for_who_does_not(client: Client, accepts: str) -> None:
+def test_a_page_is_plain_for_other_clients(client: Client, accepts: str) -> None:
     assert client.ask(LISTING, **{"Accept-Encoding": accepts}).headers["Content-Encoding"] is None
 
 
 def test_a_small_answer_is_not_worth_compressing(client: Client) -> None:
-    answer = client.ask(f"{LISTING}/nobody", **{"Accept-Encoding": "gzip"})
+    answer = client.ask(f"{LISTING}/unknown", **{"Accept-Encoding": "gzip"})
     assert answer.headers["Content-Encoding"] is None
     assert answer.json
 
@@ -218,12 +218,12 @@ def test_a_connection_is_kept_even_after_a_refusal(server: Server) -> None:
     with Client(server.base_url) as plain:
         plain.connection.connect()
         kept = plain.connection.sock
-        for path in (LISTING, "/elsewhere", f"{LISTING}?limit=abc", f"{LISTING}/nobody", LISTING):
+        for path in (LISTING, "/elsewhere", f"{LISTING}?limit=abc", f"{LISTING}/unknown", LISTING):
             plain.ask(path)
             assert plain.connection.sock is kept
 
 
-def test_requests_sent_ahead_are_answered_in_turn(server: Server) -> None:
+def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
     request = b"GET /v1 HTTP/1.1\r\nHost: demo\r\n\r\n"
     last = b"GET /v1 HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n"
     assert exchange(server.base_url, request * 3 + last).count(b"HTTP/1.1 404 Not Found") == 4
@@ -237,7 +237,7 @@ def test_the_fleet_lives_by_the_clock() -> None:
         assert plain.rows() == SimulatedFleet(40, 7, START).rows(START + 20_000) != before
 
 
-def test_a_fleet_of_none_is_an_empty_page() -> None:
+def test_an_empty_fleet_is_an_empty_page() -> None:
     with serve(size=0, seed=1, key=KEY) as empty, Client(empty.base_url) as plain:
         assert plain.ask(LISTING).json == {"connections": [], "hasNextPage": False}
 
@@ -318,7 +318,7 @@ def test_the_sdk_finds_a_device_with_a_colon(sdk: Letta, listing: list[Row]) -> 
 
 def test_the_sdk_says_not_found(sdk: Letta) -> None:
     with pytest.raises(NotFoundError):
-        sdk.environments.retrieve("nobody")
+        sdk.environments.retrieve("unknown")
 
 
 def test_the_sdk_says_unauthorized(server: Server) -> None:

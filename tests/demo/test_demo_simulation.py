@@ -1,4 +1,4 @@
-"""The demo fleet: what a newcomer is promised to see, and that the story never depends on who asks when."""
+"""The demo fleet: what its opening shows, and that its story does not depend on when clients poll."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from envwatch.demo.fleet import SimulatedFleet
 from envwatch.demo.machines import NEWEST_VERSION, machine_at
-from envwatch.demo.states import Environment, State
+from envwatch.demo.states import SimulatedEnvironment, State
 
 START = 1_764_000_000_000
 MINUTE = 60_000
@@ -72,7 +72,7 @@ OPENING = {"appeared", "disconnected", "silent", "back", "reconnected", "late", 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("size", [12, 40, 200])
-def test_within_20_seconds_every_promised_thing_happens(size: int, seed: int) -> None:
+def test_within_20_seconds_every_promised_event_happens(size: int, seed: int) -> None:
     assert story(SimulatedFleet(size, seed, START), range(21)) >= OPENING
 
 
@@ -100,12 +100,12 @@ def test_a_machine_of_the_opening_goes_offline_by_age_on_the_same_connection_and
     assert {**awake, "lastHeartbeat": 0, "lastSeenAt": 0} == {**aged[0], "lastHeartbeat": 0, "lastSeenAt": 0}
 
 
-def test_over_an_hour_everything_else_happens_too() -> None:
+def test_over_an_hour_all_other_events_happen_too() -> None:
     seen = story(SimulatedFleet(40, 7, START), range(0, 3_601, 2))
     assert seen >= OPENING | {"removed", "gitBranch", "lettaCodeVersion", "mode standard", "mode acceptEdits"}
 
 
-def test_a_pod_is_lost_with_all_that_hang_on_it_and_they_come_back_on_another() -> None:
+def test_a_pod_is_lost_with_its_environments_which_return_on_another() -> None:
     fleet = SimulatedFleet(40, 7, START)
     before = by_id(fleet, START + 3 * MINUTE - 1)
     after = by_id(fleet, START + 3 * MINUTE)
@@ -128,7 +128,7 @@ def test_most_are_online_and_the_size_is_kept_for_a_day(size: int, seed: int) ->
         assert abs(len(rows) - size) <= 1
 
 
-def test_somebody_is_offline_after_a_day_too() -> None:
+def test_some_are_offline_after_a_day_too() -> None:
     fleet = SimulatedFleet(40, 7, START)
     now = [START + (24 * 60 + minute) * MINUTE for minute in range(30)]
     assert any(presence(row, at) in {"disconnected", "silent"} for at in now for row in fleet.rows(at))
@@ -171,9 +171,9 @@ def test_a_heartbeat_ages_to_just_under_30_seconds_and_starts_again() -> None:
     ages = [at - by_id(fleet, at)[row["id"]]["lastHeartbeat"] for at in range(START, START + 90_000, 500)]
     assert 0 <= min(ages) < 500
     assert 29_500 <= max(ages) < 30_000
-    missed_beats = {at - age for at, age in zip(range(START, START + 90_000, 500), ages, strict=True)}
-    assert len(missed_beats) == 4
-    assert {later - earlier for earlier, later in pairwise(sorted(missed_beats))} == {30_000}
+    heartbeats = {at - age for at, age in zip(range(START, START + 90_000, 500), ages, strict=True)}
+    assert len(heartbeats) == 4
+    assert {later - earlier for earlier, later in pairwise(sorted(heartbeats))} == {30_000}
 
 
 def test_the_beats_of_a_fleet_are_spread_over_the_30_seconds() -> None:
@@ -201,7 +201,7 @@ def test_another_seed_is_another_fleet() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 5, 40, 10_000])
-def test_a_fleet_has_the_size_that_was_asked_for(size: int) -> None:
+def test_a_fleet_has_the_requested_size(size: int) -> None:
     fleet = SimulatedFleet(size, 7, START)
     assert len(by_id(fleet, START)) == size
     assert len(by_id(fleet, START + 60 * MINUTE)) in ({0} if size == 0 else {size, size + 1})
@@ -234,7 +234,7 @@ def test_the_pages_joined_are_the_whole_listing(limit: int, size: int, minute: i
     assert joined == fleet.rows(now)
 
 
-def test_a_row_that_leaves_while_the_list_is_walked_still_marks_its_place() -> None:
+def test_a_row_that_leaves_during_a_walk_still_marks_its_place() -> None:
     fleet = SimulatedFleet(40, 7, START)
     early, late = START, START + 60 * MINUTE
     removed = next(row["id"] for row in fleet.rows(early) if row["id"] not in by_id(fleet, late))
@@ -323,5 +323,5 @@ def test_the_official_rule_holds_at_its_boundary(age: int, is_online: bool) -> N
         branch=None,
         directory=None,
     )
-    environment = Environment(machine_at(7, 0, 40), blank.linked(START, "conn-1", "p-1").silent(START), 0)
+    environment = SimulatedEnvironment(machine_at(7, 0, 40), blank.connected(START, "conn-1", "p-1").silent(START), 0)
     assert environment.is_online(START + age) is is_online

@@ -1,4 +1,4 @@
-"""One module a command.
+"""One module per command, with `add_arguments` and `run`, which returns the exit code.
 
-Each gets the parsed options and returns the exit code.
+Must not know each other, except that `demo` runs the dashboard.
 """

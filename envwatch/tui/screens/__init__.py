@@ -1,4 +1,4 @@
-"""The screens and dialogs, and the actions on them.
+"""The dashboard, the screens and dialogs over it, and their actions.
 
 Must not know the app.
 """

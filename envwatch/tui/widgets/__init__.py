@@ -1,4 +1,4 @@
-"""The parts of a screen. State comes down to them, messages go up.
+"""The parts of a screen: state comes down to them, messages go up.
 
 Must not know the screens or the app.
 """
