@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from envwatch.cli.arguments import StopError, options_in
 from envwatch.config.schema import schema
-from envwatch.config.settings import LOOKS, Settings, all_settings_of, document_at
+from envwatch.config.settings import DEMO_SETTINGS, Settings, all_settings_of, document_at
 from envwatch.config.values import ConfigError, duration, whole
 from envwatch.model.limits import Limits
 from envwatch.views.columns import COLUMNS
@@ -65,7 +65,7 @@ def mistakes(folder: Path, text: str | bytes) -> list[str]:
     """What is told of a file, without its path."""
     path = config_file(folder, text)
     with pytest.raises(ConfigError) as caught:
-        document_at(path, is_wanted=False)
+        document_at(path, must_exist=False)
     assert all("\n" not in line for line in caught.value.lines)
     assert all(line.startswith(str(path)) for line in caught.value.lines)
     return [line.removeprefix(str(path)) for line in caught.value.lines]
@@ -192,7 +192,7 @@ def test_a_profiles_key_replaces_the_key_from_outside(tmp_path: Path) -> None:
 
 def test_the_demo_takes_nothing_but_looks(tmp_path: Path) -> None:
     path = config_file(tmp_path, WHOLE)
-    held = settings_of({"config": str(path)}, {"ENVWATCH_USER": "me", "ENVWATCH_THEME": "nord"}, only=LOOKS)
+    held = settings_of({"config": str(path)}, {"ENVWATCH_USER": "me", "ENVWATCH_THEME": "nord"}, only=DEMO_SETTINGS)
     assert (held.base_url, held.api_key_env, held.filter, held.user, held.online_only) == ("", None, "", None, False)
     assert (held.theme, held.sort, held.keys["row.explain"]) == ("nord", "version", ("x", "f5"))
     assert held.limits.online_for == Limits().online_for
@@ -285,16 +285,16 @@ def test_a_file_that_the_user_named_must_be_there(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"^/nowhere/c.toml: cannot be read: No such file or directory$"):
             settings_of(options, environ)
     with pytest.raises(ConfigError, match=r"cannot be read: Is a directory$"):
-        document_at(tmp_path, is_wanted=True)
+        document_at(tmp_path, must_exist=True)
 
 
 @pytest.mark.parametrize("place", ["config.toml", "no folder/config.toml", "a file/config.toml"])
 def test_a_file_that_nobody_named_need_not_be_there(tmp_path: Path, place: str) -> None:
     (tmp_path / "a file").touch()
     path = tmp_path / place
-    assert document_at(path, is_wanted=False) is None
+    assert document_at(path, must_exist=False) is None
     with pytest.raises(ConfigError) as caught:
-        document_at(path, is_wanted=True)
+        document_at(path, must_exist=True)
     assert caught.value.lines[0].startswith(f"{path}: cannot be read: No")
 
 
@@ -303,7 +303,7 @@ def test_a_file_that_cannot_be_read_is_told_whoever_named_it(tmp_path: Path, nam
     (tmp_path / "loop").symlink_to("loop")
     for is_wanted in (True, False):
         with pytest.raises(ConfigError) as caught:
-            document_at(tmp_path / name, is_wanted=is_wanted)
+            document_at(tmp_path / name, must_exist=is_wanted)
         (line,) = caught.value.lines
         assert f": cannot be read: {reason}" in line
 
@@ -344,6 +344,7 @@ def test_several_profiles_are_taken_in_their_order_and_each_once(tmp_path: Path)
     ):
         found = all_settings_of({"config": str(path)} | options, environ)
         assert [held.profile for held in found] == ["at.home", "work"]
+        assert all(held.is_one_of_several for held in found)
         assert [held.limits.page_size for held in found] == [100, 50]
 
 
@@ -371,7 +372,7 @@ def test_a_profile_that_cannot_be_taken_is_told_with_who_named_it(tmp_path: Path
 
 
 def test_a_profile_without_a_file_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"^--profile: there are no profiles, for there is no file "):
+    with pytest.raises(ConfigError, match=r"^--profile: there are no profiles, as there is no file "):
         settings_of({"profile": "work"}, {"HOME": str(tmp_path), "ENVWATCH_CONFIG": ""})
 
 
