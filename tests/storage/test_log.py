@@ -107,7 +107,7 @@ def test_every_file_is_ours_alone_under_any_umask(tmp_path: Path) -> None:
     log = tmp_path / "state" / "envwatch" / "envwatch.log"
     poll_log = PollLog(log, Redactor())
     for _ in range(3):
-        poll_log.print_error(LogLine(Level.INFO, Clean("x" * (LIMIT // 2))))
+        poll_log.write(LogLine(Level.INFO, Clean("x" * (LIMIT // 2))))
     poll_log.close()
     assert mode(log) == mode(log.with_name("envwatch.log.1")) == 0o600
     assert mode(log.parent) == mode(log.parent.parent) == 0o700
@@ -160,7 +160,7 @@ def test_a_full_log_behind_a_link_becomes_the_old_one_and_the_link_stays(tmp_pat
     link.symlink_to("elsewhere/log")
     poll_log = PollLog(link, Redactor(), follows_link=True)
     for _ in range(3):
-        poll_log.print_error(LogLine(Level.INFO, Clean("x" * (LIMIT // 2))))
+        poll_log.write(LogLine(Level.INFO, Clean("x" * (LIMIT // 2))))
     poll_log.close()
     assert link.is_symlink()
     assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == ["log", "log.1"]
@@ -208,7 +208,7 @@ def test_a_full_file_becomes_the_old_one_and_both_stay_bounded(tmp_path: Path) -
     log = tmp_path / "envwatch.log"
     poll_log = PollLog(log, Redactor())
     for number in range(40):
-        poll_log.print_error(LogLine(Level.INFO, Clean(f"{number} " + "x" * (LIMIT // 10))))
+        poll_log.write(LogLine(Level.INFO, Clean(f"{number} " + "x" * (LIMIT // 10))))
     poll_log.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["envwatch.log", "envwatch.log.1"]
     assert all(path.stat().st_size <= LIMIT for path in tmp_path.iterdir())
@@ -219,7 +219,7 @@ def test_lines_below_the_level_are_left_out(tmp_path: Path) -> None:
     log = tmp_path / "envwatch.log"
     poll_log = PollLog(log, Redactor(), least=Level.WARNING)
     poll_log.note("started")
-    poll_log.print_error(LogLine(Level.WARNING, Clean("late")))
+    poll_log.write(LogLine(Level.WARNING, Clean("late")))
     poll_log.close()
     assert log.read_text().endswith(" warning late\n")
     assert log.read_text().count("\n") == 1
@@ -271,7 +271,7 @@ def test_hostile_words_stay_one_clean_line(tmp_path: Path) -> None:
     log = tmp_path / "envwatch.log"
     poll_log = PollLog(log, Redactor())
     poll_log.note("one\n2026-01-01 forged \x1b]0;title\x07")
-    poll_log.tell_crash(ValueError("two\n2026-01-01 forged \x1b[2J"))
+    poll_log.write_crash(ValueError("two\n2026-01-01 forged \x1b[2J"))
     poll_log.close()
     lines = log.read_text().splitlines()
     assert all(re.match(r"\S+ \[\d+\] (info|error) ", line) for line in lines)

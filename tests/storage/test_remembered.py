@@ -25,9 +25,9 @@ from envwatch.model.text import Clean
 from envwatch.storage.remembered import (
     ACKNOWLEDGEMENTS,
     MOST_ACKS,
-    Acknowledgements,
-    Memory,
+    AcknowledgementsFile,
     Remembered,
+    RememberedFile,
     acknowledged,
     remembered,
 )
@@ -44,14 +44,14 @@ def finish(file: StateFile) -> None:
     """Close a file, and wait for what it writes even where a disk is slow."""
     file.close()
     for thread in threading.enumerate():
-        if thread.name == "memory":
+        if thread.name == "state file":
             thread.join(10)
 
 
 def kept(path: Path, *changes: dict[str, Any]) -> list[str]:
     """Keep changes one by one, and return what was noted."""
     notes: list[str] = []
-    memory = Memory(path, notes.append)
+    memory = RememberedFile(path, notes.append)
     for change in changes:
         memory.keep(**change)
     finish(memory)
@@ -242,7 +242,7 @@ def test_keeping_waits_for_no_lock_and_ending_not_for_long(tmp_path: Path) -> No
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"\n"
-        memory = Memory(path, print)
+        memory = RememberedFile(path, print)
         started = time.monotonic()
         for _ in range(1000):
             memory.keep(theme="nord")
@@ -259,8 +259,8 @@ def test_two_instances_at_once_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "s"
     script = (
         "import sys; from pathlib import Path\n"
-        "from envwatch.storage.remembered import CHOICES; from envwatch.storage.state_file import merge\n"
-        "for n in range(40): merge(Path(sys.argv[1]), CHOICES, {sys.argv[2]: f'{sys.argv[2]}-{n}'})"
+        "from envwatch.storage.remembered import REMEMBERED; from envwatch.storage.state_file import merge\n"
+        "for n in range(40): merge(Path(sys.argv[1]), REMEMBERED, {sys.argv[2]: f'{sys.argv[2]}-{n}'})"
     )
     names = ("theme", "sort", "panes", "times")
     run_at_once(tmp_path, script, path, names)
@@ -271,7 +271,7 @@ def test_what_was_acknowledged_is_remembered_until_it_is_forgotten(tmp_path: Pat
     path = tmp_path / "deep" / "acknowledged.json"
     assert acknowledged(path) == {}
     notes: list[str] = []
-    book = Acknowledgements(path, notes.append)
+    book = AcknowledgementsFile(path, notes.append)
     book.keep(acks(3))
     book.keep({Clean("env-2"): None, Clean("env-3"): Ack(9.5, Clean("")), Clean("env-4"): None})
     finish(book)
@@ -374,7 +374,7 @@ def test_a_damaged_file_of_acknowledgements_is_noted_and_stops_nothing(tmp_path:
     path = tmp_path / "a"
     path.write_bytes(content)
     notes: list[str] = []
-    book = Acknowledgements(path, notes.append)
+    book = AcknowledgementsFile(path, notes.append)
     assert notes == [f"forgot which problems were acknowledged: damaged ({path})"]
     book.keep(acks(1))
     finish(book)
