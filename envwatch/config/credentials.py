@@ -28,7 +28,7 @@ import shlex
 import signal
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
@@ -96,7 +96,7 @@ class Credentials:
 
 
 class _Address(NamedTuple):
-    """An address that was not checked yet; empty if there is none."""
+    """An unchecked address; empty if there is none."""
 
     base_url: str
     origin: str
@@ -157,10 +157,7 @@ def credentials_of(
 
 
 def _candidates(
-    settings: Settings,
-    environ: Mapping[str, str],
-    login: Callable[[], _Key | None],
-    ask: Callable[[], str] | None,
+    settings: Settings, environ: Mapping[str, str], login: Callable[[], _Key | None], ask: Callable[[], str] | None
 ) -> list[_Candidate]:
     """Return the places to look for a profile's key, in order; the module says why."""
     variable = _Address(environ.get(BASE_URL, "").strip(), BASE_URL)
@@ -177,11 +174,11 @@ def _candidates(
         # Only what the profile itself names: any other key or address would go to the servers of all profiles.
         return [_Candidate(in_profile, (configured,)), _Candidate(in_keyring, (configured,))]
     table = [
-        _Candidate(partial(_key_in_variable, environ, KEY), usual),
+        _Candidate(lambda: _key_of(environ.get(KEY, ""), KEY), usual),
         _Candidate(in_profile, own),
         _Candidate(partial(in_keyring, KEYRING_USER), usual),
         _Candidate(login, usual),
-        _Candidate(partial(_typed, ask), usual),
+        _Candidate(lambda: _key_of(ask(), "the terminal") if ask else None, usual),
     ]
     return table[1:] if settings.is_by_option and has_own_key else table
 
@@ -238,10 +235,6 @@ def _key_of(text: str, origin: str) -> _Key | None:
     return _Key(SecretStr(text.strip()), origin) if text.strip() else None
 
 
-def _key_in_variable(environ: Mapping[str, str], name: str) -> _Key | None:
-    return _key_of(environ.get(name, ""), name)
-
-
 def _key_of_profile(settings: Settings, environ: Mapping[str, str]) -> _Key | None:
     """Return the key in the place that the profile names, None if it names none.
 
@@ -251,7 +244,7 @@ def _key_of_profile(settings: Settings, environ: Mapping[str, str]) -> _Key | No
     variable = settings.api_key_env
     if variable is None:
         return None if settings.api_key_file is None else _key_in_file(settings.api_key_file)
-    key = _key_in_variable(environ, variable)
+    key = _key_of(environ.get(variable, ""), variable)
     if key is None:
         raise CredentialsError(f"no API key: profile {settings.profile} wants it in {variable}, which is not set")
     return key
@@ -311,14 +304,9 @@ def _login(path: Path, now_ms: float) -> _Key | None:
         raise CredentialsError(f"{path} is half-written or damaged: try again, or `export {KEY}=…`") from None
     settings = parsed if isinstance(parsed, dict) else {}
     variables = settings.get("env")
-    variables = variables if isinstance(variables, dict) else {}
-    key, base_url, expires_at = variables.get(KEY), variables.get(BASE_URL), settings.get("tokenExpiresAt")
-    if not isinstance(key, str) or not key.strip():
-        return None
-    if isinstance(expires_at, (int, float)) and expires_at <= now_ms:
+    text, base_url = (variables.get(KEY), variables.get(BASE_URL)) if isinstance(variables, dict) else (None, None)
+    key = _key_of(text, str(path)) if isinstance(text, str) else None
+    expires_at = settings.get("tokenExpiresAt")
+    if key and isinstance(expires_at, (int, float)) and expires_at <= now_ms:
         raise CredentialsError(f"the login in {path} has expired: run `letta` to log in again, or `export {KEY}=…`")
-    return _Key(SecretStr(key.strip()), str(path), base_url.strip() if isinstance(base_url, str) else "")
-
-
-def _typed(ask: Callable[[], str] | None) -> _Key | None:
-    return _key_of(ask(), "the terminal") if ask else None
+    return replace(key, base_url=base_url.strip()) if key and isinstance(base_url, str) else key

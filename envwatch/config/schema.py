@@ -238,10 +238,16 @@ class Document:
     text: str
     config: Config
 
+    def line(self, key: Iterable[str]) -> int:
+        """Return the line of a key, or of the nearest table around it; 0 if neither was found."""
+        parts = ".".join(key).split(".")
+        around = (self._lines.get(".".join(parts[:length]), 0) for length in range(len(parts), 0, -1))
+        return next(filter(None, around), 0)
+
     def origin(self, *key: str) -> Clean:
         """Return the place of a key, for people: `PATH:LINE`."""
-        line_number = _line(self._lines, key)
-        return clean(f"{self.path}:{line_number}" if line_number else str(self.path))
+        number = self.line(key)
+        return clean(f"{self.path}:{number}" if number else str(self.path))
 
     @cached_property
     def _lines(self) -> Mapping[str, int]:
@@ -266,8 +272,7 @@ def document_of(path: Path, content: bytes) -> Document:
         mistakes = list(_contradictions(config))
     document = Document(path, text, config)
     if mistakes:
-        lines = _lines_of_keys(text)
-        mistakes.sort(key=lambda mistake: _line(lines, mistake[0]))
+        mistakes.sort(key=lambda mistake: document.line(mistake[0]))
         raise ConfigError(*(f"{document.origin(*key)}: {_dotted(key)} {what}" for key, what in mistakes))
     return document
 
@@ -380,10 +385,3 @@ def _unquoted(part: str) -> str:
         return str(tomllib.loads(f"part = {part}")["part"]) if part[0] in "\"'" else part
     except tomllib.TOMLDecodeError:  # not a key, but a line within a text
         return part
-
-
-def _line(lines: Mapping[str, int], key: Iterable[str]) -> int:
-    """Return the line of a key, or of the nearest table around it; 0 if neither was found."""
-    parts = ".".join(key).split(".")
-    around = (lines.get(".".join(parts[:length]), 0) for length in range(len(parts), 0, -1))
-    return next(filter(None, around), 0)

@@ -139,7 +139,10 @@ class PollLog:
         """Queue a line, with its profile where there are several; never waits, never fails."""
         if self._path is None or line.level < self._least:
             return
-        self._start(self._path)
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, args=(self._path,), name="poll log", daemon=True)
+                self._thread.start()
         now = in_zone(datetime.now(UTC)).isoformat(timespec="milliseconds")
         text = self._redactor(f"{profile}: {line.text}" if profile else line.text)
         with suppress(Full):
@@ -188,12 +191,6 @@ class PollLog:
         else:
             where = f"The whole traceback is in {self._path}"
         return screen_report(error, self._redactor, where, columns=columns, lines=lines)
-
-    def _start(self, path: Path) -> None:
-        with self._starting:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, args=(path,), name="poll log", daemon=True)
-                self._thread.start()
 
     def _run(self, path: Path) -> None:
         while (line := self._lines.get()) is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Final
 
 from envwatch.fleet.acknowledgements import Acks, acks_of, content_of
 from envwatch.model.text import Clean, clean
@@ -34,15 +34,6 @@ class Remembered:
     sort: str | None = None
     columns: tuple[str, ...] | None = None
     bell: bool | None = None
-
-
-class RememberedChanges(TypedDict, total=False):
-    """New values for the fields of `Remembered`; None forgets one."""
-
-    theme: str | None
-    sort: str | None
-    columns: tuple[str, ...] | None
-    bell: bool | None
 
 
 def remembered(path: Path) -> Remembered:
@@ -99,20 +90,12 @@ ACKNOWLEDGEMENTS: Final = StateFormat(about="which problems were acknowledged", 
 
 
 class RememberedFile(StateFile):
-    """The file of the screen's settings."""
+    """The file of the screen's settings, by the names of `Remembered`'s fields."""
 
     format = REMEMBERED
 
-    def keep(self, **changes: Unpack[RememberedChanges]) -> None:
-        """Remember settings by name, as `put` does."""
-        self.put(changes)
-
 
 class AcknowledgementsFile(StateFile):
-    """The file of acknowledged problems."""
+    """The file of acknowledgements (`Ack`), by the environments' ids."""
 
     format = ACKNOWLEDGEMENTS
-
-    def keep(self, changes: Mapping[Clean, Ack | None]) -> None:
-        """Remember acknowledgements by the environments' ids, as `put` does; None forgets one."""
-        self.put(changes)

@@ -15,6 +15,7 @@ import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 from envwatch.storage.private_files import make_private_folder, open_private, set_aside
@@ -86,12 +87,12 @@ class StateFile:
         if trouble:
             note(f"forgot {self.format.about}: {trouble} ({path})")
 
-    def put(self, changes: Changes) -> None:
-        """Hand changes to the writing thread; never waits, never fails."""
+    def keep(self, changes: Changes = MappingProxyType({}), /, **named: object) -> None:
+        """Queue changes, as a mapping or by name, for the writing thread; never waits, never fails."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="state file", daemon=True)
             self._thread.start()
-        self._changes.put(dict(changes))  # a copy: the thread reads it later
+        self._changes.put({**changes, **named})  # a copy: the thread reads it later
 
     def close(self) -> None:
         """Write what is left, unless that takes too long."""
@@ -115,10 +116,7 @@ class StateFile:
 
 
 def merge(path: Path, state_format: StateFormat, changes: Changes) -> Path | None:
-    """Merge changes into a file, safely against other processes that do the same.
-
-    Returns:
-        The new place of a damaged file that was set aside, None if the file was whole.
+    """Merge changes into a file under a lock; return the new path of a damaged file that was set aside, if any.
 
     Raises:
         OSError: if that cannot be done; the file then is as it was.
