@@ -133,9 +133,9 @@ def credentials_of(
     Args:
         settings: of the profile.
         environ: the process's environment.
-        now_ms: the local wall clock, milliseconds since the epoch: a login may have expired.
+        now_ms: the local wall clock, milliseconds since the epoch, for logins that expire.
         login_file: the Letta CLI's settings.
-        ask: asks the person at the terminal for the key; None without one.
+        ask: prompts for the key; None without a person at a terminal.
 
     Raises:
         CredentialsError: if there is no key, or the one that counts cannot be used.
@@ -164,9 +164,9 @@ def _candidates(
     configured = _Address(settings.base_url, settings.origin("base_url"))
     has_own_key = bool(settings.own & KEY_SETTINGS)
     has_first_address = settings.is_by_option and "base_url" in settings.own
-    usual = (configured,) if has_first_address else (variable, configured)
+    addresses = (configured,) if has_first_address else (variable, configured)
     # LETTA_BASE_URL is meant for the key in LETTA_API_KEY, also if a profile names that variable.
-    own = (configured,) if has_own_key and settings.api_key_env != KEY else usual
+    own_addresses = (configured,) if has_own_key and settings.api_key_env != KEY else addresses
 
     in_profile = partial(_key_of_profile, settings, environ)
     in_keyring = partial(_key_in_keyring, settings.profile)
@@ -174,11 +174,11 @@ def _candidates(
         # Only what the profile itself names: any other key or address would go to the servers of all profiles.
         return [_Candidate(in_profile, (configured,)), _Candidate(in_keyring, (configured,))]
     table = [
-        _Candidate(lambda: _key_of(environ.get(KEY, ""), KEY), usual),
-        _Candidate(in_profile, own),
-        _Candidate(partial(in_keyring, KEYRING_USER), usual),
-        _Candidate(login, usual),
-        _Candidate(lambda: _key_of(ask(), "the terminal") if ask else None, usual),
+        _Candidate(lambda: _key_of(environ.get(KEY, ""), KEY), addresses),
+        _Candidate(in_profile, own_addresses),
+        _Candidate(partial(in_keyring, KEYRING_USER), addresses),
+        _Candidate(login, addresses),
+        _Candidate(lambda: _key_of(ask(), "the terminal") if ask else None, addresses),
     ]
     return table[1:] if settings.is_by_option and has_own_key else table
 

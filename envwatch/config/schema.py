@@ -11,7 +11,6 @@ import tomllib
 from ast import literal_eval
 from dataclasses import dataclass
 from datetime import timedelta  # noqa: TC003 - pydantic reads the annotations
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
@@ -230,28 +229,25 @@ def schema() -> dict[str, Any]:
     return {"$schema": _Schema.schema_dialect} | content | {"title": "envwatch's configuration file"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Document:
     """A configuration file that was read."""
 
     path: Path
-    text: str
     config: Config
+    lines: Mapping[str, int]
+    """The line of each key by its full name; see `_lines_of_keys`."""
 
     def line(self, key: Iterable[str]) -> int:
         """Return the line of a key, or of the nearest table around it; 0 if neither was found."""
         parts = ".".join(key).split(".")
-        around = (self._lines.get(".".join(parts[:length]), 0) for length in range(len(parts), 0, -1))
+        around = (self.lines.get(".".join(parts[:length]), 0) for length in range(len(parts), 0, -1))
         return next(filter(None, around), 0)
 
     def origin(self, *key: str) -> Clean:
         """Return the place of a key, for people: `PATH:LINE`."""
         number = self.line(key)
         return clean(f"{self.path}:{number}" if number else str(self.path))
-
-    @cached_property
-    def _lines(self) -> Mapping[str, int]:
-        return _lines_of_keys(self.text)
 
 
 def document_of(path: Path, content: bytes) -> Document:
@@ -270,7 +266,7 @@ def document_of(path: Path, content: bytes) -> Document:
         config = Config()
     else:
         mistakes = list(_contradictions(config))
-    document = Document(path, text, config)
+    document = Document(path, config, _lines_of_keys(text))
     if mistakes:
         mistakes.sort(key=lambda mistake: document.line(mistake[0]))
         raise ConfigError(*(f"{document.origin(*key)}: {_dotted(key)} {what}" for key, what in mistakes))

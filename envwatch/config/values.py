@@ -28,14 +28,10 @@ _UNTYPEABLE: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 class ConfigError(ValueError):
-    """Settings that cannot be used.
-
-    Attributes:
-        lines: one plain line for each mistake, with its place.
-    """
+    """Settings that cannot be used; `lines` has one plain line for each mistake, with its place."""
 
     def __init__(self, *lines: str) -> None:
-        self.lines: tuple[Clean, ...] = tuple(clean(line) for line in lines)
+        self.lines: tuple[Clean, ...] = tuple(map(clean, lines))
         super().__init__("\n".join(self.lines))
 
 
