@@ -38,10 +38,10 @@ def all_settings_for(
 
 def settings_for_demo(options: Options) -> Settings:
     """Return the same for the demo: only the looks, and no profile but the default one, whatever the variable names."""
-    from envwatch.config.settings import LOOKS, PROFILE
+    from envwatch.config.settings import DEMO_SETTINGS, PROFILE
 
     environ = {name: told for name, told in os.environ.items() if name != PROFILE}
-    (settings,) = all_settings_for(options, environ, only=LOOKS)
+    (settings,) = all_settings_for(options, environ, only=DEMO_SETTINGS)
     return settings
 
 
@@ -117,32 +117,17 @@ def mistakes_outside(settings: Settings) -> Iterator[str]:
 
 def all_credentials_for(all_settings: Sequence[Settings], ask: Callable[[], str] | None = None) -> list[Credentials]:
     """Return key and address for each of the profiles that are watched together."""
-    are_several = len(all_settings) > 1
-    return [credentials_for(settings, ask, is_one_of_several=are_several) for settings in all_settings]
+    return [credentials_for(settings, ask) for settings in all_settings]
 
 
-def credentials_for(
-    settings: Settings, ask: Callable[[], str] | None = None, *, is_one_of_several: bool = False
-) -> Credentials:
+def credentials_for(settings: Settings, ask: Callable[[], str] | None = None) -> Credentials:
     """Return key and address; whoever is asked for the key may not know it."""
     import time
 
-    from envwatch.config.credentials import NO_KEY, CredentialRequest, CredentialsError, credentials_of
-    from envwatch.config.settings import KEY_PLACES
+    from envwatch.config.credentials import NO_KEY, CredentialsError, credentials_of
 
-    wanted = CredentialRequest(
-        profile=settings.profile,
-        api_key_env=settings.api_key_env,
-        api_key_file=settings.api_key_file,
-        base_url=settings.base_url,
-        base_url_origin=settings.origin("base_url"),
-        has_own_key=bool(settings.own & KEY_PLACES),
-        has_own_base_url="base_url" in settings.own,
-        is_by_option=settings.is_by_option,
-        is_one_of_several=is_one_of_several,
-    )
     try:
-        credentials = credentials_of(os.environ, now=time.time() * 1000, wanted=wanted, ask=ask)
+        credentials = credentials_of(settings, os.environ, now_ms=time.time() * 1000, ask=ask)
     except CredentialsError as error:
         raise StopError(Exit.USAGE, str(error)) from None
     except KeyboardInterrupt:

@@ -1,20 +1,20 @@
-"""Where the API key and the server's address come from. Only reads.
+"""The API key and the server's address: where they are looked for, and in which order. Only reads.
 
-Owns the order of the sources and the words when there is no usable key. Sends nothing; which addresses are allowed is
-`route`'s. A key is a `SecretStr` from here on, and no message repeats it. The sources, the first that has a key counts:
+Sends nothing; `network_settings` decides which addresses are allowed. Keys are `SecretStr`s, and no message contains
+one. The candidates for the key, of which the first that has one counts:
 
 1. `LETTA_API_KEY`
 2. the variable or the file that the profile names (`api_key_env`, `api_key_file`)
-3. the system's keyring, if the package `keyring` is there
+3. the system's keyring, if the package `keyring` is installed
 4. the login of the Letta CLI
 5. the person at the terminal, if there is one to ask
 
-The address is the user's word: `LETTA_BASE_URL`, else the configured `base_url`, holds for a key from any source, as it
-does in Letta's own tools. So the key in `LETTA_API_KEY` goes to whichever address is configured. Three limits:
+The address is the user's choice: `LETTA_BASE_URL`, else the configured `base_url`, holds for a key from any candidate,
+as in Letta's own tools. So the key in `LETTA_API_KEY` goes to whichever address is configured. Three limits:
 
 * A profile that the command line names goes before the variables with whatever it names itself, be it key or address.
-* A key that a profile names itself never goes to `LETTA_BASE_URL`, whoever named the profile: only to the configured
-  `base_url`, or else to Letta's own server.
+* A key that a profile names itself never goes to `LETTA_BASE_URL`, however the profile was chosen: only to the
+  configured `base_url`, or else to Letta's own server.
 * The address in the CLI's settings holds only for the key beside it: no other key ever goes there.
 """
 
@@ -29,12 +29,14 @@ import signal
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 import pydantic_core
 from pydantic import SecretStr
 
+from envwatch.config.settings import KEY_SETTINGS
 from envwatch.model.limits import SETTINGS_BYTES
 from envwatch.model.text import clean
 from envwatch.sources.letta.network_settings import SettingsError, checked_base_url
@@ -46,17 +48,19 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
+    from envwatch.config.settings import Settings
+
 BASE_URL: Final = "LETTA_BASE_URL"
 """A variable that Letta's SDK and CLI read too; the CLI's settings use the name as well."""
 
 LETTA_CLOUD: Final = "https://api.letta.com"
 
 LETTA_SETTINGS: Final = Path("~/.letta/settings.json")
-"""Where the Letta CLI keeps its login."""
+"""The file with the login of the Letta CLI."""
 
 KEYRING_SERVICE: Final = "letta"
 KEYRING_USER: Final = "api-key"
-"""Under which names the system's keyring is asked; a profile's own name comes before the user's."""
+"""The names in the system's keyring; a profile's name as the user goes before this one."""
 
 _USABLE: Final = re.compile(r"[\x21-\x7e]{8,512}")
 
@@ -75,126 +79,126 @@ _NO_KEY_OF_ITS_OWN: Final = (
 
 
 class CredentialsError(ValueError):
-    """There is no key or address that can be used; the text is one line that says what to do, and never the key."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CredentialRequest:
-    """What a profile says of the key and the address."""
-
-    profile: str = "default"
-    api_key_env: str | None = None
-    api_key_file: Path | None = None
-    base_url: str = ""
-    """Empty if it names none."""
-    base_url_origin: str = ""
-    """Where it does, for people."""
-    has_own_key: bool = False
-    """Whether the key is named by the profile itself, and not for all profiles."""
-    has_own_base_url: bool = False
-    """The same of the address."""
-    is_by_option: bool = False
-    """Whether the command line names the profile."""
-    is_one_of_several: bool = False
-    """Whether others are watched at the same time: then only what is this profile's own counts, for a key or an address
-    that no profile names would go to all of their servers."""
+    """There is no usable key or address; the message is one line that says what to do, and never the key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """How to get at a server's listing."""
+    """A key and the server to use it at."""
 
     key: SecretStr
     base_url: str
-    """Allowed by `route`."""
+    """Checked by `checked_base_url`."""
     origin: str
-    """Where the key came from, for people; never the key."""
+    """Where the key comes from, for people; never the key."""
     base_url_origin: str = "default"
-    """Where the address came from, for people."""
+    """Where the address comes from, for people."""
+
+
+class _Address(NamedTuple):
+    """An unchecked address; empty if there is none."""
+
+    base_url: str
+    origin: str
 
 
 @dataclass(frozen=True, slots=True)
-class _Login:
-    """What one source holds."""
+class _Key:
+    """A key as one candidate has it."""
 
-    key: SecretStr
+    secret: SecretStr
     origin: str
     base_url: str = ""
-    """Unchecked; empty if the source names none."""
-    is_of_profile: bool = False
-    """Whether the profile itself names it."""
+    """The address that stands beside it, unchecked; it holds for this key alone."""
 
 
-_NOTHING_WANTED: Final = CredentialRequest()
+class _Candidate(NamedTuple):
+    """One place where the key may be."""
+
+    find: Callable[[], _Key | None]
+    addresses: tuple[_Address, ...]
+    """The addresses that its key may go to, the first that is named; the one beside the key comes after them."""
 
 
 def credentials_of(
+    settings: Settings,
     environ: Mapping[str, str],
     *,
-    now: float,
-    settings: Path = LETTA_SETTINGS,
-    wanted: CredentialRequest = _NOTHING_WANTED,
+    now_ms: float,
+    login_file: Path = LETTA_SETTINGS,
     ask: Callable[[], str] | None = None,
 ) -> Credentials:
-    """Return the key and the address to use it at.
+    """Return the key of a profile and the address to use it at.
 
     Args:
+        settings: of the profile.
         environ: the process's environment.
-        now: our wall clock, milliseconds since the epoch: a login may have expired.
-        settings: the Letta CLI's file.
-        wanted: what the profile says.
-        ask: asks the person at the terminal for the key; None where nobody is there to be asked.
+        now_ms: the local wall clock, milliseconds since the epoch, for logins that expire.
+        login_file: the Letta CLI's settings.
+        ask: prompts for the key; None without a person at a terminal.
 
     Raises:
         CredentialsError: if there is no key, or the one that counts cannot be used.
     """
-    if wanted.is_one_of_several:
-        login = _login_of_profile(environ, wanted) or _login_in_keyring(wanted.profile)
-    else:
-        goes_first = wanted.is_by_option and wanted.has_own_key
-        login = (
-            (None if goes_first else _login_in_environment(environ, KEY))
-            or _login_of_profile(environ, wanted)
-            or _login_in_keyring(wanted.profile, KEYRING_USER)
-            or _login_of_letta(settings, now)
-            or _login_typed(ask)
-        )
-    if login is None:
-        raise CredentialsError(_NO_KEY_OF_ITS_OWN.format(wanted.profile) if wanted.is_one_of_several else NO_KEY)
-    _check(login)
-    ignores_variable = (
-        wanted.is_one_of_several or login.is_of_profile or (wanted.is_by_option and wanted.has_own_base_url)
-    )
-    addresses = (
-        ("" if ignores_variable else environ.get(BASE_URL, "").strip(), BASE_URL),
-        (wanted.base_url, wanted.base_url_origin),
-        (login.base_url, login.origin),
-        (LETTA_CLOUD, "default"),
-    )
-    named, source = next(address for address in addresses if address[0])
+    candidates = _candidates(settings, environ, partial(_login, login_file, now_ms), ask)
+    found = ((key, addresses) for find, addresses in candidates if (key := find()) is not None)
+    key, addresses = next(found, (None, ()))
+    if key is None:
+        several = settings.is_one_of_several
+        raise CredentialsError(_NO_KEY_OF_ITS_OWN.format(settings.profile) if several else NO_KEY)
+    _check(key)
+    possible = (*addresses, _Address(key.base_url, key.origin), _Address(LETTA_CLOUD, "default"))
+    address = next(address for address in possible if address.base_url)
     try:
-        base_url = checked_base_url(named)
+        base_url = checked_base_url(address.base_url)
     except SettingsError as error:
-        raise CredentialsError(f"{error} (see {source})") from None
-    return Credentials(key=login.key, base_url=base_url, origin=login.origin, base_url_origin=source)
+        raise CredentialsError(f"{error} (see {address.origin})") from None
+    return Credentials(key=key.secret, base_url=base_url, origin=key.origin, base_url_origin=address.origin)
+
+
+def _candidates(
+    settings: Settings, environ: Mapping[str, str], login: Callable[[], _Key | None], ask: Callable[[], str] | None
+) -> list[_Candidate]:
+    """Return the places to look for a profile's key, in order; the module says why."""
+    variable = _Address(environ.get(BASE_URL, "").strip(), BASE_URL)
+    configured = _Address(settings.base_url, settings.origin("base_url"))
+    has_own_key = bool(settings.own & KEY_SETTINGS)
+    has_first_address = settings.is_by_option and "base_url" in settings.own
+    addresses = (configured,) if has_first_address else (variable, configured)
+    # LETTA_BASE_URL is meant for the key in LETTA_API_KEY, also if a profile names that variable.
+    own_addresses = (configured,) if has_own_key and settings.api_key_env != KEY else addresses
+
+    in_profile = partial(_key_of_profile, settings, environ)
+    in_keyring = partial(_key_in_keyring, settings.profile)
+    if settings.is_one_of_several:
+        # Only what the profile itself names: any other key or address would go to the servers of all profiles.
+        return [_Candidate(in_profile, (configured,)), _Candidate(in_keyring, (configured,))]
+    table = [
+        _Candidate(lambda: _key_of(environ.get(KEY, ""), KEY), addresses),
+        _Candidate(in_profile, own_addresses),
+        _Candidate(partial(in_keyring, KEYRING_USER), addresses),
+        _Candidate(login, addresses),
+        _Candidate(lambda: _key_of(ask(), "the terminal") if ask else None, addresses),
+    ]
+    return table[1:] if settings.is_by_option and has_own_key else table
 
 
 def mistake_in_file(path: Path) -> str | None:
     """Return what keeps a key file from being used, None if nothing does."""
     try:
-        _check(_login_in_file(path))
+        _check(_key_in_file(path))
     except CredentialsError as error:
         return str(error)
     return None
 
 
 def typed_key() -> str:
-    """Ask for the key at the terminal without showing it; empty if it is not given.
+    """Ask for the key at the terminal without showing it; empty if none is given.
 
     Raises:
         KeyboardInterrupt: on ctrl+c.
     """
-    with _ends_with_echo():
+    with _echo_restored():
         try:
             return getpass.getpass("API key (not shown, and not kept): ")
         except EOFError:
@@ -203,16 +207,15 @@ def typed_key() -> str:
 
 
 @contextmanager
-def _ends_with_echo() -> Iterator[None]:
-    """Let a signal that ends us unwind the stack: a terminal without echo is nothing to leave behind."""
+def _echo_restored() -> Iterator[None]:
+    """Let a signal that ends the process unwind the stack first, so that the terminal echoes again."""
 
     def end(number: int, _: object) -> NoReturn:
         sys.exit(128 + number)
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     for number, handler in before.items():
-        # Whoever started us may want one ignored: nohup does.
-        if handler is not signal.SIG_IGN:
+        if handler is not signal.SIG_IGN:  # nohup has the parent ignore one
             signal.signal(number, end)
     try:
         yield
@@ -221,103 +224,89 @@ def _ends_with_echo() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _check(login: _Login) -> None:
+def _check(key: _Key) -> None:
     """Raise unless a key can be one."""
-    if not _USABLE.fullmatch(login.key.get_secret_value()):
-        raise CredentialsError(
-            f"the key in {login.origin} is no API key: it must be 8 to 512 characters without spaces"
-        )
+    if not _USABLE.fullmatch(key.secret.get_secret_value()):
+        raise CredentialsError(f"the key in {key.origin} is no API key: it must be 8 to 512 characters without spaces")
 
 
-def _login_in_environment(environ: Mapping[str, str], name: str) -> _Login | None:
-    key = SecretStr(environ.get(name, "").strip())
-    return _Login(key, name) if key else None
+def _key_of(text: str, origin: str) -> _Key | None:
+    """Return a key without the blanks around it, None if there is nothing else."""
+    return _Key(SecretStr(text.strip()), origin) if text.strip() else None
 
 
-def _login_of_profile(environ: Mapping[str, str], wanted: CredentialRequest) -> _Login | None:
-    """Return what the profile names, None if it names nothing.
+def _key_of_profile(settings: Settings, environ: Mapping[str, str]) -> _Key | None:
+    """Return the key in the place that the profile names, None if it names none.
 
     Raises:
-        CredentialsError: if there is no key in there: another one would be a surprise.
+        CredentialsError: if there is no key in that place: another one would be a surprise.
     """
-    if wanted.api_key_env is not None:
-        login = _login_in_environment(environ, wanted.api_key_env)
-        if login is None:
-            raise CredentialsError(
-                f"no API key: profile {wanted.profile} wants it in {wanted.api_key_env}, which is not set"
-            )
-        # In LETTA_API_KEY there is no other key than LETTA_BASE_URL is for.
-        return replace(login, is_of_profile=wanted.has_own_key and wanted.api_key_env != KEY)
-    if wanted.api_key_file is not None:
-        return replace(_login_in_file(wanted.api_key_file), is_of_profile=wanted.has_own_key)
-    return None
+    variable = settings.api_key_env
+    if variable is None:
+        return None if settings.api_key_file is None else _key_in_file(settings.api_key_file)
+    key = _key_of(environ.get(variable, ""), variable)
+    if key is None:
+        raise CredentialsError(f"no API key: profile {settings.profile} wants it in {variable}, which is not set")
+    return key
 
 
-def _login_in_file(path: Path) -> _Login:
-    """Return the key in a file that belongs to us and that nobody else can read."""
-    told = clean(str(path))
+def _key_in_file(path: Path) -> _Key:
+    """Return the key in a file that belongs to this user and that no other user can read."""
+    name = clean(str(path))
     try:
         descriptor = open_regular(path)
+        try:
+            status = os.fstat(descriptor)
+            content = os.read(descriptor, _KEY_FILE_BYTES)
+        finally:
+            os.close(descriptor)
     except OSError as error:
-        raise CredentialsError(f"the key file {told} cannot be read: {error.strerror}") from None
-    try:
-        status = os.fstat(descriptor)
-        if status.st_uid != os.geteuid():
-            raise CredentialsError(f"the key file {told} belongs to somebody else: make one of your own")
-        if status.st_mode & 0o077:
-            quoted = clean(shlex.quote(str(path)))
-            raise CredentialsError(f"the key file {told} can be read by others: `chmod 600 {quoted}`")
-        content = os.read(descriptor, _KEY_FILE_BYTES)
-    except OSError as error:
-        raise CredentialsError(f"the key file {told} cannot be read: {error.strerror}") from None
-    finally:
-        os.close(descriptor)
-    key = SecretStr(content.decode("latin-1").strip())
-    if not key:
-        raise CredentialsError(f"the key file {told} is empty")
-    return _Login(key, str(told))
+        raise CredentialsError(f"the key file {name} cannot be read: {error.strerror}") from None
+    if status.st_uid != os.geteuid():
+        raise CredentialsError(f"the key file {name} belongs to somebody else: make one of your own")
+    if status.st_mode & 0o077:
+        quoted = clean(shlex.quote(str(path)))
+        raise CredentialsError(f"the key file {name} can be read by others: `chmod 600 {quoted}`")
+    key = _key_of(content.decode("latin-1"), name)
+    if key is None:
+        raise CredentialsError(f"the key file {name} is empty")
+    return key
 
 
-def _login_in_keyring(*users: str) -> _Login | None:
-    """Return what the system's keyring holds for the first of some users; None if no keyring works."""
+def _key_in_keyring(*users: str) -> _Key | None:
+    """Return the key of the first of some users in the system's keyring; None if no keyring works."""
     try:
         keyring = importlib.import_module("keyring")
         for user in users:
-            key = keyring.get_password(KEYRING_SERVICE, user)
-            if isinstance(key, str) and key.strip():
-                return _Login(SecretStr(key.strip()), f"the system's keyring ({KEYRING_SERVICE}, {user})")
-    except Exception:  # noqa: BLE001 - plug-ins of other people: one that fails in any way is not there
+            text = keyring.get_password(KEYRING_SERVICE, user)
+            if isinstance(text, str) and text.strip():
+                return _key_of(text, f"the system's keyring ({KEYRING_SERVICE}, {user})")
+    except Exception:  # noqa: BLE001 - third-party backends: one that fails in any way counts as absent
         return None
     return None
 
 
-def _login_typed(ask: Callable[[], str] | None) -> _Login | None:
-    key = SecretStr(ask().strip() if ask else "")
-    return _Login(key, "the terminal") if key else None
-
-
-def _login_of_letta(path: Path, now: float) -> _Login | None:
-    """Return the Letta CLI's login, None if it has none.
+def _login(path: Path, now_ms: float) -> _Key | None:
+    """Return the key in the Letta CLI's login, None if it has none.
 
     Raises:
         CredentialsError: if the file cannot be read now, or its login has expired: only `letta` may renew that.
     """
     try:
         content = read_regular(path.expanduser(), limit=SETTINGS_BYTES)
-    except (FileNotFoundError, NotADirectoryError, RuntimeError):  # the last: nobody knows where home is
+    except (FileNotFoundError, NotADirectoryError, RuntimeError):  # the last: there is no such home
         return None
     except OSError as error:
         raise CredentialsError(f"{path} cannot be read: {error.strerror}; `export {KEY}=…` instead") from None
     try:
-        told: JsonValue = pydantic_core.from_json(content)
+        parsed: JsonValue = pydantic_core.from_json(content)
     except ValueError:
         raise CredentialsError(f"{path} is half-written or damaged: try again, or `export {KEY}=…`") from None
-    settings = told if isinstance(told, dict) else {}
+    settings = parsed if isinstance(parsed, dict) else {}
     variables = settings.get("env")
-    login = variables if isinstance(variables, dict) else {}
-    key, base_url, expires_at = login.get(KEY), login.get(BASE_URL), settings.get("tokenExpiresAt")
-    if not isinstance(key, str) or not key.strip():
-        return None
-    if isinstance(expires_at, (int, float)) and expires_at <= now:
+    text, base_url = (variables.get(KEY), variables.get(BASE_URL)) if isinstance(variables, dict) else (None, None)
+    key = _key_of(text, str(path)) if isinstance(text, str) else None
+    expires_at = settings.get("tokenExpiresAt")
+    if key and isinstance(expires_at, (int, float)) and expires_at <= now_ms:
         raise CredentialsError(f"the login in {path} has expired: run `letta` to log in again, or `export {KEY}=…`")
-    return _Login(SecretStr(key.strip()), str(path), base_url.strip() if isinstance(base_url, str) else "")
+    return replace(key, base_url=base_url.strip()) if key and isinstance(base_url, str) else key

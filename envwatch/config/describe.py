@@ -1,6 +1,6 @@
-"""What `envwatch config` tells: each value that holds with its origin, and every mistake of the file.
+"""The output of `envwatch config`: each value with its origin, the mistakes of the file, its JSON schema.
 
-Owns the words. Writes to nobody: `cli` does. Of the key it knows where it came from and nothing else.
+Returns text; `cli` writes it. Sees of the key only where it comes from.
 """
 
 from __future__ import annotations
@@ -24,34 +24,30 @@ if TYPE_CHECKING:
     from envwatch.config.credentials import Credentials
     from envwatch.config.schema import Document
 
-_MASKED: Final = Clean("********")
-_NOTHING: Final = Clean("-")
 _NAMES: Final = ("filter", "columns", "sort", "theme", "bell", "notify", "online_only", "source", "user")
 
 
-def shown(settings: Settings, credentials: Credentials | str, path: Path) -> str:
-    """Return a line for each value that holds: its name, the value, where it came from.
+def settings_table(settings: Settings, credentials: Credentials | str, path: Path) -> str:
+    """Return a line for each setting: its name, the value, its origin.
 
     Args:
-        settings: what holds.
-        credentials: what was found of key and address, or why nothing was.
+        settings: of one profile.
+        credentials: the key and the address, or why there are none.
         path: of the configuration file.
     """
-    is_there = settings.document is not None
-    rows = [(Clean("config"), clean(str(path)), Clean("read" if is_there else "not there"))]
-    rows.append((Clean("profile"), clean(settings.profile), settings.origin("profile")))
+    rows = [
+        ("config", clean(str(path)), "read" if settings.document else "not there"),
+        ("profile", clean(settings.profile), settings.origin("profile")),
+    ]
     if isinstance(credentials, str):
-        rows.append((Clean("api_key"), _NOTHING, clean(credentials)))
+        rows.append(("api_key", Clean("-"), clean(credentials)))
     else:
-        rows.append((Clean("api_key"), _MASKED, clean(credentials.origin)))
-        rows.append((Clean("base_url"), clean(credentials.base_url), clean(credentials.base_url_origin)))
-    values = {name: getattr(settings, name) for name in _NAMES}
-    values["sort"] = settings.sort or PROBLEMS
-    rows += [(Clean(name), _written(value), settings.origin(name)) for name, value in values.items()]
-    for limit in fields(Limits):
-        rows.append((Clean(limit.name), _written(getattr(settings.limits, limit.name)), settings.origin(limit.name)))
-    for id_, keys in settings.keys.items():
-        rows.append((clean(f"keys.{id_}"), clean(",".join(keys)), settings.origin(f"keys.{id_}")))
+        rows.append(("api_key", Clean("********"), clean(credentials.origin)))
+        rows.append(("base_url", clean(credentials.base_url), clean(credentials.base_url_origin)))
+    values = {name: getattr(settings, name) for name in _NAMES} | {"sort": settings.sort or PROBLEMS}
+    values |= {limit.name: getattr(settings.limits, limit.name) for limit in fields(Limits)}
+    values |= {f"keys.{id_}": keys for id_, keys in settings.keys.items()}
+    rows += [(clean(name), _text_of(value), settings.origin(name)) for name, value in values.items()]
     name_width = max(len(name) for name, _, _ in rows)
     value_width = min(max(len(value) for _, value, _ in rows[1:]), 32)
     return "".join(f"{name:<{name_width}}  {value:<{value_width}}  {origin}\n" for name, value, origin in rows)
@@ -62,17 +58,22 @@ def mistakes_in(document: Document, outside: Callable[[Settings], Iterator[str]]
 
     Args:
         document: the file.
-        outside: tells what is wrong with settings beyond the file itself.
+        outside: yields the mistakes of a profile's settings that the file alone does not show.
     """
-    found: dict[Clean, None] = {}
+    mistakes: dict[Clean, None] = {}
     for profile in dict.fromkeys((document.config.default_profile or DEFAULT_PROFILE, *document.config.profiles)):
         try:
             settings = settings_of(Sources(document=document), profile, Clean("the file"))
         except ConfigError as error:
-            found |= dict.fromkeys(error.lines)
+            mistakes |= dict.fromkeys(error.lines)
         else:
-            found |= dict.fromkeys(map(clean, outside(settings)))
-    return tuple(sorted(found, key=lambda told: _line_in(told, document.path)))
+            mistakes |= dict.fromkeys(map(clean, outside(settings)))
+
+    def line_number(mistake: Clean) -> int:
+        number = re.match(r":([0-9]+):", mistake.removeprefix(clean(str(document.path))))
+        return int(number[1]) if number else 0
+
+    return tuple(sorted(mistakes, key=line_number))
 
 
 def schema() -> str:
@@ -82,18 +83,14 @@ def schema() -> str:
     return json.dumps(schema.schema(), indent=2, ensure_ascii=False) + "\n"
 
 
-def _line_in(told: str, path: Path) -> int:
-    number = re.match(r":([0-9]+):", told.removeprefix(clean(str(path))))
-    return int(number[1]) if number else 0
-
-
-def _written(value: object) -> Clean:
+def _text_of(value: object) -> Clean:
     match value:
         case timedelta():
-            return Clean(f"{value.total_seconds():g}s")
+            text = f"{value.total_seconds():g}s"
         case bool():
-            return Clean(str(value).lower())
+            text = str(value).lower()
         case tuple():
-            return clean(",".join(value)) or _NOTHING
+            text = ",".join(value)
         case _:
-            return clean("" if value is None else str(value)) or _NOTHING
+            text = "" if value is None else str(value)
+    return clean(text) or Clean("-")

@@ -1,7 +1,7 @@
-"""What is told of a bug: one screen for whoever sits there, everything for the log, and of secrets nothing.
+"""Reports of a crash: one screen for the user, the whole traceback for the log, both without secrets.
 
-Pure: makes text, prints none. No local variable is ever looked at. The texts are clean, because an exception's message
-can hold what a stranger's machine sent.
+Pure: returns text, prints none. Never reads local variables. All text is cleaned, as an exception's message can contain
+what another machine sent.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     from envwatch.storage.redactor import Redactor
 
 _LOG_LINES: Final = 300
-"""Lines of one traceback in the log, the last ones: the bug is at the end."""
+"""Lines of one traceback in the log at most, the last ones: the bug is at the end."""
 
 _APOLOGY: Final = Clean("envwatch crashed. That is a bug in envwatch: nothing was changed anywhere.")
 
 
 def whole_report(error: BaseException, redactor: Redactor) -> list[Clean]:
-    """Return the lines of an exception's traceback with all that led to it, for the log."""
+    """Return the lines of an exception's traceback, its causes included, for the log."""
     lines = redactor.lines("".join(TracebackException.from_exception(error).format()))
     return lines[-_LOG_LINES:]
 
 
 def screen_report(error: BaseException, redactor: Redactor, log: str, *, columns: int, lines: int) -> list[Clean]:
-    """Return an exception's traceback as far as it fits on one screen: its last frames and its message.
+    """Return as much of an exception's traceback as fits on one screen: its last frames and its message.
 
     Args:
-        error: what went wrong.
-        redactor: what must not be told.
-        log: a sentence about where the rest stands.
+        error: the exception.
+        redactor: takes secrets out of the text.
+        log: a sentence about where the rest is.
         columns: of the terminal.
         lines: of the terminal, one of which is left to the shell.
     """
@@ -56,5 +56,5 @@ def _fitting(lines: Iterable[Clean], columns: int) -> list[Clean]:
 
 
 def _wrapped(lines: Iterable[Clean], columns: int) -> list[Clean]:
-    """Return lines broken at the terminal's edge: a path is of no use if something is missing in it."""
-    return [Clean(line[at : at + columns]) for line in lines for at in range(0, len(line), columns)]
+    """Return lines broken at the terminal's edge: a shortened path would be of no use."""
+    return [Clean(line[start : start + columns]) for line in lines for start in range(0, len(line), columns)]

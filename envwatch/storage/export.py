@@ -1,7 +1,4 @@
-"""Exports: what the screen shows, as a file that the user asked for.
-
-Owns their names. Knows nothing of what stands in them.
-"""
+"""Exports of what the screen shows: the name and the place of their files. Knows nothing of their content."""
 
 from __future__ import annotations
 
@@ -13,30 +10,29 @@ from envwatch.storage.private_files import make_private_folder, write_private
 
 
 def export_here(data: bytes, suffix: str) -> Path:
-    """Write an export into the folder in which envwatch was started; see `export`."""
+    """Write an export into the working directory; see `export`."""
     return export(data, Path.cwd(), suffix, datetime.now(UTC))
 
 
 def export(data: bytes, folder: Path, suffix: str, now: datetime) -> Path:
-    """Write a file that only its owner can read, all of it or nothing, and return where it is.
+    """Write a private file, completely or not at all, and return its path.
 
-    It is named after the moment, and has a number behind that where another file has the name: none is ever
-    overwritten.
+    It is named after the local time, followed by a number if that name is taken: no file is overwritten.
 
     Args:
-        data: what stands in it.
-        folder: where it goes; it is made if it is missing.
+        data: the content.
+        folder: made if it is missing.
         suffix: with its dot: `.json`.
-        now: the moment; the name tells it as the user's clock shows it.
+        now: the time for the name, in any zone.
 
     Raises:
-        OSError: if it cannot be written; then nothing of it is left.
+        OSError: if it cannot be written; then no part of it is left.
     """
     make_private_folder(folder)
-    moment = f"envwatch-{in_zone(now):%Y%m%d-%H%M%S}"
+    stem = f"envwatch-{in_zone(now):%Y%m%d-%H%M%S}"
     number = 1
     while True:
-        path = folder / f"{moment}{f'-{number}' if number > 1 else ''}{suffix}"
+        path = folder / f"{stem}{f'-{number}' if number > 1 else ''}{suffix}"
         try:
             write_private(path, data)
         except FileExistsError:

@@ -1,7 +1,4 @@
-"""Files of our own that nobody else may read: mode 0600, in folders of mode 0700, whatever the umask says.
-
-Owns how such files are made. Knows nothing of what stands in them.
-"""
+"""Private files: mode 0600, in folders of mode 0700, under any umask. Knows nothing of their content."""
 
 from __future__ import annotations
 
@@ -16,27 +13,26 @@ if TYPE_CHECKING:
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make a folder and whatever is missing above it; what is there already stays as it is.
+    """Make a folder and the missing ones above it; existing ones stay as they are.
 
     Raises:
         OSError: if that cannot be done.
     """
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
-    for place in reversed(missing):
-        place.mkdir(0o700, exist_ok=True)
-        place.chmod(0o700)  # a umask may have taken away what we need ourselves
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(0o700, exist_ok=True)
+        path.chmod(0o700)  # the umask may have taken away the owner's own rights
 
 
 def open_private(path: Path, *, follows_link: bool = False) -> int:
-    """Open a file to write at its end, and return its descriptor; folders that are missing are made.
+    """Open a file to append to it, and return its descriptor; missing folders are made.
 
-    It never waits: a pipe that nobody reads is an error like any other. A file that is made, or that belongs to us and
-    stands there itself, gets mode 0600. What a link leads to, and a file of another user, keep their mode.
+    Never waits: a pipe without a reader is an error. The file gets mode 0600, unless it belongs to another user or was
+    reached by a link.
 
     Args:
         path: the file.
-        follows_link: whether a link in its place is followed, since the user named it; one in place of a file whose
-            name envwatch chose is an error.
+        follows_link: whether to follow a link at `path`, as the user chose the path; otherwise it is an error.
 
     Raises:
         OSError: if that cannot be done.
@@ -59,7 +55,7 @@ def open_private(path: Path, *, follows_link: bool = False) -> int:
 
 
 def _open_itself(path: Path, flags: int) -> int:
-    """Open a file that is no link, in folders that are made if they are missing."""
+    """Open a file that is no link; missing folders are made."""
     try:
         return os.open(path, flags | os.O_NOFOLLOW, 0o600)
     except FileNotFoundError:
@@ -68,24 +64,23 @@ def _open_itself(path: Path, flags: int) -> int:
 
 
 def _make_private(descriptor: int) -> None:
-    # A device like /dev/null belongs to everybody, and another user's file to that user, even if we are root.
+    # Devices like /dev/null and files of other users keep their mode, also for root.
     status = os.fstat(descriptor)
     if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():
         os.fchmod(descriptor, 0o600)
 
 
 def set_aside(path: Path, name: str) -> Path:
-    """Give a file another name in its folder, for its owner to look at, and return where it is now.
+    """Rename a file within its folder, replacing what has the name already, and return the new path.
 
-    What has that name already makes room, so that there is one such file at most, the newest. A link is moved itself,
-    and what it leads to stays as it is.
+    A link is renamed itself, and its target stays as it is.
 
     Raises:
         OSError: if that cannot be done; the file then is as it was.
     """
     aside = path.with_name(name)
     path.replace(aside)
-    with suppress(OSError):  # a link says so, and a file that we may not read is nobody else's business either
+    with suppress(OSError):  # a link, or a file of another user
         descriptor = os.open(aside, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
         try:
             _make_private(descriptor)
@@ -95,19 +90,19 @@ def set_aside(path: Path, name: str) -> Path:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write a file where there is none yet, all of it or nothing.
+    """Write a new file, completely or not at all.
 
     Raises:
-        FileExistsError: if something is there already, be it a link that leads nowhere; it stays as it is.
-        OSError: if it cannot be written; then there is no such file.
+        FileExistsError: if the path exists, even as a dangling link; it stays as it is.
+        OSError: if the file cannot be written; then it does not exist.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, 0o600)  # a umask may have taken away what its owner needs
+            os.fchmod(descriptor, 0o600)  # the umask may have taken away the owner's own rights
             file.write(data)
             file.flush()
-            os.fsync(descriptor)  # some disks say only now that they are full
+            os.fsync(descriptor)  # some disks report only now that they are full
     except BaseException:
         path.unlink(missing_ok=True)
         raise

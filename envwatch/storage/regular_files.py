@@ -1,7 +1,7 @@
-"""Reading files that a user names or that stand in a user's folders: regular ones only, never more than a limit.
+"""Reads files of the user: only regular ones, and never more bytes than a limit.
 
-Owns how such a file is opened. A pipe would hold us until somebody writes to it, and a device like `/dev/zero` has no
-end: neither is read. Knows nothing of what stands in a file, nor of files that envwatch writes.
+A pipe would block until there is a writer, and a device like `/dev/zero` has no end: both are refused. Knows nothing of
+the content.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 
 def open_regular(path: Path, *, limit: int | None = None) -> int:
-    """Open a regular file to read it, and return its descriptor; links are followed.
+    """Open a regular file for reading, and return its descriptor; links are followed.
 
     Args:
         path: the file.
-        limit: bytes that it may have; None for any number.
+        limit: its size in bytes at most; None for any.
 
     Raises:
-        OSError: if that cannot be done, or it is anything else, or larger; `strerror` says which.
+        OSError: if it cannot be opened, is no regular file, or is larger; `strerror` says which.
     """
-    # Without O_NONBLOCK, opening a pipe that nobody writes to would wait.
+    # Without O_NONBLOCK, opening a pipe waits for a writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        _check(os.fstat(descriptor), limit)  # of what was opened, not of what has that name by now
+        _check(os.fstat(descriptor), limit)  # not of the path, which may lead elsewhere by now
     except OSError:
         os.close(descriptor)
         raise
@@ -36,14 +36,14 @@ def open_regular(path: Path, *, limit: int | None = None) -> int:
 
 
 def read_regular(path: Path, *, limit: int) -> bytes:
-    """Return what stands in a regular file; links are followed.
+    """Return the content of a regular file; links are followed.
 
     Raises:
-        OSError: if it cannot be read, is anything else, or has more bytes than the limit; `strerror` says which.
+        OSError: if it cannot be read, is no regular file, or is larger than the limit; `strerror` says which.
     """
     with os.fdopen(open_regular(path, limit=limit), "rb") as file:
         content = file.read(limit + 1)
-    if len(content) > limit:  # it has grown meanwhile, or is one of /proc, whose size is always 0
+    if len(content) > limit:  # it has grown meanwhile, or is one of /proc, which report size 0
         raise _too_large(limit)
     return content
 

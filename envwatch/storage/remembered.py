@@ -1,34 +1,34 @@
-"""What envwatch remembers from run to run: how the screen looked, and which problems a person has acknowledged.
+"""The two state files: how the screen looked, and which problems were acknowledged.
 
-Owns what stands in the files, and believes nothing that it reads there. How they are kept is `state`'s business.
+Owns their content, and checks everything that it reads from them. `state_file` reads and writes.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Final
 
 from envwatch.fleet.acknowledgements import Acks, acks_of, content_of
 from envwatch.model.text import Clean, clean
-from envwatch.storage.state_file import Form, StateFile
+from envwatch.storage.state_file import StateFile, StateFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from envwatch.fleet.acknowledgements import Ack
 
 _LONGEST: Final = 200
-"""Characters of a text that can be ours."""
+"""Characters of a remembered text at most; a longer one is not envwatch's own."""
 
 MOST_ACKS: Final = 1_000
-"""Acknowledgements that are kept: the newest."""
+"""Acknowledgements in the file at most: the newest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """What the last run left; None for what nobody has chosen yet."""
+    """The screen's settings as the last run left them; None for what was never chosen."""
 
     theme: str | None = None
     sort: str | None = None
@@ -36,88 +36,66 @@ class Remembered:
     bell: bool | None = None
 
 
-class Choices(TypedDict, total=False):
-    """What can be kept; None forgets it."""
-
-    theme: str | None
-    sort: str | None
-    columns: tuple[str, ...] | None
-    bell: bool | None
-
-
 def remembered(path: Path) -> Remembered:
-    """Return what a file remembers of the screen: nothing, where it is missing or damaged."""
-    kept = CHOICES.content(path)
+    """Return the screen's settings in a file: none, where it is missing or damaged."""
+    content = REMEMBERED.read_or_empty(path)
+    bell = content.get("bell")
     return Remembered(
-        theme=_word(kept.get("theme")),
-        sort=_word(kept.get("sort")),
-        columns=_words(kept.get("columns")),
-        bell=_yes_or_no(kept.get("bell")),
+        theme=_word(content.get("theme")),
+        sort=_word(content.get("sort")),
+        columns=_words(content.get("columns")),
+        bell=bell if isinstance(bell, bool) else None,
     )
 
 
 def acknowledged(path: Path) -> Acks:
-    """Return which problems a file remembers as acknowledged: none, where it is missing or damaged."""
-    return acks_of(ACKNOWLEDGEMENTS.content(path))
+    """Return the acknowledged problems in a file: none, where it is missing or damaged."""
+    return acks_of(ACKNOWLEDGEMENTS.read_or_empty(path))
 
 
-class Memory(StateFile):
-    """The file of choices; see `StateFile`."""
-
-    def __init__(self, path: Path, note: Callable[[str], None]) -> None:
-        super().__init__(path, CHOICES, note)
-
-    def keep(self, **changes: Unpack[Choices]) -> None:
-        """Remember choices by their names, some time soon; never waits, never fails."""
-        self.put(changes)
-
-
-class Acknowledgements(StateFile):
-    """The file of acknowledged problems; see `StateFile`."""
-
-    def __init__(self, path: Path, note: Callable[[str], None]) -> None:
-        super().__init__(path, ACKNOWLEDGEMENTS, note)
-
-    def keep(self, changes: Mapping[Clean, Ack | None]) -> None:
-        """Remember acknowledgements by the environments' ids, some time soon; None forgets; never waits or fails."""
-        self.put(changes)
-
-
-def _with_choices(content: dict[str, Any], changes: Mapping[str, object]) -> dict[str, Any]:
-    # Names that we do not know stay: a newer envwatch may have written them.
+def _with_changes(content: dict[str, Any], changes: Mapping[str, object]) -> dict[str, Any]:
+    # Unknown names stay: a newer envwatch may have written them.
     return {name: value for name, value in {**content, **changes}.items() if value is not None}
 
 
 def _with_acks(content: dict[str, Any], changes: Mapping[Clean, Ack | None]) -> dict[str, Any]:
     acks = {id_: ack for id_, ack in {**acks_of(content), **changes}.items() if ack is not None}
-    newest_first = sorted(acks.items(), key=lambda entry: entry[1].at, reverse=True)
-    # What we do not know stays here too, beside the acknowledgements and within each that nobody changes.
-    others = {name: told for name, told in content.items() if not isinstance(told, dict)}
-    stood = {clean(name): told for name, told in content.items() if name not in others}
-    known = content_of(dict(newest_first[:MOST_ACKS]))
-    entries = others | {id_: told if id_ in changes else {**stood[Clean(id_)], **told} for id_, told in known.items()}
+    newest_first = dict(sorted(acks.items(), key=lambda item: item[1].at, reverse=True)[:MOST_ACKS])
+    # Unknown names stay here too, beside the acknowledgements and within each that does not change.
+    entries = {name: value for name, value in content.items() if not isinstance(value, dict)}
+    before = {clean(name): value for name, value in content.items() if isinstance(value, dict)}
+    for id_, entry in content_of(newest_first).items():
+        entries[id_] = entry if id_ in changes else {**before[Clean(id_)], **entry}
     kept: dict[str, Any] = {}
     room = ACKNOWLEDGEMENTS.limit
-    for name, told in entries.items():
-        size = len(json.dumps({name: told}, indent=2)) + 1  # its own braces make up for the comma
+    for name, entry in entries.items():
+        size = len(json.dumps({name: entry}, indent=2)) + 1  # its own braces make up for the comma
         if size <= room:
-            kept[name] = told
+            kept[name] = entry
             room -= size
     return kept
 
 
-def _word(told: object) -> str | None:
-    return told if isinstance(told, str) and 0 < len(told) <= _LONGEST and told.isprintable() else None
+def _word(value: object) -> str | None:
+    return value if isinstance(value, str) and 0 < len(value) <= _LONGEST and value.isprintable() else None
 
 
-def _words(told: object) -> tuple[str, ...] | None:
-    words = [_word(word) for word in told] if isinstance(told, list) else []
+def _words(value: object) -> tuple[str, ...] | None:
+    words = [_word(item) for item in value] if isinstance(value, list) else []
     return tuple(word for word in words if word) if words and all(words) else None
 
 
-def _yes_or_no(told: object) -> bool | None:
-    return told if isinstance(told, bool) else None
+REMEMBERED: Final = StateFormat(about="how the screen looked", limit=1 << 16, changed=_with_changes)
+ACKNOWLEDGEMENTS: Final = StateFormat(about="which problems were acknowledged", limit=1 << 20, changed=_with_acks)
 
 
-CHOICES: Final = Form(about="how the screen looked", limit=1 << 16, changed=_with_choices)
-ACKNOWLEDGEMENTS: Final = Form(about="which problems were acknowledged", limit=1 << 20, changed=_with_acks)
+class RememberedFile(StateFile):
+    """The file of the screen's settings, by the names of `Remembered`'s fields."""
+
+    format = REMEMBERED
+
+
+class AcknowledgementsFile(StateFile):
+    """The file of acknowledgements (`Ack`), by the environments' ids."""
+
+    format = ACKNOWLEDGEMENTS

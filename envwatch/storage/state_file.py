@@ -1,9 +1,9 @@
-"""Files of state: what is remembered under names from run to run, in the state folder; never configuration.
+"""State files: JSON objects in the state folder that keep named values from run to run; never configuration.
 
-Owns how such a file is read and written, and nothing of what stands in it. Remembering is best effort: what cannot be
-read is nothing, a file that is damaged is set aside before another takes its place, what cannot be written is told once
-and dropped, and nobody waits for a disk, for a thread of its own writes. Several instances may remember at once: each
-puts its changes into what stands there, under a lock, so that of each name the last change counts and no other is lost.
+Owns how such a file is read and written, and knows nothing of its content. Everything is best effort: a file that
+cannot be read counts as empty, a damaged one is set aside before a new one takes its place, a failure to write is
+reported once. A thread does all writing, so that no caller waits for a disk. Several instances may write at once: each
+merges its changes into the file under a lock, so that the last change of each name counts and no other is lost.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 from envwatch.storage.private_files import make_private_folder, open_private, set_aside
 from envwatch.storage.regular_files import open_regular
@@ -25,116 +26,108 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Changes: TypeAlias = "Mapping[Any, Any]"
-"""New values by their names, of which type is the form's business; None forgets a name."""
+"""New values by name, of the types that the format expects; None removes a name."""
 
-_PATIENCE: Final = 0.3
-"""Seconds that the last change may take to be written."""
+_CLOSE_TIMEOUT_S: Final = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
-    """What tells one file of state from another."""
+class StateFormat:
+    """The content of one kind of state file."""
 
     about: str
-    """What is forgotten if the file is damaged."""
+    """What is lost if the file is damaged, for people."""
     limit: int
-    """Bytes of a file that can be ours."""
+    """Bytes of a file at most."""
     changed: Callable[[dict[str, Any], Changes], dict[str, Any]]
-    """Returns what is to stand in the file, within the limit, given what stands there and the changes."""
+    """Returns the new content, within the limit, from the old content and changes."""
 
-    def content(self, path: Path) -> dict[str, Any]:
-        """Return what a file holds: nothing, where it is missing, damaged or not for us to read."""
+    def read_or_empty(self, path: Path) -> dict[str, Any]:
+        """Return the content of a file, empty if it is missing, damaged or unreadable."""
         try:
-            return self.whole(path) or {}
+            return self.read(path) or {}
         except OSError:
             return {}
 
-    def whole(self, path: Path) -> dict[str, Any] | None:
-        """Return what a file holds, which is nothing if there is none; None if it is damaged.
+    def read(self, path: Path) -> dict[str, Any] | None:
+        """Return the content of a file, empty if it is missing; None if it is damaged.
 
         Raises:
-            OSError: if that cannot be known, for it cannot be read.
+            OSError: if it cannot be read.
         """
         try:
             with os.fdopen(open_regular(path), "rb") as file:
-                told = json.loads(file.read(self.limit))
+                content = json.loads(file.read(self.limit))
         except (FileNotFoundError, NotADirectoryError):
             return {}
         except (ValueError, RecursionError):
             return None
-        return told if isinstance(told, dict) else None
+        return content if isinstance(content, dict) else None
 
 
 class StateFile:
-    """One file of state, and the thread that writes it; the first change starts it.
+    """One state file and the thread that writes it; the first change starts the thread.
 
     Args:
         path: the file.
-        form: what it is.
-        note: told once, in one line, if the file is damaged, and if it cannot be written; from any thread.
+        note: called with one line if the file is damaged, and once if it cannot be written; from any thread.
     """
 
-    def __init__(self, path: Path, form: Form, note: Callable[[str], None]) -> None:
+    format: ClassVar[StateFormat]
+
+    def __init__(self, path: Path, note: Callable[[str], None]) -> None:
         self._path = path
-        self._form = form
         self._note = note
         self._changes: SimpleQueue[Changes | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        if trouble := _trouble_with(path, form):
-            note(f"forgot {form.about}: {trouble} ({path})")
+        try:
+            trouble = "damaged" if self.format.read(path) is None else None
+        except OSError as error:
+            trouble = error.strerror
+        if trouble:
+            note(f"forgot {self.format.about}: {trouble} ({path})")
 
-    def put(self, changes: Changes) -> None:
-        """Remember changes, some time soon; never waits, never fails."""
+    def keep(self, changes: Changes = MappingProxyType({}), /, **named: object) -> None:
+        """Queue changes, as a mapping or by name, for the writing thread; never waits, never fails."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._write, name="memory", daemon=True)
+            self._thread = threading.Thread(target=self._run, name="state file", daemon=True)
             self._thread.start()
-        self._changes.put(dict(changes))  # as they are now: the thread comes to them later
+        self._changes.put({**changes, **named})  # a copy: the thread reads it later
 
     def close(self) -> None:
         """Write what is left, unless that takes too long."""
         if self._thread is not None:
             self._changes.put(None)
-            self._thread.join(_PATIENCE)
+            self._thread.join(_CLOSE_TIMEOUT_S)
 
-    def _write(self) -> None:
-        is_well = True
+    def _run(self) -> None:
+        has_failed = False
         while (changes := self._changes.get()) is not None:
             try:
-                aside = merge(self._path, self._form, changes)
+                aside = merge(self._path, self.format, changes)
             except OSError as error:
-                if is_well:
-                    self._note(f"cannot remember {self._form.about}: {error.strerror} ({self._path})")
-                is_well = False
+                if not has_failed:
+                    self._note(f"cannot remember {self.format.about}: {error.strerror} ({self._path})")
+                has_failed = True
             else:
-                is_well = True
+                has_failed = False
                 if aside is not None:
                     self._note(f"set aside what was damaged: {aside}")
 
 
-def _trouble_with(path: Path, form: Form) -> str | None:
-    """Return why a file cannot be read, None if it can."""
-    try:
-        return "damaged" if form.whole(path) is None else None
-    except OSError as error:
-        return error.strerror
-
-
-def merge(path: Path, form: Form, changes: Changes) -> Path | None:
-    """Put changes into a file, whoever else does the same just now; a damaged one is set aside.
-
-    Returns:
-        The place of the one that is set aside, if any.
+def merge(path: Path, state_format: StateFormat, changes: Changes) -> Path | None:
+    """Merge changes into a file under a lock; return the new path of a damaged file that was set aside, if any.
 
     Raises:
         OSError: if that cannot be done; the file then is as it was.
     """
     make_private_folder(path.parent)
     with _locked(path.with_name(f"{path.name}.lock")):
-        before = form.whole(path)
-        content = json.dumps(form.changed(before or {}, changes), indent=2, sort_keys=True).encode() + b"\n"
+        before = state_format.read(path)
+        content = json.dumps(state_format.changed(before or {}, changes), indent=2, sort_keys=True).encode() + b"\n"
         fresh = path.with_name(f"{path.name}.new")
         with suppress(FileNotFoundError):
-            fresh.unlink()  # of a run that was killed
+            fresh.unlink()  # left by a killed run
         descriptor = open_private(fresh)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -151,7 +144,7 @@ def merge(path: Path, form: Form, changes: Changes) -> Path | None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that ends with its holder, however that ends."""
+    """Hold a file lock, which the system releases even if the process is killed."""
     descriptor = open_private(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""Where the key comes from: the order of the sources, every state of the Letta CLI's file, and what is never said."""
+"""The search for the key: the order of candidates, every state of the CLI's login file, no key in any message."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from support.builders import NOW
 from support.pty_terminal import ROOT, Terminal, environment
 
-from envwatch.config.credentials import CredentialRequest, Credentials, CredentialsError, credentials_of
+from envwatch.config.credentials import Credentials, CredentialsError, credentials_of
+from envwatch.config.settings import Settings
 from envwatch.demo.server import Server
+from envwatch.model.text import Clean
 
 KEY = "sk-let-from-the-environment"
 LOGIN_KEY = "sk-let-from-the-login"
@@ -36,16 +38,16 @@ def login(**changes: Any) -> dict[str, Any]:
     return {"env": variables, "tokenExpiresAt": NOW + 1, "refreshToken": "rt-very-secret"} | changes
 
 
-def credentials(environ: dict[str, str], settings: Path = NO_FILE) -> Credentials:
-    return credentials_of(environ, now=NOW, settings=settings)
+def credentials(environ: dict[str, str], login_file: Path = NO_FILE) -> Credentials:
+    return credentials_of(Settings(), environ, now_ms=NOW, login_file=login_file)
 
 
-def refusal(environ: dict[str, str], settings: Path = NO_FILE) -> str:
+def refusal(environ: dict[str, str], login_file: Path = NO_FILE) -> str:
     with pytest.raises(CredentialsError) as caught:
-        credentials(environ, settings)
-    told = str(caught.value)
-    assert "\n" not in told
-    return told
+        credentials(environ, login_file)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
 
 
 def test_the_environment_comes_before_the_login(tmp_path: Path) -> None:
@@ -67,12 +69,12 @@ def test_a_blank_variable_is_no_key(tmp_path: Path, blank: str) -> None:
 
 
 def test_without_any_key_the_line_says_where_to_get_one() -> None:
-    told = refusal({})
-    assert "https://app.letta.com/api-keys" in told
-    assert "export LETTA_API_KEY=" in told
+    message = refusal({})
+    assert "https://app.letta.com/api-keys" in message
+    assert "export LETTA_API_KEY=" in message
 
 
-def test_a_home_that_nobody_knows_is_no_login() -> None:
+def test_an_unknown_home_counts_as_no_login() -> None:
     assert "no API key" in refusal({}, Path("~nobody-of-this-name/.letta/settings.json"))
 
 
@@ -99,7 +101,7 @@ def test_what_cannot_be_a_key_is_refused_without_repeating_it(tmp_path: Path, ba
 
 
 @given(rest=st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=505))
-def test_nothing_that_is_printed_of_an_access_shows_the_key(rest: str) -> None:
+def test_no_text_form_of_credentials_shows_the_key(rest: str) -> None:
     found = credentials({"LETTA_API_KEY": f"sk-let-{rest}"})
     assert found.key.get_secret_value() == f"sk-let-{rest}"
     assert "sk-let-" not in f"{found!r} {found} {found.key!r} {found.key}"
@@ -137,9 +139,9 @@ def test_http_to_this_machine_is_allowed() -> None:
 
 
 @pytest.mark.parametrize("expires_at", [NOW, NOW - 1, 0])
-def test_an_expired_login_is_told_with_the_way_out(tmp_path: Path, expires_at: float) -> None:
-    told = refusal({}, letta_file(tmp_path, login(tokenExpiresAt=expires_at)))
-    assert "has expired: run `letta` to log in again" in told
+def test_an_expired_login_is_an_error_with_the_remedy(tmp_path: Path, expires_at: float) -> None:
+    message = refusal({}, letta_file(tmp_path, login(tokenExpiresAt=expires_at)))
+    assert "has expired: run `letta` to log in again" in message
 
 
 @pytest.mark.parametrize("expires_at", [NOW + 1, None, "tomorrow"])
@@ -151,10 +153,10 @@ def test_a_login_that_has_not_expired_is_used(tmp_path: Path, expires_at: Any) -
 def test_every_half_written_state_of_the_login_is_one_line_without_a_secret(tmp_path: Path) -> None:
     whole = json.dumps(login()).encode()
     for length in range(len(whole)):
-        told = refusal({}, letta_file(tmp_path, whole[:length]))
-        assert "half-written or damaged: try again" in told
-        assert "sk-let" not in told
-        assert "rt-very" not in told
+        message = refusal({}, letta_file(tmp_path, whole[:length]))
+        assert "half-written or damaged: try again" in message
+        assert "sk-let" not in message
+        assert "rt-very" not in message
 
 
 @pytest.mark.parametrize(
@@ -173,16 +175,16 @@ def test_every_half_written_state_of_the_login_is_one_line_without_a_secret(tmp_
         {"tokenExpiresAt": 0},
     ],
 )
-def test_a_file_without_a_login_is_no_source(tmp_path: Path, content: Any) -> None:
+def test_a_file_without_a_login_is_skipped(tmp_path: Path, content: Any) -> None:
     assert "no API key" in refusal({}, letta_file(tmp_path, content))
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"\x00", b"[" * 100_000, b"{" * 10])
-def test_a_damaged_file_is_told(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_login_file_is_an_error(tmp_path: Path, content: bytes) -> None:
     assert "half-written or damaged" in refusal({}, letta_file(tmp_path, content))
 
 
-def test_a_file_that_cannot_be_read_is_told_with_the_reason(tmp_path: Path) -> None:
+def test_a_login_file_that_cannot_be_read_is_an_error_with_the_reason(tmp_path: Path) -> None:
     assert "cannot be read: Is a directory" in refusal({}, tmp_path)
 
 
@@ -204,43 +206,43 @@ def key_file(folder: Path, content: bytes = KEY.encode(), mode: int = 0o600) -> 
     return path
 
 
-def found(wanted: CredentialRequest, environ: dict[str, str] | None = None, settings: Path = NO_FILE) -> Credentials:
-    return credentials_of(environ or {}, now=NOW, settings=settings, wanted=wanted)
+def found(settings: Settings, environ: dict[str, str] | None = None, login_file: Path = NO_FILE) -> Credentials:
+    return credentials_of(settings, environ or {}, now_ms=NOW, login_file=login_file)
 
 
-def wanted_refusal(wanted: CredentialRequest, environ: dict[str, str] | None = None) -> str:
+def profile_refusal(settings: Settings, environ: dict[str, str] | None = None) -> str:
     with pytest.raises(CredentialsError) as caught:
-        found(wanted, environ)
+        found(settings, environ)
     assert "\n" not in str(caught.value)
     assert KEY not in str(caught.value)
     return str(caught.value)
 
 
 def test_the_profiles_variable_comes_after_lettas_own_and_before_the_login(tmp_path: Path) -> None:
-    wanted, path = CredentialRequest(api_key_env="WORK_KEY"), letta_file(tmp_path, login())
+    settings, path = Settings(api_key_env="WORK_KEY"), letta_file(tmp_path, login())
     both = {"WORK_KEY": "sk-let-from-work", "LETTA_API_KEY": KEY}
-    assert found(wanted, both, path).origin == "LETTA_API_KEY"
-    work = found(wanted, {"WORK_KEY": " sk-let-from-work\n"}, path)
+    assert found(settings, both, path).origin == "LETTA_API_KEY"
+    work = found(settings, {"WORK_KEY": " sk-let-from-work\n"}, path)
     assert (work.origin, work.key.get_secret_value()) == ("WORK_KEY", "sk-let-from-work")
 
 
 @pytest.mark.parametrize("environ", [{}, {"WORK_KEY": ""}, {"WORK_KEY": " "}])
-def test_a_profiles_variable_that_is_missing_is_told_by_its_name(environ: dict[str, str]) -> None:
-    told = wanted_refusal(CredentialRequest(profile="work", api_key_env="WORK_KEY"), environ)
-    assert told == "no API key: profile work wants it in WORK_KEY, which is not set"
+def test_the_error_about_a_missing_profile_variable_names_it(environ: dict[str, str]) -> None:
+    message = profile_refusal(Settings(profile="work", api_key_env="WORK_KEY"), environ)
+    assert message == "no API key: profile work wants it in WORK_KEY, which is not set"
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o400, 0o700])
 def test_a_key_file_that_only_its_owner_can_read_is_taken(tmp_path: Path, mode: int) -> None:
     path = key_file(tmp_path, f" {KEY}\n".encode(), mode)
-    credentials = found(CredentialRequest(api_key_file=path))
+    credentials = found(Settings(api_key_file=path))
     assert (credentials.key.get_secret_value(), credentials.origin) == (KEY, str(path))
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o610, 0o601])
 def test_a_key_file_that_others_can_touch_is_refused_with_the_remedy(tmp_path: Path, mode: int) -> None:
     path = key_file(tmp_path, mode=mode)
-    assert wanted_refusal(CredentialRequest(api_key_file=path)).endswith(f"`chmod 600 '{path}'`")
+    assert profile_refusal(Settings(api_key_file=path)).endswith(f"`chmod 600 '{path}'`")
 
 
 def test_a_key_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
@@ -249,60 +251,58 @@ def test_a_key_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
         os.chown(path, 12_345, -1)
     else:
         path = Path("/etc/passwd")
-    assert "belongs to somebody else" in wanted_refusal(CredentialRequest(api_key_file=path))
+    assert "belongs to somebody else" in profile_refusal(Settings(api_key_file=path))
 
 
-def test_a_key_file_behind_a_link_is_judged_by_itself(tmp_path: Path) -> None:
+def test_the_mode_of_a_linked_key_file_counts_and_not_the_links(tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(key_file(tmp_path, mode=0o644))
-    assert "chmod 600" in wanted_refusal(CredentialRequest(api_key_file=link))
+    assert "chmod 600" in profile_refusal(Settings(api_key_file=link))
     key_file(tmp_path)
-    assert found(CredentialRequest(api_key_file=link)).key.get_secret_value() == KEY
+    assert found(Settings(api_key_file=link)).key.get_secret_value() == KEY
 
 
-def test_what_is_no_key_file_is_told(tmp_path: Path) -> None:
+def test_anything_else_than_a_key_file_is_an_error_with_the_reason(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe, 0o600)
-    assert wanted_refusal(CredentialRequest(api_key_file=pipe)).endswith("cannot be read: Not a regular file")
-    assert wanted_refusal(CredentialRequest(api_key_file=tmp_path)).endswith("cannot be read: Is a directory")
-    assert "No such file" in wanted_refusal(CredentialRequest(api_key_file=tmp_path / "missing"))
-    assert wanted_refusal(CredentialRequest(api_key_file=key_file(tmp_path, b" \n"))).endswith("is empty")
-    assert "is no API key" in wanted_refusal(
-        CredentialRequest(api_key_file=key_file(tmp_path, b"\xff\xfe\x00bin\xe4ry\x00"))
-    )
-    assert "is no API key" in wanted_refusal(CredentialRequest(api_key_file=key_file(tmp_path, b"k" * 5000)))
+    assert profile_refusal(Settings(api_key_file=pipe)).endswith("cannot be read: Not a regular file")
+    assert profile_refusal(Settings(api_key_file=tmp_path)).endswith("cannot be read: Is a directory")
+    assert "No such file" in profile_refusal(Settings(api_key_file=tmp_path / "missing"))
+    assert profile_refusal(Settings(api_key_file=key_file(tmp_path, b" \n"))).endswith("is empty")
+    assert "is no API key" in profile_refusal(Settings(api_key_file=key_file(tmp_path, b"\xff\xfe\x00bin\xe4ry\x00")))
+    assert "is no API key" in profile_refusal(Settings(api_key_file=key_file(tmp_path, b"k" * 5000)))
 
 
 def test_the_profiles_server_is_for_a_key_from_any_source_and_the_variable_goes_before_it(tmp_path: Path) -> None:
-    wanted = CredentialRequest(base_url="https://profile.example.com", base_url_origin="config.toml:3")
+    settings = Settings(base_url="https://profile.example.com", origins={"base_url": Clean("config.toml:3")})
     path = letta_file(tmp_path, login())
-    assert found(wanted, {"LETTA_API_KEY": KEY}).base_url == "https://profile.example.com"
-    credentials = found(wanted, {}, path)
+    assert found(settings, {"LETTA_API_KEY": KEY}).base_url == "https://profile.example.com"
+    credentials = found(settings, {}, path)
     assert (credentials.base_url, credentials.base_url_origin) == ("https://profile.example.com", "config.toml:3")
-    named = found(wanted, {"LETTA_BASE_URL": "https://named.example.com"}, path)
+    named = found(settings, {"LETTA_BASE_URL": "https://named.example.com"}, path)
     assert (named.base_url, named.base_url_origin) == ("https://named.example.com", "LETTA_BASE_URL")
-    bad = CredentialRequest(base_url="http://profile.example.com", base_url_origin="config.toml:3")
-    assert wanted_refusal(bad, {"LETTA_API_KEY": KEY}).endswith("(see config.toml:3)")
+    bad = Settings(base_url="http://profile.example.com", origins={"base_url": Clean("config.toml:3")})
+    assert profile_refusal(bad, {"LETTA_API_KEY": KEY}).endswith("(see config.toml:3)")
 
 
 OWN_KEY, OWN_URL = "sk-let-of-the-profile", "https://profile.example.com"
 AMBIENT = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": "https://ambient.example.com"}
 LETTA = "https://api.letta.com"
+BY_OPTION = {"profile": Clean("--profile")}
 
 
 def both(is_by_option: bool, own: str, ambient: str) -> tuple[str, str]:  # noqa: FBT001 - a table reads best so
     """Which key goes where, if a profile and the variables have a key, an address, or both."""
-    wanted = CredentialRequest(
+    names = {"key": "api_key_env", "url": "base_url"}
+    settings = Settings(
         api_key_env="WORK_KEY" if "key" in own else None,
         base_url=OWN_URL if "url" in own else "",
-        base_url_origin="config.toml:3",
-        has_own_key="key" in own,
-        has_own_base_url="url" in own,
-        is_by_option=is_by_option,
+        own=frozenset(names[word] for word in own.split()),
+        origins=BY_OPTION if is_by_option else {},
     )
     kept = {"key": "LETTA_API_KEY", "url": "LETTA_BASE_URL"}
     environ = {kept[word]: AMBIENT[kept[word]] for word in ambient.split()}
-    credentials = found(wanted, environ | {"WORK_KEY": OWN_KEY})
+    credentials = found(settings, environ | {"WORK_KEY": OWN_KEY})
     return credentials.key.get_secret_value(), credentials.base_url
 
 
@@ -336,29 +336,29 @@ def test_a_profile_named_by_the_option_goes_before_the_variables_with_what_it_na
         ("", "key url", KEY, AMBIENT["LETTA_BASE_URL"]),
     ],
 )
-def test_under_any_other_profile_the_variables_go_first_but_never_take_its_key(
+def test_under_any_other_profile_the_variables_go_first_but_never_get_its_key(
     own: str, ambient: str, key: str, url: str
 ) -> None:
     assert both(False, own, ambient) == (key, url)
 
 
 @pytest.mark.parametrize("is_by_option", [True, False])
-def test_a_key_for_all_profiles_counts_after_the_variable_and_goes_where_that_says(is_by_option: bool) -> None:  # noqa: FBT001 - as pytest gives it
-    wanted = CredentialRequest(api_key_env="WORK_KEY", is_by_option=is_by_option)
-    assert found(wanted, AMBIENT | {"WORK_KEY": OWN_KEY}).origin == "LETTA_API_KEY"
+def test_a_key_for_all_profiles_comes_after_the_variable_and_goes_to_its_address(is_by_option: bool) -> None:  # noqa: FBT001 - as pytest gives it
+    settings = Settings(api_key_env="WORK_KEY", origins=BY_OPTION if is_by_option else {})
+    assert found(settings, AMBIENT | {"WORK_KEY": OWN_KEY}).origin == "LETTA_API_KEY"
     named = {"LETTA_BASE_URL": AMBIENT["LETTA_BASE_URL"], "WORK_KEY": OWN_KEY}
-    assert found(wanted, named).base_url == AMBIENT["LETTA_BASE_URL"]
+    assert found(settings, named).base_url == AMBIENT["LETTA_BASE_URL"]
 
 
 def test_a_profile_that_names_lettas_own_variable_has_the_address_beside_it() -> None:
-    wanted = CredentialRequest(api_key_env="LETTA_API_KEY", has_own_key=True, is_by_option=True)
-    assert found(wanted, AMBIENT).base_url == AMBIENT["LETTA_BASE_URL"]
+    settings = Settings(api_key_env="LETTA_API_KEY", own=frozenset({"api_key_env"}), origins=BY_OPTION)
+    assert found(settings, AMBIENT).base_url == AMBIENT["LETTA_BASE_URL"]
 
 
 # The person at the terminal.
 
 
-def test_a_person_is_asked_only_where_no_other_source_has_a_key(tmp_path: Path) -> None:
+def test_the_person_is_asked_only_if_no_other_candidate_has_a_key(tmp_path: Path) -> None:
     asked: list[str] = []
 
     def answer() -> str:
@@ -366,15 +366,20 @@ def test_a_person_is_asked_only_where_no_other_source_has_a_key(tmp_path: Path) 
         return f" {KEY} "
 
     path = letta_file(tmp_path, login())
-    assert credentials_of({"LETTA_API_KEY": KEY}, now=NOW, settings=NO_FILE, ask=answer).origin == "LETTA_API_KEY"
-    assert credentials_of({}, now=NOW, settings=path, ask=answer).origin == str(path)
+    assert (
+        credentials_of(Settings(), {"LETTA_API_KEY": KEY}, now_ms=NOW, login_file=NO_FILE, ask=answer).origin
+        == "LETTA_API_KEY"
+    )
+    assert credentials_of(Settings(), {}, now_ms=NOW, login_file=path, ask=answer).origin == str(path)
     assert asked == []
-    typed = credentials_of({}, now=NOW, settings=NO_FILE, ask=answer)
+    typed = credentials_of(Settings(), {}, now_ms=NOW, login_file=NO_FILE, ask=answer)
     assert (typed.key.get_secret_value(), typed.origin, asked) == (KEY, "the terminal", ["once"])
 
 
 @pytest.mark.parametrize(("answer", "code"), [("\r", 2), ("\x04", 2), ("\x03", 130)])
-def test_a_person_who_gives_no_key_gets_the_line_and_an_exit_code(tmp_path: Path, answer: str, code: int) -> None:
+def test_without_a_typed_key_the_program_ends_with_one_line_and_an_exit_code(
+    tmp_path: Path, answer: str, code: int
+) -> None:
     with Terminal.of_envwatch(home=tmp_path) as terminal:
         terminal.wait_for("API key")
         terminal.press(answer)
@@ -396,9 +401,7 @@ def test_a_typed_key_is_never_shown_and_leads_to_the_dashboard(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_a_signal_while_the_key_is_asked_for_gives_the_echo_back(
-    tmp_path: Path, number: signal.Signals, code: int
-) -> None:
+def test_a_signal_during_the_prompt_restores_the_echo(tmp_path: Path, number: signal.Signals, code: int) -> None:
     with Terminal.of_envwatch(home=tmp_path) as terminal:
         terminal.wait_for("API key")
         assert not terminal.echoes
@@ -407,7 +410,7 @@ def test_a_signal_while_the_key_is_asked_for_gives_the_echo_back(
         assert terminal.echoes
 
 
-def test_a_listing_asks_nobody(tmp_path: Path) -> None:
+def test_a_listing_never_prompts(tmp_path: Path) -> None:
     with Terminal.of_envwatch("list", home=tmp_path) as terminal:
         assert terminal.wait_for_end() == 2
         assert "API key (" not in terminal.text
@@ -428,14 +431,15 @@ def get_password(service, user):
 
 ASK = (
     "import json, os, sys; from pathlib import Path; from envwatch.config.credentials import *\n"
-    "wanted = CredentialRequest(profile=sys.argv[1])\n"
-    "try: credentials = credentials_of(os.environ, now=0, settings=Path('/nowhere'), wanted=wanted)\n"
+    "from envwatch.config.settings import Settings\n"
+    "settings = Settings(profile=sys.argv[1])\n"
+    "try: credentials = credentials_of(settings, os.environ, now_ms=0, login_file=Path('/nowhere'))\n"
     "except CredentialsError as error: print(error)\n"
     "else: print(credentials.key.get_secret_value(), credentials.origin)\n"
 )
 
 
-def told_with_keyring(folder: Path, code: str, profile: str = "default", **environ: str) -> str:
+def found_with_keyring(folder: Path, code: str, profile: str = "default", **environ: str) -> str:
     package = folder / "packages" / "keyring"
     package.mkdir(parents=True, exist_ok=True)
     (package / "__init__.py").write_text(code)
@@ -450,35 +454,33 @@ SEVERAL = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": "https://elsewhere.example.co
 
 
 def test_of_several_profiles_each_has_its_own_key_and_address_or_none(tmp_path: Path) -> None:
-    settings = letta_file(tmp_path, login())
-    own = CredentialRequest(
-        profile="work", api_key_env="OWN_KEY", base_url="https://work.example.com", is_one_of_several=True
-    )
-    found = credentials_of(SEVERAL, now=NOW, settings=settings, wanted=own)
+    path = letta_file(tmp_path, login())
+    own = Settings(profile="work", api_key_env="OWN_KEY", base_url="https://work.example.com", is_one_of_several=True)
+    found = credentials_of(own, SEVERAL, now_ms=NOW, login_file=path)
     assert found.key.get_secret_value() == "sk-let-its-very-own"
     assert found.base_url == "https://work.example.com"
-    none = CredentialRequest(profile="work", base_url="https://work.example.com", is_one_of_several=True)
+    none = Settings(profile="work", base_url="https://work.example.com", is_one_of_several=True)
     with pytest.raises(CredentialsError, match="profile work names no key: of several profiles, each needs its own"):
-        credentials_of(SEVERAL, now=NOW, settings=settings, wanted=none, ask=lambda: KEY)
-    alone = CredentialRequest(profile="work", api_key_env="OWN_KEY", base_url="https://work.example.com")
-    assert credentials_of(SEVERAL, now=NOW, settings=settings, wanted=alone).key.get_secret_value() == KEY
+        credentials_of(none, SEVERAL, now_ms=NOW, login_file=path, ask=lambda: KEY)
+    alone = Settings(profile="work", api_key_env="OWN_KEY", base_url="https://work.example.com")
+    assert credentials_of(alone, SEVERAL, now_ms=NOW, login_file=path).key.get_secret_value() == KEY
 
 
-def test_the_keyring_is_asked_for_the_profiles_key_and_then_for_the_users(tmp_path: Path) -> None:
+def test_the_keyring_is_read_for_the_profile_and_then_for_the_user(tmp_path: Path) -> None:
     code = KEYRING.format(kept={("letta", "api-key"): "sk-let-usual", ("letta", "work"): "sk-let-work\n"})
-    assert told_with_keyring(tmp_path, code) == "sk-let-usual the system's keyring (letta, api-key)"
-    assert told_with_keyring(tmp_path, code, "work") == "sk-let-work the system's keyring (letta, work)"
-    assert told_with_keyring(tmp_path, code, "home") == "sk-let-usual the system's keyring (letta, api-key)"
-    assert told_with_keyring(tmp_path, code, LETTA_API_KEY=KEY) == f"{KEY} LETTA_API_KEY"
+    assert found_with_keyring(tmp_path, code) == "sk-let-usual the system's keyring (letta, api-key)"
+    assert found_with_keyring(tmp_path, code, "work") == "sk-let-work the system's keyring (letta, work)"
+    assert found_with_keyring(tmp_path, code, "home") == "sk-let-usual the system's keyring (letta, api-key)"
+    assert found_with_keyring(tmp_path, code, LETTA_API_KEY=KEY) == f"{KEY} LETTA_API_KEY"
 
 
 @pytest.mark.parametrize(
     "code", ["raise RuntimeError('no backend')", "1 / 0", "get_password = None", "syntax error", ""]
 )
-def test_a_keyring_that_fails_in_any_way_is_not_there(tmp_path: Path, code: str) -> None:
-    assert told_with_keyring(tmp_path, code).startswith("no API key: make one")
+def test_a_keyring_that_fails_in_any_way_counts_as_absent(tmp_path: Path, code: str) -> None:
+    assert found_with_keyring(tmp_path, code).startswith("no API key: make one")
 
 
-def test_a_locked_keyring_is_not_there(tmp_path: Path) -> None:
+def test_a_locked_keyring_counts_as_absent(tmp_path: Path) -> None:
     code = KEYRING.format(kept={("letta", "api-key"): "sk-let-usual"})
-    assert told_with_keyring(tmp_path, code, KEYRING_BREAKS="1").startswith("no API key: make one")
+    assert found_with_keyring(tmp_path, code, KEYRING_BREAKS="1").startswith("no API key: make one")

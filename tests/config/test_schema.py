@@ -1,4 +1,4 @@
-"""The configuration file: what can stand in it, how mistakes are told, and which of several values holds."""
+"""The configuration file: its settings, the messages about mistakes in it, and which of several values holds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from envwatch.cli.arguments import StopError, options_in
 from envwatch.config.schema import schema
-from envwatch.config.settings import LOOKS, Settings, all_settings_of, document_at
+from envwatch.config.settings import DEMO_SETTINGS, Settings, all_settings_of, document_at
 from envwatch.config.values import ConfigError, duration, whole
 from envwatch.model.limits import Limits
 from envwatch.views.columns import COLUMNS
@@ -62,10 +62,10 @@ def config_file(folder: Path, text: str | bytes) -> Path:
 
 
 def mistakes(folder: Path, text: str | bytes) -> list[str]:
-    """What is told of a file, without its path."""
+    """The lines about mistakes in a file, without its path."""
     path = config_file(folder, text)
     with pytest.raises(ConfigError) as caught:
-        document_at(path, is_wanted=False)
+        document_at(path, must_exist=False)
     assert all("\n" not in line for line in caught.value.lines)
     assert all(line.startswith(str(path)) for line in caught.value.lines)
     return [line.removeprefix(str(path)) for line in caught.value.lines]
@@ -88,7 +88,7 @@ def refusal(folder: Path, text: str = "", environ: dict[str, str] | None = None,
     return line
 
 
-def test_everything_that_a_profile_can_say_is_taken(tmp_path: Path) -> None:
+def test_every_setting_of_a_profile_is_taken(tmp_path: Path) -> None:
     held = settings(tmp_path, WHOLE)
     assert held.profile == "work"
     assert held.base_url == "https://letta.example.com"
@@ -119,7 +119,7 @@ def test_another_profile_has_its_own_values_and_those_from_outside(tmp_path: Pat
     assert held.base_url == ""
 
 
-def test_each_value_knows_its_line(tmp_path: Path) -> None:
+def test_each_value_has_its_line_as_origin(tmp_path: Path) -> None:
     held = settings(tmp_path, WHOLE, {"ENVWATCH_PAGE_SIZE": "7"}, user="user-2")
     path = tmp_path / "config.toml"
     written = {
@@ -135,7 +135,7 @@ def test_each_value_knows_its_line(tmp_path: Path) -> None:
     assert settings(tmp_path).origin("user") == "default"
 
 
-def test_options_go_before_variables_and_variables_before_the_file_and_the_file_before_memory(tmp_path: Path) -> None:
+def test_options_override_variables_and_these_the_file_and_this_what_is_remembered(tmp_path: Path) -> None:
     path = config_file(tmp_path, "sort = 'name'\npage_size = 1\n[profiles.default]\npage_size = 2")
     options, environ = {"config": str(path)}, {"ENVWATCH_PAGE_SIZE": "3"}
     left = {"sort": "mode", "theme": "nord"}
@@ -146,11 +146,11 @@ def test_options_go_before_variables_and_variables_before_the_file_and_the_file_
     assert settings_of({}, {"ENVWATCH_CONFIG": str(path)}).limits.page_size == 2
 
 
-def test_an_option_can_take_back_what_the_file_says(tmp_path: Path) -> None:
+def test_an_option_can_undo_a_setting_of_the_file(tmp_path: Path) -> None:
     assert settings(tmp_path, "online_only = true", online_only=False).online_only is False
 
 
-def test_a_profile_can_take_back_the_filter_from_outside(tmp_path: Path) -> None:
+def test_a_profile_can_undo_the_filter_from_outside(tmp_path: Path) -> None:
     text = "filter = 'web'\n[profiles.a]\nfilter = ''\n[profiles.b]\n"
     assert settings(tmp_path, text, profile="b").filter == "web"
     all_of_a = settings(tmp_path, text, profile="a")
@@ -178,9 +178,9 @@ def test_a_filter_may_hold_whatever_the_filter_box_takes(tmp_path: Path, typed: 
 
 
 @pytest.mark.parametrize("control", ["\n", "\r", "\t", "\x1b", "\x7f", "\x85", "\x9b", "\u2028", "\u2029", "\udcff"])
-def test_what_nobody_can_have_typed_is_no_filter(tmp_path: Path, control: str) -> None:
-    told = refusal(tmp_path, "", {"ENVWATCH_FILTER": f"a{control}b"})
-    assert told == "ENVWATCH_FILTER must be a text of one line"
+def test_a_filter_with_characters_that_cannot_be_typed_is_refused(tmp_path: Path, control: str) -> None:
+    message = refusal(tmp_path, "", {"ENVWATCH_FILTER": f"a{control}b"})
+    assert message == "ENVWATCH_FILTER must be a text of one line"
     with pytest.raises(StopError, match=r"^argument --filter: must be a text of one line; see "):
         options_in(["--filter", f"a{control}b"])
 
@@ -190,9 +190,9 @@ def test_a_profiles_key_replaces_the_key_from_outside(tmp_path: Path) -> None:
     assert (held.api_key_env, held.api_key_file) == (None, Path("/k"))
 
 
-def test_the_demo_takes_nothing_but_looks(tmp_path: Path) -> None:
+def test_the_demo_takes_only_its_own_settings(tmp_path: Path) -> None:
     path = config_file(tmp_path, WHOLE)
-    held = settings_of({"config": str(path)}, {"ENVWATCH_USER": "me", "ENVWATCH_THEME": "nord"}, only=LOOKS)
+    held = settings_of({"config": str(path)}, {"ENVWATCH_USER": "me", "ENVWATCH_THEME": "nord"}, only=DEMO_SETTINGS)
     assert (held.base_url, held.api_key_env, held.filter, held.user, held.online_only) == ("", None, "", None, False)
     assert (held.theme, held.sort, held.keys["row.explain"]) == ("nord", "version", ("x", "f5"))
     assert held.limits.online_for == Limits().online_for
@@ -203,12 +203,12 @@ def test_an_empty_file_changes_nothing(tmp_path: Path, text: str) -> None:
     assert settings(tmp_path, text).limits == Limits()
 
 
-def test_an_empty_variable_says_nothing(tmp_path: Path) -> None:
+def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
     assert settings(tmp_path, "", {"ENVWATCH_INTERVAL": " ", "ENVWATCH_PROFILE": ""}).limits == Limits()
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("a = ", ":1: Invalid value"),
         ("theme = 'x'\n\nb ! c\n", ":3: "),
@@ -255,14 +255,14 @@ def test_an_empty_variable_says_nothing(tmp_path: Path) -> None:
         (b"# fine\ntheme = '\xff'\n", ":2: is not UTF-8"),
     ],
 )
-def test_a_mistake_is_one_line_with_its_place(tmp_path: Path, text: str | bytes, told: str) -> None:
+def test_a_mistake_is_one_line_with_its_place(tmp_path: Path, text: str | bytes, message: str) -> None:
     (line,) = mistakes(tmp_path, text)
-    assert line.startswith(told)
+    assert line.startswith(message)
 
 
-def test_all_mistakes_are_told_in_the_files_order(tmp_path: Path) -> None:
-    told = mistakes(tmp_path, "sort = 'x'\n[profiles.b]\nuser = 1\n[profiles.a]\ntheme = 2\nsource = 3\n")
-    assert [line.split()[0] for line in told] == [":1:", ":3:", ":5:", ":6:"]
+def test_all_mistakes_are_reported_in_the_files_order(tmp_path: Path) -> None:
+    lines = mistakes(tmp_path, "sort = 'x'\n[profiles.b]\nuser = 1\n[profiles.a]\ntheme = 2\nsource = 3\n")
+    assert [line.split()[0] for line in lines] == [":1:", ":3:", ":5:", ":6:"]
 
 
 @pytest.mark.parametrize("name", ["api_key", "API_KEY", "apikey", "LETTA_API_KEY", "key", "token"])
@@ -275,9 +275,9 @@ def test_a_key_in_the_file_is_refused_and_not_repeated(tmp_path: Path, name: str
 
 def test_no_mistake_repeats_a_value(tmp_path: Path) -> None:
     names = ("filter", "sort", "interval", "page_size", "online_only", "source", "base_url", "api_key_env", "columns")
-    told = mistakes(tmp_path, "".join(f"{name} = 'sk let\\tvery secret'\n".replace("'", '"') for name in names))
-    assert len(told) >= len(names) - 1
-    assert "secret" not in "".join(told)
+    lines = mistakes(tmp_path, "".join(f"{name} = 'sk let\\tvery secret'\n".replace("'", '"') for name in names))
+    assert len(lines) >= len(names) - 1
+    assert "secret" not in "".join(lines)
 
 
 def test_a_file_that_the_user_named_must_be_there(tmp_path: Path) -> None:
@@ -285,40 +285,40 @@ def test_a_file_that_the_user_named_must_be_there(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"^/nowhere/c.toml: cannot be read: No such file or directory$"):
             settings_of(options, environ)
     with pytest.raises(ConfigError, match=r"cannot be read: Is a directory$"):
-        document_at(tmp_path, is_wanted=True)
+        document_at(tmp_path, must_exist=True)
 
 
 @pytest.mark.parametrize("place", ["config.toml", "no folder/config.toml", "a file/config.toml"])
-def test_a_file_that_nobody_named_need_not_be_there(tmp_path: Path, place: str) -> None:
+def test_a_file_in_the_usual_place_may_be_missing(tmp_path: Path, place: str) -> None:
     (tmp_path / "a file").touch()
     path = tmp_path / place
-    assert document_at(path, is_wanted=False) is None
+    assert document_at(path, must_exist=False) is None
     with pytest.raises(ConfigError) as caught:
-        document_at(path, is_wanted=True)
+        document_at(path, must_exist=True)
     assert caught.value.lines[0].startswith(f"{path}: cannot be read: No")
 
 
 @pytest.mark.parametrize(("name", "reason"), [("loop/c.toml", "Too many levels"), ("x" * 300, "File name too long")])
-def test_a_file_that_cannot_be_read_is_told_whoever_named_it(tmp_path: Path, name: str, reason: str) -> None:
+def test_a_file_that_cannot_be_read_is_an_error_in_any_place(tmp_path: Path, name: str, reason: str) -> None:
     (tmp_path / "loop").symlink_to("loop")
     for is_wanted in (True, False):
         with pytest.raises(ConfigError) as caught:
-            document_at(tmp_path / name, is_wanted=is_wanted)
+            document_at(tmp_path / name, must_exist=is_wanted)
         (line,) = caught.value.lines
         assert f": cannot be read: {reason}" in line
 
 
 def described(name: str) -> dict[str, Any]:
-    """What the JSON schema says of a setting, without the words for people."""
-    told = schema()["$defs"]["Profile"]["properties"][name]
-    return {word: value for word, value in told.items() if word not in {"title", "description"}}
+    """What the JSON schema says of a setting, without title and description."""
+    properties = schema()["$defs"]["Profile"]["properties"][name]
+    return {word: value for word, value in properties.items() if word not in {"title", "description"}}
 
 
 def test_the_schema_has_the_bounds_of_the_readers() -> None:
-    told = schema()
-    assert told["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    assert "null" not in json.dumps(told)
-    assert "pattern" in told["properties"]["profiles"]["propertyNames"]
+    content = schema()
+    assert content["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert "null" not in json.dumps(content)
+    assert "pattern" in content["properties"]["profiles"]["propertyNames"]
     assert described("page_size") == {"type": "integer", "minimum": 1, "maximum": 1000}
     assert described("bell") == {"type": "boolean"}
     assert described("source") == {"type": "string", "enum": ["local", "remote"]}
@@ -344,39 +344,40 @@ def test_several_profiles_are_taken_in_their_order_and_each_once(tmp_path: Path)
     ):
         found = all_settings_of({"config": str(path)} | options, environ)
         assert [held.profile for held in found] == ["at.home", "work"]
+        assert all(held.is_one_of_several for held in found)
         assert [held.limits.page_size for held in found] == [100, 50]
 
 
 @pytest.mark.parametrize("named", ["", ",", " , "])
-def test_an_option_that_names_no_profile_is_told(tmp_path: Path, named: str) -> None:
+def test_an_option_that_names_no_profile_is_an_error(tmp_path: Path, named: str) -> None:
     assert refusal(tmp_path, WHOLE, {"ENVWATCH_PROFILE": "work"}, profile=named) == "--profile: a name is missing"
     assert settings(tmp_path, WHOLE, {"ENVWATCH_PROFILE": " "}).profile == "work"
     assert refusal(tmp_path, WHOLE, {"ENVWATCH_PROFILE": ","}) == "ENVWATCH_PROFILE: a name is missing"
 
 
 @pytest.mark.parametrize(
-    ("named", "told"),
+    ("named", "message"),
     [
         ("wrok", "has no profile wrok; it has work, at.home"),
         ("work,wrok", "has no profile wrok; it has work, at.home"),
     ],
 )
-def test_a_profile_that_cannot_be_taken_is_told_with_who_named_it(tmp_path: Path, named: str, told: str) -> None:
+def test_the_error_about_an_unknown_profile_says_what_named_it(tmp_path: Path, named: str, message: str) -> None:
     by_option = refusal(tmp_path, WHOLE, profile=named)
     by_variable = refusal(tmp_path, WHOLE, {"ENVWATCH_PROFILE": named})
     assert by_option.startswith("--profile")
     assert by_variable.startswith("ENVWATCH_PROFILE")
-    assert by_option.endswith(told)
-    assert by_variable.endswith(told)
+    assert by_option.endswith(message)
+    assert by_variable.endswith(message)
 
 
-def test_a_profile_without_a_file_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"^--profile: there are no profiles, for there is no file "):
+def test_a_profile_without_a_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^--profile: there are no profiles, as there is no file "):
         settings_of({"profile": "work"}, {"HOME": str(tmp_path), "ENVWATCH_CONFIG": ""})
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "message"),
     [
         ("ENVWATCH_INTERVAL", "soon", "ENVWATCH_INTERVAL must be 1s to 10m"),
         ("ENVWATCH_INTERVALL", "5", "ENVWATCH_INTERVALL is no setting; did you mean ENVWATCH_INTERVAL?"),
@@ -388,13 +389,13 @@ def test_a_profile_without_a_file_is_told(tmp_path: Path) -> None:
         ("ENVWATCH_BASE_URL", "https://x.example", "ENVWATCH_BASE_URL is no setting"),
     ],
 )
-def test_a_variable_that_makes_no_sense_is_told_by_its_name(tmp_path: Path, name: str, value: str, told: str) -> None:
+def test_the_error_about_a_senseless_variable_names_it(tmp_path: Path, name: str, value: str, message: str) -> None:
     line = refusal(tmp_path, "", {name: value})
-    assert line.startswith(told)
+    assert line.startswith(message)
     assert "secret" not in line
 
 
-def test_all_mistakes_in_variables_are_told(tmp_path: Path) -> None:
+def test_all_mistakes_in_variables_are_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         settings(tmp_path, "", {"ENVWATCH_THME": "nord", "ENVWATCH_SORT": "x", "ENVWATCH_PAGE_SIZE": "0"})
     assert [line.split()[0] for line in caught.value.lines] == [
@@ -405,15 +406,15 @@ def test_all_mistakes_in_variables_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "environ", "told"),
+    ("text", "environ", "message"),
     [
         ("late_after = 120", {}, ":1: late_after (120 s) must be shorter than online_for (120 s)"),
         ("online_for = '45s'", {}, ":1: late_after (45 s) must be shorter than online_for (45 s)"),
         ("page_deadline = 31", {}, ":1: page_deadline (31 s) must not be longer than walk_deadline (30 s)"),
     ],
 )
-def test_limits_must_fit_together(tmp_path: Path, text: str, environ: dict[str, str], told: str) -> None:
-    assert refusal(tmp_path, text, environ).endswith(told)
+def test_limits_must_fit_together(tmp_path: Path, text: str, environ: dict[str, str], message: str) -> None:
+    assert refusal(tmp_path, text, environ).endswith(message)
 
 
 def test_limits_that_just_fit_are_taken(tmp_path: Path) -> None:
@@ -470,8 +471,8 @@ def test_the_line_of_a_profile_is_found_whatever_it_is_called(tmp_path_factory: 
         return f'"{escaped}"'
 
     text = "".join(f"[profiles.{quoted(name)}]\nuser = 5\n\n" for name in names)
-    told = mistakes(tmp_path_factory.mktemp("config"), text)
-    found = [int(line.split(":")[1]) for line in told if line.endswith("user must be a text of one line")]
+    lines = mistakes(tmp_path_factory.mktemp("config"), text)
+    found = [int(line.split(":")[1]) for line in lines if line.endswith("user must be a text of one line")]
     assert found == [3 * number + 2 for number in range(len(names))]
 
 

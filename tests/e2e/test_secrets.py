@@ -1,4 +1,4 @@
-"""Wherever a bug throws the key, nobody gets to see it: not on the screen, not in the log, not in any file."""
+"""A bug or a mistake never shows the key: not on the screen, not in the log, not in any file."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ def test_a_bug_that_throws_the_key_ends_in_a_report_without_it(place: str, key: 
         code = terminal.wait_for_end()
         assert list(traces(key, terminal, tmp_path)) == []
         assert is_fresh(modes_after(terminal.received))
-        # Nobody waits for a task that was forgotten: it ends nothing, and stands in the log.
+        # An error in a task that is not awaited ends nothing, and is in the log.
         assert code == (0 if place == "task" else 1)
         assert ("a bug with {'Authorization':" in terminal.text) == (place != "task"), terminal.text
-    told = log.read_text()
-    assert re.search("a bug with {'Authorization': ['\"]Bearer …", told)
-    assert "in fail" in told
-    assert re.search(r"Traceback \(most recent call last\)", told)
+    text = log.read_text()
+    assert re.search("a bug with {'Authorization': ['\"]Bearer …", text)
+    assert "in fail" in text
+    assert re.search(r"Traceback \(most recent call last\)", text)
 
 
 async def test_a_server_that_repeats_the_key_gets_it_neither_on_the_screen_nor_into_the_log(tmp_path: Path) -> None:
@@ -83,14 +83,14 @@ async def test_a_server_that_repeats_the_key_gets_it_neither_on_the_screen_nor_i
         faulty.break_page(0, says(400, f'{{"message":"bad key {key}!"}}', **{"X-Key": key}))
         environ = {"LETTA_API_KEY": key, "LETTA_BASE_URL": faulty.url}
 
-        def look() -> list[str]:
+        def traces_of_run() -> list[str]:
             with Terminal.of_envwatch(home=tmp_path, environ=environ, columns=120) as terminal:
                 terminal.wait_for("bad key")
                 terminal.press("q")
                 assert terminal.wait_for_end() == 0
                 return list(traces(key, terminal, tmp_path))
 
-        assert await asyncio.to_thread(look) == []
+        assert await asyncio.to_thread(traces_of_run) == []
     assert "bad key" in (tmp_path / ".local/state/envwatch/envwatch.log").read_text()
 
 
@@ -114,7 +114,7 @@ async def test_a_piece_of_the_key_in_a_servers_error_is_on_no_screen_and_in_no_f
         environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": faulty.url}
         log = str(tmp_path / "list.log")
 
-        def look() -> list[str]:
+        def traces_of_run() -> list[str]:
             with Terminal.of_envwatch(home=tmp_path, environ=environ, columns=120) as terminal:
                 terminal.wait_for("bad key .*seen")
                 terminal.press("q")
@@ -127,7 +127,7 @@ async def test_a_piece_of_the_key_in_a_servers_error_is_on_no_screen_and_in_no_f
                 assert "bad key" in listing.text
                 return found + list(traces(KEY, listing, tmp_path))
 
-        assert await asyncio.to_thread(look) == []
+        assert await asyncio.to_thread(traces_of_run) == []
 
 
 MISPLACED = {
@@ -255,7 +255,7 @@ def test_under_two_profiles_neither_key_is_in_an_export_a_file_of_state_or_the_l
                     assert list(traces(key, terminal, tmp_path)) == []
 
 
-def test_a_key_that_cannot_be_one_is_in_no_word_and_no_file(tmp_path: Path) -> None:
+def test_an_unusable_key_is_in_no_message_and_no_file(tmp_path: Path) -> None:
     for key in ("two words of a key", "kéy-with-äccents", "k" * 513, "line\nbreak-in-a-key", "\x1b]52;c;AAAA\x07key"):
         with Terminal.of_envwatch(home=tmp_path, environ={"LETTA_API_KEY": key}) as terminal:
             assert terminal.wait_for_end() == 2
@@ -285,20 +285,20 @@ printable = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_s
 
 
 @given(printable, st.lists(st.one_of(printable, st.text(), st.integers(0, 60)), max_size=8))
-def test_no_eight_characters_of_a_secret_get_past_the_censor(secret: str, parts: list[str | int]) -> None:
+def test_no_eight_characters_of_a_secret_get_past_the_redactor(secret: str, parts: list[str | int]) -> None:
     redactor = Redactor()
     redactor.learn(secret)
     text = "".join(secret[part:] + secret[:part] if isinstance(part, int) else part for part in parts)
-    for told in (redactor(text), *redactor.lines(text)):
-        assert not any(fragment in told for fragment in fragments(secret))
+    for redacted in (redactor(text), *redactor.lines(text)):
+        assert not any(fragment in redacted for fragment in fragments(secret))
 
 
 @given(st.text())
-def test_a_censor_without_secrets_changes_nothing(text: str) -> None:
+def test_a_redactor_without_secrets_changes_nothing(text: str) -> None:
     assert Redactor()(text) == text
 
 
-def test_seven_characters_are_told_and_eight_are_not() -> None:
+def test_seven_characters_are_shown_and_eight_are_not() -> None:
     redactor = Redactor()
     redactor.learn("abcdefghijkl")
     assert redactor("x bcdefgh y") == "x bcdefgh y"
@@ -313,7 +313,7 @@ def test_what_begins_like_a_key_is_hidden_though_it_is_not_known(key: str) -> No
 
 
 @pytest.mark.parametrize("text", ["task-runner-frankfurt-0123", "disk-0123456789abcdefgh", "sk-frankfurt-1", "sk-", ""])
-def test_what_only_resembles_a_key_is_told(text: str) -> None:
+def test_what_only_resembles_a_key_is_shown(text: str) -> None:
     assert Redactor()(text) == text
 
 
@@ -330,11 +330,11 @@ def caught(depth: int) -> BaseException:
 @pytest.mark.parametrize(("columns", "lines"), [(80, 24), (120, 50), (40, 8), (10, 3), (1, 1)])
 def test_the_report_fits_on_the_screen_and_ends_with_the_log(columns: int, lines: int) -> None:
     where = "The whole traceback is in /var/log/envwatch.log"
-    told = screen_report(caught(40), Redactor(), where, columns=columns, lines=lines)
-    assert max(map(len, told)) <= columns
-    assert len(told) < lines or lines < 10
-    assert "".join(told).endswith(where)
-    assert not any("\x1b" in line or "local-variable" in line for line in told)
+    report = screen_report(caught(40), Redactor(), where, columns=columns, lines=lines)
+    assert max(map(len, report)) <= columns
+    assert len(report) < lines or lines < 10
+    assert "".join(report).endswith(where)
+    assert not any("\x1b" in line or "local-variable" in line for line in report)
 
 
 def test_the_log_gets_the_whole_chain_and_no_local_variable() -> None:

@@ -37,7 +37,7 @@ def test_an_export_is_named_after_the_moment_and_its_format(tmp_path: Path, suff
 
 
 @pytest.mark.parametrize("zone", [UTC, timezone(timedelta(hours=-9, minutes=-30))])
-def test_the_name_tells_the_users_time_whatever_zone_the_moment_comes_in(tmp_path: Path, zone: timezone) -> None:
+def test_the_name_has_the_local_time_for_a_moment_in_any_zone(tmp_path: Path, zone: timezone) -> None:
     assert export(b"", tmp_path, ".csv", AT.astimezone(zone)).name == "envwatch-20261124-171830.csv"
 
 
@@ -49,7 +49,7 @@ def test_no_file_is_ever_overwritten(tmp_path: Path) -> None:
     assert export(b"", tmp_path, ".json", AT + timedelta(seconds=1)).name == "envwatch-20261124-171831.json"
 
 
-def test_whatever_has_the_name_is_left_alone(tmp_path: Path) -> None:
+def test_an_existing_path_of_that_name_is_left_alone(tmp_path: Path) -> None:
     taken = tmp_path / "envwatch-20261124-171830.json"
     taken.symlink_to(tmp_path / "elsewhere")
     (tmp_path / "envwatch-20261124-171830-2.json").mkdir()
@@ -65,7 +65,7 @@ def test_many_at_once_get_a_file_each(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
-def test_an_export_is_its_owners_alone_under_any_umask(tmp_path: Path, umask: int) -> None:
+def test_an_export_is_private_under_any_umask(tmp_path: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
         path = export(b"x", tmp_path / "new" / "folder", ".json", AT)

@@ -1,4 +1,4 @@
-"""The log: its words, its bounds, its modes, and that no trouble with it is anybody else's."""
+"""The log: its lines, its size, its modes, and that a failure to write it disturbs nothing else."""
 
 from __future__ import annotations
 
@@ -30,32 +30,32 @@ if TYPE_CHECKING:
 
 def test_a_listing_is_one_line_with_duration_pages_bytes_and_rows() -> None:
     whole = listed(beating(250), page_size=100)
-    told = Listed(replace(whole.snapshot, received=28_114), reading(NOW), reading(NOW + 213), timedelta(seconds=5))
-    assert log_line_of(told) == (Level.INFO, "poll: 0.213 s, 3 pages, 28114 bytes, 250 rows")
-    told = replace(told, snapshot=replace(told.snapshot, set_aside=2))
-    assert log_line_of(told).text.endswith(", 250 rows, 2 rows set aside")
-    told = replace(told, snapshot=replace(told.snapshot, set_aside_ids=frozenset({Clean("env-7")})))
-    assert log_line_of(told).text.endswith(", 2 rows set aside (env-7 and 1 more)")
+    outcome = Listed(replace(whole.snapshot, received=28_114), reading(NOW), reading(NOW + 213), timedelta(seconds=5))
+    assert log_line_of(outcome) == (Level.INFO, "poll: 0.213 s, 3 pages, 28114 bytes, 250 rows")
+    outcome = replace(outcome, snapshot=replace(outcome.snapshot, set_aside=2))
+    assert log_line_of(outcome).text.endswith(", 250 rows, 2 rows set aside")
+    outcome = replace(outcome, snapshot=replace(outcome.snapshot, set_aside_ids=frozenset({Clean("env-7")})))
+    assert log_line_of(outcome).text.endswith(", 2 rows set aside (env-7 and 1 more)")
 
 
 def test_a_failure_is_one_line_with_its_cause_and_what_the_server_asked_for() -> None:
-    told = replace(failed(Cause.RATE_LIMITED, pages_read=2), retry_after=timedelta(seconds=60))
-    assert log_line_of(told) == (
+    outcome = replace(failed(Cause.RATE_LIMITED, pages_read=2), retry_after=timedelta(seconds=60))
+    assert log_line_of(outcome) == (
         Level.WARNING,
         "poll failed: 0.000 s, 2 pages, rate limited: rate limited, asked to wait 1m",
     )
 
 
-def test_a_sleep_is_told_with_its_length() -> None:
+def test_a_sleep_is_one_line_with_its_length() -> None:
     assert log_line_of(slept(NOW, NOW + 7_500_000)).text == "this machine or process stood still for 2h 5m"
 
 
-def sights(outcomes: Sequence[Outcome]) -> list[str]:
-    lookout = BlindnessLog()
-    return [line.text for outcome in outcomes if (line := lookout.after(outcome)) is not None]
+def blindness_lines(outcomes: Sequence[Outcome]) -> list[str]:
+    blindness = BlindnessLog()
+    return [line.text for outcome in outcomes if (line := blindness.after(outcome)) is not None]
 
 
-def test_going_blind_and_seeing_again_are_told_once_each() -> None:
+def test_going_blind_and_seeing_again_are_one_line_each() -> None:
     outcomes: list[Outcome] = [
         listed(beating(1)),
         failed(at=NOW + 60_000),
@@ -64,12 +64,15 @@ def test_going_blind_and_seeing_again_are_told_once_each() -> None:
         listed(beating(1), at=NOW + 95_000),
         listed(beating(1), at=NOW + 100_000),
     ]
-    assert sights(outcomes[:2]) == []
-    assert sights(outcomes) == ["blind: the last listing is 1m old", "seeing again: the listing before was 1m 35s old"]
+    assert blindness_lines(outcomes[:2]) == []
+    assert blindness_lines(outcomes) == [
+        "blind: the last listing is 1m old",
+        "seeing again: the listing before was 1m 35s old",
+    ]
 
 
-def test_nothing_is_told_of_the_sight_before_the_first_listing() -> None:
-    assert sights([failed(at=NOW), failed(at=NOW + 600_000), listed(beating(1), at=NOW + 700_000)]) == []
+def test_there_is_no_line_about_blindness_before_the_first_listing() -> None:
+    assert blindness_lines([failed(at=NOW), failed(at=NOW + 600_000), listed(beating(1), at=NOW + 700_000)]) == []
 
 
 async def test_watching_passes_every_outcome_on_and_writes_a_line_about_each(tmp_path: Path) -> None:
@@ -103,17 +106,17 @@ def mode(path: Path) -> int:
 
 
 @pytest.mark.usefixtures("umask")
-def test_every_file_is_ours_alone_under_any_umask(tmp_path: Path) -> None:
+def test_every_file_is_private_under_any_umask(tmp_path: Path) -> None:
     log = tmp_path / "state" / "envwatch" / "envwatch.log"
     poll_log = PollLog(log, Redactor())
     for _ in range(3):
-        poll_log.print_error(LogLine(Level.INFO, Clean("x" * (LIMIT // 2))))
+        poll_log.write(LogLine(Level.INFO, Clean("x" * (LIMIT // 2))))
     poll_log.close()
     assert mode(log) == mode(log.with_name("envwatch.log.1")) == 0o600
     assert mode(log.parent) == mode(log.parent.parent) == 0o700
 
 
-def test_a_log_that_others_could_read_is_closed_to_them(tmp_path: Path) -> None:
+def test_a_log_that_others_can_read_becomes_private(tmp_path: Path) -> None:
     log = tmp_path / "envwatch.log"
     log.write_text("")
     log.chmod(0o644)
@@ -160,7 +163,7 @@ def test_a_full_log_behind_a_link_becomes_the_old_one_and_the_link_stays(tmp_pat
     link.symlink_to("elsewhere/log")
     poll_log = PollLog(link, Redactor(), follows_link=True)
     for _ in range(3):
-        poll_log.print_error(LogLine(Level.INFO, Clean("x" * (LIMIT // 2))))
+        poll_log.write(LogLine(Level.INFO, Clean("x" * (LIMIT // 2))))
     poll_log.close()
     assert link.is_symlink()
     assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == ["log", "log.1"]
@@ -180,7 +183,7 @@ def test_a_log_of_another_user_keeps_its_mode(tmp_path: Path) -> None:
     assert mode(log) == 0o644
 
 
-def test_a_log_that_cannot_be_written_is_told_once_until_it_can(tmp_path: Path) -> None:
+def test_a_log_that_cannot_be_written_is_reported_once(tmp_path: Path) -> None:
     notices: list[str] = []
     poll_log = PollLog(tmp_path, Redactor(), notify=notices.append)
     for _ in range(3):
@@ -208,7 +211,7 @@ def test_a_full_file_becomes_the_old_one_and_both_stay_bounded(tmp_path: Path) -
     log = tmp_path / "envwatch.log"
     poll_log = PollLog(log, Redactor())
     for number in range(40):
-        poll_log.print_error(LogLine(Level.INFO, Clean(f"{number} " + "x" * (LIMIT // 10))))
+        poll_log.write(LogLine(Level.INFO, Clean(f"{number} " + "x" * (LIMIT // 10))))
     poll_log.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["envwatch.log", "envwatch.log.1"]
     assert all(path.stat().st_size <= LIMIT for path in tmp_path.iterdir())
@@ -219,7 +222,7 @@ def test_lines_below_the_level_are_left_out(tmp_path: Path) -> None:
     log = tmp_path / "envwatch.log"
     poll_log = PollLog(log, Redactor(), least=Level.WARNING)
     poll_log.note("started")
-    poll_log.print_error(LogLine(Level.WARNING, Clean("late")))
+    poll_log.write(LogLine(Level.WARNING, Clean("late")))
     poll_log.close()
     assert log.read_text().endswith(" warning late\n")
     assert log.read_text().count("\n") == 1
@@ -241,7 +244,7 @@ def unwritable(folder: Path, kind: str) -> Path:
         case "below a file":
             (folder / "file").touch()
             return folder / "file" / "envwatch.log"
-        case "a pipe that nobody reads":
+        case "a pipe without a reader":
             os.mkfifo(folder / "pipe")
             return folder / "pipe"
         case _:
@@ -253,7 +256,7 @@ def unwritable(folder: Path, kind: str) -> Path:
     [
         ("a folder", "Is a directory"),
         ("below a file", "Not a directory"),
-        ("a pipe that nobody reads", "No such device or address"),
+        ("a pipe without a reader", "No such device or address"),
         ("a full disk", "No space left on device"),
     ],
 )
@@ -267,11 +270,11 @@ def test_what_cannot_be_written_is_dropped_and_a_crash_says_why(tmp_path: Path, 
     assert report[-1] == f"It could not be written to {log}: {why}"
 
 
-def test_hostile_words_stay_one_clean_line(tmp_path: Path) -> None:
+def test_hostile_text_stays_one_clean_line(tmp_path: Path) -> None:
     log = tmp_path / "envwatch.log"
     poll_log = PollLog(log, Redactor())
     poll_log.note("one\n2026-01-01 forged \x1b]0;title\x07")
-    poll_log.tell_crash(ValueError("two\n2026-01-01 forged \x1b[2J"))
+    poll_log.write_crash(ValueError("two\n2026-01-01 forged \x1b[2J"))
     poll_log.close()
     lines = log.read_text().splitlines()
     assert all(re.match(r"\S+ \[\d+\] (info|error) ", line) for line in lines)

@@ -90,8 +90,8 @@ def test_an_odd_file_as_login_is_one_line_and_exit_2(kind: str, tmp_path: Path) 
 def test_an_odd_file_of_certificates_is_one_line_and_exit_2(kind: str, tmp_path: Path) -> None:
     make, why = ODD[kind]
     path = make(tmp_path)
-    told = run(tmp_path, "list", LETTA_API_KEY=KEY, SSL_CERT_FILE=str(path))
-    assert told == (2, f"envwatch: SSL_CERT_FILE names {path}: {why.replace('1 MiB', '16 MiB')}\n")
+    ended = run(tmp_path, "list", LETTA_API_KEY=KEY, SSL_CERT_FILE=str(path))
+    assert ended == (2, f"envwatch: SSL_CERT_FILE names {path}: {why.replace('1 MiB', '16 MiB')}\n")
 
 
 def test_a_file_of_exactly_the_limit_is_read_and_one_byte_more_is_not(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is remembered from run to run: nothing is lost between instances, and no damage or disk ever stops anything."""
+"""State files: instances lose no changes of each other, and neither damage nor a full disk stops the program."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from envwatch.model.text import Clean
 from envwatch.storage.remembered import (
     ACKNOWLEDGEMENTS,
     MOST_ACKS,
-    Acknowledgements,
-    Memory,
+    AcknowledgementsFile,
     Remembered,
+    RememberedFile,
     acknowledged,
     remembered,
 )
@@ -44,14 +44,14 @@ def finish(file: StateFile) -> None:
     """Close a file, and wait for what it writes even where a disk is slow."""
     file.close()
     for thread in threading.enumerate():
-        if thread.name == "memory":
+        if thread.name == "state file":
             thread.join(10)
 
 
 def kept(path: Path, *changes: dict[str, Any]) -> list[str]:
     """Keep changes one by one, and return what was noted."""
     notes: list[str] = []
-    memory = Memory(path, notes.append)
+    memory = RememberedFile(path, notes.append)
     for change in changes:
         memory.keep(**change)
     finish(memory)
@@ -86,7 +86,7 @@ def test_what_is_none_is_forgotten_and_no_longer_written(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("bell", [True, False])
-def test_a_bell_that_was_turned_off_is_another_thing_than_one_that_nobody_chose(tmp_path: Path, *, bell: bool) -> None:
+def test_a_bell_that_was_turned_off_differs_from_one_that_was_never_set(tmp_path: Path, *, bell: bool) -> None:
     kept(tmp_path / "s", {"bell": bell})
     assert remembered(tmp_path / "s") == Remembered(bell=bell)
 
@@ -129,20 +129,20 @@ def test_file_and_folder_are_private_whatever_the_umask(tmp_path: Path) -> None:
         b'{"bell": "true"}',
     ],
 )
-def test_damage_reads_as_nothing_and_is_mended_by_the_next_change(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_file_counts_as_empty_and_the_next_change_repairs_it(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "s"
     path.write_bytes(content)
     assert remembered(path) == Remembered()
     is_whole = content.startswith(b'{"')
     aside = tmp_path / "s.damaged"
-    told = [f"forgot how the screen looked: damaged ({path})", f"set aside what was damaged: {aside}"]
-    assert kept(path, {"theme": "nord"}, {"theme": "nord"}) == ([] if is_whole else told)
+    notes = [f"forgot how the screen looked: damaged ({path})", f"set aside what was damaged: {aside}"]
+    assert kept(path, {"theme": "nord"}, {"theme": "nord"}) == ([] if is_whole else notes)
     assert remembered(path).theme == "nord"
     assert (aside.read_bytes() if aside.exists() else None) == (None if is_whole else content)
 
 
 @pytest.mark.usefixtures("umask")
-def test_a_damaged_file_is_set_aside_for_its_owner_alone(tmp_path: Path) -> None:
+def test_a_damaged_file_is_set_aside_as_a_private_file(tmp_path: Path) -> None:
     path = tmp_path / "s"
     path.write_text('{"theme": "no')
     path.chmod(0o644)
@@ -179,7 +179,7 @@ def test_nothing_outside_is_touched_where_a_link_stands_in_the_place_of_a_file(t
 
 def test_a_file_that_cannot_be_read_is_no_damaged_one_and_stays_in_its_place(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    path.mkdir()  # what every user can make that nobody can read as a file
+    path.mkdir()  # which no user can read as a file
     notes = kept(path, {"sort": "mode"})
     assert notes == [
         f"forgot how the screen looked: Is a directory ({path})",
@@ -206,7 +206,7 @@ def test_no_content_stops_anything(tmp_path_factory: pytest.TempPathFactory, con
     assert remembered(path) == Remembered()
 
 
-def test_a_pipe_in_the_files_place_holds_nobody(tmp_path: Path) -> None:
+def test_a_pipe_in_the_files_place_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "s")
     assert remembered(tmp_path / "s") == Remembered()
 
@@ -217,7 +217,7 @@ def test_what_a_newer_envwatch_remembers_stays(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "s").read_text()) == {"theme": "nord", "panes": {"detail": 5}, "sort": "mode"}
 
 
-def test_a_rest_of_a_killed_run_is_no_trouble(tmp_path: Path) -> None:
+def test_the_rest_of_a_killed_run_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "s.new").write_text("half a fi")
     assert kept(tmp_path / "s", {"theme": "nord"}) == []
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["s", "s.lock"]
@@ -242,7 +242,7 @@ def test_keeping_waits_for_no_lock_and_ending_not_for_long(tmp_path: Path) -> No
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"\n"
-        memory = Memory(path, print)
+        memory = RememberedFile(path, print)
         started = time.monotonic()
         for _ in range(1000):
             memory.keep(theme="nord")
@@ -259,8 +259,8 @@ def test_two_instances_at_once_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "s"
     script = (
         "import sys; from pathlib import Path\n"
-        "from envwatch.storage.remembered import CHOICES; from envwatch.storage.state_file import merge\n"
-        "for n in range(40): merge(Path(sys.argv[1]), CHOICES, {sys.argv[2]: f'{sys.argv[2]}-{n}'})"
+        "from envwatch.storage.remembered import REMEMBERED; from envwatch.storage.state_file import merge\n"
+        "for n in range(40): merge(Path(sys.argv[1]), REMEMBERED, {sys.argv[2]: f'{sys.argv[2]}-{n}'})"
     )
     names = ("theme", "sort", "panes", "times")
     run_at_once(tmp_path, script, path, names)
@@ -271,7 +271,7 @@ def test_what_was_acknowledged_is_remembered_until_it_is_forgotten(tmp_path: Pat
     path = tmp_path / "deep" / "acknowledged.json"
     assert acknowledged(path) == {}
     notes: list[str] = []
-    book = Acknowledgements(path, notes.append)
+    book = AcknowledgementsFile(path, notes.append)
     book.keep(acks(3))
     book.keep({Clean("env-2"): None, Clean("env-3"): Ack(9.5, Clean("")), Clean("env-4"): None})
     finish(book)
@@ -317,7 +317,7 @@ def test_ids_of_any_length_never_make_a_file_that_is_too_large_to_be_read(tmp_pa
     assert left == dict(list(long.items())[-len(left) :])
 
 
-def test_what_is_damaged_among_acknowledgements_goes_alone_and_the_next_change_mends_the_file(tmp_path: Path) -> None:
+def test_only_damaged_acknowledgements_are_lost_and_the_next_change_repairs_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_text(
         '{"env-1": {"at": 1, "note": "note 1", "by": "hiro"}, "env-2": {"at": "now"}, "env-\\u001b": {"at": 3}}'
@@ -329,8 +329,8 @@ def test_what_is_damaged_among_acknowledgements_goes_alone_and_the_next_change_m
 
 def test_what_a_newer_envwatch_knows_of_acknowledgements_stays_unless_they_change(tmp_path: Path) -> None:
     path = tmp_path / "a"
-    told = {f"env-{n}": {"at": n, "note": f"note {n}", "by": "hiro"} for n in (1, 2, 3)} | {"_v": 2}
-    path.write_text(json.dumps(told))
+    content = {f"env-{n}": {"at": n, "note": f"note {n}", "by": "hiro"} for n in (1, 2, 3)} | {"_v": 2}
+    path.write_text(json.dumps(content))
     merge(path, ACKNOWLEDGEMENTS, acks(1, first=4) | acks(1, first=2) | {Clean("env-3"): None})
     assert json.loads(path.read_text()) == {
         "env-1": {"at": 1, "note": "note 1", "by": "hiro"},
@@ -340,7 +340,7 @@ def test_what_a_newer_envwatch_knows_of_acknowledgements_stays_unless_they_chang
     }
 
 
-def test_what_nobody_knows_and_is_too_large_takes_no_acknowledgement_with_it(tmp_path: Path) -> None:
+def test_an_unknown_entry_that_is_too_large_displaces_no_acknowledgement(tmp_path: Path) -> None:
     path = tmp_path / "a"
     large = "\N{PILE OF POO}" * 100_000  # three times as long as it is read when it is written
     path.write_text(json.dumps({"_v": large, "env-1": {"at": 1, "note": "note 1"}}, ensure_ascii=False))
@@ -353,7 +353,7 @@ def test_what_nobody_knows_and_is_too_large_takes_no_acknowledgement_with_it(tmp
         st.sampled_from(["env-1", "env-\x1b", "env-\\x1b", "env-2"]) | st.text(),
         st.recursive(
             st.none() | st.booleans() | st.integers() | st.text(),
-            lambda told: st.lists(told) | st.dictionaries(st.sampled_from(["at", "note", "by"]), told),
+            lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["at", "note", "by"]), inner),
         ),
     )
 )
@@ -374,7 +374,7 @@ def test_a_damaged_file_of_acknowledgements_is_noted_and_stops_nothing(tmp_path:
     path = tmp_path / "a"
     path.write_bytes(content)
     notes: list[str] = []
-    book = Acknowledgements(path, notes.append)
+    book = AcknowledgementsFile(path, notes.append)
     assert notes == [f"forgot which problems were acknowledged: damaged ({path})"]
     book.keep(acks(1))
     finish(book)
@@ -383,19 +383,19 @@ def test_a_damaged_file_of_acknowledgements_is_noted_and_stops_nothing(tmp_path:
 
 
 async def test_the_app_keeps_theme_and_sorting_as_they_change_and_nothing_else() -> None:
-    told: list[dict[str, Any]] = []
-    stage = Stage(theme="nord", sort="mode", filter_text="web", keep=lambda **changes: told.append(changes))
+    kept: list[dict[str, Any]] = []
+    stage = Stage(theme="nord", sort="mode", filter_text="web", keep=lambda **changes: kept.append(changes))
     async with stage.app.run_test() as stage.pilot:
         await stage.pilot.pause()
         assert (stage.app.theme, str(stage.app.dashboard.view.query)) == ("nord", "web")
         assert stage.app.dashboard.view.sort == "mode"
-        assert told == []
+        assert kept == []
         await stage.press("I", "2", "0")
-        assert told == [{"sort": None}]
+        assert kept == [{"sort": None}]
         await stage.press("full_stop")
         stage.app.theme = "envwatch-light"
         await stage.pilot.pause()
-        assert told[1:] == [{"sort": "state"}, {"theme": "envwatch-light"}]
+        assert kept[1:] == [{"sort": "state"}, {"theme": "envwatch-light"}]
 
 
 async def test_a_notice_stands_for_ten_seconds_and_answers_to_keys_go_before_it() -> None:
@@ -419,7 +419,7 @@ async def test_a_notice_stands_for_ten_seconds_and_answers_to_keys_go_before_it(
         assert stage.news.startswith("no events yet")
 
 
-async def test_a_theme_that_is_gone_is_replaced_by_ours() -> None:
+async def test_a_theme_that_no_longer_exists_is_replaced_by_the_default() -> None:
     stage = Stage(theme="of a plug-in")
     async with stage.app.run_test():
         assert stage.app.theme == "envwatch-dark"

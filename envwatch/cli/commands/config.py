@@ -43,16 +43,16 @@ def _config(options: Options) -> int:
 
 def _shown(all_settings: Sequence[Settings], path: Path) -> str:
     """Return what holds, a block for each profile."""
-    from envwatch.config.describe import shown
+    from envwatch.config.describe import settings_table
 
     blocks = []
     for settings in all_settings:
         credentials: Credentials | str
         try:
-            credentials = credentials_for(settings, is_one_of_several=len(all_settings) > 1)
+            credentials = credentials_for(settings)
         except StopError as stop:
             credentials = stop.line
-        blocks.append(shown(settings, credentials, path))
+        blocks.append(settings_table(settings, credentials, path))
     return "\n".join(blocks)
 
 
@@ -63,7 +63,7 @@ def _validate(path: Path, *, is_wanted: bool) -> int:
     from envwatch.config.values import ConfigError
 
     try:
-        document = document_at(path, is_wanted=is_wanted)
+        document = document_at(path, must_exist=is_wanted)
         mistakes = mistakes_in(document, mistakes_outside) if document else ()
     except ConfigError as error:
         document, mistakes = None, error.lines

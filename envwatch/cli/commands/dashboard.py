@@ -56,7 +56,7 @@ async def _screen(watched: Sequence[tuple[Credentials, Settings]], options: Opti
     from envwatch.model.text import clean
     from envwatch.sources.targets import merge_streams
     from envwatch.storage.export import export_here
-    from envwatch.storage.remembered import Acknowledgements, Memory, acknowledged
+    from envwatch.storage.remembered import AcknowledgementsFile, RememberedFile, acknowledged
 
     looks = watched[0][1]
     notices: asyncio.Queue[str] = asyncio.Queue()
@@ -78,12 +78,12 @@ async def _screen(watched: Sequence[tuple[Credentials, Settings]], options: Opti
             poll_log.note(text)
             notify(text)
 
-        memory = Memory(state_file("state"), note)
+        memory = RememberedFile(state_file("state"), note)
         stack.callback(memory.close)
         known: dict[str, Any] = {}
         if options.command != "demo":  # whose environments begin anew each time
             acks_path = state_file("acknowledged")
-            acknowledgements = Acknowledgements(acks_path, note)
+            acknowledgements = AcknowledgementsFile(acks_path, note)
             stack.callback(acknowledgements.close)
             known = {"acks": acknowledged(acks_path), "keep_acks": acknowledgements.keep}
         app = app_class(
@@ -149,7 +149,7 @@ async def show(app: LastingApp[int], poll_log: PollLog, *, mouse: bool = True) -
 
     def note(_: object, context: dict[str, Any]) -> None:
         error = context.get("exception")
-        poll_log.note(context["message"]) if error is None else poll_log.tell_crash(error)
+        poll_log.note(context["message"]) if error is None else poll_log.write_crash(error)
 
     # Of errors that nobody waits for asyncio would tell standard error, which is the screen.
     asyncio.get_running_loop().set_exception_handler(note)
@@ -164,7 +164,7 @@ async def show(app: LastingApp[int], poll_log: PollLog, *, mouse: bool = True) -
 
 def crashed(error: BaseException, poll_log: PollLog) -> int:
     """Tell of a bug: everything to the log, one screen to standard error. Return the exit code."""
-    poll_log.tell_crash(error)
+    poll_log.write_crash(error)
     poll_log.close()
     columns, lines = shutil.get_terminal_size()
     for line in poll_log.screen_report(error, columns=columns, lines=lines):

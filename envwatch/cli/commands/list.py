@@ -127,7 +127,7 @@ def _log(outcomes: Mapping[Clean, Listed | Failed], options: Options) -> None:
 
     poll_log = poll_log_for(options)
     for name, outcome in outcomes.items():
-        poll_log.print_error(log_line_of(outcome), name)
+        poll_log.write(log_line_of(outcome), name)
     poll_log.close()
     if poll_log.trouble is not None:
         print_error(f"envwatch: cannot write to the log {clean(options.log_file)}: {poll_log.trouble}")
