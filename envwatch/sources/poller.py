@@ -99,6 +99,28 @@ def read_clocks() -> Reading:
     return Reading(time.time() * 1000, time.monotonic())
 
 
+async def poll_once(source: Source, interval: timedelta) -> Listed | Failed:
+    """Poll one time, by this machine's clocks."""
+    started = read_clocks()
+    try:
+        return Listed(await source.snapshot(), started, read_clocks(), interval)
+    except SourceError as error:
+        return _failed(error, started, read_clocks(), interval)
+
+
+def _failed(error: SourceError, started: Reading, ended: Reading, interval: timedelta) -> Failed:
+    return Failed(
+        cause=error.cause,
+        message=error.message,
+        started=started,
+        ended=ended,
+        interval=interval,
+        retry_after=error.retry_after,
+        pages_read=error.pages_read,
+        page=error.page,
+    )
+
+
 async def _wait(event: asyncio.Event, seconds: float) -> None:
     try:
         async with asyncio.timeout(seconds):
@@ -140,7 +162,7 @@ class Poller:
         self._due: _Due | None = None
         """When the next poll is due; None while one is under way."""
         self.pages_read = 0
-        """Pages read of the walk under way, as whoever hears of them notes here; for showing."""
+        """Pages of the poll under way that have come; for showing."""
 
     @property
     def interval(self) -> timedelta:
@@ -182,6 +204,10 @@ class Poller:
         self.wanted_interval = min(max(interval, FASTEST), SLOWEST)
         self._wake.set()
 
+    def note_pages(self, pages: int) -> None:
+        """Note how many pages of the poll under way have come."""
+        self.pages_read = pages
+
     async def outcomes(self) -> AsyncGenerator[Outcome, None]:
         """Poll for ever, and yield what each poll gave; the first one starts at once.
 
@@ -222,15 +248,7 @@ class Poller:
             try:
                 snapshot = task.result()
             except SourceError as error:
-                return Failed(
-                    cause=error.cause,
-                    message=error.message,
-                    started=started,
-                    ended=self._world.clocks(),
-                    interval=self.interval,
-                    retry_after=error.retry_after,
-                    pages_read=error.pages_read,
-                )
+                return _failed(error, started, self._world.clocks(), self.interval)
             self._requests = max(snapshot.requests, 1)
             return Listed(snapshot, started, self._world.clocks(), self.interval)
         finally:

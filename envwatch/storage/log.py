@@ -28,7 +28,7 @@ from envwatch.storage.crash_report import screen_report, whole_report
 from envwatch.storage.private_files import open_private
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import Callable
     from pathlib import Path
 
     from envwatch.model.clock import Reading
@@ -131,6 +131,7 @@ class PollLog:
         self._least = least
         self._follows_link = follows_link
         self._notify = notify
+        self._blindness: dict[Clean, BlindnessLog] = {}
         self._lines: Queue[bytes | None] = Queue(WAITING)
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -161,13 +162,11 @@ class PollLog:
         for line in (Clean("crashed:"), *whole_report(error, self._censor)):
             self.print_error(LogLine(Level.ERROR, line))
 
-    async def watching(self, outcomes: AsyncIterator[Outcome], profile: Clean) -> AsyncGenerator[Outcome]:
-        """Pass outcomes on, and write a line about each, with its profile where there are several."""
-        lookout = BlindnessLog()
-        async for outcome in outcomes:
-            for line in filter(None, (log_line_of(outcome), lookout.after(outcome))):
-                self.print_error(line, profile)
-            yield outcome
+    def observe(self, profile: Clean, outcome: Outcome) -> None:
+        """Write a line about an outcome, and one when the dashboard goes blind or sees again."""
+        blindness = self._blindness.setdefault(profile, BlindnessLog())
+        for line in filter(None, (log_line_of(outcome), blindness.after(outcome))):
+            self.print_error(line, profile)
 
     def close(self) -> None:
         """Write what is left, unless that takes too long."""

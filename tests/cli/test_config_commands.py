@@ -158,9 +158,9 @@ def test_what_only_the_screen_knows_is_checked_for_every_profile(tmp_path: Path)
     told = run(tmp_path, "config", "validate")
     assert told.code == 2
     assert [line.removeprefix(f"envwatch: {path}") for line in told.err.splitlines()] == [
-        ":1: theme is none of ours; did you mean envwatch-dark?",
+        ":1: there is no such theme; did you mean envwatch-dark?",
         ":3: late_after (45 s) must be shorter than online_for (30 s)",
-        f":5: theme is none of ours; it is {', '.join(theme.name for theme in THEMES)} or one of Textual's",
+        f":5: there is no such theme; it must be {', '.join(theme.name for theme in THEMES)} or one of Textual's",
         ":7: keys.row.explian is no binding; did you mean row.explain?",
         ":8: keys.poll.pause cannot have ctrl-x as a key; write x, f5, ctrl+x or question_mark",
         ":9: keys.row.copy has a key that app.quit has too: give that another one",
@@ -309,7 +309,7 @@ def test_the_demo_takes_a_filter_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ('theme = "envwatch-drak"', "theme is none of ours; did you mean envwatch-dark?"),
+        ('theme = "envwatch-drak"', "there is no such theme; did you mean envwatch-dark?"),
         ('[keys]\nrow.explian = "x"', "keys.row.explian is no binding; did you mean row.explain?"),
     ],
 )

@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from support.app_harness import post_of
 from support.builders import page_bytes, wire_row
 from support.fake_clock import Script, World, poller_of
 
 from envwatch.cli import gc_tuning
-from envwatch.cli.commands.dashboard import polling
+from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.page import page_of
+from envwatch.sources.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,8 +97,8 @@ def test_everything_is_looked_through_the_more_seldom_the_more_there_is() -> Non
 async def test_what_is_alive_when_an_outcome_comes_is_still_collected_later() -> None:
     world = World()
     frozen = gc.get_freeze_count()
-    async with polling(poller_of(world, Script(world))) as outcomes:
+    async with Session({NO_PROFILE: post_of(poller_of(world, Script(world)))}) as session:
         for _ in range(3):
-            await anext(outcomes)
+            await anext(session)
             await asyncio.sleep(0)
     assert gc.get_freeze_count() == frozen

@@ -254,6 +254,18 @@ def test_a_listing_needs_neither_textual_nor_rich(environ: dict[str, str], outpu
     assert told.code == 0, told.err
 
 
+@pytest.mark.parametrize("action", ["show", "path", "schema"])
+def test_of_config_only_validate_may_need_textual(environ: dict[str, str], home: Path, action: str) -> None:
+    config = home / "config.toml"
+    config.write_text('theme = "nord"\n[keys]\nrow.explain = "z"\n')
+    script = (
+        "import sys; from envwatch.cli.main import main; code = main(); "
+        "sys.exit(code or sorted({'textual', 'rich'} & set(sys.modules)) or 0)"
+    )
+    ended = run(environ, "config", action, "--config", str(config), command=(sys.executable, "-c", script))
+    assert ended.code == 0, ended.err
+
+
 @pytest.mark.parametrize("arguments", [("--help",), ("list", "--help"), ("--version",), ("--no-such",), ()])
 def test_help_and_refusals_import_nothing_slow(environ: dict[str, str], arguments: tuple[str, ...]) -> None:
     script = (
@@ -365,7 +377,7 @@ async def test_a_failure_names_host_and_page(home: Path) -> None:
             return (await run_beside(environ, "list", "-o", "json")).line
 
         faulty.break_page(2, says(503, '{"message":"overloaded"}'))
-        assert await line() == f"envwatch: server error: {host}, page 3: answered 503: overloaded"
+        assert await line() == f"envwatch: server unavailable: {host}, page 3: answered 503: overloaded"
         faulty.heal()
         faulty.break_page(1, Stop(Where.BODY, How.RESET))
         assert (await line()).startswith(f"envwatch: unreachable: {host}, page 2: ")

@@ -12,7 +12,7 @@ from support.fake_clock import Script, World, walk
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.limits import Limits
 from envwatch.sources.poller import Poller
-from envwatch.sources.targets import Target
+from envwatch.sources.session import Target
 from envwatch.storage.export import export_here
 from envwatch.tui.app import EnvwatchApp
 from envwatch.views.grouping import GroupHeader

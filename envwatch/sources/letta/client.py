@@ -85,7 +85,7 @@ class Client:
             raise SettingsError("the API key is empty or holds characters that no key has")
         self._limits = limits
         self._query = query
-        self._on_page = on_page
+        self.on_page = on_page
         self._monotonic = monotonic
         self._sleep = sleep
         self._growth = Growth()
@@ -176,7 +176,7 @@ class Client:
                     requests=answer.requests,
                     received=answer.received,
                 )
-                self._on_page(walk.pages_read)
+                self.on_page(walk.pages_read)
                 return cursor
             failure = page
         failure.page = walk.pages_read + 1
