@@ -27,7 +27,7 @@ def client_of(server: Faulty, limits: Limits | None = None, **changes: Any) -> C
     settings: dict[str, Any] = {
         "base_url": server.url,
         "key": SecretStr(KEY),
-        "rules": limits or Limits(),
+        "limits": limits or Limits(),
         "environ": {},
     }
     return Client(**settings | changes)

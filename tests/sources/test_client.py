@@ -48,7 +48,7 @@ async def server() -> AsyncIterator[Faulty]:
 
 
 def client_of(server: Faulty, limits: Limits = PATIENT, **changes: Any) -> Client:
-    settings: dict[str, Any] = {"base_url": server.url, "key": SecretStr(KEY), "rules": limits, "environ": {}}
+    settings: dict[str, Any] = {"base_url": server.url, "key": SecretStr(KEY), "limits": limits, "environ": {}}
     return Client(**settings | changes)
 
 
@@ -382,7 +382,9 @@ async def test_a_failure_does_not_hold_the_answer_that_it_came_from(server: Faul
     async with client_of(server) as client:
         error = await failure_of(client)
     frames = traceback.extract_tb(error.__traceback__)
-    assert {frame.name for frame in frames if frame.filename.endswith("envwatch/api/client.py")} == {"snapshot"}
+    assert {frame.name for frame in frames if frame.filename.endswith("envwatch/sources/letta/client.py")} == {
+        "snapshot"
+    }
 
 
 async def test_the_key_is_not_shown_by_the_client(server: Faulty) -> None:

@@ -1,5 +1,5 @@
-"""Letta's API over HTTP, as a source of snapshots: the only package that knows httpx.
+"""Letta's `GET /v1/environments` as a source of snapshots: the only package that knows httpx.
 
-`client` walks over all pages within deadlines, `walk` puts them together, `answers` says what came back in plain words,
-`wire` asks one question within bounds, `route` knows which way to the server is allowed.
+`client` reads all pages within deadlines, `pagination` puts them together, `errors` explains responses, `transport`
+sends one request within bounds, `network_settings` checks addresses and proxies, `absences` requests missing rows.
 """
