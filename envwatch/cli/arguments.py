@@ -38,7 +38,7 @@ class Exit(IntEnum):
 
 
 class StopError(Exception):
-    """The command ends here, with an exit code and one line for people; no line where nobody can read it."""
+    """The command ends here, with an exit code and one line for people; no line if no one can read it."""
 
     def __init__(self, code: Exit, line: str = "") -> None:
         super().__init__(line)

@@ -11,6 +11,7 @@ import asyncio
 import math
 import random
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -41,11 +42,7 @@ class Source(Protocol):
     """Where listings come from."""
 
     async def snapshot(self) -> Snapshot:
-        """Return one complete listing.
-
-        Raises:
-            SourceError: if there is none; nothing else is expected.
-        """
+        """Return one complete listing, or raise `SourceError`."""
         ...
 
 
@@ -79,25 +76,29 @@ class RefreshDelay:
     """Whether `Retry-After` forbids it and the request is dropped; otherwise the poll starts after the delay."""
 
 
-@dataclass(frozen=True, slots=True)
-class Runtime:
-    """Clocks, waiting and random numbers."""
-
-    clocks: Callable[[], Reading]
-    wait: Callable[[asyncio.Event, float], Awaitable[None]]
-    """Waits until the event is set, at most the given seconds."""
-    random: Callable[[], float]
-    """Returns a random number from 0 up to, but not including, 1."""
-
-    @classmethod
-    def real(cls) -> Runtime:
-        """Return this machine's."""
-        return cls(read_clocks, _wait, random.random)
-
-
 def read_clocks() -> Reading:
     """Read this machine's two clocks."""
     return Reading(time.time() * 1000, time.monotonic())
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Clocks, waiting and random numbers; this machine's by default."""
+
+    clocks: Callable[[], Reading] = read_clocks
+    wait: Callable[[asyncio.Event, float], Awaitable[None]] = _wait
+    """Waits until the event is set, at most the given seconds."""
+    random: Callable[[], float] = random.random
+    """Returns a number from 0 up to, but not including, 1."""
+
+
+_THIS_MACHINE = Runtime()
 
 
 async def poll_once(source: Source, interval: timedelta) -> Listed | Failed:
@@ -122,37 +123,25 @@ def _failed(error: SourceError, started: Reading, ended: Reading, interval: time
     )
 
 
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        pass
-
-
 class Poller:
     """Polls a source again and again.
 
     Args:
         source: where the listings come from.
         settings: interval and request budget.
-        runtime: this machine's if None.
+        runtime: clocks, waiting and random numbers.
     """
 
-    def __init__(self, source: Source, settings: Limits, runtime: Runtime | None = None) -> None:
+    def __init__(self, source: Source, settings: Limits, runtime: Runtime = _THIS_MACHINE) -> None:
         self._source = source
         self._limits = settings
-        self._runtime = runtime or Runtime.real()
+        self._runtime = runtime
         self.wanted_interval = settings.interval
         """From poll to poll as the user set it, see `want_interval`."""
-        self._last_requests = 1
-        """Requests that the newest listing took."""
-        self._failures = 0
-        """Failed polls in a row."""
-        self._refusals = 0
-        """Polls since the last listing whose key was refused."""
-        self._failing_since = 0.0
-        """Monotonic second in which the first of the failures in a row started."""
+        self._last_requests = 1  # for the newest listing
+        self._failures = 0  # in a row
+        self._refusals = 0  # polls since the last listing whose key was refused
+        self._failing_since = 0.0  # monotonic second
         self._started_at = self._forbidden_until = float("-inf")
         self._budget_free_at = float("-inf")
         """Monotonic second from which the request budget covers all polls so far."""
@@ -163,9 +152,8 @@ class Poller:
         self._wake = asyncio.Event()
         self._is_paused = False
         self._is_requested = False
-        """Whether the user requests a poll."""
         self._due: _Due | None = None
-        """When the next poll is due; None during a poll."""
+        """None during a poll."""
         self.pages_read = 0
         """Pages of the poll under way that have come; for showing."""
 
@@ -283,10 +271,8 @@ class Poller:
     def _next_tick(self, listed: Listed, spread: float) -> float:
         """Return the monotonic second of the next tick after a poll; ticks during the poll are skipped.
 
-        Args:
-            listed: the poll.
-            spread: share of the interval by which the next poll is late, or early if negative. Where the budget allows
-                no earlier one, it is late in both cases.
+        `spread` is the share of the interval by which it is late, or early if negative. Where the budget allows no
+        earlier poll, it is late in both cases.
         """
         started, ended = listed.started.monotonic, listed.ended.monotonic
         least = self._budgeted(self._last_requests)
@@ -333,12 +319,7 @@ class Poller:
         return timedelta(minutes=1) * requests / self._limits.requests_per_minute
 
     async def _wait_for_poll(self, due: _Due, last: Reading) -> Slept | None:
-        """Wait until a poll is due or requested; return early if this machine slept meanwhile.
-
-        Args:
-            due: called again whenever the user changed something.
-            last: the newest reading of the clocks; the consumer of the outcome may have taken long since.
-        """
+        """Wait until a poll is due or requested; return early if this machine slept since the reading `last`."""
         now = self._runtime.clocks()
         if now.slept_since(last):
             return Slept(last, now)

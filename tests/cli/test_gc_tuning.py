@@ -29,9 +29,9 @@ def looks() -> Iterator[list[int]]:
     """The generations through which the collector looks meanwhile."""
     generations: list[int] = []
 
-    def note(phase: str, told: dict[str, int]) -> None:
+    def note(phase: str, info: dict[str, int]) -> None:
         if phase == "start":
-            generations.append(told["generation"])
+            generations.append(info["generation"])
 
     gc.callbacks.append(note)
     try:
@@ -51,7 +51,7 @@ def started() -> Iterator[None]:
     gc.unfreeze()
 
 
-def test_a_large_listing_is_read_without_looking_through_all_that_is_there(
+def test_a_large_listing_is_read_without_full_collections(
     request: pytest.FixtureRequest,
 ) -> None:
     gc.collect()
@@ -71,9 +71,9 @@ def test_a_large_listing_is_read_without_looking_through_all_that_is_there(
 def test_no_collection_of_young_objects_looks_at_many() -> None:
     looked_at = []
 
-    def count(phase: str, told: dict[str, int]) -> None:
+    def count(phase: str, info: dict[str, int]) -> None:
         if phase == "start":
-            looked_at.append(sum(len(gc.get_objects(generation)) for generation in range(told["generation"] + 1)))
+            looked_at.append(sum(len(gc.get_objects(generation)) for generation in range(info["generation"] + 1)))
 
     gc.callbacks.append(count)
     kept: list[list[None]] = [[] for _ in range(600_000)]
@@ -82,7 +82,7 @@ def test_no_collection_of_young_objects_looks_at_many() -> None:
 
 
 @pytest.mark.usefixtures("started")
-def test_everything_is_looked_through_the_more_seldom_the_more_there_is() -> None:
+def test_full_collections_are_rarer_the_more_objects_there_are() -> None:
     gc.collect()
     with_little = gc.get_threshold()[2]
     kept: list[list[None]] = [[] for _ in range(600_000)]
@@ -94,7 +94,7 @@ def test_everything_is_looked_through_the_more_seldom_the_more_there_is() -> Non
     assert gc.get_threshold()[2] == with_little
 
 
-async def test_what_is_alive_when_an_outcome_comes_is_still_collected_later() -> None:
+async def test_objects_alive_when_an_outcome_comes_are_still_collected_later() -> None:
     world = World()
     frozen = gc.get_freeze_count()
     async with Session({NO_PROFILE: post_of(poller_of(world, Script(world)))}) as session:

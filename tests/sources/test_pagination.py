@@ -132,14 +132,14 @@ def test_a_walk_may_have_as_many_pages_as_that() -> None:
     assert len(walk.snapshot().pages) == 21
 
 
-def test_the_first_walk_has_nothing_to_be_compared_with() -> None:
+def test_the_first_walk_has_no_bound() -> None:
     history = PageHistory()
     assert history.last_pages is None
     history.note_failed(Cause.ENDLESS)
     assert history.last_pages is None
 
 
-def test_a_listing_that_goes_on_five_times_in_a_row_is_once_read_like_a_first_one() -> None:
+def test_after_five_endless_walks_one_is_read_without_a_bound() -> None:
     """A fleet that did grow, or a server that sends smaller pages now, must not leave us blind for ever."""
     history = PageHistory()
     history.note_complete(7)
@@ -152,7 +152,7 @@ def test_a_listing_that_goes_on_five_times_in_a_row_is_once_read_like_a_first_on
     assert history.last_pages == 9
 
 
-def test_other_failures_between_do_not_put_that_off() -> None:
+def test_other_failures_between_do_not_delay_that() -> None:
     history = PageHistory()
     history.note_complete(7)
     for _ in range(5):
@@ -166,7 +166,7 @@ def test_other_failures_between_do_not_put_that_off() -> None:
 @pytest.mark.parametrize(
     ("per_minute", "last_pages", "burst"), [(3, None, 3), (3, 2, 3), (3, 5, 5), (60, None, 60), (12, 7, 12)]
 )
-def test_pages_are_paced_beyond_the_budget_of_a_minute_and_the_pages_of_the_last_good_walk(
+def test_pages_are_spaced_beyond_the_budget_of_a_minute_and_the_length_of_the_last_complete_walk(
     per_minute: int, last_pages: int | None, burst: int
 ) -> None:
     walk = Walk(Limits(requests_per_minute=per_minute), last_pages)
