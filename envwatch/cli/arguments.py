@@ -10,7 +10,7 @@ import argparse
 import re
 from enum import IntEnum
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 from envwatch import __version__
 from envwatch.cli.registry import COMMANDS, load
@@ -21,8 +21,6 @@ from envwatch.storage.redactor import LIKE_A_KEY
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import timedelta
-
-_T = TypeVar("_T")
 
 
 class Exit(IntEnum):
@@ -47,11 +45,7 @@ class StopError(Exception):
 
 
 class HelpRequested(Exception):  # noqa: N818 - no error
-    """The user asks for the help or the version: print the text and do nothing else."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.text = text
+    """The user asks for the help or the version: print this text and do nothing else."""
 
 
 class Options(argparse.Namespace):
@@ -104,53 +98,43 @@ exit codes:
 _LONG_WORD: Final = re.compile(r"(?<![^\s'=])(?!--)[^\s'=]{17,}")
 
 
-def argument_type(read: Callable[[object], _T]) -> Callable[[str], _T]:
-    """Return a reader whose `ValueError` argparse shows."""
+def valued(metavar: str, read: Callable[[object], object], summary: str) -> dict[str, Any]:
+    """Return argparse's settings for an option with a value; argparse shows the reader's `ValueError`."""
 
-    def argument(text: str) -> _T:
+    def value_of(text: str) -> object:
         try:
             return read(text)
         except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
 
-    return argument
+    return {"type": value_of, "metavar": metavar, "help": summary}
 
 
 _SHARED: Final[dict[str, dict[str, Any]]] = {
-    "interval": {
-        "type": argument_type(duration(1, 600)),
-        "metavar": "TIME",
-        "help": "time from poll to poll: 5s, 2m (default 5)",
-    },
+    "interval": valued("TIME", duration(1, 600), "time from poll to poll: 5s, 2m (default 5)"),
     "no_mouse": {"action": "store_true", "help": "leave the mouse to the terminal"},
     "profile": {"metavar": "NAME", "help": "profile of the configuration file; several with commas: a,b"},
-    "page_size": {"type": argument_type(whole(1, 1000)), "metavar": "N", "help": "rows per request (default 100)"},
+    "page_size": valued("N", whole(1, 1000), "rows per request (default 100)"),
     "online_only": {
         "action": argparse.BooleanOptionalAction,
         "help": "only environments that the server calls online",
     },
     "source": {"choices": ("local", "remote"), "help": "only environments of this kind"},
-    "user": {"type": argument_type(line), "metavar": "ID", "help": "only this user's environments"},
-    "filter": {
-        "type": argument_type(query),
-        "metavar": "QUERY",
-        "help": "only matching environments, as in the filter box; `list` ignores the filter of file and variables",
-    },
+    "user": valued("ID", line, "only this user's environments"),
+    "filter": valued(
+        "QUERY",
+        query,
+        "only matching environments, as in the filter box; `list` ignores the filter of file and variables",
+    ),
     "ascii": {"action": "store_true", "help": "draw with ASCII only"},
-    "log_file": {
-        "type": argument_type(path_text),
-        "metavar": "PATH",
-        "help": "write one line per poll to this file (default: a file in the state folder; list: none)",
-    },
+    "log_file": valued(
+        "PATH", path_text, "write one line per poll to this file (default: a file in the state folder; list: none)"
+    ),
     "log_level": {
         "choices": ("info", "warning", "error", "off"),
         "help": "least level of the lines in the log (default info)",
     },
-    "config": {
-        "type": argument_type(path_text),
-        "metavar": "PATH",
-        "help": "the configuration file (default: see `envwatch config path`)",
-    },
+    "config": valued("PATH", path_text, "the configuration file (default: see `envwatch config path`)"),
 }
 """The options that several commands take, with argparse's settings."""
 

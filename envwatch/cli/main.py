@@ -41,7 +41,7 @@ def _run(arguments: Sequence[str] | None, options: Options) -> int:
     try:
         options_in(arguments, options)
     except HelpRequested as request:
-        write(request.text.encode())
+        write(str(request).encode())
         return Exit.FINE
     gc_tuning.stop()
     return load(options.command or DASHBOARD).run(options)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import AsyncExitStack, suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from envwatch import __version__
@@ -74,7 +75,7 @@ async def _run(profiles: Sequence[tuple[Credentials, Settings]], options: Option
         stack.enter_context(standard_error_to(poll_log.note_stray_line))
         session = await stack.enter_async_context(Session(targets, poll_log.observe))
         # The first requests are under way while Textual is imported, which takes longer.
-        app_class = await asyncio.to_thread(_app_class)
+        await asyncio.to_thread(import_module, "envwatch.tui.app")
         check_screen(looks)
         gc_tuning.start()
 
@@ -82,9 +83,10 @@ async def _run(profiles: Sequence[tuple[Credentials, Settings]], options: Option
             poll_log.note(text)
             notify(text)
 
+        from envwatch.tui.app import EnvwatchApp
         from envwatch.tui.keymap import keymap_of
 
-        app = app_class(
+        app = EnvwatchApp(
             targets=targets,
             outcomes=session,
             theme=looks.theme,
@@ -117,12 +119,6 @@ def _target(credentials: Credentials, settings: Settings) -> Target:
         limits=settings.limits,
         close=client.aclose,
     )
-
-
-def _app_class() -> type[EnvwatchApp]:
-    from envwatch.tui.app import EnvwatchApp
-
-    return EnvwatchApp
 
 
 def _saved_state(options: Options, warn: Callable[[str], None], stack: AsyncExitStack) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser, StopError, argument_type
+from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import all_settings_for
 from envwatch.cli.streams import print_error, write
 from envwatch.config.values import whole
@@ -24,12 +24,8 @@ def add_arguments(parser: Parser) -> None:
     """Set the description and add the options."""
     parser.description = "The dashboard on a demo fleet: a real server of the same API on this machine. Needs no key."
     parser.add_shared("interval", "no_mouse", *QUERY_OPTIONS, *OUTPUT_OPTIONS, "config")
-    parser.add_argument(
-        "--size", type=argument_type(whole(0, 100_000)), default=40, metavar="N", help="environments (default 40)"
-    )
-    parser.add_argument(
-        "--seed", type=argument_type(whole(0, 2**63 - 1)), default=7, metavar="N", help="which fleet (default 7)"
-    )
+    parser.add_argument("--size", default=40, **valued("N", whole(0, 100_000), "environments (default 40)"))
+    parser.add_argument("--seed", default=7, **valued("N", whole(0, 2**63 - 1), "which fleet (default 7)"))
     parser.add_argument(
         "--serve", action="store_true", default=False, help="only the server, until ctrl+c; prints how to use it"
     )

@@ -182,16 +182,14 @@ class Client:
         raise failure
 
     def _params(self, cursor: str | None) -> dict[str, str]:
-        params = {"limit": str(self._limits.page_size)}
-        if cursor is not None:
-            params["after"] = cursor
-        if self._query.online_only:
-            params["onlineOnly"] = "true"
-        if self._query.source is not None:
-            params["source"] = self._query.source
-        if self._query.user_id is not None:
-            params["userId"] = self._query.user_id
-        return params
+        params = {
+            "limit": str(self._limits.page_size),
+            "after": cursor,
+            "onlineOnly": "true" if self._query.online_only else None,
+            "source": self._query.source,
+            "userId": self._query.user_id,
+        }
+        return {name: value for name, value in params.items() if value is not None}
 
     def _too_slow(self, what: str, deadline: timedelta) -> SourceError:
         message = f"{self._endpoint.host} did not send {what} within {deadline.total_seconds():g} s"

@@ -70,9 +70,7 @@ _CERTIFICATES: Final = {
     9: "is not valid yet: is this machine's clock right?",
     10: "has expired",
     18: "is signed by itself: if that is meant, name it in SSL_CERT_FILE",
-    19: "is from an authority unknown here: name your company's in SSL_CERT_FILE",
-    20: "is from an authority unknown here: name your company's in SSL_CERT_FILE",
-    21: "is from an authority unknown here: name your company's in SSL_CERT_FILE",
+    **dict.fromkeys((19, 20, 21), "is from an authority unknown here: name your company's in SSL_CERT_FILE"),
     62: "is for another name: wrong LETTA_BASE_URL?",
     64: "is for another address: wrong LETTA_BASE_URL?",
 }
@@ -91,6 +89,11 @@ class Endpoint:
     key_origin: Clean
     """Where the key came from."""
 
+    @property
+    def nearest(self) -> str:
+        """The first host of a connection: the proxy if there is one."""
+        return f"the proxy {self.proxy}" if self.proxy else self.host
+
     def quoted(self, text: str, limit: int = 200) -> Clean:
         """Return the server's text as one line that is safe to show, without any part of the key."""
         key = self.key.get_secret_value()
@@ -101,14 +104,7 @@ class Endpoint:
 def page_in(
     response: Response, endpoint: Endpoint, rows: Mapping[Clean, Environment], pool: Pool
 ) -> Page | SourceError:
-    """Return the page in a response, or why there is none.
-
-    Args:
-        response: the response.
-        endpoint: who sent it.
-        rows: of the listing before, by id; unchanged ones are reused.
-        pool: shares equal values.
-    """
+    """Return the page in a response, or why there is none; unchanged `rows` of the last listing are reused."""
     if response.status != httpx.codes.OK:
         return _refusal(response, endpoint)
     try:
@@ -131,27 +127,30 @@ def offset_in(response: Response) -> OffsetBounds | None:
 
 def failure_of(error: Exception, endpoint: Endpoint) -> SourceError:
     """Return the failure, with a plain message, for one of `FAILURES`."""
-    nearest = _nearest(endpoint)
+    host, nearest = endpoint.host, endpoint.nearest
     cause = Cause.GARBLED
     match error:
         case BodyError():
-            cause, what = error.cause, f"the answer of {endpoint.host} {error}"
+            cause, what = error.cause, f"the answer of {host} {error}"
         case zlib.error():
-            what = f"the answer of {endpoint.host} is damaged: its gzip data cannot be inflated"
+            what = f"the answer of {host} is damaged: its gzip data cannot be inflated"
         case httpx.ConnectTimeout():
             cause, what = Cause.TIMEOUT, f"no connection to {nearest} within {_seconds(limits.CONNECT_TIMEOUT)}"
         case httpx.TimeoutException():
-            cause, what = Cause.TIMEOUT, f"{endpoint.host} was silent for {_seconds(limits.READ_TIMEOUT)}"
+            cause, what = Cause.TIMEOUT, f"{host} was silent for {_seconds(limits.READ_TIMEOUT)}"
         case httpx.ProxyError():
             cause, what = Cause.UNREACHABLE, f"{nearest} refused: {endpoint.quoted(str(error), 100)}"
+        # Only the texts of httpcore and h11 distinguish a response that broke off from one that is not HTTP.
+        case httpx.RemoteProtocolError() if "disconnected" in str(error) or "closed connection" in str(error):
+            cause, what = Cause.UNREACHABLE, f"{host} closed the connection before its answer was complete"
         case httpx.RemoteProtocolError():
-            cause, what = _protocol_failure(error, endpoint)
+            what = f"{host} answered in something that is not HTTP: wrong LETTA_BASE_URL?"
         case httpx.NetworkError() | OSError():
             cause, what = _network_failure(error, endpoint)
         case httpx.InvalidURL() | UnicodeError():
-            what = f"{endpoint.host} sent the id of a row that cannot be sent back to go on from"
+            what = f"{host} sent the id of a row that cannot be sent back to go on from"
         case _:
-            what = f"the answer of {endpoint.host} cannot be decoded ({type(error).__name__})"
+            what = f"the answer of {host} cannot be decoded ({type(error).__name__})"
     return _failure(cause, what)
 
 
@@ -241,25 +240,18 @@ def _instant(date: str | None) -> float | None:
     return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1000
 
 
-def _protocol_failure(error: httpx.RemoteProtocolError, endpoint: Endpoint) -> tuple[Cause, str]:
-    # Only the texts of httpcore and h11 distinguish a response that broke off from one that is not HTTP.
-    if "disconnected" in str(error) or "closed connection" in str(error):
-        return Cause.UNREACHABLE, f"{endpoint.host} closed the connection before its answer was complete"
-    return Cause.GARBLED, f"{endpoint.host} answered in something that is not HTTP: wrong LETTA_BASE_URL?"
-
-
 def _network_failure(error: Exception, endpoint: Endpoint) -> tuple[Cause, str]:
     """Return cause and message by the system's error behind those of httpx, httpcore and anyio."""
-    nearest = _nearest(endpoint)
+    host, nearest = endpoint.host, endpoint.nearest
     for reason in _behind(error):
         match reason:
             case ssl.SSLCertVerificationError():
                 problem = _CERTIFICATES.get(reason.verify_code) or f"is refused: {clean(reason.verify_message, 100)}"
-                return Cause.TLS, f"the certificate of {endpoint.host} {problem}"
+                return Cause.TLS, f"the certificate of {host} {problem}"
             case ssl.SSLError():
                 text = getattr(reason, "reason", None) or "no reason given"  # errors of Python itself have none
                 text = clean(text.replace("_", " ").lower(), 100)
-                return Cause.TLS, f"no TLS with {endpoint.host} ({text}): is that an https port?"
+                return Cause.TLS, f"no TLS with {host} ({text}): is that an https port?"
             case gaierror():
                 return Cause.UNREACHABLE, f"no address is known for {nearest}: is the name right, and DNS up?"
             case ConnectionRefusedError():
@@ -267,7 +259,7 @@ def _network_failure(error: Exception, endpoint: Endpoint) -> tuple[Cause, str]:
             case OSError(errno=errno.ENETUNREACH | errno.EHOSTUNREACH | errno.ENETDOWN):
                 return Cause.UNREACHABLE, f"no way to {nearest}: is this machine's network up?"
     is_new = isinstance(error, httpx.ConnectError)
-    return Cause.UNREACHABLE, f"no connection to {nearest}" if is_new else f"{endpoint.host} broke the connection"
+    return Cause.UNREACHABLE, f"no connection to {nearest}" if is_new else f"{host} broke the connection"
 
 
 def _behind(error: BaseException) -> Iterator[BaseException]:
@@ -277,11 +269,6 @@ def _behind(error: BaseException) -> Iterator[BaseException]:
         yield reason
         parts = reason.exceptions if isinstance(reason, BaseExceptionGroup) else ()
         found += [one for one in (reason.__cause__, reason.__context__, *parts) if one is not None and one not in found]
-
-
-def _nearest(endpoint: Endpoint) -> str:
-    """Return the first host of a connection: the proxy if there is one."""
-    return f"the proxy {endpoint.proxy}" if endpoint.proxy else endpoint.host
 
 
 def _seconds(span: timedelta) -> str:
