@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from itertools import product
+from pkgutil import iter_modules
 
 import pytest
 
-from envwatch.cli.arguments import Options, StopError, options_in
+from envwatch.cli import commands
+from envwatch.cli.arguments import HelpRequested, Options, StopError, options_in
+from envwatch.cli.registry import COMMANDS, DASHBOARD, load
 
 
 @pytest.mark.parametrize(
@@ -150,3 +153,17 @@ def test_a_long_word_in_a_filter_that_is_no_key_is_repeated_as_typed(query: str,
     with pytest.raises(StopError) as caught:
         options_in(["list", "--filter", query])
     assert message in caught.value.line
+
+
+def test_every_module_in_commands_is_registered_and_can_run() -> None:
+    names = {module.name for module in iter_modules(commands.__path__)}
+    assert names == {*COMMANDS, DASHBOARD}
+    assert all(callable(load(name).run) for name in names)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_help_of_its_own(name: str) -> None:
+    with pytest.raises(HelpRequested) as caught:
+        options_in([name, "--help"])
+    assert f"usage: envwatch {name} " in str(caught.value)
+    assert (load(name).__doc__ or "").startswith(f"`envwatch {name}`: ")

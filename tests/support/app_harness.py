@@ -50,12 +50,6 @@ def post_of(poller: Poller, profile: str = "default", limits: Limits | None = No
     return Target(profile=profile, host="api.example", key_origin="a test", poller=poller, limits=limits)
 
 
-async def marked(outcomes: AsyncIterator[Outcome]) -> AsyncIterator[tuple[Clean, Outcome]]:
-    """The outcomes of the one profile that is watched."""
-    async for outcome in outcomes:
-        yield NO_PROFILE, outcome
-
-
 class HeardApp(EnvwatchApp):
     """The app, and what it sends to the terminal beside its frames."""
 
