@@ -1,4 +1,1 @@
-"""One module a command.
-
-Each gets the parsed options and returns the exit code.
-"""
+"""One module per command: `add_arguments(parser)`, and `run(options)`, which returns the exit code. See `registry`."""
