@@ -237,8 +237,8 @@ def _check_filter(text: str) -> None:
 
     What looks like a key is left out: a key may have been pasted in the wrong place.
     """
-    from envwatch.query.language import parse  # noqa: PLC0415 - only for those who filter
-    from envwatch.query.lexer import QueryError  # noqa: PLC0415
+    from envwatch.query.language import parse
+    from envwatch.query.lexer import QueryError
 
     try:
         parse(text)

@@ -3,7 +3,6 @@
 Turns every mistake in these into `StopError`: one line and an exit code. Must not know Textual. Imports late, so that a
 command loads only what it uses.
 """
-# ruff: noqa: PLC0415 - see above
 
 from __future__ import annotations
 

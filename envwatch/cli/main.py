@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print_error(f"envwatch: {stop.line}")
         return stop.code
     except Exception as error:  # noqa: BLE001 - a bug, whatever it is
-        from envwatch.cli.bootstrap import poll_log_for, report_crash  # noqa: PLC0415
+        from envwatch.cli.bootstrap import poll_log_for, report_crash
 
         return report_crash(error, poll_log_for(options))
 

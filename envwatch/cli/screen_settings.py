@@ -25,7 +25,7 @@ def check_screen(settings: Settings) -> None:
 def screen_mistakes(settings: Settings) -> Iterator[str]:
     """Yield a line for each theme or binding that does not exist; imports Textual if the settings name any."""
     if settings.origin("theme") not in {"default", "remembered"}:
-        from envwatch.tui.themes import THEMES, theme_names  # noqa: PLC0415 - slow
+        from envwatch.tui.themes import THEMES, theme_names
 
         if settings.theme not in theme_names():
             own = ", ".join(theme.name for theme in THEMES)
@@ -33,7 +33,7 @@ def screen_mistakes(settings: Settings) -> Iterator[str]:
             hint = did_you_mean(settings.theme or "", theme_names()) or f"; it must be {own} or one of Textual's"
             yield f"{settings.origin('theme')}: there is no such theme{hint}"
     if settings.keys:
-        from envwatch.tui.keymap import mistakes  # noqa: PLC0415 - slow
+        from envwatch.tui.keymap import mistakes
 
         for id_, mistake in mistakes(settings.keys):
             yield f"{settings.origin(f'keys.{id_}')}: keys.{id_} {mistake}"

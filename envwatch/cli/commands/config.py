@@ -1,5 +1,4 @@
 """`envwatch config`: the settings in force, their origins, and the mistakes of the configuration file."""
-# ruff: noqa: PLC0415 - imports stand where they are needed
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """The dashboard on the selected profiles: what runs without a command."""
-# ruff: noqa: PLC0415 - imports stand where they are needed
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """`envwatch demo`: the dashboard on a demo server, or the server alone."""
-# ruff: noqa: PLC0415 - imports stand where they are needed
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """`envwatch list`: one listing of each profile, printed. Needs no terminal library."""
-# ruff: noqa: PLC0415 - imports stand where they are needed
 
 from __future__ import annotations
 
