@@ -17,7 +17,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.limits import Limits
 from envwatch.sources.letta.client import Client
 from envwatch.sources.poller import Poller
-from envwatch.sources.targets import Target, merge_streams
+from envwatch.sources.session import Session, Target
 from envwatch.storage.export import export_here
 from envwatch.tui.app import EnvwatchApp
 
@@ -30,15 +30,13 @@ async def picture(base_url: str, key: str) -> str:
     settings = replace(Limits(), requests_per_minute=1000)
     async with Client(base_url=base_url, key=SecretStr(key), limits=settings) as client:
         poller = Poller(client, settings)
-        outcomes = poller.outcomes()
         target = Target(profile="demo", host="127.0.0.1", key_origin="the demo", poller=poller, limits=settings)
-        app = EnvwatchApp(
-            targets={NO_PROFILE: target}, outcomes=merge_streams({NO_PROFILE: outcomes}), export=export_here
-        )
-        async with app.run_test(size=(130, 32)) as pilot:
-            await pilot.pause(SECONDS)
-            await pilot.press("j")
-            svg = app.export_screenshot(title="envwatch demo")
+        async with Session({NO_PROFILE: target}) as session:
+            app = EnvwatchApp(targets=session.targets, outcomes=session, export=export_here)
+            async with app.run_test(size=(130, 32)) as pilot:
+                await pilot.pause(SECONDS)
+                await pilot.press("j")
+                svg = app.export_screenshot(title="envwatch demo")
     # A picture needs no web font: whoever looks at it has a monospaced one.
     return re.sub(r"@font-face\s*\{[^}]*\}", "", svg)
 

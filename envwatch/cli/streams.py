@@ -1,4 +1,4 @@
-"""Standard output and standard error: data to the one, narration to the other, each whole or with a plain failure."""
+"""Standard output for data and standard error for messages: written completely, or refused in one line."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import TextIO
 
-_AT_ONCE = 1 << 16
-"""Bytes, as many as a pipe takes."""
+_CHUNK_BYTES = 1 << 16
+"""The size of a pipe's buffer."""
 
 
 def is_utf8(stream: TextIO) -> bool:
-    """Whether a stream takes all of Unicode."""
+    """Return whether a stream's encoding is UTF-8."""
     return stream.encoding.lower().replace("-", "") == "utf8"
 
 
@@ -37,10 +37,10 @@ def stdout() -> TextIO:
 
 
 def write(data: bytes | bytearray) -> None:
-    """Write to standard output, all of it, now.
+    """Write all data to standard output.
 
     Raises:
-        StopError: if it cannot be written: quietly if its reader went away.
+        StopError: if that fails; without a message if the reader has closed it.
     """
     try:
         _write(stdout().fileno(), data)
@@ -51,18 +51,18 @@ def write(data: bytes | bytearray) -> None:
 
 
 def write_all(pieces: Iterable[bytes]) -> None:
-    """Write pieces to standard output as they come, many of them at a time; see `write`."""
-    held = bytearray()
+    """Write pieces to standard output in chunks; see `write`."""
+    chunk = bytearray()
     for piece in pieces:
-        held += piece
-        if len(held) >= _AT_ONCE:
-            write(held)
-            held = bytearray()
-    write(held)
+        chunk += piece
+        if len(chunk) >= _CHUNK_BYTES:
+            write(chunk)
+            chunk = bytearray()
+    write(chunk)
 
 
 def print_error(line: str) -> None:
-    """Write a line for people to standard error, without any secret, if anybody is there to read it."""
+    """Write a line to standard error if it is open, without any secret."""
     stderr = sys.__stderr__
     if stderr is None:
         return
@@ -71,13 +71,13 @@ def print_error(line: str) -> None:
 
 
 def _write(descriptor: int, data: bytes | bytearray) -> None:
-    """Write all of it, however long a reader takes.
+    """Write all data, however long the reader takes.
 
-    Not by way of `sys.stdout.buffer`: under PYTHONUNBUFFERED it may write a part, and nobody notices.
+    `sys.stdout.buffer` is no choice: under PYTHONUNBUFFERED it may write a part only, without an error.
     """
     rest = memoryview(data)
     while rest:
         try:
             rest = rest[os.write(descriptor, rest) :]
-        except BlockingIOError:  # whoever started us wants no waits, for itself: Node makes its pipes so
+        except BlockingIOError:  # the parent made the pipe non-blocking, as Node does
             select.select([], [descriptor], [])

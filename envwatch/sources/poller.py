@@ -1,8 +1,8 @@
-"""When to ask, and what each poll gave: an async iterator of outcomes.
+"""Polls a source at the right moments: an async iterator of outcomes.
 
-Owns pace: the interval, the request budget, backing off, obeying `Retry-After`, asking seldom while the key is refused,
-and noticing that this machine slept. Never polls twice at once, and never gives up. Knows no HTTP (a `Source` does) and
-no screen; its clocks, its way of waiting and its dice are passed in.
+Owns the pace: the interval, the request budget, the backoff, `Retry-After`, rare polls while the key is refused, and
+the detection that this machine slept. There is one poll at a time, and it never gives up. Must not know HTTP (a
+`Source` does) nor the screen; clocks, waiting and random numbers are passed in as its `Runtime`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import math
 import random
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -25,26 +26,23 @@ if TYPE_CHECKING:
 
     from envwatch.model.limits import Limits
 
-_TICK = 1.0
-"""Seconds between looks at the clocks while waiting: a gap between two of them shows that the process stood still."""
+_TICK_S = 1.0
+"""Seconds between readings of the clocks while waiting; a longer gap shows that the process did not run."""
 
 _Due: TypeAlias = "Callable[[], float]"
-"""Tells the monotonic second of the next poll, as things stand when it is asked."""
+"""Returns the monotonic second of the next poll, by the settings of the moment in which it is called."""
 
 FASTEST = timedelta(seconds=1)
+"""Least interval that a user may set."""
 SLOWEST = timedelta(minutes=10)
-"""Bounds of the interval that a user may set."""
+"""Greatest interval that a user may set."""
 
 
 class Source(Protocol):
     """Where listings come from."""
 
     async def snapshot(self) -> Snapshot:
-        """Return one complete listing.
-
-        Raises:
-            SourceError: whatever went wrong.
-        """
+        """Return one complete listing, or raise `SourceError`."""
         ...
 
 
@@ -53,7 +51,7 @@ class PollState(StrEnum):
 
     POLLING = "polling"
     WAITING = "waiting"
-    """For the next tick, or for the end of a pause."""
+    """For the next poll, or for the end of a pause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,36 +60,20 @@ class PollSchedule:
 
     state: PollState
     interval: timedelta
-    """From poll to poll, stretched where the request budget needs it."""
+    """From poll to poll, lengthened where the request budget requires it."""
     next_at: float | None = None
-    """Monotonic seconds of the next poll, while there is one to wait for."""
+    """Monotonic second of the next poll; None during a poll, or while none is due."""
     is_paused: bool = False
-    """Whether the user wants no more polls; one that is under way goes on to its end."""
+    """Whether the user paused polling; a poll that is under way is completed."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefreshDelay:
-    """Why a poll that the user wants now does not come now."""
+    """Why a poll that the user requests does not start at once."""
 
     left: timedelta
     is_forbidden: bool
-    """Whether the server asked to be left alone, and no poll comes of it; else one comes after the wait."""
-
-
-@dataclass(frozen=True, slots=True)
-class Runtime:
-    """The clocks, the waiting and the dice of the real world; a test brings its own."""
-
-    clocks: Callable[[], Reading]
-    wait: Callable[[asyncio.Event, float], Awaitable[None]]
-    """Wait until the event is set, but no longer than so many seconds."""
-    random: Callable[[], float]
-    """A random number from 0 up to 1."""
-
-    @classmethod
-    def real(cls) -> Runtime:
-        """Return this machine's."""
-        return cls(read_clocks, _wait, random.random)
+    """Whether `Retry-After` forbids it and the request is dropped; otherwise the poll starts after the delay."""
 
 
 def read_clocks() -> Reading:
@@ -100,194 +82,218 @@ def read_clocks() -> Reading:
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
-    try:
+    with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
-    except TimeoutError:
-        pass
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Clocks, waiting and random numbers; this machine's by default."""
+
+    clocks: Callable[[], Reading] = read_clocks
+    wait: Callable[[asyncio.Event, float], Awaitable[None]] = _wait
+    """Waits until the event is set, at most the given seconds."""
+    random: Callable[[], float] = random.random
+    """Returns a number from 0 up to, but not including, 1."""
+
+
+_THIS_MACHINE = Runtime()
+
+
+async def poll_once(source: Source, interval: timedelta) -> Listed | Failed:
+    """Poll one time, by this machine's clocks."""
+    started = read_clocks()
+    try:
+        return Listed(await source.snapshot(), started, read_clocks(), interval)
+    except SourceError as error:
+        return _failed(error, started, read_clocks(), interval)
+
+
+def _failed(error: SourceError, started: Reading, ended: Reading, interval: timedelta) -> Failed:
+    return Failed(
+        cause=error.cause,
+        message=error.message,
+        started=started,
+        ended=ended,
+        interval=interval,
+        retry_after=error.retry_after,
+        pages_read=error.pages_read,
+        page=error.page,
+    )
 
 
 class Poller:
-    """Asks a source again and again.
+    """Polls a source again and again.
 
     Args:
-        source: whom to ask.
-        settings: interval and budget.
-        runtime: clocks, waiting and dice.
+        source: where the listings come from.
+        settings: interval and request budget.
+        runtime: clocks, waiting and random numbers.
     """
 
-    def __init__(self, source: Source, settings: Limits, runtime: Runtime | None = None) -> None:
+    def __init__(self, source: Source, settings: Limits, runtime: Runtime = _THIS_MACHINE) -> None:
         self._source = source
         self._limits = settings
-        self._world = runtime or Runtime.real()
+        self._runtime = runtime
         self.wanted_interval = settings.interval
-        """From poll to poll as the user wants it; set by `want_interval`."""
-        self._requests = 1
-        self._failures = 0
-        self._refusals = 0
-        self._failing_since = 0.0
-        """Monotonic second of the first poll of the failures in a row."""
-        self._started = self._barred_until = float("-inf")
-        self._paid_at = float("-inf")
-        """Monotonic second at which the request budget has paid for all polls so far."""
+        """From poll to poll as the user set it, see `want_interval`."""
+        self._last_requests = 1  # for the newest listing
+        self._failures = 0  # in a row
+        self._refusals = 0  # polls since the last listing whose key was refused
+        self._failing_since = 0.0  # monotonic second
+        self._started_at = self._forbidden_until = float("-inf")
+        self._budget_free_at = float("-inf")
+        """Monotonic second from which the request budget covers all polls so far."""
         self._was_early = False
-        """Whether the user had the last poll, or the one under way, before it was due."""
-        self._slept_through = 0.0
-        """Seconds since the last poll that the monotonic clock did not measure."""
+        """Whether the user requested the newest poll before it was due."""
+        self._slept_s = 0.0
+        """Seconds since the newest poll that the monotonic clock did not measure."""
         self._wake = asyncio.Event()
         self._is_paused = False
-        self._asked_now = False
+        self._is_requested = False
         self._due: _Due | None = None
-        """When the next poll is due; None while one is under way."""
+        """None during a poll."""
         self.pages_read = 0
-        """Pages read of the walk under way, as whoever hears of them notes here; for showing."""
+        """Pages of the poll under way that have come; for showing."""
 
     @property
     def interval(self) -> timedelta:
-        """From poll to poll: as wanted, or as long as the request budget makes it for a listing of this size."""
-        return max(self.wanted_interval, self._budgeted(self._requests))
+        """From poll to poll: as the user set it, or longer if a listing of this size needs more requests."""
+        return max(self.wanted_interval, self._budgeted(self._last_requests))
 
     @property
     def schedule(self) -> PollSchedule:
-        """What comes next; for showing."""
+        """What the poller will do next; for showing."""
         if self._due is None:
             return PollSchedule(PollState.POLLING, self.interval, is_paused=self._is_paused)
         return PollSchedule(PollState.WAITING, self.interval, self._next_at(self._due), self._is_paused)
 
     def refresh(self) -> RefreshDelay | None:
-        """Poll as soon as may be, also when paused.
+        """Poll as soon as allowed, also when paused.
 
-        After a poll that was due, the next one may start at once, even if the request budget has not paid for the last
-        one yet: polls that are due wait longer for it afterwards. After one that was early, the budget comes first.
+        After a poll that was due, the next one may start before the request budget covers the last one: the polls after
+        it wait longer instead. After a requested poll, the budget comes first.
 
         Returns:
-            What that has to wait for, if anything.
+            The delay, if there is one.
         """
-        now = self._world.clocks().monotonic
-        if (barred := self._barred_until - self._slept_through - now) > 0:
-            return RefreshDelay(timedelta(seconds=barred), is_forbidden=True)
-        self._asked_now = True
+        now = self._runtime.clocks().monotonic
+        if (left := self._forbidden_until - self._slept_s - now) > 0:
+            return RefreshDelay(timedelta(seconds=left), is_forbidden=True)
+        self._is_requested = True
         self._wake.set()
         if self._due is None or (at := self._next_at(self._due)) is None or at <= now:
             return None
         return RefreshDelay(timedelta(seconds=at - now), is_forbidden=False)
 
     def pause(self, *, paused: bool) -> None:
-        """Stop polling until told otherwise, or go on."""
+        """Pause polling, or go on."""
         self._is_paused = paused
         self._wake.set()
 
     def want_interval(self, interval: timedelta) -> None:
-        """Set the interval that the user wants, within its bounds."""
+        """Set the interval, within `FASTEST` and `SLOWEST`."""
         self.wanted_interval = min(max(interval, FASTEST), SLOWEST)
         self._wake.set()
 
-    async def outcomes(self) -> AsyncGenerator[Outcome, None]:
-        """Poll for ever, and yield what each poll gave; the first one starts at once.
+    def note_pages(self, pages: int) -> None:
+        """Note how many pages of the poll under way have come."""
+        self.pages_read = pages
 
-        Closing the iterator drops the poll in flight.
-        """
+    async def outcomes(self) -> AsyncGenerator[Outcome, None]:
+        """Poll for ever and yield each outcome; the first poll starts at once. Closing cancels the one in flight."""
         while True:
             self._was_early = self._is_early()
-            self._asked_now = False
-            self._paid_at -= self._slept_through
-            self._slept_through = 0.0
-            self._barred_until = float("-inf")
+            self._is_requested = False
+            self._budget_free_at -= self._slept_s
+            self._slept_s = 0.0
+            self._forbidden_until = float("-inf")
             self._due = None
             outcome = await self._poll()
             self._due = self._due_after(outcome)
             last = outcome.awake if isinstance(outcome, Slept) else outcome.ended
             yield outcome
-            while (slept := await self._rest(self._due, last)) is not None:
-                self._slept_through += max(slept.awake.drift_since(slept.last_awake), 0.0)
+            while (slept := await self._wait_for_poll(self._due, last)) is not None:
+                self._slept_s += max(slept.awake.drift_since(slept.last_awake), 0.0)
                 last = slept.awake
                 yield slept
 
     async def _poll(self) -> Outcome:
-        """Poll once, watching the clocks meanwhile; an answer that was in flight while we slept is dropped."""
+        """Poll once; if the clocks show that this machine slept meanwhile, the response is dropped."""
         done = asyncio.Event()
-        started = self._world.clocks()
-        self._started = started.monotonic
+        started = self._runtime.clocks()
+        self._started_at = started.monotonic
         self.pages_read = 0
         task = asyncio.create_task(self._source.snapshot())
         task.add_done_callback(lambda _: done.set())
         try:
             last = started
             while not done.is_set():
-                await self._world.wait(done, _TICK)
-                now = self._world.clocks()
-                if self._stood_still(last, now, _TICK):
+                await self._runtime.wait(done, _TICK_S)
+                now = self._runtime.clocks()
+                if self._has_stood_still(last, now, _TICK_S):
                     return Slept(last, now)
                 last = now
             try:
                 snapshot = task.result()
             except SourceError as error:
-                return Failed(
-                    cause=error.cause,
-                    message=error.message,
-                    started=started,
-                    ended=self._world.clocks(),
-                    interval=self.interval,
-                    retry_after=error.retry_after,
-                    pages_read=error.pages_read,
-                )
-            self._requests = max(snapshot.requests, 1)
-            return Listed(snapshot, started, self._world.clocks(), self.interval)
+                return _failed(error, started, self._runtime.clocks(), self.interval)
+            self._last_requests = max(snapshot.requests, 1)
+            return Listed(snapshot, started, self._runtime.clocks(), self.interval)
         finally:
             task.cancel()
-            # Fetches what it may have raised: asyncio would complain, over the screen, of an error that nobody wanted.
+            # Retrieves its exception, which asyncio would otherwise log.
             await asyncio.gather(task, return_exceptions=True)
 
     def _due_after(self, outcome: Outcome) -> _Due:
-        """Take note of an outcome, and return when the next poll is due after it."""
+        """Note what an outcome says of the pace, and return when the next poll is due."""
         match outcome:
             case Slept(awake=awake):
                 return lambda: awake.monotonic
             case Listed():
                 self._failures = self._refusals = 0
-                self._paid_at = self._paid_after(outcome, self._requests)
-                spread = limits.POLL_SPREAD * (2 * self._world.random() - 1)
-                return lambda: max(self._next_tick(outcome, spread), self._paid_at)
+                self._budget_free_at = self._budget_free_after(outcome, self._last_requests)
+                spread = limits.POLL_SPREAD * (2 * self._runtime.random() - 1)
+                return lambda: max(self._next_tick(outcome, spread), self._budget_free_at)
             case Failed():
                 if not self._failures:
                     self._failing_since = outcome.started.monotonic
                 self._failures += 1
                 self._refusals += outcome.cause is Cause.UNAUTHORIZED
                 at = self._retry_at(outcome)
-                self._paid_at = self._paid_after(outcome, outcome.pages_read + 1)
-                if (asked_for := _asked_for(outcome)) > timedelta():
-                    self._asked_now = False
-                    self._barred_until = outcome.ended.monotonic + asked_for.total_seconds()
+                self._budget_free_at = self._budget_free_after(outcome, outcome.pages_read + 1)
+                if (wait := _server_wait(outcome)) > timedelta():
+                    self._is_requested = False
+                    self._forbidden_until = outcome.ended.monotonic + wait.total_seconds()
                 return lambda: at
 
     def _next_tick(self, listed: Listed, spread: float) -> float:
-        """Return the next tick; those that fell into the poll are skipped, not made up for.
+        """Return the monotonic second of the next tick after a poll; ticks during the poll are skipped.
 
-        Args:
-            listed: the poll before it.
-            spread: share of the interval by which it is late, or early if negative; late in any case where the budget
-                leaves no room.
+        `spread` is the share of the interval by which it is late, or early if negative. Where the budget allows no
+        earlier poll, it is late in both cases.
         """
         started, ended = listed.started.monotonic, listed.ended.monotonic
-        least = self._budgeted(self._requests)
+        least = self._budgeted(self._last_requests)
         interval = (least + abs(self.interval * (1 + spread) - least)).total_seconds()
         return started + interval * max(math.ceil((ended - started) / interval), 1)
 
     def _retry_at(self, failed: Failed) -> float:
-        """Return when to ask again; the request that failed is not counted, or the budget would undo the jitter.
+        """Return the monotonic second of the next poll after a failure.
 
-        The wait counts from the start of the poll: one that hung until its deadline has waited already, and a server
-        that recovers at its beginning must not wait for the deadline and the whole wait.
+        The failed request costs no budget, which would undo the jitter. The backoff counts from the start of the poll:
+        one that hung until its deadline has waited long enough already.
         """
         started, ended = failed.started.monotonic, failed.ended.monotonic
         return max(
             started + self._backoff(failed).total_seconds(),
-            ended + _asked_for(failed).total_seconds(),
-            self._paid_after(failed, failed.pages_read),
+            ended + _server_wait(failed).total_seconds(),
+            self._budget_free_after(failed, failed.pages_read),
         )
 
     def _backoff(self, failed: Failed) -> timedelta:
-        """Return how long to wait after a failure: seldom while the key is refused, else by full jitter."""
+        """Return how long to wait after a failure: long while the key is refused, otherwise with full jitter."""
         match failed.cause:
             case Cause.UNAUTHORIZED if self._refusals == 1:
                 return limits.UNAUTHORIZED_RECHECK
@@ -299,58 +305,54 @@ class Poller:
         is_long = failed.cause.is_overload or lasted > limits.LONG_OUTAGE
         cap = limits.LONG_BACKOFF_CAP if is_long else limits.BACKOFF_CAP
         doubled: int = 2 ** min(self._failures - 1, 16)
-        return self._world.random() * min(limits.BACKOFF_BASE * doubled, cap)
+        return self._runtime.random() * min(limits.BACKOFF_BASE * doubled, cap)
 
-    def _paid_after(self, outcome: Listed | Failed, requests: int) -> float:
-        """Return when the budget has paid for a poll of so many requests, and for those before it."""
-        paid_at = max(self._paid_at, outcome.started.monotonic) + self._budgeted(requests).total_seconds()
+    def _budget_free_after(self, outcome: Listed | Failed, requests: int) -> float:
+        """Return from which monotonic second the budget covers a poll of so many requests and all before it."""
+        free_at = max(self._budget_free_at, outcome.started.monotonic) + self._budgeted(requests).total_seconds()
         if isinstance(outcome, Listed):
-            return paid_at
-        return min(paid_at, outcome.ended.monotonic + limits.WALK_PENALTY_CAP.total_seconds())
+            return free_at
+        return min(free_at, outcome.ended.monotonic + limits.WALK_PENALTY_CAP.total_seconds())
 
     def _budgeted(self, requests: int) -> timedelta:
-        """Return how long so many requests must last."""
+        """Return the time for which the budget allows so many requests."""
         return timedelta(minutes=1) * requests / self._limits.requests_per_minute
 
-    async def _rest(self, due: _Due, last: Reading) -> Slept | None:
-        """Wait until a poll is due or the user wants one; return the news if this machine stood still meanwhile.
-
-        Args:
-            due: asked again whenever the user changed something.
-            last: the newest reading of the clocks; whoever drew the outcome may have taken his time since.
-        """
-        now = self._world.clocks()
+    async def _wait_for_poll(self, due: _Due, last: Reading) -> Slept | None:
+        """Wait until a poll is due or requested; return early if this machine slept since the reading `last`."""
+        now = self._runtime.clocks()
         if now.slept_since(last):
             return Slept(last, now)
         while True:
             self._wake.clear()
             at = self._next_at(due)
-            seconds = _TICK if at is None else min(at - now.monotonic, _TICK)
+            seconds = _TICK_S if at is None else min(at - now.monotonic, _TICK_S)
             if seconds <= 0:
                 return None
-            await self._world.wait(self._wake, seconds)
-            last, now = now, self._world.clocks()
-            if self._stood_still(last, now, seconds):
+            await self._runtime.wait(self._wake, seconds)
+            last, now = now, self._runtime.clocks()
+            if self._has_stood_still(last, now, seconds):
                 return Slept(last, now)
 
     def _next_at(self, due: _Due) -> float | None:
-        """Return when the next poll is, if any: what the monotonic clock slept through counts as waited."""
+        """Return the monotonic second of the next poll, if any; time that the machine slept counts as waited."""
         at = None if self._is_paused else due()
-        if self._asked_now:
-            soonest = self._started + limits.FORCED_EVERY.total_seconds()
-            wanted = max(soonest, self._paid_at) if self._was_early else soonest
-            at = wanted if at is None else min(at, wanted)
-        return None if at is None else at - self._slept_through
+        if self._is_requested:
+            soonest = self._started_at + limits.FORCED_EVERY.total_seconds()
+            requested = max(soonest, self._budget_free_at) if self._was_early else soonest
+            at = requested if at is None else min(at, requested)
+        return None if at is None else at - self._slept_s
 
     def _is_early(self) -> bool:
         """Return whether a poll that starts now does so before it is due."""
-        return self._due is not None and self._due() - self._slept_through > self._world.clocks().monotonic
+        return self._due is not None and self._due() - self._slept_s > self._runtime.clocks().monotonic
 
-    def _stood_still(self, last: Reading, now: Reading, waited: float) -> bool:
-        overrun = now.monotonic - last.monotonic - waited
-        return now.slept_since(last) or overrun > limits.SLEPT_TICKS * self.interval.total_seconds()
+    def _has_stood_still(self, last: Reading, now: Reading, waited: float) -> bool:
+        """Return whether the machine slept, or the process was stopped for several intervals."""
+        overrun_s = now.monotonic - last.monotonic - waited
+        return now.slept_since(last) or overrun_s > limits.SLEPT_TICKS * self.interval.total_seconds()
 
 
-def _asked_for(failed: Failed) -> timedelta:
-    """Return for how long the server asked to be left alone, as far as that is obeyed."""
+def _server_wait(failed: Failed) -> timedelta:
+    """Return the wait that `Retry-After` asks for, as far as it is obeyed."""
     return min(failed.retry_after or timedelta(), limits.RETRY_AFTER_CAP)

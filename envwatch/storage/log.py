@@ -29,7 +29,7 @@ from envwatch.storage.crash_report import screen_report, whole_report
 from envwatch.storage.private_files import open_private
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import Callable
     from pathlib import Path
 
     from envwatch.model.clock import Reading
@@ -166,12 +166,6 @@ class PollLog:
         blindness = self._blindness.setdefault(profile, BlindnessLog())
         for line in filter(None, (log_line_of(outcome), blindness.after(outcome))):
             self.write(line, profile)
-
-    async def watching(self, outcomes: AsyncIterator[Outcome], profile: Clean) -> AsyncGenerator[Outcome]:
-        """Pass outcomes on, and observe each."""
-        async for outcome in outcomes:
-            self.observe(profile, outcome)
-            yield outcome
 
     def close(self) -> None:
         """Write what is left, unless that takes too long."""

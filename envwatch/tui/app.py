@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from envwatch.model.clock import Reading
     from envwatch.model.outcome import Outcome
     from envwatch.model.text import Clean
-    from envwatch.sources.targets import Target
+    from envwatch.sources.session import Target
 
 _NO_KEYMAP: Final[Mapping[str, str]] = MappingProxyType({})
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from envwatch.model.text import Clean
     from envwatch.sources.poller import Poller, PollSchedule, RefreshDelay
-    from envwatch.sources.targets import Target
+    from envwatch.sources.session import Target
 
 _INTERVALS: Final = [timedelta(seconds=seconds) for seconds in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600)]
 

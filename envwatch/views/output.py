@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
 
 from pydantic_core import to_json
 
-from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.presence import UNTIMED, Presence, Reason, heartbeat_age
 from envwatch.model.text import Clean, cells, counted, csv_cell, fitted, named_ids, shortened
 from envwatch.model.times import MS, NOTHING, moment
@@ -30,11 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from envwatch.fleet.acknowledgements import Acks
+    from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.fleets import Fleets
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Reading
     from envwatch.model.environment import JsonObject
-    from envwatch.model.limits import Limits
     from envwatch.model.outcome import Listed
     from envwatch.query.language import Query
     from envwatch.views.table_view import View
@@ -154,9 +152,13 @@ class EnvironmentList:
         return Counter(row.state for row in self.rows)
 
 
-def environment_list(listed: Listed, limits: Limits, profile: Clean = NO_PROFILE) -> EnvironmentList:
-    """Return the environments of a first listing, problems first."""
-    fleet, _ = Fleet(limits=limits, profile=profile).after(listed)
+def environment_list(listed: Listed, fleet: Fleet) -> EnvironmentList:
+    """Return the environments of a first listing, problems first.
+
+    Args:
+        listed: the listing.
+        fleet: the fleet after it.
+    """
     judged_at: dict[Clean, float] = {}
     for page in listed.snapshot.pages:
         at = fleet.clock.at(page.asked_at)

@@ -17,16 +17,16 @@ from letta_client import Letta
 from programs import ENVWATCH, PATIENCE, SDK, home_for, peak_of, run, served
 from pydantic import SecretStr
 from sdk import count_all
-from support.app_harness import marked, post_of
+from support.app_harness import post_of
 from support.builders import page_bytes
 
-from envwatch.cli.commands.dashboard import polling
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.fleet import Fleet
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Listed
 from envwatch.sources.letta.client import Client
 from envwatch.sources.poller import Poller, read_clocks
+from envwatch.sources.session import Session
 from envwatch.storage.export import export_here
 from envwatch.tui.app import EnvwatchApp
 from envwatch.views.table_view import View
@@ -165,11 +165,9 @@ def hold() -> list[Finding]:
 async def _holds(server: ChildServer, view: View) -> list[_Held]:
     holds: list[_Held] = []
     async with _client(server) as client:
-        poller = Poller(client, UNLIMITED)
-        async with polling(poller) as outcomes:
-            app = EnvwatchApp(
-                targets={NO_PROFILE: post_of(poller, limits=UNLIMITED)}, outcomes=marked(outcomes), export=export_here
-            )
+        targets = {NO_PROFILE: post_of(Poller(client, UNLIMITED), limits=UNLIMITED)}
+        async with Session(targets) as session:
+            app = EnvwatchApp(targets=targets, outcomes=session, export=export_here)
             async with app.run_test(size=(80, 24)), asyncio.timeout(PATIENCE):
                 app.dashboard.set_view(view)
                 await _tick_until(app, 4, holds)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from itertools import product
+from pkgutil import iter_modules
 
 import pytest
 
-from envwatch.cli.arguments import Options, StopError, options_in
+from envwatch.cli import commands
+from envwatch.cli.arguments import HelpRequested, Options, StopError, options_in
+from envwatch.cli.registry import COMMANDS, DASHBOARD, load
 
 
 @pytest.mark.parametrize(
@@ -41,7 +44,7 @@ from envwatch.cli.arguments import Options, StopError, options_in
         ("--filter", "\x1b]0;a"),
     ],
 )
-def test_options_that_make_no_sense_are_one_line_with_the_way_to_the_help(arguments: tuple[str, ...]) -> None:
+def test_wrong_options_are_one_line_that_names_the_help(arguments: tuple[str, ...]) -> None:
     with pytest.raises(StopError) as caught:
         options_in(arguments)
     assert caught.value.code == 2
@@ -76,7 +79,7 @@ def test_the_bounds_themselves_are_allowed(arguments: tuple[str, ...]) -> None:
         ("--config", "c.toml"),
     ],
 )
-def test_what_changes_a_setting_is_an_option_of_show(given: tuple[str, ...]) -> None:
+def test_options_that_change_a_setting_are_options_of_config_show(given: tuple[str, ...]) -> None:
     options = options_in(["config", "show", *given])
     assert vars(options) == vars(options_in([*given, "config", "show"]))
     assert vars(options) == vars(options_in(["config", *given, "show"]))
@@ -139,14 +142,28 @@ def test_a_key_that_was_pasted_into_a_filter_is_not_repeated(query: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("query", "told"),
+    ("query", "message"),
     [
         ("first:2026-11-01T03:00+25:00", "there is no 2026-11-01T03:00+25:00 in the calendar"),
         ("branch:>feat/login-with-a-long-name", 'branch:">feat/login-with-a-long-name"'),
         ("directory:>/home/hiro/code/portal2/src", 'directory:">/home/hiro/code/portal2/src"'),
     ],
 )
-def test_a_long_word_in_a_filter_that_is_no_key_is_told_as_it_was_typed(query: str, told: str) -> None:
+def test_a_long_word_in_a_filter_that_is_no_key_is_repeated_as_typed(query: str, message: str) -> None:
     with pytest.raises(StopError) as caught:
         options_in(["list", "--filter", query])
-    assert told in caught.value.line
+    assert message in caught.value.line
+
+
+def test_every_module_in_commands_is_registered_and_can_run() -> None:
+    names = {module.name for module in iter_modules(commands.__path__)}
+    assert names == {*COMMANDS, DASHBOARD}
+    assert all(callable(load(name).run) for name in names)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_help_of_its_own(name: str) -> None:
+    with pytest.raises(HelpRequested) as caught:
+        options_in([name, "--help"])
+    assert f"usage: envwatch {name} " in str(caught.value)
+    assert (load(name).__doc__ or "").startswith(f"`envwatch {name}`: ")

@@ -61,13 +61,13 @@ def run(home: Path, *arguments: str, **environ: str) -> Ended:
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
-def rows(told: str) -> dict[str, list[str]]:
+def rows(output: str) -> dict[str, list[str]]:
     """What `show` printed: value and origin by name."""
-    parts = [re.split(r" {2,}", line, maxsplit=2) for line in told.splitlines()]
+    parts = [re.split(r" {2,}", line, maxsplit=2) for line in output.splitlines()]
     return {name: rest for name, *rest in parts}
 
 
-def test_the_path_is_in_the_users_folder_or_where_the_user_says(tmp_path: Path) -> None:
+def test_the_path_is_in_the_users_folder_or_as_the_user_names_it(tmp_path: Path) -> None:
     assert run(tmp_path, "config", "path") == (0, f"{tmp_path}/.config/envwatch/config.toml\n", "")
     assert run(tmp_path, "config", "path", XDG_CONFIG_HOME="/x").out == "/x/envwatch/config.toml\n"
     assert run(tmp_path, "config", "path", ENVWATCH_CONFIG="/y.toml").out == "/y.toml\n"
@@ -75,9 +75,9 @@ def test_the_path_is_in_the_users_folder_or_where_the_user_says(tmp_path: Path) 
 
 
 def test_without_a_file_everything_is_the_default(tmp_path: Path) -> None:
-    told = run(tmp_path, "config", "show")
-    assert (told.code, told.err) == (0, "")
-    shown = rows(told.out)
+    ended = run(tmp_path, "config", "show")
+    assert (ended.code, ended.err) == (0, "")
+    shown = rows(ended.out)
     assert shown["config"] == [f"{tmp_path}/.config/envwatch/config.toml", "not there"]
     assert shown["profile"] == ["default", "default"]
     assert shown["interval"] == ["5s", "default"]
@@ -102,14 +102,14 @@ def test_each_value_is_shown_with_its_origin_and_the_key_with_nothing_else(tmp_p
     assert shown["late_after"] == ["45s", "default"]
 
 
-def test_key_and_address_are_shown_with_who_named_them(tmp_path: Path) -> None:
+def test_key_and_address_are_shown_with_their_origins(tmp_path: Path) -> None:
     text = '[profiles.a]\napi_key_env = "A_KEY"\nbase_url = "https://a.example"\n[profiles.b]\napi_key_env = "A_KEY"\n'
     path = config_file(tmp_path, text)
     environ = {"A_KEY": KEY, "LETTA_API_KEY": KEY, "LETTA_BASE_URL": "https://c.example"}
 
     def shown(*arguments: str, **more: str) -> tuple[str, list[str]]:
-        told = rows(run(tmp_path, "config", "show", *arguments, **environ, **more).out)
-        return told["api_key"][1], told["base_url"]
+        values = rows(run(tmp_path, "config", "show", *arguments, **environ, **more).out)
+        return values["api_key"][1], values["base_url"]
 
     assert shown("--profile", "a") == ("A_KEY", ["https://a.example", f"{path}:3"])
     assert shown("--profile", "b") == ("A_KEY", ["https://api.letta.com", "default"])
@@ -122,9 +122,9 @@ def test_of_several_profiles_each_is_shown_in_a_block_of_its_own(tmp_path: Path)
     text = '[profiles.a]\napi_key_env = "A_KEY"\n[profiles.b]\nbase_url = "https://b.example"\n'
     path = config_file(tmp_path, text)
     environ = {"A_KEY": KEY, "LETTA_API_KEY": KEY, "LETTA_BASE_URL": "https://c.example"}
-    told = run(tmp_path, "config", "show", "--profile", "b,a", **environ)
-    assert (told.code, told.err) == (0, "")
-    b, a = map(rows, told.out.split("\n\n"))
+    ended = run(tmp_path, "config", "show", "--profile", "b,a", **environ)
+    assert (ended.code, ended.err) == (0, "")
+    b, a = map(rows, ended.out.split("\n\n"))
     assert (b["config"], b["profile"]) == ([str(path), "read"], ["b", "--profile"])
     assert b["api_key"][0] == "-"
     assert "profile b names no key" in b["api_key"][1]
@@ -139,28 +139,28 @@ def test_what_is_remembered_is_shown_as_such(tmp_path: Path) -> None:
     assert (shown["theme"], shown["sort"]) == (["nord", "remembered"], ["problems", "default"])
 
 
-def test_a_good_file_is_fine_and_a_bad_one_is_told_line_by_line(tmp_path: Path) -> None:
+def test_a_good_file_is_fine_and_a_bad_one_is_reported_line_by_line(tmp_path: Path) -> None:
     path = config_file(tmp_path, 'theme = "nord"\n[keys]\nrow.explain = "z"\n')
     assert run(tmp_path, "config", "validate") == (0, "", f"{path}: fine\n")
     config_file(tmp_path, 'them = "nord"\n[profiles.a]\nintervall = 5\n')
-    told = run(tmp_path, "config", "validate")
+    ended = run(tmp_path, "config", "validate")
     lines = [f"envwatch: {path}:1: them is no setting; did you mean theme?"]
     lines += [f"envwatch: {path}:3: profiles.a.intervall is no setting; did you mean interval?"]
-    assert (told.code, told.out, told.err.splitlines()) == (2, "", lines)
+    assert (ended.code, ended.out, ended.err.splitlines()) == (2, "", lines)
 
 
-def test_what_only_the_screen_knows_is_checked_for_every_profile(tmp_path: Path) -> None:
+def test_themes_and_bindings_are_checked_for_every_profile(tmp_path: Path) -> None:
     path = config_file(
         tmp_path,
         'theme = "envwatch-drak"\n[profiles.a]\nonline_for = 30\n[profiles.b]\ntheme = "none"\n'
         '[keys]\nrow.explian = "x"\npoll.pause = "ctrl-x"\nrow.copy = "q"\napp.help = "h"\n',
     )
-    told = run(tmp_path, "config", "validate")
-    assert told.code == 2
-    assert [line.removeprefix(f"envwatch: {path}") for line in told.err.splitlines()] == [
-        ":1: theme is none of ours; did you mean envwatch-dark?",
+    ended = run(tmp_path, "config", "validate")
+    assert ended.code == 2
+    assert [line.removeprefix(f"envwatch: {path}") for line in ended.err.splitlines()] == [
+        ":1: there is no such theme; did you mean envwatch-dark?",
         ":3: late_after (45 s) must be shorter than online_for (30 s)",
-        f":5: theme is none of ours; it is {', '.join(theme.name for theme in THEMES)} or one of Textual's",
+        f":5: there is no such theme; it must be {', '.join(theme.name for theme in THEMES)} or one of Textual's",
         ":7: keys.row.explian is no binding; did you mean row.explain?",
         ":8: keys.poll.pause cannot have ctrl-x as a key; write x, f5, ctrl+x or question_mark",
         ":9: keys.row.copy has a key that app.quit has too: give that another one",
@@ -174,12 +174,12 @@ def test_the_key_file_of_every_profile_is_checked(tmp_path: Path) -> None:
     key_file(tmp_path, "good.key")
     readable = key_file(tmp_path, "open.key", 0o644)
     short = key_file(tmp_path, "short.key", content="sk-let")
-    told = run(tmp_path, "config", "validate")
-    assert (told.code, told.out) == (2, "")
-    assert "sk-let" not in told.err
+    ended = run(tmp_path, "config", "validate")
+    assert (ended.code, ended.out) == (2, "")
+    assert "sk-let" not in ended.err
     missing = path.parent / "none.key"
     length = "it must be 8 to 512 characters without spaces"
-    assert told.err.splitlines() == [
+    assert ended.err.splitlines() == [
         f"envwatch: {path}:5: api_key_file: the key file {readable} can be read by others: `chmod 600 {readable}`",
         f"envwatch: {path}:7: api_key_file: the key in {short} is no API key: {length}",
         f"envwatch: {path}:9: api_key_file: the key file {missing} cannot be read: No such file or directory",
@@ -191,24 +191,24 @@ def test_the_key_file_of_every_profile_is_checked(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_an_error_only_if_the_user_named_it(tmp_path: Path) -> None:
     for arguments in (("config", "validate"), ("config", "show"), ("list",)):
-        told = run(tmp_path, *arguments, "--config", "/nowhere.toml", LETTA_API_KEY=KEY)
-        assert told == (2, "", "envwatch: /nowhere.toml: cannot be read: No such file or directory\n")
+        ended = run(tmp_path, *arguments, "--config", "/nowhere.toml", LETTA_API_KEY=KEY)
+        assert ended == (2, "", "envwatch: /nowhere.toml: cannot be read: No such file or directory\n")
 
 
 @pytest.mark.parametrize("arguments", [("config", "validate"), ("config", "show"), ("list",)])
 def test_a_folder_that_cannot_be_entered_is_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     folder = tmp_path / ("x" * 300)  # which not even root can enter
-    told = run(tmp_path, *arguments, LETTA_API_KEY=KEY, XDG_CONFIG_HOME=str(folder))
+    ended = run(tmp_path, *arguments, LETTA_API_KEY=KEY, XDG_CONFIG_HOME=str(folder))
     line = f"envwatch: {folder}/envwatch/config.toml: cannot be read: File name too long\n"
-    assert told == (2, "", line)
+    assert ended == (2, "", line)
 
 
 def test_a_bad_file_stops_every_command_with_one_line(tmp_path: Path) -> None:
     path = config_file(tmp_path, "a = 1\nb = 2\nc = 3\n")
     for arguments in (("list",), ("config", "show")):
-        told = run(tmp_path, *arguments, LETTA_API_KEY=KEY)
+        ended = run(tmp_path, *arguments, LETTA_API_KEY=KEY)
         line = f"envwatch: {path}:1: a is no setting (and 2 more: `envwatch config validate`)\n"
-        assert told == (2, "", line)
+        assert ended == (2, "", line)
 
 
 def test_a_key_in_the_file_is_never_repeated(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_a_key_in_the_file_is_never_repeated(tmp_path: Path) -> None:
         assert "api_key_file" in run(tmp_path, "config", action).err
 
 
-def test_the_schema_is_one_that_the_example_of_the_readme_fits(tmp_path: Path) -> None:
+def test_the_readmes_example_fits_the_schema(tmp_path: Path) -> None:
     schema = json.loads(run(tmp_path, "config", "schema").out)
     assert schema["additionalProperties"] is False
     (example,) = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
@@ -226,18 +226,18 @@ def test_the_schema_is_one_that_the_example_of_the_readme_fits(tmp_path: Path) -
     assert run(tmp_path, "config", "validate") == (0, "", f"{path}: fine\n")
     table = tomllib.loads(example)
     profile_names = set(schema["$defs"]["Profile"]["properties"])
-    told = table.keys() | {name for profile in table["profiles"].values() for name in profile}
+    example = table.keys() | {name for profile in table["profiles"].values() for name in profile}
     assert set(schema["properties"]) == profile_names | {"default_profile", "profiles", "keys"}
-    assert told == set(schema["properties"])
+    assert example == set(schema["properties"])
 
 
 @pytest.mark.parametrize("arguments", [("config",), ("config", "write"), ("demo", "--profile", "a")])
-def test_what_makes_no_sense_is_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    told = run(tmp_path, *arguments)
-    assert (told.code, told.out, told.err.count("\n")) == (2, "", 1)
+def test_a_wrong_value_is_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    ended = run(tmp_path, *arguments)
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
 
 
-async def test_a_listing_asks_as_its_profile_says(tmp_path: Path) -> None:
+async def test_a_listing_uses_the_settings_of_its_profile(tmp_path: Path) -> None:
     async with faulty_server(wire_rows(3)) as faulty:
         config_file(
             tmp_path,
@@ -246,8 +246,8 @@ async def test_a_listing_asks_as_its_profile_says(tmp_path: Path) -> None:
         )
         key = key_file(tmp_path, "work.key")
         environ = environment(tmp_path)
-        told = await run_beside(environ, "list", "--profile", "work", "-o", "jsonl")
-        assert told.code == 0, told.err
+        ended = await run_beside(environ, "list", "--profile", "work", "-o", "jsonl")
+        assert ended.code == 0, ended.err
         asked = {"limit": "2", "onlineOnly": "true", "source": "remote", "userId": "me"}
         assert faulty.seen[0].query == asked
         await run_beside(
@@ -259,7 +259,7 @@ async def test_a_listing_asks_as_its_profile_says(tmp_path: Path) -> None:
         assert f"chmod 600 {key}" in (await run_beside(environ, "list", "--profile", "work")).line
 
 
-def test_the_dashboard_looks_and_listens_as_its_profile_says(tmp_path: Path) -> None:
+def test_the_dashboard_uses_the_settings_of_its_profile(tmp_path: Path) -> None:
     with Server(size=30, seed=7, key=KEY) as server:
         config_file(
             tmp_path,
@@ -307,16 +307,18 @@ def test_the_demo_takes_a_filter_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
-        ('theme = "envwatch-drak"', "theme is none of ours; did you mean envwatch-dark?"),
+        ('theme = "envwatch-drak"', "there is no such theme; did you mean envwatch-dark?"),
         ('[keys]\nrow.explian = "x"', "keys.row.explian is no binding; did you mean row.explain?"),
     ],
 )
-def test_what_the_screen_does_not_know_is_told_before_it_is_taken(tmp_path: Path, text: str, told: str) -> None:
+def test_an_unknown_theme_or_binding_is_reported_before_the_screen_is_taken(
+    tmp_path: Path, text: str, message: str
+) -> None:
     config_file(tmp_path, text)
     environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": "http://127.0.0.1:9"}
     with Terminal.of_envwatch(home=tmp_path, columns=200, environ=environ) as terminal:
         assert terminal.wait_for_end() == 2
-        assert terminal.text.strip().endswith(told)
+        assert terminal.text.strip().endswith(message)
         assert b"\x1b" not in terminal.received

@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from support.app_harness import post_of
 from support.builders import page_bytes, wire_row
 from support.fake_clock import Script, World, poller_of
 
 from envwatch.cli import gc_tuning
-from envwatch.cli.commands.dashboard import polling
+from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.page import page_of
+from envwatch.sources.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,9 +29,9 @@ def looks() -> Iterator[list[int]]:
     """The generations through which the collector looks meanwhile."""
     generations: list[int] = []
 
-    def note(phase: str, told: dict[str, int]) -> None:
+    def note(phase: str, info: dict[str, int]) -> None:
         if phase == "start":
-            generations.append(told["generation"])
+            generations.append(info["generation"])
 
     gc.callbacks.append(note)
     try:
@@ -49,7 +51,7 @@ def started() -> Iterator[None]:
     gc.unfreeze()
 
 
-def test_a_large_listing_is_read_without_looking_through_all_that_is_there(
+def test_a_large_listing_is_read_without_full_collections(
     request: pytest.FixtureRequest,
 ) -> None:
     gc.collect()
@@ -69,9 +71,9 @@ def test_a_large_listing_is_read_without_looking_through_all_that_is_there(
 def test_no_collection_of_young_objects_looks_at_many() -> None:
     looked_at = []
 
-    def count(phase: str, told: dict[str, int]) -> None:
+    def count(phase: str, info: dict[str, int]) -> None:
         if phase == "start":
-            looked_at.append(sum(len(gc.get_objects(generation)) for generation in range(told["generation"] + 1)))
+            looked_at.append(sum(len(gc.get_objects(generation)) for generation in range(info["generation"] + 1)))
 
     gc.callbacks.append(count)
     kept: list[list[None]] = [[] for _ in range(600_000)]
@@ -80,7 +82,7 @@ def test_no_collection_of_young_objects_looks_at_many() -> None:
 
 
 @pytest.mark.usefixtures("started")
-def test_everything_is_looked_through_the_more_seldom_the_more_there_is() -> None:
+def test_full_collections_are_rarer_the_more_objects_there_are() -> None:
     gc.collect()
     with_little = gc.get_threshold()[2]
     kept: list[list[None]] = [[] for _ in range(600_000)]
@@ -92,11 +94,11 @@ def test_everything_is_looked_through_the_more_seldom_the_more_there_is() -> Non
     assert gc.get_threshold()[2] == with_little
 
 
-async def test_what_is_alive_when_an_outcome_comes_is_still_collected_later() -> None:
+async def test_objects_alive_when_an_outcome_comes_are_still_collected_later() -> None:
     world = World()
     frozen = gc.get_freeze_count()
-    async with polling(poller_of(world, Script(world))) as outcomes:
+    async with Session({NO_PROFILE: post_of(poller_of(world, Script(world)))}) as session:
         for _ in range(3):
-            await anext(outcomes)
+            await anext(session)
             await asyncio.sleep(0)
     assert gc.get_freeze_count() == frozen

@@ -139,9 +139,9 @@ def screen_until(ours: int, wanted: bytes = b"\0never") -> bytes:
 
 
 def test_the_json_holds_every_environment_with_the_same_fields(environ: dict[str, str]) -> None:
-    told = run(environ, "list", "-o", "json")
-    assert (told.code, told.err) == (0, "")
-    document = json.loads(told.out)
+    ended = run(environ, "list", "-o", "json")
+    assert (ended.code, ended.err) == (0, "")
+    document = json.loads(ended.out)
     names = ["taken_at", "complete", "filter", "preset", "total_unfiltered", "counts", "set_aside", "environments"]
     assert list(document) == names
     assert (document["filter"], document["total_unfiltered"]) == (None, 130)
@@ -198,8 +198,8 @@ def test_a_filter_finds_the_same_in_every_format(environ: dict[str, str]) -> Non
     assert [row["id"] for row in csv.DictReader(io.StringIO(sheet.out.decode()))] == wanted
     table = run(environ, "list", "--filter", "status:offline")
     assert len(table.out.splitlines()) == len(wanted) + 1
-    told = rf"{len(wanted)} of 130 environments at 127\.0\.0\.1:\d+: {len(wanted)} offline, 0 late, 0 online\n"
-    assert re.fullmatch(told, table.err)
+    summary = rf"{len(wanted)} of 130 environments at 127\.0\.0\.1:\d+: {len(wanted)} offline, 0 late, 0 online\n"
+    assert re.fullmatch(summary, table.err)
     assert (lines.code, lines.err, sheet.code, sheet.err, table.code) == (0, "", 0, "", 0)
 
 
@@ -207,18 +207,18 @@ def test_a_listing_hides_nothing_because_of_file_or_variable(environ: dict[str, 
     config = home / "config.toml"
     config.write_text('filter = "status:late"\n')
     environ |= {"ENVWATCH_CONFIG": str(config), "ENVWATCH_FILTER": "no-such-thing"}
-    told = run(environ, "list", "-o", "json")
-    document = json.loads(told.out)
-    assert (told.code, document["filter"], document["counts"]["total"]) == (0, None, 130)
+    ended = run(environ, "list", "-o", "json")
+    document = json.loads(ended.out)
+    assert (ended.code, document["filter"], document["counts"]["total"]) == (0, None, 130)
     assert run(environ, "list").err.startswith("130 environments at ")
     assert json.loads(run(environ, "list", "--filter", "", "-o", "json").out)["counts"]["total"] == 130
 
 
-def test_a_mistake_in_a_filter_is_told_before_anybody_is_asked(environ: dict[str, str]) -> None:
+def test_a_mistake_in_a_filter_is_reported_before_the_first_request(environ: dict[str, str]) -> None:
     del environ["LETTA_API_KEY"]
-    told = run(environ | {"LETTA_BASE_URL": "http://127.0.0.1:9"}, "list", "--filter", "web stauts:late")
-    assert told.code == 2
-    assert re.fullmatch(r"envwatch: --filter: there is no field stauts; .* \(at character 5: stauts\)", told.line)
+    ended = run(environ | {"LETTA_BASE_URL": "http://127.0.0.1:9"}, "list", "--filter", "web stauts:late")
+    assert ended.code == 2
+    assert re.fullmatch(r"envwatch: --filter: there is no field stauts; .* \(at character 5: stauts\)", ended.line)
 
 
 @pytest.mark.parametrize("command", [(), ("demo",)])
@@ -235,8 +235,8 @@ async def test_the_other_filters_are_the_servers_own(home: Path) -> None:
     async with faulty_server(wire_rows(5)) as faulty:
         environ = clean_environ(home) | {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": faulty.url}
         options = ("--page-size=2", "--online-only", "--source", "remote", "--user", "user-1")
-        told = await run_beside(environ, "list", "-o", "jsonl", *options)
-        assert len(told.out.splitlines()) == 5
+        ended = await run_beside(environ, "list", "-o", "jsonl", *options)
+        assert len(ended.out.splitlines()) == 5
         asked = {"limit": "2", "onlineOnly": "true", "source": "remote", "userId": "user-1"}
         assert [seen.query for seen in faulty.seen] == [asked, asked | {"after": "env-2"}, asked | {"after": "env-4"}]
         await run_beside(environ, "list")
@@ -250,8 +250,20 @@ def test_a_listing_needs_neither_textual_nor_rich(environ: dict[str, str], outpu
         "import sys; from envwatch.cli.main import main; code = main(); "
         "sys.exit(code or sorted({'textual', 'rich', 'pygments', 'humanize', 'click'} & set(sys.modules)) or 0)"
     )
-    told = run(environ, "list", "-o", output, *more, command=(sys.executable, "-c", script))
-    assert told.code == 0, told.err
+    ended = run(environ, "list", "-o", output, *more, command=(sys.executable, "-c", script))
+    assert ended.code == 0, ended.err
+
+
+@pytest.mark.parametrize("action", ["show", "path", "schema"])
+def test_of_config_only_validate_may_need_textual(environ: dict[str, str], home: Path, action: str) -> None:
+    config = home / "config.toml"
+    config.write_text('theme = "nord"\n[keys]\nrow.explain = "z"\n')
+    script = (
+        "import sys; from envwatch.cli.main import main; code = main(); "
+        "sys.exit(code or sorted({'textual', 'rich'} & set(sys.modules)) or 0)"
+    )
+    ended = run(environ, "config", action, "--config", str(config), command=(sys.executable, "-c", script))
+    assert ended.code == 0, ended.err
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("list", "--help"), ("--version",), ("--no-such",), ()])
@@ -261,17 +273,17 @@ def test_help_and_refusals_import_nothing_slow(environ: dict[str, str], argument
         "atexit.register(lambda: sys.stderr.write(f'slow: {sorted(slow & set(sys.modules))}')); "
         "from envwatch.cli.main import main; sys.exit(main())"
     )
-    told = run(environ, *arguments, command=(sys.executable, "-c", script))
-    assert told.err.endswith("slow: []")
+    ended = run(environ, *arguments, command=(sys.executable, "-c", script))
+    assert ended.err.endswith("slow: []")
 
 
-def test_the_help_tells_of_every_command_variable_and_exit_code(environ: dict[str, str]) -> None:
-    told = run(environ | {"PYTHONIOENCODING": "ascii"}, "--help")
-    assert (told.code, told.err) == (0, "")
+def test_the_help_names_every_command_variable_and_exit_code(environ: dict[str, str]) -> None:
+    ended = run(environ | {"PYTHONIOENCODING": "ascii"}, "--help")
+    assert (ended.code, ended.err) == (0, "")
     words = ("demo", "list", "LETTA_API_KEY", "LETTA_BASE_URL", "examples:", "  0 fine", "2 usage", "3 no", "4 key")
-    assert [word for word in words if word not in told.out.decode()] == []
-    assert f"default {Limits().interval.total_seconds():g})" in told.out.decode()
-    assert f"default {Limits().page_size})" in told.out.decode()
+    assert [word for word in words if word not in ended.out.decode()] == []
+    assert f"default {Limits().interval.total_seconds():g})" in ended.out.decode()
+    assert f"default {Limits().page_size})" in ended.out.decode()
     assert run(environ, "--version").out.decode() == f"envwatch {__version__}\n"
 
 
@@ -279,21 +291,21 @@ def test_the_help_tells_of_every_command_variable_and_exit_code(environ: dict[st
 def test_a_key_in_the_wrong_place_is_refused_and_not_repeated(
     environ: dict[str, str], arguments: tuple[str, ...]
 ) -> None:
-    told = run(environ, *arguments)
-    assert told.code == 2
-    assert KEY not in told.line
+    ended = run(environ, *arguments)
+    assert ended.code == 2
+    assert KEY not in ended.line
 
 
 def test_without_a_key_the_line_says_where_to_get_one(home: Path) -> None:
-    told = run(clean_environ(home), "list")
-    assert told.code == 2
-    assert "https://app.letta.com/api-keys" in told.line
+    ended = run(clean_environ(home), "list")
+    assert ended.code == 2
+    assert "https://app.letta.com/api-keys" in ended.line
 
 
 def test_a_key_that_cannot_be_one_is_not_repeated(environ: dict[str, str]) -> None:
-    told = run(environ | {"LETTA_API_KEY": f"{KEY} {KEY}"}, "list")
-    assert told.code == 2
-    assert KEY not in told.line
+    ended = run(environ | {"LETTA_API_KEY": f"{KEY} {KEY}"}, "list")
+    assert ended.code == 2
+    assert KEY not in ended.line
 
 
 def test_the_login_of_the_letta_cli_serves_without_a_variable(environ: dict[str, str], home: Path) -> None:
@@ -304,36 +316,36 @@ def test_the_login_of_the_letta_cli_serves_without_a_variable(environ: dict[str,
     settings.write_text(json.dumps({"env": {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": base_url}}))
     assert len(run(environ, "list", "-o", "jsonl").out.splitlines()) == 130
     settings.write_text(json.dumps({"env": {"LETTA_API_KEY": KEY}, "tokenExpiresAt": 1_700_000_000_000}))
-    told = run(environ, "list")
-    assert told.code == 2
-    assert "run `letta` to log in again" in told.line
+    ended = run(environ, "list")
+    assert ended.code == 2
+    assert "run `letta` to log in again" in ended.line
 
 
-def test_a_setting_that_no_connection_can_use_is_told_by_its_name(environ: dict[str, str]) -> None:
+def test_a_setting_that_no_connection_can_use_is_named(environ: dict[str, str]) -> None:
     broken = {"LETTA_BASE_URL": "https://localhost:1", "SSL_CERT_FILE": "/nowhere/ca.pem"}
-    told = run(environ | broken, "list")
-    assert told.code == 2
-    assert "SSL_CERT_FILE" in told.line
+    ended = run(environ | broken, "list")
+    assert ended.code == 2
+    assert "SSL_CERT_FILE" in ended.line
 
 
 def test_http_to_another_machine_is_refused(environ: dict[str, str]) -> None:
-    told = run(environ | {"LETTA_BASE_URL": "http://api.letta.com"}, "list")
-    assert told.code == 2
-    assert told.line.endswith("(see LETTA_BASE_URL)")
+    ended = run(environ | {"LETTA_BASE_URL": "http://api.letta.com"}, "list")
+    assert ended.code == 2
+    assert ended.line.endswith("(see LETTA_BASE_URL)")
 
 
 def test_a_wrong_key_is_an_exit_code_of_its_own(environ: dict[str, str]) -> None:
-    told = run(environ | {"LETTA_API_KEY": "sk-let-somebody-elses"}, "list", "-o", "json")
-    assert told.code == 4
-    assert "key refused" in told.line
-    assert told.line.endswith("Is the key from LETTA_API_KEY right, and still valid?")
-    assert "somebody" not in told.err
+    ended = run(environ | {"LETTA_API_KEY": "sk-let-somebody-elses"}, "list", "-o", "json")
+    assert ended.code == 4
+    assert "key refused" in ended.line
+    assert ended.line.endswith("Is the key from LETTA_API_KEY right, and still valid?")
+    assert "somebody" not in ended.err
 
 
 def test_a_server_that_is_not_there_is_unreachable(environ: dict[str, str]) -> None:
-    told = run(environ | {"LETTA_BASE_URL": "http://127.0.0.1:9"}, "list")
-    assert told.code == 3
-    assert "127.0.0.1:9" in told.line
+    ended = run(environ | {"LETTA_BASE_URL": "http://127.0.0.1:9"}, "list")
+    assert ended.code == 3
+    assert "127.0.0.1:9" in ended.line
 
 
 async def test_every_failure_of_the_server_has_its_exit_code_and_one_line(home: Path) -> None:
@@ -352,8 +364,8 @@ async def test_every_failure_of_the_server_has_its_exit_code_and_one_line(home: 
         for fault, code in faults.items():
             faulty.heal()
             faulty.break_page(0, fault)
-            told = await run_beside(environ, "list", "-o", "json")
-            assert (told.code, len(told.line) > 30) == (code, True)
+            ended = await run_beside(environ, "list", "-o", "json")
+            assert (ended.code, len(ended.line) > 30) == (code, True)
 
 
 async def test_a_failure_names_host_and_page(home: Path) -> None:
@@ -379,10 +391,10 @@ async def test_a_row_that_no_parser_takes_is_named_on_standard_error_and_in_the_
     rows[6] |= {"podId": float("nan")}
     async with faulty_server(rows) as faulty:
         environ = clean_environ(home) | {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": faulty.url}
-        told = await run_beside(environ, "list", "-o", "json")
-    assert told.code == 0
-    assert "incomplete: 1 row could not be read (env-7)" in told.err
-    document = json.loads(told.out)
+        ended = await run_beside(environ, "list", "-o", "json")
+    assert ended.code == 0
+    assert "incomplete: 1 row could not be read (env-7)" in ended.err
+    document = json.loads(ended.out)
     assert (len(document["environments"]), document["set_aside"]) == (19, {"total": 1, "ids": ["env-7"]})
 
 
@@ -397,9 +409,9 @@ async def test_half_a_listing_is_never_printed(home: Path) -> None:
     async with faulty_server(wire_rows(3)) as faulty:
         faulty.break_page(1, says(500, "oops"))
         environ = clean_environ(home) | {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": faulty.url}
-        told = await run_beside(environ, "list", "--page-size=2", "-o", "jsonl")
-        assert told.code == 3
-        assert told.out == b""
+        ended = await run_beside(environ, "list", "--page-size=2", "-o", "jsonl")
+        assert ended.code == 3
+        assert ended.out == b""
 
 
 @pytest.mark.parametrize("output", ["table", "json"])
@@ -437,14 +449,14 @@ async def test_what_is_wrong_with_the_clocks_is_said_and_changes_no_state(
     }
 
 
-async def test_rows_that_cannot_be_read_are_told_beside_the_others(home: Path) -> None:
+async def test_rows_that_cannot_be_read_are_reported_beside_the_others(home: Path) -> None:
     rows = [*wire_rows(20), wire_row("env-bad", connectionName=5)]
     async with faulty_server(rows) as faulty:
         environ = clean_environ(home) | {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": faulty.url}
-        told = await run_beside(environ, "list", "-o", "json")
-        assert told.code == 0
-        assert json.loads(told.out)["complete"] is False
-        assert "incomplete: 1 row could not be read (env-bad)" in told.err
+        ended = await run_beside(environ, "list", "-o", "json")
+        assert ended.code == 0
+        assert json.loads(ended.out)["complete"] is False
+        assert "incomplete: 1 row could not be read (env-bad)" in ended.err
 
 
 async def test_ctrl_c_ends_a_listing_that_hangs_quietly(home: Path) -> None:
@@ -462,14 +474,14 @@ async def test_ctrl_c_ends_a_listing_that_hangs_quietly(home: Path) -> None:
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("arguments", [("list", "-o", "json"), ("--help",)])
-def test_a_reader_that_goes_away_is_no_error_worth_a_word(
+def test_a_reader_that_closes_the_output_causes_no_message(
     environ: dict[str, str], arguments: tuple[str, ...], unbuffered: str
 ) -> None:
     ours, theirs = os.pipe()
     os.close(ours)
-    told = run(environ | {"PYTHONUNBUFFERED": unbuffered}, *arguments, stdout=theirs)
+    ended = run(environ | {"PYTHONUNBUFFERED": unbuffered}, *arguments, stdout=theirs)
     os.close(theirs)
-    assert (told.code, told.err) == (141, "")
+    assert (ended.code, ended.err) == (141, "")
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
@@ -523,11 +535,11 @@ def _wait_until_full(pipe: int) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("list",), ("--version",), ("demo", "--serve", "--size=1")])
-def test_a_full_disk_is_told(environ: dict[str, str], arguments: tuple[str, ...]) -> None:
+def test_a_full_disk_is_reported(environ: dict[str, str], arguments: tuple[str, ...]) -> None:
     with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
-        told = run(environ, *arguments, stdout=full)
-    assert told.code == 1
-    assert told.line == "envwatch: cannot write to standard output: No space left on device"
+        ended = run(environ, *arguments, stdout=full)
+    assert ended.code == 1
+    assert ended.line == "envwatch: cannot write to standard output: No space left on device"
 
 
 @pytest.mark.parametrize(
@@ -538,21 +550,21 @@ def test_a_full_disk_is_told(environ: dict[str, str], arguments: tuple[str, ...]
         ("{home}/file/log\x1b", "Not a directory"),
     ],
 )
-def test_a_log_that_cannot_be_written_is_told_and_the_listing_is_there_all_the_same(
+def test_a_log_that_cannot_be_written_is_reported_and_the_listing_is_there_all_the_same(
     environ: dict[str, str], home: Path, path: str, why: str
 ) -> None:
     (home / "file").touch()
     log = path.format(home=home)
-    told = run(environ, "list", "-o", "jsonl", "--log-file", log)
+    ended = run(environ, "list", "-o", "jsonl", "--log-file", log)
     named = log.replace("\x1b", "\\x1b")
-    assert (told.code, told.err) == (0, f"envwatch: cannot write to the log {named}: {why}\n")
-    assert len(told.out.splitlines()) == 130
+    assert (ended.code, ended.err) == (0, f"envwatch: cannot write to the log {named}: {why}\n")
+    assert len(ended.out.splitlines()) == 130
     refused = run(environ | {"LETTA_API_KEY": "sk-let-somebody-elses"}, "list", "--log-file", log)
     assert refused.code == 4
     assert [line.partition(":")[2][:12] for line in refused.err.splitlines()] == [" cannot writ", " key refused"]
 
 
-def test_a_log_that_can_be_written_is_worth_no_word(environ: dict[str, str], home: Path) -> None:
+def test_a_log_that_can_be_written_causes_no_message(environ: dict[str, str], home: Path) -> None:
     log = home / " log "
     assert run(environ, "list", "-o", "jsonl", "--log-file", str(log)).err == ""
     assert log.read_text().count("\n") == 1
@@ -560,22 +572,22 @@ def test_a_log_that_can_be_written_is_worth_no_word(environ: dict[str, str], hom
 
 @pytest.mark.parametrize("command", [("list",), ("demo",), ()])
 def test_an_empty_path_is_no_place_for_a_log(environ: dict[str, str], command: tuple[str, ...]) -> None:
-    told = run(environ, *command, "--log-file", "")
-    assert told.code == 2
-    assert "--log-file: must be a path" in told.line
+    ended = run(environ, *command, "--log-file", "")
+    assert ended.code == 2
+    assert "--log-file: must be a path" in ended.line
 
 
-def test_a_closed_standard_output_is_told(environ: dict[str, str]) -> None:
+def test_a_closed_standard_output_is_reported(environ: dict[str, str]) -> None:
     command = ("sh", "-c", 'exec "$0" "$@" >&-', *ENVWATCH)
-    told = run(environ, "list", command=command)
-    assert (told.code, told.line) == (1, "envwatch: standard output is closed")
+    ended = run(environ, "list", command=command)
+    assert (ended.code, ended.line) == (1, "envwatch: standard output is closed")
 
 
 @pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full"])
-def test_nobody_to_narrate_to_changes_no_exit_code(environ: dict[str, str], redirection: str) -> None:
+def test_a_closed_standard_error_changes_no_exit_code(environ: dict[str, str], redirection: str) -> None:
     command = ("sh", "-c", f'exec "$0" "$@" {redirection}', *ENVWATCH)
-    told = run(environ, "list", command=command)
-    assert (told.code, told.out.count(b"\n")) == (0, 131)
+    ended = run(environ, "list", command=command)
+    assert (ended.code, ended.out.count(b"\n")) == (0, 131)
     assert run(environ | {"LETTA_API_KEY": "short"}, "list", command=command).code == 2
 
 
@@ -609,9 +621,9 @@ def test_the_table_fits_the_terminal_and_sends_it_no_escape(environ: dict[str, s
 def test_the_dashboard_without_a_terminal_points_to_the_listing(
     environ: dict[str, str], arguments: tuple[str, ...]
 ) -> None:
-    told = run(environ, *arguments)
-    assert told.code == 2
-    assert "`envwatch list`" in told.line
+    ended = run(environ, *arguments)
+    assert ended.code == 2
+    assert "`envwatch list`" in ended.line
 
 
 @pytest.mark.parametrize("name", ["dumb", ""])

@@ -57,7 +57,7 @@ def test_a_report_of_a_crash_still_reaches_the_terminal(tmp_path: Path) -> None:
     assert done.stderr == b"from envwatch\nfrom the time after\n"
 
 
-def test_lines_are_handed_over_whole_and_in_order_and_long_ones_in_parts(
+def test_lines_are_passed_on_whole_and_in_order_and_long_ones_in_parts(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     lines: list[str] = []

@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.builders import NOW, environment, listed, reading, watched
+from support.builders import NOW, environment, list_of, listed, reading, watched
 
 from envwatch.fleet.counts import counts_of
 from envwatch.fleet.events import Kind, flatten
 from envwatch.fleet.presence import Presence
-from envwatch.model.limits import Limits
 from envwatch.model.text import Clean
 from envwatch.model.times import TimeStyle
 from envwatch.views.details import state_line, ticking_lines
 from envwatch.views.explanation import answer, trace
-from envwatch.views.output import environment_list, json_of, summary_of, table_of
+from envwatch.views.output import json_of, summary_of, table_of
 from envwatch.views.state_style import style_of
 
 if TYPE_CHECKING:
@@ -250,7 +249,7 @@ def test_such_rows_are_counted_as_unknown_and_are_no_problem() -> None:
 
 def test_a_listing_in_another_unit_is_neither_offline_nor_complete() -> None:
     (outcome,) = listings([0.001], 10)
-    told = environment_list(outcome, Limits())
+    told = list_of(outcome)
     assert told.counts() == {"unknown": 8, "offline": 2}
     assert not told.is_complete
     assert summary_of(told, "api") == (
@@ -274,6 +273,6 @@ def test_no_instants_break_what_is_shown(times: list[tuple[float, float, float |
     now = reading(NOW + len(rows) * STEP)
     assert list(ticking_lines(tracked, fleet, now, TimeStyle.RELATIVE))
     assert list(trace(tracked, fleet, now))
-    told = environment_list(listed(rows[:1], interval=timedelta(seconds=5)), Limits())
+    told = list_of(listed(rows[:1], interval=timedelta(seconds=5)))
     assert list(json_of(told))
     assert list(table_of(told, width=80, encoding="utf-8", ascii_only=False))

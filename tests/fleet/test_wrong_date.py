@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.builders import NOW, environment, listed, reading, watched
+from support.builders import NOW, environment, list_of, listed, reading, watched
 
 from envwatch.fleet.events import Kind
 from envwatch.fleet.plausibility import is_date_wrong
@@ -19,7 +19,7 @@ from envwatch.model.outcome import ListedPage
 from envwatch.model.text import Clean
 from envwatch.views.details import verdict_reason
 from envwatch.views.explanation import trace
-from envwatch.views.output import environment_list, merged, summary_of
+from envwatch.views.output import merged, summary_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -212,7 +212,7 @@ def test_a_wrong_date_is_named_where_a_verdict_is_explained() -> None:
     ],
 )
 def test_a_listing_names_a_date_that_is_not_believed(error: float, warning: str) -> None:
-    told = environment_list(dated(rows_at(NOW), error=error), Limits())
+    told = list_of(dated(rows_at(NOW), error=error))
     assert told.clock_warnings == (f"{warning}: not believed",)
     assert told.counts() == {"online": 39, "offline": 21}
     assert summary_of(told, "api") == "60 environments at api: 21 offline, 0 late, 39 online"
@@ -230,12 +230,12 @@ def test_a_listing_names_a_date_that_is_not_believed(error: float, warning: str)
     ],
 )
 def test_a_listing_tells_the_clocks_offset_from_five_seconds_on(skew: float, warning: str | None) -> None:
-    told = environment_list(dated(rows_at(NOW), skew=skew), Limits())
+    told = list_of(dated(rows_at(NOW), skew=skew))
     assert list(told.clock_warnings) == ([] if warning is None else [warning])
 
 
 def test_of_several_profiles_each_says_what_is_wrong_with_its_clocks() -> None:
-    reports = [environment_list(dated(rows_at(NOW), skew=skew), Limits(), Clean(name)) for name, skew in SKEWS.items()]
+    reports = [list_of(dated(rows_at(NOW), skew=skew), Clean(name)) for name, skew in SKEWS.items()]
     warnings = [
         "profile far: this machine's clock is 1h ahead of the server's; ages are by the server's",
         "profile near: this machine's clock is 7s behind the server's; ages are by the server's",

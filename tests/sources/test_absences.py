@@ -27,7 +27,7 @@ def client_of(server: Faulty, limits: Limits | None = None, **changes: Any) -> C
     settings: dict[str, Any] = {
         "base_url": server.url,
         "key": SecretStr(KEY),
-        "rules": limits or Limits(),
+        "limits": limits or Limits(),
         "environ": {},
     }
     return Client(**settings | changes)
@@ -99,7 +99,7 @@ def ids_in(snapshot: Snapshot) -> set[str]:
     return {row.id for page in snapshot.pages for row in page.environments}
 
 
-async def test_nobody_is_asked_about_while_nothing_is_missing(server: Faulty) -> None:
+async def test_no_row_is_requested_while_none_is_missing(server: Faulty) -> None:
     async with client_of(server) as client:
         await client.snapshot()
         snapshot = await client.snapshot()
@@ -118,7 +118,7 @@ async def test_a_row_that_exists_is_added_to_the_listing_that_lacks_it(server: F
     assert asked_about(server)[1:] == ["device-of-env-2"]
 
 
-async def test_a_row_that_does_not_exist_is_confirmed_absent_and_not_asked_about_again(server: Faulty) -> None:
+async def test_a_row_that_does_not_exist_is_confirmed_absent_and_not_requested_again(server: Faulty) -> None:
     async with client_of(server) as client:
         await client.snapshot()
         loses(server, 2, 4, exist=False)
@@ -129,7 +129,7 @@ async def test_a_row_that_does_not_exist_is_confirmed_absent_and_not_asked_about
     assert asked_about(server)[1:] == ["device-of-env-2", "device-of-env-4"]
 
 
-async def test_a_row_that_is_listed_and_cannot_be_read_is_not_asked_about() -> None:
+async def test_a_listed_row_that_cannot_be_read_is_not_requested() -> None:
     rows: list[dict[str, Any]] = [wire_row(f"env-{number}") for number in range(1, 21)]
     server = Faulty(rows)
     async with serving(server), client_of(server) as client:
@@ -140,7 +140,7 @@ async def test_a_row_that_is_listed_and_cannot_be_read_is_not_asked_about() -> N
     assert (asked_about(server), snapshot.in_doubt, snapshot.requests) == ([], frozenset(), 1)
 
 
-async def test_where_there_is_no_such_route_nothing_is_proven_and_nothing_waits(server: Faulty) -> None:
+async def test_without_the_device_route_nothing_is_proven_and_nothing_waits(server: Faulty) -> None:
     server.answers_devices = False
     async with client_of(server) as client:
         await client.snapshot()
@@ -176,7 +176,7 @@ async def test_a_second_listener_on_the_same_machine_proves_nothing(server: Faul
         sends(b"SSH-2.0-OpenSSH\r\n"),
     ],
 )
-async def test_a_failed_question_fails_no_listing_and_proves_nothing(server: Faulty, fault: Fault) -> None:
+async def test_a_failed_request_for_a_row_fails_no_listing_and_proves_nothing(server: Faulty, fault: Fault) -> None:
     assert not isinstance(fault, Stop)
     async with client_of(server) as client:
         await client.snapshot()
@@ -199,7 +199,7 @@ async def test_a_failed_question_fails_no_listing_and_proves_nothing(server: Fau
     assert [snapshot.in_doubt for snapshot in snapshots] == doubted
 
 
-async def test_a_route_that_drips_costs_no_more_than_half_a_pages_deadline(server: Faulty) -> None:
+async def test_a_slow_device_route_takes_at_most_half_a_page_deadline(server: Faulty) -> None:
     hasty = Limits(page_deadline=timedelta(seconds=0.5))
     async with client_of(server, hasty) as client:
         await client.snapshot()
@@ -210,7 +210,7 @@ async def test_a_route_that_drips_costs_no_more_than_half_a_pages_deadline(serve
     assert (ids_in(snapshot), snapshot.confirmed_absent) == ({"env-1", "env-3", "env-4", "env-5"}, frozenset())
 
 
-async def test_ten_questions_a_poll_at_most_until_every_absence_is_confirmed() -> None:
+async def test_at_most_ten_rows_are_requested_per_poll_until_every_absence_is_confirmed() -> None:
     async with faulty_server(wire_rows(60)) as server, client_of(server) as client:
         await client.snapshot()
         loses(server, *range(1, 26), exist=False)
@@ -278,7 +278,7 @@ async def test_an_empty_listing_of_a_server_that_knows_no_row_proves_nothing(ser
         "x" * 257,
     ],
 )
-async def test_what_a_path_may_not_carry_unchanged_is_never_asked_about(server: Faulty, device_id: str) -> None:
+async def test_an_undocumented_device_id_is_never_requested(server: Faulty, device_id: str) -> None:
     server.rows = [wire_row("env-0", deviceId=device_id), *server.rows]
     async with client_of(server) as client:
         await client.snapshot()
@@ -287,7 +287,7 @@ async def test_what_a_path_may_not_carry_unchanged_is_never_asked_about(server: 
     assert (asked_about(server), snapshot.confirmed_absent, snapshot.in_doubt) == ([], frozenset(), frozenset())
 
 
-async def test_where_no_listed_row_can_be_asked_about_nothing_waits(server: Faulty) -> None:
+async def test_nothing_waits_if_no_listed_row_can_be_requested(server: Faulty) -> None:
     server.rows = [wire_row("env-0", deviceId="desktop-0"), wire_row("env-1", deviceId="a/b")]
     async with client_of(server) as client:
         await client.snapshot()
@@ -315,7 +315,7 @@ async def test_a_device_id_is_quoted_in_the_path(server: Faulty, device_id: str,
     assert "env-0" in ids_in(snapshot)
 
 
-async def test_where_only_rows_that_are_online_are_listed_none_is_asked_about(server: Faulty) -> None:
+async def test_no_row_is_requested_in_a_listing_of_online_rows_only(server: Faulty) -> None:
     """There a row leaves the listing by going offline."""
     async with client_of(server, query=ListParams(online_only=True)) as client:
         await client.snapshot()

@@ -48,7 +48,7 @@ async def server() -> AsyncIterator[Faulty]:
 
 
 def client_of(server: Faulty, limits: Limits = PATIENT, **changes: Any) -> Client:
-    settings: dict[str, Any] = {"base_url": server.url, "key": SecretStr(KEY), "rules": limits, "environ": {}}
+    settings: dict[str, Any] = {"base_url": server.url, "key": SecretStr(KEY), "limits": limits, "environ": {}}
     return Client(**settings | changes)
 
 
@@ -88,7 +88,7 @@ async def test_an_empty_listing_is_a_complete_one() -> None:
         assert ids_in(await client.snapshot()) == [[]]
 
 
-async def test_the_query_is_the_endpoints_own(server: Faulty) -> None:
+async def test_the_query_has_the_names_of_the_api(server: Faulty) -> None:
     query = ListParams(online_only=True, source="remote", user_id="user 1&2")
     async with client_of(server, query=query) as client:
         await client.snapshot()
@@ -106,7 +106,7 @@ async def test_a_cursor_goes_back_as_it_came(server: Faulty) -> None:
     assert server.seen[1].query["after"] == cursor
 
 
-async def test_a_request_says_who_asks_and_what_can_be_read(server: Faulty) -> None:
+async def test_a_request_names_the_program_and_the_accepted_encodings(server: Faulty) -> None:
     async with client_of(server) as client:
         await client.snapshot()
     headers = server.seen[0].headers
@@ -138,11 +138,11 @@ async def test_no_cookie_is_kept(server: Faulty) -> None:
     assert not any("cookie" in seen.headers for seen in server.seen)
 
 
-async def test_progress_is_told_page_by_page(server: Faulty) -> None:
-    told: list[int] = []
-    async with client_of(server, on_page=told.append) as client:
+async def test_progress_is_reported_page_by_page(server: Faulty) -> None:
+    pages: list[int] = []
+    async with client_of(server, on_page=pages.append) as client:
         await client.snapshot()
-    assert told == [1, 2, 3]
+    assert pages == [1, 2, 3]
 
 
 async def test_received_counts_bytes_on_the_wire(server: Faulty) -> None:
@@ -158,7 +158,7 @@ async def test_received_counts_bytes_on_the_wire(server: Faulty) -> None:
 
 
 @pytest.mark.parametrize("skew", [-86_400, -30, 0, 30, 86_400])
-async def test_each_answer_bounds_the_servers_clock(server: Faulty, skew: float) -> None:
+async def test_each_response_bounds_the_servers_clock(server: Faulty, skew: float) -> None:
     server.break_every_page(skewed(skew))
     async with client_of(server) as client:
         snapshot = await client.snapshot()
@@ -170,19 +170,21 @@ async def test_each_answer_bounds_the_servers_clock(server: Faulty, skew: float)
     "headers",
     [{"Age": "1"}, {"Age": "soon"}, {"Date": None}, {"Date": "yesterday"}, {"Date": "Mon, 99 Foo 2026 00:00:00 GMT"}],
 )
-async def test_a_cached_or_undated_answer_says_nothing_of_the_clock(server: Faulty, headers: dict[str, Any]) -> None:
+async def test_a_cached_or_undated_response_gives_no_bounds_of_the_clock(
+    server: Faulty, headers: dict[str, Any]
+) -> None:
     server.break_page(1, lambda reply: Reply(body=reply.body, headers=headers))
     async with client_of(server) as client:
         assert len((await client.snapshot()).clock) == 2
 
 
-async def test_an_age_of_nothing_is_fresh(server: Faulty) -> None:
+async def test_an_age_header_of_zero_counts_as_fresh(server: Faulty) -> None:
     server.break_every_page(skewed(0, Age="0"))
     async with client_of(server) as client:
         assert len((await client.snapshot()).clock) == 3
 
 
-async def test_a_page_speaks_for_the_moment_before_it_was_asked_for(server: Faulty) -> None:
+async def test_a_page_has_the_time_before_its_request(server: Faulty) -> None:
     moments = iter(range(6))
     async with client_of(server, wall=lambda: NOW + next(moments)) as client:
         snapshot = await client.snapshot()
@@ -210,7 +212,7 @@ async def test_a_row_that_no_parser_takes_is_named_and_the_walk_goes_on_from_it(
 
 
 @pytest.mark.parametrize("how", [How.RESET, How.CLOSE])
-async def test_a_connection_from_before_that_breaks_is_replaced_at_once(server: Faulty, how: How) -> None:
+async def test_an_idle_connection_that_breaks_is_replaced_at_once(server: Faulty, how: How) -> None:
     async with client_of(server, Limits()) as client:
         await client.snapshot()
         server.stop_at(1, how)
@@ -225,7 +227,7 @@ async def test_a_new_connection_that_breaks_is_a_failure(server: Faulty) -> None
     assert len(server.seen) == 1
 
 
-async def test_a_connection_from_before_that_breaks_within_an_answer_is_a_failure(server: Faulty) -> None:
+async def test_an_idle_connection_that_breaks_within_a_response_is_a_failure(server: Faulty) -> None:
     async with client_of(server, Limits()) as client:
         await client.snapshot()
         server.break_page(0, Stop(Where.HEADED, How.RESET))
@@ -241,7 +243,7 @@ async def test_a_replaced_connection_is_not_replaced_again(server: Faulty) -> No
     assert len(server.seen) == 3
 
 
-async def test_a_page_that_drips_meets_its_deadline(server: Faulty) -> None:
+async def test_a_slow_page_meets_its_deadline(server: Faulty) -> None:
     server.break_page(1, lambda reply: Reply(body=reply.body, byte_every=0.05))
     async with client_of(server, HASTY) as client:
         error = await failure_of(client)
@@ -377,12 +379,12 @@ async def test_a_failure_does_not_hold_the_pages_that_came_before_it(server: Fau
             gc.enable()
 
 
-async def test_a_failure_does_not_hold_the_answer_that_it_came_from(server: Faulty) -> None:
+async def test_a_failure_does_not_hold_the_response_that_it_came_from(server: Faulty) -> None:
     server.break_page(1, says(200, "no JSON"))
     async with client_of(server) as client:
         error = await failure_of(client)
     frames = traceback.extract_tb(error.__traceback__)
-    assert {frame.name for frame in frames if frame.filename.endswith("envwatch/api/client.py")} == {"snapshot"}
+    assert {frame.name for frame in frames if frame.filename.endswith("sources/letta/client.py")} == {"snapshot"}
 
 
 async def test_the_key_is_not_shown_by_the_client(server: Faulty) -> None:

@@ -205,7 +205,7 @@ async def test_pages_read_before_a_failure_are_counted() -> None:
         ([], "page 2 promises more and has no row to go on from"),
     ],
 )
-async def test_a_listing_that_leads_nowhere_is_left(rows: list[Any], leads_to: str) -> None:
+async def test_a_listing_without_an_end_is_abandoned(rows: list[Any], leads_to: str) -> None:
     async with faulty_server(wire_rows(6)) as server, client_of(server, Limits(page_size=2)) as client:
         server.break_page(1, edits(lambda page: page.update(connections=rows)))
         error = await failure_of(client)
@@ -220,14 +220,14 @@ async def test_a_page_of_one_new_row_that_does_not_fit_is_no_reason_to_stop() ->
     assert (len(snapshot.pages), snapshot.set_aside, sorted(snapshot.set_aside_ids)) == (3, 1, ["env-20"])
 
 
-async def test_a_server_that_ignores_the_cursor_is_left_after_its_second_answer() -> None:
+async def test_a_server_that_ignores_the_cursor_is_abandoned_after_its_second_response() -> None:
     async with faulty_server(wire_rows(6)) as server, client_of(server, Limits(page_size=2)) as client:
         server.break_every_page(edits(lambda page: page.update(connections=wire_rows(2), hasNextPage=True)))
         assert (await failure_of(client)).cause is Cause.ENDLESS
         assert len(server.seen) == 2
 
 
-async def test_a_server_that_invents_rows_for_ever_is_left() -> None:
+async def test_a_server_that_invents_rows_for_ever_is_abandoned() -> None:
     invented = iter(range(1_000))
     more = edits(lambda page: page.update(connections=[wire_row(f"new-{next(invented)}")], hasNextPage=True))
     for limits in (Limits(max_pages=20), Limits(max_rows=20)):
@@ -237,7 +237,7 @@ async def test_a_server_that_invents_rows_for_ever_is_left() -> None:
             assert len(server.seen) in {20, 21}
 
 
-async def test_a_listing_that_goes_on_for_ever_after_a_good_one_is_left_after_twenty_more_pages() -> None:
+async def test_a_listing_that_goes_on_for_ever_after_a_complete_one_is_abandoned_after_twenty_more_pages() -> None:
     invented = iter(range(1_000))
     more = edits(lambda page: page.update(connections=[wire_row(f"new-{next(invented)}")], hasNextPage=True))
     async with faulty_server(wire_rows(3)) as server, client_of(server, Limits(page_size=1)) as client:
@@ -250,7 +250,7 @@ async def test_a_listing_that_goes_on_for_ever_after_a_good_one_is_left_after_tw
         assert len((await client.snapshot()).pages) == 3
 
 
-async def test_pages_beyond_the_budget_of_a_minute_are_asked_for_twenty_milliseconds_apart() -> None:
+async def test_pages_beyond_the_budget_of_a_minute_are_requested_twenty_milliseconds_apart() -> None:
     now, waits = 0.0, []
 
     async def sleep(seconds: float) -> None:
@@ -314,9 +314,9 @@ async def test_an_endless_first_listing_is_ended_by_its_deadline_before_it_has_c
         (says(200, HTML), "a web page, “502 Bad Gateway”: wrong LETTA_BASE_URL, or a proxy's login page?"),
     ],
 )
-async def test_an_error_is_told_in_the_servers_words_and_ours(fault: Fault, message: str) -> None:
-    told = await message_of(fault)
-    assert told in {f"HOST answered {message}", f"HOST answered with {message}", f"HOST answered with a {message}"}
+async def test_an_error_quotes_the_server_and_adds_advice(fault: Fault, message: str) -> None:
+    text = await message_of(fault)
+    assert text in {f"HOST answered {message}", f"HOST answered with {message}", f"HOST answered with a {message}"}
 
 
 @pytest.mark.parametrize(

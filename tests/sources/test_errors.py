@@ -79,7 +79,7 @@ def refused_certificate(code: int, message: str) -> ssl.SSLCertVerificationError
         (OverflowError(), Cause.GARBLED, "the answer of api.letta.com cannot be decoded (OverflowError)"),
     ],
 )
-def test_a_failure_is_told_in_plain_words(error: Exception, cause: Cause, message: str) -> None:
+def test_a_failure_has_a_plain_message(error: Exception, cause: Cause, message: str) -> None:
     assert isinstance(error, FAILURES)
     failure = failure_of(error, DIRECT)
     assert (failure.cause, failure.message) == (cause, message)

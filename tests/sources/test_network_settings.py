@@ -180,7 +180,7 @@ def test_an_unusable_setting_stops_the_client_unless_it_stays_on_this_machine(en
         {"SSL_CERT_DIR": str(CERTS)},
     ],
 )
-def test_usable_settings_are_nothing_to_talk_about(environ: dict[str, str]) -> None:
+def test_usable_settings_give_no_message(environ: dict[str, str]) -> None:
     assert unusable_settings(environ) is None
 
 
@@ -238,7 +238,7 @@ def tls_of(name: str) -> ssl.SSLContext:
     return context
 
 
-async def test_a_trusted_certificate_opens_the_way() -> None:
+async def test_a_trusted_certificate_is_accepted() -> None:
     environ = {"SSL_CERT_FILE": str(CERTS / "localhost.pem")}
     async with faulty_server(wire_rows(3), tls_of("localhost.pem")) as server:
         limits = Limits(page_size=2)
@@ -266,7 +266,7 @@ async def test_a_certificate_is_refused_in_plain_words(
         assert server.seen == []
 
 
-async def test_https_to_a_plain_port_is_told_as_that() -> None:
+async def test_https_to_a_plain_http_port_has_its_own_message() -> None:
     async with faulty_server([]) as server:
         error = await failure_at(server.url.replace("http:", "https:"), {})
     assert error.cause is Cause.TLS

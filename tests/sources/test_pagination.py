@@ -12,7 +12,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, SourceError
 from envwatch.model.page import Page, page_of
 from envwatch.model.text import Clean
-from envwatch.sources.letta.pagination import Growth, Walk
+from envwatch.sources.letta.pagination import PageHistory, Walk
 
 
 def page(first: int, last: int, *, has_next: bool = False, set_aside: int = 0) -> Page:
@@ -132,41 +132,41 @@ def test_a_walk_may_have_as_many_pages_as_that() -> None:
     assert len(walk.snapshot().pages) == 21
 
 
-def test_the_first_walk_has_nothing_to_be_compared_with() -> None:
-    growth = Growth()
-    assert growth.last_pages is None
-    growth.failed(Cause.ENDLESS)
-    assert growth.last_pages is None
+def test_the_first_walk_has_no_bound() -> None:
+    history = PageHistory()
+    assert history.last_pages is None
+    history.note_failed(Cause.ENDLESS)
+    assert history.last_pages is None
 
 
-def test_a_listing_that_goes_on_five_times_in_a_row_is_once_read_like_a_first_one() -> None:
+def test_after_five_endless_walks_one_is_read_without_a_bound() -> None:
     """A fleet that did grow, or a server that sends smaller pages now, must not leave us blind for ever."""
-    growth = Growth()
-    growth.listed(7)
+    history = PageHistory()
+    history.note_complete(7)
     found = []
     for _ in range(13):
-        found.append(growth.last_pages)
-        growth.failed(Cause.ENDLESS)
+        found.append(history.last_pages)
+        history.note_failed(Cause.ENDLESS)
     assert found == [7, 7, 7, 7, 7, None, 7, 7, 7, 7, 7, None, 7]
-    growth.listed(9)
-    assert growth.last_pages == 9
+    history.note_complete(9)
+    assert history.last_pages == 9
 
 
-def test_other_failures_between_do_not_put_that_off() -> None:
-    growth = Growth()
-    growth.listed(7)
+def test_other_failures_between_do_not_delay_that() -> None:
+    history = PageHistory()
+    history.note_complete(7)
     for _ in range(5):
-        growth.failed(Cause.UNREACHABLE)
-        growth.failed(Cause.ENDLESS)
-    assert growth.last_pages is None
-    growth.failed(Cause.TIMEOUT)
-    assert growth.last_pages == 7
+        history.note_failed(Cause.UNREACHABLE)
+        history.note_failed(Cause.ENDLESS)
+    assert history.last_pages is None
+    history.note_failed(Cause.TIMEOUT)
+    assert history.last_pages == 7
 
 
 @pytest.mark.parametrize(
     ("per_minute", "last_pages", "burst"), [(3, None, 3), (3, 2, 3), (3, 5, 5), (60, None, 60), (12, 7, 12)]
 )
-def test_pages_are_paced_beyond_the_budget_of_a_minute_and_the_pages_of_the_last_good_walk(
+def test_pages_are_spaced_beyond_the_budget_of_a_minute_and_the_length_of_the_last_complete_walk(
     per_minute: int, last_pages: int | None, burst: int
 ) -> None:
     walk = Walk(Limits(requests_per_minute=per_minute), last_pages)

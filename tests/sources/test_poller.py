@@ -1,4 +1,4 @@
-"""The poller's pace, in a world in which no real time passes; see `scripted`."""
+"""The poller's pace, on a fake clock; see `support.fake_clock`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 async def no_task_and_no_complaint_is_left() -> AsyncIterator[None]:
-    """After every test: nothing runs on, and asyncio has nothing to say of errors that nobody fetched."""
+    """After every test: nothing runs on, and asyncio reports no exception that was never retrieved."""
     complaints: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
     yield
@@ -89,7 +89,7 @@ async def test_polls_come_somewhat_early_or_late_and_never_before_the_budget_all
     assert gaps(script) == pytest.approx([gap, gap])
 
 
-async def test_a_plan_stays_what_it_is_though_the_dice_fall_anew() -> None:
+async def test_a_schedule_does_not_change_with_new_random_numbers() -> None:
     poller = poller_of(world := World(0.25), Script(world))
     await outcomes_of(poller, 1)
     first = poller.schedule.next_at
@@ -163,7 +163,7 @@ async def test_it_never_gives_up_on_a_server_or_a_network_that_fails() -> None:
 
 
 @pytest.mark.parametrize("cause", [Cause.RATE_LIMITED, Cause.UNAVAILABLE])
-async def test_a_server_that_says_it_has_too_much_to_do_is_given_up_to_a_minute(cause: Cause) -> None:
+async def test_backoff_from_an_overloaded_server_is_up_to_a_minute(cause: Cause) -> None:
     script = Script(world := World(1.0), error(cause))
     await outcomes_of(poller_of(world, script), 9)
 
@@ -235,7 +235,7 @@ async def recovery(outage: tuple[Cause, float, int], lasts: float, rolls: Sequen
     rolls=[0, 0, 0, 0.75, 0, 0, 0.875, 0.875, *[0] * 10, 0.96875, 0.9921875],
 )
 @settings(max_examples=200, deadline=None)
-def test_within_twenty_seconds_of_a_servers_recovery_the_next_listing_is_in(
+def test_the_next_listing_comes_within_twenty_seconds_of_a_servers_recovery(
     outage: tuple[Cause, float, int], lasts: float, rolls: list[float]
 ) -> None:
     polls, seconds = asyncio.run(recovery(outage, lasts, rolls))
@@ -251,7 +251,7 @@ def test_within_twenty_seconds_of_a_servers_recovery_the_next_listing_is_in(
     rolls=_ROLLS,
 )
 @settings(max_examples=50, deadline=None)
-def test_within_little_more_than_a_minute_it_is_in_after_any_outage_and_any_walk(
+def test_it_comes_within_little_more_than_a_minute_after_any_outage_and_any_walk(
     cause: Cause, takes: float, pages_read: int, lasts: float, rolls: list[float]
 ) -> None:
     """A poll that began just before the recovery, a minute, and the walk."""
@@ -260,7 +260,7 @@ def test_within_little_more_than_a_minute_it_is_in_after_any_outage_and_any_walk
     assert seconds <= takes + 60 + 1
 
 
-async def test_a_listing_ends_the_backing_off() -> None:
+async def test_a_listing_ends_the_backoff() -> None:
     script = Script(world := World(1.0), error(), error(), walk(), error(), walk())
     await outcomes_of(poller_of(world, script), 5)
 
@@ -287,14 +287,14 @@ async def test_retry_after_is_obeyed_up_to_ten_minutes(asked_for: float, waits: 
     assert gaps(script) == [waits]
 
 
-async def test_a_server_that_keeps_saying_at_once_is_not_taken_by_its_word() -> None:
+async def test_a_retry_after_of_zero_does_not_shorten_the_backoff() -> None:
     script = Script(world := World(1.0), error(Cause.RATE_LIMITED, timedelta()))
     await outcomes_of(poller_of(world, script), 5)
 
     assert gaps(script) == [1, 2, 4, 8]
 
 
-async def test_what_failed_is_told_with_all_that_is_known_of_it() -> None:
+async def test_a_failed_outcome_holds_everything_about_the_error() -> None:
     script = Script(world := World(), error(Cause.TIMEOUT, timedelta(seconds=3), pages_read=2), takes=4)
     (outcome,) = await outcomes_of(poller_of(world, script), 1)
 
@@ -303,7 +303,7 @@ async def test_what_failed_is_told_with_all_that_is_known_of_it() -> None:
     assert (outcome.started.monotonic, outcome.ended.monotonic) == (0, 4)
 
 
-async def test_what_is_no_error_of_a_source_is_not_swallowed() -> None:
+async def test_an_exception_that_is_no_source_error_is_raised() -> None:
     class Broken:
         async def snapshot(self) -> Any:
             raise ZeroDivisionError
@@ -354,21 +354,21 @@ async def test_a_key_that_was_accepted_in_between_has_another_recheck() -> None:
     assert script.asked_at == [0, 30, 35, 65]
 
 
-async def test_other_failures_do_not_cost_a_refused_key_its_recheck() -> None:
+async def test_other_failures_keep_the_first_recheck_of_a_refused_key() -> None:
     script = Script(world := World(1.0), error(), error(Cause.UNAUTHORIZED), error(), error(Cause.UNAUTHORIZED))
     await outcomes_of(poller_of(world, script), 5)
 
     assert script.asked_at == [0, 1, 31, 35, 335]
 
 
-async def test_what_is_forbidden_is_asked_for_again_every_fifteen_minutes() -> None:
+async def test_after_403_there_is_a_poll_every_fifteen_minutes() -> None:
     script = Script(world := World(), error(Cause.FORBIDDEN), error(Cause.FORBIDDEN), walk())
     await outcomes_of(poller_of(world, script), 4)
 
     assert script.asked_at == [0, 900, 1_800, 1_805]
 
 
-async def test_a_night_changes_nothing_for_a_poller_that_is_paused() -> None:
+async def test_sleep_does_not_end_a_pause() -> None:
     script = Script(world := World())
     poller = poller_of(world, script)
     world.schedule(1, lambda: poller.pause(paused=True))
@@ -397,7 +397,7 @@ async def test_a_pause_lasts_until_it_is_ended() -> None:
     assert stances == [PollSchedule(PollState.WAITING, timedelta(seconds=5), is_paused=True)]
 
 
-async def test_a_pause_is_a_wish_that_can_be_taken_back_while_a_poll_is_under_way() -> None:
+async def test_a_pause_can_be_ended_while_a_poll_is_under_way() -> None:
     script = Script(world := World(), takes=3)
     poller = poller_of(world, script)
     schedules: list[PollSchedule] = []
@@ -415,7 +415,7 @@ async def test_a_pause_is_a_wish_that_can_be_taken_back_while_a_poll_is_under_wa
     assert script.asked_at == [0, 5, 100]
 
 
-async def test_a_plan_follows_a_wish_before_the_poller_does() -> None:
+async def test_the_schedule_shows_a_change_at_once() -> None:
     poller = poller_of(world := World(), Script(world))
     await outcomes_of(poller, 1)
     schedules = [poller.schedule]
@@ -431,7 +431,7 @@ async def test_a_plan_follows_a_wish_before_the_poller_does() -> None:
     ]
 
 
-async def test_asking_during_a_pause_polls_once_and_pauses_on() -> None:
+async def test_a_refresh_during_a_pause_polls_once_and_stays_paused() -> None:
     script = Script(world := World())
     poller = poller_of(world, script)
     world.schedule(1, lambda: poller.pause(paused=True))
@@ -442,7 +442,7 @@ async def test_asking_during_a_pause_polls_once_and_pauses_on() -> None:
     assert script.asked_at == [0, 100, 900]
 
 
-async def test_asking_does_not_wait_for_the_tick() -> None:
+async def test_a_refresh_does_not_wait_for_the_tick() -> None:
     script = Script(world := World())
     poller = poller_of(world, script)
     world.schedule(2, poller.refresh)
@@ -461,7 +461,7 @@ async def test_asking_does_not_wait_for_the_tick() -> None:
         (12, 60, [0, 1, 24, 25, 48]),
     ],
 )
-async def test_however_often_the_user_asks_one_poll_comes_at_once_and_the_budget_is_kept_in_the_long_run(
+async def test_of_many_refreshes_one_poll_comes_at_once_and_the_budget_is_kept_in_the_long_run(
     requests: int, per_minute: int, asked_at: list[float]
 ) -> None:
     script = Script(world := World(), walk(requests))
@@ -473,7 +473,7 @@ async def test_however_often_the_user_asks_one_poll_comes_at_once_and_the_budget
     assert script.asked_at == asked_at
 
 
-async def test_pages_of_a_walk_that_failed_are_paid_off_before_the_user_gets_a_second_one() -> None:
+async def test_pages_of_a_failed_walk_delay_a_second_refresh() -> None:
     """The one that failed was asked for too."""
     script = Script(world := World(), error(pages_read=4))
     poller = poller_of(world, script)
@@ -485,7 +485,7 @@ async def test_pages_of_a_walk_that_failed_are_paid_off_before_the_user_gets_a_s
     assert script.asked_at == [0, 1, 10, 11]
 
 
-async def test_a_poll_comes_at_once_when_the_user_asks_after_a_listing_that_did_not_end() -> None:
+async def test_a_refresh_after_an_endless_listing_polls_at_once() -> None:
     script = Script(world := World(), error(Cause.ENDLESS, pages_read=2_000), takes=3)
     poller = poller_of(world, script)
     waits: list[RefreshDelay | None] = []
@@ -497,7 +497,7 @@ async def test_a_poll_comes_at_once_when_the_user_asks_after_a_listing_that_did_
     assert waits == [None, RefreshDelay(timedelta(seconds=59), is_forbidden=False)]
 
 
-async def test_a_poll_that_the_budget_has_paid_for_during_a_pause_is_not_early() -> None:
+async def test_a_poll_that_the_budget_covers_after_a_pause_is_not_early() -> None:
     script = Script(world := World(), walk(12))
     poller = poller_of(world, script)
     world.schedule(0.1, lambda: poller.pause(paused=True))
@@ -508,7 +508,7 @@ async def test_a_poll_that_the_budget_has_paid_for_during_a_pause_is_not_early()
     assert script.asked_at == [0, 100, 102, 200]
 
 
-async def test_asking_puts_off_no_poll_that_is_due_sooner() -> None:
+async def test_a_refresh_delays_no_poll_that_is_due_sooner() -> None:
     script = Script(world := World(0.5), error())
     poller = poller_of(world, script)
     world.schedule(0.1, poller.refresh)
@@ -517,7 +517,7 @@ async def test_asking_puts_off_no_poll_that_is_due_sooner() -> None:
     assert script.asked_at == [0, 0.5]
 
 
-async def test_who_asks_is_told_what_it_waits_for() -> None:
+async def test_a_refresh_returns_its_delay() -> None:
     script = Script(world := World(), walk(12), error(Cause.RATE_LIMITED, timedelta(seconds=600)), takes=2)
     poller = poller_of(world, script)
     waits: list[RefreshDelay | None] = []
@@ -551,7 +551,7 @@ async def test_there_is_no_poll_before_the_server_said_whether_paused_or_forbidd
     assert script.asked_at == [0, *asked_at, 9_000]
 
 
-async def test_what_the_machine_slept_through_counts_as_left_alone() -> None:
+async def test_sleep_counts_as_waiting_for_retry_after() -> None:
     script = Script(world := World(), error(Cause.RATE_LIMITED, timedelta(seconds=600)), walk())
     poller = poller_of(world, script)
     waits: list[RefreshDelay | None] = []
@@ -576,7 +576,7 @@ async def test_the_recheck_of_a_refused_key_waits_as_long_as_the_server_asked(
     assert script.asked_at == [0, rechecked_at]
 
 
-async def test_asking_during_a_poll_polls_once_more_after_it() -> None:
+async def test_a_refresh_during_a_poll_polls_once_more_after_it() -> None:
     script = Script(world := World(), takes=3)
     poller = poller_of(world, script)
     world.schedule(1, poller.refresh)
@@ -586,7 +586,7 @@ async def test_asking_during_a_poll_polls_once_more_after_it() -> None:
     assert script.asked_at == [0, 3, 8]
 
 
-async def test_the_plan_tells_when_the_next_poll_is() -> None:
+async def test_the_schedule_has_the_time_of_the_next_poll() -> None:
     script = Script(world := World(), takes=2)
     poller = poller_of(world, script)
     schedules: list[PollSchedule] = []
@@ -652,7 +652,7 @@ async def test_and_through_sleep_after_sleep() -> None:
     assert script.asked_at == [0, 480]
 
 
-async def test_a_thousand_nights_weigh_no_more_on_a_poller_that_is_paused_than_one() -> None:
+async def test_a_paused_poller_takes_no_more_memory_after_a_thousand_nights() -> None:
     script = Script(world := World())
     poller = poller_of(world, script)
     world.schedule(1, lambda: poller.pause(paused=True))
@@ -665,7 +665,7 @@ async def test_a_thousand_nights_weigh_no_more_on_a_poller_that_is_paused_than_o
 
 
 @pytest.mark.parametrize(("overrun", "slept"), [(15.0, False), (15.001, True)])
-async def test_an_answer_is_dropped_too_if_the_process_stood_still_for_three_intervals_while_it_was_in_flight(
+async def test_a_response_is_dropped_too_if_the_process_stood_still_for_three_intervals_meanwhile(
     overrun: float, *, slept: bool
 ) -> None:
     script = Script(world := World(), takes=4)
@@ -676,7 +676,7 @@ async def test_an_answer_is_dropped_too_if_the_process_stood_still_for_three_int
 
 
 @pytest.mark.parametrize("error_in_flight", [False, True])
-async def test_an_answer_that_was_in_flight_is_dropped(*, error_in_flight: bool) -> None:
+async def test_a_response_that_was_in_flight_during_sleep_is_dropped(*, error_in_flight: bool) -> None:
     script = Script(world := World(), error() if error_in_flight else walk(9), walk(), takes=3)
     world.schedule(1.5, lambda: world.suspend(28_800))
     outcomes = await outcomes_of(poller_of(world, script), 2)
@@ -688,7 +688,7 @@ async def test_an_answer_that_was_in_flight_is_dropped(*, error_in_flight: bool)
     assert outcomes[1].snapshot.requests == 1
 
 
-async def test_so_is_one_that_came_while_asleep_even_if_it_was_an_error() -> None:
+async def test_so_is_an_error_that_came_during_sleep() -> None:
     script = Script(world := World(), error(), walk(), takes=3)
     world.schedule(2.9, lambda: world.suspend(28_800))
     outcomes = await outcomes_of(poller_of(world, script), 2)
@@ -696,7 +696,7 @@ async def test_so_is_one_that_came_while_asleep_even_if_it_was_an_error() -> Non
     assert [type(outcome) for outcome in outcomes] == [Slept, Listed]
 
 
-async def test_a_source_that_fails_when_it_is_called_off_is_not_heard_of() -> None:
+async def test_an_error_of_a_cancelled_source_is_ignored() -> None:
     class Sulking(Script):
         async def snapshot(self) -> Snapshot:
             try:
@@ -711,7 +711,7 @@ async def test_a_source_that_fails_when_it_is_called_off_is_not_heard_of() -> No
     assert [type(outcome) for outcome in outcomes] == [Slept, Listed]
 
 
-async def test_sleep_is_noticed_while_somebody_draws_the_outcome() -> None:
+async def test_sleep_is_noticed_while_the_outcome_is_drawn() -> None:
     script = Script(world := World())
     found = []
     async with aclosing(poller_of(world, script).outcomes()) as outcomes:
@@ -725,7 +725,7 @@ async def test_sleep_is_noticed_while_somebody_draws_the_outcome() -> None:
     assert found == [Listed, Slept, Listed]
 
 
-async def test_somebody_who_takes_his_time_over_an_outcome_is_not_asleep() -> None:
+async def test_a_slow_consumer_is_not_taken_for_sleep() -> None:
     script = Script(world := World())
     found = []
     async with aclosing(poller_of(world, script).outcomes()) as outcomes:
@@ -742,7 +742,7 @@ async def test_somebody_who_takes_his_time_over_an_outcome_is_not_asleep() -> No
 # The end
 
 
-async def test_closing_calls_off_the_poll_in_flight() -> None:
+async def test_closing_cancels_the_poll_in_flight() -> None:
     script = Script(world := World(), takes=1_000)
     waiting = asyncio.create_task(outcomes_of(poller_of(world, script), 1))
     world.schedule(500, waiting.cancel)
@@ -777,7 +777,7 @@ def _actions() -> st.SearchStrategy[list[tuple[float, str]]]:
 def test_there_is_never_more_than_one_poll_and_never_too_many(
     answers: list[Any], takes: float, random: float, actions: list[tuple[float, str]]
 ) -> None:
-    """`Script` fails when it is asked twice at once; a poll that nobody asked for waits for its tick, or 10 % less."""
+    """`Script` fails on two polls at once; a poll without a refresh waits for its tick, or 10 % less."""
 
     async def run() -> Script:
         script = Script(world := World(random), *answers, walk(), takes=takes)
@@ -803,8 +803,8 @@ def test_there_is_never_more_than_one_poll_and_never_too_many(
 # The real world
 
 
-async def test_the_real_world_waits_for_an_event_or_for_a_time() -> None:
-    real = Runtime.real()
+async def test_the_real_runtime_waits_for_an_event_or_for_a_time() -> None:
+    real = Runtime()
     event = asyncio.Event()
     await real.wait(event, 0)
     event.set()

@@ -96,13 +96,13 @@ async def soak(polls: int) -> tuple[Use, Use]:
     """Watch a busy platform, and return what was in use after the first `WARM` polls and after the last."""
     world = World()
     poller = Poller(BusyPlatform(world), Limits(), world.runtime())
-    fleet, told, asleep = Fleet(), 0, 0
+    fleet, events_count, asleep = Fleet(), 0, 0
     async with aclosing(poller.outcomes()) as outcomes:
         warm, seen = Use.now(), 0
         async for outcome in outcomes:
             seen += 1
             fleet, events = fleet.after(outcome)
-            told += len(events)
+            events_count += len(events)
             asleep += isinstance(outcome, Slept)
             if seen == WARM:
                 warm = Use.now()
@@ -111,7 +111,7 @@ async def soak(polls: int) -> tuple[Use, Use]:
             if seen == polls:
                 break
         end = Use.now()
-    assert told > polls
+    assert events_count > polls
     assert asleep == polls // 1_000
     assert len(fleet.environments) >= ROWS
     assert fleet.listings > 0.9 * polls

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -23,7 +22,7 @@ from envwatch.storage.private_files import make_private_folder, open_private
 from envwatch.storage.redactor import Redactor
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from envwatch.model.outcome import Outcome
 
@@ -75,17 +74,12 @@ def test_there_is_no_line_about_blindness_before_the_first_listing() -> None:
     assert blindness_lines([failed(at=NOW), failed(at=NOW + 600_000), listed(beating(1), at=NOW + 700_000)]) == []
 
 
-async def test_watching_passes_every_outcome_on_and_writes_a_line_about_each(tmp_path: Path) -> None:
+def test_each_observed_outcome_is_a_line(tmp_path: Path) -> None:
     outcomes: list[Outcome] = [listed(beating(3)), failed(at=NOW + 5_000), slept(NOW + 6_000, NOW + 90_000)]
-
-    async def source() -> AsyncIterator[Outcome]:
-        for outcome in outcomes:
-            yield outcome
-
     log = tmp_path / "envwatch.log"
     poll_log = PollLog(log, Redactor())
-    async with aclosing(poll_log.watching(source(), NO_PROFILE)) as watched:
-        assert [outcome async for outcome in watched] == outcomes
+    for outcome in outcomes:
+        poll_log.observe(NO_PROFILE, outcome)
     poll_log.close()
     lines = log.read_text().splitlines()
     assert len(lines) == 4

@@ -12,7 +12,7 @@ from support.fake_clock import Script, World, walk
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.limits import Limits
 from envwatch.sources.poller import Poller
-from envwatch.sources.targets import Target
+from envwatch.sources.session import Target
 from envwatch.storage.export import export_here
 from envwatch.tui.app import EnvwatchApp
 from envwatch.views.grouping import GroupHeader
@@ -48,12 +48,6 @@ def post_of(poller: Poller, profile: str = "default", limits: Limits | None = No
     """A profile that is watched."""
     limits = limits or Limits()
     return Target(profile=profile, host="api.example", key_origin="a test", poller=poller, limits=limits)
-
-
-async def marked(outcomes: AsyncIterator[Outcome]) -> AsyncIterator[tuple[Clean, Outcome]]:
-    """The outcomes of the one profile that is watched."""
-    async for outcome in outcomes:
-        yield NO_PROFILE, outcome
 
 
 class HeardApp(EnvwatchApp):

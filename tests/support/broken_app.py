@@ -15,23 +15,25 @@ from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.app_harness import marked, post_of
+from support.app_harness import post_of
 from support.builders import environment
 from textual.screen import Screen
 from textual.widgets import Static
 
-from envwatch.cli.commands.dashboard import crashed, show
+from envwatch.cli.bootstrap import report_crash
+from envwatch.cli.commands.dashboard import show
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListedPage, Snapshot
 from envwatch.sources.poller import Poller
+from envwatch.sources.session import Session
 from envwatch.storage.export import export_here
 from envwatch.storage.log import PollLog
 from envwatch.storage.redactor import Redactor
 from envwatch.tui.app import EnvwatchApp
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from textual.app import ComposeResult
 
@@ -70,9 +72,9 @@ class BrokenClient:
 class BrokenPoller(Poller):
     """Yields one outcome and fails."""
 
-    async def outcomes_and_bug(self) -> AsyncIterator[Outcome]:
+    async def outcomes(self) -> AsyncGenerator[Outcome]:
         """Poll."""
-        async for outcome in self.outcomes():
+        async for outcome in super().outcomes():
             yield outcome
             fail()
 
@@ -127,14 +129,10 @@ class BrokenApp(EnvwatchApp):
 async def main(place: str, poll_log: PollLog) -> int:
     """Run the app with its bug."""
     BrokenApp.place = place
-    poller = BrokenPoller(BrokenClient(place), Limits())
-    outcomes = poller.outcomes_and_bug() if place == "poller" else poller.outcomes()
-    app = BrokenApp(
-        export=export_here,
-        targets={NO_PROFILE: post_of(poller)},
-        outcomes=marked(poll_log.watching(outcomes, NO_PROFILE)),
-    )
-    return await show(app, poll_log)
+    poller_class = BrokenPoller if place == "poller" else Poller
+    targets = {NO_PROFILE: post_of(poller_class(BrokenClient(place), Limits()))}
+    async with Session(targets, poll_log.observe) as session:
+        return await show(BrokenApp(targets=targets, outcomes=session, export=export_here), poll_log)
 
 
 if __name__ == "__main__":
@@ -144,5 +142,5 @@ if __name__ == "__main__":
     try:
         code = asyncio.run(main(sys.argv[1], log))
     except Exception as error:  # noqa: BLE001  as the command line does
-        code = crashed(error, log)
+        code = report_crash(error, log)
     sys.exit(code)

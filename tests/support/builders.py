@@ -6,17 +6,20 @@ import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.fleet import Fleet
 from envwatch.model.clock import OffsetBounds, Reading
 from envwatch.model.environment import Environment, environment_of
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, Slept, Snapshot
 from envwatch.model.text import Clean
+from envwatch.views.output import environment_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from envwatch.fleet.events import Event
     from envwatch.model.outcome import Outcome
+    from envwatch.views.output import EnvironmentList
 
 NOW = 1_760_000_000_000.0
 """A moment, in milliseconds since the epoch."""
@@ -119,3 +122,9 @@ def watched(outcomes: Iterable[Outcome], fleet: Fleet | None = None) -> tuple[Fl
         fleet, events = fleet.after(outcome)
         told += events
     return fleet, told
+
+
+def list_of(outcome: Listed, profile: Clean = NO_PROFILE) -> EnvironmentList:
+    """The environments of a first listing, as commands print them."""
+    fleet, _ = Fleet(profile=profile).after(outcome)
+    return environment_list(outcome, fleet)

@@ -1,4 +1,4 @@
-"""A world in which time passes only when somebody waits, and a source that answers by script, for the poller."""
+"""A fake clock that advances only while something waits, and a scripted source, for tests of the poller."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TURNS = 5
 
 
 class World:
-    """Clocks that stand still until somebody waits; what is planned happens on the way."""
+    """Clocks that stand still until something waits; scheduled calls happen on the way."""
 
     def __init__(self, random: float = 0.5) -> None:
         self.now = 0.0
@@ -76,12 +76,12 @@ class World:
 
 
 class Script:
-    """A source that gives its answers one by one, and the last of them for ever."""
+    """A source that returns its snapshots and errors one by one, and the last of them for ever."""
 
     def __init__(self, world: World, *answers: Answer, takes: float = 0.0) -> None:
         self.asked_at: list[float] = []
         self.dropped = 0
-        """Questions that were called off before they were answered."""
+        """Polls that were cancelled before they had a result."""
         self._world = world
         self._answers: Iterator[Answer] = iter(answers)
         self._answer: Answer = Snapshot(pages=())
@@ -112,12 +112,12 @@ def walk(requests: int = 1) -> Snapshot:
 
 
 def error(cause: Cause = Cause.SERVER, retry_after: timedelta | None = None, pages_read: int = 0) -> SourceError:
-    """A listing that could not be had."""
+    """A failed poll."""
     return SourceError(cause, Clean(cause), retry_after=retry_after, pages_read=pages_read)
 
 
 def poller_of(world: World, script: Script, settings: Limits | None = None) -> Poller:
-    """A poller that asks the script in this world."""
+    """A poller of the script on the fake clock."""
     return Poller(script, settings or Limits(), world.runtime())
 
 

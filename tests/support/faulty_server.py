@@ -1,4 +1,4 @@
-"""A server of our own for tests: it lists environments as the platform does, and breaks wherever it is told to.
+"""A server of our own for tests: it lists environments as the platform does, and breaks wherever a test wants it to.
 
 HTTP/1.1 over asyncio's streams, written without any HTTP library, so that it can also speak it wrongly. A fault is a
 function from the reply that would have been right to the one that is sent; `Faulty.break_page` puts faults on one page
@@ -95,7 +95,7 @@ class Seen:
     path: str
     query: dict[str, str]
     headers: dict[str, str]
-    """Names in small letters."""
+    """Names in lower case."""
 
 
 def says(status: int, body: str | bytes = b"", **headers: str | None) -> Fault:
@@ -265,7 +265,7 @@ class Faulty:
             await writer.drain()
 
     def _answer(self, seen: Seen) -> Reply:
-        """Return the reply to a request, spoilt as told."""
+        """Return the reply to a request, with its faults."""
         if seen.headers.get("authorization") != f"Bearer {KEY}":
             return Reply(status=401, body=b'{"message":"Unauthorized"}')
         if seen.path.startswith(DEVICE_ROUTE) and self.answers_devices:

@@ -1,7 +1,7 @@
 """A listing that is ordered by the last sign of life, so that it shifts while it is walked; on a clock of its own.
 
-A row that beats moves to the front. Whoever reads page after page misses it when it was about to be read: it is on a
-page now that has been read before. Paging is by position of the cursor in the order, as with a database's index.
+A row with a new heartbeat moves to the front. A walk that was about to read it misses it: the row is now on a page that
+was read before. Paging is by position of the cursor in the order, as with a database's index.
 """
 
 from __future__ import annotations

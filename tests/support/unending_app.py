@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.app_harness import marked, post_of
+from support.app_harness import post_of
 from support.builders import environment
 
-from envwatch.cli.commands.dashboard import crashed, show
+from envwatch.cli.bootstrap import report_crash
+from envwatch.cli.commands.dashboard import show
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListedPage, Snapshot
 from envwatch.sources.poller import Poller
+from envwatch.sources.session import Session
 from envwatch.storage.export import export_here
 from envwatch.storage.log import PollLog
 from envwatch.storage.redactor import Redactor
@@ -49,10 +51,9 @@ class UnendingApp(EnvwatchApp):
 
 async def main(poll_log: PollLog) -> int:
     """Run the app."""
-    poller = Poller(SmallClient(), Limits())
-    outcomes = marked(poll_log.watching(poller.outcomes(), NO_PROFILE))
-    app = UnendingApp(targets={NO_PROFILE: post_of(poller)}, outcomes=outcomes, export=export_here)
-    return await show(app, poll_log)
+    targets = {NO_PROFILE: post_of(Poller(SmallClient(), Limits()))}
+    async with Session(targets, poll_log.observe) as session:
+        return await show(UnendingApp(targets=targets, outcomes=session, export=export_here), poll_log)
 
 
 if __name__ == "__main__":
@@ -60,5 +61,5 @@ if __name__ == "__main__":
     try:
         code = asyncio.run(main(log))
     except Exception as error:  # noqa: BLE001  as the command line does
-        code = crashed(error, log)
+        code = report_crash(error, log)
     sys.exit(code)

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.app_harness import staged
-from support.builders import NOW, environment, listed
+from support.builders import NOW, environment, list_of, listed
 from textual.widgets import OptionList
 
 from envwatch.fleet.acknowledgements import Ack
-from envwatch.model.limits import Limits
 from envwatch.model.text import Clean
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.menu import CopyMenu
 from envwatch.tui.screens.plain_text import PlainText
-from envwatch.views.output import environment_list, json_of
+from envwatch.views.output import json_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -141,7 +140,7 @@ async def test_the_json_is_what_a_listing_says_of_the_environment() -> None:
         (line,) = (line for line in stage.lines if " JSON " in line)
         await stage.press("J", "enter")
         (text,) = copied(stage)
-        (expected,) = json.loads(b"".join(json_of(environment_list(listed([row]), Limits()))))["environments"]
+        (expected,) = json.loads(b"".join(json_of(list_of(listed([row])))))["environments"]
         assert list(json.loads(text).items()) == list((expected | {"acknowledged": "known"}).items())
         count = text.count("\n") + 1
         assert re.search(rf" JSON +{count} lines ", line)

@@ -14,12 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import to_json
-from support.builders import NOW, environment, listed, reading, wire_row
+from support.builders import NOW, environment, list_of, listed, reading, wire_row
 from support.tracked_environments import ALL, matches
 
 from envwatch.fleet.presence import GONE
 from envwatch.model.clock import OffsetBounds
-from envwatch.model.limits import Limits
 from envwatch.model.outcome import Listed, ListedPage, Snapshot
 from envwatch.model.text import Clean, cells, clean
 from envwatch.query.language import parse
@@ -27,7 +26,6 @@ from envwatch.views.output import (
     EnvironmentList,
     ListedEnvironment,
     csv_of,
-    environment_list,
     filtered,
     json_of,
     jsonl_of,
@@ -46,7 +44,7 @@ HOSTILE = "\x1b]0;owned\x07\x9b31m\u202eevil\x00\n\r\t\u2028"
 
 
 def listing_of(*rows: Environment, at: float = NOW, profile: str = "", **how: Any) -> EnvironmentList:
-    return environment_list(listed(rows, at, **how), Limits(), Clean(profile))
+    return list_of(listed(rows, at, **how), Clean(profile))
 
 
 def found(listing: EnvironmentList, query: str) -> EnvironmentList:
@@ -226,7 +224,7 @@ def test_state_age_and_filter_are_of_the_moment_when_the_page_of_the_row_was_req
         ),
     )
     snapshot = Snapshot(pages=pages, clock=(OffsetBounds(-500, 500),))
-    listing = environment_list(Listed(snapshot, reading(), reading(), timedelta(seconds=5)), Limits())
+    listing = list_of(Listed(snapshot, reading(), reading(), timedelta(seconds=5)))
     assert ids(found(listing, "beat:>=2m")) == ids(found(listing, "status:offline")) == ["second"]
     rows = {row["id"]: (row["state"], row["heartbeat_age_s"]) for row in decoded(listing)["environments"]}
     assert rows == {"first": ("late", 119.0), "twice": ("late", 119.0), "second": ("offline", 121.0)}
@@ -376,7 +374,7 @@ def test_the_summary_has_counts_and_caveats() -> None:
 
 def test_rows_that_could_not_be_read_make_the_listing_incomplete() -> None:
     snapshot = Snapshot(pages=(ListedPage([environment()], NOW),), set_aside=2)
-    listing = environment_list(Listed(snapshot, reading(), reading(), timedelta(seconds=5)), Limits())
+    listing = list_of(Listed(snapshot, reading(), reading(), timedelta(seconds=5)))
     assert decoded(listing)["complete"] is False
     assert decoded(listing)["set_aside"] == {"total": 2, "ids": []}
     assert "; incomplete: 2 rows could not be read;" in summary_of(listing, "api")
@@ -385,7 +383,7 @@ def test_rows_that_could_not_be_read_make_the_listing_incomplete() -> None:
 def test_rows_that_could_not_be_read_are_named() -> None:
     ids = frozenset(Clean(f"env-{number}") for number in range(4, 0, -1))
     snapshot = Snapshot(pages=(ListedPage([environment()], NOW),), set_aside=5, set_aside_ids=ids)
-    listing = environment_list(Listed(snapshot, reading(), reading(), timedelta(seconds=5)), Limits())
+    listing = list_of(Listed(snapshot, reading(), reading(), timedelta(seconds=5)))
     both = merged([listing, replace(listing, set_aside=1, set_aside_ids=frozenset({Clean("env-9")}))])
     assert decoded(listing)["set_aside"] == {"total": 5, "ids": ["env-1", "env-2", "env-3", "env-4"]}
     assert decoded(both)["set_aside"] == {"total": 6, "ids": ["env-1", "env-2", "env-3", "env-4", "env-9"]}
@@ -440,7 +438,7 @@ def test_a_filter_keeps_exactly_the_rows_that_match_in_their_order(
         for page, rows in enumerate(pages)
     ]
     snapshot = Snapshot(pages=tuple(listed_pages), clock=(OffsetBounds(-500, 500),))
-    everything = environment_list(Listed(snapshot, reading(), reading(), timedelta(seconds=5)), Limits())
+    everything = list_of(Listed(snapshot, reading(), reading(), timedelta(seconds=5)))
     parsed = parse(query, UTC)
     listing = filtered(everything, parsed)
     assert listing.rows == [row for row in everything.rows if matches(parsed, row.tracked, row.judged_at, ALL, 1)]

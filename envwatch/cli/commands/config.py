@@ -1,70 +1,84 @@
-"""`envwatch config`: what is configured, where, and what is wrong with it."""
-# ruff: noqa: PLC0415 - imports stand where they are needed
+"""`envwatch config`: the settings in force, their origins, and the mistakes of the configuration file."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from envwatch.cli.arguments import Exit, Options, StopError
-from envwatch.cli.bootstrap import (
-    all_settings_for,
-    config_path_for,
-    credentials_for,
-    mistakes_outside,
-)
+from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopError
+from envwatch.cli.bootstrap import all_settings_for, config_path_for, credentials_for
 from envwatch.cli.streams import print_error, write
 from envwatch.storage.redactor import redactor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
 
+_SETTINGS: Final = ("interval", "profile", *QUERY_OPTIONS)
+"""Options that change a setting."""
 
-def _config(options: Options) -> int:
-    """Tell of the configuration file and of what holds."""
+_ACTIONS: Final = {
+    "show": "print each value with its origin, but never the key",
+    "validate": "check the file; exit code 2 and a line for each mistake if it cannot be used",
+    "path": "print the path of the file, which need not exist",
+    "schema": "print the file's JSON schema, for editors",
+}
+
+
+def add_arguments(parser: Parser) -> None:
+    """Set the description and add the options and actions."""
+    parser.description = "Show the settings in force and where they come from. envwatch never writes the file."
+    parser.add_shared(*_SETTINGS, "config")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, title="actions")
+    for action, summary in _ACTIONS.items():
+        description = f"{summary[0].upper()}{summary[1:]}."
+        action_parser = actions.add_parser(action, help=summary, description=description)
+        action_parser.add_shared(*_SETTINGS if action == "show" else (), "config")
+
+
+def run(options: Options) -> int:
+    """Run one action."""
     from envwatch.config import describe
 
-    path, is_wanted = config_path_for(options)
+    path, is_named = config_path_for(options)
     match options.action:
         case "path":
             write(os.fsencode(path) + b"\n")
         case "schema":
             write(describe.schema().encode())
         case "validate":
-            return _validate(path, is_wanted=is_wanted)
-        case "show":
+            return _validate(path, is_named=is_named)
+        case _:
             write(redactor()(_shown(all_settings_for(options), path)).encode())
     return Exit.FINE
 
 
 def _shown(all_settings: Sequence[Settings], path: Path) -> str:
-    """Return what holds, a block for each profile."""
+    """Return the settings in force, one block for each profile."""
     from envwatch.config.describe import settings_table
 
     blocks = []
     for settings in all_settings:
-        credentials: Credentials | str
         try:
             credentials = credentials_for(settings)
         except StopError as stop:
-            credentials = stop.line
-        blocks.append(settings_table(settings, credentials, path))
+            blocks.append(settings_table(settings, stop.line, path))
+        else:
+            blocks.append(settings_table(settings, credentials, path))
     return "\n".join(blocks)
 
 
-def _validate(path: Path, *, is_wanted: bool) -> int:
-    """Tell each mistake of the configuration file, or that there is none."""
+def _validate(path: Path, *, is_named: bool) -> int:
+    """Print each mistake of the configuration file to standard error, or that there is none."""
     from envwatch.config.describe import mistakes_in
     from envwatch.config.settings import document_at
     from envwatch.config.values import ConfigError
 
     try:
-        document = document_at(path, must_exist=is_wanted)
-        mistakes = mistakes_in(document, mistakes_outside) if document else ()
+        document = document_at(path, must_exist=is_named)
+        mistakes = mistakes_in(document, _mistakes_outside) if document else ()
     except ConfigError as error:
         document, mistakes = None, error.lines
     for mistake in mistakes:
@@ -73,3 +87,13 @@ def _validate(path: Path, *, is_wanted: bool) -> int:
         return Exit.USAGE
     print_error(f"{path}: {'fine' if document else 'there is no such file, and none is needed'}")
     return Exit.FINE
+
+
+def _mistakes_outside(settings: Settings) -> Iterator[str]:
+    """Yield the mistakes that the file alone does not show: unknown themes and bindings, an unusable key file."""
+    from envwatch.cli.screen_settings import screen_mistakes
+    from envwatch.config.credentials import mistake_in_file
+
+    yield from screen_mistakes(settings)
+    if settings.api_key_file is not None and (mistake := mistake_in_file(settings.api_key_file)):
+        yield f"{settings.origin('api_key_file')}: api_key_file: {mistake}"

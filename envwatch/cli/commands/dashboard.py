@@ -1,115 +1,147 @@
-"""The dashboard on the configured profiles."""
-# ruff: noqa: PLC0415 - imports stand where they are needed
+"""The dashboard on the selected profiles: what runs without a command."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from envwatch import __version__
 from envwatch.cli import gc_tuning
 from envwatch.cli.arguments import Exit, Options, StopError
 from envwatch.cli.bootstrap import (
-    check_screen,
     client_for,
     host_of,
+    names_of,
     poll_log_for,
+    profiles_for,
+    report_crash,
     state_file,
 )
-from envwatch.cli.streams import is_utf8, print_error, stdout
+from envwatch.cli.screen_settings import check_screen
+from envwatch.cli.streams import is_utf8, stdout
 from envwatch.storage.redactor import redactor
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
-    from envwatch.model.outcome import Outcome
-    from envwatch.sources.poller import Poller
-    from envwatch.sources.targets import Target
+    from envwatch.sources.session import Target
     from envwatch.storage.log import PollLog
     from envwatch.tui.app import EnvwatchApp
-    from envwatch.tui.terminal.driver import LastingApp
 
 
-def _dashboard(watched: Sequence[tuple[Credentials, Settings]], options: Options) -> int:
-    import asyncio
+def run(options: Options) -> int:
+    """Poll the selected profiles and show the dashboard."""
+    check_terminal()
+    from envwatch.config.credentials import typed_key
 
-    return asyncio.run(_screen(watched, options))
+    return run_dashboard(profiles_for(options, typed_key), options)
 
 
-async def _screen(watched: Sequence[tuple[Credentials, Settings]], options: Options) -> int:
-    """Show the dashboard; the first polls are on their way while Textual is imported.
+def run_dashboard(profiles: Sequence[tuple[Credentials, Settings]], options: Options) -> int:
+    """Show the dashboard.
 
     Args:
-        watched: the profiles. How the screen looks, the first of them says.
+        profiles: what to poll; the first one's settings decide how the screen looks.
         options: of the command line.
     """
     import asyncio
 
-    from envwatch.cli.standard_error import standard_error_to
-    from envwatch.fleet.events import NO_PROFILE
-    from envwatch.model.text import clean
-    from envwatch.sources.targets import merge_streams
-    from envwatch.storage.export import export_here
-    from envwatch.storage.remembered import AcknowledgementsFile, RememberedFile, acknowledged
+    return asyncio.run(_run(profiles, options))
 
-    looks = watched[0][1]
+
+async def _run(profiles: Sequence[tuple[Credentials, Settings]], options: Options) -> int:
+    import asyncio
+
+    from envwatch.cli.standard_error import standard_error_to
+    from envwatch.sources.session import Session
+    from envwatch.storage.export import export_here
+
+    looks = profiles[0][1]
     notices: asyncio.Queue[str] = asyncio.Queue()
-    notify = _notify_by(notices)
+    notify = _notifier(notices)
     poll_log = poll_log_for(options, notify)
+    targets = dict(zip(names_of(profiles), [_target(*profile) for profile in profiles], strict=True))
+    for target in targets.values():
+        pace = f"{target.host} every {target.poller.interval.total_seconds():g} s"
+        poll_log.note(f"envwatch {__version__} asks {pace}, with the key from {target.key_origin}")
     async with AsyncExitStack() as stack:
         stack.enter_context(standard_error_to(poll_log.note_stray_line))
-        targets, streams = {}, {}
-        for credentials, settings in watched:
-            name = clean(settings.profile) if len(watched) > 1 else NO_PROFILE
-            targets[name], outcomes = await stack.enter_async_context(_post(credentials, settings))
-            streams[name] = await stack.enter_async_context(aclosing(poll_log.watching(outcomes, name)))
-        app_class = await asyncio.to_thread(_app_class)
+        session = await stack.enter_async_context(Session(targets, poll_log.observe))
+        # The first requests are under way while Textual is imported, which takes longer.
+        await asyncio.to_thread(import_module, "envwatch.tui.app")
         check_screen(looks)
         gc_tuning.start()
-        from envwatch.tui.keymap import keymap_of
 
-        def note(text: str) -> None:
+        def warn(text: str) -> None:
             poll_log.note(text)
             notify(text)
 
-        memory = RememberedFile(state_file("state"), note)
-        stack.callback(memory.close)
-        known: dict[str, Any] = {}
-        if options.command != "demo":  # whose environments begin anew each time
-            acks_path = state_file("acknowledged")
-            acknowledgements = AcknowledgementsFile(acks_path, note)
-            stack.callback(acknowledgements.close)
-            known = {"acks": acknowledged(acks_path), "keep_acks": acknowledgements.keep}
-        app = app_class(
+        from envwatch.tui.app import EnvwatchApp
+        from envwatch.tui.keymap import keymap_of
+
+        app = EnvwatchApp(
             targets=targets,
-            outcomes=await stack.enter_async_context(aclosing(merge_streams(streams))),
+            outcomes=session,
             theme=looks.theme,
             sort=looks.sort,
             columns=looks.columns,
             filter_text=looks.filter,
             keymap=keymap_of(looks.keys),
             export=export_here,
-            keep=memory.keep,
-            **known,
             notices=notices,
             rings=looks.bell,
             notify=looks.notify,
             ascii_only=options.ascii or not is_utf8(stdout()),
+            **_saved_state(options, warn, stack),
         )
-        for target in targets.values():
-            asked = f"{target.host} every {target.poller.interval.total_seconds():g} s"
-            poll_log.note(f"envwatch {__version__} asks {asked}, with the key from {target.key_origin}")
         return await show(app, poll_log, mouse=not options.no_mouse)
 
 
-def _notify_by(notices: asyncio.Queue[str]) -> Callable[[str], None]:
-    """Return a function that puts a line onto the screen, from whatever thread."""
+def _target(credentials: Credentials, settings: Settings) -> Target:
+    from envwatch.sources.poller import Poller
+    from envwatch.sources.session import Target
+
+    client = client_for(credentials, settings)
+    poller = Poller(client, settings.limits)
+    client.on_page = poller.note_pages
+    return Target(
+        profile=settings.profile,
+        host=host_of(credentials),
+        key_origin=credentials.origin,
+        poller=poller,
+        limits=settings.limits,
+        close=client.aclose,
+    )
+
+
+def _saved_state(options: Options, warn: Callable[[str], None], stack: AsyncExitStack) -> dict[str, Any]:
+    """Return the app's arguments that load and save state.
+
+    Args:
+        options: of the command line.
+        warn: called from any thread with one line when state cannot be saved.
+        stack: gets what must be closed afterwards.
+    """
+    from envwatch.storage.remembered import AcknowledgementsFile, RememberedFile, acknowledged
+
+    memory = RememberedFile(state_file("state"), warn)
+    stack.callback(memory.close)
+    if options.command == "demo":  # its environments are other ones each time
+        return {"keep": memory.keep}
+    path = state_file("acknowledged")
+    acknowledgements = AcknowledgementsFile(path, warn)
+    stack.callback(acknowledgements.close)
+    return {"keep": memory.keep, "acks": acknowledged(path), "keep_acks": acknowledgements.keep}
+
+
+def _notifier(notices: asyncio.Queue[str]) -> Callable[[str], None]:
+    """Return a function that shows a line on the screen; it may be called from any thread."""
     import asyncio
 
     loop = asyncio.get_running_loop()
@@ -121,92 +153,32 @@ def _notify_by(notices: asyncio.Queue[str]) -> Callable[[str], None]:
     return notify
 
 
-@asynccontextmanager
-async def _post(credentials: Credentials, settings: Settings) -> AsyncIterator[tuple[Target, AsyncIterator[Outcome]]]:
-    """Begin to poll under one profile."""
-    from envwatch.sources.poller import Poller
-    from envwatch.sources.targets import Target
-
-    def note_pages(pages: int) -> None:
-        poller.pages_read = pages
-
-    async with client_for(credentials, settings, on_page=note_pages) as client:
-        poller = Poller(client, settings.limits)
-        target = Target(
-            profile=settings.profile,
-            host=host_of(credentials),
-            key_origin=credentials.origin,
-            poller=poller,
-            limits=settings.limits,
-        )
-        async with polling(poller) as outcomes:
-            yield target, outcomes
-
-
-async def show(app: LastingApp[int], poll_log: PollLog, *, mouse: bool = True) -> int:
-    """Run an app to its end, whatever that is, and return the exit code; the terminal is given back by then."""
+async def show(app: EnvwatchApp, poll_log: PollLog, *, mouse: bool = True) -> int:
+    """Run an app until it ends or crashes, give the terminal back, and return the exit code."""
     import asyncio
 
-    def note(_: object, context: dict[str, Any]) -> None:
+    def log_error(_: object, context: dict[str, Any]) -> None:
         error = context.get("exception")
         poll_log.note(context["message"]) if error is None else poll_log.write_crash(error)
 
-    # Of errors that nobody waits for asyncio would tell standard error, which is the screen.
-    asyncio.get_running_loop().set_exception_handler(note)
+    # By default asyncio prints errors of tasks that nothing awaits to standard error, which is the screen.
+    asyncio.get_running_loop().set_exception_handler(log_error)
     await app.run_async(mouse=mouse)
     if app.crash is not None:
-        return crashed(app.crash, poll_log)
+        return report_crash(app.crash, poll_log)
     code = app.return_code or Exit.FINE
     poll_log.note(f"ended with exit code {code}")
     poll_log.close()
     return code
 
 
-def crashed(error: BaseException, poll_log: PollLog) -> int:
-    """Tell of a bug: everything to the log, one screen to standard error. Return the exit code."""
-    poll_log.write_crash(error)
-    poll_log.close()
-    columns, lines = shutil.get_terminal_size()
-    for line in poll_log.screen_report(error, columns=columns, lines=lines):
-        print_error(line)
-    return Exit.FAILED
-
-
-def _app_class() -> type[EnvwatchApp]:
-    from envwatch.tui.app import EnvwatchApp
-
-    return EnvwatchApp
-
-
-@asynccontextmanager
-async def polling(poller: Poller) -> AsyncIterator[AsyncIterator[Outcome]]:
-    """Poll at once and hand out what comes; at the end, drop whatever is in flight."""
-    import asyncio
-
-    outcomes = poller.outcomes()
-    first = asyncio.ensure_future(anext(outcomes))
-    primed = _primed(first, outcomes)
-    try:
-        yield primed
-    finally:
-        await primed.aclose()
-        first.cancel()
-        await asyncio.wait({first})
-        await outcomes.aclose()
-
-
-async def _primed(first: Awaitable[Outcome], others: AsyncIterator[Outcome]) -> AsyncGenerator[Outcome]:
-    yield await first
-    async for outcome in others:
-        yield outcome
-
-
-def _check_terminal() -> None:
-    """Refuse to draw where nothing can be drawn. Textual reads standard input and draws on standard error."""
+def check_terminal() -> None:
+    """Stop where nothing can be drawn. Textual reads standard input and draws on standard error."""
     streams = (sys.__stdin__, sys.__stdout__, sys.__stderr__)
+    problem = ""
     if not all(stream is not None and stream.isatty() for stream in streams):
-        raise StopError(Exit.USAGE, "the dashboard needs a terminal; `envwatch list` prints the environments once")
-    terminal = os.environ.get("TERM", "")
-    if terminal in {"", "dumb"}:
-        told = f"TERM is {terminal or 'not set'}, and the dashboard needs a terminal that can move its cursor"
-        raise StopError(Exit.USAGE, f"{told}; `envwatch list` prints the environments once")
+        problem = "the dashboard needs a terminal"
+    elif (terminal := os.environ.get("TERM", "")) in {"", "dumb"}:
+        problem = f"TERM is {terminal or 'not set'}, and the dashboard needs a terminal that can move its cursor"
+    if problem:
+        raise StopError(Exit.USAGE, f"{problem}; `envwatch list` prints the environments once")

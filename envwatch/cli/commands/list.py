@@ -1,8 +1,4 @@
-"""The commands that need no screen: one listing, printed.
-
-Owns what they do and their exit codes; formats are `report`'s. Imports late, like `cli`.
-"""
-# ruff: noqa: PLC0415 - see above: imports stand where they are needed
+"""`envwatch list`: one listing of each profile, printed. Needs no terminal library."""
 
 from __future__ import annotations
 
@@ -10,8 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from envwatch.cli import gc_tuning
-from envwatch.cli.arguments import Exit, Options, StopError
-from envwatch.cli.bootstrap import all_credentials_for, all_settings_for, client_for, host_of, poll_log_for
+from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser, StopError
+from envwatch.cli.bootstrap import client_for, host_of, names_of, poll_log_for, profiles_for
 from envwatch.cli.streams import is_utf8, print_error, stdout, write_all
 from envwatch.model.text import Clean, clean
 
@@ -24,103 +20,102 @@ if TYPE_CHECKING:
     from envwatch.views.output import EnvironmentList
 
 
-def list_once(options: Options) -> int:
-    """Print one listing of each profile, all of them asked for at once.
+def add_arguments(parser: Parser) -> None:
+    """Set the description and add the options."""
+    parser.description = (
+        "List the environments once, problems first.\n"
+        "The filter of the configuration file or of ENVWATCH_FILTER is the dashboard's, and hides nothing here.\n"
+        "Several profiles are listed at once. If one of them fails, the others are printed all the same, and the\n"
+        "exit code is 3, or 4 if a key was refused."
+    )
+    parser.add_shared("profile", *QUERY_OPTIONS, *OUTPUT_OPTIONS, "config")
+    formats = ("table", "json", "jsonl", "csv")
+    parser.add_argument("-o", "--output", choices=formats, default="table", help="the format (default table)")
 
-    There is one attempt: whoever calls this knows better when to try again. Where one of several profiles has no
-    listing, the others are printed all the same, and the exit code is that of the failure.
+
+def run(options: Options) -> int:
+    """Print one listing of each profile, all of them fetched at once.
+
+    There is one attempt: the caller knows better when to try again. Where one of several profiles has no listing, the
+    others are printed all the same, and the exit code is that of the failure.
     """
     import asyncio
 
-    from envwatch.fleet.events import NO_PROFILE
+    from envwatch.fleet.monitor import Monitor
     from envwatch.model.outcome import Listed
     from envwatch.query.language import parse
+    from envwatch.sources.poller import read_clocks
     from envwatch.views import output
 
-    stdout()  # before anything is asked
-    all_settings = all_settings_for(options)
-    watched = list(zip(all_credentials_for(all_settings), all_settings, strict=True))
-    # Only by the option: what the dashboard starts with must not take rows from a script.
+    stdout()  # refuses a closed one before the first request
+    profiles = profiles_for(options)
+    # Only the option filters: what the dashboard starts with must not take rows from a script.
     query = parse(options.filter)
-    names = [clean(settings.profile) if len(watched) > 1 else NO_PROFILE for settings in all_settings]
-    found: list[Listed | Failed] = []
-    asyncio.run(_ask(watched, found))
-    outcomes = dict(zip(names, found, strict=True))
-    _log(outcomes, options)
-    reports, hosts, stops = [], [], {}
-    for (name, outcome), (credentials, settings) in zip(outcomes.items(), watched, strict=True):
+    outcomes: list[Listed | Failed] = []
+    asyncio.run(_fetch_all(profiles, outcomes))
+    names = names_of(profiles)
+    _log(dict(zip(names, outcomes, strict=True)), options)
+    monitor = Monitor.of({name: settings.limits for name, (_, settings) in zip(names, profiles, strict=True)})
+    lists, hosts, stops = [], [], {}
+    for name, (credentials, _), outcome in zip(names, profiles, outcomes, strict=True):
         if isinstance(outcome, Listed):
-            reports.append(output.filtered(output.environment_list(outcome, settings.limits, name), query))
+            monitor, _update = monitor.after(name, outcome, read_clocks())
+            listed = output.environment_list(outcome, monitor.fleets.by_profile[name])
+            lists.append(output.filtered(listed, query))
             hosts.append(host_of(credentials))
         else:
             stops[name] = _stop(outcome, credentials, name)
-    if reports:
-        told = output.merged(reports, unlisted=tuple(stops)) if len(watched) > 1 else reports[0]
-        write_all(_pieces(told, options))
-        if options.output == output.Format.TABLE or told.set_aside or told.untimed:
-            print_error(output.summary_of(told, ", ".join(dict.fromkeys(hosts))))
-        for warning in told.clock_warnings:
+    if lists:
+        whole = output.merged(lists, unlisted=tuple(stops)) if len(profiles) > 1 else lists[0]
+        write_all(_pieces(whole, options))
+        if options.output == output.Format.TABLE or whole.set_aside or whole.untimed:
+            print_error(output.summary_of(whole, ", ".join(dict.fromkeys(hosts))))
+        for warning in whole.clock_warnings:
             print_error(f"envwatch: {warning}")
     for stop in stops.values():
         print_error(f"envwatch: {stop.line}")
     return max((stop.code for stop in stops.values()), default=Exit.FINE)
 
 
-def _pieces(told: EnvironmentList, options: Options) -> Iterator[bytes]:
-    """Return what a report is printed as, piece by piece."""
+def _pieces(listed: EnvironmentList, options: Options) -> Iterator[bytes]:
+    """Return the listing in the wanted format, piece by piece."""
     from envwatch.views import output
 
     match output.Format(options.output):
         case output.Format.JSON:
-            return output.json_of(told)
+            return output.json_of(listed)
         case output.Format.JSONL:
-            return output.jsonl_of(told)
+            return output.jsonl_of(listed)
         case output.Format.CSV:
-            return output.csv_of(told)
+            return output.csv_of(listed)
         case output.Format.TABLE:
             stream = stdout()
             width = os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
             ascii_only = options.ascii or not is_utf8(stream)
-            return output.table_of(told, width=width or None, encoding=stream.encoding, ascii_only=ascii_only)
+            return output.table_of(listed, width=width or None, encoding=stream.encoding, ascii_only=ascii_only)
 
 
-async def _ask(watched: Sequence[tuple[Credentials, Settings]], found: list[Listed | Failed]) -> None:
-    """Put what comes of asking under each profile into a list, in their order.
+async def _fetch_all(profiles: Sequence[tuple[Credentials, Settings]], outcomes: list[Listed | Failed]) -> None:
+    """Append the outcome of one poll of each profile, in their order.
 
-    It is not returned: when `asyncio.run` restores the handler of SIGINT, Python makes the text of an error that it
-    then drops. The main task is in that text, and in it what the task returned: 800 MiB for 100,000 rows.
+    A returned result would stay in memory: when `asyncio.run` restores the handler of SIGINT, Python formats an error
+    that it then drops, and its text holds the main task with its result: 800 MiB for 100,000 rows.
     """
     import asyncio
 
-    found += await asyncio.gather(*(_outcome(credentials, settings) for credentials, settings in watched))
+    outcomes += await asyncio.gather(*(_fetch(*profile) for profile in profiles))
 
 
-async def _outcome(credentials: Credentials, settings: Settings) -> Listed | Failed:
-    """Return what comes of asking once."""
-    from envwatch.model.outcome import Failed, Listed, SourceError
-    from envwatch.sources.poller import read_clocks
+async def _fetch(credentials: Credentials, settings: Settings) -> Listed | Failed:
+    from envwatch.sources.poller import poll_once
 
-    limits = settings.limits
     async with client_for(credentials, settings) as client:
         gc_tuning.start()
-        started = read_clocks()
-        try:
-            return Listed(await client.snapshot(), started, read_clocks(), limits.interval)
-        except SourceError as error:
-            return Failed(
-                cause=error.cause,
-                message=error.message,
-                started=started,
-                ended=read_clocks(),
-                interval=limits.interval,
-                retry_after=error.retry_after,
-                pages_read=error.pages_read,
-                page=error.page,
-            )
+        return await poll_once(client, settings.limits.interval)
 
 
 def _log(outcomes: Mapping[Clean, Listed | Failed], options: Options) -> None:
-    """Write a line about each profile to the log, if one is wanted."""
+    """Write a line about each profile to the log, if the options name one."""
     if options.log_file is None:
         return
     from envwatch.storage.log import log_line_of
@@ -134,14 +129,14 @@ def _log(outcomes: Mapping[Clean, Listed | Failed], options: Options) -> None:
 
 
 def _stop(failure: Failed, credentials: Credentials, name: Clean) -> StopError:
-    """Return why there is no listing: whom we asked for which page, with the profile where there are several."""
+    """Return exit code and line for a failure: profile (if there are several), host, page and what happened."""
     from envwatch.model.outcome import Cause
 
     code = Exit.AUTHENTICATION if failure.cause.is_refusal else Exit.UNREACHABLE
-    whose = f" (the key came from {credentials.origin})" if failure.cause is Cause.FORBIDDEN else ""
-    which = f"profile {name}: " if name else ""
+    key_origin = f" (the key came from {credentials.origin})" if failure.cause is Cause.FORBIDDEN else ""
+    profile = f"profile {name}: " if name else ""
     host = host_of(credentials)
     page = f", page {failure.page}" if failure.page else ""
     # Most messages begin with the host, as the dashboard shows them alone.
     what = failure.message.removeprefix(f"{host} ")
-    return StopError(code, f"{which}{failure.cause}: {host}{page}: {what}{whose}")
+    return StopError(code, f"{profile}{failure.cause}: {host}{page}: {what}{key_origin}")

@@ -1,10 +1,10 @@
-"""Rows that a complete listing lacks: the server is asked about each of them before their absence is believed.
+"""Confirms absences: requests each row that a complete listing lacks before its absence is believed.
 
-A listing may shift while it is walked, and then lacks rows that exist. `GET /v1/environments/{deviceId}` tells: a row
-with the same id exists, and is added to the listing; 404 confirms the absence, where in the same poll another question
-was answered with a row, so that the route is known to work. Everything else proves nothing, and fails no listing.
+A listing may shift while it is read, and then lacks rows that exist. `GET /v1/environments/{deviceId}` shows which do:
+a response with the row adds it to the listing; 404 confirms the absence, if in the same poll another such request was
+answered with a row, which proves that the route works. All else proves nothing, and fails no listing.
 
-Owns what to ask and what the answers prove. Which absence makes a row gone is the fleet's rule.
+Owns what to request and what the responses prove. Which absence makes a row gone is the fleet's rule.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from envwatch.model.text import Clean
     from envwatch.sources.letta.transport import Response
 
-_ASKABLE: Final = re.compile(r"(?!\.+$)[A-Za-z0-9._~:-]{1,256}")
-"""Device ids that can be asked about: those that the API describes.
+_DEVICE_ID: Final = re.compile(r"(?!\.+$)[A-Za-z0-9._~:-]{1,256}")
+"""Device ids that can be requested: those that the API documents.
 
-Of any other a 404 would prove nothing: cleaning may have changed it, and a gateway may stumble over a quoted slash.
+For any other a 404 proves nothing: cleaning may have changed it, and gateways may reject a quoted slash.
 """
 
 
@@ -42,131 +42,130 @@ class _Missing:
 
     row: Environment
     listings: int = 0
-    """Listings in a row that lacked it, from the last one on in which a row that was asked about existed."""
+    """Listings in a row that lacked it; counted anew when any missing row turns out to exist."""
     tries: int = 0
-    """Questions about it that proved nothing."""
+    """Requests for it that proved nothing."""
 
 
 @dataclass(slots=True)
-class _Replies:
-    """What the server said in one poll."""
+class _Results:
+    """The results of one poll."""
 
     found: list[ListedPage] = field(default_factory=list)
-    """Missing rows that exist, each with the moment for which it speaks."""
+    """Missing rows that exist, each on a page of its own."""
     not_found: set[Clean] = field(default_factory=set)
-    """Ids of missing rows that were answered with 404."""
+    """Ids of missing rows whose requests got 404."""
     is_route_proven: bool = False
-    """Whether any question was answered with a row."""
+    """Whether any request got a row."""
     requests: int = 0
     received: int = 0
 
 
 class Absences:
-    """The rows that are missing from the newest complete listing, and what is known of the route for single rows."""
+    """The rows that the newest complete listing lacks.
 
-    def __init__(self, retrieve: Callable[[str], Awaitable[Response]]) -> None:
-        """Know of no missing row.
+    Args:
+        get_device: requests one device by its id; may raise one of `FAILURES`.
+    """
 
-        Args:
-            retrieve: asks the server for one device by its id; may raise one of `FAILURES`.
-        """
-        self._retrieve = retrieve
+    def __init__(self, get_device: Callable[[str], Awaitable[Response]]) -> None:
+        self._get_device = get_device
         self._missing: dict[Clean, _Missing] = {}
-        """By id, those that are missing for longest first."""
+        """By id, the longest missing first."""
         self._failed_polls = limits.ABSENCE_TRIES
-        """Polls in a row in which questions were asked and the route was not proven to work."""
+        """Polls in a row with requests of which none got a row."""
         self._polls = 0
 
     async def checked(self, snapshot: Snapshot, before: Mapping[Clean, Environment], until: float) -> Snapshot:
-        """Return a complete listing with the rows that it lacks and that exist, and with what is known of the others.
+        """Return a complete listing with the missing rows that exist, and the ids of those that do not or are in doubt.
 
         Args:
-            snapshot: the listing as it was walked.
+            snapshot: the listing as it was read.
             before: the rows of the listing before it, by id.
-            until: when to stop asking, in seconds of the event loop's clock.
+            until: when to stop, in seconds of the event loop's clock.
         """
         listed = {row.id: row for page in snapshot.pages for row in page.environments}
         self._note(before, listed.keys() | snapshot.set_aside_ids)
-        replies = _Replies()
+        results = _Results()
         with suppress(TimeoutError):
             async with asyncio.timeout_at(until):
-                await self._ask(listed, replies)
-        confirmed = self._settle(replies)
+                await self._request(listed, results)
+        confirmed = self._settle(results)
         return replace(
             snapshot,
-            pages=(*snapshot.pages, *replies.found),
+            pages=(*snapshot.pages, *results.found),
             confirmed_absent=confirmed,
             in_doubt=frozenset(self._missing if self._failed_polls < limits.ABSENCE_TRIES else ()),
-            requests=snapshot.requests + replies.requests,
-            received=snapshot.received + replies.received,
+            requests=snapshot.requests + results.requests,
+            received=snapshot.received + results.received,
         )
 
     def _note(self, before: Mapping[Clean, Environment], listed: Collection[Clean]) -> None:
-        """Take note of the rows that a listing lacks."""
+        """Note the rows that a listing lacks."""
         self._polls += 1
         still = {id_: missing for id_, missing in self._missing.items() if id_ not in listed}
-        newly = {id_: _Missing(row) for id_, row in before.items() if id_ not in listed and _can_be_asked_about(row)}
+        newly = {id_: _Missing(row) for id_, row in before.items() if id_ not in listed and _can_be_requested(row)}
         self._missing = still | newly
         for missing in self._missing.values():
             missing.listings += 1
 
-    def _worth_asking(self) -> list[_Missing]:
-        """Return the missing rows to ask about: untried ones first, and of those the ones missing for longest.
+    def _to_request(self) -> list[_Missing]:
+        """Return the missing rows to request: untried ones first, and of those the longest missing.
 
-        Where more are missing than can be asked about, most of them are back in the next listing: only those are
-        worth a question that two listings lacked.
+        If more are missing than one poll can request, most of them are back in the next listing: only rows that two
+        listings lacked are requested then.
         """
         missing = sorted(self._missing.values(), key=lambda one: one.tries)
-        most = limits.ABSENCE_QUESTIONS - 1  # one question is for a row that exists
+        most = limits.ABSENCE_QUESTIONS - 1  # one request is for a listed row
         return missing if len(missing) <= most else [one for one in missing if one.listings > 1][:most]
 
-    async def _ask(self, listed: Mapping[Clean, Environment], replies: _Replies) -> None:
-        """Ask about missing rows, until a question fails."""
-        worth_asking = self._worth_asking()
-        if not worth_asking or not await self._is_route_usable(listed, replies):
+    async def _request(self, listed: Mapping[Clean, Environment], results: _Results) -> None:
+        """Request missing rows, until a request fails."""
+        to_request = self._to_request()
+        if not to_request or not await self._is_route_usable(listed, results):
             return
-        for missing in worth_asking:
-            answer = await self._answer(missing.row, replies)
-            row = None if answer is None else _row_in(answer)
-            if answer is not None and row is not None and row.id == missing.row.id:
-                replies.found.append(ListedPage([row], answer.asked_at))
-                replies.is_route_proven = True
-            elif answer is not None and answer.status == HTTPStatus.NOT_FOUND:
-                replies.not_found.add(missing.row.id)
+        for missing in to_request:
+            response = await self._get(missing.row, results)
+            row = None if response is None else _row_in(response)
+            if row is not None and response is not None and row.id == missing.row.id:
+                results.found.append(ListedPage([row], response.asked_at))
+                results.is_route_proven = True
+            elif response is not None and response.status == HTTPStatus.NOT_FOUND:
+                results.not_found.add(missing.row.id)
             else:
-                missing.tries += 1  # a row with another id is that of a second listener on the same machine
+                missing.tries += 1  # a row with another id belongs to a second listener on the same machine
                 if row is None:
                     return
 
-    async def _is_route_usable(self, listed: Mapping[Clean, Environment], replies: _Replies) -> bool:
-        """Ask about a listed row, each time another one; where none is listed, a missing one that exists will do."""
-        controls = [row for row in listed.values() if _can_be_asked_about(row)]
+    async def _is_route_usable(self, listed: Mapping[Clean, Environment], results: _Results) -> bool:
+        """Request a listed row, another one in each poll; an empty listing needs no such control."""
+        controls = [row for row in listed.values() if _can_be_requested(row)]
         if not controls:
             return not listed
-        answer = await self._answer(controls[self._polls % len(controls)], replies)
-        replies.is_route_proven = answer is not None and _row_in(answer) is not None
-        return replies.is_route_proven
+        response = await self._get(controls[self._polls % len(controls)], results)
+        results.is_route_proven = response is not None and _row_in(response) is not None
+        return results.is_route_proven
 
-    async def _answer(self, row: Environment, replies: _Replies) -> Response | None:
-        replies.requests += 1
+    async def _get(self, row: Environment, results: _Results) -> Response | None:
+        results.requests += 1
         try:
-            answer = await self._retrieve(row.device_id)
+            response = await self._get_device(row.device_id)
         except FAILURES:
             return None
-        replies.requests += answer.requests - 1
-        replies.received += answer.received
-        return answer
+        results.requests += response.requests - 1
+        results.received += response.received
+        return response
 
-    def _settle(self, replies: _Replies) -> frozenset[Clean]:
-        """Forget the rows of which all is known, or nothing more can be; return those that do not exist."""
+    def _settle(self, results: _Results) -> frozenset[Clean]:
+        """Drop the rows that are settled or cannot be; return the ids of those that do not exist."""
         confirmed: frozenset[Clean] = frozenset()
-        if replies.is_route_proven:
+        if results.is_route_proven:
             self._failed_polls = 0
-            confirmed = frozenset(replies.not_found)
-        elif replies.requests:
+            confirmed = frozenset(results.not_found)
+        elif results.requests:
             self._failed_polls += 1
-        found = {row.id for page in replies.found for row in page.environments}
-        if replies.requests and self._failed_polls >= limits.ABSENCE_TRIES:
+        found = {row.id for page in results.found for row in page.environments}
+        if results.requests and self._failed_polls >= limits.ABSENCE_TRIES:
             self._missing = {}
         self._missing = {
             id_: missing
@@ -181,16 +180,16 @@ class Absences:
         return confirmed
 
 
-def _can_be_asked_about(row: Environment) -> bool:
-    return _ASKABLE.fullmatch(row.device_id) is not None
+def _can_be_requested(row: Environment) -> bool:
+    return _DEVICE_ID.fullmatch(row.device_id) is not None
 
 
-def _row_in(answer: Response) -> Environment | None:
-    """Return the row in an answer, read as carefully as a page of one row; None if there is no usable one."""
-    if answer.status != HTTPStatus.OK:
+def _row_in(response: Response) -> Environment | None:
+    """Return the row in a response, parsed as a page of one row; None if there is no usable one."""
+    if response.status != HTTPStatus.OK:
         return None
     try:
-        page = page_of(b'{"connections":[%b],"hasNextPage":false}' % answer.body)
+        page = page_of(b'{"connections":[%b],"hasNextPage":false}' % response.body)
     except FAILURES:
         return None
     return page.environments[0] if len(page.environments) == 1 and not page.set_aside else None

@@ -1,8 +1,8 @@
-"""What an answer means: a page, or a failure in words that tell a person what to do.
+"""Explains responses: a page, or a failure in words that say what to do.
 
-Owns the reading of statuses, headers and error texts, and the plain word for everything that can go wrong below.
-Fetches nothing. Functions return a `SourceError` and leave the raising to where nothing of the answer, nor the key, can
-hang on to it as a context.
+Owns the reading of statuses, headers and error bodies, and a plain message for every exception of the layers below.
+Fetches nothing. Functions return a `SourceError` and do not raise it, so that the caller can raise it without the
+response, or the key, in its context.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ FAILURES: Final = (
     OverflowError,
     MemoryError,
 )
-"""What fetching and decoding an answer may raise without being wrong themselves."""
+"""What fetching and decoding a response may raise; anything else is a bug."""
 
 _TITLE: Final = re.compile(r"<title[^<>]*>([^<]*)", re.IGNORECASE)
 
@@ -65,14 +65,12 @@ _ADVICE: Final = {
     Cause.NO_SUCH_ROUTE: "A self-hosted Letta server has no such route: environments are a feature of Letta's cloud",
 }
 
-# OpenSSL's numbers (X509_V_ERR_…), and what a person can do about them.
+# OpenSSL's numbers (X509_V_ERR_…), and what the user can do.
 _CERTIFICATES: Final = {
     9: "is not valid yet: is this machine's clock right?",
     10: "has expired",
     18: "is signed by itself: if that is meant, name it in SSL_CERT_FILE",
-    19: "is from an authority unknown here: name your company's in SSL_CERT_FILE",
-    20: "is from an authority unknown here: name your company's in SSL_CERT_FILE",
-    21: "is from an authority unknown here: name your company's in SSL_CERT_FILE",
+    **dict.fromkeys((19, 20, 21), "is from an authority unknown here: name your company's in SSL_CERT_FILE"),
     62: "is for another name: wrong LETTA_BASE_URL?",
     64: "is for another address: wrong LETTA_BASE_URL?",
 }
@@ -80,146 +78,155 @@ _CERTIFICATES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Whom we talk to, as messages name it."""
+    """The server, as messages name it."""
 
     host: Clean
-    """Host and port of the server."""
+    """Its host and port."""
     proxy: Clean | None
-    """Host and port of the proxy between, if any."""
+    """Host and port of the proxy, if there is one."""
     key: SecretStr
-    """What no message may repeat, should the server do so."""
+    """The key, which no message may repeat, even if the server does."""
     key_origin: Clean
-    """Where that came from, for people."""
+    """Where the key came from."""
+
+    @property
+    def nearest(self) -> str:
+        """The first host of a connection: the proxy if there is one."""
+        return f"the proxy {self.proxy}" if self.proxy else self.host
 
     def quoted(self, text: str, limit: int = 200) -> Clean:
-        """Return words of the server as one line that is safe to show: no part of the key is in it."""
+        """Return the server's text as one line that is safe to show, without any part of the key."""
         key = self.key.get_secret_value()
-        # The parts are looked for after cleaning, which may put them together by leaving out what stands between them.
+        # Redacted after cleaning, because cleaning removes characters and can so join parts of the key.
         return Clean(Redactor(key)(clean(" ".join(text.replace(key, "(your key)").split()), limit)))
 
 
-def page_in(answer: Response, peer: Endpoint, known: Mapping[Clean, Environment], pool: Pool) -> Page | SourceError:
-    """Return the page in an answer, or why there is none; rows that are known and unchanged come from there."""
-    if answer.status != httpx.codes.OK:
-        return _refusal(answer, peer)
+def page_in(
+    response: Response, endpoint: Endpoint, rows: Mapping[Clean, Environment], pool: Pool
+) -> Page | SourceError:
+    """Return the page in a response, or why there is none; unchanged `rows` of the last listing are reused."""
+    if response.status != httpx.codes.OK:
+        return _refusal(response, endpoint)
     try:
-        return page_of(answer.body, known, pool)
+        return page_of(response.body, rows, pool)
     except PageError as error:
-        page = _web_page(answer, peer)
+        page = _web_page(response, endpoint)
         if page is None:
-            return _failure(Cause.GARBLED, f"{peer.host} sent no listing ({peer.quoted(str(error))})")
-        what = f"{peer.host} answered with {page}: wrong LETTA_BASE_URL, or a proxy's login page?"
+            return _failure(Cause.GARBLED, f"{endpoint.host} sent no listing ({endpoint.quoted(str(error))})")
+        what = f"{endpoint.host} answered with {page}: wrong LETTA_BASE_URL, or a proxy's login page?"
         return _failure(Cause.GARBLED, what)
 
 
-def offset_in(answer: Response) -> OffsetBounds | None:
-    """Return what an answer tells of the server's clock; nothing if a cache may have kept it for a while."""
-    date = _instant(answer.headers.get("Date"))
-    if date is None or answer.headers.get("Age", "0").strip() != "0":
+def offset_in(response: Response) -> OffsetBounds | None:
+    """Return bounds of the server's clock by a response's `Date`; None without one, or if a cache may have sent it."""
+    date = _instant(response.headers.get("Date"))
+    if date is None or response.headers.get("Age", "0").strip() != "0":
         return None
-    return OffsetBounds.of_answer(date, answer.asked_at, answer.answered_at)
+    return OffsetBounds.of_answer(date, response.asked_at, response.answered_at)
 
 
-def failure_of(error: Exception, peer: Endpoint) -> SourceError:
-    """Return one of `FAILURES` as a person should read it."""
-    nearest = _nearest(peer)
+def failure_of(error: Exception, endpoint: Endpoint) -> SourceError:
+    """Return the failure, with a plain message, for one of `FAILURES`."""
+    host, nearest = endpoint.host, endpoint.nearest
     cause = Cause.GARBLED
     match error:
         case BodyError():
-            cause, what = error.cause, f"the answer of {peer.host} {error}"
+            cause, what = error.cause, f"the answer of {host} {error}"
         case zlib.error():
-            what = f"the answer of {peer.host} is damaged: its gzip data cannot be inflated"
+            what = f"the answer of {host} is damaged: its gzip data cannot be inflated"
         case httpx.ConnectTimeout():
             cause, what = Cause.TIMEOUT, f"no connection to {nearest} within {_seconds(limits.CONNECT_TIMEOUT)}"
         case httpx.TimeoutException():
-            cause, what = Cause.TIMEOUT, f"{peer.host} was silent for {_seconds(limits.READ_TIMEOUT)}"
+            cause, what = Cause.TIMEOUT, f"{host} was silent for {_seconds(limits.READ_TIMEOUT)}"
         case httpx.ProxyError():
-            cause, what = Cause.UNREACHABLE, f"{nearest} refused: {peer.quoted(str(error), 100)}"
+            cause, what = Cause.UNREACHABLE, f"{nearest} refused: {endpoint.quoted(str(error), 100)}"
+        # Only the texts of httpcore and h11 distinguish a response that broke off from one that is not HTTP.
+        case httpx.RemoteProtocolError() if "disconnected" in str(error) or "closed connection" in str(error):
+            cause, what = Cause.UNREACHABLE, f"{host} closed the connection before its answer was complete"
         case httpx.RemoteProtocolError():
-            cause, what = _protocol_failure(error, peer)
+            what = f"{host} answered in something that is not HTTP: wrong LETTA_BASE_URL?"
         case httpx.NetworkError() | OSError():
-            cause, what = _network_failure(error, peer)
+            cause, what = _network_failure(error, endpoint)
         case httpx.InvalidURL() | UnicodeError():
-            what = f"{peer.host} sent the id of a row that cannot be sent back to go on from"
+            what = f"{host} sent the id of a row that cannot be sent back to go on from"
         case _:
-            what = f"the answer of {peer.host} cannot be decoded ({type(error).__name__})"
+            what = f"the answer of {host} cannot be decoded ({type(error).__name__})"
     return _failure(cause, what)
 
 
-def _refusal(answer: Response, peer: Endpoint) -> SourceError:
-    status = answer.status
+def _refusal(response: Response, endpoint: Endpoint) -> SourceError:
+    status = response.status
     if 300 <= status < 400:
-        what = f"{peer.host} answered with a redirect to {_target(answer, peer)}: wrong LETTA_BASE_URL?"
+        what = f"{endpoint.host} answered with a redirect to {_target(response, endpoint)}: wrong LETTA_BASE_URL?"
         return _failure(Cause.REDIRECTED, what)
-    what = f"{peer.host} answered {status}"
+    what = f"{endpoint.host} answered {status}"
     if status < 300:
         return _failure(Cause.GARBLED, f"{what}, which is no listing")
     cause = _CAUSES.get(status, Cause.REFUSED if status < 500 else Cause.SERVER)
-    words = _words(answer, peer) or httpx.codes.get_reason_phrase(status)
-    advice = _ADVICE.get(cause, "").format(key_origin=peer.key_origin)
-    told = ". ".join(filter(None, [words.rstrip("."), advice]))
-    return _failure(cause, f"{what}: {told}" if told else what, retry_after=_retry_after(answer))
+    words = _words(response, endpoint) or httpx.codes.get_reason_phrase(status)
+    advice = _ADVICE.get(cause, "").format(key_origin=endpoint.key_origin)
+    details = ". ".join(filter(None, [words.rstrip("."), advice]))
+    return _failure(cause, f"{what}: {details}" if details else what, retry_after=_retry_after(response))
 
 
 def _failure(cause: Cause, what: str, *, retry_after: timedelta | None = None) -> SourceError:
     return SourceError(cause, Clean(what), retry_after=retry_after)
 
 
-def _words(answer: Response, peer: Endpoint) -> Clean:
-    """Return what a person should read of an error's body, wherever the platform or a gateway put it."""
-    page = _web_page(answer, peer)
-    if page is not None:
+def _words(response: Response, endpoint: Endpoint) -> Clean:
+    """Return the message in an error's body, in whichever field the platform or a gateway put it."""
+    if (page := _web_page(response, endpoint)) is not None:
         return page
-    text = answer.body.decode(errors="replace")
+    text = response.body.decode(errors="replace")
     try:
-        said: JsonValue = json.loads(text)
+        document: JsonValue = json.loads(text)
     except (ValueError, RecursionError):
-        said = None
-    if isinstance(said, dict):
-        named = (said.get(name) for name in ("message", "error", "detail"))
-        words = next((word for word in named if isinstance(word, str) and word), "")
-        code = said.get("errorCode")
-        if isinstance(code, str) and "message" not in said:
+        document = None
+    if isinstance(document, dict):
+        fields = (document.get(name) for name in ("message", "error", "detail"))
+        words = next((word for word in fields if isinstance(word, str) and word), "")
+        code = document.get("errorCode")
+        if isinstance(code, str) and "message" not in document:
             words = f"{words} ({code})" if words else code
         text = words or text
-    return peer.quoted(text)
+    return endpoint.quoted(text)
 
 
-def _web_page(answer: Response, peer: Endpoint) -> Clean | None:
-    """Return a name for an answer that is a web page, by its title if it has one; None for any other."""
-    start = answer.body[:ERROR_BYTES].decode(errors="replace")
-    is_one = start.lstrip("\ufeff \t\r\n")[:9].lower().startswith(("<!doctype", "<html"))
-    if not is_one and "html" not in answer.headers.get("Content-Type", "").lower():
+def _web_page(response: Response, endpoint: Endpoint) -> Clean | None:
+    """Return "a web page" with its title for a response that is one, None for any other."""
+    start = response.body[:ERROR_BYTES].decode(errors="replace")
+    is_html = start.lstrip("\ufeff \t\r\n")[:9].lower().startswith(("<!doctype", "<html"))
+    if not is_html and "html" not in response.headers.get("Content-Type", "").lower():
         return None
     title = _TITLE.search(start)
-    named = peer.quoted(title[1], 80) if title else ""
+    named = endpoint.quoted(title[1], 80) if title else ""
     return Clean(f"a web page, “{named}”" if named else "a web page")
 
 
-def _target(answer: Response, peer: Endpoint) -> Clean:
-    """Return where a redirect leads: another host by its name alone, a place on the same host with its path."""
-    location = answer.headers.get("Location")
+def _target(response: Response, endpoint: Endpoint) -> Clean:
+    """Return where a redirect leads: host and path on the same host, only the host otherwise."""
+    location = response.headers.get("Location")
     if not location:
         return Clean("nowhere")
     try:
         url = httpx.URL(location)
     except (httpx.InvalidURL, UnicodeError):
-        return peer.quoted(location, 100)
-    host = url.netloc.decode() or peer.host
-    return peer.quoted(f"{host}{url.path}" if host == peer.host else host, 100)
+        return endpoint.quoted(location, 100)
+    host = url.netloc.decode() or endpoint.host
+    return endpoint.quoted(f"{host}{url.path}" if host == endpoint.host else host, 100)
 
 
-def _retry_after(answer: Response) -> timedelta | None:
-    """Return how long the server asks to be left alone, bounded; a date counts by the server's own clock."""
-    text = answer.headers.get("Retry-After", "").strip()
+def _retry_after(response: Response) -> timedelta | None:
+    """Return the wait that `Retry-After` asks for, bounded; a date is compared with the server's own clock."""
+    text = response.headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
         seconds = float(text)
     else:
         until = _instant(text)
         if until is None:
             return None
-        now = _instant(answer.headers.get("Date"))
-        seconds = (until - (answer.answered_at if now is None else now)) / 1000
+        now = _instant(response.headers.get("Date"))
+        seconds = (until - (response.answered_at if now is None else now)) / 1000
     cap = limits.RETRY_AFTER_CAP.total_seconds()
     return timedelta(seconds=min(max(seconds, 0.0), cap))
 
@@ -233,25 +240,18 @@ def _instant(date: str | None) -> float | None:
     return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1000
 
 
-def _protocol_failure(error: httpx.RemoteProtocolError, peer: Endpoint) -> tuple[Cause, str]:
-    # httpcore and h11 tell an answer that broke off from one that never was HTTP by their words alone.
-    if "disconnected" in str(error) or "closed connection" in str(error):
-        return Cause.UNREACHABLE, f"{peer.host} closed the connection before its answer was complete"
-    return Cause.GARBLED, f"{peer.host} answered in something that is not HTTP: wrong LETTA_BASE_URL?"
-
-
-def _network_failure(error: Exception, peer: Endpoint) -> tuple[Cause, str]:
-    """Look for the reason behind what httpx, httpcore and anyio made of it."""
-    nearest = _nearest(peer)
+def _network_failure(error: Exception, endpoint: Endpoint) -> tuple[Cause, str]:
+    """Return cause and message by the system's error behind those of httpx, httpcore and anyio."""
+    host, nearest = endpoint.host, endpoint.nearest
     for reason in _behind(error):
         match reason:
             case ssl.SSLCertVerificationError():
-                told = _CERTIFICATES.get(reason.verify_code) or f"is refused: {clean(reason.verify_message, 100)}"
-                return Cause.TLS, f"the certificate of {peer.host} {told}"
+                problem = _CERTIFICATES.get(reason.verify_code) or f"is refused: {clean(reason.verify_message, 100)}"
+                return Cause.TLS, f"the certificate of {host} {problem}"
             case ssl.SSLError():
-                named = getattr(reason, "reason", None) or "no reason given"  # OpenSSL's errors have one, Python's not
-                told = clean(named.replace("_", " ").lower(), 100)
-                return Cause.TLS, f"no TLS with {peer.host} ({told}): is that an https port?"
+                text = getattr(reason, "reason", None) or "no reason given"  # errors of Python itself have none
+                text = clean(text.replace("_", " ").lower(), 100)
+                return Cause.TLS, f"no TLS with {host} ({text}): is that an https port?"
             case gaierror():
                 return Cause.UNREACHABLE, f"no address is known for {nearest}: is the name right, and DNS up?"
             case ConnectionRefusedError():
@@ -259,21 +259,16 @@ def _network_failure(error: Exception, peer: Endpoint) -> tuple[Cause, str]:
             case OSError(errno=errno.ENETUNREACH | errno.EHOSTUNREACH | errno.ENETDOWN):
                 return Cause.UNREACHABLE, f"no way to {nearest}: is this machine's network up?"
     is_new = isinstance(error, httpx.ConnectError)
-    return Cause.UNREACHABLE, f"no connection to {nearest}" if is_new else f"{peer.host} broke the connection"
+    return Cause.UNREACHABLE, f"no connection to {nearest}" if is_new else f"{host} broke the connection"
 
 
 def _behind(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and all that led to it."""
+    """Yield an error and all errors that led to it."""
     found = [error]
-    for reason in found:  # which grows on the way
+    for reason in found:  # grows meanwhile
         yield reason
         parts = reason.exceptions if isinstance(reason, BaseExceptionGroup) else ()
         found += [one for one in (reason.__cause__, reason.__context__, *parts) if one is not None and one not in found]
-
-
-def _nearest(peer: Endpoint) -> str:
-    """Return where a connection leads first."""
-    return f"the proxy {peer.proxy}" if peer.proxy else peer.host
 
 
 def _seconds(span: timedelta) -> str:

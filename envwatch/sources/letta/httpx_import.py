@@ -1,9 +1,8 @@
-"""httpx without the command line that it carries: import httpx from here.
+"""httpx without its command line: import httpx from here.
 
-`httpx/__init__.py` imports its own CLI whenever click is installed, and with it click, Rich and Pygments: 45 ms of 120,
-and Rich in commands that draw nothing. httpx has a way without them, for those who did not install that extra, which
-an entry of None in `sys.modules` (Python's documented way to make an import fail) takes. The entry goes at once, so
-nobody else finds the CLI missing.
+`httpx/__init__.py` imports its CLI whenever click is installed, and with it click, Rich and Pygments: 45 ms of 120, and
+Rich in commands that draw nothing. httpx also works without the CLI. An entry of None in `sys.modules`, Python's
+documented way to make an import fail, hides it; the entry is removed at once, so that others still find the CLI.
 """
 
 import sys

@@ -1,8 +1,8 @@
-"""The way to the server: which addresses are allowed, which proxy stands between, whose certificates count.
+"""The connection's settings: allowed addresses, the proxy, and the trusted certificates.
 
-Owns every rule about an address and about the settings that we share with other programs (`HTTPS_PROXY`, `ALL_PROXY`,
-`NO_PROXY`, `SSL_CERT_FILE`, `SSL_CERT_DIR`). They are read here and not by httpx, which crashes on some of them and
-does not say which. Opens no connection. Messages never repeat an address or a proxy: either may hold a password.
+Owns every rule about addresses and about the variables that other programs use too (`HTTPS_PROXY`, `ALL_PROXY`,
+`NO_PROXY`, `SSL_CERT_FILE`, `SSL_CERT_DIR`). They are read here and not by httpx, which crashes on some values and does
+not say which. Opens no connection. Messages never repeat an address or a proxy, which may hold a password.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _PROXIES: Final = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 _NO_PROXY: Final = ("no_proxy", "NO_PROXY")
-"""Small letters first, as curl has it. `HTTP_PROXY` is for plain http, which never leaves this machine."""
+"""Lower case first, as in curl. `HTTP_PROXY` is not read: plain http never leaves this machine."""
 
 _HOST: Final = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?")
 _EXEMPT_NAME: Final = re.compile(r"(?:\*?\.)?(?P<name>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)\.?(?::(?P<port>\d{1,5}))?")
@@ -36,16 +36,16 @@ _NO_CERTIFICATE: Final = "holds no certificates"
 
 
 class SettingsError(ValueError):
-    """A setting that cannot be used; the text is one plain line that names it."""
+    """A setting that cannot be used; the text is one line that names it."""
 
 
 def checked_base_url(text: str) -> str:
-    """Return a base URL as it is used: without a slash at its end, its host in small letters.
+    """Return a base URL without a slash at its end and with its host in lower case.
 
-    The parser is httpx's own, so that no other reading of the same text can lead the key to another host.
+    It is parsed by httpx, so that the host that is checked is the host that gets the key.
 
     Raises:
-        SettingsError: unless it is https, or http to this machine, with nothing but host, port and path.
+        SettingsError: unless it is https, or http to this machine, and has only host, port and path.
     """
     text = text.strip()
     if not (text.isascii() and text.isprintable()) or " " in text:
@@ -66,10 +66,10 @@ def checked_base_url(text: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, without asking a name server: 127.0.0.0/8, ::1 or `localhost`, nothing else.
+    """Return whether a host is this machine, without DNS: 127.0.0.0/8, ::1 or `localhost`.
 
-    Decided here and not by `ipaddress.is_loopback`, whose answer for an IPv4 address written as IPv6
-    (`::ffff:127.0.0.1`) depends on the Python. Such an address is refused: where it leads is the system's decision.
+    `ipaddress.is_loopback` depends on Python's version for IPv4 addresses written as IPv6 (`::ffff:127.0.0.1`). They
+    are refused here, because the system decides where they lead.
     """
     try:
         return any(ip_address(host) in network for network in _LOOPBACK)
@@ -78,7 +78,7 @@ def is_loopback(host: str) -> bool:
 
 
 def unusable_settings(environ: Mapping[str, str]) -> str | None:
-    """Return one line about the first proxy or certificate setting that no connection could use, None if all can."""
+    """Return one line about the first proxy or certificate setting that is unusable, None if there is none."""
     try:
         _proxy(environ)
         _is_exempt("", 0, environ)
@@ -89,29 +89,29 @@ def unusable_settings(environ: Mapping[str, str]) -> str | None:
 
 
 def proxy_for(url: httpx.URL, environ: Mapping[str, str]) -> httpx.Proxy | None:
-    """Return the proxy to take, None for the direct way, which always is the one to this machine itself.
+    """Return the proxy for a URL, None for a direct connection; to this machine it is always direct.
 
     Raises:
-        SettingsError: if a setting that matters here cannot be used.
+        SettingsError: if a setting that applies to the URL cannot be used.
     """
     proxy = None if is_loopback(url.host) else _proxy(environ)
     return None if proxy is None or _is_exempt(url.host, url.port or 443, environ) else proxy
 
 
 def trust_for(url: httpx.URL, environ: Mapping[str, str]) -> ssl.SSLContext:
-    """Return what decides whose certificates count.
+    """Return the TLS context with the trusted certificates.
 
     Raises:
-        SettingsError: if a setting that matters here cannot be used.
+        SettingsError: if a setting that applies to the URL cannot be used.
     """
     if url.scheme == "http":
-        # Never used. It trusts nobody, and spares the 20 ms that reading the usual certificates takes.
+        # Never used. It trusts no certificate, and saves the 20 ms for reading the usual ones.
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return _trust(environ)
 
 
 def _has_host(url: httpx.URL) -> bool:
-    """Whether a URL names a host and a port that can exist; httpx lets more through."""
+    """Return whether host and port of a URL are valid; httpx accepts more."""
     try:
         ip_address(url.host)
     except ValueError:
@@ -139,17 +139,17 @@ def _proxy(environ: Mapping[str, str]) -> httpx.Proxy | None:
 
 
 def _is_exempt(host: str, port: int, environ: Mapping[str, str]) -> bool:
-    """Whether `NO_PROXY` lists a host: `*`, names with all below them, addresses and networks, as curl reads it.
+    """Return whether `NO_PROXY` lists a host, by curl's rules: `*`, names with their subdomains, addresses, networks.
 
-    Every entry is looked at, so that a bad one is told of whether it matters today or not.
+    Every entry is checked, so that an unusable one is always reported.
     """
     variable = _first_set(environ, _NO_PROXY)
     entries = environ[variable].lower().replace(",", " ").split() if variable else []
-    covered = [_covers(entry, host, port, f"entry {number} of {variable}") for number, entry in enumerate(entries, 1)]
-    return any(covered)
+    matches = [_matches(entry, host, port, f"entry {number} of {variable}") for number, entry in enumerate(entries, 1)]
+    return any(matches)
 
 
-def _covers(entry: str, host: str, port: int, what: str) -> bool:
+def _matches(entry: str, host: str, port: int, what: str) -> bool:
     if entry == "*":
         return True
     try:
@@ -167,11 +167,11 @@ def _covers(entry: str, host: str, port: int, what: str) -> bool:
 
 def _trust(environ: Mapping[str, str]) -> ssl.SSLContext:
     variable = _first_set(environ, ("SSL_CERT_FILE", "SSL_CERT_DIR"))
-    return _trusting(variable, environ[variable]) if variable else httpx.create_ssl_context(trust_env=False)
+    return _context(variable, environ[variable]) if variable else httpx.create_ssl_context(trust_env=False)
 
 
 @cache
-def _trusting(variable: str, path: str) -> ssl.SSLContext:
+def _context(variable: str, path: str) -> ssl.SSLContext:
     try:
         if variable == "SSL_CERT_FILE":
             os.close(open_regular(Path(path), limit=CERTIFICATES_BYTES))  # OpenSSL would wait for a pipe
@@ -180,7 +180,7 @@ def _trusting(variable: str, path: str) -> ssl.SSLContext:
             raise SettingsError(f"{variable} names {clean(path, 200)}, which is no folder")
         return ssl.create_default_context(capath=path)
     except OSError as error:
-        # The reasons of ssl.SSLError are OpenSSL's internals: what it means is that the file is something else.
+        # The reason of ssl.SSLError is internal to OpenSSL; in effect the file is no certificate file.
         reason = _NO_CERTIFICATE if isinstance(error, ssl.SSLError) else error.strerror
         raise SettingsError(f"{variable} names {clean(path, 200)}: {reason}") from None
 

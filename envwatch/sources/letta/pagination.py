@@ -1,7 +1,4 @@
-"""Pages put together to one listing, and the guards against a listing that does not end.
-
-Owns what makes a walk complete. Pure: knows pages, not how they are fetched.
-"""
+"""Puts pages together to one listing, and stops listings that do not end. Pure: does not know how pages are fetched."""
 
 from __future__ import annotations
 
@@ -17,41 +14,40 @@ if TYPE_CHECKING:
     from envwatch.model.page import Page
 
 
-class Growth:
-    """How many pages the last good walk had, by which the next one is judged."""
+class PageHistory:
+    """The number of pages of the last complete walk, which bounds the next one."""
 
     def __init__(self) -> None:
         self._last_pages: int | None = None
-        self._endless = 0
-        """Walks since then that did not end."""
+        self._endless_walks = 0
+        """Walks since the last complete one that had no end."""
 
     @property
     def last_pages(self) -> int | None:
-        """Pages of the last good walk; None while the next one must do without it."""
-        return self._last_pages if self._endless < limits.ENDLESS_WALKS else None
+        """Pages of the last complete walk; None if there is none, or too many walks since had no end."""
+        return self._last_pages if self._endless_walks < limits.ENDLESS_WALKS else None
 
-    def listed(self, pages: int) -> None:
-        """Take note of a good walk."""
-        self._last_pages, self._endless = pages, 0
+    def note_complete(self, pages: int) -> None:
+        """Note a complete walk."""
+        self._last_pages, self._endless_walks = pages, 0
 
-    def failed(self, cause: Cause) -> None:
-        """Take note of a walk that failed; one that was read like a first one is not repeated at once."""
-        if self._endless == limits.ENDLESS_WALKS:
-            self._endless = 0
+    def note_failed(self, cause: Cause) -> None:
+        """Note a failed walk; after a walk without a bound, the next one has the bound again."""
+        if self._endless_walks == limits.ENDLESS_WALKS:
+            self._endless_walks = 0
         elif cause is Cause.ENDLESS:
-            self._endless += 1
+            self._endless_walks += 1
 
 
 class Walk:
-    """One way through all pages, as far as it got."""
+    """One pass over all pages, as far as it got.
+
+    Args:
+        limits: the user's limits.
+        last_pages: pages of the last complete walk, if there is one.
+    """
 
     def __init__(self, limits: Limits, last_pages: int | None = None) -> None:
-        """Begin a walk.
-
-        Args:
-            limits: what a user may set.
-            last_pages: pages of the last good walk, if there is one.
-        """
         self._limits = limits
         self._last_pages = last_pages
         self._pages: list[ListedPage] = []
@@ -69,36 +65,36 @@ class Walk:
         """Pages that have come so far."""
         return len(self._pages)
 
-    def pause(self, since_asked: float) -> float:
-        """Return the seconds to wait before the next page is asked for.
+    def pause(self, since_request_s: float) -> float:
+        """Return the seconds to wait before the next page is requested.
 
-        As many pages as the budget of a minute, or as the last good walk, come as fast as they can; more do not, for
-        they may have no end.
+        There is no pause within the request budget of a minute, nor within the length of the last complete walk. Pages
+        beyond that may be endless, and are spaced.
 
         Args:
-            since_asked: seconds since the last page was asked for.
+            since_request_s: seconds since the last page was requested.
         """
         burst = max(self._limits.requests_per_minute, self._last_pages or 0)
         if self.pages_read < burst:
             return 0.0
-        return max(limits.PAGE_EVERY.total_seconds() - since_asked, 0.0)
+        return max(limits.PAGE_EVERY.total_seconds() - since_request_s, 0.0)
 
     def add(
         self, page: Page, *, asked_at: float, offset: OffsetBounds | None, requests: int, received: int
     ) -> str | None:
-        """Take in the next page and return the cursor of the one after it, None after the last.
+        """Add the next page and return the cursor of the one after it, None after the last.
 
         Args:
-            page: what came.
-            asked_at: our wall clock before the request, milliseconds since the epoch.
-            offset: what the answer says of the server's clock.
+            page: the page.
+            asked_at: this machine's wall clock before the request, milliseconds since the epoch.
+            offset: bounds of the server's clock, if the response has any.
             requests: how many it took.
-            received: bytes of its body, as they came over the wire.
+            received: bytes of the body, before inflating.
 
         Raises:
-            SourceError: if going on would lead nowhere.
+            SourceError: if the listing does not end, or too many of its rows are unusable.
         """
-        known = self._known()
+        ids_before = self._id_count()
         self._ids.update(row.id for row in page.environments)
         self._set_aside_ids.update(page.set_aside_ids)
         self._pages.append(ListedPage(page.environments, asked_at))
@@ -110,13 +106,13 @@ class Walk:
         self._received += received
         if self._rows > self._limits.max_rows:
             raise _endless(f"it has more than {self._limits.max_rows:,} rows")
-        return self._next(page, brought=self._known() - known) if page.has_next_page else None
+        return self._next(page, new_rows=self._id_count() - ids_before) if page.has_next_page else None
 
     def snapshot(self) -> Snapshot:
-        """Return the listing, once the last page is in.
+        """Return the listing, after the last page.
 
         Raises:
-            SourceError: if too many of its rows could not be used.
+            SourceError: if too many of its rows are unusable.
         """
         self._check_rows()
         return Snapshot(
@@ -128,18 +124,18 @@ class Walk:
             received=self._received,
         )
 
-    def _known(self) -> int:
-        """Return how many rows were seen that have an id, whether they could be used or not."""
+    def _id_count(self) -> int:
+        """Return how many different ids there are, of usable and unusable rows."""
         return len(self._ids) + len(self._set_aside_ids)
 
-    def _next(self, page: Page, *, brought: int) -> str:
-        """Return the cursor of the next page, if it can bring anything that has not been seen."""
+    def _next(self, page: Page, *, new_rows: int) -> str:
+        """Return the cursor of the next page, if that page can hold new rows."""
         number = len(self._pages)
         if not page.cursor:
             why = f"page {number} promises more and has no row to go on from"
         elif page.cursor in self._cursors:
             why = f"page {number} leads back to an earlier one"
-        elif not brought:
+        elif not new_rows:
             why = f"page {number} brought nothing new"
         elif number >= self._limits.max_pages:
             why = f"it has more than {self._limits.max_pages:,} pages"
@@ -148,7 +144,7 @@ class Walk:
         else:
             self._cursors.add(page.cursor)
             return page.cursor
-        self._check_rows()  # rows that do not fit lead nowhere either, and are the better explanation
+        self._check_rows()  # unusable rows stop a walk too, and explain it better
         raise _endless(why)
 
     def _check_rows(self) -> None:
@@ -158,7 +154,7 @@ class Walk:
 
 
 def _most_after(pages: int) -> int:
-    """Return how many pages a walk may have after a good one of so many."""
+    """Return how many pages a walk may have after a complete one of so many."""
     return max(limits.WALK_GROWTH * pages, pages + limits.WALK_GROWTH_AT_LEAST)
 
 

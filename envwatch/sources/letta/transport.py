@@ -1,10 +1,10 @@
-"""One request and its answer, within bounds: how long an operation may take, how large a body may be.
+"""One HTTP request and its response, within bounds of time and size.
 
-Owns the connection pool, the key's only way out, and the inflating of bodies. Does not know what an answer means:
-statuses, pages and the words for a person are `answers.py`'s.
+Owns the connection pool, the only place where the key leaves the process, and the inflating of bodies. Must not know
+what a response means: statuses, pages and messages are those of `errors`.
 
-This uses httpx's transport and not its client: what the client adds (redirects, cookies, logins, settings from the
-environment) would all have to be turned off again, for a key that must reach one host and no other.
+Uses httpx's transport and not its client, which adds redirects, cookies, logins and settings from the environment. All
+of them would have to be turned off again for a key that must reach one host only.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
 ERROR_BYTES: Final = 64 * 1024
-"""So much of an error's text is read: enough to find the sentence in it."""
+"""Bytes of an error's body that are read: enough to find its message."""
 
-_IDLE_SECONDS: Final = 60.0
-"""How long a connection is kept for the next poll. httpx's 5 s would end just before it; balancers' 60 s are usual."""
+_IDLE_S: Final = 60.0
+"""Seconds for which an idle connection is kept: as long as load balancers do. httpx's 5 s end just before a poll."""
 
 _TIMEOUT: Final = httpx.Timeout(limits.READ_TIMEOUT.total_seconds(), connect=limits.CONNECT_TIMEOUT.total_seconds())
 
 
 class BodyError(Exception):
-    """A body that cannot be used; the text goes on from "the server's answer …"."""
+    """A body that cannot be used; the text continues the sentence "the answer of HOST …"."""
 
     def __init__(self, cause: Cause, what: str) -> None:
         super().__init__(what)
@@ -47,24 +47,35 @@ class BodyError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """What the server said to one question. Nothing of it is cleaned yet."""
+    """A response; nothing of it is cleaned yet."""
 
     status: int
     headers: httpx.Headers = field(repr=False)
     body: bytes = field(repr=False)
-    """Inflated; complete if the status is 200, else its start."""
+    """Inflated; complete if the status is 200, otherwise its start."""
     received: int
-    """Bytes of the body, as they came over the wire."""
+    """Bytes of the body, before inflating."""
     requests: int
-    """How often the question was sent, 1 or 2."""
+    """How often the request was sent, 1 or 2."""
     asked_at: float
-    """Our wall clock before the question, milliseconds since the epoch."""
+    """This machine's wall clock before the request, milliseconds since the epoch."""
     answered_at: float
-    """Our wall clock when the answer's head had come."""
+    """The same clock when the response's head had come."""
 
 
 class Transport:
-    """The way to one server, kept open from question to question."""
+    """A connection to one server, kept open from request to request.
+
+    Args:
+        url: of the request, without a query.
+        key: sent with every request.
+        wall: this machine's wall clock, milliseconds since the epoch.
+        error_patience: time for which an error's body is read; the status is enough to know what went wrong.
+        environ: variables with proxy and certificate settings.
+
+    Raises:
+        SettingsError: if one of those settings cannot be used.
+    """
 
     def __init__(
         self,
@@ -75,73 +86,58 @@ class Transport:
         error_patience: timedelta,
         environ: Mapping[str, str],
     ) -> None:
-        """Prepare the way; nothing is connected yet.
-
-        Args:
-            url: what to ask for, without a query.
-            key: sent with every question.
-            wall: our wall clock, milliseconds since the epoch.
-            error_patience: how long an error's text is waited for: the status alone tells what went wrong.
-            environ: where proxy and certificate settings are.
-
-        Raises:
-            SettingsError: if one of those settings cannot be used.
-        """
         self._url = url
         self._key = key
         self._wall = wall
         self._error_patience = error_patience.total_seconds()
         self.proxy = proxy_for(url, environ)
-        """What stands between, None for the direct way."""
+        """None for a direct connection."""
         self._transport = httpx.AsyncHTTPTransport(
             verify=trust_for(url, environ),
             trust_env=False,
             proxy=self.proxy,
-            limits=httpx.Limits(max_connections=4, max_keepalive_connections=1, keepalive_expiry=_IDLE_SECONDS),
+            limits=httpx.Limits(max_connections=4, max_keepalive_connections=1, keepalive_expiry=_IDLE_S),
         )
 
-    async def answer(self, params: Mapping[str, str], below: str = "") -> Response:
-        """Ask, and once more at once if a connection from before turns out to be dead.
+    async def get(self, params: Mapping[str, str], segment: str = "") -> Response:
+        """Send a GET request, and once more if a connection that was idle turns out to be dead.
 
-        A server may close an idle connection while the question is under way, which says nothing of its health. A new
-        connection that breaks does.
+        A server may close an idle connection just when a request is sent, which is no failure. A new connection that
+        breaks is one.
 
         Args:
-            params: the query.
-            below: one more segment of the path, any text.
+            params: of the query.
+            segment: appended to the path, quoted; nothing if empty.
 
         Raises:
-            Exception: one of `answers.FAILURES`; what httpx itself raises holds the key, so it must not get far.
+            Exception: one of `errors.FAILURES`. Exceptions of httpx hold the key: they must not leave this package.
         """
         attempt = _Attempt()
-        url = self._below(below)
+        url = self._url
+        if segment:
+            url = url.copy_with(raw_path=url.raw_path + b"/" + quote(segment, safe="").encode())
         try:
-            return await self._ask(url, params, attempt, requests=1)
+            return await self._send(url, params, attempt, requests=1)
         except (httpx.NetworkError, httpx.RemoteProtocolError):
-            if attempt.connected or attempt.answered:
+            if attempt.is_new_connection or attempt.has_response:
                 raise
-        return await self._ask(url, params, _Attempt(), requests=2)
+        return await self._send(url, params, _Attempt(), requests=2)
 
     async def aclose(self) -> None:
         """Close the connection."""
         await self._transport.aclose()
 
-    def _below(self, segment: str) -> httpx.URL:
-        if not segment:
-            return self._url
-        return self._url.copy_with(raw_path=self._url.raw_path + b"/" + quote(segment, safe="").encode())
-
-    async def _ask(self, url: httpx.URL, params: Mapping[str, str], attempt: _Attempt, *, requests: int) -> Response:
+    async def _send(self, url: httpx.URL, params: Mapping[str, str], attempt: _Attempt, *, requests: int) -> Response:
         asked_at = self._wall()
         response = await self._transport.handle_async_request(self._request(url, params, attempt))
         answered_at = self._wall()
-        good = response.status_code == httpx.codes.OK
-        body = _Body(limits.PAGE_BYTES if good else ERROR_BYTES)
+        is_ok = response.status_code == httpx.codes.OK
+        body = _Body(limits.PAGE_BYTES if is_ok else ERROR_BYTES)
         try:
-            if good:
+            if is_ok:
                 await body.read(response)
             else:
-                # The status is known: whatever happens to its text cannot make that any worse.
+                # The status is known, and a body that fails does not change it.
                 with suppress(httpx.HTTPError, OSError, zlib.error, BodyError):
                     async with asyncio.timeout(self._error_patience):
                         await body.read(response)
@@ -168,28 +164,28 @@ class Transport:
                 "Authorization": f"Bearer {self._key.get_secret_value()}",
                 "User-Agent": f"envwatch/{__version__}",
             },
-            extensions={"timeout": _TIMEOUT.as_dict(), "trace": attempt.notice},
+            extensions={"timeout": _TIMEOUT.as_dict(), "trace": attempt.trace},
         )
 
 
 class _Attempt:
-    """What httpcore tells of one request on its way."""
+    """The progress of one request, from httpcore's trace events."""
 
-    connected = False
-    """Whether a connection was opened for it, so that none from before was used."""
-    answered = False
-    """Whether the head of an answer has come."""
+    is_new_connection = False
+    """Whether a connection was opened for it."""
+    has_response = False
+    """Whether the head of a response has come."""
 
-    async def notice(self, event: str, _details: object) -> None:
-        """Take in one of httpcore's trace events."""
+    async def trace(self, event: str, _details: object) -> None:
+        """Note one of httpcore's trace events."""
         if event == "connection.connect_tcp.started":
-            self.connected = True
+            self.is_new_connection = True
         elif event == "http11.receive_response_headers.complete":
-            self.answered = True
+            self.has_response = True
 
 
 class _Body:
-    """A body as it comes in: inflated, and never much larger than its bound, however much is sent."""
+    """A body that is inflated while it is read, within a bound of its size in bytes."""
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
@@ -197,10 +193,7 @@ class _Body:
         self.received = 0
 
     async def read(self, response: httpx.Response) -> None:
-        """Read a body to its end.
-
-        `aiter_raw` because httpx's own inflating has no bound: 8 KiB can become 8 MiB in one step.
-        """
+        """Read a body to its end; not by httpx's own inflating, which has no bound: 8 KiB can become 8 MiB at once."""
         encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
         if encoding not in {"identity", "gzip", "x-gzip", ""}:
             raise BodyError(Cause.GARBLED, "is in an encoding that was not asked for")

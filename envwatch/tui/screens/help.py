@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from textual.dom import DOMNode
     from textual.screen import Screen
 
-    from envwatch.sources.targets import Target
+    from envwatch.sources.session import Target
 
 SECTIONS = {
     "move": "Move",

@@ -1,0 +1,168 @@
+"""A session over several targets: none waits for another, and closing ends everything in order."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from support.app_harness import post_of
+from support.builders import beating, failed, listed
+from support.fake_clock import Script, World, poller_of
+
+from envwatch.model.limits import Limits
+from envwatch.model.outcome import Listed
+from envwatch.model.text import Clean
+from envwatch.sources.poller import Poller
+from envwatch.sources.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from envwatch.model.outcome import Outcome
+
+A, B = Clean("a"), Clean("b")
+
+
+class QueuePoller(Poller):
+    """A poller whose outcomes come when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__(Script(World()), Limits())
+        self.asked = 0
+        self.is_closed = False
+        self._queue: asyncio.Queue[Outcome | Exception] = asyncio.Queue()
+
+    def give(self, outcome: Outcome | Exception) -> None:
+        self._queue.put_nowait(outcome)
+
+    async def outcomes(self) -> AsyncGenerator[Outcome]:
+        try:
+            while True:
+                self.asked += 1
+                outcome = await self._queue.get()
+                if isinstance(outcome, Exception):
+                    raise outcome
+                yield outcome
+        finally:
+            self.is_closed = True
+
+
+def session_of(**pollers: Poller) -> Session:
+    return Session({Clean(name): post_of(poller) for name, poller in pollers.items()})
+
+
+async def test_outcomes_come_with_their_names_in_the_order_in_which_they_happen() -> None:
+    a, b = QueuePoller(), QueuePoller()
+    one, two, three = listed(beating(1)), failed(), listed([])
+    async with session_of(a=a, b=b) as session:
+        for poller, expected in ((b, one), (b, two), (a, three)):
+            poller.give(expected)
+            name, outcome = await anext(session)
+            assert (name, outcome) == (B if poller is b else A, expected)
+
+
+async def test_a_silent_target_delays_no_other() -> None:
+    a, b = QueuePoller(), QueuePoller()
+    async with session_of(a=a, b=b) as session:
+        for _ in range(5):
+            b.give(failed())
+            assert (await anext(session))[0] == B
+        assert a.asked == 1
+
+
+async def test_no_target_is_polled_again_before_its_outcome_was_taken() -> None:
+    a = QueuePoller()
+    async with session_of(a=a) as session:
+        a.give(failed())
+        a.give(failed())
+        await anext(session)
+        await asyncio.sleep(0)
+        assert a.asked == 1
+        await anext(session)
+        assert a.asked == 2
+
+
+async def test_two_outcomes_that_come_at_once_are_both_handed_out() -> None:
+    a, b = QueuePoller(), QueuePoller()
+    for poller in (a, b, a, b):
+        poller.give(failed())
+    async with session_of(a=a, b=b) as session:
+        for _ in range(2):
+            assert {(await anext(session))[0], (await anext(session))[0]} == {A, B}
+
+
+async def test_a_bug_in_one_poller_is_raised_and_nothing_is_left_running() -> None:
+    a, b = QueuePoller(), QueuePoller()
+    before = asyncio.all_tasks()
+    async with session_of(a=a, b=b) as session:
+        a.give(ZeroDivisionError())
+        with pytest.raises(ZeroDivisionError):
+            await anext(session)
+    assert asyncio.all_tasks() == before
+    assert b.is_closed
+
+
+async def test_a_bug_in_an_observer_is_raised() -> None:
+    a = QueuePoller()
+    a.give(failed())
+
+    def fail(_name: Clean, _outcome: Outcome) -> None:
+        raise ZeroDivisionError
+
+    async with Session({A: post_of(a)}, fail) as session:
+        with pytest.raises(ZeroDivisionError):
+            await anext(session)
+
+
+async def test_closing_drops_what_is_in_flight() -> None:
+    a, b = QueuePoller(), QueuePoller()
+    before = asyncio.all_tasks()
+    async with session_of(a=a, b=b) as session:
+        b.give(failed())
+        await anext(session)
+    assert asyncio.all_tasks() == before
+    assert a.is_closed
+    assert b.is_closed
+
+
+async def test_closing_ends_a_consumer_that_still_waits() -> None:
+    a = QueuePoller()
+    async with session_of(a=a) as session:
+        consumer = asyncio.ensure_future(anext(session, None))
+        await asyncio.sleep(0)
+    assert await consumer is None
+    assert [outcome async for outcome in session] == []
+    assert a.is_closed
+
+
+async def test_closing_before_the_first_poll_has_begun_leaves_nothing_running() -> None:
+    before = asyncio.all_tasks()
+    async with session_of(a=QueuePoller()):
+        pass
+    assert asyncio.all_tasks() == before
+
+
+async def test_connections_are_closed_after_the_last_poll_was_dropped() -> None:
+    a = QueuePoller()
+    closed: list[bool] = []
+
+    async def close() -> None:
+        closed.append(a.is_closed)
+
+    async with Session({A: replace(post_of(a), close=close)}):
+        await asyncio.sleep(0)
+    assert closed == [True]
+
+
+async def test_entering_starts_the_first_polls_and_observers_get_what_nobody_has_taken_yet() -> None:
+    script = Script(world := World())
+    seen: list[tuple[Clean, Outcome]] = []
+    async with Session({A: post_of(poller_of(world, script))}, lambda name, outcome: seen.append((name, outcome))):
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert len(script.asked_at) == 1
+        ((name, outcome),) = seen
+        assert name == A
+        assert isinstance(outcome, Listed)
