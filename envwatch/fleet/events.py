@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from envwatch.fleet.presence import Verdict
+    from envwatch.model.clock import ServerMs
     from envwatch.model.environment import Environment
 
 NO_PROFILE: Final = Clean("")
@@ -72,8 +73,8 @@ class Event:
     """One thing that changed."""
 
     kind: Kind
-    at: float
-    """When the listing that proved it was asked for: milliseconds since the epoch, server's clock."""
+    at: ServerMs
+    """When the listing that proved it was asked for."""
     profile: Clean = NO_PROFILE
     """Under which profile it was seen; empty where only one is watched."""
     id: Clean | None = None
@@ -91,7 +92,7 @@ class Event:
     """What happened together, for `merge_streams`."""
     members: tuple[Event, ...] = ()
     """The events that this one stands for."""
-    since: float | None = None
+    since: ServerMs | None = None
     """When seeing ended, for `while blind`."""
     then: EventState | None = dataclasses.field(default=None, compare=False, repr=False)
     """The environment as it was; None where the event is about the fleet."""

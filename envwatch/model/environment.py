@@ -19,12 +19,13 @@ import pydantic_core
 from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, with_config
 
 from envwatch.model import limits
+from envwatch.model.clock import ServerMs
 from envwatch.model.text import LONGEST, Clean, clean, clean_key, cleaned
 
 JsonObject: TypeAlias = Mapping[str, JsonValue]
 
 _Text = Annotated[Clean, Field(max_length=LONGEST)]
-_Instant = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+_Instant = Annotated[ServerMs, Field(strict=True, allow_inf_nan=False)]
 
 _NEVER_ON_THE_WIRE = "\0"
 """An alias that no plain page can contain, for a field that only this module fills."""
@@ -65,7 +66,7 @@ class Environment:
     """Fields of the row itself that this version does not know by name."""
 
     @property
-    def last_sign_at(self) -> float:
+    def last_sign_at(self) -> ServerMs:
         """The last sign of life: the heartbeat, or when it was last seen, for what is offline has none."""
         return self.last_seen_at if self.last_heartbeat_at is None else self.last_heartbeat_at
 

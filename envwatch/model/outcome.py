@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from envwatch.model.clock import OffsetBounds, Reading
+    from envwatch.model.clock import OffsetBounds, Reading, WallMs
     from envwatch.model.environment import Environment
     from envwatch.model.text import Clean
 
@@ -23,8 +23,8 @@ class ListedPage:
     """The rows of one page and the moment for which they speak."""
 
     environments: list[Environment]
-    asked_at: float
-    """Our wall clock before the request, in milliseconds since the epoch.
+    asked_at: WallMs
+    """Wall clock before the request.
 
     The rows were read no earlier. A later moment would count the network's delay as silence of the machines.
     """

@@ -57,7 +57,7 @@ def heading(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> DetailLi
     face = style_of(tracked, is_unknown=fleet.is_unknown(tracked, now))
     words = [tracked.presence.value]
     if fleet.is_unknown(tracked, now):
-        words = ["unknown"] if tracked.verdict is UNTIMED else ["unknown", f"last seen {tracked.presence}"]
+        words = ["unknown"] if tracked.verdict == UNTIMED else ["unknown", f"last seen {tracked.presence}"]
     if tracked.clock_suspect:
         words.append("clock?")
     if tracked.is_flapping:
@@ -96,7 +96,7 @@ def _why_by_age(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> Clea
 def _silence(tracked: TrackedEnvironment, fleet: Fleet, moment: Reading) -> timedelta | None:
     """Return the age of a heartbeat by what it is judged by: the server's clock, or its witness where they differ."""
     if _is_judged_by_witness(tracked, fleet):
-        return span(tracked.skew_check.least(moment.monotonic * 1000))
+        return span(tracked.skew_check.least_age_ms(moment.monotonic))
     return heartbeat_age(tracked.environment, fleet.clock.at(moment.wall))
 
 

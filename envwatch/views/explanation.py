@@ -14,6 +14,7 @@ from envwatch.fleet.flapping import change_rate
 from envwatch.fleet.fleet import Freshness
 from envwatch.fleet.presence import UNTIMED, Presence, PresenceRule
 from envwatch.model import limits
+from envwatch.model.clock import ServerMs
 from envwatch.model.text import Clean
 from envwatch.model.times import MS, NOTHING, date_text, long_age
 from envwatch.views.state_style import IMPOSSIBLE, date_warning
@@ -156,7 +157,7 @@ def _skew_check(tracked: TrackedEnvironment, fleet: Fleet) -> Step:
     is_judge = tracked.clock_suspect and not tracked.is_untimed and fleet.date_error is None
     if fleet.listed is None or (tracked.advanced_at is None and not is_judge):
         return Step("witness", Clean("heartbeat not yet seen to advance"), Clean("nothing to compare the clock with"))
-    ago = tracked.skew_check.least(fleet.listed.monotonic * 1000) / 1000
+    ago = tracked.skew_check.least_age_ms(fleet.listed.monotonic) / 1000
     what = "first listed" if tracked.advanced_at is None else "advanced"
     inputs = f"heartbeat {what} {ago:.1f} s before the newest listing, by this machine's monotonic clock"
     if is_judge:
@@ -167,7 +168,7 @@ def _skew_check(tracked: TrackedEnvironment, fleet: Fleet) -> Step:
 def _upstream(fleet: Fleet) -> Step:
     stall_detector = fleet.stall_detector
     if fleet.hold is not None:
-        inputs = f"{fleet.hold.claim.text}, {_counted(fleet.hold.listings, 'listing')} in a row"
+        inputs = f"{fleet.hold.finding.text}, {_counted(fleet.hold.listings, 'listing')} in a row"
         what = "their absence" if fleet.hold.anomaly is Anomaly.VANISHED else "the newest listing"
         return Step("upstream", Clean(inputs), Clean(f"{what} is not believed yet"), is_against=True)
     if stall_detector.is_stalled:
@@ -210,13 +211,13 @@ def _verdict(tracked: TrackedEnvironment, fleet: Fleet, now: Reading, zone: tzin
     )
     word = verdict.presence.value
     if fleet.is_unknown(tracked, now):
-        word = "unknown" if verdict is UNTIMED else f"unknown, last {verdict.presence}"
+        word = "unknown" if verdict == UNTIMED else f"unknown, last {verdict.presence}"
     return Step("verdict", Clean(f"{verdict.reason}{since}"), Clean(word), is_against=not verdict.is_up)
 
 
 def _official(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> Step:
     """Return what Letta's own client on this machine would say now: the same rule, by the local clock."""
-    verdict = PresenceRule(limits.Limits()).verdict(tracked.environment, now.wall)
+    verdict = PresenceRule(limits.Limits()).verdict(tracked.environment, ServerMs(now.wall))
     beat = tracked.environment.last_heartbeat_at
     inputs = NOTHING if beat is None else Clean(f"local clock minus lastHeartbeat = {_ms(now.wall - beat)}")
     says = "online" if verdict.is_up else "offline"

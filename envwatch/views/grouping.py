@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.tracking import TrackedEnvironment, lost_at
 from envwatch.model import limits
+from envwatch.model.clock import WallMs
 from envwatch.model.modes import mode_of
 from envwatch.model.text import Clean
 from envwatch.views.columns import COLUMNS
@@ -115,7 +116,7 @@ def old_in(fleets: Fleets, wall: float) -> Callable[[TrackedEnvironment], bool]:
         fleets: what is known.
         wall: the moment by this machine's clock, in ms.
     """
-    limits = {profile: fleet.clock.at(wall) - _OLD_MS for profile, fleet in fleets.by_profile.items()}
+    limits = {profile: fleet.clock.at(WallMs(wall)) - _OLD_MS for profile, fleet in fleets.by_profile.items()}
     offline = Presence.OFFLINE  # Python takes longer to find a member of an enum than to compare it.
 
     def is_old(tracked: TrackedEnvironment) -> bool:

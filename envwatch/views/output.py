@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.acknowledgements import Acks
     from envwatch.fleet.fleets import Fleets
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import Reading
+    from envwatch.model.clock import Reading, ServerMs
     from envwatch.model.environment import JsonObject
     from envwatch.model.limits import Limits
     from envwatch.model.outcome import Listed
@@ -101,8 +101,8 @@ class ListedEnvironment(NamedTuple):
     """An environment as it is told of."""
 
     tracked: TrackedEnvironment
-    at: float
-    """The moment for which it is told: verdict and age are both of that moment. Server's clock, in ms."""
+    at: ServerMs
+    """The moment of its verdict and its age."""
     is_unknown: bool = False
     """Whether the verdict must not be believed any more (`Fleet.is_unknown`)."""
 
@@ -157,7 +157,7 @@ class EnvironmentList:
 def environment_list(listed: Listed, limits: Limits, profile: Clean = NO_PROFILE) -> EnvironmentList:
     """Return the report on a first listing, problems first."""
     fleet, _ = Fleet(limits=limits, profile=profile).after(listed)
-    spoke_at: dict[Clean, float] = {}
+    spoke_at: dict[Clean, ServerMs] = {}
     for page in listed.snapshot.pages:
         at = fleet.clock.at(page.asked_at)
         # Of an id listed twice, the fleet has chosen one row.
@@ -420,7 +420,7 @@ def _row(row: ListedEnvironment, note: Clean | None) -> Row:
         "metadata": environment.metadata,
         "profile": tracked.profile or None,
         "acknowledged": note,
-        "last_state": tracked.presence.value if row.is_unknown and tracked.verdict is not UNTIMED else None,
+        "last_state": tracked.presence.value if row.is_unknown and tracked.verdict != UNTIMED else None,
         "unknown": environment.unknown,
     }
 

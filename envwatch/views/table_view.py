@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from envwatch.fleet.acknowledgements import NO_ACKS
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.tracking import lost_at, quiet_at
+from envwatch.model.clock import WallMs
 from envwatch.model.text import look_alikes
 from envwatch.query.language import Query, SearchCache, parse
 from envwatch.views.baseline import differing
@@ -144,9 +145,8 @@ def visible_rows(  # noqa: PLR0913, PLR0917  all of them what the screen shows
             fleet.environments.values() if compared is None else compared[profile]
         )
         for query in filter(None, (_PRESETS[view.preset], view.query)):
-            is_asked_for = query.test(
-                fleet.clock.at(wall), columns, fleet.listings, search_caches.setdefault(profile, SearchCache()), acks
-            )
+            search_cache = search_caches.setdefault(profile, SearchCache())
+            is_asked_for = query.test(fleet.clock.at(WallMs(wall)), columns, fleet.listings, search_cache, acks)
             environments = filter(is_asked_for, environments)
         chosen += environments
     ordered = in_order(chosen, view.sort, is_inverted=view.is_inverted)

@@ -26,6 +26,7 @@ from envwatch.fleet.acknowledgements import (
 from envwatch.fleet.alerts import Alerts
 from envwatch.fleet.events import Kind
 from envwatch.fleet.presence import GONE
+from envwatch.model.clock import ServerMs
 from envwatch.model.text import Clean, clean
 
 if TYPE_CHECKING:
@@ -164,8 +165,8 @@ def test_what_is_down_when_its_acknowledgement_ends_is_a_loss_that_nobody_knows_
     assert len(Alerts().with_events(losses, 0.0).waiting) == is_lost
 
 
-@pytest.mark.parametrize(("since", "at"), [(None, NOW - 12_000), (NOW - 5_000, NOW - 5_000)])
-def test_such_a_loss_is_as_old_as_the_row_is_down(since: float | None, at: float) -> None:
+@pytest.mark.parametrize(("since", "at"), [(None, NOW - 12_000), (ServerMs(NOW - 5_000), NOW - 5_000)])
+def test_such_a_loss_is_as_old_as_the_row_is_down(since: ServerMs | None, at: float) -> None:
     (loss,) = losses_of({ID}, [replace(OFFLINE, since_at=since)])
     assert loss.at == at
 

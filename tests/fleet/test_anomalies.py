@@ -10,6 +10,7 @@ import pytest
 from support.builders import NOW, beating, environment, failed, listed, reading, slept, watched
 
 from envwatch.fleet.anomalies import Anomaly
+from envwatch.fleet.counts import counts_of
 from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.presence import Presence
@@ -351,6 +352,18 @@ def test_stalled_rows_read_unknown_and_not_offline() -> None:
     assert all(
         tracked.verdict.is_up and fleet.is_unknown(tracked, reading(now)) for tracked in fleet.environments.values()
     )
+
+
+def test_stalled_rows_are_counted_as_unknown_and_those_that_are_down_by_their_presence() -> None:
+    rows = [*beating(10, NOW + STEP), environment("down", connectionId=None, lastHeartbeat=None)]
+    fleet, _ = watched([listed([*beating(10), rows[-1]]), *(listed(rows, NOW + STEP * n) for n in range(1, 14))])
+
+    counts = counts_of(fleet)
+    assert (counts.presences, counts.unknown) == ({Presence.OFFLINE: 1}, 10)
+
+    moving, _ = watched([listed([*beating(10, NOW + 14 * STEP), rows[-1]], NOW + 14 * STEP)], fleet)
+    counts = counts_of(moving)
+    assert (counts.presences, counts.unknown) == ({Presence.ONLINE: 10, Presence.OFFLINE: 1}, 0)
 
 
 @pytest.mark.parametrize("gap", ["failures", "blindness", "sleep"])

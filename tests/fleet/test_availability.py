@@ -16,6 +16,7 @@ from support.tracked_environments import tracked
 from envwatch.fleet.availability import availability, availability_text
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import GONE
+from envwatch.model.clock import ServerMs
 from envwatch.model.text import Clean
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ LOST = replace(tracked(), verdict=GONE)
 def event(kind: Kind, at: float, before: str | None = None, after: str | None = None) -> Event:
     return Event(
         kind=kind,
-        at=at,
+        at=ServerMs(at),
         id=Clean("env-1"),
         before=None if before is None else Clean(before),
         after=None if after is None else Clean(after),

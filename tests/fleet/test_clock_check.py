@@ -13,7 +13,7 @@ from support.builders import NOW, environment, listed, slept, watched
 from envwatch.fleet.clock_check import SkewCheck
 from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.fleet.presence import Presence, Reason
-from envwatch.model.clock import OffsetBounds
+from envwatch.model.clock import MonotonicS, OffsetBounds, ServerMs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -65,23 +65,23 @@ def told(events: Iterable[Event]) -> list[tuple[Kind, str | None]]:
 @pytest.mark.parametrize(("age", "is_ruled_out"), [(29_999, True), (30_000, False), (1e12, False)])
 def test_a_heartbeat_is_no_younger_than_the_listing_that_first_held_it(age: float, *, is_ruled_out: bool) -> None:
     """One minute old by the listings, of which one whole beat is tolerated."""
-    skew_check = SkewCheck.of(NOW, since=40_000.0)
-    assert skew_check.contradicts(NOW + age, 100_000.0, 100_000.0) is is_ruled_out
+    skew_check = SkewCheck.of(NOW, MonotonicS(40.0))
+    assert skew_check.contradicts(ServerMs(NOW + age), MonotonicS(100.0), 100_000.0) is is_ruled_out
 
 
 @pytest.mark.parametrize(("age", "is_ruled_out"), [(95_000, False), (95_001, True)])
 def test_a_heartbeat_seen_to_advance_is_no_older_than_the_listing_that_held_the_one_before(
     age: float, *, is_ruled_out: bool
 ) -> None:
-    skew_check = SkewCheck.of(NOW, since=40_000.0, after=35_000.0)
-    assert skew_check.contradicts(NOW + age, 100_000.0, 100_000.0) is is_ruled_out
+    skew_check = SkewCheck.of(NOW, MonotonicS(40.0), 35_000.0)
+    assert skew_check.contradicts(ServerMs(NOW + age), MonotonicS(100.0), 100_000.0) is is_ruled_out
 
 
 def test_what_a_clock_slept_through_makes_no_heartbeat_too_old() -> None:
     """The monotonic clock stood still for an hour: the heartbeat may be older than it says, by as much."""
-    skew_check = SkewCheck.of(NOW, since=40_000.0, after=35_000.0)
-    assert not skew_check.contradicts(NOW + HOUR, 100_000.0, HOUR + 100_000)
-    assert skew_check.contradicts(NOW + HOUR, 100_000.0, 100_000.0)
+    skew_check = SkewCheck.of(NOW, MonotonicS(40.0), 35_000.0)
+    assert not skew_check.contradicts(ServerMs(NOW + HOUR), MonotonicS(100.0), HOUR + 100_000)
+    assert skew_check.contradicts(ServerMs(NOW + HOUR), MonotonicS(100.0), 100_000.0)
 
 
 # A wrong `Date`

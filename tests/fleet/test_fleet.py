@@ -12,7 +12,7 @@ from support.builders import NOW, beating, environment, failed, listed, reading,
 from envwatch.fleet.events import Kind, flatten
 from envwatch.fleet.fleet import Fleet, Freshness
 from envwatch.fleet.presence import Presence
-from envwatch.model.clock import Reading
+from envwatch.model.clock import MonotonicS, Reading, WallMs
 from envwatch.model.outcome import Cause, ListedPage
 from envwatch.model.text import Clean
 from envwatch.views.details import why
@@ -130,7 +130,7 @@ def test_a_page_speaks_for_the_moment_at_which_it_was_asked_for() -> None:
     """A walk over many pages takes time, in which the rows of the first page grow no older."""
     walk = listed([], NOW + 119_999)
     first, second = beating(2, NOW + 10_000)
-    pages = (ListedPage([first], NOW + 119_999), ListedPage([second], NOW + 120_000))
+    pages = (ListedPage([first], WallMs(NOW + 119_999)), ListedPage([second], WallMs(NOW + 120_000)))
     fleet, _ = watched([replace(walk, snapshot=replace(walk.snapshot, pages=pages))])
 
     assert [tracked.presence for tracked in fleet.environments.values()] == [Presence.LATE, Presence.OFFLINE]
@@ -181,7 +181,7 @@ def test_sight_fades_with_the_age_of_the_data_by_whichever_clock_says_more(
     fleet, _ = watched([listed(beating(1), interval=timedelta(seconds=interval))])
     now = reading(NOW + milliseconds)
     if sleeping != "neither":
-        now = Reading(NOW, now.monotonic) if sleeping == "wall" else Reading(now.wall, 0)
+        now = Reading(WallMs(NOW), now.monotonic) if sleeping == "wall" else Reading(now.wall, MonotonicS(0))
 
     assert fleet.freshness(now) is freshness
     assert fleet.is_unknown(fleet.environments[environment().id], now) is (freshness is Freshness.BLIND)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.builders import NOW, environment, wire_row
 
 from envwatch.fleet.events import Event, Kind
-from envwatch.fleet.presence import GONE, Presence, PresenceRule, Reason
+from envwatch.fleet.presence import GONE, UNTIMED, Presence, PresenceRule, Reason
 from envwatch.fleet.tracking import ListingContext, TrackedEnvironment, events_between, marked_absent, observed
+from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import Clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 JUDGE = PresenceRule(Limits())
 GAP = 5_000.0
@@ -21,13 +27,15 @@ NO_BEAT = {"lastHeartbeat": None}
 
 
 def listing_at(at: float, **changes: Any) -> ListingContext:
-    return ListingContext(**({"number": 2, "monotonic": at - NOW, "gap": GAP, "elapsed": at - NOW} | changes))
+    return ListingContext(
+        **({"number": 2, "asked_at": (at - NOW) / 1000, "gap_ms": GAP, "elapsed_ms": at - NOW} | changes)
+    )
 
 
 def next_watch(
     tracked: TrackedEnvironment | None, at: float, listing: ListingContext | None = None, **row: Any
 ) -> TrackedEnvironment:
-    return observed(tracked, environment(**row), at, listing or listing_at(at), JUDGE)
+    return observed(tracked, environment(**row), ServerMs(at), listing or listing_at(at), JUDGE)
 
 
 def first_watch(**row: Any) -> TrackedEnvironment:
@@ -35,7 +43,7 @@ def first_watch(**row: Any) -> TrackedEnvironment:
 
 
 def events_to(before: TrackedEnvironment, after: TrackedEnvironment, at: float = NOW + 5_000) -> list[Event]:
-    return list(events_between(before, after, at))
+    return list(events_between(before, after, ServerMs(at)))
 
 
 def kinds(events: list[Event]) -> list[Kind]:
@@ -122,7 +130,7 @@ def test_doubt_ends_when_the_clocks_agree_again() -> None:
 def test_an_old_heartbeat_is_no_contradiction_when_nobody_looked_meanwhile() -> None:
     """Blind for an hour, in which it beat on for half an hour: it is offline, and no clock is wrong."""
     at = NOW + 3_600_000
-    tracked = next_watch(first_watch(), at, listing_at(at, gap=3_600_000.0), lastHeartbeat=at - 1_800_000)
+    tracked = next_watch(first_watch(), at, listing_at(at, gap_ms=3_600_000.0), lastHeartbeat=at - 1_800_000)
 
     assert (tracked.presence, tracked.clock_suspect) == (Presence.OFFLINE, False)
 
@@ -130,7 +138,7 @@ def test_an_old_heartbeat_is_no_contradiction_when_nobody_looked_meanwhile() -> 
 def test_nor_when_the_row_was_not_listed_meanwhile() -> None:
     tracked = first_watch()
     for seconds in range(5, 300, 5):
-        tracked = marked_absent(tracked, NOW + seconds * 1000, listing_at(NOW + seconds * 1000))
+        tracked = marked_absent(tracked, ServerMs(NOW + seconds * 1000), listing_at(NOW + seconds * 1000))
     tracked = next_watch(tracked, NOW + 300_000, lastHeartbeat=NOW + 60_000)
 
     assert (tracked.presence, tracked.clock_suspect) == (Presence.OFFLINE, False)
@@ -169,7 +177,7 @@ def test_going_offline_tells_why_and_how_long_it_was_online(after: dict[str, Any
     assert events_to(before, tracked) == [
         Event(
             kind=Kind.OFFLINE,
-            at=NOW + 5_000,
+            at=ServerMs(NOW + 5_000),
             id=tracked.environment.id,
             name=tracked.environment.name,
             before=Clean("online"),
@@ -226,8 +234,8 @@ def test_an_upgrade_is_a_restart_and_a_new_version() -> None:
 
 def test_one_listing_that_lacks_a_row_proves_nothing_and_the_second_that_it_is_gone() -> None:
     tracked = first_watch()
-    absent = marked_absent(tracked, NOW + 5_000, listing_at(NOW + 5_000))
-    gone = marked_absent(absent, NOW + 10_000, listing_at(NOW + 10_000, number=3))
+    absent = marked_absent(tracked, ServerMs(NOW + 5_000), listing_at(NOW + 5_000))
+    gone = marked_absent(absent, ServerMs(NOW + 10_000), listing_at(NOW + 10_000, number=3))
 
     assert (absent.verdict, events_to(tracked, absent)) == (tracked.verdict, [])
     assert (gone.verdict, gone.changed_in) == (GONE, 3)
@@ -237,9 +245,9 @@ def test_one_listing_that_lacks_a_row_proves_nothing_and_the_second_that_it_is_g
 
 def test_a_row_that_is_listed_again_in_time_was_never_away() -> None:
     tracked = first_watch()
-    absent = marked_absent(tracked, NOW + 5_000, listing_at(NOW + 5_000))
+    absent = marked_absent(tracked, ServerMs(NOW + 5_000), listing_at(NOW + 5_000))
     listed = next_watch(absent, NOW + 10_000)
-    absent_again = marked_absent(listed, NOW + 15_000, listing_at(NOW + 15_000))
+    absent_again = marked_absent(listed, ServerMs(NOW + 15_000), listing_at(NOW + 15_000))
 
     assert absent_again.presence is Presence.ONLINE
 
@@ -248,7 +256,7 @@ def test_a_row_that_is_listed_again_in_time_was_never_away() -> None:
 def test_a_row_that_is_listed_after_it_was_gone_returned(connection_id: str | None, after: str) -> None:
     gone = first_watch()
     for _ in range(2):
-        gone = marked_absent(gone, NOW + 10_000, listing_at(NOW + 10_000))
+        gone = marked_absent(gone, ServerMs(NOW + 10_000), listing_at(NOW + 10_000))
     back = next_watch(gone, NOW + 15_000, connectionId=connection_id)
     (event,) = events_to(gone, back, NOW + 15_000)
 
@@ -260,9 +268,9 @@ def test_a_row_that_is_listed_after_it_was_gone_returned(connection_id: str | No
 def test_a_row_that_is_still_gone_is_no_event() -> None:
     gone = first_watch()
     for _ in range(2):
-        gone = marked_absent(gone, NOW + 10_000, listing_at(NOW + 10_000))
+        gone = marked_absent(gone, ServerMs(NOW + 10_000), listing_at(NOW + 10_000))
 
-    assert events_to(gone, marked_absent(gone, NOW + 15_000, listing_at(NOW + 15_000))) == []
+    assert events_to(gone, marked_absent(gone, ServerMs(NOW + 15_000), listing_at(NOW + 15_000))) == []
 
 
 def test_an_environment_that_nobody_knew_appeared() -> None:
@@ -288,8 +296,8 @@ def test_flapping_begins_and_ends_with_an_event() -> None:
 
 def test_what_flaps_and_is_gone_flaps_no_longer_and_that_is_told_as_gone_alone() -> None:
     flapping = replace(first_watch(), transitions=(NOW,), is_flapping=True)
-    absent = marked_absent(flapping, NOW + 5_000, listing_at(NOW + 5_000))
-    gone = marked_absent(absent, NOW + 10_000, listing_at(NOW + 10_000))
+    absent = marked_absent(flapping, ServerMs(NOW + 5_000), listing_at(NOW + 5_000))
+    gone = marked_absent(absent, ServerMs(NOW + 10_000), listing_at(NOW + 10_000))
 
     assert (absent.is_flapping, gone.is_flapping, gone.is_problem) == (True, False, False)
     assert kinds(events_to(absent, gone, NOW + 10_000)) == [Kind.GONE]
@@ -300,3 +308,33 @@ def test_flapping_ends_even_if_the_row_never_changes_again() -> None:
     steady = next_watch(flapping, NOW + 5_000)
 
     assert kinds(events_to(flapping, steady)) == [Kind.STEADY]
+
+
+# Values from a disk
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
+@pytest.mark.parametrize("row", [{}, {"connectionId": None}, NO_BEAT, {"lastHeartbeat": NOW / 1000}])
+def test_a_copy_of_a_tracked_environment_changes_as_the_original_does(
+    copied: Callable[[TrackedEnvironment], TrackedEnvironment], row: dict[str, Any]
+) -> None:
+    """Nothing depends on the identity of a verdict, a row or a skew check."""
+    first = first_watch(**row)
+    gone = marked_absent(marked_absent(first, NOW, listing_at(NOW)), NOW, listing_at(NOW))
+    lost = next_watch(first, ServerMs(NOW + 200_000), listing_at(NOW + 200_000, elapsed_ms=5_000.0), **row)
+    for original in (first, gone, lost, replace(first, verdict=UNTIMED)):
+        twin = copied(original)
+        assert twin == original
+        assert twin.is_problem == original.is_problem
+        listing = listing_at(NOW + 205_000)
+        assert marked_absent(twin, NOW, listing) == marked_absent(original, NOW, listing)
+        for change in ({}, row, {"lastHeartbeat": NOW + 204_000}, {"connectionId": "conn-2"}):
+            after = next_watch(original, NOW + 205_000, listing, **change)
+            assert next_watch(twin, NOW + 205_000, listing, **change) == after
+            assert events_to(twin, after) == events_to(original, after)
+
+
+def test_a_row_that_says_nothing_new_leaves_a_copy_as_it_is() -> None:
+    twin = copy.deepcopy(first_watch())
+
+    assert next_watch(twin, NOW + 5_000) is twin

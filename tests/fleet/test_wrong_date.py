@@ -13,7 +13,7 @@ from support.builders import NOW, environment, listed, reading, watched
 from envwatch.fleet.events import Kind
 from envwatch.fleet.plausibility import is_date_wrong
 from envwatch.fleet.presence import Presence
-from envwatch.model.clock import OffsetBounds
+from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListedPage
 from envwatch.model.text import Clean
@@ -62,7 +62,9 @@ def presences(fleet: Fleet) -> dict[str, Presence]:
     ("age", "is_wrong"), [(44_999, True), (45_000, False), (0, True), (-30_000, True), (-30_001, False)]
 )
 def test_the_other_clock_must_make_some_machine_up_to_the_mark(age: float, *, is_wrong: bool) -> None:
-    pages = [ListedPage([environment(lastHeartbeat=NOW - age), environment("old", lastHeartbeat=NOW - DAY)], NOW)]
+    pages = [
+        ListedPage([environment(lastHeartbeat=NOW - age), environment("old", lastHeartbeat=NOW - DAY)], WallMs(NOW))
+    ]
     assert is_date_wrong(pages, HOUR, 0.0, Limits()) is is_wrong
 
 
@@ -70,12 +72,12 @@ def test_the_other_clock_must_make_some_machine_up_to_the_mark(age: float, *, is
 def test_the_date_must_make_every_machine_lost_or_of_the_future(age: float, *, is_wrong: bool) -> None:
     beat = NOW - 40_000
     rows = [environment(lastHeartbeat=beat), environment("older", lastHeartbeat=beat - 2 * DAY)]
-    assert is_date_wrong([ListedPage(rows, NOW)], beat + age - NOW, 0.0, Limits()) is is_wrong
+    assert is_date_wrong([ListedPage(rows, WallMs(NOW))], beat + age - NOW, 0.0, Limits()) is is_wrong
 
 
 def test_a_row_without_a_link_or_a_heartbeat_says_nothing() -> None:
     rows = [environment(connectionId=None), environment("env-2", lastHeartbeat=None)]
-    assert not is_date_wrong([ListedPage(rows, NOW)], HOUR, 0.0, Limits())
+    assert not is_date_wrong([ListedPage(rows, WallMs(NOW))], HOUR, 0.0, Limits())
 
 
 # The first listing

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.tracked_environments import tracked
 
-from envwatch.fleet.fleet import newest_version
+from envwatch.fleet.newest_version import newest_version
 from envwatch.model.text import Clean
 from envwatch.model.versions import is_behind, is_version, version_key
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from envwatch.fleet.fleet import Fleet
-from envwatch.model.clock import OffsetBounds, Reading
+from envwatch.model.clock import MonotonicS, OffsetBounds, Reading, ServerMs, WallMs
 from envwatch.model.environment import Environment, environment_of
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, Slept, Snapshot
 from envwatch.model.text import Clean
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.events import Event
     from envwatch.model.outcome import Outcome
 
-NOW = 1_760_000_000_000.0
+NOW = ServerMs(1_760_000_000_000.0)
 """A moment, in milliseconds since the epoch."""
 
 
@@ -67,7 +67,7 @@ def environment(id: str = "env-1", **changes: Any) -> Environment:  # noqa: A002
 
 def reading(at: float = NOW, skew: float = 0.0) -> Reading:
     """This machine's clocks at a moment of the server's, its wall clock wrong by `skew` milliseconds."""
-    return Reading(at + skew, (at - NOW) / 1000)
+    return Reading(WallMs(at + skew), MonotonicS((at - NOW) / 1000))
 
 
 def listed(

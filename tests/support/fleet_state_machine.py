@@ -20,7 +20,7 @@ from envwatch.fleet.anomalies import Anomaly
 from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.presence import Presence
-from envwatch.model.clock import Reading
+from envwatch.model.clock import MonotonicS, Reading, ServerMs, WallMs
 from envwatch.model.modes import mode_of
 from envwatch.model.outcome import Cause, Listed, Slept
 from envwatch.model.text import Clean
@@ -101,7 +101,7 @@ class FleetMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = NOW
+        self.now: float = NOW
         self.monotonic = 0.0
         self.skew = 0.0
         self.boxes = [Box(number) for number in range(SIZE)]
@@ -269,7 +269,7 @@ class FleetMachine(RuleBasedStateMachine):
         ]
         beaten = {self.boxes[number].id for number in doubled}
         rows += [
-            replace(row, last_heartbeat_at=row.last_heartbeat_at - 31_000, mode=None)
+            replace(row, last_heartbeat_at=ServerMs(row.last_heartbeat_at - 31_000), mode=None)
             for row in rows
             if row.id in beaten and row.last_heartbeat_at is not None
         ]
@@ -277,7 +277,7 @@ class FleetMachine(RuleBasedStateMachine):
         return rows
 
     def _clocks(self, skew: float) -> Reading:
-        return Reading(self.now + skew, self.monotonic)
+        return Reading(WallMs(self.now + skew), MonotonicS(self.monotonic))
 
     def _listed(self, rows: list[Environment], skew: float, page_size: int = 5) -> Listed:
         clocks = self._clocks(skew)

@@ -16,6 +16,7 @@ from support.builders import environment
 
 from envwatch.cli.commands.dashboard import crashed, show
 from envwatch.fleet.events import NO_PROFILE
+from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListedPage, Snapshot
 from envwatch.sources.poller import Poller
@@ -35,7 +36,7 @@ class SmallClient:
         """List the environments."""
         now = time.time() * 1000
         rows = [environment(f"env-{number}", lastHeartbeat=now) for number in range(12)]
-        return Snapshot(pages=(ListedPage([*rows, environment("off-1", connectionId=None)], now),), requests=1)
+        return Snapshot(pages=(ListedPage([*rows, environment("off-1", connectionId=None)], WallMs(now)),), requests=1)
 
 
 class UnendingApp(EnvwatchApp):

@@ -18,7 +18,7 @@ from support.builders import NOW, environment, listed, reading, wire_row
 from support.tracked_environments import ALL
 
 from envwatch.fleet.presence import GONE
-from envwatch.model.clock import OffsetBounds
+from envwatch.model.clock import OffsetBounds, ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Listed, ListedPage, Snapshot
 from envwatch.model.text import Clean, cells, clean
@@ -220,9 +220,10 @@ def test_the_age_never_contradicts_the_state(age: float, state: str, seconds: fl
 def test_state_age_and_filter_are_of_the_moment_when_the_rows_own_page_was_asked_for() -> None:
     beat = NOW - 119_000
     pages = (
-        ListedPage([environment("first", lastHeartbeat=beat), environment("twice", lastHeartbeat=beat)], NOW),
+        ListedPage([environment("first", lastHeartbeat=beat), environment("twice", lastHeartbeat=beat)], WallMs(NOW)),
         ListedPage(
-            [environment("second", lastHeartbeat=beat), environment("twice", lastHeartbeat=beat - 1)], NOW + 2000
+            [environment("second", lastHeartbeat=beat), environment("twice", lastHeartbeat=beat - 1)],
+            WallMs(NOW + 2000),
         ),
     )
     snapshot = Snapshot(pages=pages, clock=(OffsetBounds(-500, 500),))
@@ -375,7 +376,7 @@ def test_the_summary_counts_and_says_what_may_be_wrong() -> None:
 
 
 def test_rows_that_could_not_be_read_make_the_listing_incomplete() -> None:
-    snapshot = Snapshot(pages=(ListedPage([environment()], NOW),), set_aside=2)
+    snapshot = Snapshot(pages=(ListedPage([environment()], WallMs(NOW)),), set_aside=2)
     told = environment_list(Listed(snapshot, reading(), reading(), timedelta(seconds=5)), Limits())
     assert decoded(told)["complete"] is False
     assert decoded(told)["set_aside"] == {"total": 2, "ids": []}
@@ -384,7 +385,7 @@ def test_rows_that_could_not_be_read_make_the_listing_incomplete() -> None:
 
 def test_rows_that_could_not_be_read_are_named() -> None:
     ids = frozenset(Clean(f"env-{number}") for number in range(4, 0, -1))
-    snapshot = Snapshot(pages=(ListedPage([environment()], NOW),), set_aside=5, set_aside_ids=ids)
+    snapshot = Snapshot(pages=(ListedPage([environment()], WallMs(NOW)),), set_aside=5, set_aside_ids=ids)
     told = environment_list(Listed(snapshot, reading(), reading(), timedelta(seconds=5)), Limits())
     both = merged([told, replace(told, set_aside=1, set_aside_ids=frozenset({Clean("env-9")}))])
     assert decoded(told)["set_aside"] == {"total": 5, "ids": ["env-1", "env-2", "env-3", "env-4"]}
@@ -436,7 +437,9 @@ def test_a_filter_keeps_exactly_the_rows_that_its_query_matches_in_their_order(
 ) -> None:
     # Each page is asked for later than the one before, so that an age is not the same on all of them.
     asked = [
-        ListedPage([environment(f"env-{page}-{row}", **told) for row, told in enumerate(rows)], NOW + page * 1500)
+        ListedPage(
+            [environment(f"env-{page}-{row}", **told) for row, told in enumerate(rows)], WallMs(NOW + page * 1500)
+        )
         for page, rows in enumerate(pages)
     ]
     snapshot = Snapshot(pages=tuple(asked), clock=(OffsetBounds(-500, 500),))
@@ -515,7 +518,10 @@ def test_each_row_is_doubted_for_itself() -> None:
 
 
 def test_rows_are_told_in_the_order_in_which_they_are_given_each_for_its_own_moment() -> None:
-    rows = [row._replace(at=NOW + 1000 * place) for place, row in enumerate(report(*fleet_of_each_state()).rows[::-1])]
+    rows = [
+        row._replace(at=ServerMs(NOW + 1000 * place))
+        for place, row in enumerate(report(*fleet_of_each_state()).rows[::-1])
+    ]
     told = replace(report(), rows=rows)
     environments = decoded(told)["environments"]
     assert [row["id"] for row in environments] == ["on-b", "on-a", "late", "later", "never", "lost", "left"]

@@ -17,6 +17,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from envwatch.model import limits
+from envwatch.model.clock import WallMs
 from envwatch.model.outcome import ListedPage
 from envwatch.model.page import page_of
 from envwatch.sources.letta.errors import FAILURES
@@ -129,7 +130,7 @@ class Absences:
             answer = await self._answer(missing.row, replies)
             row = None if answer is None else _row_in(answer)
             if answer is not None and row is not None and row.id == missing.row.id:
-                replies.found.append(ListedPage([row], answer.asked_at))
+                replies.found.append(ListedPage([row], WallMs(answer.asked_at)))
                 replies.is_route_proven = True
             elif answer is not None and answer.status == HTTPStatus.NOT_FOUND:
                 replies.not_found.add(missing.row.id)
