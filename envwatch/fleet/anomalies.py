@@ -182,7 +182,7 @@ class StallDetector:
         Args:
             asked_at: when the listing was asked for.
             covered_s: time since the listing before, 0 if a poll failed in between: unpolled time proves no silence.
-            online: how many rows were online.
+            online: how many rows are up; it matters only if no heartbeat advanced.
             has_advanced: whether the heartbeat of any of those did.
         """
         if not has_advanced and online >= limits.STALL_ROWS:

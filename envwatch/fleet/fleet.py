@@ -241,7 +241,9 @@ def _next_stall_detector(
     for id_, (row, _) in rows.items():
         if row.connection_id and (tracked := fleet.environments.get(id_)) is not None and tracked.verdict.is_up:
             online += 1
-            advanced = advanced or (row is not tracked.environment and has_advanced(tracked.environment, row))
+            if row is not tracked.environment and has_advanced(tracked.environment, row):
+                advanced = True
+                break  # One is enough, and then their number does not matter.
     covered_s = 0.0
     if fleet.listed is not None and not fleet.failures and not _blind_since(fleet, asked):
         covered_s = asked.monotonic - fleet.listed.monotonic

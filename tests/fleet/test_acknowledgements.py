@@ -26,7 +26,7 @@ from envwatch.fleet.acknowledgements import (
 from envwatch.fleet.alerts import Alerts
 from envwatch.fleet.events import Kind
 from envwatch.fleet.presence import GONE
-from envwatch.model.clock import ServerMs
+from envwatch.model.clock import MonotonicS, ServerMs
 from envwatch.model.text import Clean, clean
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def test_what_is_down_when_its_acknowledgement_ends_is_a_loss_that_nobody_knows_
     losses = losses_of({ID}, [of_profile("work", row)])
     told = [(loss.kind, loss.profile, loss.id, loss.name, loss.before, loss.after) for loss in losses]
     assert told == [(Kind.OFFLINE, "work", ID, row.environment.name, "online", "offline")] * is_lost
-    assert len(Alerts().with_events(losses, 0.0).waiting) == is_lost
+    assert len(Alerts().with_events(losses, MonotonicS(0.0)).waiting) == is_lost
 
 
 @pytest.mark.parametrize(("since", "at"), [(None, NOW - 12_000), (ServerMs(NOW - 5_000), NOW - 5_000)])
