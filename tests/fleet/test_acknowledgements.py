@@ -160,8 +160,8 @@ def test_what_is_down_when_its_acknowledgement_ends_is_a_loss_that_nobody_knows_
     row: TrackedEnvironment, *, is_lost: bool
 ) -> None:
     losses = losses_of({ID}, [of_profile("work", row)])
-    told = [(loss.kind, loss.profile, loss.id, loss.name, loss.before, loss.after) for loss in losses]
-    assert told == [(Kind.OFFLINE, "work", ID, row.environment.name, "online", "offline")] * is_lost
+    events = [(loss.kind, loss.profile, loss.id, loss.name, loss.before, loss.after) for loss in losses]
+    assert events == [(Kind.OFFLINE, "work", ID, row.environment.name, "online", "offline")] * is_lost
     assert len(Alerts().with_events(losses, MonotonicS(0.0)).waiting) == is_lost
 
 

@@ -58,7 +58,7 @@ def is_unseen(_: Event) -> None:
 
 
 def names(events: tuple[Event, ...]) -> list[str | None]:
-    return [told.name for told in events]
+    return [each.name for each in events]
 
 
 # What rings
@@ -98,7 +98,7 @@ def test_what_is_lost_together_rings_together(kind: Kind) -> None:
 
 def test_one_environment_under_two_profiles_is_lost_twice() -> None:
     alerts = Alerts().with_events([lost(profile="a"), lost(profile="b")], S(0.0))
-    assert [told.profile for told in alerts.due(S(10.0), holds)[1]] == ["a", "b"]
+    assert [loss.profile for loss in alerts.due(S(10.0), holds)[1]] == ["a", "b"]
 
 
 # When it waits
@@ -129,7 +129,7 @@ def test_while_blind_nothing_rings_and_nothing_is_forgotten() -> None:
 
 def test_blindness_of_one_profile_holds_up_no_other() -> None:
     alerts = Alerts().with_events([lost("a", profile="dark"), lost("b", profile="lit")], S(0.0))
-    alerts, ringing = alerts.due(S(10.0), lambda told: None if told.profile == "dark" else True)
+    alerts, ringing = alerts.due(S(10.0), lambda loss: None if loss.profile == "dark" else True)
     assert names(ringing) == ["b"]
     assert names(alerts.due(S(20.0), holds)[1]) == ["a"]
 
@@ -173,14 +173,14 @@ class Story:
 
     def turn(self, keys: list[Key], state: str, group: Kind | None) -> None:
         """Let environments come, fall or vanish in one listing."""
-        told = []
+        losses = []
         for key in keys:
             before = self.state.get(key, "online")
             if before == state or (before, state) == ("gone", "offline"):
                 continue
             kind = {"online": Kind.ONLINE, "offline": Kind.OFFLINE, "gone": Kind.GONE}[state]
             news = event(kind, key[1], profile=key[0], before=before)
-            told.append(news)
+            losses.append(news)
             self.state[key] = state
             if before == "online":
                 self.unrung[key] = (self.now, news)
@@ -189,20 +189,20 @@ class Story:
             elif key in self.unrung:
                 self.unrung[key] = (self.unrung[key][0], news)
         self.alerts = self.alerts.with_events(
-            [merge_streams(*told, kind=group)] if group and told else told, S(self.now)
+            [merge_streams(*losses, kind=group)] if group and losses else losses, S(self.now)
         )
 
-    def holds(self, told: Event) -> bool | None:
-        key = (told.profile, Clean((told.id or "").removeprefix("env-")))
-        return None if told.profile in self.dark else self.state.get(key, "online") != "online"
+    def holds(self, loss: Event) -> bool | None:
+        key = (loss.profile, Clean((loss.id or "").removeprefix("env-")))
+        return None if loss.profile in self.dark else self.state.get(key, "online") != "online"
 
     def ask(self) -> None:
         """Ask what is due, and compare it with what the rules say."""
         self.alerts, ringing = self.alerts.due(S(self.now), self.holds)
         may_ring = not self.rings or self.now - self.rings[-1] >= 10
         expected = {
-            key: told
-            for key, (noticed_at, told) in self.unrung.items()
+            key: loss
+            for key, (noticed_at, loss) in self.unrung.items()
             if may_ring and key[0] not in self.dark and self.now - noticed_at >= 10
         }
         assert sorted(map(repr, ringing)) == sorted(map(repr, expected.values()))
@@ -267,7 +267,7 @@ def test_every_loss_that_holds_rings_exactly_once_and_bells_are_ten_seconds_apar
         ([lost("mac-mini-2"), gone("b")], "mac-mini-2 and 1 other went offline or are gone"),
     ],
 )
-def test_a_ring_is_told_in_one_short_sentence(events: list[Event], text: str) -> None:
+def test_a_ring_is_one_short_sentence(events: list[Event], text: str) -> None:
     assert ring_text(events) == text
 
 
@@ -276,7 +276,7 @@ def test_a_long_name_keeps_both_its_ends(length: int, shown: str) -> None:
     assert ring_text([lost("x" * length)]) == f"{shown} went offline"
 
 
-def test_what_has_no_name_is_told_by_its_id() -> None:
+def test_an_environment_without_a_name_is_named_by_its_id() -> None:
     assert ring_text([Event(kind=Kind.OFFLINE, at=NOW, id=Clean("env-1"), name=Clean(""))]) == "env-1 went offline"
 
 

@@ -56,7 +56,7 @@ def said(one: TrackedEnvironment, events: list[Event], minutes: float) -> str | 
 
 
 @pytest.mark.parametrize(
-    ("one", "events", "told"),
+    ("one", "events", "text"),
     [
         (UP, [], "up 100 % of the 10m watched"),
         (DOWN, [], "up 0 % of the 10m watched"),
@@ -71,8 +71,8 @@ def said(one: TrackedEnvironment, events: list[Event], minutes: float) -> str | 
         (UP, [event(Kind.MODE, NOW + 5 * MINUTE, "offline", "gone")], "up 100 % of the 10m watched"),
     ],
 )
-def test_the_time_down_is_what_lies_between_its_events(one: TrackedEnvironment, events: list[Event], told: str) -> None:
-    assert said(one, events, 10) == told
+def test_the_time_down_is_what_lies_between_its_events(one: TrackedEnvironment, events: list[Event], text: str) -> None:
+    assert said(one, events, 10) == text
 
 
 def test_late_counts_as_up() -> None:
@@ -97,12 +97,12 @@ def test_less_than_a_minute_says_nothing(milliseconds: float, *, is_told: bool) 
 
 
 @pytest.mark.parametrize(
-    ("share", "told"),
+    ("share", "percent"),
     [(1.0, "100"), (0.99999, "99.9"), (0.9999, "99.9"), (0.992, "99.2"), (0.5, "50.0"), (0.0001, "0.1"), (0.0, "0")],
 )
-def test_all_and_nothing_are_never_rounded_to(share: float, told: str) -> None:
+def test_all_and_nothing_are_never_rounded_to(share: float, percent: str) -> None:
     text = availability_text(share, timedelta(hours=3, minutes=4))
-    assert text == f"up {told} % of the 3h 4m watched"
+    assert text == f"up {percent} % of the 3h 4m watched"
 
 
 def test_one_second_down_in_a_year_shows() -> None:
@@ -123,10 +123,10 @@ def test_what_a_real_fleet_tells_adds_up() -> None:
     rows = [[up], [up], [down], [down], [], [], [back], [back]]
     polls = [listed(each, NOW + minute * MINUTE, interval=every) for minute, each in enumerate(rows)]
 
-    fleet, told = watched(polls)
+    fleet, events = watched(polls)
 
-    assert [one.kind for one in told] == [Kind.OFFLINE, Kind.GONE, Kind.RETURNED]
-    assert said(fleet.environments[up.id], told, 8) == "up 50.0 % of the 8m watched"
+    assert [one.kind for one in events] == [Kind.OFFLINE, Kind.GONE, Kind.RETURNED]
+    assert said(fleet.environments[up.id], events, 8) == "up 50.0 % of the 8m watched"
 
 
 @st.composite

@@ -55,7 +55,7 @@ def story(
     return watched(dated(rows_at(at, stopped), at, errors.get(number, 0.0)) for number, at in moments)
 
 
-def told(events: Iterable[Event]) -> list[tuple[Kind, str | None]]:
+def kinds_and_ids(events: Iterable[Event]) -> list[tuple[Kind, str | None]]:
     return sorted((leaf.kind, leaf.id) for leaf in flatten(events))
 
 
@@ -103,7 +103,7 @@ def test_a_date_that_stays_wrong_hides_no_machine_that_stopped() -> None:
     stopped = {3: NOW + 20_000}
     fleet, events = story(60, dict.fromkeys(range(10, 60), -HOUR), stopped)
 
-    assert told(events) == [(Kind.OFFLINE, "env-3")]
+    assert kinds_and_ids(events) == [(Kind.OFFLINE, "env-3")]
     tracked = fleet.environments[environment("env-3").id]
     assert (tracked.verdict.reason, tracked.clock_suspect) == (Reason.HEARTBEAT_LOST, True)
 
@@ -174,7 +174,7 @@ def test_whatever_dates_come_once_all_have_beaten_just_those_that_stopped_are_lo
     errors: dict[int, float], stopped: dict[int, float]
 ) -> None:
     fleet, events = story(54, errors, stopped)
-    assert told(events) == sorted((Kind.OFFLINE, f"env-{n}") for n in stopped)
+    assert kinds_and_ids(events) == sorted((Kind.OFFLINE, f"env-{n}") for n in stopped)
     assert {tracked.environment.id for tracked in fleet.environments.values() if not tracked.verdict.is_up} == {
         f"env-{n}" for n in stopped
     }

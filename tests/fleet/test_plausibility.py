@@ -250,14 +250,14 @@ def test_such_rows_are_counted_as_unknown_and_are_no_problem() -> None:
 
 def test_a_listing_in_another_unit_is_neither_offline_nor_complete() -> None:
     (outcome,) = listings([0.001], 10)
-    told = environment_list(outcome, Limits())
-    assert told.counts() == {"unknown": 8, "offline": 2}
-    assert not told.is_complete
-    assert summary_of(told, "api") == (
+    listing_output = environment_list(outcome, Limits())
+    assert listing_output.counts() == {"unknown": 8, "offline": 2}
+    assert not listing_output.is_complete
+    assert summary_of(listing_output, "api") == (
         "10 environments at api: 2 offline, 0 late, 0 online, 8 unknown; "
         "incomplete: 8 rows whose heartbeat's time cannot be true"
     )
-    assert b'"last_state": null' in b"".join(json_of(told))
+    assert b'"last_state": null' in b"".join(json_of(listing_output))
 
 
 INSTANTS = st.sampled_from([0, -1, 1e-300, NOW / 1000, NOW * 1000, 1e300, -1e300, 9e15, NOW]) | st.floats(
@@ -274,6 +274,6 @@ def test_no_instants_break_what_is_shown(times: list[tuple[float, float, float |
     now = reading(NOW + len(rows) * STEP)
     assert list(stall_lines(tracked, fleet, now, TimeStyle.RELATIVE))
     assert list(trace(tracked, fleet, now))
-    told = environment_list(listed(rows[:1], interval=timedelta(seconds=5)), Limits())
-    assert list(json_of(told))
-    assert list(table_of(told, width=80, encoding="utf-8", ascii_only=False))
+    listing_output = environment_list(listed(rows[:1], interval=timedelta(seconds=5)), Limits())
+    assert list(json_of(listing_output))
+    assert list(table_of(listing_output, width=80, encoding="utf-8", ascii_only=False))

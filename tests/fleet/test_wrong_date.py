@@ -214,10 +214,10 @@ def test_a_wrong_date_is_named_where_a_verdict_is_explained() -> None:
     ],
 )
 def test_a_listing_names_a_date_that_is_not_believed(error: float, warning: str) -> None:
-    told = environment_list(dated(rows_at(NOW), error=error), Limits())
-    assert told.clock_warnings == (f"{warning}: not believed",)
-    assert told.counts() == {"online": 39, "offline": 21}
-    assert summary_of(told, "api") == "60 environments at api: 21 offline, 0 late, 39 online"
+    listing_output = environment_list(dated(rows_at(NOW), error=error), Limits())
+    assert listing_output.clock_warnings == (f"{warning}: not believed",)
+    assert listing_output.counts() == {"online": 39, "offline": 21}
+    assert summary_of(listing_output, "api") == "60 environments at api: 21 offline, 0 late, 39 online"
 
 
 @pytest.mark.parametrize(
@@ -232,8 +232,8 @@ def test_a_listing_names_a_date_that_is_not_believed(error: float, warning: str)
     ],
 )
 def test_a_listing_tells_the_clocks_offset_from_five_seconds_on(skew: float, warning: str | None) -> None:
-    told = environment_list(dated(rows_at(NOW), skew=skew), Limits())
-    assert list(told.clock_warnings) == ([] if warning is None else [warning])
+    listing_output = environment_list(dated(rows_at(NOW), skew=skew), Limits())
+    assert list(listing_output.clock_warnings) == ([] if warning is None else [warning])
 
 
 def test_of_several_profiles_each_says_what_is_wrong_with_its_clocks() -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from envwatch.model.outcome import Outcome
 
 NOW = ServerMs(1_760_000_000_000.0)
-"""A moment, in milliseconds since the epoch."""
+"""A moment of the server's clock."""
 
 
 def wire_row(id: str = "env-1", **changes: Any) -> dict[str, Any]:  # noqa: A002  # the field's name on the wire
@@ -79,7 +79,7 @@ def listed(
     page_size: int = 100,
     interval: timedelta = timedelta(seconds=5),
 ) -> Listed:
-    """A complete listing, asked for at a moment of the server's; `dated` answers tell the server's time exactly."""
+    """A complete listing, asked for at a moment of the server's; `dated` responses date it exactly."""
     started = reading(at, skew)
     pages = [
         ListedPage(list(rows[first : first + page_size]), started.wall) for first in range(0, len(rows), page_size)
@@ -114,8 +114,8 @@ def beating(count: int, at: float = NOW, **changes: Any) -> list[Environment]:
 def watched(outcomes: Iterable[Outcome], fleet: Fleet | None = None) -> tuple[Fleet, list[Event]]:
     """A fleet after some outcomes, and all the events on the way."""
     fleet = fleet or Fleet()
-    told: list[Event] = []
+    all_events: list[Event] = []
     for outcome in outcomes:
         fleet, events = fleet.after(outcome)
-        told += events
-    return fleet, told
+        all_events += events
+    return fleet, all_events

@@ -77,7 +77,7 @@ def test_a_healthy_row_tells_everything_by_its_name() -> None:
 def test_a_bare_row_has_the_same_lines_with_dashes() -> None:
     fleet = fleet_of(BARE.environment)
     told = {fact.label: fact.text for fact in all_facts(BARE, fleet)}
-    assert told["mode"] == "– · not told yet"
+    assert told["mode"] == "– · not reported yet"
     assert {told[label] for label in ("version", "branch", "host", "update", "connection", "pod", "commands")} == {"–"}
 
 
