@@ -85,12 +85,7 @@ def _came_back(tracked: TrackedEnvironment, acks: Acks) -> bool:
 
 
 def losses_of(ended: Collection[Clean], environments: Iterable[TrackedEnvironment]) -> list[Event]:
-    """Return the losses of offline environments whose acknowledgement has ended: they need an alert of their own.
-
-    Args:
-        ended: ids of environments, as `recovered` returns them.
-        environments: after the listing by which those ended.
-    """
+    """Return the losses of offline environments whose acknowledgement, by id, has ended: they need an alert again."""
     return [
         Event(
             kind=Kind.OFFLINE,

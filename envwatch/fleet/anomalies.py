@@ -63,10 +63,6 @@ class HeldListing:
         """What is unlikely about them."""
         return self.finding.anomaly
 
-    def is_held_at(self, now: MonotonicS) -> bool:
-        """Whether the anomaly is still not to be believed."""
-        return self.listings < limits.ANOMALY_POLLS or now - self.since < limits.ANOMALY_AFTER.total_seconds()
-
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
@@ -98,7 +94,7 @@ def acceptance_of(
         environments: the state before.
         rows: the rows of the listing, by id.
         snapshot: the listing; a row that it set aside is not missing.
-        asked_at: when the listing was asked for.
+        asked_at: when it was asked for.
     """
     missing = frozenset(environments.keys() - rows.keys() - snapshot.set_aside_ids)
     confirmed_absent = snapshot.confirmed_absent
@@ -114,7 +110,7 @@ def acceptance_of(
     if hold is None or not _is_repeated(hold, finding, environments, missing - confirmed_absent):
         return Acceptance(HeldListing(finding, asked_at, missing, confirmed_absent))
     longer = HeldListing(finding, hold.since, missing & hold.missing, confirmed_absent, hold.listings + 1)
-    if longer.is_held_at(asked_at):
+    if longer.listings < limits.ANOMALY_POLLS or asked_at - longer.since < limits.ANOMALY_AFTER.total_seconds():
         return Acceptance(longer)
     rest = missing - longer.missing
     other = _vanished(environments, rest - confirmed_absent)

@@ -36,12 +36,7 @@ _SHAREABLE: tuple[tuple[str, Callable[[Environment], Clean | None]], ...] = (
 
 
 def is_mass(same: Sequence[Event], were_online: int) -> bool:
-    """Whether the events of one kind in one listing, at least one, are a mass change.
-
-    Args:
-        same: the events.
-        were_online: how many environments were online before.
-    """
+    """Whether the events of one kind in one listing (at least one) are a mass change, of so many online before."""
     if len(same) >= limits.MASS_COUNT:
         return True
     # An offline environment that is gone was not online before.
@@ -67,14 +62,16 @@ def with_masses(
     by_kind: dict[Kind, list[Event]] = defaultdict(list)
     for event in events:
         by_kind[event.kind].append(event)
-    masses = {kind for kind, same in by_kind.items() if is_mass(same, were_online)}
+    masses = {kind: same for kind, same in by_kind.items() if is_mass(same, were_online)}
+    grouped: set[Kind] = set()
     for event in events:
-        kind, same = event.kind, by_kind[event.kind]
+        kind = event.kind
         if kind not in masses:
             yield event
+        if kind not in masses or kind in grouped:
             continue
-        if event is not same[0]:
-            continue
+        grouped.add(kind)
+        same = masses[kind]
         ids = {event.id for event in same if event.id is not None}
         shared = blast_radius([before(id_) for id_ in ids], survivors(ids)) if kind in _OF_THE_CONNECTED else ()
         yield Event(
@@ -88,12 +85,7 @@ def with_masses(
 
 
 def blast_radius(lost: Sequence[Environment], survivors: Iterable[Environment]) -> tuple[tuple[str, Clean], ...]:
-    """Return the field values that all the lost share and that no survivor has: where to look first.
-
-    Args:
-        lost: rows as they were before, at least one.
-        survivors: rows of the environments that stayed online.
-    """
+    """Return the field values that all lost rows (at least one) share and that no survivor has: where to look first."""
     shared = []
     for field, value_of in _SHAREABLE:
         values = {value_of(environment) for environment in lost}

@@ -268,13 +268,7 @@ def missed_while_held(tracked: TrackedEnvironment, listing: ListingContext) -> T
 
 
 def events_between(before: TrackedEnvironment | None, after: TrackedEnvironment, at: ServerMs) -> Iterator[Event]:
-    """Yield what happened to one environment between two listings.
-
-    Args:
-        before: None for a new environment.
-        after: the value now.
-        at: the moment of the newer listing.
-    """
+    """Yield what happened to one environment up to the listing at `at`; `before` is None for a new one."""
     environment = after.environment
     then = EventState(environment, after.verdict, after.is_flapping, after.clock_suspect)
     event = partial(Event, at=at, profile=after.profile, id=environment.id, name=environment.name, then=then)

@@ -212,13 +212,7 @@ def _is_sendable(id_: str) -> bool:
 
 
 def _needs_no_cleaning(values: Iterable[JsonValue], depth: int = DEPTH, *, is_plain: bool) -> bool:
-    """Whether `cleaned` would leave decoded values unchanged: the same limits, without the copy.
-
-    Args:
-        values: decoded JSON.
-        depth: levels of lists and objects that are allowed.
-        is_plain: whether all text is known to be printable ASCII.
-    """
+    """Whether `cleaned` would leave decoded values unchanged; `is_plain` if their text is printable ASCII."""
     for value in values:
         if type(value) is str:
             if len(value) > LONGEST or not (is_plain or _is_plain(value)):

@@ -13,14 +13,10 @@ if TYPE_CHECKING:
 
 
 def in_zone(when: datetime, zone: tzinfo | None = None) -> datetime:
-    """Return an instant in a zone, or in UTC if the zone's offset is impossible.
-
-    Args:
-        when: with a time zone.
-        zone: None for the local one.
+    """Return an instant in a zone, None for the local one, or in UTC if the zone's offset is impossible.
 
     Raises:
-        OverflowError: if the zone's calendar does not hold the instant.
+        OverflowError: if `datetime` cannot hold the instant in that zone.
     """
     try:
         return when.astimezone(zone)

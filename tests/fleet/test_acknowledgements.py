@@ -121,7 +121,7 @@ def test_what_is_gone_absent_or_not_known_proves_nothing() -> None:
     assert recovered(ACKS, []) == frozenset()
 
 
-def test_nothing_recovers_that_nobody_acknowledged() -> None:
+def test_an_environment_without_an_acknowledgement_does_not_count_as_recovered() -> None:
     assert recovered({}, [WELL]) == frozenset()
     assert recovered(ACKS, [tracked(id="env-2"), OFFLINE]) == frozenset()
 
@@ -166,7 +166,7 @@ def test_what_is_down_when_its_acknowledgement_ends_is_a_loss_that_nobody_knows_
 
 
 @pytest.mark.parametrize(("since", "at"), [(None, NOW - 12_000), (ServerMs(NOW - 5_000), NOW - 5_000)])
-def test_such_a_loss_is_as_old_as_the_row_is_down(since: ServerMs | None, at: float) -> None:
+def test_the_loss_of_an_ended_acknowledgement_is_as_old_as_the_row_is_down(since: ServerMs | None, at: float) -> None:
     (loss,) = losses_of({ID}, [replace(OFFLINE, since_at=since)])
     assert loss.at == at
 

@@ -71,7 +71,7 @@ def test_a_loss_rings_once_it_has_held_for_ten_seconds(loss: Event, waited: floa
     assert ringing == ((loss,) if rings else ())
 
 
-def test_it_rings_for_a_loss_only_once() -> None:
+def test_a_loss_rings_only_once() -> None:
     alerts, ringing = Alerts().with_events([lost()], S(0.0)).due(S(10.0), holds)
     assert names(ringing) == ["nas"]
     assert alerts.due(S(1000.0), holds)[1] == ()
@@ -114,7 +114,7 @@ def test_one_bell_rings_in_ten_seconds_and_what_is_due_before_keeps_waiting(late
     assert names(alerts.due(S(later), holds)[1]) == (["b"] if rings else [])
 
 
-def test_what_no_longer_holds_while_the_last_bell_is_young_rings_never() -> None:
+def test_a_loss_that_ends_before_the_next_bell_never_rings() -> None:
     alerts, _ = Alerts().with_events([lost("a")], S(0.0)).with_events([lost("b")], S(5.0)).due(S(10.0), holds)
     alerts, ringing = alerts.due(S(15.0), is_over)
     assert (alerts.waiting, ringing) == ((), ())
@@ -146,7 +146,7 @@ def test_the_loss_that_has_waited_longest_is_named_first() -> None:
     assert names(alerts.due(S(20.0), holds)[1]) == ["b", "a"]
 
 
-def test_that_an_offline_environment_is_gone_as_well_is_no_second_loss() -> None:
+def test_an_offline_environment_that_becomes_gone_is_no_second_loss() -> None:
     also_gone = gone(before="offline")
     assert Alerts().with_events([lost()], S(0.0)).with_events([also_gone], S(8.0)).due(S(10.0), holds)[1] == (
         also_gone,

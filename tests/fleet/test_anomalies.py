@@ -307,7 +307,7 @@ def test_new_connections_that_have_not_beaten_yet_are_no_anomaly() -> None:
     assert kinds(flatten(events)) == [Kind.OFFLINE] * 5
 
 
-def test_one_story_does_not_confirm_another() -> None:
+def test_one_anomaly_does_not_confirm_another() -> None:
     rows = beating(5)
     fleet, _ = watched(story(rows, [], [], without_beats(rows, 5), []))
 
@@ -336,7 +336,7 @@ def test_ten_heartbeats_that_stand_still_for_a_minute_are_the_platforms_trouble(
     assert kinds(events) == ([Kind.STALLED] if stalled else [])
 
 
-def test_nine_are_not() -> None:
+def test_nine_heartbeats_that_stand_still_are_no_stall() -> None:
     fleet, events = standing_still(9, NOW + 130_000)
 
     assert not fleet.stall_detector.is_stalled
@@ -367,7 +367,7 @@ def test_stalled_rows_are_counted_as_unknown_and_those_that_are_down_by_their_pr
 
 
 @pytest.mark.parametrize("gap", ["failures", "blindness", "sleep"])
-def test_what_nobody_watched_proves_no_stall(gap: str) -> None:
+def test_a_time_without_successful_polls_proves_no_stall(gap: str) -> None:
     """Ten minutes later all heartbeats are ten minutes old, and one listing says so: they were lost meanwhile."""
     before, _ = standing_still(12, NOW + 2 * STEP)
     later = NOW + 600_000
@@ -383,7 +383,7 @@ def test_what_nobody_watched_proves_no_stall(gap: str) -> None:
     assert [(event.kind, len(event.members)) for event in events] == [(Kind.WHILE_BLIND, 12)]
 
 
-def test_nor_does_a_short_sleep_count_as_watching() -> None:
+def test_a_short_sleep_proves_no_stall() -> None:
     before, _ = standing_still(10, NOW + STEP + 50_000)
     woken = NOW + STEP + 65_000
     fleet, _ = watched([slept(woken - 14_000, woken - 1_000), listed(beating(10, NOW + STEP), woken)], before)

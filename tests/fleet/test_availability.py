@@ -84,7 +84,7 @@ def test_what_was_before_watching_began_does_not_count() -> None:
     assert said(DOWN, [fell(NOW)], 10) == "up 0 % of the 10m watched"
 
 
-def test_only_the_last_life_of_an_environment_that_came_anew_counts() -> None:
+def test_after_an_environment_appeared_anew_only_the_time_since_counts() -> None:
     anew = event(Kind.APPEARED, NOW + 5 * MINUTE, None, "online")
     assert said(UP, [fell(NOW + MINUTE), anew], 10) == "up 100 % of the 5m watched"
 

@@ -1,4 +1,4 @@
-"""The second witness: no wrong `Date` takes a fleet offline, and none hides a machine that stopped."""
+"""The skew check: no wrong `Date` takes a fleet offline, and none hides a machine that stopped."""
 
 from __future__ import annotations
 
@@ -110,7 +110,9 @@ def test_a_date_that_stays_wrong_hides_no_machine_that_stopped() -> None:
 
 @pytest.mark.parametrize("error", [-DAY, -HOUR])
 @pytest.mark.parametrize(("seconds", "is_up"), [(115, True), (120, False)])
-def test_nor_one_that_was_never_seen_to_advance(error: float, seconds: int, *, is_up: bool) -> None:
+def test_a_date_that_stays_wrong_hides_no_machine_that_never_advanced(
+    error: float, seconds: int, *, is_up: bool
+) -> None:
     """That it was first listed two minutes ago proves it as old as that."""
     dead = environment("env-1", lastHeartbeat=NOW - 1_000)
     moments = range(0, seconds + 1, 5)
@@ -121,7 +123,7 @@ def test_nor_one_that_was_never_seen_to_advance(error: float, seconds: int, *, i
 
 
 def test_what_was_lost_stays_lost_when_the_clock_turns_back() -> None:
-    """The witness has known the heartbeat for ten seconds only: that is no proof that it is so young."""
+    """The skew check has existed for ten seconds only: that does not prove the heartbeat so young."""
     lost = [environment("env-1", lastHeartbeat=NOW - 1_800_000)]
     _, events = watched(dated(lost, NOW + number * STEP, -HOUR if number == 2 else 0.0) for number in range(4))
     assert events == []
@@ -161,7 +163,7 @@ def test_a_row_that_a_listing_lacked_is_still_known_by_its_heartbeat_before() ->
 
 
 def wrong_by(sign: int) -> st.SearchStrategy[float]:
-    """An error that the witness can tell: more than one beat and one interval."""
+    """An error that the skew check can detect: more than one beat and one interval."""
     return st.integers(36_000, int(DAY)).map(lambda error: float(sign * error))
 
 

@@ -257,7 +257,7 @@ def test_what_changed_while_asleep_is_one_event_however_short_the_sleep() -> Non
     assert kinds(events) == [Kind.ONLINE, Kind.MODE]
 
 
-def test_nothing_changed_while_blind_is_nothing_to_tell() -> None:
+def test_a_blind_time_without_a_change_is_no_event() -> None:
     _, events = watched([listed(beating(2)), failed(), slept(NOW, AFTER), listed(beating(2, AFTER), AFTER)])
 
     assert events == []
@@ -300,7 +300,7 @@ def test_no_local_clock_changes_a_verdict_as_long_as_the_server_tells_the_time(s
 
 
 def test_a_local_clock_that_is_five_minutes_ahead_does_not_declare_a_beating_fleet_down_for_good() -> None:
-    """No answer tells the time, and all heartbeats look five minutes old: that they advance is the better witness."""
+    """No response is dated, and all heartbeats look five minutes old: that they advance is better evidence."""
     fleet, events = watched(beats_every_thirty_seconds(1, dated=False, skew=300_000))
 
     assert fleet.counts() == {Presence.ONLINE: 11}

@@ -43,7 +43,7 @@ def test_ten_at_once_are_one_event_in_a_fleet_of_any_size(kind: Kind, count: int
 @pytest.mark.parametrize(
     ("count", "were_online", "mass"), [(2, 2, False), (3, 3, True), (3, 5, True), (5, 9, True), (6, 11, False)]
 )
-def test_so_are_three_if_they_are_55_percent_of_those_online(
+def test_three_events_are_a_mass_change_if_they_are_55_percent_of_those_online(
     kind: Kind, count: int, were_online: int, *, mass: bool
 ) -> None:
     assert is_mass(same(kind, count), were_online) is mass

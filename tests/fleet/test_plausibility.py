@@ -226,7 +226,7 @@ def test_a_connection_that_began_within_a_second_of_the_same_is_the_same(by: flo
 # What people see
 
 
-def test_such_a_row_is_marked_and_says_why() -> None:
+def test_a_row_with_an_impossible_heartbeat_is_marked_and_says_why() -> None:
     fleet, _ = watched([listed([environment()]), listed([environment(lastHeartbeat=NOW / 1000)], NOW + STEP)])
     (tracked,) = fleet.environments.values()
     now = reading(NOW + STEP)
@@ -241,7 +241,7 @@ def test_such_a_row_is_marked_and_says_why() -> None:
     assert steps["verdict"].result == "unknown, last online"
 
 
-def test_such_rows_are_counted_as_unknown_and_are_no_problem() -> None:
+def test_rows_with_an_impossible_heartbeat_count_as_unknown_and_are_no_problem() -> None:
     fleet, _ = watched(listings([0.001], 10))
     counts = counts_of(fleet)
     assert (counts.presences, counts.unknown, len(counts.problems)) == ({Presence.OFFLINE: 2}, 8, 2)

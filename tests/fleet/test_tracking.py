@@ -73,7 +73,7 @@ def test_a_heartbeat_does_not_go_backwards_on_one_connection() -> None:
 
 
 @pytest.mark.parametrize("between", [{"lastHeartbeat": None}, {"connectionId": None}, {"connectionId": None} | NO_BEAT])
-def test_nor_when_it_was_withheld_in_between(between: dict[str, Any]) -> None:
+def test_a_heartbeat_does_not_go_backwards_after_it_was_withheld(between: dict[str, Any]) -> None:
     """A copy of the row from before may answer at any time."""
     tracked = next_value(first_value(lastHeartbeat=NOW), NOW + 5_000, **({"lastHeartbeat": NOW} | between))
     tracked = next_value(tracked, NOW + 10_000, **({"lastHeartbeat": NOW} | between))
@@ -135,7 +135,7 @@ def test_an_old_heartbeat_is_no_contradiction_when_nobody_looked_meanwhile() -> 
     assert (tracked.presence, tracked.clock_suspect) == (Presence.OFFLINE, False)
 
 
-def test_nor_when_the_row_was_not_listed_meanwhile() -> None:
+def test_that_holds_when_the_row_was_not_listed_meanwhile() -> None:
     tracked = first_value()
     for seconds in range(5, 300, 5):
         tracked = marked_absent(tracked, ServerMs(NOW + seconds * 1000), listing_at(NOW + seconds * 1000))
@@ -144,7 +144,7 @@ def test_nor_when_the_row_was_not_listed_meanwhile() -> None:
     assert (tracked.presence, tracked.clock_suspect) == (Presence.OFFLINE, False)
 
 
-def test_nor_when_the_heartbeat_was_withheld_meanwhile() -> None:
+def test_that_holds_when_the_heartbeat_was_withheld_meanwhile() -> None:
     tracked = next_value(first_value(), NOW + 5_000, lastHeartbeat=None)
     tracked = next_value(tracked, NOW + 200_000, lastHeartbeat=NOW + 60_000)
 
