@@ -18,6 +18,7 @@ from textual.binding import Binding
 
 import envwatch.cli.commands
 from envwatch.fleet.events import Event, Kind
+from envwatch.model.clock import ServerMs
 from envwatch.model.text import Clean
 from envwatch.query.completion import completions
 from envwatch.query.fields import FIELDS
@@ -131,7 +132,10 @@ def test_every_option_of_the_dashboard_is_in_the_readme() -> None:
 
 @pytest.mark.parametrize("kind", Kind)
 def test_every_event_kind_has_a_sentence_a_glyph_and_a_colour(kind: Kind) -> None:
-    group = {"members": (Event(kind=Kind.ONLINE, at=0),), "of": Kind.ONLINE if kind is Kind.TOGETHER else None}
+    group = {
+        "members": (Event(kind=Kind.ONLINE, at=ServerMs(0)),),
+        "of": Kind.ONLINE if kind is Kind.TOGETHER else None,
+    }
     event = Event(kind=kind, at=0, name=Clean("web"), field="mode", **group)  # type: ignore[arg-type]
     style = event_style(event)
     assert event_text(event)

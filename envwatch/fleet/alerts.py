@@ -1,7 +1,7 @@
-"""When the terminal's bell rings: for losses that hold, all that are due together by one bell, and seldom.
+"""When the terminal's bell rings: for losses that hold, all that are due together at once, and seldom.
 
-Pure: the moment is an argument, in monotonic seconds, and so is whoever knows whether a loss still holds. The numbers
-stand in `limits`. How a bell sounds, and whether anybody wants one, is not known here.
+Pure: the moment is an argument, and so is the test whether a loss still holds. The periods stand in `limits`. Whether
+the bell is on, and how it sounds, is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -17,46 +17,46 @@ from envwatch.model.text import Clean, shortened
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-_HOLDS: Final = limits.BELL_HOLDS.total_seconds()
-_EVERY: Final = limits.BELL_EVERY.total_seconds()
+    from envwatch.model.clock import MonotonicS
 
+_HOLDS_S: Final = limits.BELL_HOLDS.total_seconds()
+_EVERY_S: Final = limits.BELL_EVERY.total_seconds()
 _NAME_CELLS: Final = 60
 """Cells of a name in a notification."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A loss that waits for its bell."""
+    """A loss that is not announced yet."""
 
     event: Event
-    noticed_at: float
-    """When it was heard of, in monotonic seconds."""
+    noticed_at: MonotonicS
 
 
 @dataclass(frozen=True, slots=True)
 class Alerts:
-    """Which losses wait for a bell, and when the last one rang."""
+    """The losses that are not announced yet, and when the bell last rang."""
 
     waiting: tuple[Loss, ...] = ()
     """One for each environment, the longest waiting first."""
-    rang_at: float | None = None
-    """When the last bell rang, in monotonic seconds; None before the first."""
+    rang_at: MonotonicS | None = None
+    """None before the first bell."""
 
-    def with_events(self, events: Iterable[Event], at: float) -> Alerts:
-        """Return the alarm after a listing's events; what is lost again waits from the newer loss on.
+    def with_events(self, events: Iterable[Event], at: MonotonicS) -> Alerts:
+        """Return the alerts after a listing's events; an environment that is lost again waits from the newer loss on.
 
-        That an offline environment is gone as well is no second loss: while the first still waits, it goes on as this
-        one, and a bell that rang for the first has told.
+        An offline environment that becomes gone is no second loss: it replaces the first while that waits, and is
+        ignored once that was announced.
 
         Args:
             events: in groups or alone.
-            at: now, in monotonic seconds.
+            at: now.
         """
-        news = [event for event in flatten(events) if event.kind in {Kind.OFFLINE, Kind.GONE}]
-        if not news:
+        losses = [event for event in flatten(events) if event.kind in {Kind.OFFLINE, Kind.GONE}]
+        if not losses:
             return self
         waiting = {_key(loss.event): loss for loss in self.waiting}
-        for event in news:
+        for event in losses:
             key = _key(event)
             if event.kind is Kind.GONE and event.before == Presence.OFFLINE.value:
                 if key in waiting:
@@ -66,18 +66,18 @@ class Alerts:
                 waiting[key] = Loss(event, at)
         return replace(self, waiting=tuple(waiting.values()))
 
-    def due(self, at: float, holds: Callable[[Event], bool | None]) -> tuple[Alerts, tuple[Event, ...]]:
-        """Return the alarm at a moment, and the losses that one bell is to ring for now; none for no bell.
+    def due(self, at: MonotonicS, holds: Callable[[Event], bool | None]) -> tuple[Alerts, tuple[Event, ...]]:
+        """Return the alerts at a moment, and the losses to announce with one bell; no bell if there are none.
 
         Args:
-            at: now, in monotonic seconds.
-            holds: whether the environment of a loss is still offline or gone; None while that cannot be said.
+            at: now.
+            holds: whether the environment of a loss is still offline or gone; None while that is unknown.
         """
-        may_ring = self.rang_at is None or at - self.rang_at >= _EVERY
+        may_ring = self.rang_at is None or at - self.rang_at >= _EVERY_S
         waiting, due = [], []
         for loss in self.waiting:
             held = holds(loss.event)
-            if held and may_ring and at - loss.noticed_at >= _HOLDS:
+            if held and may_ring and at - loss.noticed_at >= _HOLDS_S:
                 due.append(loss.event)
             elif held is not False:
                 waiting.append(loss)
@@ -85,11 +85,7 @@ class Alerts:
 
 
 def ring_text(events: Sequence[Event]) -> Clean:
-    """Return what a bell rings for, short: `mac-mini-2 went offline`, `mac-mini-2 and 2 others went offline`.
-
-    Args:
-        events: the losses, at least one.
-    """
+    """Return the losses in short: `mac-mini-2 went offline`, `mac-mini-2 and 2 others went offline`; at least one."""
     first, others = events[0], len(events) - 1
     who = shortened(Clean(first.name or first.id or ""), _NAME_CELLS, keep="ends")
     if others:
@@ -103,5 +99,4 @@ def ring_text(events: Sequence[Event]) -> Clean:
 
 
 def _key(event: Event) -> tuple[Clean, Clean | None]:
-    """Return which environment an event is about."""
     return (event.profile, event.id)

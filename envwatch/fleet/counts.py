@@ -1,6 +1,6 @@
-"""What is counted of a fleet for the status line: presences, and what drifts away from the rest.
+"""What the status line counts of a fleet: presences, problems, and what differs from the rest.
 
-Pure. Counted once a listing, and added up over the fleets.
+Pure. Counted once per listing, and added up over the fleets.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """How many environments there are of each kind that matters."""
+    """How many environments there are of each kind."""
 
     presences: Mapping[Presence, int] = field(default_factory=dict)
     unknown: int = 0
-    """Those whose heartbeat's time cannot be true; they are in no presence."""
+    """Those of which the newest listing proves nothing, see `Fleet.is_unproven`; they are in no presence."""
     problems: Sequence[Clean] = ()
-    """Ids of those that a person should look at."""
+    """Ids of those that need attention."""
     flapping: int = 0
     unrestricted: int = 0
     """Up, in the mode that approves everything."""
@@ -55,14 +55,15 @@ class Counts:
 
 
 def counts_of(fleet: Fleet) -> Counts:
-    """Return what is to be counted of a fleet."""
+    """Count the environments of a fleet."""
     environments = fleet.environments.values()
     up = [tracked for tracked in environments if tracked.verdict.is_up]
     versions = Counter(tracked.environment.version for tracked in up)
     modes = Counter(tracked.environment.mode for tracked in up)
+    presences = Counter(tracked.presence for tracked in environments if not fleet.is_unproven(tracked))
     return Counts(
-        presences=Counter(tracked.presence for tracked in environments if not tracked.is_untimed),
-        unknown=sum(tracked.is_untimed for tracked in environments),
+        presences=presences,
+        unknown=len(environments) - presences.total(),
         problems=[tracked.environment.id for tracked in environments if tracked.is_problem],
         flapping=sum(tracked.is_flapping for tracked in environments),
         unrestricted=sum(count for mode, count in modes.items() if mode_of(mode) == UNRESTRICTED),

@@ -1,7 +1,4 @@
-"""What differs between two sightings of one environment.
-
-Pure: two values in, changes out. Knows no verdicts (`presence`) and no history (`fleet`).
-"""
+"""What differs between two rows of one environment. Pure; verdicts and history play no part."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ if TYPE_CHECKING:
     from envwatch.model.text import Clean
 
 
-_SAME_MS = limits.SAME_CONNECTION_WITHIN.total_seconds() * 1000
+_SAME_CONNECTION_MS = limits.SAME_CONNECTION_WITHIN.total_seconds() * 1000
 
 
 class Change(NamedTuple):
@@ -31,8 +28,8 @@ class Change(NamedTuple):
     after: Clean | None
 
 
-_IN_A_GLANCE = attrgetter("name", "mode", "user_id", "pod_id", "metadata")
-"""All of a row that these fields are read from: in most rows it has not changed."""
+_SOURCES = attrgetter("name", "mode", "user_id", "pod_id", "metadata")
+"""Everything that the fields below are read from, to compare at once: in most rows it has not changed."""
 
 _FIELDS: tuple[tuple[Kind, str, Callable[[Environment], Clean | None]], ...] = (
     (Kind.RENAMED, "name", attrgetter("name")),
@@ -46,16 +43,15 @@ _FIELDS: tuple[tuple[Kind, str, Callable[[Environment], Clean | None]], ...] = (
 )
 
 _WHILE_ONLINE = (Kind.CHANGED, "pod", attrgetter("pod_id"))
-"""Null while offline, so only a change from one value to another says anything."""
+"""Null while offline, so only a change from one value to another is a change."""
 
 
 def changes(before: Environment, after: Environment) -> Iterator[Change]:
-    """Yield the fields that a person would call changed, in a fixed order.
+    """Yield the fields whose change is an event, in a fixed order.
 
-    Instants, connections and the platform's own bookkeeping are left out: they change all the time, and what they mean
-    is the verdict's business.
+    Instants and connections are left out: they change all the time, and verdicts are derived from them.
     """
-    if _IN_A_GLANCE(before) == _IN_A_GLANCE(after):
+    if _SOURCES(before) == _SOURCES(after):
         return
     for kind, field, value_of in _FIELDS:
         was, now = value_of(before), value_of(after)
@@ -68,18 +64,18 @@ def changes(before: Environment, after: Environment) -> Iterator[Change]:
 
 
 def is_new_connection(before: Environment, after: Environment) -> bool:
-    """Whether the live link was replaced: by its id, or by the instant at which it was made, to the second."""
+    """Whether the connection was replaced: by its id, or by its `connectedAt` to the second."""
     if not before.connection_id or not after.connection_id:
         return False
     if before.connection_id != after.connection_id:
         return True
     if before.connected_at is None or after.connected_at is None:
         return False
-    return abs(after.connected_at - before.connected_at) >= _SAME_MS
+    return abs(after.connected_at - before.connected_at) >= _SAME_CONNECTION_MS
 
 
 def is_new_process(before: Environment, after: Environment) -> bool:
-    """Whether another listener stands behind the row: another instance, or another version of it."""
+    """Whether the row has another listener: another instance, or another version of it."""
     pairs = (
         (before.listener_instance_id, after.listener_instance_id),
         (before.version, after.version),

@@ -1,6 +1,6 @@
-"""What has happened so far: the newest events, and those of each environment at hand.
+"""The newest events, and those of each environment by its key.
 
-Pure: a history is a value, and `after` makes the next one. Knows nothing of how events are shown.
+Pure: `after` returns the next log. How events are shown is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from envwatch.model import limits
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from envwatch.model.clock import ServerMs
     from envwatch.model.text import Clean
 
 _Key: TypeAlias = "tuple[Clean, Clean | None]"
@@ -28,15 +29,15 @@ class EventLog(Sequence[Event]):
         self._events: tuple[Event, ...] = ()
         self._sizes: tuple[int, ...] = ()
         """Of each event, how many it stands for."""
-        self._own: Mapping[_Key, tuple[Event, ...]] = {}
-        self.cut_at: float | None = None
-        """When the newest of those that were dropped happened (server's clock, ms); None if all are here."""
+        self._by_environment: Mapping[_Key, tuple[Event, ...]] = {}
+        self.cut_at: ServerMs | None = None
+        """When the newest of the dropped events happened; None if all are here."""
 
     def after(self, events: Sequence[Event], most: int = limits.EVENTS_KEPT) -> EventLog:
-        """Return the history with newer events, without the oldest where there are too many.
+        """Return the log with newer events, without the oldest where there are too many.
 
         Args:
-            events: those that are newer, oldest first.
+            events: oldest first.
             most: events that are kept, each member of a group counted; the newest is kept however large it is.
         """
         following = EventLog()
@@ -45,13 +46,21 @@ class EventLog(Sequence[Event]):
         kept = max(sum(total <= most for total in accumulate(reversed(sizes))), 1)
         dropped = all_events[:-kept]
         following._events, following._sizes = all_events[-kept:], sizes[-kept:]
-        following._own = _without(_with(self._own, events), dropped)
         following.cut_at = dropped[-1].at if dropped else self.cut_at
+        by_environment = dict(self._by_environment)
+        for event in flatten(events):
+            key = (event.profile, event.id)
+            by_environment[key] = (*by_environment.get(key, ()), event)
+        for event in flatten(dropped):
+            _, *rest = by_environment.pop(key := (event.profile, event.id))
+            if rest:
+                by_environment[key] = tuple(rest)
+        following._by_environment = by_environment
         return following
 
     def of(self, key: _Key) -> Sequence[Event]:
         """Return the events of one environment, oldest first and without groups."""
-        return self._own.get(key, ())
+        return self._by_environment.get(key, ())
 
     @overload
     def __getitem__(self, place: int) -> Event: ...
@@ -68,20 +77,3 @@ class EventLog(Sequence[Event]):
 
     def __reversed__(self) -> Iterator[Event]:
         return reversed(self._events)
-
-
-def _with(own: Mapping[_Key, tuple[Event, ...]], events: Sequence[Event]) -> dict[_Key, tuple[Event, ...]]:
-    more = dict(own)
-    for event in flatten(events):
-        key = (event.profile, event.id)
-        more[key] = (*more.get(key, ()), event)
-    return more
-
-
-def _without(own: dict[_Key, tuple[Event, ...]], oldest: Sequence[Event]) -> dict[_Key, tuple[Event, ...]]:
-    for event in flatten(oldest):
-        key = (event.profile, event.id)
-        _, *rest = own.pop(key)
-        if rest:
-            own[key] = tuple(rest)
-    return own

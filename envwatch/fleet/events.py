@@ -1,6 +1,6 @@
-"""What changed: one value for each thing that happened to an environment or to our view of the fleet.
+"""Events: one value for each change of an environment or of the platform.
 
-Owns the vocabulary of events and nothing of how they are found or shown. The age of a heartbeat is never an event.
+How they are found and shown is decided elsewhere. The age of a heartbeat is never an event.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from envwatch.fleet.presence import Verdict
+    from envwatch.model.clock import ServerMs
     from envwatch.model.environment import Environment
 
 NO_PROFILE: Final = Clean("")
-"""The profile of everything, where only one is watched."""
+"""The profile where only one is polled."""
 
 
 class Kind(StrEnum):
@@ -30,9 +31,9 @@ class Kind(StrEnum):
     ONLINE = "online"
     OFFLINE = "offline"
     RECONNECTED = "reconnected"
-    """A new connection, and the environment was never seen offline."""
+    """A new connection, without having been seen offline."""
     RESTARTED = "restarted"
-    """The same, and the listener behind it is another process or another version."""
+    """The same, with another process or version of the listener."""
     GONE = "gone"
     RETURNED = "returned"
     """Listed again after it was gone."""
@@ -41,14 +42,14 @@ class Kind(StrEnum):
     BRANCH = "branch"
     RENAMED = "renamed"
     CHANGED = "changed"
-    """Another field that a person set: directory, node version, OS, pod, user."""
+    """Another field: directory, node version, OS, pod, user."""
     FLAPPING = "flapping"
     STEADY = "steady"
     """No longer flapping."""
     TOGETHER = "together"
     """Many events of one kind in one listing."""
     WHILE_BLIND = "while blind"
-    """All that changed while nothing could be seen."""
+    """Everything that changed while envwatch was blind or asleep."""
     HELD = "held"
     """The platform's answer is too unlikely to be believed at once."""
     STALLED = "stalled"
@@ -57,27 +58,26 @@ class Kind(StrEnum):
 
 
 class EventState(NamedTuple):
-    """An environment as it was when something happened to it."""
+    """An environment at the time of an event."""
 
     environment: Environment
-    """Its row; that of a loss is the one before it, for a row without a connection has no pod any more."""
+    """Its row; for a loss the row before it, as a row without a connection has no pod."""
     verdict: Verdict
-    """What it came to."""
     is_flapping: bool = False
     clock_suspect: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One thing that changed."""
+    """One change."""
 
     kind: Kind
-    at: float
-    """When the listing that proved it was asked for: milliseconds since the epoch, server's clock."""
+    at: ServerMs
+    """When the listing that proved it was asked for."""
     profile: Clean = NO_PROFILE
-    """Under which profile it was seen; empty where only one is watched."""
+    """Empty where only one is polled."""
     id: Clean | None = None
-    """The environment's id; None where the event is about the fleet."""
+    """The environment's id; None if the event is about the fleet."""
     name: Clean | None = None
     field: str | None = None
     """The field that changed, for `changed`."""
@@ -86,17 +86,17 @@ class Event:
     """Values before and after; a presence for the kinds that speak of one."""
     reason: Clean | None = None
     lasted: timedelta | None = None
-    """How long the state before had lasted, as far as is known."""
+    """How long the state before had lasted, if known."""
     of: Kind | None = None
-    """What happened together, for `merge_streams`."""
+    """The kind of the members, for `together`."""
     members: tuple[Event, ...] = ()
-    """The events that this one stands for."""
-    since: float | None = None
-    """When seeing ended, for `while blind`."""
+    """The events of a group."""
+    since: ServerMs | None = None
+    """When the newest data before it was read, for `while blind`."""
     then: EventState | None = dataclasses.field(default=None, compare=False, repr=False)
-    """The environment as it was; None where the event is about the fleet."""
+    """None if the event is about the fleet."""
 
 
 def flatten(events: Iterable[Event]) -> list[Event]:
-    """Return the events without groups: each group replaced by what it stands for."""
+    """Return the events with each group replaced by its members."""
     return [leaf for event in events for leaf in (flatten(event.members) if event.members else [event])]

@@ -1,8 +1,8 @@
 """Nagios' flap detection over the instants at which an environment changed.
 
-Pure. An instant is in milliseconds since the epoch; see `limits` for the constants. Nagios looks at the last 21 samples
-of a service, so at 20 possible changes, and weighs a change by its age from 1.25 (newest) to 0.75 (oldest). Here a
-sample is a slot of 30 s, and a slot counts as a change when the environment changed its presence or connection in it.
+Pure; instants are in ms by one clock, the constants stand in `limits`. Nagios looks at the newest 21 samples of a
+service, so at 20 possible changes, and weighs a change by its age from 1.25 (newest) to 0.75 (oldest). Here a sample is
+a slot of 30 s, and a slot counts as a change if the environment changed its presence or connection in it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,6 @@ def change_rate(changed_at: Iterable[float], now: float) -> float:
 
 
 def is_flapping(changed_at: Iterable[float], now: float, *, was_flapping: bool) -> bool:
-    """Return whether the environment flaps: on from 30 %, off again only at 20 % or less."""
+    """Return whether the environment flaps: on from 30 %, off again at 20 % or less."""
     rate = change_rate(changed_at, now)
     return rate > limits.FLAP_OFF if was_flapping else rate >= limits.FLAP_ON

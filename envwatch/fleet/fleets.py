@@ -1,7 +1,6 @@
-"""All fleets under watch, by the profile under which each is listed: mostly one.
+"""All fleets, by the profile under which each is listed: mostly one.
 
-Pure. Owns what is told of all of them together; each has its own clock, its own listings and its own doubts, so whoever
-draws a row asks for that row's fleet.
+Pure. Each fleet has its own clock, listings and unknown rows, so a row is drawn with its own fleet, see `Fleets.of`.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ def _one_fleet() -> Mapping[Clean, Fleet]:
 
 @dataclass(frozen=True, slots=True)
 class Fleets:
-    """Everything that is known at one moment."""
+    """The state of every profile."""
 
     by_profile: Mapping[Clean, Fleet] = field(default_factory=_one_fleet)
     """By the name of the profile, `NO_PROFILE` where there is only one."""
@@ -44,11 +43,11 @@ class Fleets:
         return Fleets(MappingProxyType({**self.by_profile, profile: fleet})), events
 
     def with_interval(self, intervals: Mapping[Clean, timedelta]) -> Fleets:
-        """Return the fleets, polled at these intervals by profile; the same ones if that changes nothing."""
-        with_interval = {profile: fleet.with_interval(intervals[profile]) for profile, fleet in self.by_profile.items()}
-        if all(with_interval[profile] is fleet for profile, fleet in self.by_profile.items()):
+        """Return the fleets with other poll intervals in force, by profile; itself if nothing changes."""
+        changed = {profile: fleet.with_interval(intervals[profile]) for profile, fleet in self.by_profile.items()}
+        if all(changed[profile] is fleet for profile, fleet in self.by_profile.items()):
             return self
-        return Fleets(MappingProxyType(with_interval))
+        return Fleets(MappingProxyType(changed))
 
     def __iter__(self) -> Iterator[Fleet]:
         return iter(self.by_profile.values())
@@ -59,17 +58,17 @@ class Fleets:
 
     @property
     def are_several(self) -> bool:
-        """Whether a row must say under which profile it is listed."""
+        """Whether a row must show its profile."""
         return len(self.by_profile) > 1
 
     @property
     def is_listed(self) -> bool:
-        """Whether any listing has been believed."""
+        """Whether any profile has a believed listing."""
         return len(self.unlisted) < len(self.by_profile)
 
     @property
     def unlisted(self) -> tuple[Clean, ...]:
-        """The profiles of which no listing has been believed."""
+        """The profiles without a believed listing."""
         return tuple(profile for profile, fleet in self.by_profile.items() if fleet.listed is None)
 
     @property
@@ -78,7 +77,7 @@ class Fleets:
         return chain.from_iterable(fleet.environments.values() for fleet in self)
 
     def tracked(self, key: EnvironmentKey) -> TrackedEnvironment | None:
-        """Return an environment as it is known now."""
+        """Return an environment by its key."""
         profile, id_ = key
         fleet = self.by_profile.get(profile)
         return None if fleet is None else fleet.environments.get(id_)

@@ -1,6 +1,6 @@
-"""Many events told as one: a mass change with what its victims share, and all that happened while nobody could see.
+"""Mass changes: many events of one kind in one listing become one, with what the affected rows share.
 
-Pure. The rule for a mass change and its numbers stand in `limits`.
+Pure. The numbers of the rule stand in `limits`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
 
 _OF_THE_CONNECTED = frozenset({Kind.OFFLINE, Kind.GONE, Kind.RECONNECTED, Kind.RESTARTED})
-"""Kinds that befall what was online, so that a large share of those can be struck at once."""
+"""Kinds that affect what was online, so that a large share of it makes a mass change."""
 
 _SHAREABLE: tuple[tuple[str, Callable[[Environment], Clean | None]], ...] = (
     ("pod", attrgetter("pod_id")),
@@ -36,18 +36,13 @@ _SHAREABLE: tuple[tuple[str, Callable[[Environment], Clean | None]], ...] = (
 
 
 def is_mass(same: Sequence[Event], were_online: int) -> bool:
-    """Return whether the events of one kind in one listing are one event.
-
-    Args:
-        same: the events, at least one.
-        were_online: how many environments were online before.
-    """
+    """Whether the events of one kind in one listing (at least one) are a mass change, of so many online before."""
     if len(same) >= limits.MASS_COUNT:
         return True
-    # What was offline can be gone as well, and is no part of those that were online.
-    struck = sum(event.kind is not Kind.GONE or event.before == "online" for event in same)
+    # An offline environment that is gone was not online before.
+    affected = sum(event.kind is not Kind.GONE or event.before == "online" for event in same)
     is_of_the_connected = same[0].kind in _OF_THE_CONNECTED
-    return is_of_the_connected and struck >= limits.MASS_MIN and struck >= limits.MASS_SHARE * were_online
+    return is_of_the_connected and affected >= limits.MASS_MIN and affected >= limits.MASS_SHARE * were_online
 
 
 def with_masses(
@@ -56,25 +51,27 @@ def with_masses(
     before: Callable[[Clean], Environment],
     survivors: Callable[[set[Clean]], Iterable[Environment]],
 ) -> Iterator[Event]:
-    """Yield the events of one listing, each mass of one kind as a single event at the place of its first.
+    """Yield the events of one listing, each mass change as a single event in the place of its first.
 
     Args:
         events: in the order of the listing.
         were_online: how many environments were online before.
-        before: the row of an id as it was before (pods are null once a row is offline).
-        survivors: the rows, as they were, of those online before and after, except the ids given.
+        before: gives an id's row before the listing (a row that is offline has no pod).
+        survivors: gives the rows before the listing of those online before and after, except the ids given.
     """
     by_kind: dict[Kind, list[Event]] = defaultdict(list)
     for event in events:
         by_kind[event.kind].append(event)
-    masses = {kind for kind, same in by_kind.items() if is_mass(same, were_online)}
+    masses = {kind: same for kind, same in by_kind.items() if is_mass(same, were_online)}
+    grouped: set[Kind] = set()
     for event in events:
-        kind, same = event.kind, by_kind[event.kind]
+        kind = event.kind
         if kind not in masses:
             yield event
+        if kind not in masses or kind in grouped:
             continue
-        if event is not same[0]:
-            continue
+        grouped.add(kind)
+        same = masses[kind]
         ids = {event.id for event in same if event.id is not None}
         shared = blast_radius([before(id_) for id_ in ids], survivors(ids)) if kind in _OF_THE_CONNECTED else ()
         yield Event(
@@ -88,12 +85,7 @@ def with_masses(
 
 
 def blast_radius(lost: Sequence[Environment], survivors: Iterable[Environment]) -> tuple[tuple[str, Clean], ...]:
-    """Return the field values that all the lost share and that no survivor has: where to look first.
-
-    Args:
-        lost: rows as they were before, at least one.
-        survivors: rows of the environments that stayed online.
-    """
+    """Return the field values that all lost rows (at least one) share and that no survivor has: where to look first."""
     shared = []
     for field, value_of in _SHAREABLE:
         values = {value_of(environment) for environment in lost}

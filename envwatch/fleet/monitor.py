@@ -1,6 +1,6 @@
-"""What envwatch knows of everything it polls, and how one outcome changes it.
+"""The state of everything that is polled, and how one outcome changes it.
 
-The one state machine that the dashboard, `list` and every other command drive: fleets, then acknowledgements, then
+The dashboard, `list` and every other command drive this one state machine: fleets, then acknowledgements, then
 alerts, then the event log. Pure: the moment is an argument. Must not know where outcomes come from or who draws them.
 """
 
@@ -32,14 +32,14 @@ class Update(NamedTuple):
     """What one outcome changed."""
 
     events: tuple[Event, ...]
-    """Oldest first; many that belong together are one."""
+    """Oldest first; a mass change is one event."""
     ended_acks: frozenset[Clean]
-    """Ids of the environments whose acknowledgement ended: they recovered, or their problem is another one."""
+    """Ids of environments whose acknowledgement ended: they recovered, or have another problem now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
-    """Everything that is known at one moment."""
+    """The whole state."""
 
     fleets: Fleets = field(default_factory=Fleets)
     acks: Acks = field(default_factory=lambda: NO_ACKS)
@@ -54,7 +54,7 @@ class Monitor:
 
         Args:
             limits: of each profile, by its name; `NO_PROFILE` where there is only one.
-            acks: problems that were acknowledged before.
+            acks: from an earlier run.
         """
         fleets = {profile: Fleet(limits=each, profile=profile) for profile, each in limits.items()}
         return cls(Fleets(MappingProxyType(fleets)), acks)
@@ -64,7 +64,7 @@ class Monitor:
 
         Args:
             profile: whose outcome it is.
-            outcome: what the poll gave; a failure is one, too.
+            outcome: what the poll gave; a failure is one as well.
             now: this machine's clocks.
         """
         fleets, events = self.fleets.after(profile, outcome)
@@ -80,17 +80,17 @@ class Monitor:
         return Monitor(fleets, acks, event_log, alerts), Update(events, ended)
 
     def with_acks(self, changes: Mapping[Clean, Ack | None]) -> Monitor:
-        """Return the monitor after problems were acknowledged, by the environment's id; None withdraws one."""
+        """Return the monitor with acknowledgements changed, by the environment's id; None withdraws one."""
         acks = {**self.acks, **changes}
         return replace(self, acks={id_: ack for id_, ack in acks.items() if ack is not None})
 
     def with_intervals(self, intervals: Mapping[Clean, timedelta]) -> Monitor:
-        """Return the monitor from when other poll intervals are in force, by profile; itself if nothing changes."""
+        """Return the monitor with other poll intervals in force, by profile; itself if nothing changes."""
         fleets = self.fleets.with_interval(intervals)
         return self if fleets is self.fleets else replace(self, fleets=fleets)
 
     def due_alerts(self, now: Reading) -> tuple[Monitor, tuple[Event, ...]]:
-        """Return the monitor, and the losses that are to be announced now: they have held for long enough."""
+        """Return the monitor, and the losses to announce now, as they have held for long enough."""
 
         def still_holds(loss: Event) -> bool | None:
             if self.fleets.by_profile[loss.profile].freshness(now) is Freshness.BLIND:

@@ -1,17 +1,19 @@
 """Which instants of a row can be true, and whether a server's `Date` can.
 
-Pure. A platform whose schema changes may send seconds for milliseconds: such a heartbeat is decades off, and says
-nothing of its machine. A wrong `Date` header makes every heartbeat look old, or of the future, at the same time.
-Verdicts are `tracked`'s business.
+Pure. A platform whose schema changes may send seconds for milliseconds: such a heartbeat is decades off and proves
+nothing. A wrong `Date` header makes every heartbeat look old, or in the future, at the same time. Verdicts are decided
+in `tracking`.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from math import inf
 from typing import TYPE_CHECKING
 
 from envwatch.model import limits
+from envwatch.model.clock import ServerMs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,38 +21,39 @@ if TYPE_CHECKING:
     from envwatch.model.clock import ServerClock
     from envwatch.model.environment import Environment
     from envwatch.model.limits import Limits
-    from envwatch.model.outcome import ListedPage
+    from envwatch.model.outcome import ListedPage, Snapshot
 
+_MS = timedelta(milliseconds=1)
 _EARLIEST_MS = limits.EARLIEST_TIME.timestamp() * 1000
-_AHEAD_MS = limits.MOST_AHEAD.total_seconds() * 1000
-_FUTURE_MS = limits.SKEW_TOLERANCE.total_seconds() * 1000
+_AHEAD_MS = limits.MOST_AHEAD / _MS
+_TOLERANCE_MS = limits.SKEW_TOLERANCE / _MS
 
 
-def latest_possible(clock: ServerClock, at: float) -> float:
-    """Return the latest instant that a row can hold, in milliseconds since the epoch.
+def latest_possible(clock: ServerClock, at: ServerMs) -> ServerMs:
+    """Return the latest instant that a row can hold.
 
     Args:
-        clock: the server's; while it is unknown nothing is too late, for this machine's own clock may stand in 1970.
-        at: the moment of the listing by that clock, in ms.
+        clock: while it is unknown nothing is too late, as this machine's own clock may stand in 1970.
+        at: the moment of the listing by that clock.
     """
-    return at + _AHEAD_MS if clock.is_known else inf
+    return ServerMs(at + _AHEAD_MS if clock.is_known else inf)
 
 
-def without_impossible(environment: Environment, before: Environment | None, latest: float) -> Environment:
-    """Return a row without the instants before 2020 or after the latest one possible; the same row if all can be true.
+def without_impossible(environment: Environment, before: Environment | None, latest: ServerMs) -> Environment:
+    """Return a row without the instants before 2020 or after the latest possible one; the same row if all are possible.
 
-    Heartbeat and beginning of the connection become None. When it was seen is always there: what the row before said
-    of that stays, if there is one.
+    An impossible heartbeat or start of the connection becomes None. `first_seen_at` and `last_seen_at` are always
+    there: they are taken from the row before, if there is one.
 
     Args:
         environment: the row as received.
         before: the same row in an earlier listing.
         latest: see `latest_possible`.
     """
-    beat, connected_at, seen_at = environment.last_heartbeat_at, environment.connected_at, environment.last_seen_at
-    # Spelt out: this is asked for every row that has changed.
+    beat_at, connected_at, seen_at = environment.last_heartbeat_at, environment.connected_at, environment.last_seen_at
+    # Written out for speed: this runs for every row that has changed.
     if (
-        (beat is None or _EARLIEST_MS <= beat <= latest)
+        (beat_at is None or _EARLIEST_MS <= beat_at <= latest)
         and (connected_at is None or _EARLIEST_MS <= connected_at <= latest)
         and _EARLIEST_MS <= seen_at <= latest
         and _EARLIEST_MS <= environment.first_seen_at <= latest
@@ -59,38 +62,64 @@ def without_impossible(environment: Environment, before: Environment | None, lat
     seen = environment if before is None else before
     return replace(
         environment,
-        last_heartbeat_at=_possible(beat, latest),
+        last_heartbeat_at=_possible(beat_at, latest),
         connected_at=_possible(connected_at, latest),
         last_seen_at=_possible(seen_at, latest) or seen.last_seen_at,
         first_seen_at=_possible(environment.first_seen_at, latest) or seen.first_seen_at,
     )
 
 
-def _possible(instant: float | None, latest: float) -> float | None:
+def _possible(instant: ServerMs | None, latest: ServerMs) -> ServerMs | None:
     return instant if instant is not None and _EARLIEST_MS <= instant <= latest else None
 
 
-def is_date_wrong(pages: Iterable[ListedPage], by_date: float, believed: float, limits: Limits) -> bool:
+def believed_clock(
+    clock: ServerClock, date_error_ms: float | None, snapshot: Snapshot, limits: Limits
+) -> tuple[ServerClock, float | None]:
+    """Return the server's clock after a listing, and the error of its `Date` in ms where the clock before is kept.
+
+    It is kept if no heartbeat fits the `Date`, and at the first listing whose `Date` jumped by more than one beat.
+
+    Args:
+        clock: before the listing.
+        date_error_ms: as this function returned it for the listing before.
+        snapshot: the listing.
+        limits: ages at which a row is late and offline.
+    """
+    by_date = clock
+    for bounds in snapshot.clock:
+        by_date = by_date.after(bounds)
+    error_ms = by_date.offset - clock.offset
+    has_jumped = clock.is_known and abs(error_ms) > _TOLERANCE_MS
+    is_new = date_error_ms is None or abs(error_ms - date_error_ms) > _TOLERANCE_MS
+    if (has_jumped and is_new) or is_date_wrong(snapshot.pages, by_date.offset, clock.offset, limits):
+        return clock, error_ms
+    return by_date, None
+
+
+def is_date_wrong(
+    pages: Iterable[ListedPage], date_offset_ms: float, believed_offset_ms: float, limits: Limits
+) -> bool:
     """Whether the heartbeats of a listing fit the clock believed so far, and none fits the server's `Date`.
 
     A heartbeat fits the `Date` if it is younger than what makes a row offline, and the other clock if it is younger
-    than what makes one late, for machines that are up have beaten within the last 30 s; in both cases it may be up to
-    30 s of the future. Between the two limits lie 75 s, so that a local clock that is only a little wrong is never
-    preferred to a right `Date`. Where the fleet is stale by both clocks, or both are wrong, the `Date` holds.
+    than what makes a row late, as machines that are up have beaten within the last 30 s; in both cases it may be up to
+    30 s in the future. The limits lie 75 s apart, so a local clock that is slightly wrong is never preferred to a right
+    `Date`. Where the fleet is stale by both clocks, or both are wrong, the `Date` holds.
 
     Args:
         pages: of the listing.
-        by_date: the server's clock minus ours by the `Date` headers, in ms.
-        believed: the same by the clock believed before this listing: 0 for this machine's, where nothing is known.
+        date_offset_ms: server's clock minus wall clock by the `Date` headers.
+        believed_offset_ms: the same by the clock believed before; 0, this machine's clock, if none was known.
         limits: ages at which a row is late and offline.
     """
-    offline_ms, late_ms = limits.online_for.total_seconds() * 1000, limits.late_after.total_seconds() * 1000
+    offline_ms, late_ms = limits.online_for / _MS, limits.late_after / _MS
     fits_believed = False
     for page in pages:
         for row in page.environments:
             if row.connection_id and row.last_heartbeat_at is not None:
-                age = page.asked_at - row.last_heartbeat_at
-                if -_FUTURE_MS <= age + by_date < offline_ms:
+                age_ms = page.asked_at - row.last_heartbeat_at
+                if -_TOLERANCE_MS <= age_ms + date_offset_ms < offline_ms:
                     return False
-                fits_believed = fits_believed or -_FUTURE_MS <= age + believed < late_ms
+                fits_believed = fits_believed or -_TOLERANCE_MS <= age_ms + believed_offset_ms < late_ms
     return fits_believed

@@ -1,18 +1,18 @@
-"""Is an environment there? The verdict over one row at one moment.
+"""The rule that decides whether an environment is there: one row at one moment gives a verdict.
 
-Owns the rule. Has no clock: the moment is an argument, by the server's clock. Knows no history; see `fleet`.
+Pure: the moment is an argument, by the server's clock. Uses no history; see `tracking` for that.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.model.times import span
 
 if TYPE_CHECKING:
+    from envwatch.model.clock import ServerMs
     from envwatch.model.environment import Environment
     from envwatch.model.limits import Limits
 
@@ -29,7 +29,7 @@ class Presence(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why it is said."""
+    """Why a verdict has its presence."""
 
     BEATING = "beating"
     MISSED = "a ping was missed"
@@ -38,12 +38,11 @@ class Reason(StrEnum):
     NEVER_BEAT = "no heartbeat"
     ABSENT = "no longer listed"
     UNTIMED = "its heartbeat's time cannot be true"
-    """And it was never judged before; it must be shown as unknown."""
+    """And it has no verdict from before; it must be shown as unknown."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """A presence with its reason."""
+class Verdict(NamedTuple):
+    """A presence with its reason; compared by value, as it may be a copy that was read from a disk."""
 
     presence: Presence
     reason: Reason
@@ -61,7 +60,7 @@ UNTIMED = Verdict(Presence.OFFLINE, Reason.UNTIMED)
 
 
 class PresenceRule:
-    """The rule with its limits, made once and asked for every row of every listing.
+    """The rule with its limits converted once, as it is applied to every row of every listing.
 
     The source is the official client: online iff `connectionId` is a non-empty string, `lastHeartbeat` is a number, and
     `now - lastHeartbeat < 120 000 ms`. At exactly 120 000 ms a row is offline.
@@ -73,24 +72,23 @@ class PresenceRule:
         self._online_ms = limits.online_for / timedelta(milliseconds=1)
         self._late_ms = limits.late_after / timedelta(milliseconds=1)
 
-    def verdict(self, environment: Environment, now: float) -> Verdict:
-        """Return the verdict at `now`, in milliseconds since the epoch by the server's clock."""
-        beat = environment.last_heartbeat_at
-        return self.verdict_by_age(environment, None if beat is None else now - beat)
+    def verdict(self, environment: Environment, now: ServerMs) -> Verdict:
+        """Return the verdict at a moment."""
+        beat_at = environment.last_heartbeat_at
+        return self.verdict_by_age(environment, None if beat_at is None else now - beat_at)
 
-    def verdict_by_age(self, environment: Environment, age: float | None) -> Verdict:
-        """Return the verdict when the last heartbeat is `age` milliseconds old, or there was none."""
+    def verdict_by_age(self, environment: Environment, age_ms: float | None) -> Verdict:
+        """Return the verdict for a heartbeat of that age; None for no heartbeat."""
         if not environment.connection_id:
             return DISCONNECTED
-        if age is None:
+        if age_ms is None:
             return NEVER_BEAT
-        if age >= self._online_ms:
+        if age_ms >= self._online_ms:
             return HEARTBEAT_LOST
-        return LATE if age >= self._late_ms else ONLINE
+        return LATE if age_ms >= self._late_ms else ONLINE
 
 
-def heartbeat_age(environment: Environment, now: float) -> timedelta | None:
+def heartbeat_age(environment: Environment, now: ServerMs) -> timedelta | None:
     """Return the time since the last heartbeat, never negative; None where there was none."""
-    if environment.last_heartbeat_at is None:
-        return None
-    return span(now - environment.last_heartbeat_at)
+    beat_at = environment.last_heartbeat_at
+    return None if beat_at is None else span(now - beat_at)

@@ -1,7 +1,7 @@
-"""One environment under watch: its newest row, the verdict, and what the next verdict needs to know of the past.
+"""One tracked environment: its newest row, the verdict, and what the next verdict needs of the past.
 
-Pure. `observed` takes a row of a complete listing; `events_between` says what that changed. Which listing is believed,
-and what many rows have in common, is `fleet`'s business.
+Pure. `observed` takes a row of a complete listing, `marked_absent` its absence; `events_between` says what that
+changed. Which listing is believed, and what many rows have in common, is decided in `fleet`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from envwatch.fleet.clock_check import LastHeartbeat, SkewCheck
 from envwatch.fleet.diff import changes, is_new_connection, is_new_process
@@ -19,11 +19,9 @@ from envwatch.fleet.flapping import is_flapping
 from envwatch.fleet.plausibility import without_impossible
 from envwatch.fleet.presence import DISCONNECTED, GONE, HEARTBEAT_LOST, UNTIMED, Presence, Reason, Verdict
 from envwatch.model import limits
+from envwatch.model.clock import MonotonicS, ServerMs
 from envwatch.model.text import Clean
 from envwatch.model.times import span
-
-if TYPE_CHECKING:
-    from envwatch.model.environment import Environment
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -36,43 +34,43 @@ EnvironmentKey: TypeAlias = tuple[Clean, Clean]
 
 _PROBLEMS = frozenset({Presence.OFFLINE, Presence.LATE})
 _NO_SKEW_CHECK = SkewCheck()
+_NO_LIMIT = ServerMs(inf)
 _CHURN_MS = limits.CHURN_WINDOW / timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackedEnvironment:
-    """What is known of one environment."""
+    """An environment with its verdict."""
 
     environment: Environment
     verdict: Verdict
     profile: Clean = NO_PROFILE
-    """Under which profile it is listed; empty where only one is watched."""
-    since_at: float | None = None
-    """When it was seen to come or go, server's clock in ms; None while it is as it was when it was first seen."""
+    """Under which profile it is listed; empty where only one is polled."""
+    since_at: ServerMs | None = None
+    """When it was seen to come or go; None while it is as it was when it was first seen."""
     changed_in: int = 0
     """Number of the listing that last changed its presence or connection, or brought it; 0 for none."""
     skew_check: SkewCheck = _NO_SKEW_CHECK
-    """What the listings tell of its heartbeat's age, whatever a wall clock says."""
     clock_suspect: bool = False
-    """Its heartbeat's age is uncertain: the witness rules out what the server's clock says, and judges instead; or its
-    time cannot be true; or the server's `Date` is not believed."""
+    """Its heartbeat's age is uncertain: the skew check contradicts the server's clock, and its verdict rests on the
+    skew check; or its time cannot be true; or the server's `Date` is not believed."""
     is_untimed: bool = False
     """Its heartbeat's time cannot be true, so that the verdict is the one before it, and shown as unknown."""
-    unlisted: LastHeartbeat | None = None
+    withheld: LastHeartbeat | None = None
     """Its newest heartbeat, while the listings do not hold it."""
     absent: int = 0
     """Complete listings in a row that lacked it."""
-    transitions: tuple[float, ...] = ()
-    """When it changed its presence or its connection within the last hour, server's clock in ms."""
+    transitions: tuple[ServerMs, ...] = ()
+    """When it changed its presence or its connection within the last hour."""
     is_flapping: bool = False
 
     def is_fresh(self, listings: int) -> bool:
-        """Whether it came, went or reconnected in one of the last listings, of which there were so many in all."""
+        """Whether it came, went or reconnected in one of the newest listings, given their number."""
         return self.changed_in > 0 and listings - self.changed_in < limits.FRESH_LISTINGS
 
     @property
     def key(self) -> EnvironmentKey:
-        """What tells it from all others: two profiles may list one environment, and two servers may use one id."""
+        """What identifies it: two profiles may list one environment, and two servers may use one id."""
         return (self.profile, self.environment.id)
 
     @property
@@ -81,9 +79,9 @@ class TrackedEnvironment:
         return self.verdict.presence
 
     @property
-    def advanced_at(self) -> float | None:
-        """Monotonic seconds when the heartbeat was last seen to advance; None while nobody has seen it."""
-        return None if self.skew_check.after is None else self.skew_check.since / 1000
+    def advanced_at(self) -> MonotonicS | None:
+        """When the heartbeat was last seen to advance; None if it never was."""
+        return None if self.skew_check.previous_elapsed_ms is None else self.skew_check.listed_at
 
     @property
     def quiet_at(self) -> float:
@@ -102,8 +100,8 @@ class TrackedEnvironment:
 
     @property
     def is_problem(self) -> bool:
-        """Whether a person should look at it."""
-        return (self.verdict.presence in _PROBLEMS and self.verdict is not UNTIMED) or self.is_flapping
+        """Whether it needs attention."""
+        return (self.verdict.presence in _PROBLEMS and self.verdict != UNTIMED) or self.is_flapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,12 +109,11 @@ class ListingContext:
     """What holds for all rows of one listing."""
 
     number: int
-    monotonic: float
-    """When it was asked for, in ms."""
-    gap: float
-    """Milliseconds since the listing before it was asked for, by whichever clock says more: one may sleep."""
-    elapsed: float
-    """Milliseconds since the first listing, all gaps taken together."""
+    asked_at: MonotonicS
+    gap_ms: float
+    """Since the listing before it was asked for, by whichever clock says more: one may stand still in sleep."""
+    elapsed_ms: float
+    """Since the first listing: the sum of all gaps."""
     beats_count: bool = True
     """False while the platform's heartbeats stand still: then silence proves nothing."""
     held: int = 0
@@ -128,104 +125,165 @@ class ListingContext:
     unreadable: Collection[Clean] = ()
     """Ids of rows that it holds and that could not be read."""
     profile: Clean = NO_PROFILE
-    """Whose it is; empty where only one is watched."""
-    latest: float = inf
-    """The latest instant that a row can hold, server's clock in ms; see `plausible`."""
+    """Whose it is; empty where only one is polled."""
+    latest: ServerMs = _NO_LIMIT
+    """The latest instant that a row can hold; see `latest_possible`."""
     is_date_wrong: bool = False
-    """Whether the server's `Date` contradicts every heartbeat: rows are judged by the clock before it, and doubted."""
+    """Whether the server's `Date` contradicts every heartbeat: verdicts use the clock before it."""
+
+
+class _Evidence(NamedTuple):
+    """What a row says once it is compared with what was known, and with the listing's own clocks."""
+
+    environment: Environment
+    """The row with its newest heartbeat, without instants that cannot be true."""
+    skew_check: SkewCheck
+    age_ms: float | None
+    """Age of its heartbeat by the server's clock; None without a connection or a heartbeat."""
+    is_contradicted: bool
+    """Whether the skew check rules that age out."""
+    is_untimed: bool
+    """Whether its liveness depends on an instant that cannot be true."""
+    withheld: LastHeartbeat | None
+    """The newest heartbeat, if the row does not hold it."""
 
 
 def observed(
-    tracked: TrackedEnvironment | None, environment: Environment, at: float, listing: ListingContext, rule: PresenceRule
+    tracked: TrackedEnvironment | None,
+    environment: Environment,
+    at: ServerMs,
+    listing: ListingContext,
+    rule: PresenceRule,
 ) -> TrackedEnvironment:
-    """Return the watch after its row was listed.
+    """Return the tracked environment after its row was listed; the same value if nothing changed.
 
     Args:
-        tracked: the watch before; None for an environment never seen.
+        tracked: the value before; None for an environment never seen.
         environment: the row.
-        at: the moment for which the row speaks, server's clock in ms.
+        at: the moment at which the row was read, or a little earlier.
         listing: the listing that holds it.
-        rule: the rule.
+        rule: decides by the heartbeat's age.
     """
+    if tracked is not None and _is_unchanged(tracked, environment, at, listing, rule):
+        return tracked
+    evidence = _evidence(tracked, environment, at, listing)
+    verdict = _verdict(tracked, evidence, listing, rule)
+    clock_suspect = (
+        evidence.is_contradicted or evidence.is_untimed or (listing.is_date_wrong and evidence.age_ms is not None)
+    )
     if tracked is None:
-        return _first_observed(environment, at, listing, rule)
-    before = tracked.environment
-    age = _age(environment, at)
-    if (
-        (environment is before or environment == before)
-        and not tracked.transitions
-        and not tracked.clock_suspect
-        and not tracked.absent
-        and not listing.is_date_wrong
-    ):
-        verdict = rule.verdict_by_age(environment, age)
-        skew_check = tracked.skew_check
-        # `contradicts`, spelt out: this is asked for every row of every listing.
-        if verdict is tracked.verdict and (
-            age is None or (at - listing.monotonic >= skew_check.lowest and at - listing.elapsed <= skew_check.highest)
-        ):
-            return tracked
-    newest = _newest_beat(tracked, listing)
-    environment, is_untimed = _timed(environment, before, listing)
-    environment = _with_newest_beat(tracked, environment)
-    age = _age(environment, at)
-    skew_check = _next_skew_check(tracked.skew_check, newest, environment, listing)
-    clock_suspect = age is not None and skew_check.contradicts(at, listing.monotonic, listing.elapsed)
-    verdict = rule.verdict_by_age(environment, skew_check.least(listing.monotonic) if clock_suspect else age)
-    if clock_suspect and tracked.verdict is HEARTBEAT_LOST and skew_check is tracked.skew_check:
-        verdict = HEARTBEAT_LOST  # No heartbeat grows younger, and the witness may know it for seconds only.
-    if is_untimed or (verdict is HEARTBEAT_LOST and tracked.verdict.is_up and not listing.beats_count):
-        verdict = tracked.verdict
-    turned = _has_turned(tracked.verdict, verdict)
-    has_shifted = turned or is_new_connection(before, environment)
+        return TrackedEnvironment(
+            environment=evidence.environment,
+            verdict=verdict,
+            profile=listing.profile,
+            changed_in=0 if listing.number == 1 else listing.number,
+            skew_check=evidence.skew_check,
+            clock_suspect=clock_suspect,
+            is_untimed=evidence.is_untimed,
+        )
+    has_come_or_gone = verdict != tracked.verdict and _has_come_or_gone(tracked.verdict, verdict)
+    is_transition = has_come_or_gone or is_new_connection(tracked.environment, evidence.environment)
     transitions = tuple([transition for transition in tracked.transitions if at - transition < _CHURN_MS])
-    if has_shifted:
+    if is_transition:
         transitions = (*transitions, at)
     return TrackedEnvironment(
-        environment=environment,
+        environment=evidence.environment,
         verdict=verdict,
         profile=tracked.profile,
-        since_at=at if turned else tracked.since_at,
-        changed_in=listing.number if has_shifted else tracked.changed_in,
-        skew_check=skew_check,
-        clock_suspect=clock_suspect or is_untimed or (listing.is_date_wrong and age is not None),
-        is_untimed=is_untimed,
-        unlisted=newest if age is None else None,
+        since_at=at if has_come_or_gone else tracked.since_at,
+        changed_in=listing.number if is_transition else tracked.changed_in,
+        skew_check=evidence.skew_check,
+        clock_suspect=clock_suspect,
+        is_untimed=evidence.is_untimed,
+        withheld=evidence.withheld,
         transitions=transitions,
         is_flapping=bool(transitions) and is_flapping(transitions, at, was_flapping=tracked.is_flapping),
     )
 
 
-def marked_absent(tracked: TrackedEnvironment, at: float, listing: ListingContext) -> TrackedEnvironment:
-    """Return the watch after a complete listing lacked its row: two in a row prove it gone, unless that is in doubt."""
-    if tracked.verdict is GONE:
+def _is_unchanged(
+    tracked: TrackedEnvironment, environment: Environment, at: ServerMs, listing: ListingContext, rule: PresenceRule
+) -> bool:
+    """Whether neither the row nor the time since changes anything: so it is for most rows of most listings."""
+    if tracked.transitions or tracked.clock_suspect or tracked.absent or listing.is_date_wrong:
+        return False
+    # Identity only spares a comparison: a row that did not change is mostly the same object, see `page_of`.
+    if environment is not tracked.environment and environment != tracked.environment:
+        return False
+    beat_at = environment.last_heartbeat_at
+    if beat_at is None or not environment.connection_id:
+        return rule.verdict_by_age(environment, None) == tracked.verdict
+    if rule.verdict_by_age(environment, at - beat_at) != tracked.verdict:
+        return False
+    # `contradicts`, written out for speed: this runs for every row of every listing.
+    check = tracked.skew_check
+    return at - listing.asked_at * 1000 >= check.lowest_ms and at - listing.elapsed_ms <= check.highest_ms
+
+
+def _evidence(
+    tracked: TrackedEnvironment | None, environment: Environment, at: ServerMs, listing: ListingContext
+) -> _Evidence:
+    """Return what a row says: plausible instants, the newest heartbeat, its age, and whether that can be."""
+    newest = None if tracked is None else _newest_heartbeat(tracked, listing)
+    row = without_impossible(environment, None if tracked is None else tracked.environment, listing.latest)
+    is_untimed = row.last_heartbeat_at is None and environment.last_heartbeat_at is not None
+    is_untimed = is_untimed and bool(environment.connection_id)
+    if tracked is not None:
+        row = _with_newest_heartbeat(tracked, row)
+    skew_check = _NO_SKEW_CHECK if tracked is None else tracked.skew_check
+    beat_at = row.last_heartbeat_at
+    if beat_at is None or not row.connection_id:
+        return _Evidence(row, skew_check, None, is_contradicted=False, is_untimed=is_untimed, withheld=newest)
+    if newest is None or beat_at < newest.at:
+        # An older heartbeat arrived with a new connection, at an unknown moment.
+        skew_check = SkewCheck.of(beat_at, listing.asked_at)
+    elif beat_at != newest.at:
+        skew_check = SkewCheck.of(beat_at, listing.asked_at, newest.elapsed_ms)
+    is_contradicted = skew_check.contradicts(at, listing.asked_at, listing.elapsed_ms)
+    return _Evidence(row, skew_check, at - beat_at, is_contradicted, is_untimed, None)
+
+
+def _verdict(
+    tracked: TrackedEnvironment | None, evidence: _Evidence, listing: ListingContext, rule: PresenceRule
+) -> Verdict:
+    """Return the verdict that the evidence allows, given the one before."""
+    before = UNTIMED if tracked is None else tracked.verdict
+    if evidence.is_untimed:
+        return before
+    age_ms = evidence.age_ms
+    if evidence.is_contradicted:
+        # No heartbeat grows younger, though the skew check may have begun seconds ago.
+        if tracked is not None and before == HEARTBEAT_LOST and evidence.skew_check == tracked.skew_check:
+            return before
+        age_ms = evidence.skew_check.least_age_ms(listing.asked_at)
+    verdict = rule.verdict_by_age(evidence.environment, age_ms)
+    return before if verdict == HEARTBEAT_LOST and before.is_up and not listing.beats_count else verdict
+
+
+def marked_absent(tracked: TrackedEnvironment, at: ServerMs, listing: ListingContext) -> TrackedEnvironment:
+    """Return the value after a complete listing lacked its row: two in a row prove it gone, unless that is in doubt."""
+    if tracked.verdict == GONE:
         return tracked
     held = listing.held if tracked.environment.id in listing.missing_while_held else 0
-    missing = replace(tracked, absent=tracked.absent + 1 + held, unlisted=_newest_beat(tracked, listing))
-    if missing.absent < limits.LISTINGS_TO_GONE or tracked.environment.id in listing.in_doubt:
-        return missing
-    return replace(missing, verdict=GONE, since_at=at, changed_in=listing.number, is_flapping=False)
+    absent = replace(tracked, absent=tracked.absent + 1 + held, withheld=_newest_heartbeat(tracked, listing))
+    if absent.absent < limits.LISTINGS_TO_GONE or tracked.environment.id in listing.in_doubt:
+        return absent
+    return replace(absent, verdict=GONE, since_at=at, changed_in=listing.number, is_flapping=False)
 
 
 def unread(tracked: TrackedEnvironment) -> TrackedEnvironment:
-    """Return the watch after a listing held its row, but nothing of it could be read except for the id."""
-    return replace(tracked, absent=0) if tracked.absent and tracked.verdict is not GONE else tracked
+    """Return the value after a listing held its row, of which only the id could be read."""
+    return replace(tracked, absent=0) if tracked.absent and tracked.verdict != GONE else tracked
 
 
 def missed_while_held(tracked: TrackedEnvironment, listing: ListingContext) -> TrackedEnvironment:
-    """Return the watch after a listing lacked its row and is not believed in that: only its heartbeat is remembered."""
-    unlisted = _newest_beat(tracked, listing)
-    return tracked if unlisted == tracked.unlisted else replace(tracked, unlisted=unlisted)
+    """Return the value after a listing whose lack of its row is not believed: only its heartbeat is kept."""
+    withheld = _newest_heartbeat(tracked, listing)
+    return tracked if withheld == tracked.withheld else replace(tracked, withheld=withheld)
 
 
-def events_between(before: TrackedEnvironment | None, after: TrackedEnvironment, at: float) -> Iterator[Event]:
-    """Yield what happened to one environment between two listings.
-
-    Args:
-        before: None for an environment that was not known.
-        after: the watch now.
-        at: the moment for which the newer listing speaks, server's clock in ms.
-    """
+def events_between(before: TrackedEnvironment | None, after: TrackedEnvironment, at: ServerMs) -> Iterator[Event]:
+    """Yield what happened to one environment up to the listing at `at`; `before` is None for a new one."""
     environment = after.environment
     then = EventState(environment, after.verdict, after.is_flapping, after.clock_suspect)
     event = partial(Event, at=at, profile=after.profile, id=environment.id, name=environment.name, then=then)
@@ -233,8 +291,7 @@ def events_between(before: TrackedEnvironment | None, after: TrackedEnvironment,
         yield event(kind=Kind.APPEARED, after=event_presence(after), reason=_reason(after, at))
         return
     was, now = event_presence(before), event_presence(after)
-    reconnected = is_new_connection(before.environment, environment)
-    if before.verdict is GONE and after.verdict is not GONE:
+    if before.verdict == GONE and after.verdict != GONE:
         yield event(kind=Kind.RETURNED, before=was, after=now, reason=_reason(after, at), lasted=_lasted(before, at))
     elif was != now and _is_news(before.verdict, after.verdict):
         kind = {"online": Kind.ONLINE, "offline": Kind.OFFLINE, "gone": Kind.GONE}[now]
@@ -242,116 +299,65 @@ def events_between(before: TrackedEnvironment | None, after: TrackedEnvironment,
             then = then._replace(environment=before.environment)
         lasted = _lasted(before, at)
         yield event(kind=kind, before=was, after=now, reason=_reason(after, at), lasted=lasted, then=then)
-    elif after.verdict.is_up and reconnected:
+    elif after.verdict.is_up and is_new_connection(before.environment, environment):
         kind = Kind.RESTARTED if is_new_process(before.environment, environment) else Kind.RECONNECTED
-        yield event(
-            kind=kind,
-            before=before.environment.connection_id,
-            after=environment.connection_id,
-            lasted=_lasted(before, at),
-        )
+        old, new = before.environment.connection_id, environment.connection_id
+        yield event(kind=kind, before=old, after=new, lasted=_lasted(before, at))
     if environment is not before.environment:
         for change in changes(before.environment, environment):
             yield event(kind=change.kind, field=change.field, before=change.before, after=change.after)
-    if before.is_flapping != after.is_flapping and after.verdict is not GONE:
+    if before.is_flapping != after.is_flapping and after.verdict != GONE:
         yield event(kind=Kind.FLAPPING if after.is_flapping else Kind.STEADY)
 
 
-def _first_observed(
-    environment: Environment, at: float, listing: ListingContext, rule: PresenceRule
-) -> TrackedEnvironment:
-    environment, is_untimed = _timed(environment, None, listing)
-    age = _age(environment, at)
-    skew_check = _next_skew_check(_NO_SKEW_CHECK, None, environment, listing)
-    clock_suspect = age is not None and skew_check.contradicts(at, listing.monotonic, listing.elapsed)
-    verdict = rule.verdict_by_age(environment, skew_check.least(listing.monotonic) if clock_suspect else age)
-    return TrackedEnvironment(
-        environment=environment,
-        verdict=UNTIMED if is_untimed else verdict,
-        profile=listing.profile,
-        changed_in=0 if listing.number == 1 else listing.number,
-        skew_check=skew_check,
-        clock_suspect=clock_suspect or is_untimed or (listing.is_date_wrong and age is not None),
-        is_untimed=is_untimed,
-    )
-
-
-def _timed(environment: Environment, before: Environment | None, listing: ListingContext) -> tuple[Environment, bool]:
-    """Return a row without instants that cannot be true, and whether its liveness hangs on one of those."""
-    timed = without_impossible(environment, before, listing.latest)
-    has_lost_beat = timed.last_heartbeat_at is None and environment.last_heartbeat_at is not None
-    return timed, has_lost_beat and bool(environment.connection_id)
-
-
-def _has_turned(before: Verdict, after: Verdict) -> bool:
+def _has_come_or_gone(before: Verdict, after: Verdict) -> bool:
     """Whether a listed row came or went."""
-    has_come_or_gone = before.is_up != after.is_up or (after is not before and (before is GONE or before is UNTIMED))
-    return has_come_or_gone and _is_news(before, after)
+    is_turn = before.is_up != after.is_up or (after != before and before in (GONE, UNTIMED))
+    return is_turn and _is_news(before, after)
 
 
 def _is_news(before: Verdict, after: Verdict) -> bool:
     """Whether a verdict can be an event: the first one on a row that could not be judged until now is none."""
-    return before is not UNTIMED or after is DISCONNECTED or after is GONE
+    return before != UNTIMED or after in (DISCONNECTED, GONE)
 
 
-def _age(environment: Environment, at: float) -> float | None:
-    """Return how old the heartbeat of a live connection is by the server's clock, in ms; None without either."""
-    beat = environment.last_heartbeat_at
-    return None if beat is None or not environment.connection_id else at - beat
-
-
-def _newest_beat(tracked: TrackedEnvironment, listing: ListingContext) -> LastHeartbeat | None:
+def _newest_heartbeat(tracked: TrackedEnvironment, listing: ListingContext) -> LastHeartbeat | None:
     """Return the newest heartbeat known before a listing; None where there was none over a connection."""
     environment = tracked.environment
-    if tracked.unlisted is not None or environment.last_heartbeat_at is None or not environment.connection_id:
-        return tracked.unlisted
-    return LastHeartbeat(environment.connection_id, environment.last_heartbeat_at, listing.elapsed - listing.gap)
+    if tracked.withheld is not None or environment.last_heartbeat_at is None or not environment.connection_id:
+        return tracked.withheld
+    last_listed_ms = listing.elapsed_ms - listing.gap_ms
+    return LastHeartbeat(environment.connection_id, environment.last_heartbeat_at, last_listed_ms)
 
 
-def _with_newest_beat(tracked: TrackedEnvironment, after: Environment) -> Environment:
-    """Return the row with a heartbeat that did not go backwards on one and the same connection, told or not told."""
-    new = after.last_heartbeat_at
-    if new is None:
-        return after
-    before, unlisted = tracked.environment, tracked.unlisted
-    old = before.last_heartbeat_at if before.connection_id == after.connection_id else None
-    if unlisted is not None and unlisted.connection_id == after.connection_id:
-        old = unlisted.at if old is None else max(old, unlisted.at)
-    return after if old is None or old <= new else replace(after, last_heartbeat_at=old)
-
-
-def _next_skew_check(
-    skew_check: SkewCheck, newest: LastHeartbeat | None, environment: Environment, listing: ListingContext
-) -> SkewCheck:
-    """Return the witness of the heartbeat that a row has now, given the newest that was known before."""
-    beat = environment.last_heartbeat_at
-    if beat is None or not environment.connection_id or (newest is not None and beat == newest.at):
-        return skew_check
-    if newest is None or beat < newest.at:
-        return SkewCheck.of(beat, listing.monotonic)  # An older one came with a new connection: nobody knows when.
-    return SkewCheck.of(beat, listing.monotonic, newest.listed_at)
+def _with_newest_heartbeat(tracked: TrackedEnvironment, row: Environment) -> Environment:
+    """Return the row with a heartbeat that did not go backwards on its connection, listed or withheld."""
+    new_at = row.last_heartbeat_at
+    if new_at is None:
+        return row
+    before, withheld = tracked.environment, tracked.withheld
+    old_at = before.last_heartbeat_at if before.connection_id == row.connection_id else None
+    if withheld is not None and withheld.connection_id == row.connection_id:
+        old_at = withheld.at if old_at is None else max(old_at, withheld.at)
+    return row if old_at is None or old_at <= new_at else replace(row, last_heartbeat_at=old_at)
 
 
 def event_presence(tracked: TrackedEnvironment) -> Clean:
-    """Return the presence as events speak of it: late is online."""
-    if tracked.verdict is UNTIMED:
+    """Return the presence as events name it: late is online."""
+    if tracked.verdict == UNTIMED:
         return Clean("unknown")
     return Clean("online" if tracked.verdict.is_up else tracked.presence.value)
 
 
-def _reason(tracked: TrackedEnvironment, at: float) -> Clean | None:
-    reason = tracked.verdict.reason
-    if (
-        reason is Reason.HEARTBEAT_LOST
-        and tracked.environment.last_heartbeat_at is not None
-        and not tracked.clock_suspect
-    ):
-        return Clean(f"{reason} ({span(at - tracked.environment.last_heartbeat_at).total_seconds():.0f} s)")
+def _reason(tracked: TrackedEnvironment, at: ServerMs) -> Clean | None:
+    reason, beat_at = tracked.verdict.reason, tracked.environment.last_heartbeat_at
+    if reason is Reason.HEARTBEAT_LOST and beat_at is not None and not tracked.clock_suspect:
+        return Clean(f"{reason} ({span(at - beat_at).total_seconds():.0f} s)")
     return None if tracked.verdict.is_up else Clean(reason)
 
 
-def _lasted(tracked: TrackedEnvironment, at: float) -> timedelta | None:
-    """Return how long the presence of `tracked` had lasted at `at`: since we saw it begin, else as its row tells."""
+def _lasted(tracked: TrackedEnvironment, at: ServerMs) -> timedelta | None:
+    """Return how long the presence of `tracked` had lasted at `at`: since it was seen to begin, else by its row."""
     environment = tracked.environment
     if tracked.since_at is not None:
         return span(at - tracked.since_at)

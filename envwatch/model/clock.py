@@ -1,24 +1,32 @@
-"""The server's clock, read from its answers, and whether this machine's own clocks can be trusted.
+"""The units of time, this machine's two clocks, and an estimate of the server's clock.
 
-Pure: every reading is an argument. Instants are milliseconds since the epoch, monotonic readings are seconds.
+Pure: every reading is an argument. An instant has the type of its clock, so that mypy reports a mix-up; a duration is
+a `timedelta`, or a plain number that carries its unit (`_ms`, `_s`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import NewType
 
 from envwatch.model import limits
+
+ServerMs = NewType("ServerMs", float)
+"""An instant of the server's clock: milliseconds since the epoch, as rows carry them."""
+WallMs = NewType("WallMs", float)
+"""An instant of this machine's wall clock: milliseconds since the epoch."""
+MonotonicS = NewType("MonotonicS", float)
+"""An instant of this machine's monotonic clock: seconds since some start."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """This machine's two clocks at one moment."""
 
-    wall: float
-    """Milliseconds since the epoch."""
-    monotonic: float
-    """Seconds since some start; never set, and it may stand still while the machine sleeps."""
+    wall: WallMs
+    monotonic: MonotonicS
+    """Never set, and it may stand still while the machine sleeps."""
 
     def slept_since(self, earlier: Reading) -> bool:
         """Whether the clocks drifted apart in between: the machine slept, or its wall clock was set."""
@@ -31,62 +39,58 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class OffsetBounds:
-    """Server's clock minus ours, in milliseconds: somewhere from `low` to `high`."""
+    """Server's clock minus this machine's wall clock, in milliseconds: somewhere from `low` to `high`."""
 
     low: float
     high: float
 
     @classmethod
     def of_answer(cls, date: float, asked: float, answered: float) -> OffsetBounds:
-        """Bound the offset by one answer.
-
-        The server read `date` (cut to the second) at some moment between question and answer.
+        """Bound the offset by one response: the server read `date` between the request and the response.
 
         Args:
-            date: the `Date` header, milliseconds since the epoch.
-            asked: our wall clock before the request.
-            answered: our wall clock when the answer's head had come.
+            date: the `Date` header in ms since the epoch; it is cut to the second.
+            asked: wall clock before the request, ms.
+            answered: wall clock when the response's head had arrived, ms.
         """
         return cls(date - answered, date + 1000 - asked)
 
 
 @dataclass(frozen=True, slots=True)
 class ServerClock:
-    """An estimate of the server's clock, from up to 12 answers."""
+    """An estimate of the server's clock, from the newest 12 responses."""
 
     samples: tuple[OffsetBounds, ...] = ()
 
     @property
     def bounds(self) -> OffsetBounds | None:
-        """Where the offset can be, or None when no answer has told."""
+        """The intersection of all samples; None without any."""
         if not self.samples:
             return None
         return OffsetBounds(max(s.low for s in self.samples), min(s.high for s in self.samples))
 
     @property
     def offset(self) -> float:
-        """The middle of the bounds in milliseconds; 0, so the local clock, when no answer has told."""
+        """The middle of the bounds in milliseconds; 0, so the local clock, without samples."""
         bounds = self.bounds
         return (bounds.low + bounds.high) / 2 if bounds else 0.0
 
     @property
     def is_known(self) -> bool:
-        """Whether any answer has told."""
+        """Whether any response has dated itself."""
         return bool(self.samples)
 
     @property
     def is_far_off(self) -> bool:
-        """Whether the local clock is so wrong that a person should know."""
+        """Whether the local clock is wrong enough to warn of."""
         return abs(self.offset) >= limits.CLOCK_WARN_FROM / timedelta(milliseconds=1)
 
     def after(self, bounds: OffsetBounds) -> ServerClock:
-        """Return the clock after one more answer; it starts over when the answers contradict each other."""
+        """Return the clock after one more response; it starts over when the samples contradict each other."""
         latest = ServerClock((*self.samples[1 - limits.CLOCK_SAMPLES :], bounds))
         agreed = latest.bounds
-        if agreed is not None and agreed.low <= agreed.high:
-            return latest
-        return ServerClock((bounds,))
+        return latest if agreed is not None and agreed.low <= agreed.high else ServerClock((bounds,))
 
-    def at(self, wall: float) -> float:
-        """Return the server's time when our wall clock shows `wall`, both in milliseconds since the epoch."""
-        return wall + self.offset
+    def at(self, wall: WallMs) -> ServerMs:
+        """Return the server's time when the wall clock shows `wall`."""
+        return ServerMs(wall + self.offset)

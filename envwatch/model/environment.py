@@ -1,11 +1,6 @@
-"""The rows of the API: one page of JSON bytes becomes frozen values of cleaned text.
+"""One row of the API as a frozen value of cleaned text.
 
-Owns the wire format and the boundary where untrusted text is cleaned. Knows nothing of HTTP, of verdicts or of time.
-
-A page takes one of two ways. Mostly every row fits: pydantic validates the whole page straight from the bytes, and
-what is not plain ASCII is cleaned after that. A page with a row that does not fit, or with a field that nobody told us
-of, goes row by row: unknown fields are kept, and a row that does not fit is set aside instead of losing the page. If
-the page cannot be parsed as a whole, each of its rows is parsed alone, and those that cannot be parsed are set aside.
+Owns the row's wire format and the boundary where its text is cleaned; see `page` for the listing around it.
 """
 
 from __future__ import annotations
@@ -19,27 +14,25 @@ import pydantic_core
 from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, with_config
 
 from envwatch.model import limits
+from envwatch.model.clock import ServerMs
 from envwatch.model.text import LONGEST, Clean, clean, clean_key, cleaned
 
 JsonObject: TypeAlias = Mapping[str, JsonValue]
 
 _Text = Annotated[Clean, Field(max_length=LONGEST)]
-_Instant = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+_Instant = Annotated[ServerMs, Field(strict=True, allow_inf_nan=False)]
 
 _NEVER_ON_THE_WIRE = "\0"
-"""An alias that no plain page can contain, for a field that only this module fills."""
+"""An alias that no plain page can contain: only this module fills that field."""
 
 
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """One row of the listing, as received, its text cleaned.
-
-    Instants are milliseconds since the epoch by the server's clock, integer or float, as the API sends them.
-    """
+    """One row of the listing as received, its text cleaned; instants may be integers or floats."""
 
     id: Annotated[Clean, Field(min_length=1, max_length=LONGEST)]
-    """The row's key, never ephemeral. Cleaned by `clean_key`: distinct rows have distinct keys."""
+    """The row's permanent key. Cleaned by `clean_key`: distinct rows have distinct keys."""
     name: Annotated[_Text, Field(alias="connectionName")]
     """Chosen by the machine's user; not unique."""
     device_id: Annotated[_Text, Field(alias="deviceId")]
@@ -49,24 +42,24 @@ class Environment:
     first_seen_at: Annotated[_Instant, Field(alias="firstSeenAt")]
     last_seen_at: Annotated[_Instant, Field(alias="lastSeenAt")]
     connection_id: Annotated[_Text | None, Field(alias="connectionId")] = None
-    """The live link; null when offline, new after a re-registration."""
+    """The live connection; null when offline, new after a re-registration."""
     connected_at: Annotated[_Instant | None, Field(alias="connectedAt")] = None
     last_heartbeat_at: Annotated[_Instant | None, Field(alias="lastHeartbeat")] = None
     pod_id: Annotated[_Text | None, Field(alias="podId")] = None
     listener_instance_id: Annotated[_Text | None, Field(alias="listenerInstanceId")] = None
-    """Undocumented, sent today: `<surface>-<hash>`."""
+    """Undocumented: `<surface>-<hash>`."""
     api_key_owner: Annotated[_Text | None, Field(alias="apiKeyOwner")] = None
     user_id: Annotated[_Text | None, Field(alias="userId")] = None
     mode: Annotated[_Text | None, Field(alias="currentMode")] = None
-    """Open in practice: unknown modes are normal, and so is none on a fresh row."""
+    """An open set; None on a fresh row."""
     metadata: Annotated[dict[str, JsonValue] | None, Field(alias="metadata")] = None
-    """Open; the properties below read what is known by name and ignore a value of the wrong type."""
+    """An open set; the properties below ignore a value of the wrong type."""
     unknown: Annotated[dict[str, JsonValue], Field(alias=_NEVER_ON_THE_WIRE)] = field(default_factory=dict)
-    """Fields of the row itself that this version does not know by name."""
+    """Fields of the row that this version does not model."""
 
     @property
-    def last_sign_at(self) -> float:
-        """The last sign of life: the heartbeat, or when it was last seen, for what is offline has none."""
+    def last_sign_at(self) -> ServerMs:
+        """The last sign of life: the heartbeat, or if there is none (as when offline) when it was last seen."""
         return self.last_seen_at if self.last_heartbeat_at is None else self.last_heartbeat_at
 
     @property
@@ -76,12 +69,12 @@ class Environment:
 
     @property
     def branch(self) -> Clean | None:
-        """Git branch; known only once an agent has run there."""
+        """Git branch; set once an agent has run there."""
         return self._text("gitBranch")
 
     @property
     def working_directory(self) -> Clean | None:
-        """Known only once an agent has run there."""
+        """Set once an agent has run there."""
         return self._text("workingDirectory")
 
     @property
@@ -106,7 +99,7 @@ class Environment:
 
     @property
     def supported_commands(self) -> tuple[Clean, ...] | None:
-        """Names of the commands that the listener takes."""
+        """Names of the commands that the listener accepts."""
         value = (self.metadata or {}).get("supported_commands")
         return tuple(Clean(name) for name in value if isinstance(name, str)) if isinstance(value, list) else None
 
@@ -139,29 +132,29 @@ def environment_of(row: JsonValue) -> Environment:
     """Return one decoded row as a value: its text cleaned, its unknown fields kept.
 
     Raises:
-        ValueError: if it does not fit the API's description, or is too large.
+        ValueError: if it does not fit `Environment`, or is too large.
     """
     if not isinstance(row, dict):
         return _ENVIRONMENT.validate_python(row)
     names = _wire_names()
-    known = {key: cleaned(row[key]) for key in row.keys() & names}
+    fields = {key: cleaned(row[key]) for key in row.keys() & names}
     if isinstance(id_ := row.get("id"), str):
-        known["id"] = clean_key(id_)
+        fields["id"] = clean_key(id_)
     unknown: dict[str, JsonValue] = {clean(key): cleaned(value) for key, value in row.items() if key not in names}
-    if is_too_large([known, unknown]):
+    if is_too_large([fields, unknown]):
         raise ValueError(f"a row of more than {limits.ROW_BYTES} bytes")
-    environment = _ENVIRONMENT.validate_python(known)
+    environment = _ENVIRONMENT.validate_python(fields)
     return replace(environment, unknown=unknown) if unknown else environment
 
 
 def is_too_large(value: JsonValue) -> bool:
-    """Whether a decoded row, or a part of it, has more bytes as JSON than a row may have."""
+    """Whether a decoded row, or a part of it, exceeds `ROW_BYTES` as JSON."""
     return len(pydantic_core.to_json(value)) > limits.ROW_BYTES
 
 
 @cache
 def _wire_names() -> frozenset[str]:
-    """The names under which `Environment`'s fields travel."""
+    """The names of `Environment`'s fields on the wire."""
     return frozenset(_ENVIRONMENT.json_schema()["properties"]) - {_NEVER_ON_THE_WIRE}
 
 

@@ -1,4 +1,4 @@
-"""Every constant that a verdict, a poll or an alarm depends on, with its source.
+"""Every constant that a verdict, a poll or an alert depends on, with its source.
 
 Owns the numbers, not the logic. `Limits` holds those that a user may set; the others are facts of the platform or parts
 of a published algorithm, and changing them would make envwatch disagree with its own documentation.
@@ -13,128 +13,141 @@ HEARTBEAT_EVERY = timedelta(seconds=30)
 """How often a listener pings (Letta Code CLI 0.32-0.34)."""
 
 LISTINGS_TO_GONE = 2
-"""Complete listings in a row that must lack a row before it is gone: one alone may have shifted while it was walked."""
+"""Complete listings in a row that must lack a row before it is gone: a single one may have shifted during its walk."""
 
 ABSENCE_QUESTIONS = 10
-"""Most requests a poll that ask the server about single rows which the listing lacks."""
+"""Most requests of one poll that ask the server about single absent rows."""
 ABSENCE_TRIES = 3
-"""So many questions that prove nothing end the attempt: of one row, or of all rows where the route does not work."""
+"""Inconclusive requests that end the attempt: for one row, or for all rows where the route does not work."""
 ABSENCE_LISTINGS = 10
-"""An absence waits to be confirmed for so many listings, in none of which a row that was asked about existed."""
+"""Listings for which an absence waits to be confirmed, if no row that was asked about exists in any of them."""
 
 FRESH_LISTINGS = 2
-"""A change is marked for so many listings, the one that brought it included."""
+"""Listings for which a change is marked, including the one that brought it."""
 GONE_KEPT = timedelta(hours=1)
 """How long a gone environment stays on the screen, and is recognised when it returns."""
 
 OLD_AFTER = timedelta(hours=24)
-"""Offline for as long as this, an environment is no news: it is folded away behind a counted line."""
+"""Time offline after which an environment is folded away behind a counted line."""
 
 EVENTS_KEPT = 20_000
-"""Events of a dashboard that can be looked at, each member of a group counted: the newest, some 4 MiB of them."""
+"""Newest events that a dashboard keeps, each member of a group counted: some 4 MiB."""
 
 HEADLINE_STANDS = timedelta(seconds=60)
-"""A loss stands in the line for the newest event for so long, whatever small changes follow: time to look there."""
+"""How long a loss stays in the line for the newest event, whatever small changes follow."""
 
 CLOCK_SAMPLES = 12
-"""Answers whose `Date` bounds are intersected: one minute at the default interval."""
+"""Responses whose `Date` bounds are intersected: one minute at the default interval."""
 CLOCK_WARN_FROM = timedelta(seconds=5)
 """Offset to the server's clock from which the screen warns."""
 SKEW_TOLERANCE = timedelta(seconds=30)
-"""One whole heartbeat between what the clock says of a row and how long ago its heartbeat was seen to advance."""
+"""One whole heartbeat: what the server's clock and the listings may differ in about a heartbeat's age."""
 
 EARLIEST_TIME = datetime(2020, 1, 1, tzinfo=UTC)
+"""An instant before this cannot be true, as Letta is younger: its unit is not milliseconds."""
 MOST_AHEAD = timedelta(days=1)
-"""An instant in a row before the first (Letta is younger), or further than the second ahead of the server's clock,
-cannot be true: the unit is another than milliseconds."""
+"""Nor can an instant that is further ahead of the server's clock than this."""
 SAME_CONNECTION_WITHIN = timedelta(seconds=1)
-"""Two values of `connectedAt` nearer than this are one and the same beginning, rounded in another way."""
+"""Two values of `connectedAt` nearer than this are the same instant, rounded differently."""
 
 SLEPT_FROM = timedelta(seconds=5)
-"""Wall and monotonic clocks drifting apart by more than this between two readings: the machine slept or was reset."""
+"""Drift between wall and monotonic clock from which the machine slept or its clock was set."""
 SLEPT_TICKS = 3
 """A wait that overran by more than this many intervals: the process was stopped."""
 
 STALE_AT_LEAST = timedelta(seconds=15)
+"""Data older than this is stale."""
 BLIND_AT_LEAST = timedelta(seconds=60)
+"""Data older than this is blind: every row reads unknown."""
 STALE_INTERVALS = 3
-"""Data is stale, then blind, when older than these, and never before three intervals have passed."""
+"""Data is neither stale nor blind before this many intervals have passed."""
 
 MASS_COUNT = 10
-"""So many at once are one event, whatever the size of the fleet."""
+"""This many events of one kind in a listing are one mass change, whatever the size of the fleet."""
 MASS_MIN = 3
+"""In a small fleet it takes at least this many losses or reconnects."""
 MASS_SHARE = 0.55
-"""At least three, and at least this share of those that were online, are one event in a small fleet."""
+"""And at least this share of the rows that were online."""
 
 ANOMALY_MIN = 3
-"""Rows below which an emptied list or lost heartbeats are nothing unusual."""
+"""Rows below which an emptied list, vanished rows or lost heartbeats are normal."""
 LOST_BEATS_SHARE = 0.20
 """Share of rows losing `lastHeartbeat` while keeping `connectionId`, above which a list is not believed at once."""
 VANISHED_SHARE = 0.20
-"""Share of the known rows vanishing in one listing, unconfirmed, above which their absence is not believed at once."""
+"""Share of rows vanishing in one listing, unconfirmed, above which their absence is not believed at once."""
 ANOMALY_POLLS = 3
+"""Listings in a row that must say the same unlikely thing before it is believed."""
 ANOMALY_AFTER = timedelta(seconds=60)
-"""So many listings in a row, over so long a time, must say the same unlikely thing before it is believed."""
+"""Time that those listings must cover."""
 STALL_ROWS = 10
+"""Online rows from which heartbeats that stand still everywhere are the platform's fault."""
 STALL_AFTER = timedelta(seconds=60)
-"""So many online rows, no heartbeat of which advances for two whole beats: the platform stands still, not they."""
+"""Time without any heartbeat advancing, two whole beats, after which they count as stalled."""
 
 FLAP_SAMPLES = 21
+"""Nagios' flap detection looks at 21 samples, so at 20 possible changes."""
 FLAP_EVERY = timedelta(seconds=30)
+"""Length of a sample."""
 FLAP_LOW_WEIGHT = 0.75
+"""Weight of the oldest change."""
 FLAP_HIGH_WEIGHT = 1.25
+"""Weight of the newest change."""
 FLAP_ON = 30.0
+"""Weighted percentage of changes from which an environment flaps."""
 FLAP_OFF = 20.0
-"""Nagios' flap detection: 21 samples, so 20 possible changes, the newest weighing 1.25 and the oldest 0.75; percent."""
+"""Percentage at which it stops."""
 
 CHURN_WINDOW = timedelta(hours=1)
-"""What "an hour" means in "reconnects an hour"."""
+"""The hour of "reconnects an hour"."""
 
 BELL_HOLDS = timedelta(seconds=10)
-"""A loss that does not hold so long rings no bell."""
+"""How long a loss must hold before the bell rings."""
 BELL_EVERY = timedelta(seconds=10)
-"""One bell in this at most: what else is lost meanwhile rings together after it."""
+"""At most one bell in this time: later losses share the next one."""
 
 POLL_SPREAD = 0.1
-"""Polls come up to this share of the interval early or late: in step with the heartbeats, a listing that shifts while
-it is walked would lack the same rows each time."""
+"""Share of the interval by which polls come early or late: in step with the heartbeats, a listing that shifts
+during its walk would lack the same rows each time."""
 
 BACKOFF_BASE = timedelta(seconds=1)
+"""The wait after the first failure, at most; it doubles with each further one."""
 BACKOFF_CAP = timedelta(seconds=15)
 """The longest wait after a failure, so that the screen is right again within 20 s of the server's recovery."""
 LONG_BACKOFF_CAP = timedelta(seconds=60)
-"""The longest wait while the server itself says that it has too much to do, or after a long outage."""
+"""The longest wait while the server reports overload, or after a long outage."""
 LONG_OUTAGE = timedelta(minutes=5)
 """An outage is long when it has lasted longer than this."""
 RETRY_AFTER_CAP = timedelta(seconds=600)
+"""The longest `Retry-After` that is obeyed."""
 FORCED_EVERY = timedelta(seconds=1)
-"""Polls that the user wants now: one in this at most."""
+"""At most one poll on request of the user in this time."""
 WALK_PENALTY_CAP = timedelta(seconds=60)
-"""The longest wait that the pages of a walk that failed can cost."""
+"""The longest wait that the pages of a failed walk can cost."""
 UNAUTHORIZED_RECHECK = timedelta(seconds=30)
-"""The first 401 is asked again after this, later ones after `Limits.refused_recheck`."""
+"""Wait after the first 401; later ones wait for `Limits.refused_recheck`."""
 FORBIDDEN_RECHECK = timedelta(minutes=15)
-"""A 403 is asked again after this: plans and rights change seldom, and a wall display must notice that they did."""
+"""Wait after a 403: plans and rights change seldom, and a wall display must notice that they did."""
 
 CONNECT_TIMEOUT = timedelta(seconds=5)
 READ_TIMEOUT = timedelta(seconds=10)
 PAGE_BYTES = 8 * 1024 * 1024
-"""A page may have so many bytes once inflated."""
+"""Most bytes of an inflated page."""
 WALK_GROWTH = 3
+"""A walk may read at most this many times the pages of the last good one."""
 WALK_GROWTH_AT_LEAST = 20
-"""A walk may read so many times the pages of the last good one, and at least so many more than it."""
+"""But always this many pages more than it."""
 ENDLESS_WALKS = 5
-"""Walks in a row that went on beyond that, after which one is read like a first one: the fleet may have grown."""
+"""Walks in a row that exceed that, after which one is read without the limit: the fleet may have grown."""
 PAGE_EVERY = timedelta(milliseconds=20)
 """From page to page beyond the burst: 1,500 pages in the 30 s of a walk, and a thousand have time to be read."""
 ROW_BYTES = 256 * 1024
-"""A row may have so many bytes as JSON, its texts cut to their longest: a usual one has 2,000."""
+"""Most bytes of a row as JSON, its texts cut to their longest: a usual one has 2,000."""
 SETTINGS_BYTES = 1 << 20
-"""A file of settings, ours or the Letta CLI's, may have so many bytes; a hundred profiles take 20 KiB."""
+"""Most bytes of a settings file, ours or the Letta CLI's; a hundred profiles take 20 KiB."""
 CERTIFICATES_BYTES = 16 << 20
-"""A file of certificates may have so many bytes; all that Mozilla trusts take 0.3 MiB."""
+"""Most bytes of a certificate file; all that Mozilla trusts take 0.3 MiB."""
 BAD_ROWS_SHARE = 0.10
-"""Above this share of unusable rows the listing is rejected: the format has changed, not a row."""
+"""Share of unusable rows above which the listing is rejected: then the format has changed, not a row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

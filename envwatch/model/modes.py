@@ -1,6 +1,6 @@
 """The permission modes of an environment: their names over time and what they let an agent do.
 
-The set is open: a name that nobody told us of is shown as it came, and means nothing more than that.
+The set is open: an unknown name is shown as it was received, without a meaning.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LEGACY: Mapping[str, Clean] = {
     "bypassPermissions": UNRESTRICTED,
     "fullAccess": UNRESTRICTED,
 }
-"""Names that older listeners send."""
+"""Names in use by older listeners."""
 
 _BY_FOLDED_NAME: Mapping[str, Clean] = {name.casefold(): mode for name, mode in _LEGACY.items()}
 
@@ -31,19 +31,19 @@ _MEANING: Mapping[str, str] = {
 }
 
 
-def mode_of(sent: Clean | None) -> Clean | None:
-    """Return the mode under its current name; None as long as the listener has not told it."""
-    return None if sent is None else _LEGACY.get(sent, sent)
+def mode_of(raw: Clean | None) -> Clean | None:
+    """Return the mode under its current name; None until the listener has reported one."""
+    return None if raw is None else _LEGACY.get(raw, raw)
 
 
 def mode_from_query(typed: Clean) -> Clean:
-    """Return the current name of a mode that a person asks for under any of its names, in capitals or not."""
+    """Return the current name of a mode that is typed under any of its names, in any case."""
     return _BY_FOLDED_NAME.get(typed.casefold(), typed)
 
 
-def mode_meaning(sent: Clean | None) -> str:
+def mode_meaning(raw: Clean | None) -> str:
     """Return what the mode lets an agent do, in a few words."""
-    mode = mode_of(sent)
+    mode = mode_of(raw)
     if mode is None:
         return "not reported yet"
     return _MEANING.get(mode, "not known to this version of envwatch")

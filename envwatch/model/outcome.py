@@ -1,7 +1,7 @@
-"""What one poll gave: a listing, a failure, or the news that this machine was asleep. Values only.
+"""The outcome of one poll: a listing, a failure, or that this machine was asleep. Values only.
 
-A failed poll is a value like any other, so that every failure takes one path through the program. Sources raise
-`SourceError`; the poller turns it into `Failed`. Nothing above the client sees HTTP.
+A failed poll is a value, so that every failure takes one path through the program. Sources raise `SourceError`, and the
+poller turns it into `Failed`. Nothing here refers to HTTP.
 """
 
 from __future__ import annotations
@@ -13,21 +13,18 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from envwatch.model.clock import OffsetBounds, Reading
+    from envwatch.model.clock import OffsetBounds, Reading, WallMs
     from envwatch.model.environment import Environment
     from envwatch.model.text import Clean
 
 
 @dataclass(frozen=True, slots=True)
 class ListedPage:
-    """The rows of one page and the moment for which they speak."""
+    """The rows of one page."""
 
     environments: list[Environment]
-    asked_at: float
-    """Our wall clock before the request, in milliseconds since the epoch.
-
-    The rows were read no earlier. A later moment would count the network's delay as silence of the machines.
-    """
+    asked_at: WallMs
+    """Wall clock before the request: a later moment would count the network's delay as silence of the machines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,22 +33,22 @@ class Snapshot:
 
     pages: tuple[ListedPage, ...]
     clock: tuple[OffsetBounds, ...] = ()
-    """What the answers' `Date` headers say of the server's clock, oldest first; empty when they say nothing."""
+    """Bounds from the responses' `Date` headers, oldest first; empty without any."""
     set_aside: int = 0
     """Rows that could not be used."""
     set_aside_ids: frozenset[Clean] = frozenset()
-    """The ids of those whose id can be read, and of which no other row could be used."""
+    """Their ids where readable, unless another row of that id could be used."""
     confirmed_absent: frozenset[Clean] = frozenset()
-    """Ids of rows that an earlier listing held and this one lacks, of which the server said that they do not exist."""
+    """Ids of rows that only an earlier listing held, and that do not exist according to the server."""
     in_doubt: frozenset[Clean] = frozenset()
-    """Ids of such rows about which the server is still to be asked: they may exist."""
+    """Ids of such rows that the server has not confirmed: they may exist."""
     requests: int = 0
     received: int = 0
-    """Bytes of the bodies, as they came over the wire."""
+    """Bytes of the bodies on the wire."""
 
 
 class Cause(StrEnum):
-    """Why a poll failed, in the words shown to a person."""
+    """Why a poll failed, in the words on the screen."""
 
     UNREACHABLE = "unreachable"
     TIMEOUT = "timeout"
@@ -70,24 +67,24 @@ class Cause(StrEnum):
 
     @property
     def is_refusal(self) -> bool:
-        """Whether the server knows no such key, or grants it nothing: 401 or 403."""
+        """Whether the server refused the key: 401 or 403."""
         return self in (Cause.UNAUTHORIZED, Cause.FORBIDDEN)
 
     @property
     def is_overload(self) -> bool:
-        """Whether the server itself says that it has too much to do: 429 or 503."""
+        """Whether the server reports overload: 429 or 503."""
         return self in (Cause.RATE_LIMITED, Cause.UNAVAILABLE)
 
 
 class SourceError(Exception):
-    """A listing that could not be had; the only exception a source lets out."""
+    """A listing failed; the only exception that a source raises."""
 
     def __init__(
         self, cause: Cause, message: Clean, *, retry_after: timedelta | None = None, pages_read: int = 0
     ) -> None:
         super().__init__(message)
         self.page: int | None = None
-        """Which page it was, the first is 1; None where it was the listing as a whole."""
+        """Which page failed, counted from 1; None for the listing as a whole."""
         self.cause = cause
         self.message = message
         self.retry_after = retry_after
@@ -102,12 +99,12 @@ class Listed:
     started: Reading
     ended: Reading
     interval: timedelta
-    """From poll to poll, as it was in force."""
+    """From poll to poll, as in force."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """A poll that gave no complete listing. Whatever pages it did read are dropped."""
+    """A poll without a complete listing; the pages that it did read are dropped."""
 
     cause: Cause
     message: Clean
@@ -115,16 +112,16 @@ class Failed:
     ended: Reading
     interval: timedelta
     retry_after: timedelta | None = None
-    """How long the server asked to be left alone."""
+    """The server's `Retry-After`."""
     pages_read: int = 0
-    """Pages that had come before it failed."""
+    """Pages that were read before it failed."""
     page: int | None = None
-    """Which page failed, the first is 1; None where it was the listing as a whole, or is not said."""
+    """Which page failed, counted from 1; None for the listing as a whole, or if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slept:
-    """This machine or process stood still: whatever changed meanwhile was not seen when it happened."""
+    """This machine or process stood still: changes meanwhile were not seen when they happened."""
 
     last_awake: Reading
     awake: Reading

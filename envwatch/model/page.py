@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class PageError(ValueError):
-    """The bytes are no page of environments; the text says why in one line."""
+    """The bytes are no page of environments; the message says why in one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,11 @@ class Page:
     environments: list[Environment]
     has_next_page: bool
     cursor: str | None
-    """The `id` of the last row exactly as received, uncleaned: the next page's `after`, for nothing else."""
+    """The `id` of the last row exactly as received, uncleaned: only for the next page's `after`."""
     set_aside: int
-    """Rows that did not fit the API's description."""
+    """Rows that did not fit `Environment`."""
     set_aside_ids: tuple[Clean, ...] = ()
-    """The ids of those whose id can be read."""
+    """Their ids, where readable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +72,10 @@ def page_of(data: bytes, known: Mapping[Clean, Environment] | None = None, pool:
     """Decode one page.
 
     Args:
-        data: the body of an answer, inflated.
-        known: rows by id of an earlier listing; one that has not changed is taken from here instead of a copy of it,
-            so that whoever compares the two listings finds most of it done, and the garbage collector too.
-        pool: what rows share with rows of other pages: equal values of their metadata become one object.
+        data: the body of a response, inflated.
+        known: rows by id of an earlier listing; an unchanged row is taken from here, which makes it cheap to compare
+            the listings and saves memory.
+        pool: makes equal values of the rows' metadata one object.
 
     Raises:
         PageError: if it is not JSON, holds numbers or nesting that no API sends, or is not shaped like a page.
@@ -90,7 +90,7 @@ def page_of(data: bytes, known: Mapping[Clean, Environment] | None = None, pool:
 
 
 def _page_at_once(data: bytes, known: Mapping[Clean, Environment]) -> Page | None:
-    """Return a page all of whose rows fit the description, or None."""
+    """Return a page if all of its rows fit `Environment`, else None."""
     try:
         page = _WHOLE_PAGE.validate_json(data)
     except ValidationError:
@@ -101,7 +101,7 @@ def _page_at_once(data: bytes, known: Mapping[Clean, Environment]) -> Page | Non
     may_be_too_large = len(data) > limits.ROW_BYTES
     for index, row in enumerate(rows):
         before = known.get(row.id)
-        # What equals a row that was cleaned needs no cleaning, unless its id only looks like that row's key.
+        # A row that equals a cleaned one is clean, unless its id only looks like that row's key.
         if before is None or row != before or is_hashed(row.id):
             if may_be_too_large and is_too_large(row.metadata):
                 return None
@@ -115,13 +115,13 @@ def _page_at_once(data: bytes, known: Mapping[Clean, Environment]) -> Page | Non
 
 
 def _cleaned_row(row: Environment, before: Environment | None, *, is_plain: bool) -> Environment:
-    """Return a row with clean text, and with the metadata of the row before where it has not changed.
+    """Return a row with clean text, sharing unchanged metadata with the row before.
 
     Raises:
-        ValueError: if it cannot be had this way.
+        ValueError: if the row needs `_page_row_by_row`.
     """
     if row.unknown:
-        raise ValueError("only this module fills that field")
+        raise ValueError("the wire must not fill that field")
     changes: dict[str, Any] = {}
     key = clean_key(row.id)
     if key != row.id:
@@ -162,7 +162,7 @@ def _page_row_by_row(data: bytes) -> Page:
 
 
 def _decoded_page(data: bytes) -> JsonValue:
-    """Return a page; of a row that cannot be decoded, its id alone, or null if that cannot be read either."""
+    """Return a page; a row that cannot be decoded is reduced to its id, or to null if that is unreadable too."""
     try:
         return _decoded(data)
     except PageError:
@@ -188,8 +188,8 @@ def _decoded(data: bytes) -> JsonValue:
     try:
         page: JsonValue = pydantic_core.from_json(data, allow_inf_nan=False)
     except ValueError as error:
-        # The platform's own JSON can hold half of a surrogate pair, which pydantic refuses: one machine's name must
-        # not blind everybody.
+        # The platform's JSON can hold half of a surrogate pair, which pydantic refuses: one machine's name must not
+        # cost the whole page.
         if not _SURROGATE.search(data):
             raise PageError(f"not JSON: {clean(str(error), 120)}") from None
         try:
@@ -212,13 +212,7 @@ def _is_sendable(id_: str) -> bool:
 
 
 def _needs_no_cleaning(values: Iterable[JsonValue], depth: int = DEPTH, *, is_plain: bool) -> bool:
-    """Whether `cleaned` would leave decoded JSON as it is: the same limits, without the copy.
-
-    Args:
-        values: what was decoded.
-        depth: how many levels of lists and objects there may be.
-        is_plain: whether all text in it is known to be printable ASCII.
-    """
+    """Whether `cleaned` would leave decoded values unchanged; `is_plain` if their text is printable ASCII."""
     for value in values:
         if type(value) is str:
             if len(value) > LONGEST or not (is_plain or _is_plain(value)):

@@ -1,9 +1,8 @@
-r"""A page of JSON split into its rows without parsing them, for a page that a JSON parser refuses as a whole.
+r"""Splits a page of JSON into its rows without parsing them, where a JSON parser refuses the page as a whole.
 
-One machine's row can hold what no parser takes: deep nesting, bytes that are not UTF-8, a number of 5,000 digits.
-Only the brackets of the page are counted here, outside of strings, so that such a row can be told from its neighbours.
-Works on bytes: what JSON is built of is ASCII, and no byte of a longer UTF-8 sequence is. Time is linear in the size,
-there is no recursion. Knows no field of a row but its `id`.
+One row can hold what no parser accepts: deep nesting, bytes that are not UTF-8, a number of 5,000 digits. Only brackets
+outside of strings are counted here, so that such a row can be set aside alone. Works on bytes: JSON's syntax is ASCII,
+and no byte of a longer UTF-8 sequence is. Time is linear in the size, without recursion.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# A string without an end is one too: if it were none, the search would go on at each of its escaped quotes, and read to
-# the end of the page again and again.
+# An unterminated string matches as well: otherwise the search would restart at each of its escaped quotes and read to
+# the end of the page every time.
 _TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|([\[{]+)|([\]}]+)', re.DOTALL)
 _SPACE: Final = rb"[ \t\r\n]*"
 _ARRAY: Final = re.compile(_SPACE + rb":" + _SPACE + rb"\[")
@@ -35,9 +34,9 @@ class Pieces(NamedTuple):
 
 
 def split(page: bytes) -> Pieces | None:
-    """Return the rows of a page, or None if there is no complete array of objects named `connections` in it.
+    """Return the rows of a page, or None without a complete array of objects named `connections`.
 
-    Whether the rest is JSON, and what is in the rows, is not looked at.
+    Neither the rows nor the rest of the page are validated.
     """
     start = next((array.end() for key in _members(page, b'"connections"') if (array := _ARRAY.match(page, key))), None)
     if start is None:
@@ -63,7 +62,7 @@ def id_in(row: bytes) -> bytes | None:
 
 
 def _members(text: bytes, name: bytes) -> Iterator[int]:
-    """Yield where each string of that name ends that stands directly in the outermost object."""
+    """Yield the end of each key of that name that belongs to the outermost object."""
     depth = 0
     for token in _TOKEN.finditer(text):
         if depth == 1 and token[0] == name:
@@ -72,7 +71,7 @@ def _members(text: bytes, name: bytes) -> Iterator[int]:
 
 
 def _end_of(text: bytes, start: int) -> int | None:
-    """Return where the object that starts somewhere ends, or None if it does not."""
+    """Return the end of the object that begins at `start`, or None if it is incomplete."""
     depth = 0
     for token in _TOKEN.finditer(text, start):
         change = _change(token)
@@ -83,11 +82,8 @@ def _end_of(text: bytes, start: int) -> int | None:
 
 
 def _change(token: re.Match[bytes]) -> int:
-    """Return by how many levels the brackets of a token lead deeper."""
-    match token.lastindex:
-        case None:
-            return 0
-        case 1:
-            return token.end() - token.start()
-        case _:
-            return token.start() - token.end()
+    """Return the change of nesting depth: positive for opening brackets, negative for closing ones, 0 for a string."""
+    if token.lastindex is None:
+        return 0
+    brackets = token.end() - token.start()
+    return brackets if token.lastindex == 1 else -brackets

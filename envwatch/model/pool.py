@@ -1,6 +1,6 @@
-"""Equal values of decoded JSON made one object: 100,000 machines send the same few texts, lists and objects.
+"""Makes equal values of decoded JSON one object: 100,000 rows hold the same few texts, lists and objects.
 
-Owns no more than the values that it has seen. They are shared from then on, so nothing may change them in place.
+Shared values must not be changed in place.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 LIMIT: Final = 10_000
-"""Values kept to compare with: what differs from row to row must not be kept twice."""
+"""Values kept of each kind: what differs from row to row must not fill the memory twice."""
 
 
 class Pool:
@@ -24,7 +24,7 @@ class Pool:
         self._nested: dict[bytes, JsonValue] = {}
 
     def share(self, members: dict[str, JsonValue]) -> None:
-        """Put in the place of each value an equal one that was seen before, if there is one."""
+        """Replace each value by an equal one that was seen before, if there is one."""
         for name, value in members.items():
             members[name] = self._shared(value)
 
@@ -32,7 +32,7 @@ class Pool:
         if isinstance(value, str):
             return self._text(value)
         if isinstance(value, (dict, list)):
-            # The text tells 1, 1.0 and true apart, which are equal in Python.
+            # The text distinguishes 1, 1.0 and true, which are equal in Python.
             text = to_json(value)
             return self._nested[text] if text in self._nested else self._kept(text, value)
         return value

@@ -1,13 +1,12 @@
-r"""Untrusted text made fit for a terminal, and its width in cells.
+r"""Cleans untrusted text for a terminal, and measures and cuts it in cells.
 
-Owns the one way by which text from outside becomes safe to draw (`clean`), how wide it is there, how it is cut to a
-column, and which names could be taken for one another. Must not know what draws it: nothing here imports Textual,
-Rich or httpx, and nothing here is markup.
+Owns the only function that makes text from outside safe to draw (`clean`), its width, how it is cut to a column, and
+which names look alike. Nothing here is markup, or depends on what draws it.
 
-Terminals must agree with us on the width of every character, or columns run askew. So `clean` lets through only
-characters on which Unicode's own tables, Rich and wcwidth agree, each alone and next to any other. What they dispute
-becomes an escape, like `\x1b`. That has a price, paid knowingly: flags, skin tones, joined emoji and the vowel signs
-and viramas of Indian scripts read as escapes. Ambiguous width counts as narrow, as it does outside East Asian locales.
+A terminal must agree with envwatch on the width of every character, or columns are misaligned. So `clean` keeps only
+characters on which Unicode's tables, Rich and wcwidth agree, alone and next to any other; the rest become escapes like
+`\x1b`. The price is accepted: flags, skin tones, joined emoji and the vowel signs and viramas of Indian scripts read as
+escapes. Ambiguous width counts as narrow, as it does outside East Asian locales.
 """
 
 from __future__ import annotations
@@ -21,43 +20,37 @@ from typing import TYPE_CHECKING, Final, Literal, NewType
 from unicodedata import category, combining, east_asian_width, normalize
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from pydantic import JsonValue
-
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from pydantic import JsonValue
 
 Clean = NewType("Clean", str)
-"""Text that `clean` returned, or that was put together from such text: all that widgets, logs and exports take."""
+"""Text that `clean` returned, or that is composed of such text: all that widgets, logs and exports accept."""
 
 LONGEST: Final = 1024
-"""Characters of one cleaned text: more than a path or an error's message needs, little enough to hold 100,000 of."""
+"""Characters of one cleaned text: more than a path or an error message needs, few enough to keep 100,000 texts."""
 
 MARKS: Final = 2
-"""Combining marks on one character: a vowel and a tone, as in Vietnamese and Thai. More only climb over other lines."""
+"""Combining marks on one character: a vowel and a tone, as in Vietnamese and Thai. More would overlap other lines."""
 
 DEPTH: Final = 32
 """Levels of lists and objects in a JSON value: metadata has three."""
 
 BITS: Final = 13_000
-"""Size of an integer, 3,914 digits: what Python still prints (4,300 digits is its own limit)."""
+"""Size of an integer, 3,914 digits: Python prints up to 4,300."""
 
 _ELLIPSIS: Final = "…"
 _HASH_MARK: Final = "~"
 _HASH_DIGITS: Final = 8
-"""Of a SHA-256 in hexadecimal: two ids that read alike get the same ones once in four billion."""
+"""Of a SHA-256 in hexadecimal: two ids that read alike collide once in four billion."""
 
-# Presentation hints (VS15, VS16): half of the terminals widen the character before, half do not. Without the hint all
-# agree, and nothing is lost that a name could need.
+# Presentation hints (VS15, VS16): only some terminals widen the character before. Without the hint all agree, and no
+# name needs it.
 _HINTS: Final = "\ufe0e\ufe0f"
 
-# Blank, though Unicode calls them letters, marks or symbols: a hiding place for names that differ in nothing visible,
-# and variation selectors can carry whole messages. Joiner, Hangul and Khmer fillers, Mongolian selectors, blank
-# braille, Khitan filler, null notehead, the other variation selectors.
+# Blank, though Unicode calls them letters, marks or symbols: names could differ invisibly, and variation selectors can
+# carry whole messages. Joiner, Hangul and Khmer fillers, Mongolian selectors, blank braille, Khitan filler, null
+# notehead, the other variation selectors.
 _BLANK: Final = (
     "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0d\uffa0"
     "\U00016fe4\U0001d159\U000e0100-\U000e01ef"
@@ -71,7 +64,7 @@ _DISPUTED: Final = (
 )
 _ESCAPED: Final = re.compile(f"[{_BLANK}{_DISPUTED}]")
 
-# Wcwidth draws whatever follows a virama into the character before it; Rich and most terminals do not.
+# wcwidth merges the character after a virama with the one before it; Rich and most terminals do not.
 _VIRAMA: Final = 9
 
 
@@ -79,21 +72,21 @@ def clean(text: str, limit: int = LONGEST) -> Clean:
     r"""Return text that a terminal can only show: no control, no invisible character, bounded length.
 
     Everything that `str.isprintable` refuses (categories Cc Cf Cs Co Cn Zl Zp, and every space but the plain one)
-    becomes a visible escape (`\x1b`, `\u202e`), and so does what terminals dispute (see the module). Sequences are
-    never recognised: each character is judged alone. A mark that has nothing to stand on is escaped too, marks
-    beyond `MARKS` become one `…`, and text that is cut ends with `…`. A backslash stays as it is, so cleaned text
-    stays the same when cleaned again; the price is that a typed `\x1b` reads like an escaped one.
+    becomes a visible escape (`\x1b`, `\u202e`), and so do characters of disputed width (see the module). Each character
+    is judged alone; sequences are never recognised. A mark without a base is escaped too, marks beyond `MARKS` become
+    one `…`, and text that is cut ends with `…`. A backslash is kept, so that cleaning is idempotent, and a literal
+    `\x1b` in the input reads like an escape.
 
     Args:
-        text: Anything, lone surrogates included.
-        limit: Most characters of the result, at least 1; no more of the text than that is looked at.
+        text: anything, lone surrogates included.
+        limit: most characters of the result, at least 1; the text beyond that many characters is ignored.
     """
     if len(text) <= limit and text.isascii() and text.isprintable():
         return Clean(text)
     pieces = []
-    carried: int | None = None  # marks on the character before; None where a mark has nothing to stand on
+    carried: int | None = None  # marks on the character before; None if there is no base
     for character in text[:limit]:
-        piece = _shown(character)
+        piece = _piece(character)
         if piece != character:
             carried = None if piece else carried
         elif _width(character):
@@ -105,10 +98,10 @@ def clean(text: str, limit: int = LONGEST) -> Clean:
             if carried > MARKS:
                 piece = _ELLIPSIS if carried == MARKS + 1 else ""
         pieces.append(piece)
-    shown = "".join(pieces)
-    if len(text) > limit or len(shown) > limit:
-        shown = shown[: limit - 1] + _ELLIPSIS
-    return Clean(shown)
+    result = "".join(pieces)
+    if len(text) > limit or len(result) > limit:
+        result = result[: limit - 1] + _ELLIPSIS
+    return Clean(result)
 
 
 def clean_key(text: str) -> Clean:
@@ -130,10 +123,10 @@ def is_hashed(text: str) -> bool:
 def cleaned(value: JsonValue) -> JsonValue:
     """Return a decoded JSON value with every key and string in it cleaned.
 
-    Of two keys that read alike once cleaned, one that was clean from the start stays.
+    Of two keys that are equal once cleaned, one that was clean before is kept.
 
     Raises:
-        ValueError: A number that JSON cannot carry or Python will not print (NaN, 1e999, over `BITS`), or nesting
+        ValueError: for a number that JSON cannot hold or Python does not print (NaN, 1e999, over `BITS`), or nesting
             deeper than `DEPTH`.
     """
     return _cleaned(value, DEPTH)
@@ -164,18 +157,18 @@ def _cleaned_members(members: dict[str, JsonValue], depth: int) -> JsonValue:
     return result
 
 
-# `re` leaps to the next first byte of a literal; `in` with more than one byte is up to three times slower.
+# `re` skips to the next first byte of a literal; `in` with more than one byte is up to three times slower.
 _JSON_ESCAPE: Final = re.compile(rb"\\[ubfnrt]")
 _JSON_NAN: Final = re.compile(rb"NaN")
 _JSON_INFINITY: Final = re.compile(rb"Infinity")
 
 
 def is_plain_json(data: bytes) -> bool:
-    r"""Tell whether every string in a JSON document surely is printable ASCII, which `clean` only ever shortens.
+    r"""Whether every string in a JSON document surely is printable ASCII, which `clean` can only shorten.
 
-    A proof in some microseconds over a whole page, which spares looking at its strings one by one. It may refuse
-    without need (`"C:\\new"`), and it says nothing of how deep a document nests nor how large its numbers are.
-    A NUL is refused because `json.loads` would take such bytes for UTF-16; other raw controls are no JSON.
+    A test of some microseconds over a whole page instead of one per string. False negatives are possible
+    (`"C:\\new"`), and nesting and numbers are not checked. A NUL fails because `json.loads` would read such bytes as
+    UTF-16; other raw controls are no JSON.
     """
     return (
         data.isascii()
@@ -188,23 +181,22 @@ def is_plain_json(data: bytes) -> bool:
 
 
 def cells(text: str) -> int:
-    """Return how many terminal cells a text takes: cleaned text, or text of our own."""
+    """Return how many terminal cells a text takes; it must be clean."""
     return len(text) if text.isascii() else _cells(text)
 
 
 def shortened(
     text: Clean, width: int, *, keep: Literal["start", "ends", "end"] = "start", ellipsis: str = _ELLIPSIS
 ) -> Clean:
-    """Return a text cut to at most `width` cells, with an ellipsis where something is missing.
+    """Return a text cut to at most `width` cells with an ellipsis, or unchanged if it fits.
 
-    A wide character is never cut in two, so the result may be one cell narrower.
+    A wide character is never split, so the result may be one cell narrower.
 
     Args:
-        text: What to cut; it comes back as it is if it fits.
-        width: Cells; nothing fits into less than one.
-        keep: What stays: the start (`feat/lo…`), both ends with more of the start (`sandbox-30f9…c3a`), the end
-            (`…/portal`).
-        ellipsis: What to mark the cut with, in ASCII terminals `..`.
+        text: what to cut.
+        width: cells; the result is empty below one.
+        keep: the start (`feat/lo…`), both ends with more of the start (`sandbox-30f9…c3a`), or the end (`…/portal`).
+        ellipsis: `..` in ASCII terminals.
     """
     if cells(text) <= width:
         return text
@@ -215,7 +207,7 @@ def shortened(
         return Clean(_head(text, room) + ellipsis)
     if keep == "end":
         return Clean(ellipsis + _tail(text, room))
-    # Three characters of an id are enough to tell two rows apart, the start says what it is.
+    # Three characters distinguish two ids, while the start says what it is.
     tail = _tail(text, min(room // 2, max(3, room // 5)))
     return Clean(_head(text, room - cells(tail)) + ellipsis + tail)
 
@@ -235,7 +227,7 @@ def fitted(
 
 
 def wrapped(text: Clean, width: int) -> list[Clean]:
-    """Return a text in lines of at most `width` cells, broken at spaces and, where a word is too long, within it.
+    """Return a text in lines of at most `width` cells, broken at spaces, or within a word that is too long.
 
     Args:
         text: what to break; runs of spaces count as one.
@@ -258,10 +250,10 @@ def wrapped(text: Clean, width: int) -> list[Clean]:
 
 
 def csv_cell(text: Clean) -> str:
-    """Return a text that no spreadsheet runs as a formula: an apostrophe before it makes it text (OWASP's rule).
+    """Return a text that no spreadsheet runs as a formula, with an apostrophe before it if needed (OWASP's rule).
 
-    The signs count in their full-width and small forms too. Tabs and line ends, which start formulas as well, cannot
-    occur in cleaned text. Write the file with `csv.QUOTE_ALL`, or a `;` inside of a text may still start a cell.
+    Full-width and small forms of the signs count too; tabs and line ends cannot occur in cleaned text. Write the file
+    with `csv.QUOTE_ALL`, or a `;` within a text may still start a cell.
     """
     start = text.lstrip(" ")[:1]
     return f"'{text}" if start and normalize("NFKC", start)[0] in "=+-@" else text
@@ -273,7 +265,7 @@ def counted(count: int, noun: str) -> Clean:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean WORD?` with the known word that is most like another, or nothing if none is."""
+    """Return `; did you mean WORD?` with the most similar known word, or an empty text."""
     from difflib import get_close_matches  # noqa: PLC0415 - only after a mistake
 
     found = get_close_matches(word, list(known), n=1)
@@ -281,11 +273,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def look_alikes(names: Iterable[Clean]) -> frozenset[Clean]:
-    """Return the names that a reader could take for another, different one of them.
+    """Return the names that look like another, different one of them.
 
-    Two names look alike if they have one skeleton: compatibility forms, case, accents and runs of spaces put aside,
-    Cyrillic and Greek letters replaced by the Latin ones they resemble, and 0/O, 1/l/I, rn/m, vv/w made one. That is
-    a small part of Unicode's confusables, enough for the scripts that names get forged with.
+    Two names look alike if they have the same skeleton: without compatibility forms, case, accents and runs of spaces,
+    Cyrillic and Greek letters replaced by similar Latin ones, and 0/O, 1/l/I, rn/m, vv/w made equal. That is a small
+    part of Unicode's confusables, enough for the scripts that forged names use.
     """
     skeletons = {name: _skeleton(name) for name in names}
     counts = Counter(skeletons.values())
@@ -293,12 +285,12 @@ def look_alikes(names: Iterable[Clean]) -> frozenset[Clean]:
 
 
 @lru_cache(maxsize=4096)
-def _shown(character: str) -> str:
-    """Return what stands for a character: itself, its escape, or nothing."""
+def _piece(character: str) -> str:
+    """Return the replacement of a character: itself, its escape, or nothing."""
     if character in _HINTS:
         return ""
-    settled = category(character) != "Mc" and combining(character) != _VIRAMA and not _ESCAPED.match(character)
-    return character if settled and character.isprintable() else _escape(character)
+    is_undisputed = category(character) != "Mc" and combining(character) != _VIRAMA and not _ESCAPED.match(character)
+    return character if is_undisputed and character.isprintable() else _escape(character)
 
 
 def _escape(character: str) -> str:
@@ -344,7 +336,7 @@ def _tail(text: str, room: int) -> str:
     return text[start:]
 
 
-# Capitals and small letters stand apart: Ν is like N, ν like v.
+# Capital and small letters map differently: Ν looks like N, ν like v.
 _LATIN: Final = {
     **str.maketrans("АВЕКМНОРСТУХІЈЅӀԚԜҺ", "ABEKMHOPCTYXIJSlQWH"),
     **str.maketrans("авекмнорстухіјѕӏԛԝһԁ", "abekmhopctyxijslqwhd"),
@@ -361,24 +353,22 @@ def _skeleton(name: str) -> str:
         name = "".join([character for character in normalize("NFKD", name) if not combining(character)])
         name = name.translate(_LATIN)
     name = " ".join(name.casefold().split())
-    for seen, taken_for in _ONE_FORM:
-        name = name.replace(seen, taken_for)
+    for form, skeleton in _ONE_FORM:
+        name = name.replace(form, skeleton)
     return name
 
 
-_IDS_NAMED = 3
-
-
-_ID_CELLS = 40
-"""A UUID behind a word."""
+_IDS_NAMED: Final = 3
+_ID_CELLS: Final = 40
+"""A UUID with a prefix."""
 
 
 def named_ids(ids: Collection[Clean], count: int) -> Clean:
-    """Return the first ids of some rows, in brackets behind a space, and how many rows more there are.
+    """Return the first ids of some rows and the number of the others, as ` (id-1, id-2 and 5 more)`.
 
     Args:
-        ids: those that are known; nothing is said if there are none.
-        count: how many rows there are, those without a known id included.
+        ids: those that are known; without any the result is empty.
+        count: number of rows, including those without a known id.
     """
     named = [shortened(id_, _ID_CELLS, keep="ends") for id_ in sorted(ids)[:_IDS_NAMED]]
     more = f" and {count - len(named)} more" if count > len(named) else ""

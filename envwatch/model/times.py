@@ -1,37 +1,18 @@
-"""Durations and instants as text: ages, clock times, dates.
-
-Pure: the moment is an argument. Knows nothing of environments.
-"""
+"""Durations and instants as text: ages, clock times, dates. Pure: the moment is an argument."""
 
 from __future__ import annotations
 
-from datetime import UTC
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta, tzinfo
+from enum import StrEnum
 
 from envwatch.model.text import Clean
-
-if TYPE_CHECKING:
-    from datetime import timedelta, tzinfo
-
-from datetime import datetime, timedelta, tzinfo
-from enum import StrEnum
-from typing import TYPE_CHECKING
-
 from envwatch.model.zones import in_zone
 
-
-def zone_of(style: TimeStyle) -> tzinfo | None:
-    """Return the zone in which instants are shown; None for the local one."""
-    return UTC if style is TimeStyle.UTC else None
-
-
 NOTHING = Clean("–")
-
-
 MS = timedelta(milliseconds=1)
-
-
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
+_SECONDS_BELOW = 120
+"""Seconds are shown below this: there a heartbeat's age decides the verdict."""
 
 
 class TimeStyle(StrEnum):
@@ -48,8 +29,9 @@ class TimeStyle(StrEnum):
         return styles[(styles.index(self) + 1) % len(styles)]
 
 
-_STILL_SECONDS = 120
-"""Below this a heartbeat's age decides, and is told to the second."""
+def zone_of(style: TimeStyle) -> tzinfo | None:
+    """Return the zone in which instants are shown; None for the local one."""
+    return UTC if style is TimeStyle.UTC else None
 
 
 def short_age(age: timedelta | None) -> Clean:
@@ -57,7 +39,7 @@ def short_age(age: timedelta | None) -> Clean:
     if age is None:
         return NOTHING
     seconds = int(age.total_seconds())
-    for limit, unit, name in ((_STILL_SECONDS, 1, "s"), (100 * _MINUTE, _MINUTE, "m"), (100 * _HOUR, _HOUR, "h")):
+    for limit, unit, name in ((_SECONDS_BELOW, 1, "s"), (100 * _MINUTE, _MINUTE, "m"), (100 * _HOUR, _HOUR, "h")):
         if seconds < limit:
             return Clean(f"{seconds // unit}{name}")
     days = seconds // _DAY
@@ -75,23 +57,14 @@ def long_age(age: timedelta | None) -> Clean:
     if age is None:
         return NOTHING
     seconds = int(age.total_seconds())
-    units = ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "m"), (1, "s"))
-    for index, (unit, name) in enumerate(units):
-        if seconds >= unit:
-            rest = ""
-            if index + 1 < len(units):
-                smaller, smaller_name = units[index + 1]
-                count = seconds % unit // smaller
-                rest = f" {count}{smaller_name}" if count else ""
-            return Clean(f"{seconds // unit}{name}{rest}")
-    return Clean("0s")
+    counts = (seconds // _DAY, seconds % _DAY // _HOUR, seconds % _HOUR // _MINUTE, seconds % _MINUTE)
+    parts = list(zip(counts, "dhms", strict=True))
+    largest = next((index for index, count in enumerate(counts) if count), 0)
+    return Clean(" ".join(f"{count}{unit}" for count, unit in parts[largest : largest + 2] if count) or "0s")
 
 
 def moment(at: float | None, zone: tzinfo | None) -> datetime | None:
-    """Return an instant in milliseconds as a date in a zone, None for the local one; None where no calendar holds it.
-
-    A zone whose offset is impossible reads as UTC.
-    """
+    """Return an instant in ms as a date in a zone, None for the local one; None if `datetime` cannot hold it."""
     if at is None:
         return None
     try:
@@ -101,7 +74,7 @@ def moment(at: float | None, zone: tzinfo | None) -> datetime | None:
 
 
 def offset_text(when: datetime) -> str:
-    """Return a zone's offset as short as it can be: `Z`, `+01`, `+05:30`."""
+    """Return a date's offset in its shortest form: `Z`, `+01`, `+05:30`."""
     offset = when.utcoffset() or timedelta()
     if not offset:
         return "Z"
@@ -124,5 +97,5 @@ def date_text(at: float | None, zone: tzinfo | None) -> Clean:
 
 
 def span(milliseconds: float) -> timedelta:
-    """Return a duration that is never negative and never too long for `timedelta`."""
+    """Return a duration, clamped to what is not negative and fits `timedelta`."""
     return timedelta(milliseconds=min(max(milliseconds, 0.0), 1e14))

@@ -1,7 +1,4 @@
-"""Versions of Letta Code: which texts are any, how they are ordered, and which of them are behind.
-
-Pure. What is no version is neither newest nor behind.
-"""
+"""Versions of Letta Code: parsing and ordering. Text that is no version is neither newest nor behind."""
 
 from __future__ import annotations
 
@@ -13,19 +10,19 @@ if TYPE_CHECKING:
     from envwatch.model.text import Clean
 
 VersionKey: TypeAlias = tuple[tuple[int, int, str], ...]
-"""The parts of a version, each comparable with any other, and a mark behind the last: above any suffix for a release,
-below any further part for a suffix."""
+"""The parts of a version, each comparable with any other, and an end mark: a release's sorts above any suffix, a
+suffix's below any further part."""
 
 _RELEASE = re.compile(r"v?[0-9]+(?:\.[0-9]+)*")
 _VERSION = re.compile(_RELEASE.pattern + r"(?:[-+][!-~]+)?")
 
 _LONGEST: Final = 18
-"""Digits of a number that count."""
+"""Digits of a number that are compared."""
 _ABOVE_NUMBERS: Final = 10**_LONGEST
 
 
 def is_release(text: str) -> bool:
-    """Whether a text is a version or its beginning, without a suffix."""
+    """Whether a text is a version, or the beginning of one, without a suffix."""
     return _RELEASE.fullmatch(text) is not None
 
 

@@ -1,7 +1,6 @@
-"""Time zones that a calendar can show: this machine's, unless its offset is 24 hours or more.
+"""Conversion to a time zone, with UTC in place of a local zone whose offset is 24 hours or more.
 
-`TZ=UTC-25` or `TZ=XXX+24:30` are accepted by the C library and refused by Python's `datetime`. Then UTC stands in, and
-whatever shows the instant with its offset shows `Z`. Pure but for the zone that the process runs in.
+The C library accepts `TZ=UTC-25` and `TZ=XXX+24:30`, Python's `datetime` refuses them.
 """
 
 from __future__ import annotations
@@ -14,14 +13,10 @@ if TYPE_CHECKING:
 
 
 def in_zone(when: datetime, zone: tzinfo | None = None) -> datetime:
-    """Return an instant in a zone, or in UTC if the zone's offset is impossible.
-
-    Args:
-        when: with a time zone.
-        zone: None for the local one.
+    """Return an instant in a zone, None for the local one, or in UTC if the zone's offset is impossible.
 
     Raises:
-        OverflowError: if the zone's calendar does not hold the instant.
+        OverflowError: if `datetime` cannot hold the instant in that zone.
     """
     try:
         return when.astimezone(zone)

@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from envwatch.model import limits
-from envwatch.model.clock import Reading
+from envwatch.model.clock import MonotonicS, Reading, WallMs
 from envwatch.model.outcome import Cause, Failed, Listed, Outcome, Slept, Snapshot, SourceError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class RefreshDelay:
 
 def read_clocks() -> Reading:
     """Read this machine's two clocks."""
-    return Reading(time.time() * 1000, time.monotonic())
+    return Reading(WallMs(time.time() * 1000), MonotonicS(time.monotonic()))
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -56,7 +56,7 @@ def state_line(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> Detai
     state = style_of(tracked, is_unknown=fleet.is_unknown(tracked, now))
     words = [tracked.presence.value]
     if fleet.is_unknown(tracked, now):
-        words = ["unknown"] if tracked.verdict is UNTIMED else ["unknown", f"last seen {tracked.presence}"]
+        words = ["unknown"] if tracked.verdict == UNTIMED else ["unknown", f"last seen {tracked.presence}"]
     if tracked.clock_suspect:
         words.append("clock?")
     if tracked.is_flapping:
@@ -97,7 +97,7 @@ def _reason_by_age(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> C
 def _judged_age(tracked: TrackedEnvironment, fleet: Fleet, moment: Reading) -> timedelta | None:
     """Return the heartbeat's age that the verdict uses: by the server's clock, or by the skew check if they differ."""
     if _is_skew_check_used(tracked, fleet):
-        return span(tracked.skew_check.least(moment.monotonic * 1000))
+        return span(tracked.skew_check.least_age_ms(moment.monotonic))
     return heartbeat_age(tracked.environment, fleet.clock.at(moment.wall))
 
 

@@ -14,6 +14,7 @@ from envwatch.fleet.flapping import change_rate
 from envwatch.fleet.fleet import Freshness
 from envwatch.fleet.presence import UNTIMED, Presence, PresenceRule
 from envwatch.model import limits
+from envwatch.model.clock import ServerMs
 from envwatch.model.text import Clean, counted
 from envwatch.model.times import MS, NOTHING, date_text, long_age
 from envwatch.views.state_style import IMPOSSIBLE, date_warning
@@ -151,7 +152,7 @@ def _skew_check(tracked: TrackedEnvironment, fleet: Fleet) -> _Finding:
     is_used = tracked.clock_suspect and not tracked.is_untimed and fleet.date_error is None
     if fleet.listed is None or (tracked.advanced_at is None and not is_used):
         return "heartbeat not yet seen to advance", "nothing to compare the clock with", False
-    ago = tracked.skew_check.least(fleet.listed.monotonic * 1000) / 1000
+    ago = tracked.skew_check.least_age_ms(fleet.listed.monotonic) / 1000
     change = "first listed" if tracked.advanced_at is None else "advanced"
     inputs = f"heartbeat {change} {ago:.1f} s before the newest listing, by this machine's monotonic clock"
     if is_used:
@@ -161,7 +162,7 @@ def _skew_check(tracked: TrackedEnvironment, fleet: Fleet) -> _Finding:
 
 def _upstream(fleet: Fleet) -> _Finding:
     if fleet.hold is not None:
-        inputs = f"{fleet.hold.claim.text}, {counted(fleet.hold.listings, 'listing')} in a row"
+        inputs = f"{fleet.hold.finding.text}, {counted(fleet.hold.listings, 'listing')} in a row"
         claim = "their absence" if fleet.hold.anomaly is Anomaly.VANISHED else "the newest listing"
         return inputs, f"{claim} is not believed yet", True
     if fleet.stall_detector.is_stalled:
@@ -193,13 +194,13 @@ def _verdict(tracked: TrackedEnvironment, fleet: Fleet, now: Reading, zone: tzin
     since = "before envwatch first listed it" if tracked.since_at is None else date_text(tracked.since_at, zone)
     result = verdict.presence.value
     if fleet.is_unknown(tracked, now):
-        result = "unknown" if verdict is UNTIMED else f"unknown, last {verdict.presence}"
+        result = "unknown" if verdict == UNTIMED else f"unknown, last {verdict.presence}"
     return f"{verdict.reason}, since {since}", result, not verdict.is_up
 
 
 def _official(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> _Finding:
     """Return what Letta's own client would say on this machine now: the same rule, by the local clock."""
-    verdict = PresenceRule(limits.Limits()).verdict(tracked.environment, now.wall)
+    verdict = PresenceRule(limits.Limits()).verdict(tracked.environment, ServerMs(now.wall))
     beat = tracked.environment.last_heartbeat_at
     inputs = NOTHING if beat is None else f"local clock minus lastHeartbeat = {_ms(now.wall - beat)}"
     agrees = verdict.is_up == tracked.verdict.is_up

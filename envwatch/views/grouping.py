@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model import limits
+from envwatch.model.clock import WallMs
 from envwatch.model.modes import mode_of
 from envwatch.model.text import Clean
 from envwatch.views.columns import COLUMNS
@@ -111,7 +112,7 @@ def _group_lines(
 
 def old_in(fleets: Fleets, wall: float) -> Callable[[TrackedEnvironment], bool]:
     """Return the test for being offline for `limits.OLD_AFTER` or longer at a moment (this machine's clock, ms)."""
-    latest = {profile: fleet.clock.at(wall) - _OLD_MS for profile, fleet in fleets.by_profile.items()}
+    latest = {profile: fleet.clock.at(WallMs(wall)) - _OLD_MS for profile, fleet in fleets.by_profile.items()}
     offline = Presence.OFFLINE  # Looking up a member of an enum takes longer than comparing it.
 
     def is_old(tracked: TrackedEnvironment) -> bool:

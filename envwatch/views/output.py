@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.fleets import Fleets
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import Reading
+    from envwatch.model.clock import Reading, ServerMs
     from envwatch.model.environment import JsonObject
     from envwatch.model.outcome import Listed
     from envwatch.query.language import Query
@@ -99,8 +99,8 @@ class ListedEnvironment(NamedTuple):
     """An environment with the moment of its verdict."""
 
     tracked: TrackedEnvironment
-    judged_at: float
-    """The moment of both the verdict and the heartbeat's age, server's clock in ms."""
+    judged_at: ServerMs
+    """The moment of both the verdict and the heartbeat's age."""
     is_unknown: bool = False
     """Whether the verdict is out of date (`Fleet.is_unknown`)."""
 
@@ -159,7 +159,7 @@ def environment_list(listed: Listed, fleet: Fleet) -> EnvironmentList:
         listed: the listing.
         fleet: the fleet after it.
     """
-    judged_at: dict[Clean, float] = {}
+    judged_at: dict[Clean, ServerMs] = {}
     for page in listed.snapshot.pages:
         at = fleet.clock.at(page.asked_at)
         # Of an id listed twice, the fleet has chosen one row.
@@ -405,7 +405,7 @@ def _row(row: ListedEnvironment, note: Clean | None) -> Row:
         "metadata": environment.metadata,
         "profile": tracked.profile or None,
         "acknowledged": note,
-        "last_state": tracked.presence.value if row.is_unknown and tracked.verdict is not UNTIMED else None,
+        "last_state": tracked.presence.value if row.is_unknown and tracked.verdict != UNTIMED else None,
         "unknown": environment.unknown,
     }
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from envwatch.fleet.acknowledgements import NO_ACKS
 from envwatch.fleet.presence import Presence
+from envwatch.model.clock import WallMs
 from envwatch.model.text import look_alikes
 from envwatch.query.field_types import MatchContext
 from envwatch.query.language import Query, SearchCache, parse
@@ -140,7 +141,7 @@ def visible_rows(  # noqa: PLR0913, PLR0917  the state of the screen
         environments: Iterable[TrackedEnvironment] = (
             fleet.environments.values() if compared is None else compared[profile]
         )
-        context = MatchContext(fleet.clock.at(wall), fleet.listings, acks)
+        context = MatchContext(fleet.clock.at(WallMs(wall)), fleet.listings, acks)
         cache = search_caches.setdefault(profile, SearchCache())
         for query in filter(None, (_PRESETS[view.preset], view.query)):
             environments = filter(query.test(context, columns, cache), environments)

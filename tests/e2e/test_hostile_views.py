@@ -25,6 +25,7 @@ from support.pty_terminal import ENTER, ESC, Terminal
 
 from envwatch.fleet.alerts import ring_text
 from envwatch.fleet.events import Event, Kind
+from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
 from envwatch.tui.terminal.escape_codes import notification_sequence
 
@@ -322,7 +323,7 @@ def test_a_notification_is_the_only_osc_and_nothing_of_theirs_gets_out_of_it(usu
 @pytest.mark.parametrize("weapon", [*WEAPONS, COMPACT, SURROGATE])
 @pytest.mark.parametrize("is_in_tmux", [False, True])
 def test_no_name_gets_out_of_a_notification(weapon: str, *, is_in_tmux: bool) -> None:
-    lost = Event(kind=Kind.OFFLINE, at=0.0, id=clean("env-1"), name=clean(weapon))
+    lost = Event(kind=Kind.OFFLINE, at=ServerMs(0.0), id=clean("env-1"), name=clean(weapon))
     sequences = [
         notification_sequence(ring_text([lost]), "osc9", in_tmux=is_in_tmux),
         notification_sequence(ring_text([lost]), "osc777", in_tmux=is_in_tmux),

@@ -26,6 +26,7 @@ from envwatch.fleet.acknowledgements import (
 from envwatch.fleet.alerts import Alerts
 from envwatch.fleet.events import Kind
 from envwatch.fleet.presence import GONE
+from envwatch.model.clock import MonotonicS, ServerMs
 from envwatch.model.text import Clean, clean
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def test_what_is_gone_absent_or_not_known_proves_nothing() -> None:
     assert recovered(ACKS, []) == frozenset()
 
 
-def test_nothing_recovers_that_nobody_acknowledged() -> None:
+def test_an_environment_without_an_acknowledgement_does_not_count_as_recovered() -> None:
     assert recovered({}, [WELL]) == frozenset()
     assert recovered(ACKS, [tracked(id="env-2"), OFFLINE]) == frozenset()
 
@@ -159,13 +160,13 @@ def test_what_is_down_when_its_acknowledgement_ends_is_a_loss_that_nobody_knows_
     row: TrackedEnvironment, *, is_lost: bool
 ) -> None:
     losses = losses_of({ID}, [of_profile("work", row)])
-    told = [(loss.kind, loss.profile, loss.id, loss.name, loss.before, loss.after) for loss in losses]
-    assert told == [(Kind.OFFLINE, "work", ID, row.environment.name, "online", "offline")] * is_lost
-    assert len(Alerts().with_events(losses, 0.0).waiting) == is_lost
+    events = [(loss.kind, loss.profile, loss.id, loss.name, loss.before, loss.after) for loss in losses]
+    assert events == [(Kind.OFFLINE, "work", ID, row.environment.name, "online", "offline")] * is_lost
+    assert len(Alerts().with_events(losses, MonotonicS(0.0)).waiting) == is_lost
 
 
-@pytest.mark.parametrize(("since", "at"), [(None, NOW - 12_000), (NOW - 5_000, NOW - 5_000)])
-def test_such_a_loss_is_as_old_as_the_row_is_down(since: float | None, at: float) -> None:
+@pytest.mark.parametrize(("since", "at"), [(None, NOW - 12_000), (ServerMs(NOW - 5_000), NOW - 5_000)])
+def test_the_loss_of_an_ended_acknowledgement_is_as_old_as_the_row_is_down(since: ServerMs | None, at: float) -> None:
     (loss,) = losses_of({ID}, [replace(OFFLINE, since_at=since)])
     assert loss.at == at
 

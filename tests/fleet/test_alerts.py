@@ -13,9 +13,12 @@ from support.hostile_fleet import WEAPONS
 
 from envwatch.fleet.alerts import Alerts, ring_text
 from envwatch.fleet.events import Event, Kind
+from envwatch.model.clock import MonotonicS
 from envwatch.model.text import Clean, cells, clean
 
 Key: TypeAlias = tuple[Clean, Clean]
+
+S = MonotonicS
 
 
 def event(kind: Kind, name: str = "nas", *, profile: str = "", before: str = "online", **changes: Any) -> Event:
@@ -55,7 +58,7 @@ def is_unseen(_: Event) -> None:
 
 
 def names(events: tuple[Event, ...]) -> list[str | None]:
-    return [told.name for told in events]
+    return [each.name for each in events]
 
 
 # What rings
@@ -64,38 +67,38 @@ def names(events: tuple[Event, ...]) -> list[str | None]:
 @pytest.mark.parametrize(("waited", "rings"), [(9.999, False), (10.0, True)])
 @pytest.mark.parametrize("loss", [lost(), gone()])
 def test_a_loss_rings_once_it_has_held_for_ten_seconds(loss: Event, waited: float, *, rings: bool) -> None:
-    _, ringing = Alerts().with_events([loss], 100.0).due(100.0 + waited, holds)
+    _, ringing = Alerts().with_events([loss], S(100.0)).due(S(100.0 + waited), holds)
     assert ringing == ((loss,) if rings else ())
 
 
-def test_it_rings_for_a_loss_only_once() -> None:
-    alerts, ringing = Alerts().with_events([lost()], 0.0).due(10.0, holds)
+def test_a_loss_rings_only_once() -> None:
+    alerts, ringing = Alerts().with_events([lost()], S(0.0)).due(S(10.0), holds)
     assert names(ringing) == ["nas"]
-    assert alerts.due(1000.0, holds)[1] == ()
+    assert alerts.due(S(1000.0), holds)[1] == ()
 
 
 def test_what_does_not_hold_is_dropped_silently_and_for_good() -> None:
-    alerts, ringing = Alerts().with_events([lost()], 0.0).due(3.0, is_over)
+    alerts, ringing = Alerts().with_events([lost()], S(0.0)).due(S(3.0), is_over)
     assert ringing == ()
     assert alerts == Alerts()
 
 
 @pytest.mark.parametrize("kind", sorted(set(Kind) - {Kind.OFFLINE, Kind.GONE}))
 def test_nothing_but_a_loss_rings(kind: Kind) -> None:
-    assert Alerts().with_events([event(kind)], 0.0) == Alerts()
+    assert Alerts().with_events([event(kind)], S(0.0)) == Alerts()
 
 
 @pytest.mark.parametrize("kind", [Kind.TOGETHER, Kind.WHILE_BLIND])
 def test_what_is_lost_together_rings_together(kind: Kind) -> None:
     group = merge_streams(merge_streams(lost("a"), lost("b")), event(Kind.MODE, "c"), lost("d"), kind=kind)
-    alerts, ringing = Alerts().with_events([group], 0.0).due(10.0, holds)
+    alerts, ringing = Alerts().with_events([group], S(0.0)).due(S(10.0), holds)
     assert names(ringing) == ["a", "b", "d"]
-    assert alerts == Alerts(rang_at=10.0)
+    assert alerts == Alerts(rang_at=S(10.0))
 
 
 def test_one_environment_under_two_profiles_is_lost_twice() -> None:
-    alerts = Alerts().with_events([lost(profile="a"), lost(profile="b")], 0.0)
-    assert [told.profile for told in alerts.due(10.0, holds)[1]] == ["a", "b"]
+    alerts = Alerts().with_events([lost(profile="a"), lost(profile="b")], S(0.0))
+    assert [loss.profile for loss in alerts.due(S(10.0), holds)[1]] == ["a", "b"]
 
 
 # When it waits
@@ -103,52 +106,54 @@ def test_one_environment_under_two_profiles_is_lost_twice() -> None:
 
 @pytest.mark.parametrize(("later", "rings"), [(19.999, False), (20.0, True)])
 def test_one_bell_rings_in_ten_seconds_and_what_is_due_before_keeps_waiting(later: float, *, rings: bool) -> None:
-    alerts = Alerts().with_events([lost("a")], 0.0).with_events([lost("b")], 0.1)
-    alerts, ringing = alerts.due(10.0, holds)
+    alerts = Alerts().with_events([lost("a")], S(0.0)).with_events([lost("b")], S(0.1))
+    alerts, ringing = alerts.due(S(10.0), holds)
     assert names(ringing) == ["a"]
-    alerts, ringing = alerts.due(10.1, holds)
+    alerts, ringing = alerts.due(S(10.1), holds)
     assert ringing == ()
-    assert names(alerts.due(later, holds)[1]) == (["b"] if rings else [])
+    assert names(alerts.due(S(later), holds)[1]) == (["b"] if rings else [])
 
 
-def test_what_no_longer_holds_while_the_last_bell_is_young_rings_never() -> None:
-    alerts, _ = Alerts().with_events([lost("a")], 0.0).with_events([lost("b")], 5.0).due(10.0, holds)
-    alerts, ringing = alerts.due(15.0, is_over)
+def test_a_loss_that_ends_before_the_next_bell_never_rings() -> None:
+    alerts, _ = Alerts().with_events([lost("a")], S(0.0)).with_events([lost("b")], S(5.0)).due(S(10.0), holds)
+    alerts, ringing = alerts.due(S(15.0), is_over)
     assert (alerts.waiting, ringing) == ((), ())
 
 
 def test_while_blind_nothing_rings_and_nothing_is_forgotten() -> None:
-    alerts, ringing = Alerts().with_events([lost()], 0.0).due(60.0, is_unseen)
+    alerts, ringing = Alerts().with_events([lost()], S(0.0)).due(S(60.0), is_unseen)
     assert ringing == ()
-    assert names(alerts.due(61.0, holds)[1]) == ["nas"]
-    assert alerts.due(61.0, is_over)[1] == ()
+    assert names(alerts.due(S(61.0), holds)[1]) == ["nas"]
+    assert alerts.due(S(61.0), is_over)[1] == ()
 
 
 def test_blindness_of_one_profile_holds_up_no_other() -> None:
-    alerts = Alerts().with_events([lost("a", profile="dark"), lost("b", profile="lit")], 0.0)
-    alerts, ringing = alerts.due(10.0, lambda told: None if told.profile == "dark" else True)
+    alerts = Alerts().with_events([lost("a", profile="dark"), lost("b", profile="lit")], S(0.0))
+    alerts, ringing = alerts.due(S(10.0), lambda loss: None if loss.profile == "dark" else True)
     assert names(ringing) == ["b"]
-    assert names(alerts.due(20.0, holds)[1]) == ["a"]
+    assert names(alerts.due(S(20.0), holds)[1]) == ["a"]
 
 
 @pytest.mark.parametrize(("at", "ringing"), [(17.999, []), (18.0, ["nas"])])
 def test_what_is_lost_twice_waits_once_from_the_newer_loss_on(at: float, ringing: list[str]) -> None:
-    alerts = Alerts().with_events([lost()], 0.0).with_events([lost()], 8.0)
+    alerts = Alerts().with_events([lost()], S(0.0)).with_events([lost()], S(8.0))
     assert len(alerts.waiting) == 1
-    assert names(alerts.due(at, holds)[1]) == ringing
+    assert names(alerts.due(S(at), holds)[1]) == ringing
 
 
 def test_the_loss_that_has_waited_longest_is_named_first() -> None:
-    alerts = Alerts().with_events([lost("a"), lost("b")], 0.0).with_events([lost("a")], 1.0)
-    assert names(alerts.due(20.0, holds)[1]) == ["b", "a"]
+    alerts = Alerts().with_events([lost("a"), lost("b")], S(0.0)).with_events([lost("a")], S(1.0))
+    assert names(alerts.due(S(20.0), holds)[1]) == ["b", "a"]
 
 
-def test_that_an_offline_environment_is_gone_as_well_is_no_second_loss() -> None:
+def test_an_offline_environment_that_becomes_gone_is_no_second_loss() -> None:
     also_gone = gone(before="offline")
-    assert Alerts().with_events([lost()], 0.0).with_events([also_gone], 8.0).due(10.0, holds)[1] == (also_gone,)
-    rung, _ = Alerts().with_events([lost()], 0.0).due(10.0, holds)
-    assert rung.with_events([also_gone], 60.0).waiting == ()
-    assert Alerts().with_events([also_gone], 0.0) == Alerts()
+    assert Alerts().with_events([lost()], S(0.0)).with_events([also_gone], S(8.0)).due(S(10.0), holds)[1] == (
+        also_gone,
+    )
+    rung, _ = Alerts().with_events([lost()], S(0.0)).due(S(10.0), holds)
+    assert rung.with_events([also_gone], S(60.0)).waiting == ()
+    assert Alerts().with_events([also_gone], S(0.0)) == Alerts()
 
 
 # Whatever happens
@@ -168,14 +173,14 @@ class Story:
 
     def turn(self, keys: list[Key], state: str, group: Kind | None) -> None:
         """Let environments come, fall or vanish in one listing."""
-        told = []
+        losses = []
         for key in keys:
             before = self.state.get(key, "online")
             if before == state or (before, state) == ("gone", "offline"):
                 continue
             kind = {"online": Kind.ONLINE, "offline": Kind.OFFLINE, "gone": Kind.GONE}[state]
             news = event(kind, key[1], profile=key[0], before=before)
-            told.append(news)
+            losses.append(news)
             self.state[key] = state
             if before == "online":
                 self.unrung[key] = (self.now, news)
@@ -183,19 +188,21 @@ class Story:
                 self.unrung.pop(key, None)
             elif key in self.unrung:
                 self.unrung[key] = (self.unrung[key][0], news)
-        self.alerts = self.alerts.with_events([merge_streams(*told, kind=group)] if group and told else told, self.now)
+        self.alerts = self.alerts.with_events(
+            [merge_streams(*losses, kind=group)] if group and losses else losses, S(self.now)
+        )
 
-    def holds(self, told: Event) -> bool | None:
-        key = (told.profile, Clean((told.id or "").removeprefix("env-")))
-        return None if told.profile in self.dark else self.state.get(key, "online") != "online"
+    def holds(self, loss: Event) -> bool | None:
+        key = (loss.profile, Clean((loss.id or "").removeprefix("env-")))
+        return None if loss.profile in self.dark else self.state.get(key, "online") != "online"
 
     def ask(self) -> None:
         """Ask what is due, and compare it with what the rules say."""
-        self.alerts, ringing = self.alerts.due(self.now, self.holds)
+        self.alerts, ringing = self.alerts.due(S(self.now), self.holds)
         may_ring = not self.rings or self.now - self.rings[-1] >= 10
         expected = {
-            key: told
-            for key, (noticed_at, told) in self.unrung.items()
+            key: loss
+            for key, (noticed_at, loss) in self.unrung.items()
             if may_ring and key[0] not in self.dark and self.now - noticed_at >= 10
         }
         assert sorted(map(repr, ringing)) == sorted(map(repr, expected.values()))
@@ -260,7 +267,7 @@ def test_every_loss_that_holds_rings_exactly_once_and_bells_are_ten_seconds_apar
         ([lost("mac-mini-2"), gone("b")], "mac-mini-2 and 1 other went offline or are gone"),
     ],
 )
-def test_a_ring_is_told_in_one_short_sentence(events: list[Event], text: str) -> None:
+def test_a_ring_is_one_short_sentence(events: list[Event], text: str) -> None:
     assert ring_text(events) == text
 
 
@@ -269,7 +276,7 @@ def test_a_long_name_keeps_both_its_ends(length: int, shown: str) -> None:
     assert ring_text([lost("x" * length)]) == f"{shown} went offline"
 
 
-def test_what_has_no_name_is_told_by_its_id() -> None:
+def test_an_environment_without_a_name_is_named_by_its_id() -> None:
     assert ring_text([Event(kind=Kind.OFFLINE, at=NOW, id=Clean("env-1"), name=Clean(""))]) == "env-1 went offline"
 
 

@@ -16,6 +16,7 @@ from support.tracked_environments import tracked
 from envwatch.fleet.availability import availability, availability_text
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import GONE
+from envwatch.model.clock import ServerMs
 from envwatch.model.text import Clean
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ LOST = replace(tracked(), verdict=GONE)
 def event(kind: Kind, at: float, before: str | None = None, after: str | None = None) -> Event:
     return Event(
         kind=kind,
-        at=at,
+        at=ServerMs(at),
         id=Clean("env-1"),
         before=None if before is None else Clean(before),
         after=None if after is None else Clean(after),
@@ -55,7 +56,7 @@ def said(one: TrackedEnvironment, events: list[Event], minutes: float) -> str | 
 
 
 @pytest.mark.parametrize(
-    ("one", "events", "told"),
+    ("one", "events", "text"),
     [
         (UP, [], "up 100 % of the 10m watched"),
         (DOWN, [], "up 0 % of the 10m watched"),
@@ -70,8 +71,8 @@ def said(one: TrackedEnvironment, events: list[Event], minutes: float) -> str | 
         (UP, [event(Kind.MODE, NOW + 5 * MINUTE, "offline", "gone")], "up 100 % of the 10m watched"),
     ],
 )
-def test_the_time_down_is_what_lies_between_its_events(one: TrackedEnvironment, events: list[Event], told: str) -> None:
-    assert said(one, events, 10) == told
+def test_the_time_down_is_what_lies_between_its_events(one: TrackedEnvironment, events: list[Event], text: str) -> None:
+    assert said(one, events, 10) == text
 
 
 def test_late_counts_as_up() -> None:
@@ -83,7 +84,7 @@ def test_what_was_before_watching_began_does_not_count() -> None:
     assert said(DOWN, [fell(NOW)], 10) == "up 0 % of the 10m watched"
 
 
-def test_only_the_last_life_of_an_environment_that_came_anew_counts() -> None:
+def test_after_an_environment_appeared_anew_only_the_time_since_counts() -> None:
     anew = event(Kind.APPEARED, NOW + 5 * MINUTE, None, "online")
     assert said(UP, [fell(NOW + MINUTE), anew], 10) == "up 100 % of the 5m watched"
 
@@ -96,12 +97,12 @@ def test_less_than_a_minute_says_nothing(milliseconds: float, *, is_told: bool) 
 
 
 @pytest.mark.parametrize(
-    ("share", "told"),
+    ("share", "percent"),
     [(1.0, "100"), (0.99999, "99.9"), (0.9999, "99.9"), (0.992, "99.2"), (0.5, "50.0"), (0.0001, "0.1"), (0.0, "0")],
 )
-def test_all_and_nothing_are_never_rounded_to(share: float, told: str) -> None:
+def test_all_and_nothing_are_never_rounded_to(share: float, percent: str) -> None:
     text = availability_text(share, timedelta(hours=3, minutes=4))
-    assert text == f"up {told} % of the 3h 4m watched"
+    assert text == f"up {percent} % of the 3h 4m watched"
 
 
 def test_one_second_down_in_a_year_shows() -> None:
@@ -122,10 +123,10 @@ def test_what_a_real_fleet_tells_adds_up() -> None:
     rows = [[up], [up], [down], [down], [], [], [back], [back]]
     polls = [listed(each, NOW + minute * MINUTE, interval=every) for minute, each in enumerate(rows)]
 
-    fleet, told = watched(polls)
+    fleet, events = watched(polls)
 
-    assert [one.kind for one in told] == [Kind.OFFLINE, Kind.GONE, Kind.RETURNED]
-    assert said(fleet.environments[up.id], told, 8) == "up 50.0 % of the 8m watched"
+    assert [one.kind for one in events] == [Kind.OFFLINE, Kind.GONE, Kind.RETURNED]
+    assert said(fleet.environments[up.id], events, 8) == "up 50.0 % of the 8m watched"
 
 
 @st.composite

@@ -1,4 +1,4 @@
-"""The second witness: no wrong `Date` takes a fleet offline, and none hides a machine that stopped."""
+"""The skew check: no wrong `Date` takes a fleet offline, and none hides a machine that stopped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.builders import NOW, environment, listed, slept, watched
 from envwatch.fleet.clock_check import SkewCheck
 from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.fleet.presence import Presence, Reason
-from envwatch.model.clock import OffsetBounds
+from envwatch.model.clock import MonotonicS, OffsetBounds, ServerMs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -55,7 +55,7 @@ def story(
     return watched(dated(rows_at(at, stopped), at, errors.get(number, 0.0)) for number, at in moments)
 
 
-def told(events: Iterable[Event]) -> list[tuple[Kind, str | None]]:
+def kinds_and_ids(events: Iterable[Event]) -> list[tuple[Kind, str | None]]:
     return sorted((leaf.kind, leaf.id) for leaf in flatten(events))
 
 
@@ -65,23 +65,23 @@ def told(events: Iterable[Event]) -> list[tuple[Kind, str | None]]:
 @pytest.mark.parametrize(("age", "is_ruled_out"), [(29_999, True), (30_000, False), (1e12, False)])
 def test_a_heartbeat_is_no_younger_than_the_listing_that_first_held_it(age: float, *, is_ruled_out: bool) -> None:
     """One minute old by the listings, of which one whole beat is tolerated."""
-    skew_check = SkewCheck.of(NOW, since=40_000.0)
-    assert skew_check.contradicts(NOW + age, 100_000.0, 100_000.0) is is_ruled_out
+    skew_check = SkewCheck.of(NOW, MonotonicS(40.0))
+    assert skew_check.contradicts(ServerMs(NOW + age), MonotonicS(100.0), 100_000.0) is is_ruled_out
 
 
 @pytest.mark.parametrize(("age", "is_ruled_out"), [(95_000, False), (95_001, True)])
 def test_a_heartbeat_seen_to_advance_is_no_older_than_the_listing_that_held_the_one_before(
     age: float, *, is_ruled_out: bool
 ) -> None:
-    skew_check = SkewCheck.of(NOW, since=40_000.0, after=35_000.0)
-    assert skew_check.contradicts(NOW + age, 100_000.0, 100_000.0) is is_ruled_out
+    skew_check = SkewCheck.of(NOW, MonotonicS(40.0), 35_000.0)
+    assert skew_check.contradicts(ServerMs(NOW + age), MonotonicS(100.0), 100_000.0) is is_ruled_out
 
 
 def test_what_a_clock_slept_through_makes_no_heartbeat_too_old() -> None:
     """The monotonic clock stood still for an hour: the heartbeat may be older than it says, by as much."""
-    skew_check = SkewCheck.of(NOW, since=40_000.0, after=35_000.0)
-    assert not skew_check.contradicts(NOW + HOUR, 100_000.0, HOUR + 100_000)
-    assert skew_check.contradicts(NOW + HOUR, 100_000.0, 100_000.0)
+    skew_check = SkewCheck.of(NOW, MonotonicS(40.0), 35_000.0)
+    assert not skew_check.contradicts(ServerMs(NOW + HOUR), MonotonicS(100.0), HOUR + 100_000)
+    assert skew_check.contradicts(ServerMs(NOW + HOUR), MonotonicS(100.0), 100_000.0)
 
 
 # A wrong `Date`
@@ -103,14 +103,16 @@ def test_a_date_that_stays_wrong_hides_no_machine_that_stopped() -> None:
     stopped = {3: NOW + 20_000}
     fleet, events = story(60, dict.fromkeys(range(10, 60), -HOUR), stopped)
 
-    assert told(events) == [(Kind.OFFLINE, "env-3")]
+    assert kinds_and_ids(events) == [(Kind.OFFLINE, "env-3")]
     tracked = fleet.environments[environment("env-3").id]
     assert (tracked.verdict.reason, tracked.clock_suspect) == (Reason.HEARTBEAT_LOST, True)
 
 
 @pytest.mark.parametrize("error", [-DAY, -HOUR])
 @pytest.mark.parametrize(("seconds", "is_up"), [(115, True), (120, False)])
-def test_nor_one_that_was_never_seen_to_advance(error: float, seconds: int, *, is_up: bool) -> None:
+def test_a_date_that_stays_wrong_hides_no_machine_that_never_advanced(
+    error: float, seconds: int, *, is_up: bool
+) -> None:
     """That it was first listed two minutes ago proves it as old as that."""
     dead = environment("env-1", lastHeartbeat=NOW - 1_000)
     moments = range(0, seconds + 1, 5)
@@ -121,7 +123,7 @@ def test_nor_one_that_was_never_seen_to_advance(error: float, seconds: int, *, i
 
 
 def test_what_was_lost_stays_lost_when_the_clock_turns_back() -> None:
-    """The witness has known the heartbeat for ten seconds only: that is no proof that it is so young."""
+    """The skew check has existed for ten seconds only: that does not prove the heartbeat so young."""
     lost = [environment("env-1", lastHeartbeat=NOW - 1_800_000)]
     _, events = watched(dated(lost, NOW + number * STEP, -HOUR if number == 2 else 0.0) for number in range(4))
     assert events == []
@@ -161,7 +163,7 @@ def test_a_row_that_a_listing_lacked_is_still_known_by_its_heartbeat_before() ->
 
 
 def wrong_by(sign: int) -> st.SearchStrategy[float]:
-    """An error that the witness can tell: more than one beat and one interval."""
+    """An error that the skew check can detect: more than one beat and one interval."""
     return st.integers(36_000, int(DAY)).map(lambda error: float(sign * error))
 
 
@@ -174,7 +176,7 @@ def test_whatever_dates_come_once_all_have_beaten_just_those_that_stopped_are_lo
     errors: dict[int, float], stopped: dict[int, float]
 ) -> None:
     fleet, events = story(54, errors, stopped)
-    assert told(events) == sorted((Kind.OFFLINE, f"env-{n}") for n in stopped)
+    assert kinds_and_ids(events) == sorted((Kind.OFFLINE, f"env-{n}") for n in stopped)
     assert {tracked.environment.id for tracked in fleet.environments.values() if not tracked.verdict.is_up} == {
         f"env-{n}" for n in stopped
     }

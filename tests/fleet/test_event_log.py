@@ -8,17 +8,18 @@ from hypothesis import strategies as st
 
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import Event, Kind, flatten
+from envwatch.model.clock import ServerMs
 from envwatch.model.text import Clean
 
 ADA, BOB = (Clean(""), Clean("ada")), (Clean(""), Clean("bob"))
 
 
 def lost(name: str, at: float = 0) -> Event:
-    return Event(kind=Kind.OFFLINE, at=at, id=Clean(name), name=Clean(name))
+    return Event(kind=Kind.OFFLINE, at=ServerMs(at), id=Clean(name), name=Clean(name))
 
 
 def merge_streams(*members: Event, at: float = 0) -> Event:
-    return Event(kind=Kind.TOGETHER, at=at, of=Kind.OFFLINE, members=members)
+    return Event(kind=Kind.TOGETHER, at=ServerMs(at), of=Kind.OFFLINE, members=members)
 
 
 def test_the_events_of_an_environment_are_those_of_its_groups_too() -> None:

@@ -1,4 +1,4 @@
-"""The fleet from outcome to outcome: what is believed, what is told, and how well it is seen."""
+"""The fleet from outcome to outcome: what is believed, which events follow, and how fresh the data is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.builders import NOW, beating, environment, failed, listed, reading,
 from envwatch.fleet.events import Kind, flatten
 from envwatch.fleet.fleet import Fleet, Freshness
 from envwatch.fleet.presence import Presence
-from envwatch.model.clock import Reading
+from envwatch.model.clock import MonotonicS, Reading, WallMs
 from envwatch.model.outcome import Cause, ListedPage
 from envwatch.model.text import Clean
 from envwatch.views.details import verdict_reason
@@ -37,32 +37,32 @@ def kinds(events: list[Event]) -> list[Kind]:
 
 def test_the_first_listing_is_a_silent_baseline() -> None:
     rows = [environment("env-1"), environment("env-2", connectionId=None), environment("env-3", lastHeartbeat=0)]
-    fleet, told = watched([listed(rows)])
+    fleet, events = watched([listed(rows)])
 
-    assert told == []
+    assert events == []
     assert fleet.counts() == {Presence.ONLINE: 1, Presence.OFFLINE: 2}
 
 
 def test_the_same_listing_twice_changes_nothing() -> None:
     before, _ = watched([listed(beating(3))])
-    after, told = watched([listed(beating(3), NOW + 1)], before)
+    after, events = watched([listed(beating(3), NOW + 1)], before)
 
-    assert told == []
+    assert events == []
     assert all(after.environments[id_] is tracked for id_, tracked in before.environments.items())
 
 
 def test_an_environment_that_is_new_appears() -> None:
-    _, told = watched([listed(beating(1)), listed(beating(2), NOW + 5_000)])
+    _, events = watched([listed(beating(1)), listed(beating(2), NOW + 5_000)])
 
-    assert [(event.kind, event.id, event.after) for event in told] == [(Kind.APPEARED, "env-2", "online")]
+    assert [(event.kind, event.id, event.after) for event in events] == [(Kind.APPEARED, "env-2", "online")]
 
 
 def test_an_environment_is_gone_when_two_listings_in_a_row_lack_it_and_returns_when_listed() -> None:
     all_three, two = beating(3), beating(2)
     listings = [all_three, two, all_three, two, two, two, all_three]
-    _, told = watched(listed(rows, NOW + 5_000 * number) for number, rows in enumerate(listings))
+    _, events = watched(listed(rows, NOW + 5_000 * number) for number, rows in enumerate(listings))
 
-    assert [(event.kind, event.id, event.at - NOW) for event in told] == [
+    assert [(event.kind, event.id, event.at - NOW) for event in events] == [
         (Kind.GONE, "env-3", 20_000),
         (Kind.RETURNED, "env-3", 30_000),
     ]
@@ -75,10 +75,10 @@ def test_an_environment_whose_row_is_listed_but_cannot_be_read_is_unknown_and_ne
         return replace(one, snapshot=snapshot)
 
     unreadable = [without_the_third(NOW + 60_000 * number, {"env-3"}) for number in range(1, 4)]
-    fleet, told = watched([listed(beating(3)), *unreadable])
+    fleet, events = watched([listed(beating(3)), *unreadable])
     third = fleet.environments[Clean("env-3")]
 
-    assert told == []
+    assert events == []
     assert (third.presence, third.absent, third.environment) == (Presence.ONLINE, 0, beating(3)[2])
     assert [fleet.is_unknown(tracked, reading(NOW + 180_000)) for tracked in fleet.environments.values()] == [
         False,
@@ -88,9 +88,9 @@ def test_an_environment_whose_row_is_listed_but_cannot_be_read_is_unknown_and_ne
     assert verdict_reason(third, fleet, reading(NOW + 180_000)).endswith("cannot be read: this was the last verdict")
 
     lacking = [without_the_third(NOW + at, set()) for at in (185_000, 190_000)]
-    twice, told = watched([lacking[0], unreadable[2], *lacking], fleet)
+    twice, events = watched([lacking[0], unreadable[2], *lacking], fleet)
 
-    assert [(event.kind, event.id) for event in told] == [(Kind.GONE, "env-3")]
+    assert [(event.kind, event.id) for event in events] == [(Kind.GONE, "env-3")]
     assert not twice.is_unreadable(third)
 
 
@@ -98,9 +98,9 @@ def test_what_is_gone_and_then_cannot_be_read_stays_gone() -> None:
     gone, _ = watched([listed(beating(2)), *(listed(beating(1), NOW + at) for at in (5_000, 10_000))])
     one = listed(beating(1), NOW + 15_000)
     one = replace(one, snapshot=replace(one.snapshot, set_aside=1, set_aside_ids=frozenset({Clean("env-2")})))
-    fleet, told = watched([one], gone)
+    fleet, events = watched([one], gone)
 
-    assert told == []
+    assert events == []
     assert fleet.environments[Clean("env-2")] is gone.environments[Clean("env-2")]
 
 
@@ -111,9 +111,9 @@ def test_what_is_gone_is_remembered_for_an_hour(age: float, kind: Kind) -> None:
     back = listed(beating(2, gone_at + age), gone_at + age + 1)
     fleet, _ = watched([listed(beating(2)), listed(beating(1), NOW + 5_000), listed(beating(1), gone_at)])
 
-    told = watched([*rest, back], fleet)[1]
+    events = watched([*rest, back], fleet)[1]
 
-    assert [(leaf.kind, leaf.id) for leaf in flatten(told)] == [(kind, "env-2")]
+    assert [(leaf.kind, leaf.id) for leaf in flatten(events)] == [(kind, "env-2")]
 
 
 def test_of_duplicates_the_newest_heartbeat_wins_in_whatever_order_they_come() -> None:
@@ -130,7 +130,7 @@ def test_a_page_speaks_for_the_moment_at_which_it_was_asked_for() -> None:
     """A walk over many pages takes time, in which the rows of the first page grow no older."""
     walk = listed([], NOW + 119_999)
     first, second = beating(2, NOW + 10_000)
-    pages = (ListedPage([first], NOW + 119_999), ListedPage([second], NOW + 120_000))
+    pages = (ListedPage([first], WallMs(NOW + 119_999)), ListedPage([second], WallMs(NOW + 120_000)))
     fleet, _ = watched([replace(walk, snapshot=replace(walk.snapshot, pages=pages))])
 
     assert [tracked.presence for tracked in fleet.environments.values()] == [Presence.LATE, Presence.OFFLINE]
@@ -142,9 +142,9 @@ def test_a_page_speaks_for_the_moment_at_which_it_was_asked_for() -> None:
 @pytest.mark.parametrize("cause", Cause)
 def test_a_failed_poll_changes_no_verdict_and_is_no_event(cause: Cause) -> None:
     before, _ = watched([listed(beating(3))])
-    after, told = watched([failed(cause, NOW + second * 1000, pages_read=2) for second in range(5, 3_600, 5)], before)
+    after, events = watched([failed(cause, NOW + second * 1000, pages_read=2) for second in range(5, 3_600, 5)], before)
 
-    assert told == []
+    assert events == []
     assert after.environments is before.environments
     assert (after.failures, after.failure and after.failure.cause) == (719, cause)
 
@@ -156,9 +156,9 @@ def test_a_listing_ends_the_failures() -> None:
 
 
 def test_before_the_first_listing_there_is_nothing_to_be_blind_to() -> None:
-    fleet, told = watched([failed(), failed()])
+    fleet, events = watched([failed(), failed()])
 
-    assert (fleet.freshness(reading(NOW + DAY)), fleet.age(reading()), told) == (Freshness.WAITING, None, [])
+    assert (fleet.freshness(reading(NOW + DAY)), fleet.age(reading()), events) == (Freshness.WAITING, None, [])
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_sight_fades_with_the_age_of_the_data_by_whichever_clock_says_more(
     fleet, _ = watched([listed(beating(1), interval=timedelta(seconds=interval))])
     now = reading(NOW + milliseconds)
     if sleeping != "neither":
-        now = Reading(NOW, now.monotonic) if sleeping == "wall" else Reading(now.wall, 0)
+        now = Reading(WallMs(NOW), now.monotonic) if sleeping == "wall" else Reading(now.wall, MonotonicS(0))
 
     assert fleet.freshness(now) is freshness
     assert fleet.is_unknown(fleet.environments[environment().id], now) is (freshness is Freshness.BLIND)
@@ -228,9 +228,9 @@ def test_what_changed_while_blind_is_one_event_with_its_beginning_and_end() -> N
 
 @pytest.mark.parametrize(("gap", "blind"), [(60_000, False), (60_001, True)])
 def test_a_gap_is_blindness_only_when_the_screen_said_so(gap: float, *, blind: bool) -> None:
-    _, told = watched([listed(beating(1)), failed(), listed([environment(connectionId=None)], NOW + gap)])
+    _, events = watched([listed(beating(1)), failed(), listed([environment(connectionId=None)], NOW + gap)])
 
-    assert kinds(told) == [Kind.WHILE_BLIND if blind else Kind.OFFLINE]
+    assert kinds(events) == [Kind.WHILE_BLIND if blind else Kind.OFFLINE]
 
 
 @pytest.mark.parametrize(("before", "after"), [(5, 120), (120, 5)])
@@ -240,27 +240,27 @@ def test_a_gap_is_no_blindness_while_either_interval_allows_for_it(
 ) -> None:
     rows = [environment(connectionId=None)]
     first = listed(beating(1), interval=timedelta(seconds=before))
-    _, told = watched([first, listed(rows, NOW + gap, interval=timedelta(seconds=after))])
+    _, events = watched([first, listed(rows, NOW + gap, interval=timedelta(seconds=after))])
 
-    assert kinds(told) == [Kind.WHILE_BLIND if blind else Kind.OFFLINE]
+    assert kinds(events) == [Kind.WHILE_BLIND if blind else Kind.OFFLINE]
 
 
 def test_what_changed_while_asleep_is_one_event_however_short_the_sleep() -> None:
     sleeps: list[Outcome] = [slept(NOW + 1_000, NOW + 7_000), failed(), slept(NOW + 8_000, NOW + 20_000)]
-    fleet, told = watched([listed(beating(2)), *sleeps])
-    assert told == []
+    fleet, events = watched([listed(beating(2)), *sleeps])
+    assert events == []
 
     fleet, (event,) = watched([listed(CHANGED, NOW + 21_000)], fleet)
     assert (event.kind, event.since, event.at) == (Kind.WHILE_BLIND, NOW + 1_000, NOW + 21_000)
 
-    _, told = watched([listed(beating(2, NOW + 26_000), NOW + 26_000)], fleet)
-    assert kinds(told) == [Kind.ONLINE, Kind.MODE]
+    _, events = watched([listed(beating(2, NOW + 26_000), NOW + 26_000)], fleet)
+    assert kinds(events) == [Kind.ONLINE, Kind.MODE]
 
 
-def test_nothing_changed_while_blind_is_nothing_to_tell() -> None:
-    _, told = watched([listed(beating(2)), failed(), slept(NOW, AFTER), listed(beating(2, AFTER), AFTER)])
+def test_a_blind_time_without_a_change_is_no_event() -> None:
+    _, events = watched([listed(beating(2)), failed(), slept(NOW, AFTER), listed(beating(2, AFTER), AFTER)])
 
-    assert told == []
+    assert events == []
 
 
 def test_a_mass_that_fell_into_blindness_is_still_one_event() -> None:
@@ -289,31 +289,31 @@ def beats_every_thirty_seconds(minutes: int, *, dated: bool, skew: float) -> Ite
 
 @pytest.mark.parametrize("skew", [-DAY, -HOUR, -1_000, 1_000, HOUR, DAY])
 def test_no_local_clock_changes_a_verdict_as_long_as_the_server_tells_the_time(skew: float) -> None:
-    right, told = watched(beats_every_thirty_seconds(8, dated=True, skew=0))
+    right, events = watched(beats_every_thirty_seconds(8, dated=True, skew=0))
     wrong, told_too = watched(beats_every_thirty_seconds(8, dated=True, skew=skew))
 
     assert wrong.environments == right.environments
-    assert told_too == told
-    assert [(event.kind, event.id, event.reason) for event in told] == [
+    assert told_too == events
+    assert [(event.kind, event.id, event.reason) for event in events] == [
         (Kind.OFFLINE, "env-0", "heartbeat lost (120 s)")
     ]
 
 
 def test_a_local_clock_that_is_five_minutes_ahead_does_not_declare_a_beating_fleet_down_for_good() -> None:
-    """No answer tells the time, and all heartbeats look five minutes old: that they advance is the better witness."""
-    fleet, told = watched(beats_every_thirty_seconds(1, dated=False, skew=300_000))
+    """No response is dated, and all heartbeats look five minutes old: that they advance is better evidence."""
+    fleet, events = watched(beats_every_thirty_seconds(1, dated=False, skew=300_000))
 
     assert fleet.counts() == {Presence.ONLINE: 11}
     assert all(tracked.clock_suspect for tracked in fleet.environments.values())
-    assert [(event.kind, event.of) for event in told] == [(Kind.TOGETHER, Kind.ONLINE)]
+    assert [(event.kind, event.of) for event in events] == [(Kind.TOGETHER, Kind.ONLINE)]
 
 
 @pytest.mark.parametrize("skew", [-300_000, 300_000])
 def test_a_wrong_local_clock_hides_no_machine_that_stopped(skew: float) -> None:
-    fleet, told = watched(beats_every_thirty_seconds(8, dated=False, skew=skew))
+    fleet, events = watched(beats_every_thirty_seconds(8, dated=False, skew=skew))
 
     assert fleet.counts() == {Presence.ONLINE: 10, Presence.OFFLINE: 1}
-    assert (told[-1].kind, told[-1].id) == (Kind.OFFLINE, "env-0")
+    assert (events[-1].kind, events[-1].id) == (Kind.OFFLINE, "env-0")
 
 
 def test_every_kind_of_event_about_an_environment_can_happen() -> None:
@@ -326,9 +326,9 @@ def test_every_kind_of_event_about_an_environment_can_happen() -> None:
     ]
     outcomes = [listed([row], NOW + 5_000 * number) for number, row in enumerate(days, 1)]
     first = listed([environment("env-2")])
-    fleet, told = watched([first, *outcomes])
+    fleet, events = watched([first, *outcomes])
 
-    assert kinds(told) == [Kind.RECONNECTED, Kind.RESTARTED, Kind.OFFLINE, Kind.ONLINE, Kind.RENAMED, Kind.MODE]
+    assert kinds(events) == [Kind.RECONNECTED, Kind.RESTARTED, Kind.OFFLINE, Kind.ONLINE, Kind.RENAMED, Kind.MODE]
     assert fleet.counts() == {Presence.ONLINE: 1}
 
 
@@ -346,24 +346,24 @@ def test_a_newcomer_in_a_listing_that_lacks_the_other_replaces_it() -> None:
     old = environment(id="old", connectionName="nas", deviceId="d-1")
     new = environment(id="new", connectionName="nas", deviceId="d-1")
     moments = ([old], [new], [new])
-    _, told = watched(listed(rows, NOW + 5_000 * number) for number, rows in enumerate(moments))
-    assert [(event.kind, event.id, event.reason) for event in told] == [
+    _, events = watched(listed(rows, NOW + 5_000 * number) for number, rows in enumerate(moments))
+    assert [(event.kind, event.id, event.reason) for event in events] == [
         (Kind.APPEARED, "new", "replaces nas, same device"),
         (Kind.GONE, "old", "no longer listed"),
     ]
 
 
 @pytest.mark.parametrize(
-    ("other", "told"),
+    ("other", "reason"),
     [
         (environment(id="old", connectionName="nas", deviceId="d-1"), "twin of nas, same device"),
         (environment(id="old", connectionName="nas", deviceId="d-1", connectionId=None), "replaces nas, same device"),
         (environment(id="old", connectionName="nas", deviceId="d-2"), None),
     ],
 )
-def test_a_newcomer_on_a_known_device_is_told_as_its_twin_or_its_replacement(
-    other: Environment, told: str | None
+def test_a_newcomer_on_a_listed_device_is_named_as_its_twin_or_its_replacement(
+    other: Environment, reason: str | None
 ) -> None:
     newcomer = environment(id="new", connectionName="nas-2", deviceId="d-1")
     _, events = watched([listed([other]), listed([other, newcomer], NOW + 5_000)])
-    assert [(event.kind, event.reason) for event in events] == [(Kind.APPEARED, told)]
+    assert [(event.kind, event.reason) for event in events] == [(Kind.APPEARED, reason)]

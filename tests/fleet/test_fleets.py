@@ -16,6 +16,7 @@ from envwatch.fleet.events import NO_PROFILE, Kind, flatten
 from envwatch.fleet.fleet import Fleet, Freshness
 from envwatch.fleet.fleets import Fleets
 from envwatch.fleet.presence import Presence
+from envwatch.model.clock import WallMs
 from envwatch.model.outcome import Cause
 from envwatch.model.text import Clean
 from envwatch.query.language import parse
@@ -68,7 +69,10 @@ def test_each_is_judged_by_its_own_server_s_clock() -> None:
     # The other server's clock is an hour behind ours: its heartbeats read an hour old by ours, and are ten seconds old.
     fleets, _ = fleets.after(HOME, listed(beating(1), NOW, skew=3_600_000))
     assert all(tracked.presence is Presence.ONLINE for tracked in fleets.environments)
-    assert [fleet.clock.at(NOW + 3_600_000) - NOW for fleet in fleets] == [pytest.approx(3_600_000), pytest.approx(0)]
+    assert [fleet.clock.at(WallMs(NOW + 3_600_000)) - NOW for fleet in fleets] == [
+        pytest.approx(3_600_000),
+        pytest.approx(0),
+    ]
 
 
 def test_a_row_is_doubted_where_its_own_fleet_is_blind() -> None:

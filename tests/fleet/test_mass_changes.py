@@ -1,4 +1,4 @@
-"""Many events told as one, and what the struck have in common."""
+"""Mass changes: many events as one, and what the affected rows have in common."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def cut_off(rows: list[Environment], count: int) -> list[Environment]:
     return [environment(row.id, **gone) for row in rows[:count]] + rows[count:]
 
 
-def told_when_lost(rows: list[Environment], count: int) -> list[Event]:
+def events_when_lost(rows: list[Environment], count: int) -> list[Event]:
     _, events = watched([listed(rows), listed(cut_off(rows, count), NOW + 5_000)])
     return events
 
@@ -43,7 +43,7 @@ def test_ten_at_once_are_one_event_in_a_fleet_of_any_size(kind: Kind, count: int
 @pytest.mark.parametrize(
     ("count", "were_online", "mass"), [(2, 2, False), (3, 3, True), (3, 5, True), (5, 9, True), (6, 11, False)]
 )
-def test_so_are_three_if_they_are_55_percent_of_those_online(
+def test_three_events_are_a_mass_change_if_they_are_55_percent_of_those_online(
     kind: Kind, count: int, were_online: int, *, mass: bool
 ) -> None:
     assert is_mass(same(kind, count), were_online) is mass
@@ -58,7 +58,7 @@ def test_what_cannot_befall_those_online_has_no_share_of_them() -> None:
 def test_rows_lost_together_are_one_event_that_names_what_they_share() -> None:
     rows = beating(3, podId="pod-7") + beating(5)[3:]
 
-    (event,) = told_when_lost(rows, 3)
+    (event,) = events_when_lost(rows, 3)
 
     assert (event.kind, event.of, event.reason) == (Kind.TOGETHER, Kind.OFFLINE, "pod pod-7")
     assert [(leaf.id, leaf.kind, leaf.after) for leaf in event.members] == [
@@ -67,13 +67,13 @@ def test_rows_lost_together_are_one_event_that_names_what_they_share() -> None:
 
 
 def test_a_mass_that_shares_nothing_of_its_own_names_nothing() -> None:
-    (event,) = told_when_lost(beating(5), 3)
+    (event,) = events_when_lost(beating(5), 3)
 
     assert (event.of, event.reason) == (Kind.OFFLINE, None)
 
 
-def test_a_loss_that_is_no_mass_is_told_one_by_one() -> None:
-    assert [event.kind for event in told_when_lost(beating(6), 3)] == [Kind.OFFLINE] * 3
+def test_losses_that_are_no_mass_change_stay_single_events() -> None:
+    assert [event.kind for event in events_when_lost(beating(6), 3)] == [Kind.OFFLINE] * 3
 
 
 def test_a_mass_stands_where_its_first_event_would_and_the_others_keep_their_places() -> None:

@@ -11,6 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from support.fleet_state_machine import FleetMachine
 
 from envwatch.fleet.events import Event, Kind
+from envwatch.model.clock import MonotonicS, ServerMs
 from envwatch.model.outcome import Failed, Listed
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class FirstListingFires(FleetMachine):
     def after(self, fleet: Fleet, outcome: Outcome) -> Reduced:
         after, events = fleet.after(outcome)
         if fleet.listings == 0:
-            events = tuple(Event(kind=Kind.APPEARED, at=self.now, id=id_) for id_ in after.environments)
+            events = tuple(Event(kind=Kind.APPEARED, at=ServerMs(self.now), id=id_) for id_ in after.environments)
         return after, events
 
 
@@ -63,7 +64,7 @@ class DoubtIgnored(FleetMachine):
 class HeldForTwoListings(FleetMachine):
     def after(self, fleet: Fleet, outcome: Outcome) -> Reduced:
         if fleet.hold is not None:
-            fleet = replace(fleet, hold=replace(fleet.hold, listings=9, since=float("-inf")))
+            fleet = replace(fleet, hold=replace(fleet.hold, listings=9, since=MonotonicS(float("-inf"))))
         return fleet.after(outcome)
 
 

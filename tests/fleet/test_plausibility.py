@@ -225,7 +225,7 @@ def test_a_connection_that_began_within_a_second_of_the_same_is_the_same(by: flo
 # What people see
 
 
-def test_such_a_row_is_marked_and_says_why() -> None:
+def test_a_row_with_an_impossible_heartbeat_is_marked_and_says_why() -> None:
     fleet, _ = watched([listed([environment()]), listed([environment(lastHeartbeat=NOW / 1000)], NOW + STEP)])
     (tracked,) = fleet.environments.values()
     now = reading(NOW + STEP)
@@ -240,7 +240,7 @@ def test_such_a_row_is_marked_and_says_why() -> None:
     assert steps["verdict"].result == "unknown, last online"
 
 
-def test_such_rows_are_counted_as_unknown_and_are_no_problem() -> None:
+def test_rows_with_an_impossible_heartbeat_count_as_unknown_and_are_no_problem() -> None:
     fleet, _ = watched(listings([0.001], 10))
     counts = counts_of(fleet)
     assert (counts.presences, counts.unknown, len(counts.problems)) == ({Presence.OFFLINE: 2}, 8, 2)
@@ -249,14 +249,14 @@ def test_such_rows_are_counted_as_unknown_and_are_no_problem() -> None:
 
 def test_a_listing_in_another_unit_is_neither_offline_nor_complete() -> None:
     (outcome,) = listings([0.001], 10)
-    told = list_of(outcome)
-    assert told.counts() == {"unknown": 8, "offline": 2}
-    assert not told.is_complete
-    assert summary_of(told, "api") == (
+    listing_output = list_of(outcome)
+    assert listing_output.counts() == {"unknown": 8, "offline": 2}
+    assert not listing_output.is_complete
+    assert summary_of(listing_output, "api") == (
         "10 environments at api: 2 offline, 0 late, 0 online, 8 unknown; "
         "incomplete: 8 rows whose heartbeat's time cannot be true"
     )
-    assert b'"last_state": null' in b"".join(json_of(told))
+    assert b'"last_state": null' in b"".join(json_of(listing_output))
 
 
 INSTANTS = st.sampled_from([0, -1, 1e-300, NOW / 1000, NOW * 1000, 1e300, -1e300, 9e15, NOW]) | st.floats(
@@ -273,6 +273,6 @@ def test_no_instants_break_what_is_shown(times: list[tuple[float, float, float |
     now = reading(NOW + len(rows) * STEP)
     assert list(ticking_lines(tracked, fleet, now, TimeStyle.RELATIVE))
     assert list(trace(tracked, fleet, now))
-    told = list_of(listed(rows[:1], interval=timedelta(seconds=5)))
-    assert list(json_of(told))
-    assert list(table_of(told, width=80, encoding="utf-8", ascii_only=False))
+    listing_output = list_of(listed(rows[:1], interval=timedelta(seconds=5)))
+    assert list(json_of(listing_output))
+    assert list(table_of(listing_output, width=80, encoding="utf-8", ascii_only=False))

@@ -9,6 +9,7 @@ import pytest
 from support.builders import NOW, environment
 
 from envwatch.fleet.presence import Presence, PresenceRule, Reason, heartbeat_age
+from envwatch.model.clock import ServerMs
 from envwatch.model.environment import Environment
 from envwatch.model.limits import Limits
 from envwatch.model.text import Clean
@@ -84,10 +85,10 @@ def test_a_hundred_thousand_random_rows_agree_with_the_official_rule() -> None:
             name=usual.name,
             device_id=usual.device_id,
             organization_id=usual.organization_id,
-            first_seen_at=0,
-            last_seen_at=0,
+            first_seen_at=ServerMs(0),
+            last_seen_at=ServerMs(0),
             connection_id=None if connection_id is None else Clean(connection_id),
-            last_heartbeat_at=beat,
+            last_heartbeat_at=None if beat is None else ServerMs(beat),
         )
         verdict = JUDGE.verdict(row, NOW)
         verdicts.append(verdict)

@@ -1,19 +1,25 @@
-"""One environment from listing to listing: its verdict, the witness of its heartbeat, its events."""
+"""One environment from listing to listing: its verdict, its skew check, its events."""
 
 from __future__ import annotations
 
+import copy
+import pickle
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.builders import NOW, environment, wire_row
 
 from envwatch.fleet.events import Event, Kind
-from envwatch.fleet.presence import GONE, Presence, PresenceRule, Reason
+from envwatch.fleet.presence import GONE, UNTIMED, Presence, PresenceRule, Reason
 from envwatch.fleet.tracking import ListingContext, TrackedEnvironment, events_between, marked_absent, observed
+from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import Clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 JUDGE = PresenceRule(Limits())
 GAP = 5_000.0
@@ -21,70 +27,72 @@ NO_BEAT = {"lastHeartbeat": None}
 
 
 def listing_at(at: float, **changes: Any) -> ListingContext:
-    return ListingContext(**({"number": 2, "monotonic": at - NOW, "gap": GAP, "elapsed": at - NOW} | changes))
+    return ListingContext(
+        **({"number": 2, "asked_at": (at - NOW) / 1000, "gap_ms": GAP, "elapsed_ms": at - NOW} | changes)
+    )
 
 
-def next_watch(
+def next_value(
     tracked: TrackedEnvironment | None, at: float, listing: ListingContext | None = None, **row: Any
 ) -> TrackedEnvironment:
-    return observed(tracked, environment(**row), at, listing or listing_at(at), JUDGE)
+    return observed(tracked, environment(**row), ServerMs(at), listing or listing_at(at), JUDGE)
 
 
-def first_watch(**row: Any) -> TrackedEnvironment:
-    return next_watch(None, NOW, listing_at(NOW, number=1), **row)
+def first_value(**row: Any) -> TrackedEnvironment:
+    return next_value(None, NOW, listing_at(NOW, number=1), **row)
 
 
 def events_to(before: TrackedEnvironment, after: TrackedEnvironment, at: float = NOW + 5_000) -> list[Event]:
-    return list(events_between(before, after, at))
+    return list(events_between(before, after, ServerMs(at)))
 
 
 def kinds(events: list[Event]) -> list[Kind]:
     return [event.kind for event in events]
 
 
-def test_a_row_that_says_nothing_new_leaves_the_very_same_watch() -> None:
-    tracked = first_watch()
+def test_a_row_that_says_nothing_new_leaves_the_very_same_value() -> None:
+    tracked = first_value()
 
-    assert next_watch(tracked, NOW + 5_000) is tracked
+    assert next_value(tracked, NOW + 5_000) is tracked
 
 
 def test_only_what_came_after_the_first_listing_reads_as_changed() -> None:
-    later = next_watch(None, NOW + 5_000, listing_at(NOW + 5_000, number=7))
+    later = next_value(None, NOW + 5_000, listing_at(NOW + 5_000, number=7))
 
-    assert (first_watch().changed_in, later.changed_in) == (0, 7)
-    assert next_watch(later, NOW + 10_000, connectionId="conn-2").changed_in == 2
+    assert (first_value().changed_in, later.changed_in) == (0, 7)
+    assert next_value(later, NOW + 10_000, connectionId="conn-2").changed_in == 2
 
 
 # Heartbeats
 
 
 def test_a_heartbeat_does_not_go_backwards_on_one_connection() -> None:
-    tracked = next_watch(first_watch(lastHeartbeat=NOW), NOW + 5_000, lastHeartbeat=NOW - 30_000)
+    tracked = next_value(first_value(lastHeartbeat=NOW), NOW + 5_000, lastHeartbeat=NOW - 30_000)
 
     assert tracked.environment.last_heartbeat_at == NOW
 
 
 @pytest.mark.parametrize("between", [{"lastHeartbeat": None}, {"connectionId": None}, {"connectionId": None} | NO_BEAT])
-def test_nor_when_it_was_not_told_in_between(between: dict[str, Any]) -> None:
+def test_a_heartbeat_does_not_go_backwards_after_it_was_withheld(between: dict[str, Any]) -> None:
     """A copy of the row from before may answer at any time."""
-    tracked = next_watch(first_watch(lastHeartbeat=NOW), NOW + 5_000, **({"lastHeartbeat": NOW} | between))
-    tracked = next_watch(tracked, NOW + 10_000, **({"lastHeartbeat": NOW} | between))
-    tracked = next_watch(tracked, NOW + 15_000, lastHeartbeat=NOW - 110_000)
+    tracked = next_value(first_value(lastHeartbeat=NOW), NOW + 5_000, **({"lastHeartbeat": NOW} | between))
+    tracked = next_value(tracked, NOW + 10_000, **({"lastHeartbeat": NOW} | between))
+    tracked = next_value(tracked, NOW + 15_000, lastHeartbeat=NOW - 110_000)
 
     assert (tracked.environment.last_heartbeat_at, tracked.presence) == (NOW, Presence.ONLINE)
-    assert next_watch(tracked, NOW + 20_000, lastHeartbeat=NOW - 109_000).environment.last_heartbeat_at == NOW
+    assert next_value(tracked, NOW + 20_000, lastHeartbeat=NOW - 109_000).environment.last_heartbeat_at == NOW
 
 
 def test_what_was_withheld_does_not_hold_back_a_newer_heartbeat_nor_another_connections() -> None:
-    withheld = next_watch(first_watch(lastHeartbeat=NOW), NOW + 5_000, lastHeartbeat=None)
+    withheld = next_value(first_value(lastHeartbeat=NOW), NOW + 5_000, lastHeartbeat=None)
 
     for row in ({"lastHeartbeat": NOW + 8_000}, {"connectionId": "conn-2", "lastHeartbeat": NOW - 9_000}):
-        tracked = next_watch(withheld, NOW + 10_000, **row)
+        tracked = next_value(withheld, NOW + 10_000, **row)
         assert tracked.environment.last_heartbeat_at == row["lastHeartbeat"]
 
 
 def test_a_new_connection_brings_its_own_heartbeat() -> None:
-    tracked = next_watch(first_watch(lastHeartbeat=NOW), NOW + 5_000, connectionId="conn-2", lastHeartbeat=NOW - 30_000)
+    tracked = next_value(first_value(lastHeartbeat=NOW), NOW + 5_000, connectionId="conn-2", lastHeartbeat=NOW - 30_000)
 
     assert tracked.environment.last_heartbeat_at == NOW - 30_000
 
@@ -95,7 +103,7 @@ def test_a_new_connection_brings_its_own_heartbeat() -> None:
 )
 def test_a_heartbeat_that_advanced_must_be_fresh_by_the_clock(age: float, *, clock_suspect: bool) -> None:
     at = NOW + 5_000
-    tracked = next_watch(first_watch(lastHeartbeat=NOW - 3_600_000), at, lastHeartbeat=at - age)
+    tracked = next_value(first_value(lastHeartbeat=NOW - 3_600_000), at, lastHeartbeat=at - age)
 
     assert tracked.clock_suspect is clock_suspect
 
@@ -106,39 +114,39 @@ def test_a_doubted_row_is_judged_by_the_time_since_its_heartbeat_advanced(
     skew: float, elapsed: float, *, is_up: bool
 ) -> None:
     at = NOW + 5_000
-    doubted = next_watch(first_watch(lastHeartbeat=at - skew - 30_000), at, lastHeartbeat=at - skew)
+    doubted = next_value(first_value(lastHeartbeat=at - skew - 30_000), at, lastHeartbeat=at - skew)
     assert doubted.clock_suspect
     assert doubted.presence is Presence.ONLINE
 
-    assert next_watch(doubted, at + elapsed, lastHeartbeat=at - skew).verdict.is_up is is_up
+    assert next_value(doubted, at + elapsed, lastHeartbeat=at - skew).verdict.is_up is is_up
 
 
 def test_doubt_ends_when_the_clocks_agree_again() -> None:
-    doubted = next_watch(first_watch(), NOW + 5_000, lastHeartbeat=NOW + 305_000)
+    doubted = next_value(first_value(), NOW + 5_000, lastHeartbeat=NOW + 305_000)
 
-    assert not next_watch(doubted, NOW + 310_000, lastHeartbeat=NOW + 309_000).clock_suspect
+    assert not next_value(doubted, NOW + 310_000, lastHeartbeat=NOW + 309_000).clock_suspect
 
 
 def test_an_old_heartbeat_is_no_contradiction_when_nobody_looked_meanwhile() -> None:
     """Blind for an hour, in which it beat on for half an hour: it is offline, and no clock is wrong."""
     at = NOW + 3_600_000
-    tracked = next_watch(first_watch(), at, listing_at(at, gap=3_600_000.0), lastHeartbeat=at - 1_800_000)
+    tracked = next_value(first_value(), at, listing_at(at, gap_ms=3_600_000.0), lastHeartbeat=at - 1_800_000)
 
     assert (tracked.presence, tracked.clock_suspect) == (Presence.OFFLINE, False)
 
 
-def test_nor_when_the_row_was_not_listed_meanwhile() -> None:
-    tracked = first_watch()
+def test_that_holds_when_the_row_was_not_listed_meanwhile() -> None:
+    tracked = first_value()
     for seconds in range(5, 300, 5):
-        tracked = marked_absent(tracked, NOW + seconds * 1000, listing_at(NOW + seconds * 1000))
-    tracked = next_watch(tracked, NOW + 300_000, lastHeartbeat=NOW + 60_000)
+        tracked = marked_absent(tracked, ServerMs(NOW + seconds * 1000), listing_at(NOW + seconds * 1000))
+    tracked = next_value(tracked, NOW + 300_000, lastHeartbeat=NOW + 60_000)
 
     assert (tracked.presence, tracked.clock_suspect) == (Presence.OFFLINE, False)
 
 
-def test_nor_when_the_heartbeat_was_withheld_meanwhile() -> None:
-    tracked = next_watch(first_watch(), NOW + 5_000, lastHeartbeat=None)
-    tracked = next_watch(tracked, NOW + 200_000, lastHeartbeat=NOW + 60_000)
+def test_that_holds_when_the_heartbeat_was_withheld_meanwhile() -> None:
+    tracked = next_value(first_value(), NOW + 5_000, lastHeartbeat=None)
+    tracked = next_value(tracked, NOW + 200_000, lastHeartbeat=NOW + 60_000)
 
     assert (tracked.presence, tracked.clock_suspect) == (Presence.OFFLINE, False)
 
@@ -147,8 +155,8 @@ def test_silence_proves_nothing_while_the_platforms_heartbeats_stand_still() -> 
     at = NOW + 200_000
     stalled = listing_at(at, beats_count=False)
 
-    assert next_watch(first_watch(), at, stalled).verdict.is_up
-    assert not next_watch(first_watch(), at, stalled, connectionId=None).verdict.is_up
+    assert next_value(first_value(), at, stalled).verdict.is_up
+    assert not next_value(first_value(), at, stalled, connectionId=None).verdict.is_up
 
 
 # Coming and going
@@ -163,13 +171,13 @@ def test_silence_proves_nothing_while_the_platforms_heartbeats_stand_still() -> 
     ],
 )
 def test_going_offline_tells_why_and_how_long_it_was_online(after: dict[str, Any], said: str) -> None:
-    before = first_watch(lastHeartbeat=NOW - 116_000, connectedAt=NOW - 95_000)
-    tracked = next_watch(before, NOW + 5_000, **after)
+    before = first_value(lastHeartbeat=NOW - 116_000, connectedAt=NOW - 95_000)
+    tracked = next_value(before, NOW + 5_000, **after)
 
     assert events_to(before, tracked) == [
         Event(
             kind=Kind.OFFLINE,
-            at=NOW + 5_000,
+            at=ServerMs(NOW + 5_000),
             id=tracked.environment.id,
             name=tracked.environment.name,
             before=Clean("online"),
@@ -181,9 +189,9 @@ def test_going_offline_tells_why_and_how_long_it_was_online(after: dict[str, Any
 
 
 def test_coming_back_tells_how_long_it_was_away() -> None:
-    up = first_watch()
-    down = next_watch(up, NOW + 5_000, connectionId=None)
-    back = next_watch(down, NOW + 257_000, connectionId="conn-2", lastHeartbeat=NOW + 256_000)
+    up = first_value()
+    down = next_value(up, NOW + 5_000, connectionId=None)
+    back = next_value(down, NOW + 257_000, connectionId="conn-2", lastHeartbeat=NOW + 256_000)
     (event,) = events_to(down, back, NOW + 257_000)
 
     assert (event.kind, event.before, event.after) == (Kind.ONLINE, "offline", "online")
@@ -191,8 +199,8 @@ def test_coming_back_tells_how_long_it_was_away() -> None:
 
 
 def test_being_late_is_no_event() -> None:
-    before = first_watch()
-    late = next_watch(before, NOW + 60_000)
+    before = first_value()
+    late = next_value(before, NOW + 60_000)
 
     assert late.presence is Presence.LATE
     assert events_to(before, late) == []
@@ -207,8 +215,8 @@ def test_being_late_is_no_event() -> None:
     ],
 )
 def test_a_new_connection_never_seen_offline_is_a_reconnect_or_a_restart(row: dict[str, Any], kind: Kind) -> None:
-    before = first_watch()
-    after = next_watch(before, NOW + 5_000, **row)
+    before = first_value()
+    after = next_value(before, NOW + 5_000, **row)
     (event,) = events_to(before, after)
 
     assert (event.kind, event.before, event.after) == (kind, "conn-of-env-1", after.environment.connection_id)
@@ -217,17 +225,17 @@ def test_a_new_connection_never_seen_offline_is_a_reconnect_or_a_restart(row: di
 
 
 def test_an_upgrade_is_a_restart_and_a_new_version() -> None:
-    before = first_watch()
+    before = first_value()
     metadata = wire_row()["metadata"] | {"lettaCodeVersion": "0.35.0"}
-    after = next_watch(before, NOW + 5_000, connectionId="conn-2", metadata=metadata)
+    after = next_value(before, NOW + 5_000, connectionId="conn-2", metadata=metadata)
 
     assert kinds(events_to(before, after)) == [Kind.RESTARTED, Kind.VERSION]
 
 
 def test_one_listing_that_lacks_a_row_proves_nothing_and_the_second_that_it_is_gone() -> None:
-    tracked = first_watch()
-    absent = marked_absent(tracked, NOW + 5_000, listing_at(NOW + 5_000))
-    gone = marked_absent(absent, NOW + 10_000, listing_at(NOW + 10_000, number=3))
+    tracked = first_value()
+    absent = marked_absent(tracked, ServerMs(NOW + 5_000), listing_at(NOW + 5_000))
+    gone = marked_absent(absent, ServerMs(NOW + 10_000), listing_at(NOW + 10_000, number=3))
 
     assert (absent.verdict, events_to(tracked, absent)) == (tracked.verdict, [])
     assert (gone.verdict, gone.changed_in) == (GONE, 3)
@@ -236,20 +244,20 @@ def test_one_listing_that_lacks_a_row_proves_nothing_and_the_second_that_it_is_g
 
 
 def test_a_row_that_is_listed_again_in_time_was_never_away() -> None:
-    tracked = first_watch()
-    absent = marked_absent(tracked, NOW + 5_000, listing_at(NOW + 5_000))
-    listed = next_watch(absent, NOW + 10_000)
-    absent_again = marked_absent(listed, NOW + 15_000, listing_at(NOW + 15_000))
+    tracked = first_value()
+    absent = marked_absent(tracked, ServerMs(NOW + 5_000), listing_at(NOW + 5_000))
+    listed = next_value(absent, NOW + 10_000)
+    absent_again = marked_absent(listed, ServerMs(NOW + 15_000), listing_at(NOW + 15_000))
 
     assert absent_again.presence is Presence.ONLINE
 
 
 @pytest.mark.parametrize(("connection_id", "after"), [("conn-of-env-1", "online"), (None, "offline")])
 def test_a_row_that_is_listed_after_it_was_gone_returned(connection_id: str | None, after: str) -> None:
-    gone = first_watch()
+    gone = first_value()
     for _ in range(2):
-        gone = marked_absent(gone, NOW + 10_000, listing_at(NOW + 10_000))
-    back = next_watch(gone, NOW + 15_000, connectionId=connection_id)
+        gone = marked_absent(gone, ServerMs(NOW + 10_000), listing_at(NOW + 10_000))
+    back = next_value(gone, NOW + 15_000, connectionId=connection_id)
     (event,) = events_to(gone, back, NOW + 15_000)
 
     assert (event.kind, event.before, event.after) == (Kind.RETURNED, "gone", after)
@@ -258,45 +266,75 @@ def test_a_row_that_is_listed_after_it_was_gone_returned(connection_id: str | No
 
 
 def test_a_row_that_is_still_gone_is_no_event() -> None:
-    gone = first_watch()
+    gone = first_value()
     for _ in range(2):
-        gone = marked_absent(gone, NOW + 10_000, listing_at(NOW + 10_000))
+        gone = marked_absent(gone, ServerMs(NOW + 10_000), listing_at(NOW + 10_000))
 
-    assert events_to(gone, marked_absent(gone, NOW + 15_000, listing_at(NOW + 15_000))) == []
+    assert events_to(gone, marked_absent(gone, ServerMs(NOW + 15_000), listing_at(NOW + 15_000))) == []
 
 
-def test_an_environment_that_nobody_knew_appeared() -> None:
-    (event,) = events_between(None, first_watch(connectionId=None), NOW)
+def test_a_new_environment_appeared() -> None:
+    (event,) = events_between(None, first_value(connectionId=None), NOW)
 
     assert (event.kind, event.before, event.after, event.reason) == (Kind.APPEARED, None, "offline", "disconnected")
 
 
 def test_flapping_begins_and_ends_with_an_event() -> None:
-    tracked, told = first_watch(), []
+    tracked, events = first_value(), []
     for minute in range(30):
         at = NOW + minute * 60_000
         connection_id = None if minute % 2 and minute < 8 else "conn-of-env-1"
-        before, tracked = tracked, next_watch(tracked, at, connectionId=connection_id, lastHeartbeat=at)
-        told += [
+        before, tracked = tracked, next_value(tracked, at, connectionId=connection_id, lastHeartbeat=at)
+        events += [
             (minute, kind) for kind in kinds(events_to(before, tracked, at)) if kind in (Kind.FLAPPING, Kind.STEADY)
         ]
 
     # Samples 0, 2, 4, 6, 8 weigh 28.6 % together, the sixth change makes it 33.6 %. Minutes later the last five, in
     # samples 10 to 18, still weigh 22.0 %, and the last four 17.1 %.
-    assert told == [(6, Kind.FLAPPING), (14, Kind.STEADY)]
+    assert events == [(6, Kind.FLAPPING), (14, Kind.STEADY)]
 
 
-def test_what_flaps_and_is_gone_flaps_no_longer_and_that_is_told_as_gone_alone() -> None:
-    flapping = replace(first_watch(), transitions=(NOW,), is_flapping=True)
-    absent = marked_absent(flapping, NOW + 5_000, listing_at(NOW + 5_000))
-    gone = marked_absent(absent, NOW + 10_000, listing_at(NOW + 10_000))
+def test_what_flaps_and_is_gone_flaps_no_longer_and_gone_is_its_only_event() -> None:
+    flapping = replace(first_value(), transitions=(NOW,), is_flapping=True)
+    absent = marked_absent(flapping, ServerMs(NOW + 5_000), listing_at(NOW + 5_000))
+    gone = marked_absent(absent, ServerMs(NOW + 10_000), listing_at(NOW + 10_000))
 
     assert (absent.is_flapping, gone.is_flapping, gone.is_problem) == (True, False, False)
     assert kinds(events_to(absent, gone, NOW + 10_000)) == [Kind.GONE]
 
 
 def test_flapping_ends_even_if_the_row_never_changes_again() -> None:
-    flapping = replace(first_watch(), transitions=(NOW,), is_flapping=True)
-    steady = next_watch(flapping, NOW + 5_000)
+    flapping = replace(first_value(), transitions=(NOW,), is_flapping=True)
+    steady = next_value(flapping, NOW + 5_000)
 
     assert kinds(events_to(flapping, steady)) == [Kind.STEADY]
+
+
+# Values from a disk
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
+@pytest.mark.parametrize("row", [{}, {"connectionId": None}, NO_BEAT, {"lastHeartbeat": NOW / 1000}])
+def test_a_copy_of_a_tracked_environment_changes_as_the_original_does(
+    copied: Callable[[TrackedEnvironment], TrackedEnvironment], row: dict[str, Any]
+) -> None:
+    """Nothing depends on the identity of a verdict, a row or a skew check."""
+    first = first_value(**row)
+    gone = marked_absent(marked_absent(first, NOW, listing_at(NOW)), NOW, listing_at(NOW))
+    lost = next_value(first, ServerMs(NOW + 200_000), listing_at(NOW + 200_000, elapsed_ms=5_000.0), **row)
+    for original in (first, gone, lost, replace(first, verdict=UNTIMED)):
+        twin = copied(original)
+        assert twin == original
+        assert twin.is_problem == original.is_problem
+        listing = listing_at(NOW + 205_000)
+        assert marked_absent(twin, NOW, listing) == marked_absent(original, NOW, listing)
+        for change in ({}, row, {"lastHeartbeat": NOW + 204_000}, {"connectionId": "conn-2"}):
+            after = next_value(original, NOW + 205_000, listing, **change)
+            assert next_value(twin, NOW + 205_000, listing, **change) == after
+            assert events_to(twin, after) == events_to(original, after)
+
+
+def test_a_row_that_says_nothing_new_leaves_a_copy_as_it_is() -> None:
+    twin = copy.deepcopy(first_value())
+
+    assert next_value(twin, NOW + 5_000) is twin

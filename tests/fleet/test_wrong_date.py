@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.builders import NOW, environment, list_of, listed, reading, watched
 
-from envwatch.fleet.events import Kind
+from envwatch.fleet.events import Kind, flatten
 from envwatch.fleet.plausibility import is_date_wrong
 from envwatch.fleet.presence import Presence
-from envwatch.model.clock import OffsetBounds
+from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListedPage
 from envwatch.model.text import Clean
@@ -62,7 +62,9 @@ def presences(fleet: Fleet) -> dict[str, Presence]:
     ("age", "is_wrong"), [(44_999, True), (45_000, False), (0, True), (-30_000, True), (-30_001, False)]
 )
 def test_the_other_clock_must_make_some_machine_up_to_the_mark(age: float, *, is_wrong: bool) -> None:
-    pages = [ListedPage([environment(lastHeartbeat=NOW - age), environment("old", lastHeartbeat=NOW - DAY)], NOW)]
+    pages = [
+        ListedPage([environment(lastHeartbeat=NOW - age), environment("old", lastHeartbeat=NOW - DAY)], WallMs(NOW))
+    ]
     assert is_date_wrong(pages, HOUR, 0.0, Limits()) is is_wrong
 
 
@@ -70,12 +72,12 @@ def test_the_other_clock_must_make_some_machine_up_to_the_mark(age: float, *, is
 def test_the_date_must_make_every_machine_lost_or_of_the_future(age: float, *, is_wrong: bool) -> None:
     beat = NOW - 40_000
     rows = [environment(lastHeartbeat=beat), environment("older", lastHeartbeat=beat - 2 * DAY)]
-    assert is_date_wrong([ListedPage(rows, NOW)], beat + age - NOW, 0.0, Limits()) is is_wrong
+    assert is_date_wrong([ListedPage(rows, WallMs(NOW))], beat + age - NOW, 0.0, Limits()) is is_wrong
 
 
 def test_a_row_without_a_link_or_a_heartbeat_says_nothing() -> None:
     rows = [environment(connectionId=None), environment("env-2", lastHeartbeat=None)]
-    assert not is_date_wrong([ListedPage(rows, NOW)], HOUR, 0.0, Limits())
+    assert not is_date_wrong([ListedPage(rows, WallMs(NOW))], HOUR, 0.0, Limits())
 
 
 # The first listing
@@ -172,6 +174,7 @@ def test_a_date_that_stays_wrong_hides_no_machine_that_stopped(error: float, fir
 
 
 @given(error=st.floats(-DAY, DAY).filter(lambda error: abs(error) >= 150_000), wrong=st.sets(st.integers(0, 20)))
+@example(error=-480_001.0, wrong={0})
 @settings(max_examples=30, deadline=None)
 def test_whatever_listings_have_a_wrong_date_no_machine_that_beats_is_lost(error: float, wrong: set[int]) -> None:
     moments = [NOW + number * STEP for number in range(20)]
@@ -179,7 +182,9 @@ def test_whatever_listings_have_a_wrong_date_no_machine_that_beats_is_lost(error
     wrongs = [dated(rows_at(at, 12), at, error=error if number in wrong else 0.0) for number, at in enumerate(moments)]
     right, _ = watched(rights)
     fleet, events = watched(wrongs)
-    assert events == []
+    # A silent machine may look late by one `Date` that is behind by as long as it has been silent.
+    beating = {Clean(f"env-{number}") for number in range(12)}
+    assert [event for event in flatten(events) if event.id in beating] == []
     assert presences(fleet) == presences(right)
 
 
@@ -212,10 +217,10 @@ def test_a_wrong_date_is_named_where_a_verdict_is_explained() -> None:
     ],
 )
 def test_a_listing_names_a_date_that_is_not_believed(error: float, warning: str) -> None:
-    told = list_of(dated(rows_at(NOW), error=error))
-    assert told.clock_warnings == (f"{warning}: not believed",)
-    assert told.counts() == {"online": 39, "offline": 21}
-    assert summary_of(told, "api") == "60 environments at api: 21 offline, 0 late, 39 online"
+    listing_output = list_of(dated(rows_at(NOW), error=error))
+    assert listing_output.clock_warnings == (f"{warning}: not believed",)
+    assert listing_output.counts() == {"online": 39, "offline": 21}
+    assert summary_of(listing_output, "api") == "60 environments at api: 21 offline, 0 late, 39 online"
 
 
 @pytest.mark.parametrize(
@@ -230,8 +235,8 @@ def test_a_listing_names_a_date_that_is_not_believed(error: float, warning: str)
     ],
 )
 def test_a_listing_tells_the_clocks_offset_from_five_seconds_on(skew: float, warning: str | None) -> None:
-    told = list_of(dated(rows_at(NOW), skew=skew))
-    assert list(told.clock_warnings) == ([] if warning is None else [warning])
+    listing_output = list_of(dated(rows_at(NOW), skew=skew))
+    assert list(listing_output.clock_warnings) == ([] if warning is None else [warning])
 
 
 def test_of_several_profiles_each_says_what_is_wrong_with_its_clocks() -> None:

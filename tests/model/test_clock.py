@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.builders import NOW
 
-from envwatch.model.clock import OffsetBounds, Reading, ServerClock
+from envwatch.model.clock import MonotonicS, OffsetBounds, Reading, ServerClock, WallMs
 from envwatch.model.limits import CLOCK_SAMPLES
 
 DAY = 86_400_000
@@ -25,7 +25,7 @@ def test_without_an_answer_the_local_clock_is_all_there_is() -> None:
 
     assert not clock.is_known
     assert clock.bounds is None
-    assert clock.at(NOW) == NOW
+    assert clock.at(WallMs(NOW)) == NOW
 
 
 def test_an_answer_bounds_the_offset_by_its_way_there_and_back() -> None:
@@ -83,6 +83,9 @@ def test_the_bounds_hold_the_truth_whatever_the_network_and_the_local_clock_do(
 @pytest.mark.parametrize("sign", [-1, 1])
 @pytest.mark.parametrize(("drift", "slept"), [(5_000, False), (5_001, True)])
 def test_clocks_that_drift_apart_by_more_than_five_seconds_mean_sleep(drift: float, sign: int, *, slept: bool) -> None:
-    earlier, later = Reading(NOW, 100), Reading(NOW + 30_000 + sign * drift, 130)
+    earlier, later = (
+        Reading(WallMs(NOW), MonotonicS(100)),
+        Reading(WallMs(NOW + 30_000 + sign * drift), MonotonicS(130)),
+    )
 
     assert later.slept_since(earlier) is slept

@@ -72,11 +72,11 @@ def test_an_instant_is_an_integer_or_a_float(value: float) -> None:
     assert only(page_of_both_ways(page_bytes([wire_row(lastHeartbeat=value)]))).last_heartbeat_at == value
 
 
-def test_a_mode_that_nobody_told_us_of_is_kept() -> None:
+def test_an_unknown_mode_is_kept() -> None:
     assert only(page_of_both_ways(page_bytes([wire_row(currentMode="yolo")]))).mode == "yolo"
 
 
-def test_fields_that_nobody_told_us_of_are_kept_and_cleaned() -> None:
+def test_unknown_fields_are_kept_and_cleaned() -> None:
     row = only(page_of_both_ways(with_member('"region\\u001b[31m": {"zone": "a\\u202eb"}')))
 
     assert row.unknown == {r"region\x1b[31m": {"zone": r"a\u202eb"}}

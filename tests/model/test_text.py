@@ -348,7 +348,7 @@ def test_no_bytes_that_parse_are_wrongly_proven_plain(pieces: list[str]) -> None
         ('". "'.encode("utf-16-le"), False),
     ],
 )
-def test_a_plain_document_is_told_from_one_with_escapes(data: bytes, plain: bool) -> None:  # noqa: FBT001 - a row
+def test_a_plain_document_is_distinguished_from_one_with_escapes(data: bytes, plain: bool) -> None:  # noqa: FBT001 - a row
     assert is_plain_json(data) is plain
 
 

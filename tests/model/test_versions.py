@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.tracked_environments import tracked
 
-from envwatch.fleet.fleet import newest_version
+from envwatch.fleet.newest_version import newest_version
 from envwatch.model.text import Clean
 from envwatch.model.versions import is_behind, is_version, version_key
 
@@ -85,7 +85,7 @@ def test_the_newest_version_is_one_that_two_machines_have_reached(versions: list
     assert newest_version(running(*versions[::-1])) == newest
 
 
-def test_two_listeners_on_one_machine_are_one_witness() -> None:
+def test_two_listeners_on_one_machine_count_as_one() -> None:
     twins = [tracked(id=f"env-{n}", deviceId="same", metadata={"lettaCodeVersion": "999.0"}) for n in (7, 8)]
     assert newest_version([*running("0.34.12", "0.34.12"), *twins]) == "0.34.12"
 

@@ -14,7 +14,7 @@ from support.shifting_server import PERIOD_MS, Shifting
 
 from envwatch.fleet.events import Kind, flatten
 from envwatch.fleet.fleet import Fleet
-from envwatch.model.clock import Reading
+from envwatch.model.clock import MonotonicS, Reading, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Listed, ListedPage, Snapshot
 from envwatch.sources.letta.client import Client, ListParams
@@ -47,9 +47,9 @@ async def gone_in(server: Shifting, walks: int, *, leave: frozenset[str] = froze
         for number in range(walks):
             server.left = leave if number > 1 else frozenset()
             server.now = NOW + PERIOD_MS * (number + 0.5 if number else 0)
-            started = Reading(server.now, server.now / 1000)
+            started = Reading(WallMs(server.now), MonotonicS(server.now / 1000))
             snapshot = await client.snapshot()
-            ended = Reading(server.now, server.now / 1000)
+            ended = Reading(WallMs(server.now), MonotonicS(server.now / 1000))
             fleet, events = fleet.after(Listed(snapshot, started, ended, timedelta(seconds=30)))
             gone += [(number, event.id) for event in flatten(events) if event.kind is Kind.GONE]
     return gone
@@ -112,7 +112,7 @@ async def test_a_row_that_exists_is_added_to_the_listing_that_lacks_it(server: F
         loses(server, 2, exist=True)
         snapshot = await client.snapshot()
     assert ids_in(snapshot) == {"env-1", "env-2", "env-3", "env-4", "env-5"}
-    assert snapshot.pages[-1] == ListedPage([environment("env-2")], NOW)
+    assert snapshot.pages[-1] == ListedPage([environment("env-2")], WallMs(NOW))
     assert not snapshot.confirmed_absent | snapshot.in_doubt
     assert snapshot.requests == 3
     assert asked_about(server)[1:] == ["device-of-env-2"]

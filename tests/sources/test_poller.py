@@ -300,7 +300,7 @@ async def test_a_failed_outcome_holds_everything_about_the_error() -> None:
 
     assert isinstance(outcome, Failed)
     assert (outcome.cause, outcome.retry_after, outcome.pages_read) == (Cause.TIMEOUT, timedelta(seconds=3), 2)
-    assert (outcome.started.monotonic, outcome.ended.monotonic) == (0, 4)
+    assert (float(outcome.started.monotonic), float(outcome.ended.monotonic)) == (0, 4)
 
 
 async def test_an_exception_that_is_no_source_error_is_raised() -> None:
@@ -631,7 +631,7 @@ async def test_after_sleep_it_polls_at_once() -> None:
 
     assert script.asked_at == [0, 3]
     (slept,) = [outcome for outcome in outcomes if isinstance(outcome, Slept)]
-    assert (slept.last_awake.monotonic, slept.awake.monotonic) == (2, 3)
+    assert (float(slept.last_awake.monotonic), float(slept.awake.monotonic)) == (2, 3)
     assert slept.awake.wall - slept.last_awake.wall == 28_801_000
 
 

@@ -21,6 +21,7 @@ from support.fake_clock import World, error
 from support.pty_terminal import Terminal
 
 from envwatch.fleet.fleet import Fleet
+from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListedPage, Slept, Snapshot
 from envwatch.model.text import Clean
@@ -60,7 +61,7 @@ class BusyPlatform:
         now = self._world.clocks().wall
         rows = self._rows
         for index in range(poll % 6, ROWS, 6):
-            rows[index] = replace(rows[index], last_heartbeat_at=now)
+            rows[index] = replace(rows[index], last_heartbeat_at=ServerMs(now))
         rows[poll * 7 % ROWS] = self._new_row()
         index = poll * 11 % ROWS
         rows[index] = replace(rows[index], connection_id=Clean(f"conn-{poll}"), mode=Clean(f"mode-{poll % 5}"))

@@ -23,6 +23,7 @@ from textual.widgets import Static
 from envwatch.cli.bootstrap import report_crash
 from envwatch.cli.commands.dashboard import show
 from envwatch.fleet.events import NO_PROFILE
+from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListedPage, Snapshot
 from envwatch.sources.poller import Poller
@@ -66,7 +67,7 @@ class BrokenClient:
             fail()
         now = time.time() * 1000
         rows = [environment(f"env-{number}", lastHeartbeat=now) for number in range(3)]
-        return Snapshot(pages=(ListedPage(rows, now),), requests=1)
+        return Snapshot(pages=(ListedPage(rows, WallMs(now)),), requests=1)
 
 
 class BrokenPoller(Poller):

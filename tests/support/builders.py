@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.fleet import Fleet
-from envwatch.model.clock import OffsetBounds, Reading
+from envwatch.model.clock import MonotonicS, OffsetBounds, Reading, ServerMs, WallMs
 from envwatch.model.environment import Environment, environment_of
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, Slept, Snapshot
 from envwatch.model.text import Clean
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from envwatch.model.outcome import Outcome
     from envwatch.views.output import EnvironmentList
 
-NOW = 1_760_000_000_000.0
-"""A moment, in milliseconds since the epoch."""
+NOW = ServerMs(1_760_000_000_000.0)
+"""A moment of the server's clock."""
 
 
 def wire_row(id: str = "env-1", **changes: Any) -> dict[str, Any]:  # noqa: A002  # the field's name on the wire
@@ -70,7 +70,7 @@ def environment(id: str = "env-1", **changes: Any) -> Environment:  # noqa: A002
 
 def reading(at: float = NOW, skew: float = 0.0) -> Reading:
     """This machine's clocks at a moment of the server's, its wall clock wrong by `skew` milliseconds."""
-    return Reading(at + skew, (at - NOW) / 1000)
+    return Reading(WallMs(at + skew), MonotonicS((at - NOW) / 1000))
 
 
 def listed(
@@ -82,7 +82,7 @@ def listed(
     page_size: int = 100,
     interval: timedelta = timedelta(seconds=5),
 ) -> Listed:
-    """A complete listing, asked for at a moment of the server's; `dated` answers tell the server's time exactly."""
+    """A complete listing, asked for at a moment of the server's; `dated` responses date it exactly."""
     started = reading(at, skew)
     pages = [
         ListedPage(list(rows[first : first + page_size]), started.wall) for first in range(0, len(rows), page_size)
@@ -117,11 +117,11 @@ def beating(count: int, at: float = NOW, **changes: Any) -> list[Environment]:
 def watched(outcomes: Iterable[Outcome], fleet: Fleet | None = None) -> tuple[Fleet, list[Event]]:
     """A fleet after some outcomes, and all the events on the way."""
     fleet = fleet or Fleet()
-    told: list[Event] = []
+    all_events: list[Event] = []
     for outcome in outcomes:
         fleet, events = fleet.after(outcome)
-        told += events
-    return fleet, told
+        all_events += events
+    return fleet, all_events
 
 
 def list_of(outcome: Listed, profile: Clean = NO_PROFILE) -> EnvironmentList:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from support.builders import NOW
 
-from envwatch.model.clock import Reading
+from envwatch.model.clock import MonotonicS, Reading, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Snapshot, SourceError
 from envwatch.model.text import Clean
@@ -38,7 +38,7 @@ class World:
         self._plans: list[tuple[float, Callable[[], object]]] = []
 
     def clocks(self) -> Reading:
-        return Reading(NOW + (self.now + self.unmeasured) * 1000, self.now)
+        return Reading(WallMs(NOW + (self.now + self.unmeasured) * 1000), MonotonicS(self.now))
 
     def runtime(self) -> Runtime:
         return Runtime(self.clocks, self.wait, lambda: self.random)

@@ -1,8 +1,8 @@
-"""A platform that anything may happen to, and what must hold of every fleet that watches it.
+"""A simulated platform in any state, and the invariants of every fleet that polls it.
 
 `FleetMachine` is Hypothesis' state machine: its rules let time pass, change environments and poll, well or badly; after
-each poll it holds the fleet against what it knows itself. It judges by the official rule, written here once more, and
-replays the events on a copy of its own. A variant overrides `after` or `after_partial` with a reducer of its own.
+each poll it compares the fleet with its own state. It applies the official rule, written here once more, and replays
+the events on a copy. A variant overrides `after` or `after_partial` with a reducer of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from envwatch.fleet.anomalies import Anomaly
 from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.presence import Presence
-from envwatch.model.clock import Reading
+from envwatch.model.clock import MonotonicS, Reading, ServerMs, WallMs
 from envwatch.model.modes import mode_of
 from envwatch.model.outcome import Cause, Listed, Slept
 from envwatch.model.text import Clean
@@ -83,8 +83,8 @@ class Box:
         self.connections += 1
 
 
-def told_of(tracked: TrackedEnvironment) -> dict[str, str | None]:
-    """What events tell of an environment."""
+def values_in_events(tracked: TrackedEnvironment) -> dict[str, str | None]:
+    """What events report of an environment."""
     row = tracked.environment
     return {
         "presence": "online" if tracked.verdict.is_up else tracked.presence.value,
@@ -101,15 +101,15 @@ class FleetMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = NOW
+        self.now: float = NOW
         self.monotonic = 0.0
         self.skew = 0.0
         self.boxes = [Box(number) for number in range(SIZE)]
         self.fleet = Fleet()
         self.skewed = Fleet()
         """The same fleet on a machine whose wall clock is wrong."""
-        self.told: dict[Clean, dict[str, str | None]] = {}
-        """What the events alone tell since the first listing."""
+        self.replayed: dict[Clean, dict[str, str | None]] = {}
+        """What the events alone report since the first listing."""
         self.lacked: Counter[Clean] = Counter()
         """Complete listings in a row that lacked an id."""
         self.lacked_since: dict[Clean, float] = {}
@@ -222,16 +222,16 @@ class FleetMachine(RuleBasedStateMachine):
     @rule(cause=st.sampled_from(Cause), pages_read=st.integers(0, 3), seed=SEEDS)
     def a_poll_fails(self, cause: Cause, pages_read: int, seed: int) -> None:
         read = self._rows(set(), set(), set(), seed)[: 2 * pages_read]
-        told: list[Event] = []
+        all_events: list[Event] = []
         for fleet, skew in ((self.fleet, 0.0), (self.skewed, self.skew)):
             outcome = replace(failed(cause, pages_read=pages_read), started=self._clocks(skew))
             if pages_read:
                 after, events = self.after_partial(fleet, outcome, self._listed(read, skew))
             else:
                 after, events = self.after(fleet, outcome)
-            told += events
+            all_events += events
             assert after.environments == fleet.environments, "a failed poll changed a verdict"
-        assert not told, "a failed poll was an event"
+        assert not all_events, "a failed poll was an event"
 
     @rule(seconds=SECONDS, does_monotonic_stand=st.booleans())
     def this_machine_sleeps(self, seconds: int, *, does_monotonic_stand: bool) -> None:
@@ -240,9 +240,9 @@ class FleetMachine(RuleBasedStateMachine):
         self.time_passes(seconds)
         if does_monotonic_stand:
             self.monotonic = monotonic
-        self.fleet, told = self.after(self.fleet, Slept(asleep, self._clocks(0)))
+        self.fleet, events = self.after(self.fleet, Slept(asleep, self._clocks(0)))
         self.skewed, _ = self.after(self.skewed, Slept(skewed_asleep, self._clocks(self.skew)))
-        assert not told
+        assert not events
 
     @precondition(lambda self: self.fleet.hold is None and not self._are_some_missing())
     @rule(seed=SEEDS)
@@ -251,8 +251,8 @@ class FleetMachine(RuleBasedStateMachine):
         self._take(rows, seed)
         if self.fleet.hold or self._are_some_missing():
             return
-        again, told = self.after(self.fleet, self._listed(rows, 0))
-        assert not told, "the same listing once more was an event"
+        again, events = self.after(self.fleet, self._listed(rows, 0))
+        assert not events, "the same listing once more was an event"
         assert again.environments == self.fleet.environments
 
     def _are_some_missing(self) -> bool:
@@ -269,7 +269,7 @@ class FleetMachine(RuleBasedStateMachine):
         ]
         beaten = {self.boxes[number].id for number in doubled}
         rows += [
-            replace(row, last_heartbeat_at=row.last_heartbeat_at - 31_000, mode=None)
+            replace(row, last_heartbeat_at=ServerMs(row.last_heartbeat_at - 31_000), mode=None)
             for row in rows
             if row.id in beaten and row.last_heartbeat_at is not None
         ]
@@ -277,7 +277,7 @@ class FleetMachine(RuleBasedStateMachine):
         return rows
 
     def _clocks(self, skew: float) -> Reading:
-        return Reading(self.now + skew, self.monotonic)
+        return Reading(WallMs(self.now + skew), MonotonicS(self.monotonic))
 
     def _listed(self, rows: list[Environment], skew: float, page_size: int = 5) -> Listed:
         clocks = self._clocks(skew)
@@ -303,13 +303,13 @@ class FleetMachine(RuleBasedStateMachine):
             return
         before, outcome = self.fleet, self._listed(rows, 0)
         after, events = self.after(before, outcome)
-        self.skewed, told_there = self.after(self.skewed, self._listed(rows, self.skew))
+        self.skewed, skewed_events = self.after(self.skewed, self._listed(rows, self.skew))
         assert self.skewed.environments == after.environments, "a wrong local clock changed a verdict"
-        assert told_there == events, "a wrong local clock changed an event"
+        assert skewed_events == events, "a wrong local clock changed an event"
         self._check_order(before, after, events, rows, seed)
 
         newest = _newest(rows)
-        for id_ in self.told.keys() | newest.keys():
+        for id_ in self.replayed.keys() | newest.keys():
             self.lacked[id_] = 0 if id_ in newest else self.lacked[id_] + 1
             if self.lacked[id_] == 1:
                 self.lacked_since[id_] = self.monotonic
@@ -331,10 +331,10 @@ class FleetMachine(RuleBasedStateMachine):
         self, before: Fleet, after: Fleet, events: tuple[Event, ...], rows: list[Environment], seed: int
     ) -> None:
         shuffled = random.Random(~seed).sample(rows, len(rows))
-        other, told = self.after(before, self._listed(shuffled, 0, page_size=1 + seed % 7))
+        other, other_events = self.after(before, self._listed(shuffled, 0, page_size=1 + seed % 7))
         assert other.environments == after.environments, "the order of the rows or the size of the pages mattered"
-        assert Counter(flatten(told)) == Counter(flatten(events))
-        assert Counter(event.kind for event in told) == Counter(event.kind for event in events)
+        assert Counter(flatten(other_events)) == Counter(flatten(events))
+        assert Counter(event.kind for event in other_events) == Counter(event.kind for event in events)
 
     def _check_verdicts(self, before: Fleet, after: Fleet, newest: dict[Clean, Environment]) -> None:
         for id_, tracked in after.environments.items():
@@ -377,34 +377,34 @@ class FleetMachine(RuleBasedStateMachine):
     def _check_events(self, before: Fleet, after: Fleet, events: tuple[Event, ...]) -> None:
         if before.listings == 0:
             assert not events, "the first listing was an event"
-            self.told = {id_: told_of(tracked) for id_, tracked in after.environments.items()}
+            self.replayed = {id_: values_in_events(tracked) for id_, tracked in after.environments.items()}
             return
         for event in flatten(events):
             if event.id is not None:
-                self._replay(event.id, event, told_of(after.environments[event.id]))
-        for id_, told in self.told.items():
+                self._replay(event.id, event, values_in_events(after.environments[event.id]))
+        for id_, values in self.replayed.items():
             if id_ not in after.environments:
-                assert told["presence"] == "gone", "forgotten, and not gone"
+                assert values["presence"] == "gone", "forgotten, and not gone"
                 continue
-            is_now = told_of(after.environments[id_])
+            is_now = values_in_events(after.environments[id_])
             if is_now["presence"] != "online":
-                is_now["connection"] = told["connection"]
-            assert told == is_now, "the events tell another story than the fleet"
-        assert self.told.keys() >= after.environments.keys(), "nothing told of a new environment"
+                is_now["connection"] = values["connection"]
+            assert values == is_now, "the events disagree with the fleet"
+        assert self.replayed.keys() >= after.environments.keys(), "no event for a new environment"
 
     def _replay(self, id_: Clean, event: Event, listed_as: dict[str, str | None]) -> None:
-        """Let one event change what is told; whatever comes or goes brings the connection of its row."""
+        """Apply one event to the replayed values; one that changes the presence brings the connection of its row."""
         if event.kind is Kind.APPEARED:
-            assert id_ not in self.told or self.told[id_]["presence"] == "gone", "appeared, and was there"
+            assert id_ not in self.replayed or self.replayed[id_]["presence"] == "gone", "appeared, and was there"
             assert (event.before, event.after) == (None, listed_as["presence"])
-            self.told[id_] = listed_as
+            self.replayed[id_] = listed_as
         elif event.kind not in (Kind.FLAPPING, Kind.STEADY, Kind.CHANGED):
-            told = self.told[id_]
+            values = self.replayed[id_]
             field = _FIELDS.get(event.kind, "presence")
-            assert event.before == told[field], "an event began with what was not so"
+            assert event.before == values[field], "an event began with what was not so"
             if field == "presence":
-                told["connection"] = listed_as["connection"]
-            told[field] = event.after
+                values["connection"] = listed_as["connection"]
+            values[field] = event.after
 
 
 def _newest(rows: list[Environment]) -> dict[Clean, Environment]:

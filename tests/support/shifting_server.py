@@ -27,7 +27,7 @@ class Shifting(Faulty):
             page_ms: how long one page takes, in milliseconds.
         """
         super().__init__([wire_row(f"env-{number}", metadata=None) for number in range(count)])
-        self.now = NOW
+        self.now: float = NOW
         self.left: frozenset[str] = frozenset()
         """Ids of the machines that were deleted."""
         self._page_ms = page_ms

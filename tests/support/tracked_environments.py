@@ -1,4 +1,4 @@
-"""Watches over single rows, for tests that ask what holds for one."""
+"""Single tracked environments, for tests of one row."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ ALL = tuple(COLUMNS.values())
 
 
 def tracked(*, metadata: dict[str, Any] | None = None, **changes: Any) -> TrackedEnvironment:
-    """A watch over one row; `metadata` is put over that of a healthy row, None takes a key away."""
-    known = wire_row()["metadata"] | (metadata or {})
-    row = environment(**{"metadata": {key: value for key, value in known.items() if value is not None}} | changes)
+    """A tracked environment; `metadata` is merged over that of a healthy row, None removes a key."""
+    merged = wire_row()["metadata"] | (metadata or {})
+    row = environment(**{"metadata": {key: value for key, value in merged.items() if value is not None}} | changes)
     return TrackedEnvironment(environment=row, verdict=JUDGE.verdict(row, NOW))
 
 

@@ -17,6 +17,7 @@ from support.builders import environment
 from envwatch.cli.bootstrap import report_crash
 from envwatch.cli.commands.dashboard import show
 from envwatch.fleet.events import NO_PROFILE
+from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListedPage, Snapshot
 from envwatch.sources.poller import Poller
@@ -37,7 +38,7 @@ class SmallClient:
         """List the environments."""
         now = time.time() * 1000
         rows = [environment(f"env-{number}", lastHeartbeat=now) for number in range(12)]
-        return Snapshot(pages=(ListedPage([*rows, environment("off-1", connectionId=None)], now),), requests=1)
+        return Snapshot(pages=(ListedPage([*rows, environment("off-1", connectionId=None)], WallMs(now)),), requests=1)
 
 
 class UnendingApp(EnvwatchApp):

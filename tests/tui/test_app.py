@@ -12,7 +12,7 @@ from support.app_harness import staged
 from support.builders import beating, environment, failed, listed
 
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.model.clock import OffsetBounds
+from envwatch.model.clock import OffsetBounds, ServerMs
 from envwatch.model.outcome import Cause
 from envwatch.model.text import Clean
 from envwatch.tui.screens.dashboard import Dashboard
@@ -69,7 +69,7 @@ async def test_the_status_line_names_a_date_that_is_not_believed() -> None:
 async def test_the_status_line_counts_rows_whose_times_cannot_be_true_as_unknown() -> None:
     async with staged((100, 24)) as stage:
         rows = beating(3, stage.at)
-        await stage.show([rows[0], *(replace(row, last_heartbeat_at=1.0) for row in rows[1:])])
+        await stage.show([rows[0], *(replace(row, last_heartbeat_at=ServerMs(1.0)) for row in rows[1:])])
         assert re.search("● 1 on .*○ 0 off .*[?] 2 unknown", stage.lines[0])
         assert [line[1:9].split() for line in stage.lines[2:4]] == [["?", "clk?"]] * 2
 

@@ -13,6 +13,7 @@ from support.tracked_environments import BARE, tracked
 
 from envwatch.fleet.clock_check import SkewCheck
 from envwatch.fleet.presence import GONE
+from envwatch.model.clock import MonotonicS
 from envwatch.model.environment import update_text
 from envwatch.model.modes import mode_of
 from envwatch.model.text import Clean, cells
@@ -159,7 +160,9 @@ def test_only_a_change_to_unrestricted_is_highlighted() -> None:
 def test_no_instant_is_a_difference() -> None:
     later: dict[str, Any] = {"lastHeartbeat": NOW - 1, "lastSeenAt": NOW - 1, "firstSeenAt": 0.0}
     assert differences(tracked(), tracked(**later)) == ()
-    seen = replace(tracked(), since_at=NOW, transitions=(NOW,), changed_in=7, skew_check=SkewCheck(1.0, 0.0))
+    seen = replace(
+        tracked(), since_at=NOW, transitions=(NOW,), changed_in=7, skew_check=SkewCheck(MonotonicS(1.0), 0.0)
+    )
     assert differences(tracked(), seen) == ()
 
 

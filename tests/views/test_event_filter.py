@@ -17,6 +17,7 @@ from support.tracked_environments import matches, tracked
 from envwatch.fleet.events import Event, EventState, Kind, flatten
 from envwatch.fleet.presence import PresenceRule
 from envwatch.fleet.tracking import TrackedEnvironment
+from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import Clean
 from envwatch.query.language import Term, Word, parse
@@ -105,7 +106,7 @@ def test_a_word_finds_the_profile() -> None:
 
 
 def test_times_in_a_text_are_in_the_zone_of_the_screen() -> None:
-    group = Event(kind=Kind.WHILE_BLIND, at=NOW, since=NOW - HOUR, members=(FELL,))
+    group = Event(kind=Kind.WHILE_BLIND, at=NOW, since=ServerMs(NOW - HOUR), members=(FELL,))
     assert found('"07:53:20Z"', [group]) == [group]
 
 

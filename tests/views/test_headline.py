@@ -9,13 +9,14 @@ from support.app_harness import staged
 from support.builders import NOW, environment
 
 from envwatch.fleet.events import Event, Kind
+from envwatch.model.clock import ServerMs
 from envwatch.model.text import Clean
 from envwatch.views.headline import headline
 
 
 def event(kind: Kind, seconds: float = 0, id_: str = "env-1", *, of: Kind | None = None, count: int = 0) -> Event:
     members = tuple(event(of, seconds, f"env-{n}") for n in range(count)) if of is not None else ()
-    return Event(kind=kind, at=NOW + seconds * 1000, id=None if of else Clean(id_), of=of, members=members)
+    return Event(kind=kind, at=ServerMs(NOW + seconds * 1000), id=None if of else Clean(id_), of=of, members=members)
 
 
 LOST = event(Kind.TOGETHER, of=Kind.OFFLINE, count=3)

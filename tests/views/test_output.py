@@ -18,7 +18,7 @@ from support.builders import NOW, environment, list_of, listed, reading, wire_ro
 from support.tracked_environments import ALL, matches
 
 from envwatch.fleet.presence import GONE
-from envwatch.model.clock import OffsetBounds
+from envwatch.model.clock import OffsetBounds, ServerMs, WallMs
 from envwatch.model.outcome import Listed, ListedPage, Snapshot
 from envwatch.model.text import Clean, cells, clean
 from envwatch.query.language import parse
@@ -218,9 +218,10 @@ def test_the_age_never_contradicts_the_state(age: float, state: str, seconds: fl
 def test_state_age_and_filter_are_of_the_moment_when_the_page_of_the_row_was_requested() -> None:
     beat = NOW - 119_000
     pages = (
-        ListedPage([environment("first", lastHeartbeat=beat), environment("twice", lastHeartbeat=beat)], NOW),
+        ListedPage([environment("first", lastHeartbeat=beat), environment("twice", lastHeartbeat=beat)], WallMs(NOW)),
         ListedPage(
-            [environment("second", lastHeartbeat=beat), environment("twice", lastHeartbeat=beat - 1)], NOW + 2000
+            [environment("second", lastHeartbeat=beat), environment("twice", lastHeartbeat=beat - 1)],
+            WallMs(NOW + 2000),
         ),
     )
     snapshot = Snapshot(pages=pages, clock=(OffsetBounds(-500, 500),))
@@ -373,7 +374,7 @@ def test_the_summary_has_counts_and_caveats() -> None:
 
 
 def test_rows_that_could_not_be_read_make_the_listing_incomplete() -> None:
-    snapshot = Snapshot(pages=(ListedPage([environment()], NOW),), set_aside=2)
+    snapshot = Snapshot(pages=(ListedPage([environment()], WallMs(NOW)),), set_aside=2)
     listing = list_of(Listed(snapshot, reading(), reading(), timedelta(seconds=5)))
     assert decoded(listing)["complete"] is False
     assert decoded(listing)["set_aside"] == {"total": 2, "ids": []}
@@ -382,7 +383,7 @@ def test_rows_that_could_not_be_read_make_the_listing_incomplete() -> None:
 
 def test_rows_that_could_not_be_read_are_named() -> None:
     ids = frozenset(Clean(f"env-{number}") for number in range(4, 0, -1))
-    snapshot = Snapshot(pages=(ListedPage([environment()], NOW),), set_aside=5, set_aside_ids=ids)
+    snapshot = Snapshot(pages=(ListedPage([environment()], WallMs(NOW)),), set_aside=5, set_aside_ids=ids)
     listing = list_of(Listed(snapshot, reading(), reading(), timedelta(seconds=5)))
     both = merged([listing, replace(listing, set_aside=1, set_aside_ids=frozenset({Clean("env-9")}))])
     assert decoded(listing)["set_aside"] == {"total": 5, "ids": ["env-1", "env-2", "env-3", "env-4"]}
@@ -434,7 +435,9 @@ def test_a_filter_keeps_exactly_the_rows_that_match_in_their_order(
 ) -> None:
     # Each page is requested later than the one before, so that ages differ between them.
     listed_pages = [
-        ListedPage([environment(f"env-{page}-{row}", **changes) for row, changes in enumerate(rows)], NOW + page * 1500)
+        ListedPage(
+            [environment(f"env-{page}-{row}", **changes) for row, changes in enumerate(rows)], WallMs(NOW + page * 1500)
+        )
         for page, rows in enumerate(pages)
     ]
     snapshot = Snapshot(pages=tuple(listed_pages), clock=(OffsetBounds(-500, 500),))
@@ -516,7 +519,7 @@ def test_each_row_is_unknown_or_not_by_itself() -> None:
 
 def test_rows_keep_their_order_and_each_has_the_age_of_its_own_moment() -> None:
     backwards = listing_of(*fleet_of_each_state()).rows[::-1]
-    rows = [row._replace(judged_at=NOW + 1000 * place) for place, row in enumerate(backwards)]
+    rows = [row._replace(judged_at=ServerMs(NOW + 1000 * place)) for place, row in enumerate(backwards)]
     listing = replace(listing_of(), rows=rows)
     environments = decoded(listing)["environments"]
     assert [row["id"] for row in environments] == ["on-b", "on-a", "late", "later", "never", "lost", "left"]

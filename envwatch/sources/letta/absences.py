@@ -17,6 +17,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from envwatch.model import limits
+from envwatch.model.clock import WallMs
 from envwatch.model.outcome import ListedPage
 from envwatch.model.page import page_of
 from envwatch.sources.letta.errors import FAILURES
@@ -128,7 +129,7 @@ class Absences:
             response = await self._get(missing.row, results)
             row = None if response is None else _row_in(response)
             if row is not None and response is not None and row.id == missing.row.id:
-                results.found.append(ListedPage([row], response.asked_at))
+                results.found.append(ListedPage([row], WallMs(response.asked_at)))
                 results.is_route_proven = True
             elif response is not None and response.status == HTTPStatus.NOT_FOUND:
                 results.not_found.add(missing.row.id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from envwatch.model import limits
+from envwatch.model.clock import WallMs
 from envwatch.model.outcome import Cause, ListedPage, Snapshot, SourceError
 from envwatch.model.text import Clean
 
@@ -97,7 +98,7 @@ class Walk:
         ids_before = self._id_count()
         self._ids.update(row.id for row in page.environments)
         self._set_aside_ids.update(page.set_aside_ids)
-        self._pages.append(ListedPage(page.environments, asked_at))
+        self._pages.append(ListedPage(page.environments, WallMs(asked_at)))
         if offset is not None:
             self._clock.append(offset)
         self._rows += len(page.environments) + page.set_aside

@@ -104,7 +104,7 @@ class NewsBar(TextLine):
         if failure is None or schedule is None:
             hold = fleet.hold
             until = f"{limits.ANOMALY_POLLS} listings and {limits.ANOMALY_AFTER.total_seconds():.0f} s"
-            text = f"{hold.claim.text}: not believed before {until}" if hold else ""
+            text = f"{hold.finding.text}: not believed before {until}" if hold else ""
             return [Part(text, "late", is_cut=True)], []
         last = fleet.snapshot
         pages = last.requests if last and last.requests > failure.pages_read else "?"
