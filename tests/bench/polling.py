@@ -17,7 +17,7 @@ from letta_client import Letta
 from programs import ENVWATCH, PATIENCE, SDK, home_for, peak_of, run, served
 from pydantic import SecretStr
 from sdk import count_all
-from support.app_harness import marked, post_of
+from support.app_harness import target_of, with_profile
 from support.builders import page_bytes
 
 from envwatch.cli.commands.dashboard import polling
@@ -168,7 +168,9 @@ async def _holds(server: ChildServer, view: View) -> list[_Held]:
         poller = Poller(client, UNLIMITED)
         async with polling(poller) as outcomes:
             app = EnvwatchApp(
-                targets={NO_PROFILE: post_of(poller, limits=UNLIMITED)}, outcomes=marked(outcomes), export=export_here
+                targets={NO_PROFILE: target_of(poller, limits=UNLIMITED)},
+                outcomes=with_profile(outcomes),
+                export=export_here,
             )
             async with app.run_test(size=(80, 24)), asyncio.timeout(PATIENCE):
                 app.dashboard.set_view(view)
@@ -177,11 +179,13 @@ async def _holds(server: ChildServer, view: View) -> list[_Held]:
 
 
 async def _tick_until(app: EnvwatchApp, listings: int, holds: list[_Held]) -> None:
-    while app.fleets.by_profile[NO_PROFILE].listings < listings:
+    while app.state.fleets.by_profile[NO_PROFILE].listings < listings:
         wall, cpu = time.perf_counter(), time.thread_time()
         await asyncio.sleep(0)
         holds.append(
-            _Held(time.perf_counter() - wall, time.thread_time() - cpu, app.fleets.by_profile[NO_PROFILE].listings)
+            _Held(
+                time.perf_counter() - wall, time.thread_time() - cpu, app.state.fleets.by_profile[NO_PROFILE].listings
+            )
         )
 
 

@@ -44,13 +44,13 @@ _KEYS = {
 """Names of the keys that type what is no letter or digit."""
 
 
-def post_of(poller: Poller, profile: str = "default", limits: Limits | None = None) -> Target:
+def target_of(poller: Poller, profile: str = "default", limits: Limits | None = None) -> Target:
     """A profile that is watched."""
     limits = limits or Limits()
     return Target(profile=profile, host="api.example", key_origin="a test", poller=poller, limits=limits)
 
 
-async def marked(outcomes: AsyncIterator[Outcome]) -> AsyncIterator[tuple[Clean, Outcome]]:
+async def with_profile(outcomes: AsyncIterator[Outcome]) -> AsyncIterator[tuple[Clean, Outcome]]:
     """The outcomes of the one profile that is watched."""
     async for outcome in outcomes:
         yield NO_PROFILE, outcome
@@ -88,7 +88,7 @@ class Stage:
         self.poller = poller or Poller(Script(World(), walk()), Limits())
         """One that has not asked yet, unless the test brings its own."""
         self.app = HeardApp(
-            targets={profile: post_of(self.poller, profile or "default") for profile in profiles},
+            targets={profile: target_of(self.poller, profile or "default") for profile in profiles},
             outcomes=self._outcomes(),
             ascii_only=ascii_only,
             clocks=self.clocks,

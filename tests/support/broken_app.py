@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.app_harness import marked, post_of
+from support.app_harness import target_of, with_profile
 from support.builders import environment
 from textual.screen import Screen
 from textual.widgets import Static
@@ -131,8 +131,8 @@ async def main(place: str, poll_log: PollLog) -> int:
     outcomes = poller.outcomes_and_bug() if place == "poller" else poller.outcomes()
     app = BrokenApp(
         export=export_here,
-        targets={NO_PROFILE: post_of(poller)},
-        outcomes=marked(poll_log.watching(outcomes, NO_PROFILE)),
+        targets={NO_PROFILE: target_of(poller)},
+        outcomes=with_profile(poll_log.watching(outcomes, NO_PROFILE)),
     )
     return await show(app, poll_log)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.app_harness import marked, post_of
+from support.app_harness import target_of, with_profile
 from support.builders import environment
 
 from envwatch.cli.commands.dashboard import crashed, show
@@ -50,8 +50,8 @@ class UnendingApp(EnvwatchApp):
 async def main(poll_log: PollLog) -> int:
     """Run the app."""
     poller = Poller(SmallClient(), Limits())
-    outcomes = marked(poll_log.watching(poller.outcomes(), NO_PROFILE))
-    app = UnendingApp(targets={NO_PROFILE: post_of(poller)}, outcomes=outcomes, export=export_here)
+    outcomes = with_profile(poll_log.watching(poller.outcomes(), NO_PROFILE))
+    app = UnendingApp(targets={NO_PROFILE: target_of(poller)}, outcomes=outcomes, export=export_here)
     return await show(app, poll_log)
 
 

@@ -386,7 +386,7 @@ async def test_where_nothing_is_shown_nothing_is_opened_over_the_reason(
         reason = stage.body
         assert reason
         await stage.press(key)
-        assert stage.news == "nothing to open: no environment is shown"
+        assert stage.news == "nothing to open: the table is empty"
         assert stage.body == reason
         assert stage.table.has_focus
 
@@ -396,7 +396,7 @@ async def test_where_a_filter_shows_nothing_enter_opens_nothing_beside_it_either
         await stage.show(fleet_of_three(stage.at))
         await stage.type("/zzz")
         await stage.press("enter", "enter")
-        assert stage.news.startswith("nothing to open: no environment is shown")
+        assert stage.news.startswith("nothing to open: the table is empty")
         assert stage.table.has_focus
         await stage.press("v")
         assert not stage.app.dashboard.query_one("#detail").display
@@ -416,7 +416,7 @@ async def test_a_filter_is_typed_in_sight_of_the_table(size: tuple[int, int], *,
         await stage.show(fleet_of_three(stage.at))
         await stage.press("enter")
         await stage.type("/bo")
-        assert stage.app.dashboard.query_one(FilterBar).box.has_focus
+        assert stage.app.dashboard.query_one(FilterBar).input.has_focus
         assert any("bob" in line for line in stage.body)
         await stage.press("enter")
         assert stage.table.has_focus
@@ -435,7 +435,7 @@ async def test_reset_shows_everything_as_one_list_but_keeps_columns_and_baseline
         assert now.baseline is not None
         assert replace(now, baseline=None, columns=()) == view
         assert now.columns == ("mode",)
-        assert stage.news == "everything, problems first, in one list"
+        assert stage.news == "view reset: all environments, problems first, no groups"
 
 
 async def test_the_pane_tells_of_the_row_under_the_cursor_and_of_its_events() -> None:
@@ -459,13 +459,13 @@ async def test_the_pane_tells_of_the_row_under_the_cursor_and_of_its_events() ->
 
 async def test_times_go_from_relative_to_local_to_utc() -> None:
     async with staged() as stage:
-        assert stage.app.times == "relative"
+        assert stage.app.options.times == "relative"
         await stage.press("t")
-        assert stage.app.times == "local"
+        assert stage.app.options.times == "local"
         await stage.press("t")
-        assert stage.app.times == "UTC"
+        assert stage.app.options.times == "UTC"
         await stage.press("t")
-        assert stage.app.times == "relative"
+        assert stage.app.options.times == "relative"
 
 
 @pytest.mark.parametrize("keys", ["", "?", "e", "E", ":", "o", "b", "C", "y", "a", "/", "\r"])

@@ -276,7 +276,7 @@ async def test_a_profile_that_was_not_listed_when_the_moment_was_marked_does_not
     async with staged((120, 24), profiles=(work, home)) as stage:
         await stage.show(those(stage.at, "ada"), work)
         await stage.press("m")
-        assert stage.news == "baseline marked: = shows what differs from now on, but for home, not listed yet"
+        assert stage.news == "baseline marked: = shows what differs from now on, except home: not listed yet"
         await stage.press("equals_sign")
         stage.now = 5
         await stage.show(those(stage.at, "bob"), home)

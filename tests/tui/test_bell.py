@@ -153,7 +153,7 @@ async def test_an_acknowledged_flapper_that_stays_down_rings_once_it_flaps_no_lo
         for _ in range(30):
             await stage.tick(30)
             await stage.show(down(stage.at))
-            told.append((len(stage.app.acks), len(stage.app.sent)))
+            told.append((len(stage.app.state.acks), len(stage.app.sent)))
     assert told == sorted(told, key=lambda each: (-each[0], each[1]))
     assert set(told) == {(1, 0), (0, 0), (0, 1)}
     assert told.index((0, 1)) == told.index((0, 0)) + 1
@@ -165,7 +165,7 @@ async def test_an_acknowledgement_that_the_user_withdraws_rings_nothing() -> Non
         await pass_on(stage, 30, 1)
         await stage.press("a", "ctrl+r")
         await pass_on(stage, 30, 1)
-        assert (stage.app.acks, stage.app.sent) == ({}, [])
+        assert (stage.app.state.acks, stage.app.sent) == ({}, [])
 
 
 @pytest.mark.parametrize(("listings_before", "sent"), [(0, []), (1, [BELL])])
@@ -176,9 +176,9 @@ async def test_what_came_back_unseen_and_fell_again_rings_unless_it_was_so_from_
         first = [environment("env-0", connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 500_000)]
         for _ in range(listings_before):
             await stage.show(first)
-            assert list(stage.app.acks) == ["env-0"]
+            assert list(stage.app.state.acks) == ["env-0"]
         await pass_on(stage, 30, 1, 1)
-        assert (stage.app.acks, stage.app.sent) == ({}, sent)
+        assert (stage.app.state.acks, stage.app.sent) == ({}, sent)
 
 
 async def test_nothing_rings_while_blind_and_what_still_holds_rings_after_it() -> None:

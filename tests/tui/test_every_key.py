@@ -17,7 +17,7 @@ from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.keymap import binding_ids
 from envwatch.tui.screens.command_palette import Commands
 from envwatch.tui.screens.dashboard import Dashboard
-from envwatch.tui.screens.help import HelpScreen, helps
+from envwatch.tui.screens.help import HelpScreen, help_sections
 from envwatch.tui.widgets.detail_pane import DetailPane
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.filter_bar import FilterBar
@@ -110,7 +110,8 @@ async def test_help_tells_of_every_binding_once_with_all_of_its_keys() -> None:
     async with staged((80, 120)) as stage:
         await stage.press("question_mark")
         assert isinstance(stage.app.screen, HelpScreen)
-        told = [entry for entries in helps((*stage.app.dashboard.parts, stage.app)).values() for entry in entries]
+        nodes = (*stage.app.dashboard.nodes_with_keys, stage.app)
+        told = [entry for entries in help_sections(nodes).values() for entry in entries]
         assert sorted(entry.id for entry in told) == sorted(IDS)
         for entry in told:
             assert len(entry.keys) == len({*map(stage.app.get_key_display, Binding.make_bindings([IDS[entry.id]]))})
@@ -266,8 +267,7 @@ def state(stage: Stage) -> tuple[Any, ...]:
         stage.lines,
         [type(screen) for screen in app.screen_stack],
         app.return_code,
-        app.rings,
-        app.times,
+        app.options,
         tuple(app.sent),
         stage.poller.schedule,
         stage.poller.interval,
@@ -354,7 +354,7 @@ async def test_every_key_while_the_filter_box_is_open_is_typed_or_leaves_it() ->
         before = stage.app.dashboard.view
         typed = [key for key in dict.fromkeys((*KEYS, "q")) if len(key) == 1]
         await stage.press(*typed)
-        assert box.box.value == "".join(typed)
+        assert box.input.value == "".join(typed)
         assert box.display
         assert isinstance(stage.app.screen, Dashboard)
         await stage.press("escape")

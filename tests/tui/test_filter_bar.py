@@ -34,7 +34,7 @@ async def box(size: tuple[int, int] = (80, 24)) -> AsyncIterator[Stage]:
 
 async def typed(stage: Stage, text: str, cursor: int | None = None) -> tuple[str, str]:
     """What stands above the line and in it, once a text was typed and the cursor moved."""
-    line = stage.app.dashboard.query_one(FilterBar).box
+    line = stage.app.dashboard.query_one(FilterBar).input
     line.value = text
     line.cursor_position = len(text) if cursor is None else cursor
     await stage.pilot.pause()
@@ -98,7 +98,7 @@ async def test_the_offers_follow_the_cursor() -> None:
         assert stage.lines[-3].startswith(" tab  unrestricted ")
         await stage.press("tab")
         assert stage.lines[-2].startswith(" mode:unrestricted ada")
-        assert stage.app.dashboard.query_one(FilterBar).box.cursor_position == len("mode:unrestricted")
+        assert stage.app.dashboard.query_one(FilterBar).input.cursor_position == len("mode:unrestricted")
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ async def test_enter_keeps_no_line_with_a_mistake_in_it_and_points_there(text: s
     async with box() as stage:
         await stage.type(text)
         await stage.press("enter")
-        assert stage.app.dashboard.query_one(FilterBar).box.has_focus
+        assert stage.app.dashboard.query_one(FilterBar).input.has_focus
         assert any(
             told in stage.lines[-3] for told in ("there is no field", "status: online", "needs", "of what?", "quote")
         )

@@ -133,7 +133,7 @@ async def test_typed_keys_go_into_the_box_and_act_nowhere() -> None:
     async with log() as stage:
         await stage.type("/eqj/pG0")
         assert isinstance(stage.app.screen, EventLogScreen)
-        assert str(stage.app.screen.query_one(EventList).wanted) == "eqj/pG0"
+        assert str(stage.app.screen.query_one(EventList).filter_query) == "eqj/pG0"
         await stage.press("escape", "escape")
         assert isinstance(stage.app.screen, Dashboard)
         assert stage.app.dashboard.view.query == Query()
@@ -169,7 +169,7 @@ async def test_on_the_way_to_a_term_the_log_does_not_empty() -> None:
             assert "No event matches" not in stage.text
         assert len(events(stage)) == 3
         await stage.press("enter")
-        assert stage.app.screen.query_one(FilterBar).box.has_focus
+        assert stage.app.screen.query_one(FilterBar).input.has_focus
 
 
 async def test_escape_leaves_a_kept_filter_then_the_log() -> None:
@@ -195,14 +195,14 @@ async def test_the_box_opens_again_with_what_was_asked_for() -> None:
         await stage.type("/bob")
         await stage.press("enter")
         await stage.type("/went")
-        assert str(stage.app.screen.query_one(EventList).wanted) == "bob went"
+        assert str(stage.app.screen.query_one(EventList).filter_query) == "bob went"
         assert len(events(stage)) == 1
 
 
 async def test_an_invalid_query_keeps_the_last_good_one_and_says_why() -> None:
     async with log() as stage:
         await stage.type("/bob")
-        stage.app.screen.query_one(FilterBar).box.value = "bob beat:>"
+        stage.app.screen.query_one(FilterBar).input.value = "bob beat:>"
         await stage.pilot.pause()
         assert [event.split()[0] for event in events(stage)] == ["bob"]
         assert "^" in stage.lines[-3]
@@ -292,7 +292,7 @@ async def test_a_row_that_is_folded_with_the_long_offline_is_unfolded() -> None:
         stage.now = 90_000
         await stage.show(last_listing(stage.at))
         await stage.press("g")
-        assert stage.app.dashboard.table.headings
+        assert stage.app.dashboard.table.headers
         await stage.press("e", "G", "enter")
         await stage.pilot.pause()
         assert stage.cursor == "bob"
@@ -303,7 +303,7 @@ async def test_an_environment_that_is_no_longer_known_says_so_and_changes_nothin
         await stage.press("escape")
         for stage.now in (15, 20, 4_000, 4_005):
             await stage.show([row for row in last_listing(stage.at) if row.name != "bob"])
-        assert stage.app.fleets.tracked((NO_PROFILE, lost("bob", NOW).id)) is None
+        assert stage.app.state.fleets.tracked((NO_PROFILE, lost("bob", NOW).id)) is None
         await stage.press("2", "e", "G", "enter")
         assert stage.app.dashboard.view.preset == "online"
         assert stage.news == "it has left the fleet: nothing is known of it any more"

@@ -106,7 +106,7 @@ async def test_rows_stand_under_what_they_have_in_common_those_without_it_too() 
         await group_by_pod(stage)
         assert [line.split("  ")[0] for line in stage.body if "▾" in line] == ["▾ pod p-1", "▾ pod p-2", "▾ no pod"]
         assert "▾ pod p-1  ● 2" in stage.body
-        assert [tracked.environment.name for heading in stage.table.headings for tracked in heading.environments] == [
+        assert [tracked.environment.name for heading in stage.table.headers for tracked in heading.environments] == [
             "ada",
             "cyd",
             "bob",
@@ -121,7 +121,7 @@ async def test_the_menu_stands_on_what_holds_and_nothing_takes_the_groups_away()
         await stage.press("b")
         assert stage.app.screen.query_one(OptionList).highlighted == 1
         await stage.press("n", "enter")
-        assert stage.table.headings == []
+        assert stage.table.headers == []
         assert stage.news == "not grouped"
 
 
@@ -195,7 +195,7 @@ async def test_enter_on_a_row_opens_the_row_and_folds_nothing() -> None:
     async with dashboard(in_pods()) as stage:
         await group_by_pod(stage)
         await stage.press("enter")
-        assert all(heading.is_open for heading in stage.table.headings)
+        assert all(heading.is_open for heading in stage.table.headers)
         assert stage.app.dashboard.query_one("#detail").display
 
 
@@ -207,7 +207,7 @@ async def test_big_x_folds_all_and_the_cursor_goes_to_its_group_and_opens_all_ag
         assert [line[0] for line in stage.body] == ["▸", "▸", "▸"]
         assert stage.cursor == "pod p-2"
         await stage.press("X")
-        assert all(heading.is_open for heading in stage.table.headings)
+        assert all(heading.is_open for heading in stage.table.headers)
         assert stage.cursor == "pod p-2"
 
 
@@ -215,7 +215,7 @@ async def test_big_x_folds_the_rest_while_one_is_open() -> None:
     async with dashboard(in_pods()) as stage:
         await group_by_pod(stage)
         await stage.press("x", "X")
-        assert not any(heading.is_open for heading in stage.table.headings)
+        assert not any(heading.is_open for heading in stage.table.headers)
 
 
 async def test_what_was_folded_stays_so_through_listings_and_a_new_group_is_open() -> None:
@@ -224,7 +224,7 @@ async def test_what_was_folded_stays_so_through_listings_and_a_new_group_is_open
         await stage.press("X")
         stage.now = 5
         await stage.show([*in_pods(), named("eve", podId="p-3")])
-        assert {heading.title: heading.is_open for heading in stage.table.headings} == {
+        assert {heading.title: heading.is_open for heading in stage.table.headers} == {
             "pod p-1": False,
             "pod p-2": False,
             "pod p-3": True,
@@ -236,7 +236,7 @@ async def test_another_grouping_starts_with_its_groups_open() -> None:
     async with dashboard([*in_pods(), off("old", DAY + 1)]) as stage:
         await group_by_pod(stage)
         await stage.press("X", "b", "v", "enter")
-        assert {heading.key: heading.is_open for heading in stage.table.headings} == {
+        assert {heading.key: heading.is_open for heading in stage.table.headers} == {
             ("group", "version", "0.34.12"): True,
             OLD: False,
         }
@@ -387,7 +387,7 @@ async def test_zero_on_the_dashboard_resets_the_view_and_leaves_the_columns() ->
         await group_by_pod(stage)
         await stage.press("full_stop", "2", "0")
         assert titles(stage) == ["state", "name", "version", "branch"]
-        assert stage.table.headings == []
+        assert stage.table.headers == []
         assert stage.app.dashboard.view.sort is None
 
 

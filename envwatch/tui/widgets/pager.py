@@ -1,7 +1,4 @@
-"""What is longer than its place, and the keys that scroll it.
-
-It scrolls at once: each step of a text that glides is a frame that a slow link has to carry.
-"""
+"""A scrolling container and its keys, without animation: each step of one is a frame that a slow link has to carry."""
 
 from __future__ import annotations
 
@@ -24,11 +21,11 @@ class Pager(VerticalScroll):
     ]
 
     def action_by_lines(self, lines: int) -> None:
-        """Scroll by some lines, upwards if they are negative."""
+        """Scroll down by lines; negative scrolls up."""
         self.scroll_relative(y=lines, animate=False, immediate=True)
 
     def action_by_pages(self, pages: int) -> None:
-        """Scroll by what is visible at once."""
+        """Scroll down by pages; negative scrolls up."""
         self.action_by_lines(pages * self.scrollable_content_region.height)
 
     def action_to_top(self) -> None:
