@@ -170,7 +170,6 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
         self.read_schedules()
 
     def get_default_screen(self) -> Screen[None]:
-        """Return the dashboard."""
         dashboard = self._fitted(Dashboard(watched=self._watched(), view=self._first_view))
         self.watch(dashboard, "view", self._keep_view, init=False)
         return dashboard.data_bind(EnvwatchApp.state, EnvwatchApp.options)
@@ -312,7 +311,6 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
     # Keys.
 
     def action_switch_bell(self) -> None:
-        """Turn the terminal's bell for losses on or off."""
         rings = not self.options.rings
         self.options = replace(self.options, rings=rings)
         self._keep(bell=rings)
@@ -320,7 +318,6 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
         self.answer(f"bell on: rings when an environment has been down for {delay}" if rings else "bell off")
 
     def action_times(self) -> None:
-        """Show instants in the next style."""
         self.options = replace(self.options, times=self.options.times.following)
         self.answer(f"times: {self.options.times}")
 
@@ -339,14 +336,12 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
             self.push_screen(ExplainScreen(tracked.key).data_bind(EnvwatchApp.state, EnvwatchApp.options))
 
     def action_help(self) -> None:
-        """Show every key."""
         sections = help_sections((*self.dashboard.nodes_with_keys, self))
         if self.screen is not self.dashboard:
             sections = {"Here": help_on(self.screen)} | sections
         self.push_screen(self._fitted(HelpScreen(sections, self.targets.values())))
 
     def action_command_palette(self) -> None:
-        """Open the palette."""
         from envwatch.tui.screens.command_palette import Palette  # noqa: PLC0415  as in `_commands`
 
         if not isinstance(self.screen, Palette):

@@ -12,6 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from envwatch.tui.screens.menu import PickList
 from envwatch.tui.widgets.footer import HELP, KeyFooter
 from envwatch.views.columns import COLUMNS, FIXED
 
@@ -36,8 +37,6 @@ class ColumnPicker(ModalScreen["tuple[str, ...] | None"]):
         Binding("enter", "keep", "Keep", key_display="⏎", priority=True),
         Binding("0", "forget", "Those that fit"),
         Binding("escape,q,C", "dismiss", "Cancel", key_display="esc"),
-        Binding("j", "move('down')", "Cursor down", show=False),
-        Binding("k", "move('up')", "Cursor up", show=False),
         HELP,
     ]
 
@@ -49,14 +48,12 @@ class ColumnPicker(ModalScreen["tuple[str, ...] | None"]):
         self._order = chosen + [id_ for id_ in ids if id_ not in self._chosen]
 
     def compose(self) -> ComposeResult:
-        """Return the title, the list and the keys."""
         with Vertical(id="menu"):
             yield Static("Columns, after STATE and NAME", id="menu-title", markup=False)
-            yield OptionList(markup=False, compact=True)
+            yield PickList(markup=False, compact=True)
         yield KeyFooter()
 
     def on_mount(self) -> None:
-        """Fill the list."""
         self._update_list(0)
 
     def _update_list(self, highlighted: int) -> None:
@@ -74,14 +71,10 @@ class ColumnPicker(ModalScreen["tuple[str, ...] | None"]):
     def _place(self) -> int:
         return self.query_one(OptionList).highlighted or 0
 
+    @on(OptionList.OptionSelected)
     def action_mark(self) -> None:
-        """Show or hide the column under the cursor."""
         self._chosen ^= {self._order[self._place]}
         self._update_list(self._place)
-
-    @on(OptionList.OptionSelected)
-    def _toggle_clicked(self) -> None:
-        self.action_mark()
 
     def action_shift(self, step: int) -> None:
         """Move the column under the cursor by a place."""
@@ -90,13 +83,7 @@ class ColumnPicker(ModalScreen["tuple[str, ...] | None"]):
         self._order.insert(target, self._order.pop(place))
         self._update_list(target)
 
-    def action_move(self, direction: str) -> None:
-        """Move to the column below or above."""
-        options = self.query_one(OptionList)
-        (options.action_cursor_down if direction == "down" else options.action_cursor_up)()
-
     def action_keep(self) -> None:
-        """Return the chosen columns."""
         chosen = tuple(id_ for id_ in self._order if id_ in self._chosen)
         self.dismiss(("state", "name", *chosen))
 

@@ -45,7 +45,6 @@ class Palette(CommandPalette):
     ]
 
     def compose(self) -> ComposeResult:
-        """Return the palette and the keys."""
         yield from super().compose()
         yield KeyFooter()
 
@@ -58,7 +57,6 @@ class Commands(Provider):
     """Actions, and environments to go to."""
 
     async def discover(self) -> Hits:
-        """Offer every action."""
         for title, keys, run in self._actions():
             yield DiscoveryHit(title, run, help=keys)
 

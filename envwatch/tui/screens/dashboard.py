@@ -66,7 +66,6 @@ class Dashboard(TableActions, RowActions):
         """Labels in the footer that differ from their bindings', by action; None hides the key."""
 
     def compose(self) -> ComposeResult:
-        """Return the screen from top to bottom."""
         cls = Dashboard
         yield StatusBar(watched=self._watched).data_bind(cls.state, cls.view, cls.options)
         with Container(id="body"):
@@ -78,7 +77,6 @@ class Dashboard(TableActions, RowActions):
         yield Static("too small", id="too-small", markup=False)
 
     def on_mount(self) -> None:
-        """Focus the table."""
         self.table.focus()
         self._lay_out()
 
@@ -120,11 +118,9 @@ class Dashboard(TableActions, RowActions):
             self._label_keys()
 
     def watch_wants_detail(self) -> None:
-        """Open or close the detail pane."""
         self._lay_out()
 
     def on_resize(self, _: Resize) -> None:
-        """Place the detail pane."""
         self._lay_out()
 
     @on(EnvironmentTable.CursorMoved)
@@ -205,7 +201,6 @@ class Dashboard(TableActions, RowActions):
             self.refresh_bindings()
 
     def action_detail(self) -> None:
-        """Open or close the detail pane."""
         if self._has_room or self._shows_detail or self._can_open():
             self.wants_detail = not self._shows_detail
 
@@ -229,12 +224,10 @@ class Dashboard(TableActions, RowActions):
         self.refresh_bindings()
 
     def action_problem(self, direction: int) -> None:
-        """Go to the next or the previous problem."""
         if not self.table.go_to_problem(direction):
             self.show_message("no problems in view")
 
     def action_preset(self, preset: str) -> None:
-        """Show a part of the fleet."""
         self.set_view(replace(self.view, preset=Preset(preset)))
 
     def action_reset(self) -> None:

@@ -61,7 +61,6 @@ class WholeEvent(Static):
         self._draw()
 
     def on_resize(self) -> None:
-        """Wrap the text again."""
         self._draw()
 
     def _draw(self) -> None:
@@ -93,7 +92,6 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None]):
     options: reactive[DisplayOptions] = reactive(DisplayOptions)
 
     def compose(self) -> ComposeResult:
-        """Return the title, the list, the event in full, the filter and the keys."""
         cls = EventLogScreen
         yield LogTitle()
         yield EventList().data_bind(cls.state, cls.options)
@@ -102,7 +100,6 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None]):
         yield KeyFooter()
 
     def on_mount(self) -> None:
-        """Focus the list."""
         self._events.focus()
 
     @property
@@ -128,7 +125,6 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None]):
         return not self._filter_bar.display if action == "filter" else super().check_action(action, parameters)
 
     def action_filter(self) -> None:
-        """Open the filter bar."""
         self._filter_bar.open(self._events.filter_query)
         self.refresh_bindings()
 

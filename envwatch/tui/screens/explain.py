@@ -43,13 +43,11 @@ class ExplainScreen(ModalScreen[None]):
         self._key = key
 
     def compose(self) -> ComposeResult:
-        """Return the trace and its keys."""
         with Pager(id="explain"):
             yield Static(id="trace", markup=False)
         yield KeyFooter()
 
     def watch_state(self) -> None:
-        """Explain the newest verdict."""
         self._draw()
 
     def on_resize(self) -> None:

@@ -33,7 +33,16 @@ class Choice(NamedTuple):
 _Result = TypeVar("_Result")
 
 
-class _ChoiceList(OptionList):
+class PickList(OptionList):
+    """Textual's list with the cursor keys of the other screens."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j", "cursor_down", "Down", show=False),
+        Binding("k", "cursor_up", "Up", show=False),
+    ]
+
+
+class _ChoiceList(PickList):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select", "Choose", key_display="⏎")]
 
 
@@ -49,8 +58,6 @@ class _MenuScreen(ModalScreen["_Result | None"], Generic[_Result]):
     LIST: ClassVar[type[OptionList]] = _ChoiceList
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "dismiss", "Close", key_display="esc"),
-        Binding("j", "move('down')", "Down", show=False),
-        Binding("k", "move('up')", "Up", show=False),
         HELP,
     ]
 
@@ -61,7 +68,6 @@ class _MenuScreen(ModalScreen["_Result | None"], Generic[_Result]):
         self._current = current
 
     def compose(self) -> ComposeResult:
-        """Return the title, the list and the keys."""
         with Vertical(id="menu"):
             yield Static(self._title_text, id="menu-title", markup=False)
             width = max(len(choice.title) for choice in self._choices) + 2
@@ -76,7 +82,6 @@ class _MenuScreen(ModalScreen["_Result | None"], Generic[_Result]):
         yield KeyFooter()
 
     def on_mount(self) -> None:
-        """Highlight the choice in force."""
         ids = [choice.id for choice in self._choices]
         self.query_one(OptionList).highlighted = ids.index(self._current) if self._current in ids else 0
 
@@ -94,11 +99,6 @@ class _MenuScreen(ModalScreen["_Result | None"], Generic[_Result]):
             exact = (place for place in found if self._choices[place].title.startswith(letter))
             options.highlighted = next(exact, found[0])
 
-    def action_move(self, direction: str) -> None:
-        """Move to the choice below or above."""
-        options = self.query_one(OptionList)
-        (options.action_cursor_down if direction == "down" else options.action_cursor_up)()
-
 
 class Menu(_MenuScreen[str]):
     """A menu; returns the id of the choice, or None."""
@@ -108,7 +108,7 @@ class Menu(_MenuScreen[str]):
         self.dismiss(message.option_id)
 
 
-class _CopyList(OptionList):
+class _CopyList(PickList):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select", "Copy", key_display="⏎")]
 
 
@@ -122,11 +122,9 @@ class CopyMenu(_MenuScreen[tuple[str, bool]]):
 
     @on(OptionList.OptionSelected)
     def action_choose(self) -> None:
-        """Copy the text."""
         self._choose(is_plain=False)
 
     def action_show(self) -> None:
-        """Show the text."""
         self._choose(is_plain=True)
 
     def _choose(self, *, is_plain: bool) -> None:

@@ -31,15 +31,12 @@ class PlainText(ModalScreen[None]):
         self._text = text
 
     def compose(self) -> ComposeResult:
-        """Return the text and the keys."""
         with Pager(id="plain"):
             yield Static(self._text, markup=False)
         yield KeyFooter()
 
     def on_mount(self) -> None:
-        """Leave the mouse to the terminal."""
         cast("LastingApp[int]", self.app).lend_mouse(is_lent=True)
 
     def on_unmount(self) -> None:
-        """Take the mouse back."""
         cast("LastingApp[int]", self.app).lend_mouse(is_lent=False)

@@ -52,7 +52,6 @@ class Prompt(ModalScreen["PromptResult | None"]):
         self._may_withdraw = may_withdraw
 
     def compose(self) -> ComposeResult:
-        """Return the title and the line."""
         with Vertical(id="prompt"):
             yield Static(self._question, id="menu-title", markup=False)
             yield TextInput(
@@ -62,7 +61,6 @@ class Prompt(ModalScreen["PromptResult | None"]):
 
     @on(Input.Submitted)
     def _answer(self) -> None:
-        """Return what was typed."""
         self.dismiss(PromptResult(self.query_one(Input).value))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -70,5 +68,4 @@ class Prompt(ModalScreen["PromptResult | None"]):
         return self._may_withdraw if action == "withdraw" else super().check_action(action, parameters)
 
     def action_withdraw(self) -> None:
-        """Return that it is withdrawn."""
         self.dismiss(PromptResult("", withdraws=True))

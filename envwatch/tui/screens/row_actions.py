@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -45,23 +45,21 @@ class RowActions(TableScreen):
         Binding("ctrl+s", "export", "Export what is shown …", show=False, id="app.export"),
     ]
 
+    @dataclass
     class Acknowledged(Message):
         """Acknowledgements changed, by environment id; None for one that is withdrawn."""
 
-        def __init__(self, changes: Mapping[Clean, Ack | None]) -> None:
-            super().__init__()
-            self.changes = changes
+        changes: Mapping[Clean, Ack | None]
 
+    @dataclass
     class ExportRequested(Message):
         """The user wants a file of what is shown."""
 
-        def __init__(self, make: Callable[[], bytes], suffix: str, what: str) -> None:
-            super().__init__()
-            self.make = make
-            """Returns the file's content; slow for a large fleet, safe in any thread."""
-            self.suffix = suffix
-            self.what = what
-            """What is exported, for the news bar."""
+        make: Callable[[], bytes]
+        """Returns the file's content; slow for a large fleet, safe in any thread."""
+        suffix: str
+        what: str
+        """What is exported, for the news bar."""
 
     # Copy.
 
@@ -74,7 +72,6 @@ class RowActions(TableScreen):
             self._copy(Copy("name", tracked.environment.name))
 
     def action_copy_menu(self) -> None:
-        """Choose what to copy."""
         if (tracked := self.selected()) is None:
             return
         row_json = Copy("JSON", row_json_of(self._environment_list([tracked], self.state)))
@@ -107,7 +104,6 @@ class RowActions(TableScreen):
     # Export.
 
     def action_export(self) -> None:
-        """Choose a format, and write what is shown to a file."""
         rows, state = self.table.rows, self.state
         what = _count(rows)
         choices = [

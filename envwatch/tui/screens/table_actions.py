@@ -42,7 +42,6 @@ class TableActions(TableScreen):
         self._sort_by(orders[(place + step) % len(orders)], is_inverted=False)
 
     def action_invert(self) -> None:
-        """Invert the order."""
         self._sort_by(self.view.sort, is_inverted=not self.view.is_inverted)
 
     @on(EnvironmentTable.HeaderClicked)
@@ -56,7 +55,6 @@ class TableActions(TableScreen):
         self.show_message(f"sorted {by}{', inverted' if is_inverted else ''}")
 
     def action_pick_sort(self) -> None:
-        """Choose what to sort by."""
         choices = [Choice("", "problems first", "then those nearest to falling, then by name")]
         sortable = [column for column in self.table.columns if column.id in COLUMNS]
         choices += [Choice(column.id, _title_of(column.id), column.about) for column in sortable]
@@ -68,7 +66,6 @@ class TableActions(TableScreen):
         self.app.push_screen(Menu("Sort by", choices, self.view.sort or ""), sort_by)
 
     def action_pick_columns(self) -> None:
-        """Choose the columns and their order."""
         table = self.table
 
         def show(columns: tuple[str, ...] | None) -> None:
@@ -84,7 +81,6 @@ class TableActions(TableScreen):
         self.app.push_screen(ColumnPicker(self.view.columns or visible, has_profiles=has_profiles), show)
 
     def action_pick_group(self) -> None:
-        """Choose what to group by."""
         old = {tracked.key for header in self.table.headers if header.key == OLD for tracked in header.environments}
         environments = [tracked for tracked in self.table.rows if tracked.key not in old]
         choices = [Choice("", "nothing", "one list")]
@@ -102,7 +98,6 @@ class TableActions(TableScreen):
         self.app.push_screen(Menu("Group by", choices, self.view.group or ""), group_by)
 
     def action_mark(self) -> None:
-        """Take the present state as the baseline."""
         fleets, unlisted = self.state.fleets, self.state.fleets.unlisted
         if not fleets.is_listed:
             self.show_message("nothing to mark: no listing yet")
@@ -128,7 +123,6 @@ class TableActions(TableScreen):
             self.toggle(group)
 
     def toggle(self, group: GroupHeader) -> None:
-        """Fold an open group, open a folded one."""
         self.table.pin_cursor()
         self.set_view(replace(self.view, folded=self.view.folded ^ {group.key}))
         self.table.reveal(group.key)

@@ -84,7 +84,6 @@ class DetailPane(Pager):
             self._draw_ticking()
 
     def watch_view(self, old: View, new: View) -> None:
-        """Compare with a new baseline."""
         if old.baseline is not new.baseline:
             self.redraw()
 
@@ -95,11 +94,9 @@ class DetailPane(Pager):
         self.redraw()
 
     def watch_options(self) -> None:
-        """Show instants in another style."""
         self.redraw()
 
     def on_resize(self) -> None:
-        """Wrap the text again."""
         self.redraw()
 
     def redraw(self) -> None:

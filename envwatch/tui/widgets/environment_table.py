@@ -6,6 +6,7 @@ line from `views.cursor`, the columns from `views.columns`, the segments of a li
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -19,6 +20,7 @@ from textual.strip import Strip
 
 from envwatch.model.text import Clean, wrapped
 from envwatch.tui.state import DisplayOptions, MonitorState
+from envwatch.tui.widgets.line import STATE_STYLES
 from envwatch.tui.widgets.row_renderer import RowRenderer, changed_lines
 from envwatch.views.baseline import comparing
 from envwatch.views.columns import COLUMNS, MARK_WIDTH, SCROLLBAR, fitting
@@ -61,20 +63,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
     ]
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "table--header",
-        "table--sorted",
-        "table--group",
-        "table--cursor",
-        "table--fresh",
-        "table--online",
-        "table--late",
-        "table--offline",
-        "table--flapping",
-        "table--unknown",
-        "table--gone",
-        "table--unrestricted",
-        "table--faint",
-        "table--empty",
+        f"table--{style}" for style in (*STATE_STYLES, "header", "sorted", "group", "cursor", "fresh", "faint", "empty")
     }
 
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
@@ -93,12 +82,11 @@ class EnvironmentTable(ScrollView, can_focus=True):
     class Selected(Message):
         """The user wants to open the line under the cursor."""
 
+    @dataclass
     class HeaderClicked(Message):
         """The user clicked on the title of a column."""
 
-        def __init__(self, column: str) -> None:
-            super().__init__()
-            self.column = column
+        column: str
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  Textual's own name for it
         super().__init__(id=id)
@@ -296,7 +284,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self.refresh(Region(0, place - self.scroll_offset.y + 1, self.size.width, 1))
 
     def action_move(self, lines: int) -> None:
-        """Move the cursor by so many lines."""
         self._move_to((self._row_cursor.place or 0) + lines)
 
     def action_move_to(self, place: int) -> None:
@@ -348,7 +335,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
         return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
     def render_line(self, y: int) -> Strip:
-        """Draw one visible line."""
         if self._renderer is None:
             self._renderer = self._new_renderer()  # once a frame: styles are costly
         renderer = self._renderer

@@ -6,6 +6,7 @@ from `views.event_filter`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from rich.segment import Segment
@@ -20,6 +21,7 @@ from envwatch.model.text import Clean, cells, fitted, shortened
 from envwatch.model.times import clock_text, zone_of
 from envwatch.query.language import Query
 from envwatch.tui.state import DisplayOptions, MonitorState
+from envwatch.tui.widgets.line import STATE_STYLES
 from envwatch.views.event_filter import logged
 from envwatch.views.event_text import event_style, event_text
 from envwatch.views.table_view import id_tail
@@ -72,18 +74,7 @@ class EventList(ScrollView, can_focus=True):
         Binding("enter", "choose", "Open group, or go to the row", key_display="⏎"),
     ]
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "log--cursor",
-        "log--faint",
-        "log--plain",
-        "log--online",
-        "log--offline",
-        "log--late",
-        "log--unknown",
-        "log--flapping",
-        "log--gone",
-        "log--unrestricted",
-    }
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"log--{style}" for style in (*STATE_STYLES, "cursor", "faint")}
 
     state: reactive[MonitorState] = reactive(MonitorState, repaint=False)
     filter_query: reactive[Query] = reactive(Query, init=False)
@@ -93,19 +84,17 @@ class EventList(ScrollView, can_focus=True):
     class LinesChanged(Message):
         """Other events are shown, or groups were opened or closed."""
 
+    @dataclass
     class Highlighted(Message):
         """The cursor's event was drawn anew; None if no event is shown."""
 
-        def __init__(self, event: Event | None) -> None:
-            super().__init__()
-            self.event = event
+        event: Event | None
 
+    @dataclass
     class Selected(Message):
         """The user wants to go to the environment of an event."""
 
-        def __init__(self, key: EnvironmentKey) -> None:
-            super().__init__()
-            self.key = key
+        key: EnvironmentKey
 
     def __init__(self) -> None:
         super().__init__()
@@ -160,7 +149,6 @@ class EventList(ScrollView, can_focus=True):
         return bool(event.members) and _GroupKey.of_event(event) in self._open
 
     def on_resize(self, event: events.Resize) -> None:
-        """Fit the new width."""
         self.virtual_size = Size(event.size.width, len(self._lines))
 
     def _move_to(self, place: int) -> None:
@@ -176,11 +164,9 @@ class EventList(ScrollView, can_focus=True):
         self.refresh()
 
     def action_move(self, lines: int) -> None:
-        """Move the cursor by so many lines."""
         self._move_to(self._cursor + lines)
 
     def action_page(self, pages: int) -> None:
-        """Move the cursor by pages."""
         self._move_to(self._cursor + pages * self.size.height)
 
     def action_choose(self) -> None:
@@ -201,7 +187,6 @@ class EventList(ScrollView, can_focus=True):
             self.action_choose()
 
     def render_line(self, y: int) -> Strip:
-        """Draw one visible event."""
         width, place = self.scrollable_content_region.width, self.scroll_offset.y + y
         if place >= len(self._lines):
             text = ""

@@ -11,6 +11,7 @@ Owns the typing; the query language is `query`'s. While the user types, the scre
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.highlighter import Highlighter
@@ -45,7 +46,6 @@ class _Underline(Highlighter):
     mistake: QueryError | None = None
 
     def highlight(self, text: Text) -> None:
-        """Underline the mistake."""
         if self.mistake is not None:
             text.stylize("underline", self.mistake.start, self.mistake.end)
 
@@ -103,19 +103,17 @@ class FilterBar(Vertical):
 
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
 
+    @dataclass
     class Changed(Message):
         """The text was changed."""
 
-        def __init__(self, partial: PartialQuery) -> None:
-            super().__init__()
-            self.partial = partial
+        partial: PartialQuery
 
+    @dataclass
     class Closed(Message):
         """The user is done: with the query that was typed, or the one from before."""
 
-        def __init__(self, query: Query) -> None:
-            super().__init__()
-            self.query = query
+        query: Query
 
     def __init__(self, *, is_of_log: bool = False) -> None:
         super().__init__()
@@ -130,7 +128,6 @@ class FilterBar(Vertical):
         """The query from before the bar was opened."""
 
     def compose(self) -> ComposeResult:
-        """Return the hints and the line to type in."""
         yield HintLine(self._examples)
         hint = "words and field:value terms, all of which must hold"
         yield TextInput(id="query", placeholder=hint, select_on_focus=False, compact=True, highlighter=self._underline)
@@ -189,7 +186,6 @@ class FilterBar(Vertical):
         return completions(self.input.value, self.input.cursor_position, self.state.fleets.environments)
 
     def action_complete(self) -> None:
-        """Insert the first completion."""
         line = self.input
         if found := self._completions():
             first = found[0]
@@ -206,5 +202,4 @@ class FilterBar(Vertical):
             self._update_hints()
 
     def action_cancel(self) -> None:
-        """Restore the query from before."""
         self.post_message(self.Closed(self._previous))

@@ -40,11 +40,9 @@ class KeyFooter(TextLine):
     """The keys of the last frame."""
 
     def on_mount(self) -> None:
-        """Redraw when the bindings change."""
         self.screen.bindings_updated_signal.subscribe(self, lambda _: self.refresh())
 
     def parts(self) -> tuple[Sequence[Part], Sequence[Part]]:
-        """Return each key and its label."""
         keys = self._keys()
         while keys and self.width_of(self._parts_of(keys)) > self.size.width:
             del keys[-1]
@@ -67,7 +65,6 @@ class KeyFooter(TextLine):
         return sorted(found.values(), key=lambda key: (nodes.index(key.node), _declared_at(key)))
 
     def on_click(self, event: Click) -> None:
-        """Do what the key under the pointer does."""
         right = 1
         for key in self._visible:
             right += sum(cells(part.text) + self.GAP for part in self._parts_of([key]))

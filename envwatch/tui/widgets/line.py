@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rich.segment import Segment
 from textual.strip import Strip
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from rich.style import Style
 
+
+STATE_STYLES: Final = ("online", "late", "offline", "flapping", "unknown", "gone", "unrestricted", "plain")
+"""Names of the states' styles, in the stylesheet and in the themes."""
 
 _LIGHT = 4
 """Parts of less weight are dropped before another one is cut."""
@@ -59,7 +62,6 @@ class TextLine(Widget):
             self.refresh()
 
     def render_line(self, y: int) -> Strip:  # noqa: ARG002  Textual asks for line 0 only
-        """Draw the line."""
         width = self.size.width
         self._drawn = self.parts()
         left, right = map(list, self._drawn)

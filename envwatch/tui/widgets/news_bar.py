@@ -13,7 +13,7 @@ from envwatch.model.text import shortened
 from envwatch.model.times import TimeStyle, clock_text, long_age, short_age, span, zone_of
 from envwatch.sources.poller import PollState
 from envwatch.tui.state import NO_NOTICE, DisplayOptions, MonitorState, Notice
-from envwatch.tui.widgets.line import MIN_CUT_CELLS, Part, TextLine
+from envwatch.tui.widgets.line import MIN_CUT_CELLS, STATE_STYLES, Part, TextLine
 from envwatch.views.event_text import event_style, event_text
 from envwatch.views.headline import headline
 from envwatch.views.table_view import id_tail
@@ -34,19 +34,7 @@ NOTICE_S = 10.0
 class NewsBar(TextLine):
     """The one line that matters most now."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "line--faint",
-        "line--plain",
-        "line--online",
-        "line--late",
-        "line--offline",
-        "line--unknown",
-        "line--flapping",
-        "line--gone",
-        "line--unrestricted",
-        "line--alarm",
-        "line--flash",
-    }
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"line--{style}" for style in (*STATE_STYLES, "faint", "alarm", "flash")}
 
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     message: reactive[Notice] = reactive(NO_NOTICE)
@@ -54,11 +42,9 @@ class NewsBar(TextLine):
     options: reactive[DisplayOptions] = reactive(DisplayOptions)
 
     def on_click(self) -> None:
-        """Open the event log."""
         self.app.call_later(self.app.run_action, "events")
 
     def watch_state(self) -> None:
-        """Redraw the line if it reads differently now."""
         self.refresh_if_changed()
 
     def parts(self) -> tuple[Sequence[Part], Sequence[Part]]:

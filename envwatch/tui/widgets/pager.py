@@ -21,17 +21,13 @@ class Pager(VerticalScroll):
     ]
 
     def action_by_lines(self, lines: int) -> None:
-        """Scroll down by lines; negative scrolls up."""
         self.scroll_relative(y=lines, animate=False, immediate=True)
 
     def action_by_pages(self, pages: int) -> None:
-        """Scroll down by pages; negative scrolls up."""
         self.action_by_lines(pages * self.scrollable_content_region.height)
 
     def action_to_top(self) -> None:
-        """Show the first line."""
         self.scroll_to(y=0, animate=False, immediate=True)
 
     def action_to_bottom(self) -> None:
-        """Show the last line."""
         self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True)

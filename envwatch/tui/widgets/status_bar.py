@@ -12,7 +12,7 @@ from envwatch.fleet.presence import Presence
 from envwatch.model.text import Clean, named_ids
 from envwatch.model.times import moment, short_age
 from envwatch.tui.state import DisplayOptions, MonitorState
-from envwatch.tui.widgets.line import Part, TextLine
+from envwatch.tui.widgets.line import STATE_STYLES, Part, TextLine
 from envwatch.views.state_style import glyph_of
 from envwatch.views.table_view import Preset, View
 
@@ -36,16 +36,7 @@ class StatusBar(TextLine):
     """Profile and host, counts, mixed modes and versions, age of the data, badges."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "line--title",
-        "line--faint",
-        "line--online",
-        "line--late",
-        "line--offline",
-        "line--unknown",
-        "line--flapping",
-        "line--unrestricted",
-        "line--badge",
-        "line--alarm",
+        f"line--{style}" for style in (*STATE_STYLES, "title", "faint", "badge", "alarm")
     }
 
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
