@@ -1,4 +1,4 @@
-"""The key that acknowledges: a note is asked for, and the problem is nobody's news until it recovers."""
+"""The key that acknowledges: a note is asked for, and the problem is no news until it recovers."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ async def test_what_recovers_while_its_note_is_edited_is_not_acknowledged_again(
         assert stage.app.state.acks == {}
 
 
-async def test_of_a_group_with_several_notes_each_keeps_its_own_unless_one_is_typed() -> None:
+async def test_environments_of_a_group_keep_their_own_notes_unless_one_is_typed() -> None:
     async with dashboard() as stage:
         await acknowledge(stage, "mine")
         await stage.press("b", "p", "enter", "g")
@@ -201,7 +201,7 @@ async def test_of_a_group_with_several_notes_each_keeps_its_own_unless_one_is_ty
 
 
 @pytest.mark.parametrize("keys", [(), ("X",)])
-async def test_a_heading_is_marked_once_all_problems_of_its_group_are_acknowledged(keys: tuple[str, ...]) -> None:
+async def test_a_group_header_is_marked_once_all_problems_of_its_group_are_acknowledged(keys: tuple[str, ...]) -> None:
     async with dashboard() as stage:
         await stage.press("b", "p", "enter", *keys, "g")
         assert "✓" not in stage.body[0]
@@ -212,7 +212,7 @@ async def test_a_heading_is_marked_once_all_problems_of_its_group_are_acknowledg
         assert "✓" not in stage.body[0]
 
 
-async def test_a_heading_without_problems_is_not_marked() -> None:
+async def test_a_group_header_without_problems_is_not_marked() -> None:
     async with dashboard() as stage:
         await acknowledge(stage)
         await stage.show([*rows(), named("eve", podId="p-2")])
@@ -237,7 +237,7 @@ async def test_a_filter_knows_what_is_acknowledged_as_soon_as_it_is(query: str, 
         assert len(stage.names) == 2
 
 
-async def test_the_filter_of_the_log_knows_it_as_well() -> None:
+async def test_the_log_can_be_filtered_by_acknowledgement() -> None:
     async with dashboard() as stage:
         await acknowledge(stage)
         stage.now = 5
@@ -277,7 +277,7 @@ async def test_in_ascii_the_mark_is_a_letter() -> None:
         assert "✓" not in stage.text
 
 
-async def test_n_skips_what_is_known() -> None:
+async def test_n_skips_acknowledged_problems() -> None:
     async with dashboard() as stage:
         await acknowledge(stage)
         visited = []
@@ -294,7 +294,7 @@ async def test_n_skips_what_is_known() -> None:
         assert stage.news == "no problems in view"
 
 
-async def test_what_is_known_is_no_hidden_problem() -> None:
+async def test_an_acknowledged_problem_does_not_count_as_hidden() -> None:
     async with dashboard() as stage:
         await stage.press("2")
         assert "2 problems hidden" in stage.lines[0]
@@ -304,7 +304,7 @@ async def test_what_is_known_is_no_hidden_problem() -> None:
         assert "1 problem hidden" in stage.lines[0]
 
 
-async def test_a_heading_stands_for_all_problems_of_its_group() -> None:
+async def test_a_on_a_group_header_acknowledges_all_problems_of_the_group() -> None:
     kept: list[Mapping[Clean, Ack | None]] = []
     async with dashboard(keep_acks=kept.append) as stage:
         await stage.press("b", "p", "enter", "g", "a")
@@ -319,7 +319,7 @@ async def test_a_heading_stands_for_all_problems_of_its_group() -> None:
         assert stage.app.state.acks == {}
 
 
-async def test_a_heading_stands_for_what_is_folded_behind_it() -> None:
+async def test_a_on_a_group_header_acknowledges_folded_problems_too() -> None:
     async with staged() as stage:
         await stage.show([named("dan"), lost("old-1", 90_000_000), lost("old-2", 90_000_000)])
         await stage.press("G")
@@ -341,20 +341,20 @@ async def test_a_group_with_a_new_problem_is_acknowledged_and_keeps_the_older_no
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "message"),
     [
         ([named("dan")], "nothing to acknowledge: dan, no problem"),
         ([], "nothing to acknowledge"),
     ],
 )
-async def test_nothing_to_acknowledge_says_so(row: list[Environment], told: str) -> None:
+async def test_nothing_to_acknowledge_says_so(row: list[Environment], message: str) -> None:
     async with staged() as stage:
         await stage.press("a")
         assert stage.news == "nothing to acknowledge"
         await stage.show(row)
         await stage.press("a")
         assert isinstance(stage.app.screen, Dashboard)
-        assert stage.news == told
+        assert stage.news == message
 
 
 async def test_a_group_without_problems_says_so() -> None:
@@ -364,7 +364,7 @@ async def test_a_group_without_problems_says_so() -> None:
         assert stage.news == "nothing to acknowledge: 2 environments, no problem"
 
 
-async def test_the_pane_tells_who_knows() -> None:
+async def test_the_pane_shows_the_acknowledgement_and_its_note() -> None:
     async with dashboard((120, 30)) as stage:
         await acknowledge(stage, "[b]disk[/] full")
         pane = [line.partition("▏")[2].strip() for line in stage.lines]
@@ -374,7 +374,7 @@ async def test_the_pane_tells_who_knows() -> None:
         assert "acked" not in stage.text
 
 
-async def test_what_recovers_is_acknowledged_no_longer_and_whoever_keeps_it_is_told() -> None:
+async def test_a_recovery_ends_the_acknowledgement_and_reports_it_for_saving() -> None:
     kept: list[Mapping[Clean, Ack | None]] = []
     async with dashboard(keep_acks=kept.append) as stage:
         await acknowledge(stage, "x")
@@ -392,7 +392,7 @@ async def test_what_recovers_is_acknowledged_no_longer_and_whoever_keeps_it_is_t
         assert glyphs(stage)["ada"] != "✓"
 
 
-async def test_what_is_missing_from_a_listing_stays_known() -> None:
+async def test_an_environment_missing_from_a_listing_stays_acknowledged() -> None:
     async with dashboard() as stage:
         await acknowledge(stage, "x")
         for stage.now in (5, 10):
@@ -406,7 +406,7 @@ async def test_what_was_acknowledged_before_is_taken_up() -> None:
         assert glyphs(stage)["bob"] == "✓"
 
 
-async def test_the_row_that_was_meant_is_acknowledged_though_another_became_the_first_meanwhile() -> None:
+async def test_the_row_under_the_cursor_is_acknowledged_though_another_became_the_first_meanwhile() -> None:
     async with dashboard() as stage:
         await stage.press("a")
         stage.now = 5

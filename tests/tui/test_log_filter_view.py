@@ -112,7 +112,7 @@ async def test_words_filter_the_log_while_they_are_typed() -> None:
         assert stage.app.screen.query_one(EventList).has_focus
 
 
-async def test_the_empty_box_says_where_words_look_in_the_log() -> None:
+async def test_the_empty_filter_bar_says_where_words_are_searched_in_the_log() -> None:
     async with log() as stage:
         await stage.press("slash")
         assert "web in what the log says" in stage.text
@@ -120,7 +120,7 @@ async def test_the_empty_box_says_where_words_look_in_the_log() -> None:
         assert "web in any visible column" in stage.text
 
 
-async def test_terms_ask_for_the_environment_as_it_was_at_the_event() -> None:
+async def test_terms_match_the_environment_as_it_was_at_the_event() -> None:
     async with log() as stage:
         await stage.type("/mode:plan")
         assert [event.split()[0] for event in events(stage)] == ["ada"]
@@ -129,7 +129,7 @@ async def test_terms_ask_for_the_environment_as_it_was_at_the_event() -> None:
         assert [event.split()[-1] for event in events(stage)] == ["plan"]
 
 
-async def test_typed_keys_go_into_the_box_and_act_nowhere() -> None:
+async def test_typed_keys_go_into_the_filter_bar_and_act_nowhere() -> None:
     async with log() as stage:
         await stage.type("/eqj/pG0")
         assert isinstance(stage.app.screen, EventLogScreen)
@@ -139,7 +139,7 @@ async def test_typed_keys_go_into_the_box_and_act_nowhere() -> None:
         assert stage.app.dashboard.view.query == Query()
 
 
-async def test_escape_leaves_the_box_with_its_filter_then_the_log() -> None:
+async def test_escape_closes_the_filter_bar_with_its_filter_then_the_log() -> None:
     async with log() as stage:
         await stage.type("/bob")
         await stage.press("escape")
@@ -150,7 +150,7 @@ async def test_escape_leaves_the_box_with_its_filter_then_the_log() -> None:
         assert isinstance(stage.app.screen, Dashboard)
 
 
-async def test_escape_in_the_box_brings_back_the_filter_from_before() -> None:
+async def test_escape_in_the_filter_bar_restores_the_filter_from_before() -> None:
     async with log() as stage:
         await stage.type("/bob")
         await stage.press("enter")
@@ -190,7 +190,7 @@ async def test_the_log_closes_by_its_keys_with_a_filter_too(key: str) -> None:
         assert isinstance(stage.app.screen, Dashboard)
 
 
-async def test_the_box_opens_again_with_what_was_asked_for() -> None:
+async def test_the_filter_bar_opens_again_with_the_kept_filter() -> None:
     async with log() as stage:
         await stage.type("/bob")
         await stage.press("enter")
@@ -228,7 +228,7 @@ async def test_a_group_is_kept_for_a_member_and_opens_with_all_of_them() -> None
         assert " FILTER 1/3 " in stage.lines[0]
 
 
-async def test_new_events_are_counted_and_shown_if_they_are_asked_for() -> None:
+async def test_new_events_are_counted_and_shown_if_they_match() -> None:
     async with log() as stage:
         await stage.type("/went")
         await stage.press("enter")
@@ -325,7 +325,7 @@ async def test_what_is_cut_says_so_beside_a_scrollbar_too(count: int) -> None:
         assert {line[-1] for line in lines} == {"…"}
 
 
-async def test_twins_are_told_apart_wherever_an_event_names_one() -> None:
+async def test_equal_names_have_an_id_wherever_an_event_shows_one() -> None:
     async with staged() as stage:
         twins = [environment(id_, connectionName="sofia") for id_ in ("env-11eb", "env-9fe5")]
         await stage.show([*twins, named("ada", stage.at)])
