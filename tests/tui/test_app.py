@@ -214,7 +214,7 @@ async def test_a_command_that_ascii_would_change_is_not_shown(*, ascii_only: boo
             ("run there", "letta server --computer-name='東京-a'"),
             ("by hand", "npm i @例/code"),
         ):
-            text = "y copies it: this screen lacks some of its letters" if ascii_only else command
+            text = "y copies it: this terminal cannot show all of it" if ascii_only else command
             assert f"{label} {text} " in re.sub(" +", " ", pane)
 
 

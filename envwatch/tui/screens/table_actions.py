@@ -55,7 +55,7 @@ class TableActions(TableScreen):
         self.show_message(f"sorted {by}{', inverted' if is_inverted else ''}")
 
     def action_pick_sort(self) -> None:
-        choices = [Choice("", "problems first", "then those nearest to falling, then by name")]
+        choices = [Choice("", "problems first", "then those closest to going offline, then by name")]
         sortable = [column for column in self.table.columns if column.id in COLUMNS]
         choices += [Choice(column.id, _title_of(column.id), column.about) for column in sortable]
 

@@ -46,7 +46,7 @@ _LABEL = 11
 """Cells of the labels' column."""
 _MAX_EVENTS = 50
 """Events of an environment that are shown; the log has all."""
-_NOT_TYPEABLE = Clean("y copies it: this screen lacks some of its letters")
+_NOT_TYPEABLE = Clean("y copies it: this terminal cannot show all of it")
 """In place of a command that in ASCII would name another environment."""
 _NOT_BOLD = frozenset({"online", "plain", "gone"})
 

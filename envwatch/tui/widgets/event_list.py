@@ -29,7 +29,7 @@ from envwatch.views.table_view import id_tail
 if TYPE_CHECKING:
     from textual import events
 
-    from envwatch.fleet.events import Event, Kind
+    from envwatch.fleet.events import Event
     from envwatch.fleet.tracking import EnvironmentKey
 
 _NAME = 24
@@ -46,19 +46,9 @@ class _Line(NamedTuple):
     """1 for a member of an open group."""
 
 
-class _GroupKey(NamedTuple):
-    """Identifies a group of events by value: events that are read again are other objects."""
-
-    profile: Clean
-    kind: Kind
-    of: Kind | None
-    at: float
-    first: Clean | None
-    """Id of the first member's environment."""
-
-    @classmethod
-    def of_event(cls, event: Event) -> _GroupKey:
-        return cls(event.profile, event.kind, event.of, event.at, event.members[0].id if event.members else None)
+def _group_key(event: Event) -> tuple[object, ...]:
+    """Identify a group of events by value: an equal event from elsewhere is another object."""
+    return event.profile, event.kind, event.of, event.at, event.members[0].id
 
 
 class EventList(ScrollView, can_focus=True):
@@ -99,7 +89,7 @@ class EventList(ScrollView, can_focus=True):
     def __init__(self) -> None:
         super().__init__()
         self._lines: list[_Line] = []
-        self._open: set[_GroupKey] = set()
+        self._open: set[tuple[object, ...]] = set()
         self._cursor = 0
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
@@ -146,7 +136,7 @@ class EventList(ScrollView, can_focus=True):
         self._highlight()
 
     def _is_open(self, event: Event) -> bool:
-        return bool(event.members) and _GroupKey.of_event(event) in self._open
+        return bool(event.members) and _group_key(event) in self._open
 
     def on_resize(self, event: events.Resize) -> None:
         self.virtual_size = Size(event.size.width, len(self._lines))
@@ -175,7 +165,7 @@ class EventList(ScrollView, can_focus=True):
             return
         event = self._lines[self._cursor].event
         if event.members:
-            self._open ^= {_GroupKey.of_event(event)}
+            self._open ^= {_group_key(event)}
             self._update_lines()
         elif event.id is not None:
             self.post_message(self.Selected((event.profile, event.id)))
