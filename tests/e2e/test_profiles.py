@@ -37,8 +37,9 @@ def two_servers() -> Iterator[dict[str, Server]]:
         yield {"acme": acme, "bolt": bolt}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def servers() -> Iterator[dict[str, Server]]:
+    # Fresh for each test: environments join a simulated fleet as time passes, and the tests count them.
     with two_servers() as running:
         yield running
 

@@ -137,7 +137,7 @@ class Stage:
     async def turns(self) -> None:
         """Wait until every key has been handled and nothing is pending."""
         await self.pilot.pause()
-        while self.app._waiting:  # noqa: SLF001  only tests need it
+        while self.app._waiting:  # noqa: SLF001  nobody but a test has to know
             await self.pilot.pause()
             await self.pilot.pause()
 

@@ -69,7 +69,7 @@ def _own_actions(node: type[DOMNode]) -> set[str]:
 
 def _bindings_of(node: DOMNode) -> Iterator[Binding]:
     bindings = node._bindings.copy()  # noqa: SLF001  Textual's own help panel reads them too
-    bindings.apply_keymap(node.app._keymap)  # noqa: SLF001  Textual has no other way to the user's keys
+    bindings.apply_keymap(node.app._keymap)  # noqa: SLF001  the user's keys, which Textual has no other way to
     return (binding for _, binding in bindings)
 
 

@@ -36,7 +36,9 @@ class PlainText(ModalScreen[None]):
         yield KeyFooter()
 
     def on_mount(self) -> None:
+        """Leave the mouse to the terminal."""
         cast("LastingApp[int]", self.app).lend_mouse(is_lent=True)
 
     def on_unmount(self) -> None:
+        """Take the mouse back."""
         cast("LastingApp[int]", self.app).lend_mouse(is_lent=False)

@@ -75,7 +75,7 @@ class KeyFooter(TextLine):
 
 
 def _declared_at(key: _Key) -> int:
-    """Return the place of a key's action among its node's; Textual moves bindings that the user changed to the end."""
+    """Return the place of a key's action among those of its node; keys of the user's own move theirs to the end."""
     actions = [binding.action for _, binding in type(key.node)._merged_bindings or ()]  # noqa: SLF001  no other way to
     return actions.index(key.binding.action) if key.binding.action in actions else len(actions)
 
