@@ -1,6 +1,6 @@
-"""The app: one worker that takes in outcomes, one clock, and what works on every screen.
+"""The App: one worker that takes outcomes, one clock, and the keys that work on every screen.
 
-Owns the life of what is known, and nothing of its rules: `Fleets.after` makes what follows, the screens draw it.
+Owns the `MonitorState` and hands it down to the screens; the rules are `Monitor`'s, the drawing is theirs.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import asyncio
 import os
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeVar
@@ -19,28 +20,25 @@ from textual.reactive import reactive
 
 from envwatch.fleet.acknowledgements import NO_ACKS
 from envwatch.fleet.alerts import ring_text
-from envwatch.fleet.event_log import EventLog
-from envwatch.fleet.fleets import Fleets
 from envwatch.fleet.monitor import Monitor
 from envwatch.model import limits
 from envwatch.model.text import clean
-from envwatch.model.times import TimeStyle
 from envwatch.query.language import parse
 from envwatch.sources.poller import read_clocks
-from envwatch.tui.glyphs import ASCII, UNICODE, Glyphs
+from envwatch.tui.glyphs import ASCII, UNICODE
 from envwatch.tui.poll_control import POLLING_KEYS, PollingApp
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.event_log import EventLogScreen
 from envwatch.tui.screens.explain import ExplainScreen
-from envwatch.tui.screens.help import HelpScreen, helps, helps_here
+from envwatch.tui.screens.help import HelpScreen, help_on, help_sections
 from envwatch.tui.screens.row_actions import RowActions
+from envwatch.tui.state import DisplayOptions, MonitorState, Notice
 from envwatch.tui.terminal.driver import LastingApp
 from envwatch.tui.terminal.escape_codes import clipboard_sequence, notification_sequence
 from envwatch.tui.terminal.frame_writer import FrugalApp
 from envwatch.tui.terminal.input_queue import TurnTakingApp
 from envwatch.tui.themed import ThemedApp
 from envwatch.tui.themes import THEMES
-from envwatch.tui.widgets.news_bar import NO_NOTICE
 from envwatch.views.table_view import View, ambiguous_names
 
 if TYPE_CHECKING:
@@ -50,6 +48,7 @@ if TYPE_CHECKING:
     from textual.screen import Screen
 
     from envwatch.fleet.acknowledgements import Ack, Acks
+    from envwatch.fleet.fleets import Fleets
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.model.clock import Reading
     from envwatch.model.outcome import Outcome
@@ -61,7 +60,7 @@ _NO_KEYMAP: Final[Mapping[str, str]] = MappingProxyType({})
 _FUNCTION_KEY: Final = re.compile("f[0-9]+")
 
 _YIELD: Final = 0.001
-"""Seconds between judging a listing and drawing it, for the keys that came while a large one was judged."""
+"""Seconds between the steps of taking a large listing, in which keys are handled."""
 
 ScreenT = TypeVar("ScreenT", bound="Screen[Any]")
 
@@ -69,42 +68,42 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def ignore(*_: object, **__: object) -> None:
-    """Remember nothing."""
+    """Save nothing."""
 
 
 def stylesheet() -> Path:
-    """Return the stylesheet: the package's copy in an installed envwatch, the repository's in a checkout."""
+    """Return the stylesheet: the package's copy if installed, the repository's in a checkout."""
     packaged = _PACKAGE / "styles.tcss"
     return packaged if packaged.exists() else _PACKAGE.parent / "styles.tcss"
 
 
 def _commands() -> type[Provider]:
-    """Return what the palette offers; it is imported when it is first opened, not while somebody waits for data."""
+    """Return the palette's commands; imported when it is first opened, as the start must be fast."""
     from envwatch.tui.screens.command_palette import Commands  # noqa: PLC0415
 
     return Commands
 
 
 class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp[int], PollingApp[int]):
-    """envwatch in a terminal.
+    """The dashboard in a terminal.
 
     Args:
-        targets: what is polled, by profile (`NO_PROFILE` if there is one); pauses, intervals and the wish to poll now
-            go to their pollers.
-        outcomes: what the polls give, from the first on, each with its profile.
-        theme: name of the first theme; envwatch's own if it is not to be had.
+        targets: what is polled, by profile (`NO_PROFILE` if there is only one).
+        outcomes: what each poll gave, with its profile, from the first on.
+        theme: name of the first theme; the default one if it does not exist.
         sort: id of the column to sort by at first; None for problems first.
-        export: writes an export, with a suffix such as `.json`, and returns where it is.
-        filter_text: a query to start with.
-        keymap: keys of the user's own, by the ids of bindings.
-        keep: told by name what is worth remembering for the next run.
-        acks: problems that were acknowledged before.
-        keep_acks: told what becomes of those.
-        notices: what else a person should know, one line each, as it comes.
+        columns: ids of the columns; empty for those that fit the width.
+        filter_text: the first query.
+        export: writes a file with a suffix such as `.json` and returns its path.
+        keymap: the user's own keys, by binding id, in Textual's form.
+        keep: saves a setting for the next run, by keyword: `sort`, `columns`, `theme`, `bell`.
+        acks: problems that were acknowledged in an earlier run.
+        keep_acks: saves changed acknowledgements by environment id; None for one that ended.
+        notices: lines for the news bar, one each.
         rings: whether the bell is on at first.
-        notify: which desktop notification goes with it.
+        notify: the desktop notification that goes with the bell.
         ascii_only: whether the terminal shows nothing but ASCII.
-        clocks: this machine's.
+        clocks: reads this machine's clocks.
     """
 
     CSS_PATH = stylesheet()
@@ -125,24 +124,10 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
         Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True, id="app.suspend"),
     ]
 
-    fleets: reactive[Fleets] = reactive(Fleets, init=False, repaint=False)
+    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     """What is known."""
-    ambiguous: reactive[frozenset[Clean]] = reactive(frozenset, repaint=False)
-    """Names that do not tell environments apart, worked out once a listing for everybody who shows names."""
-    now: reactive[Reading | None] = reactive(None, init=False, repaint=False)
-    """This machine's clocks, read each second."""
-    pages: reactive[int] = reactive(0, repaint=False)
-    """Pages read of the walks under way."""
-    event_log: reactive[EventLog] = reactive(EventLog, init=False, repaint=False)
-    """Events since the start."""
-    acks: reactive[Acks] = reactive(dict, init=False, repaint=False)
-    """Problems that are acknowledged, until they recover."""
-    rings: reactive[bool] = reactive(default=False, repaint=False)
-    """Whether the bell is on."""
-    notice: reactive[tuple[str, float]] = reactive(NO_NOTICE, init=False, repaint=False)
-    """The last notice, and the monotonic second at which it was given."""
-    times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE)
-    glyphs: reactive[Glyphs] = reactive(UNICODE)
+    options: reactive[DisplayOptions] = reactive(DisplayOptions)
+    """How it is displayed."""
 
     def __init__(  # noqa: PLR0913  all of them named, none of them optional wiring
         self,
@@ -176,26 +161,21 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
         self._notices = notices or asyncio.Queue()
         self._notify_by = notify
         self._monitor = Monitor.of({profile: target.limits for profile, target in targets.items()}, acks)
+        """The newest state; published to the screens as a part of `state`."""
         self._names: Mapping[Clean, int] = {}
         self.theme = theme if theme in self.available_themes else THEMES[0].name
         self.set_keymap(keymap)
-        self.set_reactive(EnvwatchApp.fleets, self._monitor.fleets)
-        self.set_reactive(EnvwatchApp.now, clocks())
-        self.set_reactive(EnvwatchApp.acks, acks)
-        self.set_reactive(EnvwatchApp.rings, rings)
+        self.set_reactive(EnvwatchApp.options, DisplayOptions(rings=rings, glyphs=ASCII if ascii_only else UNICODE))
+        self.set_reactive(EnvwatchApp.state, MonitorState(monitor=self._monitor, now=clocks()))
         self.read_schedules()
-        self.set_reactive(EnvwatchApp.glyphs, ASCII if ascii_only else UNICODE)
 
     def get_default_screen(self) -> Screen[None]:
-        """Return the dashboard."""
-        cls = EnvwatchApp
         dashboard = self._fitted(Dashboard(watched=self._watched(), view=self._first_view))
-        self.watch(dashboard, "view", self._keep_looks, init=False)
-        dashboard.data_bind(cls.acks, cls.rings, cls.notice, cls.ambiguous)
-        return dashboard.data_bind(cls.fleets, cls.now, cls.schedules, cls.pages, cls.event_log, cls.times, cls.glyphs)
+        self.watch(dashboard, "view", self._keep_view, init=False)
+        return dashboard.data_bind(EnvwatchApp.state, EnvwatchApp.options)
 
     def _fitted(self, screen: ScreenT) -> ScreenT:
-        """Return a new screen laid out for the terminal's size in its first frame; Textual does so from the second."""
+        """Give a new screen the classes of the terminal's size for its first frame; Textual does so from the second."""
         for length, breakpoints in (
             (self.size.width, self.HORIZONTAL_BREAKPOINTS),
             (self.size.height, self.VERTICAL_BREAKPOINTS),
@@ -204,101 +184,102 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
         return screen
 
     def on_mount(self) -> None:
-        """Start the clock and the worker."""
+        """Start the clock and the workers."""
         self.theme_changed_signal.subscribe(self, lambda theme: self._keep(theme=theme.name))
         self.set_interval(1, self._tick)
-        self.run_worker(self._take_in(), exit_on_error=True)
-        self.run_worker(self._pass_on_notices())
+        self.run_worker(self._take_outcomes(), exit_on_error=True)
+        self.run_worker(self._take_notices())
 
-    def _find_ambiguous_names(self, fleets: Fleets) -> None:
-        """Find the names that do not tell environments apart."""
-        names = dict(
-            Counter([tracked.environment.name for tracked in fleets.environments])
-        )  # compared faster than a Counter
-        if names != self._names:
-            self._names = names
-            self.ambiguous = ambiguous_names(names)
+    # State.
 
-    def _keep_looks(self, before: View, view: View) -> None:
-        if view.sort != before.sort:
-            self._keep(sort=view.sort)
-        if view.columns != before.columns:
-            self._keep(columns=view.columns)
-
-    async def _take_in(self) -> None:
+    async def _take_outcomes(self) -> None:
         async for profile, outcome in self._outcomes:
-            self.now = self._clocks()
+            now = self._clocks()
             self.read_schedules()
-            self._monitor, update = self._monitor.after(profile, outcome, self.now)
+            self._monitor, update = self._monitor.after(profile, outcome, now)
             if update.ended_acks:
                 self._keep_acks(dict.fromkeys(update.ended_acks))
             await asyncio.sleep(_YIELD)
-            self._find_ambiguous_names(self._monitor.fleets)
+            ambiguous = self._ambiguous_names(self._monitor.fleets)
             await asyncio.sleep(_YIELD)
-            self._publish()
+            self._publish(replace(self.state, now=now, ambiguous_names=ambiguous))
 
-    def _publish(self) -> None:
-        """Hand the state down to whatever shows it."""
-        self.fleets, self.acks, self.event_log = self._monitor.fleets, self._monitor.acks, self._monitor.event_log
-
-    async def _pass_on_notices(self) -> None:
+    async def _take_notices(self) -> None:
         while True:
-            told = clean(await self._notices.get())
-            self.notice = (told, self._clocks().monotonic)
+            text = clean(await self._notices.get())
+            self._publish(replace(self.state, notice=Notice(text, self._clocks().monotonic)))
 
     def _tick(self) -> None:
         self.read_schedules()
-        self.pages = sum(poller.pages_read for poller in self.pollers)
-        self.now = self._clocks()
-        self._sound(self.now)
-        self._let_go()
+        now = self._clocks()
+        pages_read = sum(poller.pages_read for poller in self.pollers)
+        self._publish(replace(self.state, now=now, pages_read=pages_read))
+        self._ring(now)
+        self._release_closed_screens()
 
-    def _let_go(self) -> None:
-        """Let go of screens that have closed, and of the fleets that they hold.
+    def _publish(self, state: MonitorState) -> None:
+        """Hand a state down to the screens, with the newest monitor in it."""
+        self.state = replace(state, monitor=self._monitor)
 
-        Textual does so for each attribute when that changes next, which some never do.
+    def read_schedules(self) -> None:
+        """Publish what the pollers do next; their intervals decide when a fleet counts as blind."""
+        schedules = {profile: target.poller.schedule for profile, target in self.targets.items()}
+        self._monitor = self._monitor.with_intervals({profile: each.interval for profile, each in schedules.items()})
+        if schedules != self.state.schedules:
+            self._publish(replace(self.state, schedules=schedules))
+
+    def _ambiguous_names(self, fleets: Fleets) -> frozenset[Clean]:
+        names = dict(Counter([tracked.environment.name for tracked in fleets.environments]))  # compares faster so
+        if names == self._names:
+            return self.state.ambiguous_names
+        self._names = names
+        return ambiguous_names(names)
+
+    def _release_closed_screens(self) -> None:
+        """Drop the watchers of closed screens: a screen holds its last state, and so an old fleet.
+
+        Textual does so for each reactive at its next change, which may never come.
         """
         for watchers in getattr(self, "__watchers", {}).values():
             watchers[:] = [(node, callback) for node, callback in watchers if node.is_attached]
 
-    def _sound(self, now: Reading) -> None:
-        """Ring for the losses that have held for long enough, if the user wants to hear of them."""
+    # Saving, ringing, exporting.
+
+    def _keep_view(self, old: View, new: View) -> None:
+        if new.sort != old.sort:
+            self._keep(sort=new.sort)
+        if new.columns != old.columns:
+            self._keep(columns=new.columns)
+
+    def _ring(self, now: Reading) -> None:
+        """Ring for losses that have lasted long enough, if the bell is on."""
         self._monitor, losses = self._monitor.due_alerts(now)
-        if losses and self.rings:
+        if losses and self.options.rings:
             self.bell()
             if self._notify_by != "off":
                 in_tmux = "TMUX" in os.environ
                 self.send(notification_sequence(ring_text(losses), self._notify_by, in_tmux=in_tmux))
 
-    @on(RowActions.ExportWanted)
-    def _begin_to_export(self, message: RowActions.ExportWanted) -> None:
-        self.run_worker(self._export_all(message.make, message.suffix, message.what))
+    @on(RowActions.ExportRequested)
+    def _start_export(self, message: RowActions.ExportRequested) -> None:
+        self.run_worker(self._export_to_file(message))
 
-    async def _export_all(self, make: Callable[[], bytes], suffix: str, what: str) -> None:
-        self.dashboard.show_message(f"exporting {what}")
+    async def _export_to_file(self, request: RowActions.ExportRequested) -> None:
+        self.answer(f"exporting {request.what}")
         try:
-            path = await asyncio.to_thread(lambda: self._export(make(), suffix))
+            path = await asyncio.to_thread(lambda: self._export(request.make(), request.suffix))
         except OSError as error:
-            told = f"{error.strerror}; start envwatch in a folder where you may write"
-            self.dashboard.show_message(f"cannot export here: {told}")
+            self.answer(f"cannot export here: {error.strerror}; start envwatch in a folder where you may write")
         else:
-            self.dashboard.show_message(f"exported to {path.name}: {what}")
+            self.answer(f"exported to {path.name}: {request.what}")
 
     @on(RowActions.Acknowledged)
-    def _take_acknowledgements(self, message: RowActions.Acknowledged) -> None:
-        self._acknowledge(message.changes)
+    def _acknowledge(self, message: RowActions.Acknowledged) -> None:
+        self._monitor = self._monitor.with_acks(message.changes)
+        self._publish(self.state)
+        self._keep_acks(message.changes)
 
-    def _acknowledge(self, changes: Mapping[Clean, Ack | None]) -> None:
-        self._monitor = self._monitor.with_acks(changes)
-        self.acks = self._monitor.acks
-        self._keep_acks(changes)
-
-    def read_schedules(self) -> None:
-        """Look what the pollers do next; at which pace they do it decides when their fleets are out of sight."""
-        super().read_schedules()
-        intervals = {profile: schedule.interval for profile, schedule in self.schedules.items()}
-        self._monitor = self._monitor.with_intervals(intervals)
-        self.fleets = self.fleets.with_interval(intervals)
+    # What others ask for.
 
     @property
     def dashboard(self) -> Dashboard:
@@ -306,69 +287,66 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
         return next(screen for screen in self.screen_stack if isinstance(screen, Dashboard))
 
     def _watched(self) -> str:
-        """Return what is watched, for people: a profile and its host, or several profiles."""
+        """Return the profile and its host, or several profiles."""
         targets = list(self.targets.values())
         if len(targets) > 1:
             return ", ".join(target.profile for target in targets)
-        return f"{targets[0].profile} {self.glyphs.separator} {targets[0].host}"
+        return f"{targets[0].profile} {self.options.glyphs.separator} {targets[0].host}"
 
     def answer(self, text: str) -> None:
-        """Answer a key in the dashboard's news line."""
+        """Answer a key in the dashboard's news bar."""
         self.dashboard.show_message(text)
 
     def get_key_display(self, binding: Binding) -> str:
-        """Return a key as it is shown, in ASCII where the terminal needs that."""
+        """Return a key's name for people, in ASCII where the terminal needs that."""
         if _FUNCTION_KEY.fullmatch(binding.key):
-            return binding.key.upper()  # not as the other keys of its binding: one may be typed where it is not
-        shown = super().get_key_display(binding)
-        return shown if shown.isascii() or not self.glyphs.is_ascii else binding.key
+            return binding.key.upper()  # the binding's own display belongs to its first key: `?` of `?,f1`
+        display = super().get_key_display(binding)
+        return display if display.isascii() or not self.options.glyphs.is_ascii else binding.key
 
     def copy_to_clipboard(self, text: str) -> None:
         """Ask the terminal to take a text, through tmux as well."""
         self.send(clipboard_sequence(text, in_tmux="TMUX" in os.environ))
 
+    # Keys.
+
     def action_switch_bell(self) -> None:
-        """Let the terminal's bell ring for losses, or not."""
-        self.rings = not self.rings
-        self._keep(bell=self.rings)
-        told = f"rings when an environment has been down for {limits.BELL_HOLDS.total_seconds():.0f} s"
-        self.answer(f"bell on: {told}" if self.rings else "bell off")
+        rings = not self.options.rings
+        self.options = replace(self.options, rings=rings)
+        self._keep(bell=rings)
+        delay = f"{limits.BELL_HOLDS.total_seconds():.0f} s"
+        self.answer(f"bell on: rings when an environment has been down for {delay}" if rings else "bell off")
 
     def action_times(self) -> None:
-        """Show instants the next way."""
-        self.times = self.times.following
-        self.answer(f"times: {self.times}")
+        self.options = replace(self.options, times=self.options.times.following)
+        self.answer(f"times: {self.options.times}")
 
     def action_events(self) -> None:
-        """Open the log of events."""
-        cls = EnvwatchApp
-        log = EventLogScreen().data_bind(cls.fleets, cls.acks, cls.ambiguous, cls.event_log, cls.times, cls.glyphs)
-        self.push_screen(log, self._go_to)
+        """Open the event log; it returns the environment to go to."""
 
-    def _go_to(self, key: EnvironmentKey | None) -> None:
-        if key is not None:
-            self.dashboard.select(key)
+        def select(key: EnvironmentKey | None) -> None:
+            if key is not None:
+                self.dashboard.select(key)
+
+        self.push_screen(EventLogScreen().data_bind(EnvwatchApp.state, EnvwatchApp.options), select)
 
     def action_explain(self) -> None:
-        """Show every rule that made the verdict on the environment under the cursor."""
-        cls = EnvwatchApp
-        if (tracked := self.dashboard.pointed_at()) is not None:
-            self.push_screen(ExplainScreen(tracked.key).data_bind(cls.fleets, cls.now, cls.times))
+        """Show every rule behind the verdict on the environment under the cursor."""
+        if (tracked := self.dashboard.selected()) is not None:
+            self.push_screen(ExplainScreen(tracked.key).data_bind(EnvwatchApp.state, EnvwatchApp.options))
 
     def action_help(self) -> None:
-        """Show every key."""
-        sections = helps((*self.dashboard.parts, self))
+        sections = help_sections((*self.dashboard.nodes_with_keys, self))
         if self.screen is not self.dashboard:
-            sections = {"Here": helps_here(self.screen)} | sections
-        self.push_screen(self._fitted(HelpScreen(sections, list(self.targets.values()))))
+            sections = {"Here": help_on(self.screen)} | sections
+        self.push_screen(self._fitted(HelpScreen(sections, self.targets.values())))
 
     def action_command_palette(self) -> None:
-        """Open the palette; it is imported when it is first opened, not while somebody waits for data."""
-        from envwatch.tui.screens.command_palette import Palette  # noqa: PLC0415
+        from envwatch.tui.screens.command_palette import Palette  # noqa: PLC0415  as in `_commands`
 
         if not isinstance(self.screen, Palette):
             self.push_screen(Palette(id="--command-palette"))
 
     def action_leave(self, code: int) -> None:
-        """End the program."""
+        """End the program with an exit code."""
         self.exit(code, return_code=code)

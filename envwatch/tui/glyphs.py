@@ -1,4 +1,4 @@
-"""The signs that carry meaning on the screen, for terminals that show Unicode and for those that do not."""
+"""The glyphs on the screen, in Unicode and in ASCII."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from envwatch.model.text import Clean
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Glyphs:
-    """One set of signs, each a cell wide, except the ellipsis."""
+    """One set of glyphs, each one cell wide except the ASCII ellipsis."""
 
     is_ascii: bool
     cursor: str
     changed: str
     acknowledged: str
     behind: str
-    """Behind the newest version of the fleet."""
+    """On a version older than the fleet's newest."""
     ascending: str
     descending: str
     ellipsis: str
     nothing: Clean
-    """In place of a value that is not there."""
+    """In place of a missing value."""
     separator: str
     rule: str
     beat: str

@@ -1,6 +1,6 @@
-"""Keys of the user's own: which bindings can be given others, and what is wrong with a wish.
+"""The user's own keys: which bindings can be changed, and what is wrong with a setting.
 
-Owns the check before the screen is taken. Giving the keys is Textual's business: `App.set_keymap`.
+Checks before the screen starts; `App.set_keymap` of Textual applies the keys.
 """
 
 from __future__ import annotations
@@ -26,54 +26,55 @@ if TYPE_CHECKING:
 
 _MODIFIERS: Final = frozenset({"ctrl", "shift", "alt", "super", "hyper", "meta"})
 _NAMED: Final = frozenset(key.value for key in Keys) | frozenset(KEY_NAME_REPLACEMENTS.values())
-"""Keys that are no characters, and characters that Textual calls otherwise than Unicode."""
+"""Names of keys that are no characters, and of characters to which Textual gives other names than Unicode."""
 
 _NODES: Final[tuple[type[DOMNode], ...]] = (EnvironmentTable, DetailPane, FilterBar, Dashboard, EnvwatchApp)
-_TOGETHER: Final[tuple[tuple[type[DOMNode], ...], ...]] = (
+_ACTIVE_TOGETHER: Final[tuple[tuple[type[DOMNode], ...], ...]] = (
     (EnvironmentTable, Dashboard, EnvwatchApp),
     (DetailPane, Dashboard, EnvwatchApp),
 )
-"""Nodes whose keys work at the same time; in the filter box, most keys are letters."""
+"""Nodes whose keys work at the same time; in the filter bar, most keys are text."""
 
 
 def binding_ids() -> tuple[str, ...]:
-    """Return the id of every binding that can be given other keys."""
-    return tuple(dict.fromkeys(id_ for id_, _ in _defaults(_NODES)))
+    """Return the id of every binding whose keys can be changed."""
+    return tuple(dict.fromkeys(id_ for id_, _ in _default_keys(_NODES)))
 
 
 def keymap_of(keys: Mapping[str, Iterable[str]]) -> dict[str, str]:
-    """Return wishes in Textual's form."""
-    return {id_: ",".join("comma" if key == "," else key for key in wanted) for id_, wanted in keys.items()}
+    """Return keys by binding id in Textual's form."""
+    return {id_: ",".join("comma" if key == "," else key for key in own) for id_, own in keys.items()}
 
 
 def mistakes(keys: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, Clean]]:
-    """Yield the id and the mistake, as it goes on from the id, for each wish that cannot be granted."""
-    known = binding_ids()
-    for id_, wanted in keys.items():
-        if id_ not in known:
-            yield id_, Clean(f"is no binding{did_you_mean(id_, known)}")
+    """Yield the binding id of each invalid setting, and the rest of a sentence that begins with it."""
+    ids = binding_ids()
+    for id_, own in keys.items():
+        if id_ not in ids:
+            yield id_, Clean(f"is no binding{did_you_mean(id_, ids)}")
             continue
-        unknown = next((key for key in wanted if not _is_key(key)), None)
-        if unknown is not None or not any(True for _ in wanted):
-            told = shortened(clean(unknown or ""), 20) or "nothing"
-            yield id_, Clean(f"cannot have {told} as a key; write x, f5, ctrl+x or question_mark")
+        invalid = next((key for key in own if not _is_key(key)), None)
+        if invalid is not None or not any(True for _ in own):
+            key = shortened(clean(invalid or ""), 20) or "nothing"
+            yield id_, Clean(f"cannot have {key} as a key; write x, f5, ctrl+x or question_mark")
         elif clash := _clash(id_, keys):
             yield id_, Clean(f"has a key that {clash} has too: give that another one")
 
 
 def _clash(id_: str, keys: Mapping[str, Iterable[str]]) -> str | None:
-    """Return the id of another binding on one of the keys that a binding gets, if both work at the same time."""
-    for nodes in _TOGETHER:
-        holders = [(other, _long(key)) for other, key in _defaults(nodes) if other not in keys]
-        ids = {other for other, _ in _defaults(nodes)}
-        holders += [(other, _long(key)) for other, wanted in keys.items() if other in ids for key in wanted]
-        mine = {key for other, key in holders if other == id_}
-        if found := next((other for other, key in holders if other != id_ and key in mine), None):
+    """Return the id of another binding that would have one of a binding's keys at the same time."""
+    for nodes in _ACTIVE_TOGETHER:
+        defaults = list(_default_keys(nodes))
+        ids = {other for other, _ in defaults}
+        owners = [(other, _textual_name(key)) for other, key in defaults if other not in keys]
+        owners += [(other, _textual_name(key)) for other, own in keys.items() if other in ids for key in own]
+        mine = {key for other, key in owners if other == id_}
+        if found := next((other for other, key in owners if other != id_ and key in mine), None):
             return found
     return None
 
 
-def _defaults(nodes: Iterable[type[DOMNode]]) -> Iterator[tuple[str, str]]:
+def _default_keys(nodes: Iterable[type[DOMNode]]) -> Iterator[tuple[str, str]]:
     """Yield the id and one key of each binding."""
     ours = (base for node in nodes for base in node.__mro__ if base.__module__.startswith("envwatch."))
     for base in dict.fromkeys(ours):
@@ -81,8 +82,7 @@ def _defaults(nodes: Iterable[type[DOMNode]]) -> Iterator[tuple[str, str]]:
         yield from ((binding.id, binding.key) for binding in bindings if binding.id)
 
 
-def _long(key: str) -> str:
-    """Return a key by the name that Textual gives it."""
+def _textual_name(key: str) -> str:
     if key == ",":
         return "comma"
     return next(iter(Binding.make_bindings([Binding(key, "none", "")]))).key

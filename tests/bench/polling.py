@@ -17,7 +17,7 @@ from letta_client import Letta
 from programs import ENVWATCH, PATIENCE, SDK, home_for, peak_of, run, served
 from pydantic import SecretStr
 from sdk import count_all
-from support.app_harness import post_of
+from support.app_harness import target_of
 from support.builders import page_bytes
 
 from envwatch.fleet.events import NO_PROFILE
@@ -165,7 +165,7 @@ def hold() -> list[Finding]:
 async def _holds(server: ChildServer, view: View) -> list[_Held]:
     holds: list[_Held] = []
     async with _client(server) as client:
-        targets = {NO_PROFILE: post_of(Poller(client, UNLIMITED), limits=UNLIMITED)}
+        targets = {NO_PROFILE: target_of(Poller(client, UNLIMITED), limits=UNLIMITED)}
         async with Session(targets) as session:
             app = EnvwatchApp(targets=targets, outcomes=session, export=export_here)
             async with app.run_test(size=(80, 24)), asyncio.timeout(PATIENCE):
@@ -175,11 +175,13 @@ async def _holds(server: ChildServer, view: View) -> list[_Held]:
 
 
 async def _tick_until(app: EnvwatchApp, listings: int, holds: list[_Held]) -> None:
-    while app.fleets.by_profile[NO_PROFILE].listings < listings:
+    while app.state.fleets.by_profile[NO_PROFILE].listings < listings:
         wall, cpu = time.perf_counter(), time.thread_time()
         await asyncio.sleep(0)
         holds.append(
-            _Held(time.perf_counter() - wall, time.thread_time() - cpu, app.fleets.by_profile[NO_PROFILE].listings)
+            _Held(
+                time.perf_counter() - wall, time.thread_time() - cpu, app.state.fleets.by_profile[NO_PROFILE].listings
+            )
         )
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from support.app_harness import post_of
+from support.app_harness import target_of
 from support.builders import page_bytes, wire_row
 from support.fake_clock import Script, World, poller_of
 
@@ -97,7 +97,7 @@ def test_full_collections_are_rarer_the_more_objects_there_are() -> None:
 async def test_objects_alive_when_an_outcome_comes_are_still_collected_later() -> None:
     world = World()
     frozen = gc.get_freeze_count()
-    async with Session({NO_PROFILE: post_of(poller_of(world, Script(world)))}) as session:
+    async with Session({NO_PROFILE: target_of(poller_of(world, Script(world)))}) as session:
         for _ in range(3):
             await anext(session)
             await asyncio.sleep(0)

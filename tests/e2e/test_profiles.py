@@ -37,8 +37,9 @@ def two_servers() -> Iterator[dict[str, Server]]:
         yield {"acme": acme, "bolt": bolt}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def servers() -> Iterator[dict[str, Server]]:
+    # Fresh for each test: environments join a simulated fleet as time passes, and the tests count them.
     with two_servers() as running:
         yield running
 
@@ -64,7 +65,7 @@ def listing(
     )
 
 
-def test_both_stand_side_by_side_and_the_end_of_one_leaves_the_other_live(tmp_path: Path) -> None:
+def test_profiles_stand_side_by_side_and_the_end_of_one_leaves_the_other_live(tmp_path: Path) -> None:
     with two_servers() as servers:
         environ = credentials(tmp_path, servers)
         with Terminal.of_envwatch(
@@ -103,14 +104,14 @@ def profiles_of(terminal: Terminal) -> dict[str, int]:
 def test_a_listing_has_the_rows_of_both_with_their_profile(tmp_path: Path, servers: dict[str, Server]) -> None:
     ended = listing(tmp_path, servers, "--profile", "acme,bolt", "-o", "json")
     assert (ended.returncode, ended.stderr) == (0, "")
-    told = json.loads(ended.stdout)
-    names = [row["profile"] for row in told["environments"]]
+    report = json.loads(ended.stdout)
+    names = [row["profile"] for row in report["environments"]]
     assert {name: names.count(name) for name in names} == SIZES
-    assert told["counts"]["total"] == sum(SIZES.values())
-    assert told["complete"]
+    assert report["counts"]["total"] == sum(SIZES.values())
+    assert report["complete"]
 
 
-def test_the_variable_names_several_profiles_too_and_the_option_goes_before_it(
+def test_the_variable_names_several_profiles_too_and_the_option_overrides_it(
     tmp_path: Path, servers: dict[str, Server]
 ) -> None:
     by_variable = listing(tmp_path, servers, "-o", "jsonl", ENVWATCH_PROFILE="acme,bolt")
@@ -137,34 +138,34 @@ def test_one_profile_shows_no_column_for_it(tmp_path: Path, servers: dict[str, S
 
 
 @pytest.mark.parametrize("command", ["list", "dashboard"])
-def test_a_profile_that_is_not_there_is_named_and_nobody_is_asked(
+def test_an_unknown_profile_is_named_and_no_server_is_polled(
     tmp_path: Path, servers: dict[str, Server], command: str
 ) -> None:
     if command == "list":
         ended = listing(tmp_path, servers, "--profile", "acme,bulk")
-        code, told, shown = ended.returncode, ended.stderr, ended.stdout
+        code, stderr, shown = ended.returncode, ended.stderr, ended.stdout
     else:
         environ = credentials(tmp_path, servers)
         with Terminal.of_envwatch("--profile", "acme,bulk", home=tmp_path, columns=200, environ=environ) as terminal:
-            code, told, shown = terminal.wait_for_end(), terminal.text.strip(), ""
+            code, stderr, shown = terminal.wait_for_end(), terminal.text.strip(), ""
             assert b"\x1b" not in terminal.received
     assert code == 2
     assert shown == ""
-    assert told.count("\n") <= 1
-    assert "no profile bulk; it has acme, bolt" in told
+    assert stderr.count("\n") <= 1
+    assert "no profile bulk; it has acme, bolt" in stderr
 
 
 WRONG = "sk-let-wrong-0123456789abcdefghijklmnop"
 
 
-def test_a_key_that_is_refused_under_one_profile_is_told_with_its_name_beside_the_other_listing(
+def test_a_key_refused_under_one_profile_is_reported_with_its_name_beside_the_other_listing(
     tmp_path: Path, servers: dict[str, Server]
 ) -> None:
     ended = listing(tmp_path, servers, "--profile", "acme,bolt", "-o", "json", keys={"bolt": WRONG})
     assert ended.returncode == 4
-    told = json.loads(ended.stdout)
-    assert (told["complete"], told["counts"]["total"]) == (False, SIZES["acme"])
-    assert {row["profile"] for row in told["environments"]} == {"acme"}
+    report = json.loads(ended.stdout)
+    assert (report["complete"], report["counts"]["total"]) == (False, SIZES["acme"])
+    assert {row["profile"] for row in report["environments"]} == {"acme"}
     assert ended.stderr.startswith("envwatch: profile bolt: key refused: ")
     assert ended.stderr.count("\n") == 1
     assert "Is the key from BOLT_KEY right, and still valid?" in ended.stderr
@@ -234,7 +235,7 @@ async def test_all_profiles_are_asked_at_once(tmp_path: Path) -> None:
 def test_the_log_of_a_listing_names_each_profile(tmp_path: Path, servers: dict[str, Server], gone: Server) -> None:
     arguments = ("--profile", "acme,bolt", "-o", "jsonl", "--log-file", "a.log")
     listing(tmp_path, {**servers, "bolt": gone}, *arguments)
-    told = [line.partition("] ")[2] for line in (tmp_path / "a.log").read_text().splitlines()]
-    assert [line.partition(": ")[0] for line in told] == ["info acme", "warning bolt"]
+    lines = [line.partition("] ")[2] for line in (tmp_path / "a.log").read_text().splitlines()]
+    assert [line.partition(": ")[0] for line in lines] == ["info acme", "warning bolt"]
     listing(tmp_path, servers, "--profile", "acme", "--log-file", "b.log")
     assert re.search(r"\] info poll: ", (tmp_path / "b.log").read_text())

@@ -83,9 +83,9 @@ def test_a_problem_that_was_acknowledged_with_a_note_still_is_in_the_next_run_un
     with dashboard(server, tmp_path) as terminal:
         acknowledge(terminal, "old-jenkins-21", "waits for a new disk")
         terminal.wait_for("1 acked")
-    ((id_, told),) = kept(tmp_path, "acknowledged.json").items()
+    ((id_, ack),) = kept(tmp_path, "acknowledged.json").items()
     assert id_.startswith("env-")
-    assert told["note"] == "waits for a new disk"
+    assert ack["note"] == "waits for a new disk"
     with dashboard(server, tmp_path) as terminal:
         terminal.wait_for("1 acked")
         find(terminal, "old-jenkins-21")
@@ -103,12 +103,12 @@ def test_a_problem_that_was_acknowledged_with_a_note_still_is_in_the_next_run_un
         assert not re.search("acked|new disk", terminal.text)
 
 
-def test_of_two_instances_at_once_neither_loses_what_the_other_acknowledged(server: Server, tmp_path: Path) -> None:
+def test_two_instances_at_once_keep_each_others_acknowledgements(server: Server, tmp_path: Path) -> None:
     with dashboard(server, tmp_path) as one, dashboard(server, tmp_path) as other:
         acknowledge(one, "old-jenkins-21", "by one")
         acknowledge(other, "qa-bench-25", "by the other")
         acknowledge(one, "db-replica-23", "by one as well")
-    notes = {told["note"] for told in kept(tmp_path, "acknowledged.json").values()}
+    notes = {ack["note"] for ack in kept(tmp_path, "acknowledged.json").values()}
     assert notes == {"by one", "by the other", "by one as well"}
     with dashboard(server, tmp_path) as terminal:
         terminal.wait_for("3 acked")
@@ -165,7 +165,7 @@ def test_what_was_acknowledged_in_the_demo_is_forgotten_with_it_but_not_how_it_l
         assert terminal.wait_for_end() == 0
 
 
-def test_a_folder_in_which_nothing_can_be_kept_is_told_on_the_screen_once(server: Server, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported_on_the_screen_once(server: Server, tmp_path: Path) -> None:
     (tmp_path / "state").touch()  # a file where the folder should be
     with dashboard(server, tmp_path) as terminal:
         acknowledge_quickly(terminal, "old-jenkins-21")
@@ -182,7 +182,7 @@ def test_a_folder_in_which_nothing_can_be_kept_is_told_on_the_screen_once(server
 
 
 @pytest.mark.parametrize("name", ["state", "acknowledged"])
-def test_a_damaged_file_is_told_on_the_screen_and_set_aside_with_the_next_change(
+def test_a_damaged_file_is_reported_on_the_screen_and_set_aside_with_the_next_change(
     server: Server, tmp_path: Path, name: str
 ) -> None:
     path = tmp_path / "state" / "envwatch" / f"{name}.json"

@@ -158,7 +158,7 @@ def test_filter_words_are_kept_by_enter_and_cleared_by_esc(terminal: Terminal) -
     assert cursor_name(terminal) == "lukas-laptop-6"
 
 
-def test_after_a_filter_the_cursor_stays_in_sight_on_the_heading_that_its_row_is_folded_behind(
+def test_after_a_filter_the_cursor_stays_visible_on_the_header_of_its_folded_row(
     terminal: Terminal,
 ) -> None:
     assert "sofia-laptop-4" not in terminal.text
@@ -180,7 +180,7 @@ def test_after_a_filter_the_cursor_stays_in_sight_on_the_heading_that_its_row_is
     assert " sofia-laptop-4 " in terminal.text
 
 
-def test_keys_in_one_packet_with_the_slash_go_into_the_box_and_nowhere_else(terminal: Terminal) -> None:
+def test_keys_in_one_packet_with_the_slash_go_into_the_filter_bar_only(terminal: Terminal) -> None:
     terminal.press("/quit-r-t-0-1")
     terminal.wait_for("^ quit-r-t-0-1")
     terminal.wait_for("Nothing matches. esc clears the filter")
@@ -226,7 +226,7 @@ def test_the_order_can_be_chosen(terminal: Terminal) -> None:
     terminal.wait_for_no("▼")
 
 
-def test_times_and_interval_answer_in_the_news_line(terminal: Terminal) -> None:
+def test_times_and_interval_answer_in_the_news_bar(terminal: Terminal) -> None:
     terminal.press("t")
     terminal.wait_for("times: local")
     terminal.press("t")
@@ -352,7 +352,7 @@ def test_every_size_has_its_layout_and_within_twenty_seconds_the_demo_shows_what
 
 
 def cursor_age(terminal: Terminal) -> str:
-    """The age of the youngest heartbeat: the others are told in minutes."""
+    """The age of the youngest heartbeat: the others are shown in minutes."""
     return next((match[0] for row in rows(terminal) if (match := re.search(r"● on +[0-9]+s", row))), "")
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from support.app_harness import post_of
+from support.app_harness import target_of
 from support.builders import beating, failed, listed
 from support.fake_clock import Script, World, poller_of
 
@@ -50,7 +50,7 @@ class QueuePoller(Poller):
 
 
 def session_of(**pollers: Poller) -> Session:
-    return Session({Clean(name): post_of(poller) for name, poller in pollers.items()})
+    return Session({Clean(name): target_of(poller) for name, poller in pollers.items()})
 
 
 async def test_outcomes_come_with_their_names_in_the_order_in_which_they_happen() -> None:
@@ -111,7 +111,7 @@ async def test_a_bug_in_an_observer_is_raised() -> None:
     def fail(_name: Clean, _outcome: Outcome) -> None:
         raise ZeroDivisionError
 
-    async with Session({A: post_of(a)}, fail) as session:
+    async with Session({A: target_of(a)}, fail) as session:
         with pytest.raises(ZeroDivisionError):
             await anext(session)
 
@@ -151,7 +151,7 @@ async def test_connections_are_closed_after_the_last_poll_was_dropped() -> None:
     async def close() -> None:
         closed.append(a.is_closed)
 
-    async with Session({A: replace(post_of(a), close=close)}):
+    async with Session({A: replace(target_of(a), close=close)}):
         await asyncio.sleep(0)
     assert closed == [True]
 
@@ -159,7 +159,7 @@ async def test_connections_are_closed_after_the_last_poll_was_dropped() -> None:
 async def test_entering_starts_the_first_polls_and_observers_get_what_nobody_has_taken_yet() -> None:
     script = Script(world := World())
     seen: list[tuple[Clean, Outcome]] = []
-    async with Session({A: post_of(poller_of(world, script))}, lambda name, outcome: seen.append((name, outcome))):
+    async with Session({A: target_of(poller_of(world, script))}, lambda name, outcome: seen.append((name, outcome))):
         for _ in range(50):
             await asyncio.sleep(0)
         assert len(script.asked_at) == 1

@@ -41,20 +41,20 @@ _KEYS = {
     ".": "full_stop",
     "=": "equals_sign",
 }
-"""Names of the keys that type what is no letter or digit."""
+"""Textual's names of the keys that type punctuation."""
 
 
-def post_of(poller: Poller, profile: str = "default", limits: Limits | None = None) -> Target:
-    """A profile that is watched."""
+def target_of(poller: Poller, profile: str = "default", limits: Limits | None = None) -> Target:
+    """Return a target for a poller."""
     limits = limits or Limits()
     return Target(profile=profile, host="api.example", key_origin="a test", poller=poller, limits=limits)
 
 
-class HeardApp(EnvwatchApp):
-    """The app, and what it sends to the terminal beside its frames."""
+class RecordingApp(EnvwatchApp):
+    """The App, recording what it sends to the terminal beside its frames."""
 
-    def __init__(self, **wishes: Any) -> None:
-        super().__init__(**wishes)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
         self.sent: list[str] = []
 
     def bell(self) -> None:
@@ -66,7 +66,7 @@ class HeardApp(EnvwatchApp):
 
 
 class Stage:
-    """An app, its clock and the outcomes that it gets."""
+    """An App with its clock and its outcomes."""
 
     def __init__(
         self,
@@ -74,20 +74,20 @@ class Stage:
         ascii_only: bool = False,
         profiles: Sequence[Clean] = (NO_PROFILE,),
         poller: Poller | None = None,
-        **wishes: Any,
+        **options: Any,
     ) -> None:
         self.now = 0.0
         """Seconds since `NOW`, on all clocks."""
         self._queue: asyncio.Queue[tuple[Clean, Outcome]] = asyncio.Queue()
         self.poller = poller or Poller(Script(World(), walk()), Limits())
-        """One that has not asked yet, unless the test brings its own."""
-        self.app = HeardApp(
-            targets={profile: post_of(self.poller, profile or "default") for profile in profiles},
+        """Has not polled yet, unless the test brings its own."""
+        self.app = RecordingApp(
+            targets={profile: target_of(self.poller, profile or "default") for profile in profiles},
             outcomes=self._outcomes(),
             ascii_only=ascii_only,
             clocks=self.clocks,
             export=export_here,
-            **wishes,
+            **options,
         )
         self.pilot: Pilot[int]
 
@@ -105,23 +105,23 @@ class Stage:
             self._queue.task_done()
 
     def hand_out(self, outcome: Outcome, profile: Clean = NO_PROFILE) -> None:
-        """Have an outcome ready for whenever the app asks for one."""
+        """Queue an outcome for the App."""
         self._queue.put_nowait((profile, outcome))
 
     async def take(self, outcome: Outcome, profile: Clean = NO_PROFILE) -> None:
-        """Hand out an outcome, and wait until all of the app has taken it in."""
+        """Queue an outcome, and wait until the App shows it."""
         self.hand_out(outcome, profile)
         await self._queue.join()
         await self.pilot.pause()
 
     async def show(self, rows: Sequence[Environment], profile: Clean = NO_PROFILE) -> None:
-        """Hand out a listing."""
+        """Queue a listing, and wait until the App shows it."""
         await self.take(listed(rows, self.at), profile)
 
     async def tick(self, seconds: float = 1.0) -> None:
-        """Let time pass, all of it between two ticks of the app's clock."""
+        """Advance the clock in one tick of the App."""
         self.now += seconds
-        self.app._tick()  # noqa: SLF001  the app has a timer for it, which waits for real seconds
+        self.app._tick()  # noqa: SLF001  its timer waits for real seconds
         await self.pilot.pause()
 
     async def press(self, *keys: str) -> None:
@@ -129,14 +129,14 @@ class Stage:
         await self.turns()
 
     async def turns(self) -> None:
-        """Wait until each key has had its turn, and until everything is at rest."""
+        """Wait until every key has been handled and nothing is pending."""
         await self.pilot.pause()
         while self.app._waiting:  # noqa: SLF001  nobody but a test has to know
             await self.pilot.pause()
             await self.pilot.pause()
 
     async def type(self, text: str) -> None:
-        """Type a text, then let everything settle."""
+        """Type a text, and wait until it is handled."""
         await self.press(*(_KEYS.get(letter, letter) for letter in text))
 
     @property
@@ -150,43 +150,43 @@ class Stage:
 
     @property
     def cursor(self) -> str | None:
-        """The name of the environment under the cursor, or the title of the heading."""
+        """The name of the environment under the cursor, or the title of the group's header."""
         line = self.table.line
         return None if line is None else line.title if isinstance(line, GroupHeader) else line.environment.name
 
     @property
     def text(self) -> str:
-        """All that the screen on top shows."""
+        """The top screen as text."""
         return "\n".join(line.rstrip() for line in self.lines)
 
     @property
     def news(self) -> str:
-        """The line at the foot of the table, where keys are answered."""
+        """The news bar, where keys are answered."""
         return self.lines[-2].strip()
 
     @property
     def body(self) -> list[str]:
-        """The lines of the table below its header that say something."""
+        """The lines of the table below its titles, without empty ones."""
         height = self.table.size.height - 1
         return [line.strip(" ▌") for line in self.lines[2 : 2 + height] if line.strip()]
 
     @property
     def lines(self) -> list[str]:
-        """What the screen on top shows."""
+        """The lines of the top screen."""
         screen = self.app.screen
         return ["".join(segment.text for segment in strip) for strip in screen._compositor.render_strips()]  # noqa: SLF001  Textual has no other way to the drawn text
 
 
 @asynccontextmanager
-async def staged(size: tuple[int, int] = (80, 24), **wishes: Any) -> AsyncIterator[Stage]:
-    """Run an app of some size."""
-    async with running(Stage(**wishes), size) as stage:
+async def staged(size: tuple[int, int] = (80, 24), **options: Any) -> AsyncIterator[Stage]:
+    """Run an App in a terminal of some size."""
+    async with running(Stage(**options), size) as stage:
         yield stage
 
 
 @asynccontextmanager
 async def running(stage: Stage, size: tuple[int, int] = (80, 24)) -> AsyncIterator[Stage]:
-    """Run what has been prepared."""
+    """Run a prepared stage."""
     async with stage.app.run_test(size=size) as stage.pilot:
         await stage.pilot.pause()
         yield stage

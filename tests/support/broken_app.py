@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.app_harness import post_of
+from support.app_harness import target_of
 from support.builders import environment
 from textual.screen import Screen
 from textual.widgets import Static
@@ -131,7 +131,7 @@ async def main(place: str, poll_log: PollLog) -> int:
     """Run the app with its bug."""
     BrokenApp.place = place
     poller_class = BrokenPoller if place == "poller" else Poller
-    targets = {NO_PROFILE: post_of(poller_class(BrokenClient(place), Limits()))}
+    targets = {NO_PROFILE: target_of(poller_class(BrokenClient(place), Limits()))}
     async with Session(targets, poll_log.observe) as session:
         return await show(BrokenApp(targets=targets, outcomes=session, export=export_here), poll_log)
 

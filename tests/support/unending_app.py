@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.app_harness import post_of
+from support.app_harness import target_of
 from support.builders import environment
 
 from envwatch.cli.bootstrap import report_crash
@@ -52,7 +52,7 @@ class UnendingApp(EnvwatchApp):
 
 async def main(poll_log: PollLog) -> int:
     """Run the app."""
-    targets = {NO_PROFILE: post_of(Poller(SmallClient(), Limits()))}
+    targets = {NO_PROFILE: target_of(Poller(SmallClient(), Limits()))}
     async with Session(targets, poll_log.observe) as session:
         return await show(UnendingApp(targets=targets, outcomes=session, export=export_here), poll_log)
 

@@ -1,4 +1,4 @@
-"""The key that acknowledges: a note is asked for, and the problem is nobody's news until it recovers."""
+"""The key that acknowledges: a note is asked for, and the problem is no news until it recovers."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def test_the_key_asks_and_keeps_the_note() -> None:
         assert isinstance(stage.app.screen, Dashboard)
         assert stage.news == "acknowledged until it recovers: ada"
         assert kept == [{ADA: Ack(NOW + 2_000, Clean("disk full, q and a know"), NOW - 300_000)}]
-        assert stage.app.acks == kept[0]
+        assert stage.app.state.acks == kept[0]
 
 
 async def test_what_recovers_while_the_note_is_typed_is_not_acknowledged() -> None:
@@ -86,13 +86,13 @@ async def test_what_recovers_while_the_note_is_typed_is_not_acknowledged() -> No
         await stage.press("enter")
         assert stage.news == "recovered meanwhile: ada"
         assert kept == []
-        assert stage.app.acks == {}
+        assert stage.app.state.acks == {}
 
 
 async def test_a_note_may_be_empty() -> None:
     async with dashboard() as stage:
         await acknowledge(stage)
-        assert stage.app.acks == {ADA: Ack(NOW, Clean(""), NOW - 300_000)}
+        assert stage.app.state.acks == {ADA: Ack(NOW, Clean(""), NOW - 300_000)}
 
 
 async def test_a_note_is_cleaned_before_anything_keeps_it() -> None:
@@ -100,7 +100,7 @@ async def test_a_note_is_cleaned_before_anything_keeps_it() -> None:
         await stage.press("a")
         stage.app.screen.query_one(Input).value = "  \u202eodd\x07 [red]  "
         await stage.press("enter")
-        assert stage.app.acks[ADA].note == r"\u202eodd\x07 [red]"
+        assert stage.app.state.acks[ADA].note == r"\u202eodd\x07 [red]"
 
 
 async def test_no_more_is_typed_than_is_kept() -> None:
@@ -108,7 +108,7 @@ async def test_no_more_is_typed_than_is_kept() -> None:
         await stage.press("a")
         stage.app.screen.query_one(Input).value = "x" * (LONGEST_NOTE - 1)
         await stage.press("x", "x", "enter")
-        assert stage.app.acks[ADA].note == "x" * LONGEST_NOTE
+        assert stage.app.state.acks[ADA].note == "x" * LONGEST_NOTE
 
 
 async def test_escape_acknowledges_nothing() -> None:
@@ -116,7 +116,7 @@ async def test_escape_acknowledges_nothing() -> None:
     async with dashboard(keep_acks=kept.append) as stage:
         await stage.press("a", "x", "escape")
         assert isinstance(stage.app.screen, Dashboard)
-        assert stage.app.acks == {}
+        assert stage.app.state.acks == {}
         assert kept == []
         assert glyphs(stage)["ada"] == " "
 
@@ -134,7 +134,7 @@ async def test_the_same_key_opens_the_note_again_and_enter_keeps_it() -> None:
         assert stage.news == "still acknowledged: ada"
         await stage.press("a", "escape")
         assert kept[1:] == []
-        assert stage.app.acks == {ADA: Ack(NOW, Clean("disk full"), NOW - 300_000)}
+        assert stage.app.state.acks == {ADA: Ack(NOW, Clean("disk full"), NOW - 300_000)}
 
 
 @pytest.mark.parametrize(("typed", "note"), [(", mine", "disk full, mine"), (None, "")])
@@ -149,7 +149,7 @@ async def test_the_note_can_be_edited_and_the_acknowledgement_is_as_old_as_it_wa
             await stage.type(typed)
         await stage.press("enter")
         assert stage.news == "acknowledged with another note: ada"
-        assert stage.app.acks == {ADA: Ack(NOW, Clean(note), NOW - 300_000)}
+        assert stage.app.state.acks == {ADA: Ack(NOW, Clean(note), NOW - 300_000)}
 
 
 async def test_it_is_withdrawn_by_a_key_of_its_own() -> None:
@@ -160,7 +160,7 @@ async def test_it_is_withdrawn_by_a_key_of_its_own() -> None:
         await stage.press("a", "ctrl+r")
         assert isinstance(stage.app.screen, Dashboard)
         assert stage.news == "no longer acknowledged: ada"
-        assert stage.app.acks == {}
+        assert stage.app.state.acks == {}
         assert kept[1:] == [{ADA: None}]
         assert stage.names == ["ada", "bob", "cyd", "dan"]
 
@@ -182,26 +182,26 @@ async def test_what_recovers_while_its_note_is_edited_is_not_acknowledged_again(
         await stage.show([named("ada", stage.at), *rows(stage.at)[1:]])
         await stage.press("enter")
         assert stage.news == "recovered meanwhile: ada"
-        assert stage.app.acks == {}
+        assert stage.app.state.acks == {}
 
 
-async def test_of_a_group_with_several_notes_each_keeps_its_own_unless_one_is_typed() -> None:
+async def test_environments_of_a_group_keep_their_own_notes_unless_one_is_typed() -> None:
     async with dashboard() as stage:
         await acknowledge(stage, "mine")
         await stage.press("b", "p", "enter", "g")
         await acknowledge(stage, "the rest")
-        before = stage.app.acks
+        before = stage.app.state.acks
         await stage.press("a")
         assert "3 environments, acknowledged already: another note?" in stage.text
         assert "another note for all of them; empty keeps what each has" in stage.text
         await stage.press("enter")
-        assert stage.app.acks == before
+        assert stage.app.state.acks == before
         await acknowledge(stage, "ours")
-        assert {ack.note for ack in stage.app.acks.values()} == {"ours"}
+        assert {ack.note for ack in stage.app.state.acks.values()} == {"ours"}
 
 
 @pytest.mark.parametrize("keys", [(), ("X",)])
-async def test_a_heading_is_marked_once_all_problems_of_its_group_are_acknowledged(keys: tuple[str, ...]) -> None:
+async def test_a_group_header_is_marked_once_all_problems_of_its_group_are_acknowledged(keys: tuple[str, ...]) -> None:
     async with dashboard() as stage:
         await stage.press("b", "p", "enter", *keys, "g")
         assert "✓" not in stage.body[0]
@@ -212,7 +212,7 @@ async def test_a_heading_is_marked_once_all_problems_of_its_group_are_acknowledg
         assert "✓" not in stage.body[0]
 
 
-async def test_a_heading_without_problems_is_not_marked() -> None:
+async def test_a_group_header_without_problems_is_not_marked() -> None:
     async with dashboard() as stage:
         await acknowledge(stage)
         await stage.show([*rows(), named("eve", podId="p-2")])
@@ -237,7 +237,7 @@ async def test_a_filter_knows_what_is_acknowledged_as_soon_as_it_is(query: str, 
         assert len(stage.names) == 2
 
 
-async def test_the_filter_of_the_log_knows_it_as_well() -> None:
+async def test_the_log_can_be_filtered_by_acknowledgement() -> None:
     async with dashboard() as stage:
         await acknowledge(stage)
         stage.now = 5
@@ -277,7 +277,7 @@ async def test_in_ascii_the_mark_is_a_letter() -> None:
         assert "✓" not in stage.text
 
 
-async def test_n_skips_what_is_known() -> None:
+async def test_n_skips_acknowledged_problems() -> None:
     async with dashboard() as stage:
         await acknowledge(stage)
         visited = []
@@ -294,7 +294,7 @@ async def test_n_skips_what_is_known() -> None:
         assert stage.news == "no problems in view"
 
 
-async def test_what_is_known_is_no_hidden_problem() -> None:
+async def test_an_acknowledged_problem_does_not_count_as_hidden() -> None:
     async with dashboard() as stage:
         await stage.press("2")
         assert "2 problems hidden" in stage.lines[0]
@@ -304,7 +304,7 @@ async def test_what_is_known_is_no_hidden_problem() -> None:
         assert "1 problem hidden" in stage.lines[0]
 
 
-async def test_a_heading_stands_for_all_problems_of_its_group() -> None:
+async def test_a_on_a_group_header_acknowledges_all_problems_of_the_group() -> None:
     kept: list[Mapping[Clean, Ack | None]] = []
     async with dashboard(keep_acks=kept.append) as stage:
         await stage.press("b", "p", "enter", "g", "a")
@@ -313,19 +313,19 @@ async def test_a_heading_stands_for_all_problems_of_its_group() -> None:
         await stage.press("enter")
         assert stage.news == "acknowledged until it recovers: 3 environments"
         assert [sorted(changes) for changes in kept] == [["env-ada", "env-bob", "env-cyd"]]
-        assert {ack.note for ack in stage.app.acks.values()} == {"moving"}
+        assert {ack.note for ack in stage.app.state.acks.values()} == {"moving"}
         await stage.press("a", "ctrl+r")
         assert stage.news == "no longer acknowledged: 3 environments"
-        assert stage.app.acks == {}
+        assert stage.app.state.acks == {}
 
 
-async def test_a_heading_stands_for_what_is_folded_behind_it() -> None:
+async def test_a_on_a_group_header_acknowledges_folded_problems_too() -> None:
     async with staged() as stage:
         await stage.show([named("dan"), lost("old-1", 90_000_000), lost("old-2", 90_000_000)])
         await stage.press("G")
         assert stage.cursor == "offline for over 24 h"
         await acknowledge(stage)
-        assert sorted(stage.app.acks) == ["env-old-1", "env-old-2"]
+        assert sorted(stage.app.state.acks) == ["env-old-1", "env-old-2"]
 
 
 async def test_a_group_with_a_new_problem_is_acknowledged_and_keeps_the_older_note() -> None:
@@ -333,7 +333,7 @@ async def test_a_group_with_a_new_problem_is_acknowledged_and_keeps_the_older_no
         await acknowledge(stage, "mine")
         await stage.press("b", "p", "enter", "g")
         await acknowledge(stage, "the rest")
-        assert {id_: ack.note for id_, ack in stage.app.acks.items()} == {
+        assert {id_: ack.note for id_, ack in stage.app.state.acks.items()} == {
             "env-ada": "mine",
             "env-bob": "the rest",
             "env-cyd": "the rest",
@@ -341,20 +341,20 @@ async def test_a_group_with_a_new_problem_is_acknowledged_and_keeps_the_older_no
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "message"),
     [
         ([named("dan")], "nothing to acknowledge: dan, no problem"),
         ([], "nothing to acknowledge"),
     ],
 )
-async def test_nothing_to_acknowledge_says_so(row: list[Environment], told: str) -> None:
+async def test_nothing_to_acknowledge_says_so(row: list[Environment], message: str) -> None:
     async with staged() as stage:
         await stage.press("a")
         assert stage.news == "nothing to acknowledge"
         await stage.show(row)
         await stage.press("a")
         assert isinstance(stage.app.screen, Dashboard)
-        assert stage.news == told
+        assert stage.news == message
 
 
 async def test_a_group_without_problems_says_so() -> None:
@@ -364,7 +364,7 @@ async def test_a_group_without_problems_says_so() -> None:
         assert stage.news == "nothing to acknowledge: 2 environments, no problem"
 
 
-async def test_the_pane_tells_who_knows() -> None:
+async def test_the_pane_shows_the_acknowledgement_and_its_note() -> None:
     async with dashboard((120, 30)) as stage:
         await acknowledge(stage, "[b]disk[/] full")
         pane = [line.partition("▏")[2].strip() for line in stage.lines]
@@ -374,7 +374,7 @@ async def test_the_pane_tells_who_knows() -> None:
         assert "acked" not in stage.text
 
 
-async def test_what_recovers_is_acknowledged_no_longer_and_whoever_keeps_it_is_told() -> None:
+async def test_a_recovery_ends_the_acknowledgement_and_reports_it_for_saving() -> None:
     kept: list[Mapping[Clean, Ack | None]] = []
     async with dashboard(keep_acks=kept.append) as stage:
         await acknowledge(stage, "x")
@@ -384,7 +384,7 @@ async def test_what_recovers_is_acknowledged_no_longer_and_whoever_keeps_it_is_t
         stage.now = 10
         await stage.show([named("ada", stage.at), *rows(stage.at)[1:]])
         assert kept[1:] == [{ADA: None}]
-        assert stage.app.acks == {}
+        assert stage.app.state.acks == {}
         assert "acked" not in stage.lines[0]
         stage.now = 15
         await stage.show(rows(stage.at))
@@ -392,12 +392,12 @@ async def test_what_recovers_is_acknowledged_no_longer_and_whoever_keeps_it_is_t
         assert glyphs(stage)["ada"] != "✓"
 
 
-async def test_what_is_missing_from_a_listing_stays_known() -> None:
+async def test_an_environment_missing_from_a_listing_stays_acknowledged() -> None:
     async with dashboard() as stage:
         await acknowledge(stage, "x")
         for stage.now in (5, 10):
             await stage.show(rows(stage.at)[1:])
-        assert list(stage.app.acks) == [ADA]
+        assert list(stage.app.state.acks) == [ADA]
 
 
 async def test_what_was_acknowledged_before_is_taken_up() -> None:
@@ -406,14 +406,14 @@ async def test_what_was_acknowledged_before_is_taken_up() -> None:
         assert glyphs(stage)["bob"] == "✓"
 
 
-async def test_the_row_that_was_meant_is_acknowledged_though_another_became_the_first_meanwhile() -> None:
+async def test_the_row_under_the_cursor_is_acknowledged_though_another_became_the_first_meanwhile() -> None:
     async with dashboard() as stage:
         await stage.press("a")
         stage.now = 5
         await stage.show([*rows(stage.at)[:3], named("dan", connectionId=None, lastHeartbeat=None)])
         assert stage.names[0] == "dan"
         await stage.press("enter")
-        assert list(stage.app.acks) == [ADA]
+        assert list(stage.app.state.acks) == [ADA]
         assert stage.cursor == "ada"
 
 

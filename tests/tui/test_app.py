@@ -38,13 +38,13 @@ def fleet_of_three(at: float) -> list[Environment]:
     ]
 
 
-async def test_before_the_first_answer_the_screen_says_that_it_asks() -> None:
+async def test_before_the_first_listing_the_screen_says_that_it_asks() -> None:
     async with staged() as stage:
         assert "asking" in stage.lines[0]
         assert not re.search("[0-9] on", stage.lines[0])
 
 
-async def test_a_listing_fills_status_table_and_news() -> None:
+async def test_a_listing_fills_status_bar_table_and_news_bar() -> None:
     async with staged() as stage:
         await stage.show(fleet_of_three(stage.at))
         assert re.search("● 1 on  ◐ 1 late  ○ 1 off  1 unrestricted +live 0s", stage.lines[0])
@@ -120,7 +120,7 @@ async def test_a_failed_poll_keeps_the_rows_and_says_why_and_when_it_tries_again
         assert stage.lines[-2].startswith(" no events yet")
 
 
-async def test_a_failure_before_the_first_listing_is_no_empty_fleet() -> None:
+async def test_a_failure_before_the_first_listing_is_not_shown_as_an_empty_fleet() -> None:
     async with staged() as stage:
         await stage.take(failed(Cause.UNREACHABLE))
         assert "no data yet" in stage.lines[0]
@@ -179,7 +179,7 @@ async def test_a_group_opens_in_the_log_and_closes_again() -> None:
 
 
 @pytest.mark.parametrize(("key", "kind"), [("e", EventLogScreen), ("E", ExplainScreen), ("question_mark", HelpScreen)])
-async def test_screens_that_were_closed_are_kept_by_nobody(key: str, kind: type[Screen[Any]]) -> None:
+async def test_closed_screens_are_released(key: str, kind: type[Screen[Any]]) -> None:
     async with staged() as stage:
         await stage.show(fleet_of_three(stage.at))
         for _ in range(5):
@@ -205,7 +205,7 @@ async def test_screens_open_and_close_by_their_key_escape_and_q(keys: str, scree
 
 
 @pytest.mark.parametrize("ascii_only", [False, True])
-async def test_no_command_stands_there_that_means_another_name_where_it_is_typed(*, ascii_only: bool) -> None:
+async def test_a_command_that_ascii_would_change_is_not_shown(*, ascii_only: bool) -> None:
     update = {"self_update": {"supported": False, "manual_command": "npm i @例/code"}}
     async with staged((130, 50), ascii_only=ascii_only) as stage:
         await stage.show([environment("env-1", connectionName="東京-a", connectionId=None, metadata=update)])
@@ -214,8 +214,8 @@ async def test_no_command_stands_there_that_means_another_name_where_it_is_typed
             ("run there", "letta server --computer-name='東京-a'"),
             ("by hand", "npm i @例/code"),
         ):
-            told = "y copies it: this screen lacks some of its letters" if ascii_only else command
-            assert f"{label} {told} " in re.sub(" +", " ", pane)
+            text = "y copies it: this terminal cannot show all of it" if ascii_only else command
+            assert f"{label} {text} " in re.sub(" +", " ", pane)
 
 
 async def test_an_explanation_begins_with_its_answer() -> None:
@@ -308,7 +308,7 @@ async def test_words_filter_while_they_are_typed_and_escape_takes_them_away() ->
         ((*"/standard", "enter", "2", "1"), " standard 3/3 "),
     ],
 )
-async def test_the_status_line_tells_what_narrows_the_view(keys: tuple[str, ...], badge: str) -> None:
+async def test_the_status_bar_shows_what_narrows_the_view(keys: tuple[str, ...], badge: str) -> None:
     async with staged((100, 24)) as stage:
         await stage.show(beating(3, stage.at))
         assert "3/3" not in stage.lines[0]
@@ -329,7 +329,7 @@ async def test_a_long_query_is_cut_before_anything_else_and_never_its_count(widt
         assert {"●", "3", "on", "late", "off", "live"} <= set(before) & set(stage.lines[0].split())
 
 
-async def test_a_kept_filter_is_gone_on_with() -> None:
+async def test_a_kept_filter_can_be_continued() -> None:
     async with staged() as stage:
         await stage.show(fleet_of_three(stage.at))
         await stage.type("/standard")
@@ -377,7 +377,7 @@ async def test_the_pane_stands_beside_or_below_the_table_or_covers_it(
 
 @pytest.mark.parametrize("key", ["enter", "v"])
 @pytest.mark.parametrize("rows", [None, []])
-async def test_where_nothing_is_shown_nothing_is_opened_over_the_reason(
+async def test_the_pane_does_not_open_over_the_reason_why_the_table_is_empty(
     rows: list[Environment] | None, key: str
 ) -> None:
     async with staged() as stage:
@@ -386,17 +386,17 @@ async def test_where_nothing_is_shown_nothing_is_opened_over_the_reason(
         reason = stage.body
         assert reason
         await stage.press(key)
-        assert stage.news == "nothing to open: no environment is shown"
+        assert stage.news == "nothing to open: the table is empty"
         assert stage.body == reason
         assert stage.table.has_focus
 
 
-async def test_where_a_filter_shows_nothing_enter_opens_nothing_beside_it_either() -> None:
+async def test_enter_opens_nothing_when_the_filter_matches_nothing() -> None:
     async with staged((120, 30)) as stage:
         await stage.show(fleet_of_three(stage.at))
         await stage.type("/zzz")
         await stage.press("enter", "enter")
-        assert stage.news.startswith("nothing to open: no environment is shown")
+        assert stage.news.startswith("nothing to open: the table is empty")
         assert stage.table.has_focus
         await stage.press("v")
         assert not stage.app.dashboard.query_one("#detail").display
@@ -411,12 +411,12 @@ async def test_a_pane_over_the_table_makes_way_for_the_reason_why_nothing_is_sho
 
 
 @pytest.mark.parametrize(("size", "pane_stays"), [((80, 24), False), ((120, 24), True), ((80, 40), True)])
-async def test_a_filter_is_typed_in_sight_of_the_table(size: tuple[int, int], *, pane_stays: bool) -> None:
+async def test_the_table_is_visible_while_a_filter_is_typed(size: tuple[int, int], *, pane_stays: bool) -> None:
     async with staged(size) as stage:
         await stage.show(fleet_of_three(stage.at))
         await stage.press("enter")
         await stage.type("/bo")
-        assert stage.app.dashboard.query_one(FilterBar).box.has_focus
+        assert stage.app.dashboard.query_one(FilterBar).input.has_focus
         assert any("bob" in line for line in stage.body)
         await stage.press("enter")
         assert stage.table.has_focus
@@ -435,10 +435,10 @@ async def test_reset_shows_everything_as_one_list_but_keeps_columns_and_baseline
         assert now.baseline is not None
         assert replace(now, baseline=None, columns=()) == view
         assert now.columns == ("mode",)
-        assert stage.news == "everything, problems first, in one list"
+        assert stage.news == "view reset: all environments, problems first, no groups"
 
 
-async def test_the_pane_tells_of_the_row_under_the_cursor_and_of_its_events() -> None:
+async def test_the_pane_shows_the_row_under_the_cursor_and_its_events() -> None:
     async with staged((120, 50)) as stage:
         await stage.show(fleet_of_three(stage.at))
         stage.now = 5
@@ -459,13 +459,13 @@ async def test_the_pane_tells_of_the_row_under_the_cursor_and_of_its_events() ->
 
 async def test_times_go_from_relative_to_local_to_utc() -> None:
     async with staged() as stage:
-        assert stage.app.times == "relative"
+        assert stage.app.options.times == "relative"
         await stage.press("t")
-        assert stage.app.times == "local"
+        assert stage.app.options.times == "local"
         await stage.press("t")
-        assert stage.app.times == "UTC"
+        assert stage.app.options.times == "UTC"
         await stage.press("t")
-        assert stage.app.times == "relative"
+        assert stage.app.options.times == "relative"
 
 
 @pytest.mark.parametrize("keys", ["", "?", "e", "E", ":", "o", "b", "C", "y", "a", "/", "\r"])

@@ -116,7 +116,7 @@ async def test_nothing_is_a_difference_that_the_time_alone_brings() -> None:
         assert stage.names == []
 
 
-async def test_the_badge_tells_when_it_was_marked_and_how_much_differs() -> None:
+async def test_the_badge_shows_when_the_baseline_was_marked_and_how_much_differs() -> None:
     async with marked() as stage:
         await change(stage)
         await stage.press("equals_sign")
@@ -124,7 +124,7 @@ async def test_the_badge_tells_when_it_was_marked_and_how_much_differs() -> None
         assert f" BASELINE {at:%H:%M} 4/5 " in stage.lines[0]
 
 
-async def test_a_baseline_is_a_moment_and_stays_while_others_come() -> None:
+async def test_a_baseline_stays_while_listings_come() -> None:
     async with marked() as stage:
         await change(stage)
         await stage.press("m", "equals_sign")
@@ -196,7 +196,7 @@ async def test_comparing_ends_by_escape_zero_and_its_own_key_and_the_baseline_st
         assert len(stage.names) == 4
 
 
-async def test_a_filter_and_an_order_lie_over_it() -> None:
+async def test_a_comparison_can_be_filtered_and_sorted() -> None:
     async with marked() as stage:
         await change(stage)
         await stage.press("equals_sign")
@@ -211,7 +211,7 @@ async def test_a_filter_and_an_order_lie_over_it() -> None:
         assert stage.names == []
 
 
-async def test_groups_lie_over_it() -> None:
+async def test_a_comparison_can_be_grouped() -> None:
     async with marked() as stage:
         await change(stage)
         await stage.press("equals_sign", "b", "m", "enter")
@@ -230,7 +230,7 @@ async def test_problems_that_are_no_difference_count_as_hidden() -> None:
         assert stage.cursor == "ada"
 
 
-async def test_the_pane_tells_what_differs_whether_one_compares_or_not() -> None:
+async def test_the_pane_shows_what_differs_with_and_without_comparing() -> None:
     async with marked((120, 60)) as stage:
         assert "since the baseline" not in stage.text
         await change(stage)
@@ -276,7 +276,7 @@ async def test_a_profile_that_was_not_listed_when_the_moment_was_marked_does_not
     async with staged((120, 24), profiles=(work, home)) as stage:
         await stage.show(those(stage.at, "ada"), work)
         await stage.press("m")
-        assert stage.news == "baseline marked: = shows what differs from now on, but for home, not listed yet"
+        assert stage.news == "baseline marked: = shows what differs from now on, except home: not listed yet"
         await stage.press("equals_sign")
         stage.now = 5
         await stage.show(those(stage.at, "bob"), home)

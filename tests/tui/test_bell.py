@@ -61,13 +61,13 @@ async def test_the_bell_is_off_until_its_key_and_the_choice_is_remembered() -> N
     assert kept == [{"bell": True}, {"bell": False}]
 
 
-async def test_without_it_nothing_rings() -> None:
+async def test_nothing_rings_while_the_bell_is_off() -> None:
     async with ringing(rings=False) as stage:
         await pass_on(stage, 30, 1)
         assert stage.app.sent == []
 
 
-async def test_it_rings_for_no_loss_from_before_it_was_on() -> None:
+async def test_the_bell_rings_for_no_loss_from_before_it_was_on() -> None:
     async with ringing(rings=False) as stage:
         await pass_on(stage, 15, 1)
         await stage.press("B")
@@ -83,13 +83,13 @@ async def test_a_loss_rings_once_it_has_held_for_ten_seconds(held: float, sent: 
         assert stage.app.sent == sent
 
 
-async def test_it_rings_once_for_one_loss() -> None:
+async def test_the_bell_rings_once_for_one_loss() -> None:
     async with ringing() as stage:
         await pass_on(stage, 60, 1)
         assert stage.app.sent == [BELL]
 
 
-async def test_the_first_listing_rings_for_nobody() -> None:
+async def test_the_first_listing_rings_for_no_environment() -> None:
     async with staged(rings=True) as stage:
         await stage.show(fleet(stage.at, 4))
         await pass_on(stage, 30, 4)
@@ -139,7 +139,7 @@ async def test_what_was_acknowledged_before_and_fails_anew_rings() -> None:
 
 
 async def test_an_acknowledged_flapper_that_stays_down_rings_once_it_flaps_no_longer() -> None:
-    """That it comes and goes was known. That it is gone for good is another problem, and nobody has heard of it."""
+    """The flapping was acknowledged. That it is gone for good is another problem, not yet announced."""
 
     def down(at: float) -> list[Environment]:
         return [environment("env-0", connectionId=None, lastHeartbeat=None, lastSeenAt=NOW + 481_000), *fleet(at)[1:]]
@@ -149,14 +149,14 @@ async def test_an_acknowledged_flapper_that_stays_down_rings_once_it_flaps_no_lo
             stage.now = 60 * minute
             await stage.show(fleet(stage.at, minute % 2))
         await stage.press("g", "a", "enter")
-        told = []
+        counts = []
         for _ in range(30):
             await stage.tick(30)
             await stage.show(down(stage.at))
-            told.append((len(stage.app.acks), len(stage.app.sent)))
-    assert told == sorted(told, key=lambda each: (-each[0], each[1]))
-    assert set(told) == {(1, 0), (0, 0), (0, 1)}
-    assert told.index((0, 1)) == told.index((0, 0)) + 1
+            counts.append((len(stage.app.state.acks), len(stage.app.sent)))
+    assert counts == sorted(counts, key=lambda each: (-each[0], each[1]))
+    assert set(counts) == {(1, 0), (0, 0), (0, 1)}
+    assert counts.index((0, 1)) == counts.index((0, 0)) + 1
 
 
 async def test_an_acknowledgement_that_the_user_withdraws_rings_nothing() -> None:
@@ -165,7 +165,7 @@ async def test_an_acknowledgement_that_the_user_withdraws_rings_nothing() -> Non
         await pass_on(stage, 30, 1)
         await stage.press("a", "ctrl+r")
         await pass_on(stage, 30, 1)
-        assert (stage.app.acks, stage.app.sent) == ({}, [])
+        assert (stage.app.state.acks, stage.app.sent) == ({}, [])
 
 
 @pytest.mark.parametrize(("listings_before", "sent"), [(0, []), (1, [BELL])])
@@ -176,9 +176,9 @@ async def test_what_came_back_unseen_and_fell_again_rings_unless_it_was_so_from_
         first = [environment("env-0", connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 500_000)]
         for _ in range(listings_before):
             await stage.show(first)
-            assert list(stage.app.acks) == ["env-0"]
+            assert list(stage.app.state.acks) == ["env-0"]
         await pass_on(stage, 30, 1, 1)
-        assert (stage.app.acks, stage.app.sent) == ({}, sent)
+        assert (stage.app.state.acks, stage.app.sent) == ({}, sent)
 
 
 async def test_nothing_rings_while_blind_and_what_still_holds_rings_after_it() -> None:
@@ -210,7 +210,7 @@ async def test_a_failed_poll_alone_rings_nothing() -> None:
         ("osc777", ["\x1b]777;notify;envwatch;laptop of env-0 went offline\x07"]),
     ],
 )
-async def test_a_notification_goes_with_it_where_one_is_wanted(
+async def test_a_notification_is_sent_with_the_bell_if_configured(
     monkeypatch: pytest.MonkeyPatch, style: str, sequence: list[str]
 ) -> None:
     monkeypatch.delenv("TMUX", raising=False)

@@ -106,7 +106,7 @@ async def test_a_letter_goes_to_the_next_choice_that_begins_with_it() -> None:
         ]
 
 
-async def test_j_and_k_move_here_too() -> None:
+async def test_j_and_k_move_in_the_copy_menu() -> None:
     async with dashboard() as stage:
         await stage.press("y", "j", "j")
         assert chosen(stage) == "connection id"

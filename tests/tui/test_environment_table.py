@@ -14,10 +14,12 @@ from textual.app import App
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.fleets import Fleets
+from envwatch.fleet.monitor import Monitor
 from envwatch.model.text import Clean, cells
 from envwatch.query.language import parse
 from envwatch.tui.app import stylesheet
 from envwatch.tui.glyphs import ASCII
+from envwatch.tui.state import DisplayOptions
 from envwatch.tui.themes import STATE_COLOURS
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.views.table_view import Preset, View
@@ -53,7 +55,7 @@ class TableApp(App[None]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.heard: list[str] = []
+        self.messages: list[str] = []
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return STATE_COLOURS
@@ -61,13 +63,13 @@ class TableApp(App[None]):
     def compose(self) -> ComposeResult:
         yield CountingTable(id="table")
 
-    @on(EnvironmentTable.SortWanted)
-    def _sort(self, message: EnvironmentTable.SortWanted) -> None:
-        self.heard.append(message.column)
+    @on(EnvironmentTable.HeaderClicked)
+    def _sort(self, message: EnvironmentTable.HeaderClicked) -> None:
+        self.messages.append(message.column)
 
-    @on(EnvironmentTable.Opened)
+    @on(EnvironmentTable.Selected)
     def _open(self) -> None:
-        self.heard.append("opened")
+        self.messages.append("opened")
 
 
 class Stand:
@@ -84,13 +86,14 @@ class Stand:
         """Let a listing come, now."""
         self.fleet, _ = self.fleet.after(listed(rows, NOW + self.now * 1000))
         await self.wait(0)
-        self.table.fleets = Fleets({NO_PROFILE: self.fleet})
+        monitor = Monitor(Fleets({NO_PROFILE: self.fleet}))
+        self.table.state = replace(self.table.state, monitor=monitor)
         await self.pilot.pause()
 
     async def wait(self, seconds: float) -> None:
         """Let time pass."""
         self.now += seconds
-        self.table.now = reading(NOW + self.now * 1000)
+        self.table.state = replace(self.table.state, now=reading(NOW + self.now * 1000))
         await self.pilot.pause()
 
     async def set_view(self, view: View) -> None:
@@ -287,11 +290,11 @@ async def test_the_mouse_selects_opens_sorts_and_scrolls() -> None:
         await table.pilot.click(CountingTable, offset=(20, 4))
         assert table.cursor == "m003"
         await table.pilot.click(CountingTable, offset=(20, 5), times=2)
-        assert [table.cursor, table.app.heard] == ["m004", ["opened"]]
-        table.app.heard.clear()
+        assert [table.cursor, table.app.messages] == ["m004", ["opened"]]
+        table.app.messages.clear()
         for x in (1, 12, 13, 36, 40, 56, 66):
             await table.pilot.click(CountingTable, offset=(x, 0))
-        assert table.app.heard == ["state", "state", "name", "name", "mode", "version", "branch"]
+        assert table.app.messages == ["state", "state", "name", "name", "mode", "version", "branch"]
         table.table.scroll_to(y=50, animate=False)
         await table.pilot.pause()
         assert table.cursor == "m004"
@@ -369,7 +372,7 @@ async def test_a_fresh_change_is_marked_for_two_listings() -> None:
 
 async def test_ascii_marks_are_ascii() -> None:
     async with stand() as table:
-        table.table.glyphs = ASCII
+        table.table.options = DisplayOptions(glyphs=ASCII)
         await table.show([named("a" * 50), lost("b")])
         table.now = 5
         await table.show([lost("a" * 50), named("b", currentMode=None)])

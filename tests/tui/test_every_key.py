@@ -1,4 +1,4 @@
-"""Every key: that it is told of, that it is its own, that it does something, and that it never ends the program."""
+"""Every key: that the help shows it, that it is its own, that it does something, and that it never ends the program."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.keymap import binding_ids
 from envwatch.tui.screens.command_palette import Commands
 from envwatch.tui.screens.dashboard import Dashboard
-from envwatch.tui.screens.help import HelpScreen, helps
+from envwatch.tui.screens.help import HelpScreen, help_sections
 from envwatch.tui.widgets.detail_pane import DetailPane
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.filter_bar import FilterBar
@@ -103,16 +103,17 @@ def test_no_key_is_one_of_screen_or_tmux() -> None:
     assert not {key for binding in ALL for key in keys_of(binding)} & {"ctrl+a", "ctrl+b"}
 
 
-# What is told.
+# What is documented.
 
 
-async def test_help_tells_of_every_binding_once_with_all_of_its_keys() -> None:
+async def test_help_shows_every_binding_once_with_all_of_its_keys() -> None:
     async with staged((80, 120)) as stage:
         await stage.press("question_mark")
         assert isinstance(stage.app.screen, HelpScreen)
-        told = [entry for entries in helps((*stage.app.dashboard.parts, stage.app)).values() for entry in entries]
-        assert sorted(entry.id for entry in told) == sorted(IDS)
-        for entry in told:
+        nodes = (*stage.app.dashboard.nodes_with_keys, stage.app)
+        entries_found = [entry for entries in help_sections(nodes).values() for entry in entries]
+        assert sorted(entry.id for entry in entries_found) == sorted(IDS)
+        for entry in entries_found:
             assert len(entry.keys) == len({*map(stage.app.get_key_display, Binding.make_bindings([IDS[entry.id]]))})
             assert f"{' '.join(entry.keys):<15}{entry.text}" in stage.text
 
@@ -128,26 +129,26 @@ async def test_the_palette_offers_what_works_now_with_its_key(keys: tuple[str, .
     async with staged() as stage:
         await stage.show(problems_and_old(stage.at))
         await stage.press("2", *keys)
-        told = await offered(stage)
+        titles = await offered(stage)
         for binding in declared(node, Dashboard, EnvwatchApp):
             owner = stage.app if binding in EnvwatchApp.BINDINGS else stage.app.dashboard
             is_disabled = owner.check_action(binding.action.partition("(")[0], ()) is False
             is_hidden = is_disabled or binding.id == "app.palette"
-            assert (binding.description in told) is not is_hidden, binding.id
-        assert told["Reset all of the view but its columns"] == "key 0"
+            assert (binding.description in titles) is not is_hidden, binding.id
+        assert titles["Reset all of the view but its columns"] == "key 0"
 
 
-async def test_in_the_filter_box_the_palette_offers_its_keys_and_none_that_is_typed() -> None:
+async def test_in_the_filter_bar_the_palette_offers_its_keys_and_none_that_is_typed() -> None:
     async with staged() as stage:
         await stage.show(problems_and_old(stage.at))
         await stage.press("slash")
-        told = await offered(stage)
-        assert {binding.description for binding in declared(FilterBar)} < set(told)
+        titles = await offered(stage)
+        assert {binding.description for binding in declared(FilterBar)} < set(titles)
         typed = {binding.description for binding in ALL if len(keys_of(binding)[0]) == 1}
-        assert typed & set(told) == {"Quit"}  # by ctrl+c
+        assert typed & set(titles) == {"Quit"}  # by ctrl+c
 
 
-async def test_the_palette_offers_first_what_one_looks_for_and_last_what_only_moves() -> None:
+async def test_the_palette_offers_cursor_keys_last() -> None:
     async with staged() as stage:
         await stage.show(problems_and_old(stage.at))
         titles = list(await offered(stage))
@@ -182,7 +183,7 @@ async def test_nothing_that_comes_from_outside_is_markup_in_the_palette() -> Non
 
 
 @pytest.mark.parametrize("key", ["colon", "ctrl+p"])
-async def test_the_palette_finds_each_of_them_by_its_description(key: str) -> None:
+async def test_the_palette_finds_each_action_by_its_description(key: str) -> None:
     async with staged() as stage:
         await stage.show(problems_and_old(stage.at))
         provider = Commands(stage.app.screen)
@@ -266,8 +267,7 @@ def state(stage: Stage) -> tuple[Any, ...]:
         stage.lines,
         [type(screen) for screen in app.screen_stack],
         app.return_code,
-        app.rings,
-        app.times,
+        app.options,
         tuple(app.sent),
         stage.poller.schedule,
         stage.poller.interval,
@@ -329,7 +329,7 @@ async def test_every_key_with_ten_thousand_rows() -> None:
         assert len(stage.names) == 10_000
 
 
-async def test_every_key_on_a_heading() -> None:
+async def test_every_key_on_a_group_header() -> None:
     async with staged() as stage:
         await stage.show(problems_and_old(stage.at))
         await stage.press("b", "p", "enter")
@@ -346,7 +346,7 @@ async def test_every_key_while_comparing() -> None:
         await press_every_key(stage)
 
 
-async def test_every_key_while_the_filter_box_is_open_is_typed_or_leaves_it() -> None:
+async def test_every_key_in_the_filter_bar_is_typed_or_closes_it() -> None:
     async with staged() as stage:
         await stage.show(problems_and_old(stage.at))
         await stage.press("slash")
@@ -354,7 +354,7 @@ async def test_every_key_while_the_filter_box_is_open_is_typed_or_leaves_it() ->
         before = stage.app.dashboard.view
         typed = [key for key in dict.fromkeys((*KEYS, "q")) if len(key) == 1]
         await stage.press(*typed)
-        assert box.box.value == "".join(typed)
+        assert box.input.value == "".join(typed)
         assert box.display
         assert isinstance(stage.app.screen, Dashboard)
         await stage.press("escape")

@@ -79,8 +79,8 @@ def only_file(folder: Path) -> Path:
 async def test_the_menu_says_what_each_format_holds(folder: Path) -> None:
     async with dashboard() as stage:
         await stage.press("ctrl+s")
-        for told in ("JSON  4 environments with every field", "CSV   4 environments for a spreadsheet", "SVG   a pict"):
-            assert told in stage.text
+        for line in ("JSON  4 environments with every field", "CSV   4 environments for a spreadsheet", "SVG   a pict"):
+            assert line in stage.text
         await stage.press("escape")
         assert isinstance(stage.app.screen, Dashboard)
         await stage.press("slash", *"ada", "enter", "ctrl+s")
@@ -95,9 +95,8 @@ async def test_the_file_is_its_owners_alone_and_the_news_say_where_it_is(folder:
         path = only_file(folder)
         assert path.suffix == f".{kind}"
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        message, _ = stage.app.dashboard.query_one(NewsBar).message
         what = "a picture of the screen" if kind == "svg" else "4 environments"
-        assert message == f"exported to {path.name}: {what}"
+        assert stage.app.dashboard.query_one(NewsBar).message.text == f"exported to {path.name}: {what}"
 
 
 async def test_the_json_holds_what_is_shown_in_its_order_with_filter_and_notes(folder: Path) -> None:
@@ -107,35 +106,35 @@ async def test_the_json_holds_what_is_shown_in_its_order_with_filter_and_notes(f
         await stage.press("enter")
         await export(stage, "json")
         assert stage.names == ["cyd", "ada", "=evil"]
-        told = json.loads(only_file(folder).read_bytes())
-        assert [row["name"] for row in told["environments"]] == stage.names
-        assert (told["filter"], told["preset"]) == ("standard status:online", "online")
-        assert told["total_unfiltered"] == 4
-        assert told["counts"]["total"] == 3
+        exported = json.loads(only_file(folder).read_bytes())
+        assert [row["name"] for row in exported["environments"]] == stage.names
+        assert (exported["filter"], exported["preset"]) == ("standard status:online", "online")
+        assert exported["total_unfiltered"] == 4
+        assert exported["counts"]["total"] == 3
 
 
-async def test_a_preset_and_a_query_are_told_apart_because_both_hold(folder: Path) -> None:
+async def test_preset_and_query_are_exported_apart(folder: Path) -> None:
     async with dashboard() as stage:
         await stage.press("4")
         await stage.type("/status:late")
         await stage.press("enter")
         await export(stage, "json")
-        told = json.loads(only_file(folder).read_bytes())
-        assert (told["filter"], told["preset"], told["environments"]) == ("status:late", "offline", [])
+        exported = json.loads(only_file(folder).read_bytes())
+        assert (exported["filter"], exported["preset"], exported["environments"]) == ("status:late", "offline", [])
 
 
 async def test_what_nothing_narrows_has_neither_filter_nor_preset(folder: Path) -> None:
     async with dashboard() as stage:
         await export(stage, "json")
-        told = json.loads(only_file(folder).read_bytes())
-        assert (told["filter"], told["preset"]) == (None, None)
+        exported = json.loads(only_file(folder).read_bytes())
+        assert (exported["filter"], exported["preset"]) == (None, None)
 
 
 async def test_notes_stand_in_both_formats(folder: Path) -> None:
     async with dashboard(acks={Clean("env-bob"): Ack(NOW, Clean("disk full"))}) as stage:
         await export(stage, "json")
-        told = json.loads(only_file(folder).read_bytes())
-        assert {row["name"]: row["acknowledged"] for row in told["environments"]} == {
+        exported = json.loads(only_file(folder).read_bytes())
+        assert {row["name"]: row["acknowledged"] for row in exported["environments"]} == {
             "ada": None,
             "bob": "disk full",
             "cyd": None,

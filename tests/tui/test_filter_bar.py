@@ -34,14 +34,14 @@ async def box(size: tuple[int, int] = (80, 24)) -> AsyncIterator[Stage]:
 
 async def typed(stage: Stage, text: str, cursor: int | None = None) -> tuple[str, str]:
     """What stands above the line and in it, once a text was typed and the cursor moved."""
-    line = stage.app.dashboard.query_one(FilterBar).box
+    line = stage.app.dashboard.query_one(FilterBar).input
     line.value = text
     line.cursor_position = len(text) if cursor is None else cursor
     await stage.pilot.pause()
     return stage.lines[-3], stage.lines[-2]
 
 
-async def test_a_mistake_can_be_read_wherever_it_is_and_is_never_pointed_at_amiss() -> None:
+async def test_a_mistake_is_readable_at_every_width_and_its_pointer_is_right() -> None:
     async with box() as stage:
         places = set()
         for at in range(120):
@@ -78,7 +78,7 @@ async def test_a_mistake_is_underlined_where_it_stands() -> None:
         ("of", " tab  status:offline "),
     ],
 )
-async def test_what_is_being_typed_is_completed_rather_than_blamed(text: str, offered: str) -> None:
+async def test_an_unfinished_term_shows_completions_and_no_mistake(text: str, offered: str) -> None:
     async with box() as stage:
         hint, _ = await typed(stage, text)
         assert hint.startswith(offered)
@@ -90,7 +90,7 @@ async def test_what_was_left_unfinished_is_a_mistake() -> None:
         assert "mode needs a value" in hint
 
 
-async def test_the_offers_follow_the_cursor() -> None:
+async def test_the_completions_follow_the_cursor() -> None:
     async with box() as stage:
         hint, _ = await typed(stage, "mode:un ada")
         assert "unrestricted" not in hint
@@ -98,7 +98,7 @@ async def test_the_offers_follow_the_cursor() -> None:
         assert stage.lines[-3].startswith(" tab  unrestricted ")
         await stage.press("tab")
         assert stage.lines[-2].startswith(" mode:unrestricted ada")
-        assert stage.app.dashboard.query_one(FilterBar).box.cursor_position == len("mode:unrestricted")
+        assert stage.app.dashboard.query_one(FilterBar).input.cursor_position == len("mode:unrestricted")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ async def test_the_offers_follow_the_cursor() -> None:
         ("status:onl", ["ada", "bob", "build box"]),
     ],
 )
-async def test_a_term_that_means_nothing_asks_for_nothing_and_the_others_hold(text: str, shown: list[str]) -> None:
+async def test_an_invalid_term_filters_nothing_and_the_others_hold(text: str, shown: list[str]) -> None:
     async with box() as stage:
         await stage.type(text)
         assert sorted(stage.names) == shown
@@ -146,9 +146,9 @@ async def test_enter_keeps_no_line_with_a_mistake_in_it_and_points_there(text: s
     async with box() as stage:
         await stage.type(text)
         await stage.press("enter")
-        assert stage.app.dashboard.query_one(FilterBar).box.has_focus
+        assert stage.app.dashboard.query_one(FilterBar).input.has_focus
         assert any(
-            told in stage.lines[-3] for told in ("there is no field", "status: online", "needs", "of what?", "quote")
+            text in stage.lines[-3] for text in ("there is no field", "status: online", "needs", "of what?", "quote")
         )
         assert stage.lines[-2].strip() == text
         await stage.press("escape")
@@ -166,7 +166,7 @@ async def test_after_a_mistake_is_mended_enter_keeps_the_line() -> None:
 
 
 @pytest.mark.parametrize("typed", ["zz", "x foo:", ""])
-async def test_escape_brings_back_what_was_asked_for_before_and_then_clears_it(typed: str) -> None:
+async def test_escape_restores_the_filter_from_before_and_then_clears_it(typed: str) -> None:
     async with box() as stage:
         await stage.type("mode:unrestricted")
         await stage.press("enter", "slash")
@@ -179,7 +179,7 @@ async def test_escape_brings_back_what_was_asked_for_before_and_then_clears_it(t
         assert len(stage.names) == 3
 
 
-async def test_the_foot_says_what_enter_and_escape_do_in_the_box() -> None:
+async def test_the_footer_shows_what_enter_and_escape_do_in_the_filter_bar() -> None:
     async with box() as stage:
         assert "⏎ Keep  tab Complete  esc Cancel  F1 Help" in stage.lines[-1]
         assert "Back" not in stage.lines[-1]

@@ -21,7 +21,7 @@ def recorded(stage: Stage) -> list[list[str]]:
 
 @pytest.mark.parametrize("size", [(80, 24), (140, 24), (90, 45), (140, 45)])
 @pytest.mark.parametrize("is_there", [True, False], ids=["the data is there", "the data comes later"])
-async def test_no_frame_shows_less_than_it_knows_or_makes_room_for_what_is_there(
+async def test_no_first_frame_is_incomplete_or_laid_out_for_another_size(
     size: tuple[int, int], *, is_there: bool
 ) -> None:
     stage = Stage()

@@ -32,7 +32,7 @@ async def click(stage: Stage, label: str) -> None:
 # What they say.
 
 
-async def test_enter_on_a_heading_folds_or_opens_it_and_nothing_is_there_to_explain() -> None:
+async def test_on_a_group_header_enter_folds_or_opens_it_and_explain_is_hidden() -> None:
     async with staged() as stage:
         await stage.show(beating(3))
         assert "⏎ Detail" in foot(stage)
@@ -105,7 +105,7 @@ async def test_a_click_beside_the_keys_does_nothing() -> None:
         assert stage.app.is_running
 
 
-async def test_a_click_on_the_news_opens_the_log() -> None:
+async def test_a_click_on_the_news_bar_opens_the_log() -> None:
     async with staged() as stage:
         await stage.show(beating(3))
         await stage.pilot.click(NewsBar)
@@ -129,7 +129,7 @@ async def test_a_click_on_the_row_under_the_cursor_opens_it_and_one_on_another_o
 
 
 @pytest.mark.parametrize(
-    ("keys", "told"),
+    ("keys", "text"),
     [
         (("e",), "Open group, or go to the row"),
         (("E",), "Scroll the text down"),
@@ -137,7 +137,7 @@ async def test_a_click_on_the_row_under_the_cursor_opens_it_and_one_on_another_o
         (("C",), "Show or hide"),
     ],
 )
-async def test_help_is_there_on_every_screen_and_begins_with_the_keys_of_that(keys: tuple[str, ...], told: str) -> None:
+async def test_help_is_there_on_every_screen_and_begins_with_the_keys_of_that(keys: tuple[str, ...], text: str) -> None:
     async with staged((80, 40)) as stage:
         await stage.show(beating(3))
         await stage.press(*keys)
@@ -145,7 +145,7 @@ async def test_help_is_there_on_every_screen_and_begins_with_the_keys_of_that(ke
         await stage.press("question_mark")
         assert isinstance(stage.app.screen, HelpScreen)
         here = stage.text[stage.text.index("Here") : stage.text.index("Move")]
-        assert told in here
+        assert text in here
         assert "Quit" not in here
         await stage.press("escape")
         assert stage.app.screen is screen
@@ -188,7 +188,7 @@ async def test_the_way_to_a_hidden_row_says_that_the_filter_went() -> None:
         await stage.show(rows)
         await stage.type("/ada")
         await stage.press("enter")
-        bob = next(tracked for tracked in stage.app.fleets.environments if tracked.environment.name == "bob")
+        bob = next(tracked for tracked in stage.app.state.fleets.environments if tracked.environment.name == "bob")
         stage.app.dashboard.select(bob.key)
         await stage.pilot.pause()
         assert stage.cursor == "bob"

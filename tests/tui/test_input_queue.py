@@ -81,7 +81,7 @@ async def test_keys_in_one_packet_do_what_they_do_one_by_one(text: str) -> None:
         for stage in (slow, fast) * 3:  # a scrollbar comes some frames after what it is for
             await stage.pilot.pause()
         assert fast.text == slow.text
-        assert fast.app.acks.keys() == slow.app.acks.keys()
+        assert fast.app.state.acks.keys() == slow.app.state.acks.keys()
         assert fast.cursor == slow.cursor
         assert fast.app.is_running
 
@@ -107,7 +107,7 @@ async def test_a_note_is_what_was_typed_and_pasted_behind_its_key() -> None:
     async with staged() as stage:
         await prepare(stage)
         await packet(stage, [*typed("aseen by "), Paste("ada"), *typed("\r2")])
-        (ack,) = stage.app.acks.values()
+        (ack,) = stage.app.state.acks.values()
         assert ack.note == "seen by ada"
         assert len(stage.table.rows) == 3
 

@@ -112,7 +112,7 @@ async def test_words_filter_the_log_while_they_are_typed() -> None:
         assert stage.app.screen.query_one(EventList).has_focus
 
 
-async def test_the_empty_box_says_where_words_look_in_the_log() -> None:
+async def test_the_empty_filter_bar_says_where_words_are_searched_in_the_log() -> None:
     async with log() as stage:
         await stage.press("slash")
         assert "web in the text of an event" in stage.text
@@ -120,7 +120,7 @@ async def test_the_empty_box_says_where_words_look_in_the_log() -> None:
         assert "web in any visible column" in stage.text
 
 
-async def test_terms_ask_for_the_environment_as_it_was_at_the_event() -> None:
+async def test_terms_match_the_environment_as_it_was_at_the_event() -> None:
     async with log() as stage:
         await stage.type("/mode:plan")
         assert [event.split()[0] for event in events(stage)] == ["ada"]
@@ -129,17 +129,17 @@ async def test_terms_ask_for_the_environment_as_it_was_at_the_event() -> None:
         assert [event.split()[-1] for event in events(stage)] == ["plan"]
 
 
-async def test_typed_keys_go_into_the_box_and_act_nowhere() -> None:
+async def test_typed_keys_go_into_the_filter_bar_and_act_nowhere() -> None:
     async with log() as stage:
         await stage.type("/eqj/pG0")
         assert isinstance(stage.app.screen, EventLogScreen)
-        assert str(stage.app.screen.query_one(EventList).wanted) == "eqj/pG0"
+        assert str(stage.app.screen.query_one(EventList).filter_query) == "eqj/pG0"
         await stage.press("escape", "escape")
         assert isinstance(stage.app.screen, Dashboard)
         assert stage.app.dashboard.view.query == Query()
 
 
-async def test_escape_leaves_the_box_with_its_filter_then_the_log() -> None:
+async def test_escape_closes_the_filter_bar_with_its_filter_then_the_log() -> None:
     async with log() as stage:
         await stage.type("/bob")
         await stage.press("escape")
@@ -150,7 +150,7 @@ async def test_escape_leaves_the_box_with_its_filter_then_the_log() -> None:
         assert isinstance(stage.app.screen, Dashboard)
 
 
-async def test_escape_in_the_box_brings_back_the_filter_from_before() -> None:
+async def test_escape_in_the_filter_bar_restores_the_filter_from_before() -> None:
     async with log() as stage:
         await stage.type("/bob")
         await stage.press("enter")
@@ -169,7 +169,7 @@ async def test_on_the_way_to_a_term_the_log_does_not_empty() -> None:
             assert "No event matches" not in stage.text
         assert len(events(stage)) == 3
         await stage.press("enter")
-        assert stage.app.screen.query_one(FilterBar).box.has_focus
+        assert stage.app.screen.query_one(FilterBar).input.has_focus
 
 
 async def test_escape_leaves_a_kept_filter_then_the_log() -> None:
@@ -190,19 +190,19 @@ async def test_the_log_closes_by_its_keys_with_a_filter_too(key: str) -> None:
         assert isinstance(stage.app.screen, Dashboard)
 
 
-async def test_the_box_opens_again_with_what_was_asked_for() -> None:
+async def test_the_filter_bar_opens_again_with_the_kept_filter() -> None:
     async with log() as stage:
         await stage.type("/bob")
         await stage.press("enter")
         await stage.type("/went")
-        assert str(stage.app.screen.query_one(EventList).wanted) == "bob went"
+        assert str(stage.app.screen.query_one(EventList).filter_query) == "bob went"
         assert len(events(stage)) == 1
 
 
 async def test_an_invalid_query_keeps_the_last_good_one_and_says_why() -> None:
     async with log() as stage:
         await stage.type("/bob")
-        stage.app.screen.query_one(FilterBar).box.value = "bob beat:>"
+        stage.app.screen.query_one(FilterBar).input.value = "bob beat:>"
         await stage.pilot.pause()
         assert [event.split()[0] for event in events(stage)] == ["bob"]
         assert "^" in stage.lines[-3]
@@ -228,7 +228,7 @@ async def test_a_group_is_kept_for_a_member_and_opens_with_all_of_them() -> None
         assert " FILTER 1/3 " in stage.lines[0]
 
 
-async def test_new_events_are_counted_and_shown_if_they_are_asked_for() -> None:
+async def test_new_events_are_counted_and_shown_if_they_match() -> None:
     async with log() as stage:
         await stage.type("/went")
         await stage.press("enter")
@@ -292,7 +292,7 @@ async def test_a_row_that_is_folded_with_the_long_offline_is_unfolded() -> None:
         stage.now = 90_000
         await stage.show(last_listing(stage.at))
         await stage.press("g")
-        assert stage.app.dashboard.table.headings
+        assert stage.app.dashboard.table.headers
         await stage.press("e", "G", "enter")
         await stage.pilot.pause()
         assert stage.cursor == "bob"
@@ -303,7 +303,7 @@ async def test_an_environment_that_is_no_longer_known_says_so_and_changes_nothin
         await stage.press("escape")
         for stage.now in (15, 20, 4_000, 4_005):
             await stage.show([row for row in last_listing(stage.at) if row.name != "bob"])
-        assert stage.app.fleets.tracked((NO_PROFILE, lost("bob", NOW).id)) is None
+        assert stage.app.state.fleets.tracked((NO_PROFILE, lost("bob", NOW).id)) is None
         await stage.press("2", "e", "G", "enter")
         assert stage.app.dashboard.view.preset == "online"
         assert stage.news == "it has left the fleet: nothing is known of it any more"
@@ -325,7 +325,7 @@ async def test_what_is_cut_says_so_beside_a_scrollbar_too(count: int) -> None:
         assert {line[-1] for line in lines} == {"…"}
 
 
-async def test_twins_are_told_apart_wherever_an_event_names_one() -> None:
+async def test_equal_names_have_an_id_wherever_an_event_shows_one() -> None:
     async with staged() as stage:
         twins = [environment(id_, connectionName="sofia") for id_ in ("env-11eb", "env-9fe5")]
         await stage.show([*twins, named("ada", stage.at)])

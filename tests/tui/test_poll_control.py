@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from support.app_harness import post_of, staged
+from support.app_harness import staged, target_of
 from support.builders import beating, failed
 from support.fake_clock import Answer, Script, World, error, outcomes_of, poller_of, walk
 
@@ -163,9 +163,9 @@ async def test_a_server_that_asked_to_wait_keeps_no_other_from_being_asked() -> 
     acme, bolt = Clean("acme"), Clean("bolt")
     waiting, ready = await asked(World(), ASKED_TO_WAIT), await asked(World(), walk())
     async with staged(profiles=(acme, bolt)) as stage:
-        stage.app.targets = {acme: post_of(waiting, acme), bolt: post_of(ready, bolt)}
+        stage.app.targets = {acme: target_of(waiting, acme), bolt: target_of(ready, bolt)}
         await stage.press("r")
         assert stage.news == "acme: the server asked to wait: 10m left; asking the others"
-        stage.app.targets = {acme: post_of(waiting, acme), bolt: post_of(waiting, bolt)}
+        stage.app.targets = {acme: target_of(waiting, acme), bolt: target_of(waiting, bolt)}
         await stage.press("r")
         assert stage.news == "acme, bolt: the server asked to wait: 10m left"

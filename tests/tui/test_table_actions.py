@@ -82,7 +82,7 @@ async def test_only_what_is_shown_counts_to_the_groups() -> None:
         assert offered(stage)["POD"] == "1 group"
 
 
-async def test_those_that_get_a_group_of_their_own_for_their_age_make_no_other() -> None:
+async def test_the_long_offline_form_no_group_by_value() -> None:
     async with dashboard([*in_pods(), off("old", DAY + 1, podId="p-9")]) as stage:
         await stage.press("b")
         assert offered(stage)["POD"] == "3 groups"
@@ -106,7 +106,7 @@ async def test_rows_stand_under_what_they_have_in_common_those_without_it_too() 
         await group_by_pod(stage)
         assert [line.split("  ")[0] for line in stage.body if "▾" in line] == ["▾ pod p-1", "▾ pod p-2", "▾ no pod"]
         assert "▾ pod p-1  ● 2" in stage.body
-        assert [tracked.environment.name for heading in stage.table.headings for tracked in heading.environments] == [
+        assert [tracked.environment.name for heading in stage.table.headers for tracked in heading.environments] == [
             "ada",
             "cyd",
             "bob",
@@ -115,13 +115,13 @@ async def test_rows_stand_under_what_they_have_in_common_those_without_it_too() 
         assert stage.news == "grouped by POD: x folds a group, X all"
 
 
-async def test_the_menu_stands_on_what_holds_and_nothing_takes_the_groups_away() -> None:
+async def test_the_menu_highlights_the_present_grouping_and_can_remove_it() -> None:
     async with dashboard(in_pods()) as stage:
         await group_by_pod(stage)
         await stage.press("b")
         assert stage.app.screen.query_one(OptionList).highlighted == 1
         await stage.press("n", "enter")
-        assert stage.table.headings == []
+        assert stage.table.headers == []
         assert stage.news == "not grouped"
 
 
@@ -145,7 +145,7 @@ async def test_j_and_k_move_in_a_menu_whatever_its_choices_begin_with() -> None:
         assert options.highlighted == 1
 
 
-async def test_an_empty_fleet_offers_no_groups_and_takes_it_calmly() -> None:
+async def test_an_empty_fleet_offers_no_groups() -> None:
     async with dashboard([]) as stage:
         await stage.press("b")
         assert offered(stage)["POD"] == "0 groups"
@@ -157,7 +157,7 @@ async def test_an_empty_fleet_offers_no_groups_and_takes_it_calmly() -> None:
 
 
 @pytest.mark.parametrize("fold", ["x", "enter"])
-async def test_a_heading_folds_its_group_and_opens_it_again(fold: str) -> None:
+async def test_enter_on_a_group_header_folds_the_group_and_opens_it_again(fold: str) -> None:
     async with dashboard(in_pods()) as stage:
         await group_by_pod(stage)
         await stage.press("g")
@@ -171,7 +171,7 @@ async def test_a_heading_folds_its_group_and_opens_it_again(fold: str) -> None:
         assert stage.cursor == "pod p-1"
 
 
-async def test_a_click_on_a_heading_folds_it() -> None:
+async def test_a_click_on_a_group_header_folds_it() -> None:
     async with dashboard(in_pods()) as stage:
         await group_by_pod(stage)
         place = next(y for y, line in enumerate(stage.lines) if "▾ pod p-2" in line)
@@ -182,7 +182,7 @@ async def test_a_click_on_a_heading_folds_it() -> None:
 
 
 @pytest.mark.parametrize("moves", [(), ("j",)], ids=["before the cursor was moved", "after"])
-async def test_x_on_a_row_folds_its_group_and_the_cursor_goes_to_the_heading(moves: tuple[str, ...]) -> None:
+async def test_x_on_a_row_folds_its_group_and_the_cursor_goes_to_the_header(moves: tuple[str, ...]) -> None:
     async with dashboard(in_pods()) as stage:
         await group_by_pod(stage)
         await stage.press(*moves, "x")
@@ -195,7 +195,7 @@ async def test_enter_on_a_row_opens_the_row_and_folds_nothing() -> None:
     async with dashboard(in_pods()) as stage:
         await group_by_pod(stage)
         await stage.press("enter")
-        assert all(heading.is_open for heading in stage.table.headings)
+        assert all(heading.is_open for heading in stage.table.headers)
         assert stage.app.dashboard.query_one("#detail").display
 
 
@@ -207,7 +207,7 @@ async def test_big_x_folds_all_and_the_cursor_goes_to_its_group_and_opens_all_ag
         assert [line[0] for line in stage.body] == ["▸", "▸", "▸"]
         assert stage.cursor == "pod p-2"
         await stage.press("X")
-        assert all(heading.is_open for heading in stage.table.headings)
+        assert all(heading.is_open for heading in stage.table.headers)
         assert stage.cursor == "pod p-2"
 
 
@@ -215,7 +215,7 @@ async def test_big_x_folds_the_rest_while_one_is_open() -> None:
     async with dashboard(in_pods()) as stage:
         await group_by_pod(stage)
         await stage.press("x", "X")
-        assert not any(heading.is_open for heading in stage.table.headings)
+        assert not any(heading.is_open for heading in stage.table.headers)
 
 
 async def test_what_was_folded_stays_so_through_listings_and_a_new_group_is_open() -> None:
@@ -224,7 +224,7 @@ async def test_what_was_folded_stays_so_through_listings_and_a_new_group_is_open
         await stage.press("X")
         stage.now = 5
         await stage.show([*in_pods(), named("eve", podId="p-3")])
-        assert {heading.title: heading.is_open for heading in stage.table.headings} == {
+        assert {heading.title: heading.is_open for heading in stage.table.headers} == {
             "pod p-1": False,
             "pod p-2": False,
             "pod p-3": True,
@@ -236,7 +236,7 @@ async def test_another_grouping_starts_with_its_groups_open() -> None:
     async with dashboard([*in_pods(), off("old", DAY + 1)]) as stage:
         await group_by_pod(stage)
         await stage.press("X", "b", "v", "enter")
-        assert {heading.key: heading.is_open for heading in stage.table.headings} == {
+        assert {heading.key: heading.is_open for heading in stage.table.headers} == {
             ("group", "version", "0.34.12"): True,
             OLD: False,
         }
@@ -268,7 +268,7 @@ async def test_the_long_offline_can_be_opened_and_folded_again(keys: tuple[str, 
         assert stage.body[-1] == "▸ offline for over 24 h  ○ 1"
 
 
-async def test_what_was_opened_below_the_edge_of_the_screen_is_brought_into_sight() -> None:
+async def test_a_group_opened_below_the_edge_of_the_screen_scrolls_into_view() -> None:
     rows = [*(named(f"row-{n:02}") for n in range(30)), *(off(f"old-{n}", DAY) for n in range(3))]
     async with dashboard(rows) as stage:
         await stage.press("G", "x")
@@ -304,7 +304,7 @@ async def test_columns_can_be_hidden_shown_and_put_in_order() -> None:
         assert titles(stage) == ["state", "name", "branch", "version", "os"]
 
 
-async def test_the_chooser_shows_what_is_chosen_and_what_each_column_tells() -> None:
+async def test_the_picker_shows_what_is_chosen_and_what_each_column_means() -> None:
     async with dashboard(in_pods()) as stage:
         await choose(stage)
         assert isinstance(stage.app.screen, ColumnPicker)
@@ -324,7 +324,7 @@ async def test_the_first_and_the_last_column_go_no_further() -> None:
 
 
 @pytest.mark.parametrize("key", ["escape", "q", "C"])
-async def test_columns_stay_as_they_are_if_the_chooser_is_left(key: str) -> None:
+async def test_columns_stay_as_they_are_if_the_picker_is_cancelled(key: str) -> None:
     kept: list[dict[str, Any]] = []
     async with dashboard(in_pods(), keep=lambda **changes: kept.append(changes)) as stage:
         await choose(stage, "space", "J", key)
@@ -363,7 +363,7 @@ async def test_what_is_chosen_and_does_not_fit_is_named() -> None:
         assert stage.text.count("[x]") == 5
 
 
-async def test_none_at_all_leaves_state_and_name() -> None:
+async def test_choosing_no_column_leaves_state_and_name() -> None:
     async with dashboard(in_pods()) as stage:
         await choose(stage, "space", "j", "space", "j", "space", "enter")
         assert titles(stage) == ["state", "name"]
@@ -387,7 +387,7 @@ async def test_zero_on_the_dashboard_resets_the_view_and_leaves_the_columns() ->
         await group_by_pod(stage)
         await stage.press("full_stop", "2", "0")
         assert titles(stage) == ["state", "name", "version", "branch"]
-        assert stage.table.headings == []
+        assert stage.table.headers == []
         assert stage.app.dashboard.view.sort is None
 
 

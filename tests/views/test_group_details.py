@@ -111,6 +111,6 @@ async def test_the_pane_shows_the_group_under_the_cursor_and_opening_it_scrolls_
         await stage.press("x")
         table = "\n".join(line[:70] for line in stage.lines)
         assert all(f"old-{n}" in table for n in range(6))
-        assert stage.app.dashboard.table.heading is not None
+        assert stage.app.dashboard.table.header is not None
         await stage.press("x")
         assert "old-0" not in "\n".join(line[:70] for line in stage.lines)

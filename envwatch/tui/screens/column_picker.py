@@ -1,4 +1,4 @@
-"""The chooser of columns: which are shown, and in what order."""
+"""The column picker: which columns are shown, and in what order."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from envwatch.tui.screens.menu import PickList
 from envwatch.tui.widgets.footer import HELP, KeyFooter
 from envwatch.views.columns import COLUMNS, FIXED
 
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class ColumnPicker(ModalScreen["tuple[str, ...] | None"]):
-    """A list to choose from and to put in order; it answers with ids of columns, none of them for those that fit.
+    """A list to choose from and to order; returns column ids, empty for those that fit, None if cancelled.
 
     Args:
-        shown: ids of the columns that are shown now, in their order.
+        visible: ids of the columns that are visible now, in their order.
         has_profiles: whether PROFILE can be chosen.
     """
 
@@ -36,29 +37,26 @@ class ColumnPicker(ModalScreen["tuple[str, ...] | None"]):
         Binding("enter", "keep", "Keep", key_display="⏎", priority=True),
         Binding("0", "forget", "Those that fit"),
         Binding("escape,q,C", "dismiss", "Cancel", key_display="esc"),
-        Binding("j", "move('down')", "Cursor down", show=False),
-        Binding("k", "move('up')", "Cursor up", show=False),
         HELP,
     ]
 
-    def __init__(self, shown: Sequence[str], *, has_profiles: bool) -> None:
+    def __init__(self, visible: Sequence[str], *, has_profiles: bool) -> None:
         super().__init__()
-        known = [id_ for id_ in COLUMNS if id_ not in FIXED and (has_profiles or id_ != "profile")]
-        self._chosen = {id_ for id_ in shown if id_ in known}
-        self._order = [id_ for id_ in shown if id_ in known] + [id_ for id_ in known if id_ not in self._chosen]
+        ids = [id_ for id_ in COLUMNS if id_ not in FIXED and (has_profiles or id_ != "profile")]
+        chosen = [id_ for id_ in visible if id_ in ids]
+        self._chosen = set(chosen)
+        self._order = chosen + [id_ for id_ in ids if id_ not in self._chosen]
 
     def compose(self) -> ComposeResult:
-        """Return the title, the list and the keys."""
         with Vertical(id="menu"):
             yield Static("Columns, after STATE and NAME", id="menu-title", markup=False)
-            yield OptionList(markup=False, compact=True)
+            yield PickList(markup=False, compact=True)
         yield KeyFooter()
 
     def on_mount(self) -> None:
-        """Stand on the first."""
-        self._list(0)
+        self._update_list(0)
 
-    def _list(self, highlighted: int) -> None:
+    def _update_list(self, highlighted: int) -> None:
         options = self.query_one(OptionList)
         options.clear_options()
         options.add_options(Option(self._line(id_), id=id_) for id_ in self._order)
@@ -66,39 +64,29 @@ class ColumnPicker(ModalScreen["tuple[str, ...] | None"]):
 
     def _line(self, id_: str) -> Content:
         column = COLUMNS[id_]
-        box = "[x]" if id_ in self._chosen else "[ ]"
-        return Content.assemble(f"{box} {column.title:<12}", (column.about, "$faint"))
+        mark = "[x]" if id_ in self._chosen else "[ ]"
+        return Content.assemble(f"{mark} {column.title:<12}", (column.about, "$faint"))
 
     @property
     def _place(self) -> int:
         return self.query_one(OptionList).highlighted or 0
 
-    def action_mark(self) -> None:
-        """Show or hide the column under the cursor."""
-        self._chosen ^= {self._order[self._place]}
-        self._list(self._place)
-
     @on(OptionList.OptionSelected)
-    def _toggle_clicked(self) -> None:
-        self.action_mark()
+    def action_mark(self) -> None:
+        self._chosen ^= {self._order[self._place]}
+        self._update_list(self._place)
 
     def action_shift(self, step: int) -> None:
         """Move the column under the cursor by a place."""
         place = self._place
         target = min(max(place + step, 0), len(self._order) - 1)
         self._order.insert(target, self._order.pop(place))
-        self._list(target)
-
-    def action_move(self, direction: str) -> None:
-        """Move to the next or the previous column."""
-        options = self.query_one(OptionList)
-        (options.action_cursor_down if direction == "down" else options.action_cursor_up)()
+        self._update_list(target)
 
     def action_keep(self) -> None:
-        """Answer with what is chosen."""
         chosen = tuple(id_ for id_ in self._order if id_ in self._chosen)
         self.dismiss(("state", "name", *chosen))
 
     def action_forget(self) -> None:
-        """Answer that the width shall decide."""
+        """Return to the columns that fit."""
         self.dismiss(())

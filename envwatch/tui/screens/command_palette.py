@@ -1,4 +1,4 @@
-"""The command palette: every action that works now with its key, and every environment by its name."""
+"""The command palette: every action that works now, and every environment by name."""
 
 from __future__ import annotations
 
@@ -21,19 +21,18 @@ if TYPE_CHECKING:
     from textual.command import Hits
     from textual.fuzzy import Matcher
 
-_BEGINS = 1_000
-"""More than any letters within a text are worth to Textual's matcher."""
+_PREFIX_SCORE = 1_000
+"""More than Textual's matcher gives for letters anywhere in a text."""
 
-MOST = 50
-"""Environments offered at once: more than fit on any screen."""
-
+MAX_ENVIRONMENTS = 50
+"""Environments offered at once: more than fit a screen."""
 
 _SECTIONS = [*(section for section in SECTIONS if section != "move"), "move"]
-"""As in the help, but for what moves the cursor, which nobody looks for here."""
+"""The order of the help, with the cursor keys last."""
 
 
 def _place(binding: Binding) -> int:
-    """Return where an action stands among the others."""
+    """Return an action's place among the others."""
     return _SECTIONS.index((binding.id or "app").partition(".")[0])
 
 
@@ -46,25 +45,23 @@ class Palette(CommandPalette):
     ]
 
     def compose(self) -> ComposeResult:
-        """Return the palette and the keys."""
         yield from super().compose()
         yield KeyFooter()
 
     def on_mount(self) -> None:
-        """Take a sign that every terminal can show."""
+        """Replace the icon by one that every terminal can show."""
         self.query_one(SearchIcon).icon = "/"
 
 
 class Commands(Provider):
-    """What can be done now, and where to go."""
+    """Actions, and environments to go to."""
 
     async def discover(self) -> Hits:
-        """Offer every action."""
         for title, keys, run in self._actions():
             yield DiscoveryHit(title, run, help=keys)
 
     async def search(self, query: str) -> Hits:
-        """Offer the actions that sound like the query, and the environments whose name contains it."""
+        """Offer the actions that match the query, and the environments whose name contains it."""
         matcher = self.matcher(query)
         for title, keys, run in self._actions():
             if matcher.match(title):
@@ -84,22 +81,22 @@ class Commands(Provider):
         yield "Theme", "change the colours", partial(self.app.run_action, "change_theme")
 
     def _environments(self, dashboard: Dashboard, matcher: Matcher) -> Iterator[Hit]:
-        """Yield the environments by whose name one can go to them, those first that begin so."""
-        wanted = matcher.query.casefold()
-        names = ((tracked, tracked.environment.name.casefold()) for tracked in dashboard.fleets.environments)
-        found = [(not name.startswith(wanted), tracked) for tracked, name in names if wanted in name]
-        for _, tracked in sorted(found, key=itemgetter(0))[:MOST]:
+        """Yield the environments whose name contains the query; those that begin with it come first."""
+        query = matcher.query.casefold()
+        names = ((tracked, tracked.environment.name.casefold()) for tracked in dashboard.state.fleets.environments)
+        found = [(not name.startswith(query), tracked) for tracked, name in names if query in name]
+        for _, tracked in sorted(found, key=itemgetter(0))[:MAX_ENVIRONMENTS]:
             name = tracked.environment.name
-            whose = "".join(f"  {part}" for part in (tracked.profile, tracked.environment.id) if part)
+            origin = "".join(f"  {part}" for part in (tracked.profile, tracked.environment.id) if part)
             yield Hit(
                 _score(matcher, name),
-                Content.assemble(Content(name), Content(whose).stylize("dim")),
+                Content.assemble(Content(name), Content(origin).stylize("dim")),
                 partial(dashboard.select, tracked.key),
                 text=name,
-                help=f"{tracked.presence} · go to it",  # nothing of theirs: Textual takes it for markup
+                help=f"{tracked.presence} · go to it",  # markup to Textual: no text from the API
             )
 
 
 def _score(matcher: Matcher, text: str) -> float:
-    """Return how well a text fits: what begins with the query before everything else."""
-    return matcher.match(text) + _BEGINS * text.casefold().startswith(matcher.query.casefold())
+    """Return the matcher's score, with texts that begin with the query before all others."""
+    return matcher.match(text) + _PREFIX_SCORE * text.casefold().startswith(matcher.query.casefold())

@@ -1,4 +1,4 @@
-"""The verdict on one environment and the rules behind it, on a screen of its own that keeps up with the clock."""
+"""The verdict on one environment and every rule behind it, updated each second."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from textual.reactive import reactive
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from envwatch.fleet.fleets import Fleets
 from envwatch.model.text import Clean, wrapped
-from envwatch.model.times import TimeStyle, zone_of
+from envwatch.model.times import zone_of
+from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.footer import HELP, KeyFooter
 from envwatch.tui.widgets.pager import Pager
 from envwatch.views.explanation import answer, trace
@@ -21,11 +21,10 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from envwatch.fleet.tracking import EnvironmentKey
-    from envwatch.model.clock import Reading
     from envwatch.views.explanation import Step
 
 _RULE = 17
-"""Cells of the rules' column."""
+"""Cells of the column with the rules' names."""
 
 
 class ExplainScreen(ModalScreen[None]):
@@ -36,51 +35,45 @@ class ExplainScreen(ModalScreen[None]):
         HELP,
     ]
 
-    fleets: reactive[Fleets] = reactive(Fleets, init=False)
-    now: reactive[Reading | None] = reactive(None, init=False, repaint=False)
-    times: reactive[TimeStyle] = reactive(TimeStyle.RELATIVE, init=False)
+    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
+    options: reactive[DisplayOptions] = reactive(DisplayOptions, init=False)
 
     def __init__(self, key: EnvironmentKey) -> None:
         super().__init__()
         self._key = key
 
     def compose(self) -> ComposeResult:
-        """Return the trace and its keys."""
         with Pager(id="explain"):
             yield Static(id="trace", markup=False)
         yield KeyFooter()
 
-    def on_mount(self) -> None:
-        """Draw it for the first time."""
-        self._draw()
-
-    def watch_now(self) -> None:
-        """Follow the clock."""
+    def watch_state(self) -> None:
         self._draw()
 
     def on_resize(self) -> None:
-        """Wrap anew."""
+        """Wrap the text again; the first size comes after mounting."""
         self._draw()
 
     def _draw(self) -> None:
-        if not self.is_mounted or self.now is None:
-            return
-        tracked = self.fleets.tracked(self._key)
+        if self.is_mounted:
+            self.query_one("#trace", Static).update(self._explanation())
+
+    def _explanation(self) -> Content:
+        fleets = self.state.fleets
+        tracked = fleets.tracked(self._key)
         if tracked is None:
-            gone = "This environment has left the fleet: nothing is known of it any more."
-            self.query_one("#trace", Static).update(gone)
-            return
+            return Content("This environment has left the fleet: nothing is known of it any more.")
         lines = [
             Content.assemble((tracked.environment.name, "bold"), "  why is it ", (tracked.presence.value, "bold"), "?"),
         ]
-        known = (tracked, self.fleets.of(tracked), self.now, zone_of(self.times))
-        for steps in (answer(*known), trace(*known)):
+        arguments = (tracked, fleets.of(tracked), self.state.now, zone_of(self.options.times))
+        for steps in (answer(*arguments), trace(*arguments)):
             lines.append(Content(""))
             for step in steps:
-                lines += self._lines(step)
-        self.query_one("#trace", Static).update(Content("\n").join(lines))
+                lines += self._step_lines(step)
+        return Content("\n").join(lines)
 
-    def _lines(self, step: Step) -> list[Content]:
+    def _step_lines(self, step: Step) -> list[Content]:
         width = max(self.size.width - _RULE - 4, 20)
         first, *rest = wrapped(step.inputs, width)
         result = wrapped(Clean(f"→ {step.result}"), width)

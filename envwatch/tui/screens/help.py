@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from textual.binding import Binding, BindingType
@@ -44,24 +45,24 @@ class Help(NamedTuple):
     text: str
 
 
-def helps(nodes: Iterable[DOMNode]) -> dict[str, list[Help]]:
-    """Return every binding that has an id under its section's title, once, with all of its keys."""
+def help_sections(nodes: Iterable[DOMNode]) -> dict[str, list[Help]]:
+    """Return each binding that has an id once, with all of its keys, by its section's title."""
     sections: dict[str, list[Help]] = {title: [] for title in SECTIONS.values()}
-    for entry in _helps((node, binding) for node in nodes for binding in _bindings_of(node) if binding.id):
+    for entry in _entries((node, binding) for node in nodes for binding in _bindings_of(node) if binding.id):
         sections[SECTIONS[entry.id.partition(".")[0]]].append(entry)
     return sections
 
 
-def helps_here(screen: Screen[Any]) -> list[Help]:
-    """Return what we bound on a screen and on what has the focus there."""
+def help_on(screen: Screen[Any]) -> list[Help]:
+    """Return envwatch's bindings of a screen and of what has the focus there."""
     nodes = [node for node in (screen.focused or screen).ancestors_with_self if node is not screen.app]
     ours = (node for node in nodes if type(node).__module__.startswith("envwatch."))
     bound = ((node, binding) for node in ours for binding in _bindings_of(node) if binding.description)
-    return _helps((node, binding) for node, binding in bound if binding.action in _own_actions(type(node)))
+    return _entries((node, binding) for node, binding in bound if binding.action in _own_actions(type(node)))
 
 
 def _own_actions(node: type[DOMNode]) -> set[str]:
-    """Return the actions that are bound by classes of ours, not by what Textual makes of them."""
+    """Return the actions that envwatch's own classes bind, without Textual's."""
     ours = (base for base in node.__mro__ if base.__module__.startswith("envwatch."))
     return {each.action for base in ours for each in Binding.make_bindings(vars(base).get("BINDINGS", ()))}
 
@@ -72,7 +73,7 @@ def _bindings_of(node: DOMNode) -> Iterator[Binding]:
     return (binding for _, binding in bindings)
 
 
-def _helps(bound: Iterable[tuple[DOMNode, Binding]]) -> list[Help]:
+def _entries(bound: Iterable[tuple[DOMNode, Binding]]) -> list[Help]:
     """Return each action once, with all of its keys."""
     found: dict[str, tuple[str, list[str]]] = {}
     for node, binding in bound:
@@ -84,7 +85,7 @@ def _helps(bound: Iterable[tuple[DOMNode, Binding]]) -> list[Help]:
 
 
 class HelpScreen(ModalScreen[None]):
-    """Every key, made from the bindings; whatever is bound stands here."""
+    """Every key, made from the bindings."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,question_mark,f1,q,enter", "dismiss", "Close", key_display="esc"),
@@ -97,16 +98,16 @@ class HelpScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """Return the table of keys, in two columns where there is room for them."""
-        parts = [self._section(title, entries) for title, entries in self._sections.items()]
-        parts.append([Content.styled("States", "bold $state-late"), *(Content(f"  {line}") for line in _LEGEND)])
-        half = sum(map(len, parts)) / 2
+        blocks = [self._section(title, entries) for title, entries in self._sections.items()]
+        blocks.append([Content.styled("States", "bold $state-late"), *(Content(f"  {line}") for line in _LEGEND)])
+        half = sum(map(len, blocks)) / 2
         with Pager(id="help"):
             credentials = f" {__version__} · {self._access}\n"
             yield Static(Content.assemble(("envwatch", "bold"), credentials), markup=False)
             with Container(id="help-columns"):
-                left = [part for place, part in enumerate(parts) if sum(map(len, parts[: place + 1])) <= half + 2]
-                for column in (left, parts[len(left) :]):
-                    yield Static(Content("\n").join(line for part in column for line in part), markup=False)
+                left = [block for place, block in enumerate(blocks) if sum(map(len, blocks[: place + 1])) <= half + 2]
+                for column in (left, blocks[len(left) :]):
+                    yield Static(Content("\n").join(chain.from_iterable(column)), markup=False)
         yield KeyFooter()
 
     def _section(self, title: str, entries: Sequence[Help]) -> list[Content]:

@@ -22,46 +22,52 @@ if TYPE_CHECKING:
 
 
 class Choice(NamedTuple):
-    """One thing to choose."""
+    """One item of a menu."""
 
     id: str
     title: str
     note: str = ""
-    """What it stands for now, in few words."""
+    """A short explanation."""
 
 
-_Answer = TypeVar("_Answer")
+_Result = TypeVar("_Result")
 
 
-class _Choices(OptionList):
+class PickList(OptionList):
+    """Textual's list with the cursor keys of the other screens."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j", "cursor_down", "Down", show=False),
+        Binding("k", "cursor_up", "Up", show=False),
+    ]
+
+
+class _ChoiceList(PickList):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select", "Choose", key_display="⏎")]
 
 
-class _Choosing(ModalScreen["_Answer | None"], Generic[_Answer]):
+class _MenuScreen(ModalScreen["_Result | None"], Generic[_Result]):
     """A list over the dashboard.
 
     Args:
         title: what is chosen.
         choices: at least one.
-        chosen: id of the choice that holds now.
+        current: id of the choice that is in force.
     """
 
-    LIST: ClassVar[type[OptionList]] = _Choices
+    LIST: ClassVar[type[OptionList]] = _ChoiceList
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "dismiss", "Close", key_display="esc"),
-        Binding("j", "move('down')", "Down", show=False),
-        Binding("k", "move('up')", "Up", show=False),
         HELP,
     ]
 
-    def __init__(self, title: str, choices: Sequence[Choice], chosen: str | None = None) -> None:
+    def __init__(self, title: str, choices: Sequence[Choice], current: str | None = None) -> None:
         super().__init__()
         self._title_text = title
         self._choices = choices
-        self._chosen = chosen
+        self._current = current
 
     def compose(self) -> ComposeResult:
-        """Return the title, the list and the keys."""
         with Vertical(id="menu"):
             yield Static(self._title_text, id="menu-title", markup=False)
             width = max(len(choice.title) for choice in self._choices) + 2
@@ -76,60 +82,52 @@ class _Choosing(ModalScreen["_Answer | None"], Generic[_Answer]):
         yield KeyFooter()
 
     def on_mount(self) -> None:
-        """Stand on what holds now."""
         ids = [choice.id for choice in self._choices]
-        self.query_one(OptionList).highlighted = ids.index(self._chosen) if self._chosen in ids else 0
+        self.query_one(OptionList).highlighted = ids.index(self._current) if self._current in ids else 0
 
     def on_key(self, event: Key) -> None:
-        """Go to the next choice that begins with a letter."""
+        """Go to the next choice that begins with the typed letter, in the same case if there is one."""
         letter = event.character
-        if letter is None or not letter.isalpha() or letter in "jk":  # which move
+        if letter is None or not letter.isalpha() or letter in "jk":  # these move the cursor
             return
         options = self.query_one(OptionList)
         count, here = len(self._choices), options.highlighted or 0
-        after = [(here + step) % count for step in range(1, count + 1)]
-        begun = [place for place in after if self._choices[place].title.startswith((letter, letter.swapcase()))]
-        if begun:
+        following = [(here + step) % count for step in range(1, count + 1)]
+        found = [place for place in following if self._choices[place].title.startswith((letter, letter.swapcase()))]
+        if found:
             event.stop()
-            exact = (place for place in begun if self._choices[place].title.startswith(letter))
-            options.highlighted = next(exact, begun[0])
-
-    def action_move(self, direction: str) -> None:
-        """Move to the next or the previous choice."""
-        options = self.query_one(OptionList)
-        (options.action_cursor_down if direction == "down" else options.action_cursor_up)()
+            exact = (place for place in found if self._choices[place].title.startswith(letter))
+            options.highlighted = next(exact, found[0])
 
 
-class Menu(_Choosing[str]):
-    """A menu; it answers with the id of the choice, or with none."""
+class Menu(_MenuScreen[str]):
+    """A menu; returns the id of the choice, or None."""
 
     @on(OptionList.OptionSelected)
-    def _answer(self, message: OptionList.OptionSelected) -> None:
+    def _choose(self, message: OptionList.OptionSelected) -> None:
         self.dismiss(message.option_id)
 
 
-class _Texts(OptionList):
+class _CopyList(PickList):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select", "Copy", key_display="⏎")]
 
 
-class CopyMenu(_Choosing[tuple[str, bool]]):
-    """A menu of texts; it answers with the id of the choice, and whether it is only to be shown."""
+class CopyMenu(_MenuScreen[tuple[str, bool]]):
+    """A menu of texts; returns the id of the choice, and whether it is to be shown instead of copied."""
 
-    LIST = _Texts
+    LIST = _CopyList
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "show", "Show as plain text", key_display="space"),
     ]
 
     @on(OptionList.OptionSelected)
     def action_choose(self) -> None:
-        """Answer that the text is to be copied."""
-        self._answer(is_plain=False)
+        self._choose(is_plain=False)
 
     def action_show(self) -> None:
-        """Answer that the text is to be shown."""
-        self._answer(is_plain=True)
+        self._choose(is_plain=True)
 
-    def _answer(self, *, is_plain: bool) -> None:
+    def _choose(self, *, is_plain: bool) -> None:
         place = self.query_one(OptionList).highlighted
         if place is not None:
             self.dismiss((self._choices[place].id, is_plain))

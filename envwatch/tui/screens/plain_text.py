@@ -1,4 +1,4 @@
-"""A text as it is, for terminals that take no clipboard from a program: to be selected with the mouse as anywhere."""
+"""A plain text to select with the terminal's own mouse selection, for terminals that ignore OSC 52."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class PlainText(ModalScreen[None]):
-    """A text from the left edge on, without anything beside it; meanwhile the mouse is the terminal's."""
+    """A text with nothing beside it; the mouse is the terminal's meanwhile."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,enter", "dismiss", "Back", key_display="esc"),
@@ -31,7 +31,6 @@ class PlainText(ModalScreen[None]):
         self._text = text
 
     def compose(self) -> ComposeResult:
-        """Return the text and the keys."""
         with Pager(id="plain"):
             yield Static(self._text, markup=False)
         yield KeyFooter()

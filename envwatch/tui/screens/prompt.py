@@ -1,4 +1,4 @@
-"""One line to type, over the dashboard."""
+"""A question with one line to type in, over the dashboard."""
 
 from __future__ import annotations
 
@@ -18,28 +18,27 @@ if TYPE_CHECKING:
 
 
 class PromptResult(NamedTuple):
-    """What a person made of a question."""
+    """The answer to a prompt."""
 
     text: str
-    """What was typed."""
     withdraws: bool = False
-    """Whether all of it is to be taken back instead."""
+    """Whether the user withdraws what the prompt is about."""
 
 
 class Prompt(ModalScreen["PromptResult | None"]):
-    """A question; it answers with what was typed, or with none.
+    """Asks for a line of text; returns a `PromptResult`, or None if cancelled.
 
     Args:
-        question: what is asked.
-        hint: what stands where nothing was typed yet.
+        question: the title.
+        hint: the placeholder.
         longest: characters that can be typed.
-        text: what stands there already, to be edited.
-        may_withdraw: whether there is something to take back.
+        text: to be edited.
+        may_withdraw: whether there is something to withdraw.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss", "Cancel", key_display="esc"),
-        # Not ctrl+d, by which hands that know Emacs or a shell delete a character of the note.
+        # Not ctrl+d, which deletes a character in Emacs and shells.
         Binding("ctrl+r", "withdraw", "Withdraw", priority=True),
         HELP_WHILE_TYPING,
     ]
@@ -53,7 +52,6 @@ class Prompt(ModalScreen["PromptResult | None"]):
         self._may_withdraw = may_withdraw
 
     def compose(self) -> ComposeResult:
-        """Return the question and the line."""
         with Vertical(id="prompt"):
             yield Static(self._question, id="menu-title", markup=False)
             yield TextInput(
@@ -63,13 +61,11 @@ class Prompt(ModalScreen["PromptResult | None"]):
 
     @on(Input.Submitted)
     def _answer(self) -> None:
-        """Answer with what was typed."""
         self.dismiss(PromptResult(self.query_one(Input).value))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Hide the key that takes back where there is nothing to."""
+        """Hide the withdraw key if there is nothing to withdraw."""
         return self._may_withdraw if action == "withdraw" else super().check_action(action, parameters)
 
     def action_withdraw(self) -> None:
-        """Answer that it is taken back."""
         self.dismiss(PromptResult("", withdraws=True))

@@ -1,7 +1,4 @@
-"""What every part of the dashboard works on: what is known, what the user wants to see of it, and the table.
-
-The parts are classes of their own, each with its keys (`arranging`, `taking`); the dashboard is made of them.
-"""
+"""The base of the dashboard's parts: the state, the view and the table that all of their keys work on."""
 
 from __future__ import annotations
 
@@ -10,29 +7,25 @@ from typing import TYPE_CHECKING
 from textual.reactive import reactive
 from textual.screen import Screen
 
-from envwatch.fleet.fleets import Fleets
 from envwatch.model.text import clean
+from envwatch.tui.state import NO_NOTICE, DisplayOptions, MonitorState, Notice
 from envwatch.tui.widgets.environment_table import EnvironmentTable
-from envwatch.tui.widgets.news_bar import NO_NOTICE, NewsBar
+from envwatch.tui.widgets.news_bar import NewsBar
 from envwatch.views.table_view import View
 
 if TYPE_CHECKING:
-    from envwatch.fleet.acknowledgements import Acks
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import Reading
 
 
 class TableScreen(Screen[None]):
     """A screen with a table."""
 
-    fleets: reactive[Fleets] = reactive(Fleets, init=False, repaint=False)
+    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     """What is known."""
-    now: reactive[Reading | None] = reactive(None, init=False, repaint=False)
-    """This machine's clocks, read each second."""
-    acks: reactive[Acks] = reactive(dict, init=False, repaint=False)
-    """Problems that are acknowledged."""
+    options: reactive[DisplayOptions] = reactive(DisplayOptions)
+    """How it is displayed."""
     view: reactive[View] = reactive(View)
-    """What the user wants to see."""
+    """What of it the user wants to see."""
 
     @property
     def table(self) -> EnvironmentTable:
@@ -40,19 +33,18 @@ class TableScreen(Screen[None]):
         return self.query_one(EnvironmentTable)
 
     def show_message(self, text: str) -> None:
-        """Answer a key in the news line."""
-        if self.now is not None:
-            self.query_one(NewsBar).message = (clean(text), self.now.monotonic)
+        """Answer a key in the news bar."""
+        self.query_one(NewsBar).message = Notice(clean(text), self.state.now.monotonic)
 
-    def pointed_at(self) -> TrackedEnvironment | None:
-        """Return the environment under the cursor; where there is none, say so."""
+    def selected(self) -> TrackedEnvironment | None:
+        """Return the environment under the cursor, with a message if there is none."""
         tracked = self.table.cursor
         if tracked is None:
             self.show_message("no environment under the cursor")
         return tracked
 
     def set_view(self, view: View) -> None:
-        """Show what the user wants to see now, and the keys that work then; an answer to what was before is stale."""
+        """Show another view, without the message about the one before, and with the keys that work in it."""
         self.view = view
         self.query_one(NewsBar).message = NO_NOTICE
         self.refresh_bindings()

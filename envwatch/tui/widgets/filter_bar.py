@@ -1,16 +1,17 @@
-"""The filter box: a line to type in, and a line above it that helps, completes and says what is wrong.
+"""The filter bar: a line to type a query in, and a hint line above it with completions and mistakes.
 
-Owns the typing. What a query means is `query`'s business. The screen is told what the line asks for as it is typed:
+Owns the typing; the query language is `query`'s. While the user types, the screen filters by `PartialQuery`:
 
-* A term that means nothing, or nothing yet (`foo:`, `beat:>90`), asks for nothing; the others hold.
-* A word at the cursor filters, for names are typed so. If it may become the name of a field (`stat`), it counts only
-  where it finds something: nobody who types `status:late` is to see everything vanish and come back.
-* `enter` keeps what the line says, word for word; while there is a mistake in it, it points there and keeps nothing.
-* `escape` brings back what was asked for when the box was opened.
+* An unfinished or invalid term (`foo:`, `beat:>90`) is left out; the other terms hold.
+* A word at the cursor filters at once. If it may become a field's name (`stat`), it counts only while it matches
+  something, so that typing `status:late` does not empty the table on the way.
+* `enter` keeps the text as it is; with a mistake in it, it shows the mistake and keeps nothing.
+* `escape` restores the query from before the bar was opened.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.highlighter import Highlighter
@@ -21,10 +22,10 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widgets import Input
 
-from envwatch.fleet.fleets import Fleets
 from envwatch.model.text import cells
 from envwatch.query.completion import HELP, LOG_HELP, completions
 from envwatch.query.language import PartialQuery, Query, partial_query
+from envwatch.tui.state import MonitorState
 from envwatch.tui.widgets.line import Part, TextLine
 from envwatch.tui.widgets.text_input import TextInput
 
@@ -40,25 +41,24 @@ if TYPE_CHECKING:
 
 
 class _Underline(Highlighter):
-    """Underlines the mistake in what was typed: the line above has no room for both it and a pointer everywhere."""
+    """Underlines the mistake in the text: the hint line lacks room for a pointer to it in places."""
 
     mistake: QueryError | None = None
 
     def highlight(self, text: Text) -> None:
-        """Underline it."""
         if self.mistake is not None:
             text.stylize("underline", self.mistake.start, self.mistake.end)
 
 
 class HintLine(TextLine):
-    """What can be typed next, or what is wrong with what was typed."""
+    """Completions, or the mistake in the text, or examples if it is empty."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"line--key", "line--faint"}
 
     error: reactive[QueryError | None] = reactive(None)
     error_at: reactive[int] = reactive(0)
     """The cell over the beginning of the mistake."""
-    offers: reactive[Sequence[Completion]] = reactive(())
+    completions: reactive[Sequence[Completion]] = reactive(())
     is_empty: reactive[bool] = reactive(default=True)
 
     def __init__(self, examples: Sequence[tuple[str, str]]) -> None:
@@ -66,20 +66,20 @@ class HintLine(TextLine):
         self._examples = examples
 
     def parts(self) -> tuple[Sequence[Part], Sequence[Part]]:
-        """Return the mistake, else the offers, else examples of the language."""
+        """Return the mistake, else examples for an empty text, else completions."""
         if self.error is not None:
-            return self._pointed(self.error.message, self.error_at), []
+            return self._with_pointer(self.error.message, self.error_at), []
         if self.is_empty:
             examples = [
                 (Part(example, "key", -n), Part(meaning, "faint", -n))
                 for n, (example, meaning) in enumerate(self._examples)
             ]
             return [part for pair in examples for part in pair], []
-        offers = [Part(offer.text, "key", -n) for n, offer in enumerate(self.offers)]
-        return ([Part("tab", "faint", 9), *offers], []) if offers else ([], [])
+        texts = [Part(completion.text, "key", -n) for n, completion in enumerate(self.completions)]
+        return ([Part("tab", "faint", 9), *texts], []) if texts else ([], [])
 
-    def _pointed(self, message: Clean, at: int) -> Sequence[Part]:
-        """Return a message behind its pointer, before it, or without one where it has no room beside it."""
+    def _with_pointer(self, message: Clean, at: int) -> Sequence[Part]:
+        """Return a message after its pointer, before it, or without one where there is no room."""
         room, length = self.size.width - 2, cells(message)
         if at + 1 + self.GAP + length <= room:
             return [Part(" " * at + "^", "key"), Part(message)]
@@ -89,10 +89,10 @@ class HintLine(TextLine):
 
 
 class FilterBar(Vertical):
-    """A box to type a query into.
+    """A line to type a query in, with hints.
 
     Args:
-        is_of_log: whether it filters the log of events, and not the table.
+        is_of_log: whether it filters the event log instead of the table.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -101,110 +101,105 @@ class FilterBar(Vertical):
         Binding("escape", "cancel", "Cancel", key_display="esc", priority=True, id="find.cancel"),
     ]
 
-    fleets: reactive[Fleets] = reactive(Fleets, init=False)
+    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
 
-    class Asked(Message):
-        """The line in the box was changed."""
+    @dataclass
+    class Changed(Message):
+        """The text was changed."""
 
-        def __init__(self, draft: PartialQuery) -> None:
-            super().__init__()
-            self.draft = draft
+        partial: PartialQuery
 
-    class Kept(Message):
-        """The user is done, and this is to be asked for: what was typed, or what was asked for before."""
+    @dataclass
+    class Closed(Message):
+        """The user is done: with the query that was typed, or the one from before."""
 
-        def __init__(self, query: Query) -> None:
-            super().__init__()
-            self.query = query
+        query: Query
 
     def __init__(self, *, is_of_log: bool = False) -> None:
         super().__init__()
         self._examples = LOG_HELP if is_of_log else HELP
         self._underline = _Underline()
-        self._read = ""
-        """The line as it was last read."""
+        self._parsed = ""
+        """The text that was parsed last."""
         self._mistake: QueryError | None = None
-        self._insists = False
-        """Whether the mistake is told though it is still being typed."""
-        self._before = Query()
-        """What was asked for when the box was opened."""
+        self._shows_mistake = False
+        """Whether a mistake is shown though the term at the cursor has completions: after `enter`."""
+        self._previous = Query()
+        """The query from before the bar was opened."""
 
     def compose(self) -> ComposeResult:
-        """Return the hints and the line to type in."""
         yield HintLine(self._examples)
         hint = "words and field:value terms, all of which must hold"
         yield TextInput(id="query", placeholder=hint, select_on_focus=False, compact=True, highlighter=self._underline)
 
     @property
-    def box(self) -> Input:
+    def input(self) -> Input:
         """The line to type in."""
         return self.query_one("#query", Input)
 
     def open(self, query: Query) -> None:
-        """Show a query, ready to go on with."""
+        """Show a query, ready to be continued."""
         self.display = True
-        self._before = query
+        self._previous = query
         text = str(query)
-        self.box.value = f"{text} " if text else ""
-        self.box.cursor_position = len(self.box.value)
-        self.screen.set_focus(self.box)
-        self._look()
+        self.input.value = f"{text} " if text else ""
+        self.input.cursor_position = len(self.input.value)
+        self.screen.set_focus(self.input)
+        self._update_hints()
 
     def on_mount(self) -> None:
-        """Follow the cursor and what of the line is in sight."""
-        self.watch(self.box, "selection", self._look, init=False)
-        self.watch(self.box, "scroll_x", self._look, init=False)
+        """Update the hints when the cursor moves or the text scrolls."""
+        self.watch(self.input, "selection", self._update_hints, init=False)
+        self.watch(self.input, "scroll_x", self._update_hints, init=False)
 
     @on(Input.Changed, "#query")
-    def _ask(self) -> None:
-        draft = self._draft()
-        self._insists = False
+    def _filter(self) -> None:
+        partial = self._parse()
+        self._shows_mistake = False
         if self.display:
-            self.post_message(self.Asked(draft))
-        self._look()
+            self.post_message(self.Changed(partial))
+        self._update_hints()
 
-    def _draft(self) -> PartialQuery:
-        self._read = self.box.value
-        draft = partial_query(self._read, self.box.cursor_position)
-        self._mistake = draft.mistake
-        return draft
+    def _parse(self) -> PartialQuery:
+        self._parsed = self.input.value
+        partial = partial_query(self._parsed, self.input.cursor_position)
+        self._mistake = partial.mistake
+        return partial
 
-    def _look(self) -> None:
-        """Hint at what fits the cursor, unless the line was changed and is about to be read."""
-        box, hints = self.box, self.query_one(HintLine)
-        if box.value != self._read:
+    def _update_hints(self) -> None:
+        """Show completions or the mistake; a text that changed is parsed first, which updates them again."""
+        line, hints = self.input, self.query_one(HintLine)
+        if line.value != self._parsed:
             return
-        hints.is_empty = not box.value.strip()
-        hints.offers = [] if hints.is_empty else self._offers()
+        hints.is_empty = not line.value.strip()
+        hints.completions = [] if hints.is_empty else self._completions()
         mistake = self._mistake
-        is_typed = mistake is not None and mistake.start <= box.cursor_position <= mistake.end
-        if is_typed and hints.offers and not self._insists:
-            mistake = None  # what is being typed is none, as long as there is a way to go on with it
+        if mistake is not None and hints.completions and not self._shows_mistake:
+            is_being_typed = mistake.start <= line.cursor_position <= mistake.end
+            mistake = None if is_being_typed else mistake
         if mistake is not None:
-            hints.error_at = max(cells(box.value[: mistake.start]) - int(box.scroll_x), 0)
+            hints.error_at = max(cells(line.value[: mistake.start]) - int(line.scroll_x), 0)
         hints.error = self._underline.mistake = mistake
-        box.refresh()
+        line.refresh()
 
-    def _offers(self) -> list[Completion]:
-        return completions(self.box.value, self.box.cursor_position, self.fleets.environments)
+    def _completions(self) -> list[Completion]:
+        return completions(self.input.value, self.input.cursor_position, self.state.fleets.environments)
 
     def action_complete(self) -> None:
-        """Take the first offer."""
-        box = self.box
-        if offers := self._offers():
-            offer = offers[0]
-            box.value = box.value[: offer.start] + offer.text + box.value[offer.end :]
-            box.cursor_position = offer.start + len(offer.text)
+        line = self.input
+        if found := self._completions():
+            first = found[0]
+            line.value = line.value[: first.start] + first.text + line.value[first.end :]
+            line.cursor_position = first.start + len(first.text)
 
     def action_keep(self) -> None:
-        """Keep what was typed, unless there is a mistake in it: then say so."""
-        draft = self._draft()
-        if draft.mistake is None:
-            self.post_message(self.Kept(draft.query))
+        """Keep what was typed, or show the mistake in it."""
+        partial = self._parse()
+        if partial.mistake is None:
+            self.post_message(self.Closed(partial.query))
         else:
-            self._insists = True
-            self._look()
+            self._shows_mistake = True
+            self._update_hints()
 
     def action_cancel(self) -> None:
-        """Go back to what was asked for before."""
-        self.post_message(self.Kept(self._before))
+        self.post_message(self.Closed(self._previous))

@@ -1,4 +1,4 @@
-"""What the keys do: the line at the foot of the screen and the help screen, both made from the bindings themselves."""
+"""The footer: the keys that work now, made from the bindings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 HELP = Binding("question_mark,f1", "app.help", "Help", key_display="?")
-"""For every screen over the dashboard: what is bound in the app reaches none of them."""
+"""For modal screens, which the App's own bindings do not reach."""
 HELP_WHILE_TYPING = Binding("f1", "app.help", "Help", key_display="F1")
 
 
@@ -31,24 +31,22 @@ class _Key(NamedTuple):
 
 
 class KeyFooter(TextLine):
-    """The keys that work now, as many as fit; a click on one does what the key does."""
+    """The keys that work now, as many as fit; a click does what the key does."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"line--key"}
     GAP = 1
 
-    _shown: Sequence[_Key] = ()
-    """As they were last drawn."""
+    _visible: Sequence[_Key] = ()
+    """The keys of the last frame."""
 
     def on_mount(self) -> None:
-        """Follow the bindings."""
         self.screen.bindings_updated_signal.subscribe(self, lambda _: self.refresh())
 
     def parts(self) -> tuple[Sequence[Part], Sequence[Part]]:
-        """Return key and label in turn."""
         keys = self._keys()
-        while keys and self._taken(self._parts_of(keys)) > self.size.width:
+        while keys and self.width_of(self._parts_of(keys)) > self.size.width:
             del keys[-1]
-        self._shown = keys
+        self._visible = keys
         return self._parts_of(keys), []
 
     @staticmethod
@@ -56,23 +54,22 @@ class KeyFooter(TextLine):
         return [part for key in keys for part in (Part(key.display, "key"), Part(f"{key.label} "))]
 
     def _keys(self) -> list[_Key]:
-        """Return the keys to be shown, whatever they were changed to, in the order in which they are declared."""
+        """Return the keys to show, in the order of their declaration, also where the user changed them."""
         screen = self.screen
         found: dict[str, _Key] = {}
         for node, binding, enabled, _ in screen.active_bindings.values():
-            label = screen.label_of(binding) if isinstance(screen, LabelsKeys) else binding.description
+            label = screen.label_of(binding) if isinstance(screen, KeyLabels) else binding.description
             if binding.show and enabled and label:
                 found.setdefault(binding.action, _Key(node, binding, self.app.get_key_display(binding), label))
         nodes = [key.node for key in found.values()]
         return sorted(found.values(), key=lambda key: (nodes.index(key.node), _declared_at(key)))
 
     def on_click(self, event: Click) -> None:
-        """Do what the key under the pointer does."""
         right = 1
-        for key in self._shown:
+        for key in self._visible:
             right += sum(cells(part.text) + self.GAP for part in self._parts_of([key]))
             if event.x < right:
-                # By the app, as if the key had been pressed: what opens a screen there binds it to the app.
+                # Run by the App, as for a key press: a screen opened there is bound to the App's data.
                 self.app.call_later(self.app.run_action, key.binding.action, key.node)
                 return
 
@@ -84,9 +81,9 @@ def _declared_at(key: _Key) -> int:
 
 
 @runtime_checkable
-class LabelsKeys(Protocol):
-    """A screen that knows what its keys are good for now."""
+class KeyLabels(Protocol):
+    """A screen whose keys do something else at times."""
 
     def label_of(self, binding: Binding) -> str | None:
-        """Return what a key does now in a word or two, None if it would only say that there is nothing to do."""
+        """Return what a key does now, in a word or two; None if it would do nothing."""
         ...

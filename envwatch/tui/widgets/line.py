@@ -1,12 +1,9 @@
-"""Widgets one line high: parts on the left, parts on the right, and the least important dropped where room is short.
-
-Owns the layout of a line. What a line says is its subclass's business.
-"""
+"""The base of widgets one line high: parts on the left and on the right; the lightest go where room is short."""
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rich.segment import Segment
 from textual.strip import Strip
@@ -20,11 +17,14 @@ if TYPE_CHECKING:
     from rich.style import Style
 
 
-_TRIFLE = 4
-"""Weight of a part below which it goes before another one is cut."""
+STATE_STYLES: Final = ("online", "late", "offline", "flapping", "unknown", "gone", "unrestricted", "plain")
+"""Names of the states' styles, in the stylesheet and in the themes."""
 
-_WORTH_READING = 12
-"""Cells of a cut part below which other parts go instead."""
+_LIGHT = 4
+"""Parts of less weight are dropped before another one is cut."""
+
+MIN_CUT_CELLS = 12
+"""Cells that a cut part keeps; other parts are dropped before it gets shorter."""
 
 
 class Part(NamedTuple):
@@ -32,15 +32,15 @@ class Part(NamedTuple):
 
     text: str
     style: str = ""
-    """Name of a component class of the widget without its prefix; none for the line's own style."""
+    """A component class of the widget without `line--`; empty for the line's own style."""
     weight: int = 5
-    """Parts of less weight go first where room is short."""
+    """The part of least weight is dropped first."""
     is_cut: bool = False
-    """Cut to the room there is before any other part goes that is no trifle; at most one part of a line."""
+    """Whether it is shortened before parts that are not light are dropped; at most one part of a line."""
     tail: str = ""
-    """What stands right behind the text, and is never cut."""
+    """Follows the text without a gap, and is never cut."""
     is_joined: bool = False
-    """Stands right beside the part before it, which must outweigh it."""
+    """Whether it follows the part before it, which must have more weight, without a gap."""
 
 
 class TextLine(Widget):
@@ -49,35 +49,31 @@ class TextLine(Widget):
     GAP = 2
     """Cells between two parts."""
 
-    _said: tuple[Sequence[Part], Sequence[Part]] | None = None
-    """The parts as they were last drawn."""
+    _drawn: tuple[Sequence[Part], Sequence[Part]] | None = None
+    """The parts of the last frame."""
 
     def parts(self) -> tuple[Sequence[Part], Sequence[Part]]:
-        """Return what stands on the left and what on the right."""
+        """Return the parts on the left and those on the right."""
         raise NotImplementedError
 
-    def tick(self) -> None:
-        """Draw the line anew if it says something else by now."""
-        if self.parts() != self._said:
+    def refresh_if_changed(self) -> None:
+        """Redraw the line if its parts have changed."""
+        if self.parts() != self._drawn:
             self.refresh()
 
     def render_line(self, y: int) -> Strip:  # noqa: ARG002  Textual asks for line 0 only
-        """Draw the line."""
         width = self.size.width
-        self._said = self.parts()
-        left, right = map(list, self._said)
+        self._drawn = self.parts()
+        left, right = map(list, self._drawn)
         left, right = self._fitting(left, right, width)
         base = self.rich_style
-        segments = [Segment(" ", base)]
-        segments += self._drawn(left, base)
-        room = width - sum(cells(segment.text) for segment in segments)
-        tail = self._drawn(right, base)
-        taken = sum(cells(segment.text) for segment in tail) + 1
-        if tail:
-            segments += [Segment(" " * max(room - taken, 0), base), *tail]
+        segments = [Segment(" ", base), *self._segments(left, base)]
+        if tail := self._segments(right, base):
+            taken = sum(cells(segment.text) for segment in (*segments, *tail)) + 1
+            segments += [Segment(" " * max(width - taken, 0), base), *tail]
         return Strip(segments).adjust_cell_length(width, base)
 
-    def _drawn(self, parts: Sequence[Part], base: Style) -> list[Segment]:
+    def _segments(self, parts: Sequence[Part], base: Style) -> list[Segment]:
         segments: list[Segment] = []
         for place, part in enumerate(parts):
             style = base + self.get_component_rich_style(f"line--{part.style}", partial=True) if part.style else base
@@ -86,27 +82,28 @@ class TextLine(Widget):
         return segments
 
     def _fitting(self, left: list[Part], right: list[Part], width: int) -> tuple[list[Part], list[Part]]:
-        """Drop trifles, cut the part that may be cut, then drop the lightest parts until the rest fits."""
-        while (excess := self._taken((*left, *right)) - width) > 0:
+        """Drop light parts, cut the part that may be cut, then drop the lightest until the rest fits."""
+        while (excess := self.width_of((*left, *right)) - width) > 0:
             if not (left or right):
                 break
             lightest = min((*left, *right), key=lambda part: part.weight)
             flexible = next((part for part in (*left, *right) if part.is_cut), None)
             room = cells(flexible.text) - excess if flexible else 0
-            goes_first = lightest.weight < _TRIFLE and lightest is not flexible
-            if flexible and not goes_first and (room >= _WORTH_READING or len(left) + len(right) == 1):
+            goes_first = lightest.weight < _LIGHT and lightest is not flexible
+            if flexible and not goes_first and (room >= MIN_CUT_CELLS or len(left) + len(right) == 1):
                 side = left if flexible in left else right
                 side[side.index(flexible)] = flexible._replace(text=shortened(Clean(flexible.text), max(room, 0)))
                 break
             (left if lightest in left else right).remove(lightest)
         return left, right
 
-    def _taken(self, parts: Sequence[Part]) -> int:
+    def width_of(self, parts: Sequence[Part]) -> int:
+        """Return the cells that parts take, with their gaps and both edges."""
         gaps = sum(self._gap(part, following) for part, following in pairwise(parts))
         return 2 + sum(cells(part.text + part.tail) for part in parts) + gaps
 
     def _gap(self, part: Part, following: Part) -> int:
-        """Return the cells between two parts: none if they are joined, one behind a colon, as in a sentence."""
+        """Return the cells between two parts: none if joined, one after a colon."""
         if following.is_joined:
             return 0
         return 1 if part.text.endswith(":") else self.GAP

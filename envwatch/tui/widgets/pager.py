@@ -1,7 +1,4 @@
-"""What is longer than its place, and the keys that scroll it.
-
-It scrolls at once: each step of a text that glides is a frame that a slow link has to carry.
-"""
+"""A scrolling container and its keys, without animation: each step of one is a frame that a slow link has to carry."""
 
 from __future__ import annotations
 
@@ -24,17 +21,13 @@ class Pager(VerticalScroll):
     ]
 
     def action_by_lines(self, lines: int) -> None:
-        """Scroll by some lines, upwards if they are negative."""
         self.scroll_relative(y=lines, animate=False, immediate=True)
 
     def action_by_pages(self, pages: int) -> None:
-        """Scroll by what is visible at once."""
         self.action_by_lines(pages * self.scrollable_content_region.height)
 
     def action_to_top(self) -> None:
-        """Show the first line."""
         self.scroll_to(y=0, animate=False, immediate=True)
 
     def action_to_bottom(self) -> None:
-        """Show the last line."""
         self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True)

@@ -1,6 +1,6 @@
-"""How a row of the table looks: segments from a watch, and nothing remembered in between.
+"""Draws the lines of the table: segments from an environment or a group, without any state in between.
 
-Owns the drawing of cells. Which rows there are, and where the cursor stands, is `table`'s business.
+Which rows there are, and where the cursor stands, is `environment_table`'s business.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
     from rich.style import Style
 
-    from envwatch.fleet.acknowledgements import Acks
     from envwatch.fleet.fleets import Fleets
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Reading
     from envwatch.tui.glyphs import Glyphs
+    from envwatch.tui.state import MonitorState
     from envwatch.views.columns import Column
     from envwatch.views.grouping import TableLine
     from envwatch.views.table_view import View
@@ -37,25 +37,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowRenderer:
-    """What all lines of one frame have in common."""
+    """Draws the lines of one frame."""
 
     width: int
     columns: tuple[tuple[Column, int], ...]
     """Each with its width."""
-    fleets: Fleets
-    acks: Acks
-    """Problems that are acknowledged."""
-    now: Reading | None
-    """By profile; whatever is not the newest of its fleet is marked."""
-    ambiguous: frozenset[Clean]
-    """Names that do not tell environments apart."""
+    state: MonitorState
     glyphs: Glyphs
     base: Style
     style: Callable[[str], Style]
-    """The style to be added to the base for a part of the table, by its name in the stylesheet."""
+    """Returns what a component class `table--<name>` of the stylesheet adds to the base."""
 
-    def header(self, view: View) -> Strip:
-        """Draw the titles, the one that sorts marked."""
+    def column_titles(self, view: View) -> Strip:
+        """Draw the titles, with a mark on the one that sorts."""
         plain = self.base + self.style("header")
         segments = [Segment(" ", plain)]
         for column, width in self.columns:
@@ -73,71 +67,64 @@ class RowRenderer:
 
     def row(self, tracked: TrackedEnvironment, *, is_cursor: bool) -> Strip:
         """Draw one environment."""
-        fleet = self.fleets.of(tracked)
-        is_fresh = tracked.is_fresh(fleet.listings)
+        id_, fleet = tracked.environment.id, self.state.fleets.of(tracked)
+        is_fresh, is_acked = tracked.is_fresh(fleet.listings), id_ in self.state.acks
         base = self.base
         if is_cursor:
             base += self.style("cursor")
-        elif is_fresh and tracked.environment.id not in self.acks:
+        elif is_fresh and not is_acked:
             base += self.style("fresh")
-        is_ghost = tracked.environment.id not in fleet.environments
-        if is_ghost or tracked.presence is Presence.GONE:
+        if id_ not in fleet.environments or tracked.presence is Presence.GONE:
             base += self.style("gone")
-        server_now = fleet.clock.at(self.now.wall) if self.now is not None else 0.0
+        server_now = fleet.clock.at(self.state.now.wall)
         segments = [Segment(self.glyphs.cursor if is_cursor else " ", base)]
         for column, width in self.columns:
             if column.id == "state":
                 segments += self._state(tracked, server_now, base)
             elif column.id == "name":
                 segments += self._name(tracked, width, base)
-                is_acked = tracked.environment.id in self.acks
                 mark = self.glyphs.acknowledged if is_acked else self.glyphs.changed if is_fresh else " "
                 segments.append(Segment(f" {mark} ", base))
             else:
                 segments.append(self._cell(column, width, tracked, server_now, base))
         return Strip(segments).adjust_cell_length(self.width, base)
 
-    def heading(self, heading: GroupHeader, *, is_cursor: bool) -> Strip:
-        """Draw the line over a group: what it has in common, and how many of which presence."""
-        base = self.base + self.style("heading")
+    def group_header(self, header: GroupHeader, *, is_cursor: bool) -> Strip:
+        """Draw the line over a group: its title, and the count of each presence."""
+        fleets, now = self.state.fleets, self.state.now
+        base = self.base + self.style("group")
         if is_cursor:
             base += self.style("cursor")
-        sign = self.glyphs.opened if heading.is_open else self.glyphs.closed
-        is_unknown = self.now is not None and all(
-            self.fleets.is_unknown(tracked, self.now) for tracked in heading.environments
-        )
+        sign = self.glyphs.opened if header.is_open else self.glyphs.closed
+        is_unknown = all(fleets.is_unknown(tracked, now) for tracked in header.environments)
         tail: list[Segment] = []
         for presence in Presence:
-            if count := heading.counts.get(presence):
+            if count := header.counts.get(presence):
                 glyph = "?" if is_unknown else glyph_of(presence, ascii_only=self.glyphs.is_ascii)
                 style = base + self.style("unknown" if is_unknown else presence.value)
                 tail += [Segment("  ", base), Segment(f"{glyph} {count}", style)]
-        seen_to = f"{self.glyphs.acknowledged} " if self._is_seen_to(heading) else ""
-        head = f"{self.glyphs.cursor if is_cursor else ' '}{sign} {seen_to}"
+        acked = f"{self.glyphs.acknowledged} " if self._is_acknowledged(header) else ""
+        head = f"{self.glyphs.cursor if is_cursor else ' '}{sign} {acked}"
         room = self.width - cells(head) - sum(cells(segment.text) for segment in tail) - 1
-        title = shortened(heading.title, max(room, 1), keep="ends", ellipsis=self.glyphs.ellipsis)
+        title = shortened(header.title, max(room, 1), keep="ends", ellipsis=self.glyphs.ellipsis)
         return Strip([Segment(f"{head}{title}", base), *tail]).adjust_cell_length(self.width, base)
 
-    def _is_seen_to(self, heading: GroupHeader) -> bool:
+    def _is_acknowledged(self, header: GroupHeader) -> bool:
         """Whether a group has problems, and all of them are acknowledged."""
-        acks = self.acks
-        are_acknowledged = [
-            tracked.environment.id in acks for tracked in heading.environments if acks and tracked.is_problem
-        ]
-        return bool(are_acknowledged) and all(are_acknowledged)
+        acks = self.state.acks
+        problems = [tracked.environment.id for tracked in header.environments if tracked.is_problem] if acks else []
+        return bool(problems) and all(id_ in acks for id_ in problems)
 
     def _state(self, tracked: TrackedEnvironment, server_now: float, base: Style) -> list[Segment]:
-        is_unknown = self.now is not None and self.fleets.is_unknown(tracked, self.now)
-        face = style_of(tracked, is_unknown=is_unknown)
-        style = base + self.style(face.style)
-        glyph = face.ascii if self.glyphs.is_ascii else face.glyph
+        state = style_of(tracked, is_unknown=self.state.fleets.is_unknown(tracked, self.state.now))
+        glyph = state.ascii if self.glyphs.is_ascii else state.glyph
         age = short_age(span(server_now - tracked.quiet_at))
-        return [Segment(f"{glyph} {face.word:<4}", style), Segment(f"{age:>5} ", base)]
+        return [Segment(f"{glyph} {state.word:<4}", base + self.style(state.style)), Segment(f"{age:>5} ", base)]
 
     def _name(self, tracked: TrackedEnvironment, width: int, base: Style) -> list[Segment]:
-        """Return the name, with the end of the id where the name alone could be taken for another's."""
+        """Return the name, with the end of the id if the name is ambiguous."""
         name = tracked.environment.name
-        tail = id_tail(name, tracked.environment.id, self.ambiguous)
+        tail = id_tail(name, tracked.environment.id, self.state.ambiguous_names)
         text = shortened(name, width - len(tail), keep="ends", ellipsis=self.glyphs.ellipsis)
         faint = base + self.style("faint")
         rest = width - cells(text) - cells(tail)
@@ -146,23 +133,22 @@ class RowRenderer:
     def _cell(self, column: Column, width: int, tracked: TrackedEnvironment, server_now: float, base: Style) -> Segment:
         text = column.text(tracked, server_now)
         if text is None:
-            style = base + self.style("faint")
-            return Segment(fitted(self.glyphs.nothing, width) + " ", style)
+            return Segment(fitted(self.glyphs.nothing, width) + " ", base + self.style("faint"))
         style = base
-        if column.id == "version" and is_behind(text, self.fleets.of(tracked).newest):
+        if column.id == "version" and is_behind(text, self.state.fleets.of(tracked).newest):
             text = Clean(f"{text} {self.glyphs.behind}")
         elif column.id == "mode" and text.endswith("!"):
             style += self.style("unrestricted")
         return Segment(fitted(text, width, keep=column.keep, ellipsis=self.glyphs.ellipsis) + " ", style)
 
 
-def aged(
-    lines: Iterable[TableLine], fleets: Fleets, columns: Sequence[Column], before: Reading, now: Reading
+def changed_lines(
+    lines: Iterable[TableLine], fleets: Fleets, columns: Sequence[Column], old: Reading, new: Reading
 ) -> Iterator[int]:
-    """Yield the places of those lines that read otherwise than before by a column on the right: by the time alone."""
+    """Yield the places of the lines in which time alone has changed a cell right of the heartbeat's age."""
     if ticking := [column for column in columns if column.is_ticking]:
         for place, line in enumerate(lines):
             if not isinstance(line, GroupHeader):
-                was, at = (fleets.of(line).clock.at(reading.wall) for reading in (before, now))
-                if any(column.text(line, was) != column.text(line, at) for column in ticking):
+                old_ms, new_ms = (fleets.of(line).clock.at(reading.wall) for reading in (old, new))
+                if any(column.text(line, old_ms) != column.text(line, new_ms) for column in ticking):
                     yield place

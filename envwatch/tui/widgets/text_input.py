@@ -1,4 +1,4 @@
-"""A line to type in, which a clipboard that somebody else has filled cannot turn against the screen."""
+"""An input line that removes control characters from what is pasted."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class TextInput(Input):
-    """Textual's line to type in; what is pasted is cleaned before it is shown."""
+    """Textual's `Input`; a clipboard may hold escape sequences from elsewhere."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "submit", "Keep", key_display="⏎")]
 
     def _on_paste(self, event: Paste) -> None:
-        # Textual's own handler comes after this one, and takes the first line.
+        # Textual's own handler runs after this one, and inserts the first line.
         event.text = clean(next(iter(event.text.splitlines()), ""))
