@@ -28,18 +28,17 @@ from envwatch.model.times import TimeStyle
 from envwatch.query.language import parse
 from envwatch.sources.poller import read_clocks
 from envwatch.tui.glyphs import ASCII, UNICODE, Glyphs
-from envwatch.tui.poll_control import POLLING_KEYS, PollingApp
+from envwatch.tui.poll_control import POLLING_KEYS, PollControl
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.event_log import EventLogScreen
 from envwatch.tui.screens.explain import ExplainScreen
 from envwatch.tui.screens.help import HelpScreen, helps, helps_here
+from envwatch.tui.screens.menu import Choice, Menu
 from envwatch.tui.screens.row_actions import RowActions
-from envwatch.tui.terminal.driver import LastingApp
+from envwatch.tui.terminal.app import TerminalApp
 from envwatch.tui.terminal.escape_codes import clipboard_sequence, notification_sequence
-from envwatch.tui.terminal.frame_writer import FrugalApp
-from envwatch.tui.terminal.input_queue import TurnTakingApp
-from envwatch.tui.themed import ThemedApp
-from envwatch.tui.themes import THEMES
+from envwatch.tui.terminal.textual_internals import forget_detached_watchers
+from envwatch.tui.themes import STATE_COLOURS, THEMES, in_menu_order, usable_themes, without_colours
 from envwatch.tui.widgets.news_bar import NO_NOTICE
 from envwatch.views.table_view import View, ambiguous_names
 
@@ -48,12 +47,14 @@ if TYPE_CHECKING:
 
     from textual.command import Provider
     from textual.screen import Screen
+    from textual.theme import Theme
 
     from envwatch.fleet.acknowledgements import Ack, Acks
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.model.clock import Reading
     from envwatch.model.outcome import Outcome
     from envwatch.model.text import Clean
+    from envwatch.sources.poller import PollSchedule
     from envwatch.sources.targets import Target
 
 _NO_KEYMAP: Final[Mapping[str, str]] = MappingProxyType({})
@@ -85,7 +86,7 @@ def _commands() -> type[Provider]:
     return Commands
 
 
-class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp[int], PollingApp[int]):
+class EnvwatchApp(TerminalApp):
     """envwatch in a terminal.
 
     Args:
@@ -131,6 +132,8 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
     """Names that do not tell environments apart, worked out once a listing for everybody who shows names."""
     now: reactive[Reading | None] = reactive(None, init=False, repaint=False)
     """This machine's clocks, read each second."""
+    schedules: reactive[Mapping[Clean, PollSchedule]] = reactive(dict, repaint=False)
+    """What the pollers do next, by profile."""
     pages: reactive[int] = reactive(0, repaint=False)
     """Pages read of the walks under way."""
     event_log: reactive[EventLog] = reactive(EventLog, init=False, repaint=False)
@@ -164,9 +167,12 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
         ascii_only: bool = False,
         clocks: Callable[[], Reading] = read_clocks,
     ) -> None:
-        super().__init__()
-        self.ascii_only = ascii_only
+        super().__init__(ascii_only=ascii_only)
+        self.set_class(self.is_colourless, "-colourless")
+        for own in THEMES:
+            self.register_theme(own)
         self.targets = targets
+        self.poll_control = PollControl(targets)
         self._outcomes = outcomes
         self._clocks = clocks
         self._first_view = View(sort=sort, query=parse(filter_text), columns=columns)
@@ -248,18 +254,10 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
 
     def _tick(self) -> None:
         self.read_schedules()
-        self.pages = sum(poller.pages_read for poller in self.pollers)
+        self.pages = sum(poller.pages_read for poller in self.poll_control.pollers)
         self.now = self._clocks()
         self._sound(self.now)
-        self._let_go()
-
-    def _let_go(self) -> None:
-        """Let go of screens that have closed, and of the fleets that they hold.
-
-        Textual does so for each attribute when that changes next, which some never do.
-        """
-        for watchers in getattr(self, "__watchers", {}).values():
-            watchers[:] = [(node, callback) for node, callback in watchers if node.is_attached]
+        forget_detached_watchers(self)
 
     def _sound(self, now: Reading) -> None:
         """Ring for the losses that have held for long enough, if the user wants to hear of them."""
@@ -294,8 +292,8 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
         self._keep_acks(changes)
 
     def read_schedules(self) -> None:
-        """Look what the pollers do next; at which pace they do it decides when their fleets are out of sight."""
-        super().read_schedules()
+        """Read what the pollers do next; their intervals decide when a fleet counts as blind."""
+        self.schedules = self.poll_control.schedules
         intervals = {profile: schedule.interval for profile, schedule in self.schedules.items()}
         self._monitor = self._monitor.with_intervals(intervals)
         self.fleets = self.fleets.with_interval(intervals)
@@ -323,9 +321,51 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
         shown = super().get_key_display(binding)
         return shown if shown.isascii() or not self.glyphs.is_ascii else binding.key
 
+    @property
+    def available_themes(self) -> dict[str, Theme]:
+        """The themes to choose from."""
+        return usable_themes(super().available_themes, is_colourless=self.is_colourless)
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Return the states' colours for themes that do not name their own."""
+        return STATE_COLOURS
+
+    def get_css_variables(self) -> dict[str, str]:
+        """Return the theme's variables."""
+        variables = super().get_css_variables()
+        if self.is_colourless:
+            self.theme_variables = variables = without_colours(variables)
+        return variables
+
     def copy_to_clipboard(self, text: str) -> None:
         """Ask the terminal to take a text, through tmux as well."""
         self.send(clipboard_sequence(text, in_tmux="TMUX" in os.environ))
+
+    def action_pause(self) -> None:
+        """Pause polling, or resume it."""
+        self._answer_poll_key(self.poll_control.toggle_pause())
+
+    def action_refresh_now(self) -> None:
+        """Poll now."""
+        self._answer_poll_key(self.poll_control.refresh())
+
+    def action_interval(self, step: int) -> None:
+        """Poll less often (1) or more often (-1)."""
+        self._answer_poll_key(self.poll_control.change_interval(step))
+
+    def _answer_poll_key(self, text: str) -> None:
+        self.read_schedules()
+        self.answer(text)
+
+    def action_change_theme(self) -> None:
+        """Choose a theme."""
+        names = in_menu_order(self.available_themes)
+        choices = [Choice(name, name, "the one you see" if name == self.theme else "") for name in names]
+
+        def take(name: str | None) -> None:
+            self.theme = name or self.theme
+
+        self.push_screen(Menu("Theme", choices, self.theme), take)
 
     def action_switch_bell(self) -> None:
         """Let the terminal's bell ring for losses, or not."""

@@ -1,8 +1,8 @@
 """Colours: envwatch's own themes, and the states' colours for any other.
 
-A state is never told by its colour alone. The colours keep apart for people who do not see red and green as others do:
-blue for online, yellow for late, orange for offline. All of the dark and light themes stand in the palette of 256
-colours, so that a terminal without true colour shows the same ones. The contrast of each is tested.
+Colour is never the only sign of a state. The hues (blue for online, yellow for late, orange for offline) differ for
+people with any kind of colour blindness. The dark and the light theme use the palette of 256 colours only, so that a
+terminal without true colour shows the same ones. Tests measure the contrast of each colour on each background.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from textual.theme import BUILTIN_THEMES, Theme
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 STATE_COLOURS = {
     "state-online": "#87d7ff",
@@ -56,8 +56,8 @@ _CONTRAST_STATES = {
     "faint": "#d0d0d0",
 }
 
-# Only what can be read on a light and on a dark background alike: a terminal's yellow, green and cyan vanish on white,
-# its blue on black. So red and magenta stand out, and what is well has the colour of all text.
+# Only colours that are legible on light and dark backgrounds: a terminal's yellow, green and cyan vanish on white, its
+# blue on black. So alarms are red and magenta, and everything else has the colour of text.
 _ANSI_STATES = {
     "state-online": "ansi_default",
     "state-late": "ansi_magenta",
@@ -70,7 +70,7 @@ _ANSI_STATES = {
     "row-cursor": "ansi_default",
     "row-fresh": "ansi_default",
     "faint": "ansi_default",
-    # What Textual's own widgets ask for under such a theme: menus, boxes, the palette.
+    # For Textual's own widgets: menus, boxes, the palette.
     "ansi-background": "ansi_default",
     "ansi-foreground": "ansi_default",
     "block-cursor-foreground": "ansi_bright_white",
@@ -111,17 +111,27 @@ THEMES = (
 )
 
 
-def without_colours(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return a theme's variables for who wants no colours: the shade that is left of a hue says nothing.
-
-    An alarming orange makes a duller grey than a calm blue. So all that is there has the shade of text, and what is the
-    matter stands out by bold and reverse; only what is gone stays dim.
-    """
-    shade = variables["foreground"]
-    states = [name for name in STATE_COLOURS if name.startswith("state-") and name != "state-gone"]
-    return {**variables, **dict.fromkeys(states, shade)}
-
-
 def theme_names() -> tuple[str, ...]:
-    """Return the names of all themes there are."""
+    """Return the names of all themes: envwatch's own, then Textual's."""
     return (*(theme.name for theme in THEMES), *BUILTIN_THEMES)
+
+
+def in_menu_order(names: Iterable[str]) -> list[str]:
+    """Return theme names as the menu shows them: envwatch's own first, then Textual's by name."""
+    own = [theme.name for theme in THEMES]
+    return sorted(names, key=lambda name: (own.index(name) if name in own else len(own), name))
+
+
+def usable_themes(themes: dict[str, Theme], *, is_colourless: bool) -> dict[str, Theme]:
+    """Return the themes to choose from. Under NO_COLOR, Textual draws ANSI themes black on black."""
+    return {name: theme for name, theme in themes.items() if not theme.ansi} if is_colourless else themes
+
+
+def without_colours(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return a theme's variables for NO_COLOR, where the grey that is left of a hue would mislead.
+
+    An alarming orange makes a duller grey than a calm blue. So every state has the shade of text, and alarms stand out
+    by bold and reverse; only gone environments stay dim.
+    """
+    states = [name for name in STATE_COLOURS if name.startswith("state-") and name != "state-gone"]
+    return {**variables, **dict.fromkeys(states, variables["foreground"])}

@@ -137,7 +137,7 @@ class Stage:
     async def turns(self) -> None:
         """Wait until each key has had its turn, and until everything is at rest."""
         await self.pilot.pause()
-        while self.app._waiting:  # noqa: SLF001  nobody but a test has to know
+        while not self.app.input_queue.is_empty:
             await self.pilot.pause()
             await self.pilot.pause()
 

@@ -24,7 +24,7 @@ from rich.segment import ControlType, Segment
 from rich.style import Style
 from rich.text import Text
 from support.pty_terminal import environment
-from support.ticking_app import Ages, FrugalTickingApp
+from support.ticking_app import Ages, FramesTickingApp
 from textual._compositor import ChopsUpdate, InlineUpdate, LayoutUpdate
 from textual.geometry import Region
 from textual.strip import Strip
@@ -163,7 +163,7 @@ def test_differences_show_what_textual_shows_with_full_frames(data: st.DataObjec
             lines = [[data.draw(strips(cut)), data.draw(strips(width - cut))] for _ in range(height)]
             put(shadow, frame_of(LayoutUpdate(list(lines), region)))
         if data.draw(st.integers(0, 3)) == 0:
-            shadow.ignore()
+            shadow.invalidate()
             screen.reset()
             stream.feed("\x1b[?7l")
         if data.draw(st.booleans()):
@@ -288,7 +288,7 @@ def test_a_change_of_one_half_draws_the_whole_wide_character() -> None:
 def test_what_is_drawn_over_half_of_a_wide_character_leaves_a_blank(x: int, left: str) -> None:
     shadow = shadow_of(strip("漢字"))
     shadow.put(x, 0, cells_of(strip("x"), ColorSystem.TRUECOLOR))
-    shadow.ignore()
+    shadow.invalidate()
     screen, stream = terminal(4, 1)
     stream.feed(shadow.update(HOME))
     assert screen.display == [left]
@@ -343,7 +343,7 @@ class Terminal:
     UNKNOWN_TO_PYTE = re.compile(rb"\x1b\[(?:[<>][0-9;]*u|\?[0-9;]*\$p)")
     UNFINISHED = re.compile(rb"\x1b(?:\[[0-9;?<>$]*)?\Z")
 
-    def __init__(self, kind: str = "frugal", columns: int = 80, lines: int = 24) -> None:
+    def __init__(self, kind: str = "frames", columns: int = 80, lines: int = 24) -> None:
         self.screen = pyte.Screen(columns, lines)
         self.stream = pyte.ByteStream(self.screen)
         self.received = bytearray()
@@ -432,56 +432,56 @@ def reference(columns: int = 80, lines: int = 24, *, ticks: int = 0) -> list[lis
 
 @pytest.mark.parametrize(("columns", "lines", "budget"), [(80, 24, 300), (200, 50, 550)])
 def test_a_tick_of_all_ages_stays_in_the_budget_of_bytes(columns: int, lines: int, budget: int) -> None:
-    with Terminal("frugal", columns, lines) as frugal:
-        started = len(frugal.received)
+    with Terminal("frames", columns, lines) as frames:
+        started = len(frames.received)
         for tick in range(1, 21):
-            frugal.tick_to(tick)
-        assert (len(frugal.received) - started) / 20 <= budget
-        assert looks(frugal.screen) == reference(columns, lines, ticks=20)
+            frames.tick_to(tick)
+        assert (len(frames.received) - started) / 20 <= budget
+        assert looks(frames.screen) == reference(columns, lines, ticks=20)
 
 
 def test_the_start_stays_in_the_budget_of_bytes() -> None:
-    with Terminal() as frugal:
-        frugal.tick_to(1)
-        assert len(frugal.received) <= 8 * 1024
+    with Terminal() as frames:
+        frames.tick_to(1)
+        assert len(frames.received) <= 8 * 1024
 
 
 @pytest.mark.parametrize("sizes", [[(60, 20)], [(100, 30)], [(3, 2), (81, 25)], [(40, 10), (1, 1), (80, 24)]])
 def test_a_resized_terminal_shows_what_textual_shows_at_that_size(sizes: list[tuple[int, int]]) -> None:
     expected = reference(*sizes[-1])
-    with Terminal() as frugal:
+    with Terminal() as frames:
         for columns, lines in sizes:
-            frugal.resize(columns, lines)
-        frugal.wait(lambda: looks(frugal.screen) == expected)
+            frames.resize(columns, lines)
+        frames.wait(lambda: looks(frames.screen) == expected)
 
 
 def test_a_size_that_changes_and_comes_back_unseen_is_drawn_again() -> None:
-    with Terminal() as frugal:
-        expected = looks(frugal.screen)
-        frugal.screen.reset()
-        frugal.resize(80, 24)
-        frugal.wait(lambda: looks(frugal.screen) == expected)
+    with Terminal() as frames:
+        expected = looks(frames.screen)
+        frames.screen.reset()
+        frames.resize(80, 24)
+        frames.wait(lambda: looks(frames.screen) == expected)
 
 
 def test_a_box_looks_as_with_textual_and_leaves_nothing_behind() -> None:
-    with Terminal("plain") as textual, Terminal("frugal") as frugal:
-        before = looks(frugal.screen)
-        for app in (textual, frugal):
+    with Terminal("plain") as textual, Terminal("frames") as frames:
+        before = looks(frames.screen)
+        for app in (textual, frames):
             app.press("m")
             app.wait_for("▁▁▁")
-        while looks(frugal.screen) != looks(textual.screen):
-            ready, _, _ = select.select([textual.master, frugal.master], [], [], 10)
-            assert ready, "\n".join(frugal.screen.display)
-            for app in (textual, frugal):
+        while looks(frames.screen) != looks(textual.screen):
+            ready, _, _ = select.select([textual.master, frames.master], [], [], 10)
+            assert ready, "\n".join(frames.screen.display)
+            for app in (textual, frames):
                 if app.master in ready:
                     app.read()
-        frugal.press("\x1b")
-        frugal.wait(lambda: looks(frugal.screen) == before)
+        frames.press("\x1b")
+        frames.wait(lambda: looks(frames.screen) == before)
 
 
 def test_the_cursor_stands_where_textual_puts_it_in_the_field_that_is_typed_in() -> None:
-    with Terminal("plain") as textual, Terminal("frugal") as frugal:
-        for app in (textual, frugal):
+    with Terminal("plain") as textual, Terminal("frames") as frames:
+        for app in (textual, frames):
             app.press("m")
             app.wait_for("the box")
             app.press("漢b")
@@ -493,54 +493,54 @@ def test_the_cursor_stands_where_textual_puts_it_in_the_field_that_is_typed_in()
 
 @pytest.mark.parametrize("answer", ["", IN_BAND_SIZES])
 def test_a_process_that_was_stopped_draws_everything_again(answer: str) -> None:
-    with Terminal() as frugal:
-        frugal.press(answer)
-        frugal.tick_to(1)
-        expected = looks(frugal.screen)
-        frugal.app.send_signal(signal.SIGTSTP)
-        frugal.wait(lambda: b"\x1b[?1004l" in frugal.received)
-        os.waitid(os.P_PID, frugal.app.pid, os.WSTOPPED)
-        frugal.screen.reset()
-        frugal.stream.feed(b"$ vi\r\nanother program")
-        frugal.app.send_signal(signal.SIGCONT)
-        frugal.wait(lambda: looks(frugal.screen) == expected)
+    with Terminal() as frames:
+        frames.press(answer)
+        frames.tick_to(1)
+        expected = looks(frames.screen)
+        frames.app.send_signal(signal.SIGTSTP)
+        frames.wait(lambda: b"\x1b[?1004l" in frames.received)
+        os.waitid(os.P_PID, frames.app.pid, os.WSTOPPED)
+        frames.screen.reset()
+        frames.stream.feed(b"$ vi\r\nanother program")
+        frames.app.send_signal(signal.SIGCONT)
+        frames.wait(lambda: looks(frames.screen) == expected)
 
 
 def test_a_terminal_that_reports_the_size_it_has_is_not_drawn_again() -> None:
-    with Terminal() as frugal:
-        started = len(frugal.received)
-        frugal.press(f"{IN_BAND_SIZES}\x1b[48;24;80;480;1600t")
-        frugal.tick_to(1)
-        assert len(frugal.received) - started < 500
+    with Terminal() as frames:
+        started = len(frames.received)
+        frames.press(f"{IN_BAND_SIZES}\x1b[48;24;80;480;1600t")
+        frames.tick_to(1)
+        assert len(frames.received) - started < 500
 
 
 def test_a_stalled_terminal_does_not_hold_the_app_and_gets_the_newest_frame_afterwards() -> None:
     floods = 300
-    with Terminal() as frugal:
-        started = len(frugal.received)
+    with Terminal() as frames:
+        started = len(frames.received)
         for _ in range(floods):
-            frugal.press("f")
-            ready, _, _ = select.select([frugal.floods], [], [], 10)
+            frames.press("f")
+            ready, _, _ = select.select([frames.floods], [], [], 10)
             assert ready, "the app waits for the terminal"
-            os.read(frugal.floods, 1)
-        frugal.wait(lambda: looks(frugal.screen)[1][0][0] == chr(ord("A") + floods % 26))
-        frugal.tick_to(1)
-        assert len(set(frugal.screen.display[1:-1])) == 1
-        assert len(frugal.received) - started < floods * 80 * 22 / 2
+            os.read(frames.floods, 1)
+        frames.wait(lambda: looks(frames.screen)[1][0][0] == chr(ord("A") + floods % 26))
+        frames.tick_to(1)
+        assert len(set(frames.screen.display[1:-1])) == 1
+        assert len(frames.received) - started < floods * 80 * 22 / 2
 
 
 def test_long_frames_are_marked_as_one_where_the_terminal_can_and_short_ones_are_not() -> None:
-    with Terminal() as frugal:
-        frugal.press("\x1b[?2026;2$y")
-        frugal.press("f")
-        frugal.wait(lambda: frugal.received.endswith(b"\x1b[?2026l"))
-        assert frugal.received.count(b"\x1b[?2026h") == 1
-        frugal.tick_to(1)
-        assert frugal.received.count(b"\x1b[?2026h") == 1
+    with Terminal() as frames:
+        frames.press("\x1b[?2026;2$y")
+        frames.press("f")
+        frames.wait(lambda: frames.received.endswith(b"\x1b[?2026l"))
+        assert frames.received.count(b"\x1b[?2026h") == 1
+        frames.tick_to(1)
+        assert frames.received.count(b"\x1b[?2026h") == 1
 
 
 async def test_without_a_terminal_textual_draws() -> None:
-    app = FrugalTickingApp()
+    app = FramesTickingApp()
     async with app.run_test() as pilot:
         await pilot.press("t")
         assert app.query_one(Ages).tick == 1

@@ -91,7 +91,7 @@ async def test_only_what_moves_within_what_has_the_focus_holds_up_nothing() -> N
         await prepare(stage)
 
         def holds_up(event: InputEvent) -> bool:
-            return stage.app._may_lead_elsewhere(event)  # noqa: SLF001  two hundred keys would tell it only by their time
+            return stage.app.input_queue.holds_up_next(event)
 
         assert not holds_up(Key("j", "j"))
         assert holds_up(Key("a", "a"))
@@ -150,4 +150,4 @@ async def test_a_key_that_is_dealt_with_while_the_app_ends_is_no_crash() -> None
     async with staged() as stage:
         await prepare(stage)
     assert not stage.app.screen_stack
-    await stage.app._settle()  # noqa: SLF001  which of the two is first is a matter of milliseconds
+    await stage.app.input_queue.settle()  # called directly: which of the two comes first varies by milliseconds

@@ -13,6 +13,7 @@ from support.fake_clock import Answer, Script, World, error, outcomes_of, poller
 from envwatch.model.outcome import Cause
 from envwatch.model.text import Clean
 from envwatch.sources.poller import PollState
+from envwatch.tui.poll_control import PollControl
 
 if TYPE_CHECKING:
     from envwatch.sources.poller import Poller
@@ -163,9 +164,9 @@ async def test_a_server_that_asked_to_wait_keeps_no_other_from_being_asked() -> 
     acme, bolt = Clean("acme"), Clean("bolt")
     waiting, ready = await asked(World(), ASKED_TO_WAIT), await asked(World(), walk())
     async with staged(profiles=(acme, bolt)) as stage:
-        stage.app.targets = {acme: post_of(waiting, acme), bolt: post_of(ready, bolt)}
+        stage.app.poll_control = PollControl({acme: post_of(waiting, acme), bolt: post_of(ready, bolt)})
         await stage.press("r")
         assert stage.news == "acme: the server asked to wait: 10m left; asking the others"
-        stage.app.targets = {acme: post_of(waiting, acme), bolt: post_of(waiting, bolt)}
+        stage.app.poll_control = PollControl({acme: post_of(waiting, acme), bolt: post_of(waiting, bolt)})
         await stage.press("r")
         assert stage.news == "acme, bolt: the server asked to wait: 10m left"

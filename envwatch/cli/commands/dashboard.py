@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from envwatch.sources.targets import Target
     from envwatch.storage.log import PollLog
     from envwatch.tui.app import EnvwatchApp
-    from envwatch.tui.terminal.driver import LastingApp
+    from envwatch.tui.terminal.app import TerminalApp
 
 
 def _dashboard(watched: Sequence[tuple[Credentials, Settings]], options: Options) -> int:
@@ -143,7 +143,7 @@ async def _post(credentials: Credentials, settings: Settings) -> AsyncIterator[t
             yield target, outcomes
 
 
-async def show(app: LastingApp[int], poll_log: PollLog, *, mouse: bool = True) -> int:
+async def show(app: TerminalApp, poll_log: PollLog, *, mouse: bool = True) -> int:
     """Run an app to its end, whatever that is, and return the exit code; the terminal is given back by then."""
     import asyncio
 

@@ -199,13 +199,13 @@ class InputParser:
         parser = self._parser
         try:
             messages = list(parser.feed(unit))
-            if _ALONE.fullmatch(unit) and parser._timeout_time is not None:  # noqa: SLF001 - see the module's docstring
-                parser._timeout_time = 0.0  # noqa: SLF001 - see above
+            if _ALONE.fullmatch(unit) and parser._timeout_time is not None:
+                parser._timeout_time = 0.0
                 messages += parser.tick()
         except Exception:  # noqa: BLE001 - it does not say what it fails with, and nothing but it runs here
             messages = []
             self._replace_parser()
-        if self._parser._timeout_time is not None:  # noqa: SLF001 - see above
+        if self._parser._timeout_time is not None:
             self._replace_parser()  # it does not know the sequence, and would make keys of its characters
         yield from (message for message in messages if not isinstance(message, _DROPPED))
 

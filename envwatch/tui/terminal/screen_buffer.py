@@ -92,9 +92,9 @@ class ScreenBuffer:
         self._dirty: dict[int, tuple[int, int]] = {}
         """For each line where something changed, the first column that may differ and the one after the last."""
         self._cursor: tuple[int, int] | None = None
-        self.ignore()
+        self.invalidate()
 
-    def ignore(self) -> None:
+    def invalidate(self) -> None:
         """Take nothing for granted of what the terminal shows: the next update draws every cell."""
         width, height = self.size
         self._shown = [[None] * width for _ in range(height)]
