@@ -14,73 +14,36 @@ from textual.theme import BUILTIN_THEMES, Theme
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-STATE_COLOURS = {
-    "state-online": "#87d7ff",
-    "state-late": "#ffd75f",
-    "state-offline": "#ff8700",
-    "state-flapping": "#ff5fff",
-    "state-unknown": "#d0d0d0",
-    "state-gone": "#b2b2b2",
-    "state-unrestricted": "#ff8700",
-    "state-plain": "#d0d0d0",
-    "row-cursor": "#3a3a3a",
-    "row-fresh": "#00005f",
-    "faint": "#a8a8a8",
-}
+_SELECTED = ("block-cursor", "input-cursor", "input-selection", "screen-selection")
+"""Parts of Textual's own widgets: menus, boxes, the palette."""
 
-_LIGHT_STATES = {
-    "state-online": "#005f87",
-    "state-late": "#875f00",
-    "state-offline": "#870000",
-    "state-flapping": "#8700af",
-    "state-unknown": "#444444",
-    "state-gone": "#585858",
-    "state-unrestricted": "#870000",
-    "state-plain": "#262626",
-    "row-cursor": "#e4e4e4",
-    "row-fresh": "#ffffaf",
-    "faint": "#585858",
+_COLOURS = {
+    # name: dark, light, high contrast, ANSI
+    "state-online": ("#87d7ff", "#005f87", "#5fd7ff", "ansi_default"),
+    "state-late": ("#ffd75f", "#875f00", "#ffff5f", "ansi_magenta"),
+    "state-offline": ("#ff8700", "#870000", "#ffaf5f", "ansi_red"),
+    "state-flapping": ("#ff5fff", "#8700af", "#ffafd7", "ansi_magenta"),
+    "state-unknown": ("#d0d0d0", "#444444", "#ffffff", "ansi_default"),
+    "state-gone": ("#b2b2b2", "#585858", "#d0d0d0", "ansi_default"),
+    "state-unrestricted": ("#ff8700", "#870000", "#ffaf5f", "ansi_red"),
+    "state-plain": ("#d0d0d0", "#262626", "#ffffff", "ansi_default"),
+    "row-cursor": ("#3a3a3a", "#e4e4e4", "#00005f", "ansi_default"),
+    "row-fresh": ("#00005f", "#ffffaf", "#303030", "ansi_default"),
+    "faint": ("#a8a8a8", "#585858", "#d0d0d0", "ansi_default"),
 }
+"""The ANSI theme has only colours that are legible on light and dark backgrounds: a terminal's yellow, green and cyan
+vanish on white, its blue on black. So alarms are red and magenta, and everything else has the colour of text."""
 
-_CONTRAST_STATES = {
-    "state-online": "#5fd7ff",
-    "state-late": "#ffff5f",
-    "state-offline": "#ffaf5f",
-    "state-flapping": "#ffafd7",
-    "state-unknown": "#ffffff",
-    "state-gone": "#d0d0d0",
-    "state-unrestricted": "#ffaf5f",
-    "state-plain": "#ffffff",
-    "row-cursor": "#00005f",
-    "row-fresh": "#303030",
-    "faint": "#d0d0d0",
-}
+STATE_COLOURS, _LIGHT, _CONTRAST, _ANSI_STATES = (
+    {name: colours[theme] for name, colours in _COLOURS.items()} for theme in range(4)
+)
+"""Variables by theme; those of the dark one serve as defaults for Textual's themes."""
 
-# Only colours that are legible on light and dark backgrounds: a terminal's yellow, green and cyan vanish on white, its
-# blue on black. So alarms are red and magenta, and everything else has the colour of text.
-_ANSI_STATES = {
-    "state-online": "ansi_default",
-    "state-late": "ansi_magenta",
-    "state-offline": "ansi_red",
-    "state-flapping": "ansi_magenta",
-    "state-unknown": "ansi_default",
-    "state-gone": "ansi_default",
-    "state-unrestricted": "ansi_red",
-    "state-plain": "ansi_default",
-    "row-cursor": "ansi_default",
-    "row-fresh": "ansi_default",
-    "faint": "ansi_default",
-    # For Textual's own widgets: menus, boxes, the palette.
+_ANSI = _ANSI_STATES | {
     "ansi-background": "ansi_default",
     "ansi-foreground": "ansi_default",
-    "block-cursor-foreground": "ansi_bright_white",
-    "block-cursor-background": "ansi_magenta",
-    "input-cursor-foreground": "ansi_bright_white",
-    "input-cursor-background": "ansi_magenta",
-    "input-selection-foreground": "ansi_bright_white",
-    "input-selection-background": "ansi_magenta",
-    "screen-selection-foreground": "ansi_bright_white",
-    "screen-selection-background": "ansi_magenta",
+    **{f"{part}-foreground": "ansi_bright_white" for part in _SELECTED},
+    **{f"{part}-background": "ansi_magenta" for part in _SELECTED},
 }
 
 
@@ -105,9 +68,9 @@ def _theme(name: str, states: dict[str, str], background: str, panel: str, *, da
 
 THEMES = (
     _theme("envwatch-dark", STATE_COLOURS, "#121212", "#262626"),
-    _theme("envwatch-light", _LIGHT_STATES, "#ffffff", "#eeeeee", dark=False),
-    _theme("envwatch-contrast", _CONTRAST_STATES, "#000000", "#303030"),
-    _theme("envwatch-ansi", _ANSI_STATES, "ansi_default", "ansi_default"),
+    _theme("envwatch-light", _LIGHT, "#ffffff", "#eeeeee", dark=False),
+    _theme("envwatch-contrast", _CONTRAST, "#000000", "#303030"),
+    _theme("envwatch-ansi", _ANSI, "ansi_default", "ansi_default"),
 )
 
 

@@ -1,4 +1,4 @@
-"""A dashboard in small: a table of ages that ticks, a status line, a box with a field. Runs in a terminal of its own.
+"""A small dashboard for a terminal of its own: a table of ages that ticks, a status line, a box with an input.
 
 `python ticking_app.py frames|plain [seconds a tick]`: without seconds it ticks when `t` is pressed.
 """
@@ -30,7 +30,7 @@ TEXT = Style(color="#e0e0e0", bgcolor="#1e1e1e")
 
 
 class Ages(Widget):
-    """One line an environment; the age stands at the left, where it is cheap to draw."""
+    """One line per environment, with the age at the left, where it is cheap to draw."""
 
     tick = 0
     flood = 0
@@ -50,7 +50,7 @@ class Ages(Widget):
 
 
 class Box(ModalScreen[None]):
-    """A box over the table."""
+    """A modal box over the table."""
 
     DEFAULT_CSS = "Box { align: center middle; } Box Input { width: 30; }"
     BINDINGS: ClassVar = [("escape", "dismiss", "Close")]
@@ -62,7 +62,7 @@ class Box(ModalScreen[None]):
 
 
 class TickingApp(App[None]):
-    """Keys: t tick, m box, f flood, x leave."""
+    """Keys: t tick, m box, f flood, x exit."""
 
     ENABLE_COMMAND_PALETTE = False
     CSS = "Ages { height: 1fr; background: #1e1e1e; } Static { height: 1; background: #303030; }"
@@ -89,7 +89,7 @@ class TickingApp(App[None]):
         ages = self.query_one(Ages)
         ages.flood += 1
         ages.refresh()
-        # The way past a terminal that is not read: one byte for each flood that was drawn, or was to be.
+        # Reports each flood past a terminal that is not read: one byte per frame, sent to the terminal or not.
         self.call_after_refresh(os.write, int(os.environ["FLOODS_FD"]), b".")
 
     def action_box(self) -> None:

@@ -1,14 +1,11 @@
-"""The base of the App: Textual's overrides, each of which delegates to one plain object.
+"""The base of the App: overrides that delegate to the driver, `FrameWriter` and `InputQueue`.
 
-Driver (`driver.py`): takes and restores the terminal. `FrameWriter`: sends changed cells only. `InputQueue`: serialises
-keys and clicks. It must not know what is shown.
+Private parts of Textual's `App` in use, and what happens if they are missing:
 
-Private parts of Textual's `App` in use:
-
-* `_display`: paints a frame. If its signature changes, Textual paints (more bytes, nothing else).
-* `_handle_exception`: gets every exception. If renamed, a crash ends the process later and is reported by Textual.
-* `_fatal_error`, `_print_error_renderables`: print tracebacks with local variables. If renamed, Textual prints them.
-* `_driver`, `_exit_renderables`, `_suspend_signal`, `_close_messages_no_wait`: read or called; mypy checks them.
+* `_display`, which paints a frame: Textual paints, with more bytes.
+* `_handle_exception`, which gets every exception: `crash` stays None, and Textual reports the crash.
+* `_fatal_error`, `_print_error_renderables`, which print tracebacks with local variables: Textual prints them.
+* `_driver`, `_exit_renderables`, `_suspend_signal`, `_close_messages_no_wait`: AttributeError; mypy checks them.
 """
 
 from __future__ import annotations
@@ -57,8 +54,6 @@ class TerminalApp(App[int]):
         self.app_resume_signal.subscribe(self, lambda _: self.frame_writer.send_difference())
         self.run_worker(self.input_queue.run())
 
-    # Frames and other output.
-
     if list(signature(getattr(App, "_display", lambda: None)).parameters) == ["self", "screen", "renderable"]:
 
         def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
@@ -77,8 +72,6 @@ class TerminalApp(App[int]):
         if self._driver is not None:
             self._driver.write(sequence)
 
-    # Input.
-
     async def on_event(self, event: Event) -> None:
         """Queue input; handle everything else at once."""
         if isinstance(event, InputEvent | Paste) and not event.is_forwarded:
@@ -90,8 +83,6 @@ class TerminalApp(App[int]):
         """Leave the mouse to the terminal, or take it back."""
         if isinstance(self._driver, TerminalDriver):
             self._driver.lend_mouse(is_lent=is_lent)
-
-    # Start, stop and end.
 
     def get_driver_class(self) -> type[Driver]:
         """Return the driver for real terminals."""

@@ -1,20 +1,16 @@
 """The driver: takes the terminal once and restores it however the program ends.
 
-Textual leaves the terminal as it is on TERM and HUP, spins when the terminal is gone, takes it a second time on a
-stray CONT, fails when it is started in the background, and waits forever for a terminal that is not read.
-`TerminalDriver` mends that with `ExitGuard`, `JobControl`, `TerminalFile` and `InputParser`.
+Textual leaves the terminal as it is on TERM and HUP, spins when the terminal is gone, takes it again on a stray CONT,
+fails when started in the background, and waits forever for a terminal that is not read. `ExitGuard`, `JobControl`,
+`TerminalFile` and `InputParser` mend that.
 
-Private parts of Textual's `LinuxDriver` in use:
+Private parts of Textual's `LinuxDriver` in use, and what happens if they are missing:
 
-* `_file`: where its writer thread writes. If it is renamed, Textual writes to standard error itself: no ASCII mode, and
-  a terminal that is not read blocks the end.
-* `_run_input_thread`: what its input thread runs. If renamed, Textual's own parser reads the keys.
-* `_mouse`, `_mouse_pixels`, `_enable_mouse_support`, `_disable_mouse_support`, `_enable_mouse_pixels`: the mouse modes.
-* `_in_band_window_resize`, `_disable_in_band_window_resize`: by which it trusts sizes from the terminal instead of the
-  kernel's. If renamed, a terminal that lies about its size is believed.
-* `_app`, `_loop`, and of `App` `_exit` (the first exit code counts) and `_handle_exception`.
-
-mypy checks that the overridden and the read ones exist; tests/e2e/test_lifecycle.py sees the others go.
+* `_file`, where its writer thread writes: the start raises AttributeError.
+* `_run_input_thread`, what its input thread runs: a terminal that is gone is reported as a crash.
+* `_mouse` and the methods that switch mouse modes: the mouse cannot be lent.
+* `_in_band_window_resize` and its `_disable_…`, by which it trusts the terminal's sizes: a wrong size is believed.
+* `_app`, `_loop`, and of `App`, `_exit` and `_handle_exception`: AttributeError, or an exit code that is not the first.
 """
 
 from __future__ import annotations
@@ -71,7 +67,6 @@ class TerminalDriver(LinuxDriver):
         self._is_mouse_lent = False
         self.guard = ExitGuard(self.fileno, self._end_app_soon, self._restore_by_force)
         self._job_control = JobControl(self)
-        self.guard.start()
 
     def lend_mouse(self, *, is_lent: bool) -> None:
         """Leave the mouse to the terminal, across stops as well, or take it back if the user allows the mouse."""
@@ -104,8 +99,6 @@ class TerminalDriver(LinuxDriver):
             if self.attrs_before is not None:
                 with suppress(termios.error):
                     termios.tcsetattr(self.fileno, termios.TCSANOW, self.attrs_before)
-
-    # Overrides: output and modes.
 
     def _enable_mouse_support(self) -> None:
         if not self._is_mouse_lent:
@@ -144,8 +137,6 @@ class TerminalDriver(LinuxDriver):
         """Write to the terminal while it is taken."""
         if self.is_taken:
             super().write(data)
-
-    # Overrides: input.
 
     def _run_input_thread(self) -> None:
         try:

@@ -39,23 +39,16 @@ class ExitGuard:
         self._was_released = threading.Event()
         self._read_end, self._write_end = os.pipe()
         """Carries one byte, the exit code: nothing more is safe in a signal handler."""
-        self._previous_handlers: dict[signal.Signals, Any] = {}
+        self.previous_handlers: dict[signal.Signals, Any] = {}
+        """By the signals that the guard handles."""
         for number in _END_SIGNALS:
             # Signals that the parent ignores stay ignored: nohup, or a shell that runs us in the background.
             if signal.getsignal(number) is not signal.SIG_IGN:
-                self._previous_handlers[number] = signal.signal(number, self._on_end_signal)
-
-    @property
-    def signals(self) -> tuple[signal.Signals, ...]:
-        """The signals that it handles."""
-        return tuple(self._previous_handlers)
-
-    def start(self) -> None:
-        """Start the thread."""
+                self.previous_handlers[number] = signal.signal(number, self._on_end_signal)
         threading.Thread(target=self._run, name="exit-guard", daemon=True).start()
 
     def arm(self, code: int) -> None:
-        """Make sure that the process ends with this exit code in bounded time; the first call decides."""
+        """Ensure that the process ends in bounded time; the first call decides the exit code."""
         self.is_ending = True
         os.write(self._write_end, bytes([code]))
 
@@ -71,7 +64,7 @@ class ExitGuard:
     def release(self) -> None:
         """Report that the terminal has been released, and restore the signal handlers."""
         self._was_released.set()
-        for number, handler in self._previous_handlers.items():
+        for number, handler in self.previous_handlers.items():
             signal.signal(number, handler)
 
     def _on_end_signal(self, number: int, _: FrameType | None) -> None:

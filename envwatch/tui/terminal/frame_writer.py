@@ -4,17 +4,17 @@ Textual sends whole regions, whatever changed in them. `FrameWriter` gets each f
 terminal shows (`screen_buffer.py`), and sends the difference. While the terminal does not keep up, it sends nothing, so
 that a stalled link never blocks the dashboard; then the difference to the newest frame.
 
-Private parts of Textual in use: of `App`, what `_ATTRIBUTES` lists; the shapes of its compositor's updates
-(`_ScreenUpdate`, `_SpansUpdate`); of the Linux driver, `_writer_thread` with its `_queue`. Without the first two,
-Textual paints; without the last, nothing limits the backlog.
+Private parts of Textual in use: `_ATTRIBUTES` of `App`, the compositor's updates (`ChopsUpdate`, `LayoutUpdate`), and
+the Linux driver's `_writer_thread`: if one is missing or different, Textual paints. The writer thread's `_queue`:
+without it, nothing limits the backlog.
 
-It must not know any widget, nor what the frames are about.
+It must know neither widgets nor what the frames show.
 """
 
 from __future__ import annotations
 
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
 
 from rich.color import ColorSystem
 from rich.console import COLOR_SYSTEMS
@@ -25,19 +25,16 @@ from envwatch.tui.terminal.cells import cells_of
 from envwatch.tui.terminal.screen_buffer import ScreenBuffer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
+    from textual._compositor import ChopsUpdate, LayoutUpdate
     from textual.app import App
     from textual.driver import Driver
-    from textual.geometry import Region
     from textual.strip import Strip
     from textual.timer import Timer
 
 _BACKLOG_LIMIT: Final = 800
 """Characters that may wait for the terminal when a frame is sent: about three ticks of ages.
 
-Textual's queue blocks the event loop at 30 writes. It holds 17 when an app starts, of 8 characters each, so writes are
-no measure.
+Textual's queue blocks the event loop at 30 writes, but 17 short ones wait at the start, so writes are no measure.
 """
 
 _RETRY_S: Final = 0.1
@@ -46,28 +43,8 @@ _RETRY_S: Final = 0.1
 _SYNC_FROM: Final = 1_000
 """Characters from which a frame is marked as one. A shorter one arrives in one packet and is never seen half drawn."""
 
-_SYNC_START: Final = "\x1b[?2026h"
-_SYNC_END: Final = "\x1b[?2026l"
 
 _ATTRIBUTES: Final = ("_batch_count", "_closed", "_driver", "_running", "_sync_available")
-
-
-class _ScreenUpdate(Protocol):
-    """Textual's `LayoutUpdate`: lines of strips, side by side from the region's left edge."""
-
-    strips: list[Iterable[Strip | None]]
-    region: Region
-
-
-class _SpansUpdate(Protocol):
-    """Textual's `ChopsUpdate`: spans of lines to draw, from lines cut into strips where widgets begin and end."""
-
-    chops: Sequence[Mapping[int, Strip | None]]
-    """For each line the strips by the column of their start; None where nothing was rendered."""
-    spans: list[tuple[int, int, int]]
-    """Line, first column, and the column after the last."""
-    chop_ends: list[list[int]]
-    """For each line the columns after the strips' last ones, in the strips' order."""
 
 
 class Patch(NamedTuple):
@@ -84,17 +61,15 @@ class Frame(NamedTuple):
     """One frame of a full screen."""
 
     width: int
-    """Columns of the whole screen."""
     height: int
-    """Lines of the whole screen."""
     patches: list[Patch]
 
 
-def _is_spans_update(update: object) -> TypeGuard[_SpansUpdate]:
+def _is_spans_update(update: object) -> TypeGuard[ChopsUpdate]:
     return all(hasattr(update, name) for name in ("chops", "spans", "chop_ends"))
 
 
-def _is_screen_update(update: object) -> TypeGuard[_ScreenUpdate]:
+def _is_screen_update(update: object) -> TypeGuard[LayoutUpdate]:
     return all(hasattr(update, name) for name in ("strips", "region"))
 
 
@@ -102,6 +77,7 @@ def frame_of(update: object) -> Frame | None:
     """Return the frame in one of Textual's updates; None for anything else, which Textual must draw."""
     patches: list[Patch] = []
     if _is_spans_update(update):
+        # For each line: its strips by first column (None where nothing was rendered), and the columns after them.
         # Strips are not cropped to the span, as Textual does: that can cut a wide character in two.
         for y, start, stop in update.spans:
             for end, (x, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
@@ -198,7 +174,7 @@ class FrameWriter:
         cursor = Size(*self._buffer.size).clamp_offset(app.cursor_position)
         if sequence := self._buffer.update(cursor):
             if app._sync_available and len(sequence) >= _SYNC_FROM:
-                sequence = f"{_SYNC_START}{sequence}{_SYNC_END}"
+                sequence = f"\x1b[?2026h{sequence}\x1b[?2026l"
             driver.write(sequence)
             driver.flush()
 

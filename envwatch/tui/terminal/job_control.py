@@ -1,10 +1,8 @@
 """Job control: TSTP and CONT, `bg` and `fg`, and a start in the background.
 
-Textual handles both signals wherever Python stands, resumes on any CONT, and fails when started in the background.
-
-Private parts of Textual's `LinuxDriver` in use: `_auto_restart` (false inside `App.suspend`, where signals must change
+Private parts of Textual's `LinuxDriver` in use: `_auto_restart` (false inside `App.suspend`, where signals change
 nothing), `_must_signal_resume` (makes the next start publish `App.app_resume_signal`, which redraws) and `_loop`.
-mypy checks that they exist; without them stop and resume raise AttributeError.
+Without them, stop and resume raise AttributeError, and mypy fails.
 """
 
 from __future__ import annotations
@@ -53,7 +51,7 @@ class JobControl:
             return
         # There is nothing to restore yet, so default handlers do. Ours would let CONT run into the next stop before
         # Python gets to handle the TERM that came with it.
-        numbers = (*self._driver.guard.signals, *_JOB_SIGNALS)
+        numbers = (*self._driver.guard.previous_handlers, *_JOB_SIGNALS)
         handlers = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
         terminal = self._driver.fileno
         try:
