@@ -37,6 +37,8 @@ class ExitGuard:
         self._end_app = end_app
         self._restore_terminal = restore_terminal
         self._was_released = threading.Event()
+        self._lock = threading.Lock()
+        """Held from the begin of a forced restoration to the end of the process."""
         self._read_end, self._write_end = os.pipe()
         """Carries one byte, the exit code: nothing more is safe in a signal handler."""
         self.previous_handlers: dict[signal.Signals, Any] = {}
@@ -62,8 +64,12 @@ class ExitGuard:
         self.end(128 + signal.SIGHUP)
 
     def release(self) -> None:
-        """Report that the terminal has been released, and restore the signal handlers."""
-        self._was_released.set()
+        """Report that the terminal has been released, and restore the signal handlers.
+
+        Does not return while the guard restores the terminal: what the app does next closes its file descriptor.
+        """
+        with self._lock:
+            self._was_released.set()
         for number, handler in self.previous_handlers.items():
             signal.signal(number, handler)
 
@@ -80,5 +86,6 @@ class ExitGuard:
         if self._was_released.wait(RELEASE_TIMEOUT_S):
             time.sleep(EXIT_TIMEOUT_S)
         else:
+            self._lock.acquire()
             self._restore_terminal()
         os._exit(code)
