@@ -38,7 +38,7 @@ from envwatch.tui.screens.row_actions import RowActions
 from envwatch.tui.terminal.app import TerminalApp
 from envwatch.tui.terminal.escape_codes import clipboard_sequence, notification_sequence
 from envwatch.tui.terminal.textual_internals import forget_detached_watchers
-from envwatch.tui.themes import STATE_COLOURS, THEMES, in_menu_order, usable_themes, without_colours
+from envwatch.tui.themes import STATE_COLOURS, THEMES, in_menu_order, without_colours
 from envwatch.tui.widgets.news_bar import NO_NOTICE
 from envwatch.views.table_view import View, ambiguous_names
 
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
     from textual.command import Provider
     from textual.screen import Screen
-    from textual.theme import Theme
 
     from envwatch.fleet.acknowledgements import Ack, Acks
     from envwatch.fleet.tracking import EnvironmentKey
@@ -168,7 +167,6 @@ class EnvwatchApp(TerminalApp):
         clocks: Callable[[], Reading] = read_clocks,
     ) -> None:
         super().__init__(ascii_only=ascii_only)
-        self.set_class(self.is_colourless, "-colourless")
         for own in THEMES:
             self.register_theme(own)
         self.targets = targets
@@ -218,9 +216,7 @@ class EnvwatchApp(TerminalApp):
 
     def _find_ambiguous_names(self, fleets: Fleets) -> None:
         """Find the names that do not tell environments apart."""
-        names = dict(
-            Counter([tracked.environment.name for tracked in fleets.environments])
-        )  # compared faster than a Counter
+        names = dict(Counter([tracked.environment.name for tracked in fleets.environments]))  # compares faster so
         if names != self._names:
             self._names = names
             self.ambiguous = ambiguous_names(names)
@@ -249,8 +245,7 @@ class EnvwatchApp(TerminalApp):
 
     async def _pass_on_notices(self) -> None:
         while True:
-            told = clean(await self._notices.get())
-            self.notice = (told, self._clocks().monotonic)
+            self.notice = (clean(await self._notices.get()), self._clocks().monotonic)
 
     def _tick(self) -> None:
         self.read_schedules()
@@ -277,19 +272,15 @@ class EnvwatchApp(TerminalApp):
         try:
             path = await asyncio.to_thread(lambda: self._export(make(), suffix))
         except OSError as error:
-            told = f"{error.strerror}; start envwatch in a folder where you may write"
-            self.dashboard.show_message(f"cannot export here: {told}")
+            self.answer(f"cannot export here: {error.strerror}; start envwatch in a folder where you may write")
         else:
             self.dashboard.show_message(f"exported to {path.name}: {what}")
 
     @on(RowActions.Acknowledged)
-    def _take_acknowledgements(self, message: RowActions.Acknowledged) -> None:
-        self._acknowledge(message.changes)
-
-    def _acknowledge(self, changes: Mapping[Clean, Ack | None]) -> None:
-        self._monitor = self._monitor.with_acks(changes)
+    def _acknowledge(self, message: RowActions.Acknowledged) -> None:
+        self._monitor = self._monitor.with_acks(message.changes)
         self.acks = self._monitor.acks
-        self._keep_acks(changes)
+        self._keep_acks(message.changes)
 
     def read_schedules(self) -> None:
         """Read what the pollers do next; their intervals decide when a fleet counts as blind."""
@@ -320,11 +311,6 @@ class EnvwatchApp(TerminalApp):
             return binding.key.upper()  # not as the other keys of its binding: one may be typed where it is not
         shown = super().get_key_display(binding)
         return shown if shown.isascii() or not self.glyphs.is_ascii else binding.key
-
-    @property
-    def available_themes(self) -> dict[str, Theme]:
-        """The themes to choose from."""
-        return usable_themes(super().available_themes, is_colourless=self.is_colourless)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Return the states' colours for themes that do not name their own."""

@@ -85,11 +85,6 @@ def in_menu_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: (own.index(name) if name in own else len(own), name))
 
 
-def usable_themes(themes: dict[str, Theme], *, is_colourless: bool) -> dict[str, Theme]:
-    """Return the themes to choose from. Under NO_COLOR, Textual draws ANSI themes black on black."""
-    return {name: theme for name, theme in themes.items() if not theme.ansi} if is_colourless else themes
-
-
 def without_colours(variables: Mapping[str, str]) -> dict[str, str]:
     """Return a theme's variables for NO_COLOR, where the grey that is left of a hue would mislead.
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from textual.driver import Driver
     from textual.events import Event, Resize
     from textual.screen import Screen
+    from textual.theme import Theme
 
 
 class TerminalApp(App[int]):
@@ -45,6 +46,7 @@ class TerminalApp(App[int]):
     def __init__(self, *, ascii_only: bool = False) -> None:
         self.is_colourless = bool(os.environ.get("NO_COLOR"))  # read first: Textual removes the variable
         super().__init__()
+        self.set_class(self.is_colourless, "-colourless")
         self.ascii_only = ascii_only
         self.frame_writer = FrameWriter(self)
         self.input_queue = InputQueue(self, super().on_event)
@@ -78,6 +80,12 @@ class TerminalApp(App[int]):
             await self.input_queue.put(event)
         else:
             await super().on_event(event)
+
+    @property
+    def available_themes(self) -> dict[str, Theme]:
+        """The themes to choose from; not ANSI ones under NO_COLOR, where Textual draws them black on black."""
+        themes = super().available_themes
+        return {name: theme for name, theme in themes.items() if not theme.ansi} if self.is_colourless else themes
 
     def lend_mouse(self, *, is_lent: bool) -> None:
         """Leave the mouse to the terminal, or take it back."""
