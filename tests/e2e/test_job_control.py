@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import select
 import signal
+import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -44,6 +46,17 @@ def environ(server: Server, tmp_path: Path) -> dict[str, str]:
 def bash(environ: dict[str, str]) -> Terminal:
     """Run an interactive shell with job control."""
     return Terminal(["bash", "--norc", "--noediting", "-i"], environ | {"PS1": "$ ", "HISTFILE": ""})
+
+
+def wait_for_stopped_job(terminal: Terminal) -> None:
+    """List the shell's jobs until it reports a stopped one, which it does some time after the process has stopped."""
+    before = terminal.received.count(b"Stopped")
+    deadline = time.monotonic() + 20
+    while terminal.received.count(b"Stopped") == before:
+        assert time.monotonic() < deadline
+        terminal.press("jobs\n")
+        with suppress(AssertionError):
+            terminal.wait_until(lambda: terminal.received.count(b"Stopped") > before, within=0.5)
 
 
 TAKEN = b"\x1b[?1049h"
@@ -150,15 +163,15 @@ def test_a_start_in_the_background_waits_for_the_foreground(environ: dict[str, s
         terminal.press(f"{' '.join(command)} &\n")
         wait_for_stop(child_of(terminal, within=20), within=20)
         assert TAKEN not in terminal.received
-        terminal.press("jobs\n")
-        terminal.wait_for("Stopped")
+        wait_for_stopped_job(terminal)
         terminal.press("bg\n")
-        wait_for_stop(child_of(terminal), within=20)
+        wait_for_stopped_job(terminal)
         assert TAKEN not in terminal.received
         terminal.press("fg\n")
         terminal.wait_for(SHOWN)
         terminal.press("q")
         terminal.wait_until(lambda: restored(terminal), "the restored terminal", within=RESTORED_WITHIN)
+        terminal.wait_until(lambda: terminal.received.endswith(b"$ "), "the shell's prompt")
         terminal.press("echo code $?\n")
         terminal.wait_for("code 0")
         assert b"Traceback" not in terminal.received

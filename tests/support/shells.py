@@ -37,15 +37,16 @@ def child_of(terminal: Terminal, *, within: float = 5) -> int:
     return int(found[0])
 
 
-def state_of(pid: int) -> str:
-    """Return the letter of a process's state: T when it is stopped."""
-    return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+def states_of(pid: int) -> set[str]:
+    """Return the letters of the states of a process's threads: T when one is stopped."""
+    stats = [path.read_text(encoding="ascii") for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return {stat.rpartition(")")[2].split()[0] for stat in stats}
 
 
 def wait_for_stop(pid: int, *, within: float = 5) -> None:
-    """Wait until a process is stopped."""
+    """Wait until all threads of a process are stopped: the shell is notified by the last one."""
     deadline = time.monotonic() + within
-    while state_of(pid) != "T":
+    while states_of(pid) != {"T"}:
         assert time.monotonic() < deadline
 
 
