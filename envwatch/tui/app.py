@@ -26,19 +26,18 @@ from envwatch.model.text import clean
 from envwatch.query.language import parse
 from envwatch.sources.poller import read_clocks
 from envwatch.tui.glyphs import ASCII, UNICODE
-from envwatch.tui.poll_control import POLLING_KEYS, PollingApp
+from envwatch.tui.poll_control import POLLING_KEYS, PollControl
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.event_log import EventLogScreen
 from envwatch.tui.screens.explain import ExplainScreen
 from envwatch.tui.screens.help import HelpScreen, help_on, help_sections
+from envwatch.tui.screens.menu import Choice, Menu
 from envwatch.tui.screens.row_actions import RowActions
 from envwatch.tui.state import DisplayOptions, MonitorState, Notice
-from envwatch.tui.terminal.driver import LastingApp
+from envwatch.tui.terminal.app import TerminalApp
 from envwatch.tui.terminal.escape_codes import clipboard_sequence, notification_sequence
-from envwatch.tui.terminal.frame_writer import FrugalApp
-from envwatch.tui.terminal.input_queue import TurnTakingApp
-from envwatch.tui.themed import ThemedApp
-from envwatch.tui.themes import THEMES
+from envwatch.tui.terminal.textual_internals import forget_detached_watchers
+from envwatch.tui.themes import STATE_COLOURS, THEMES, in_menu_order, without_colours
 from envwatch.views.table_view import View, ambiguous_names
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ def _commands() -> type[Provider]:
     return Commands
 
 
-class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp[int], PollingApp[int]):
+class EnvwatchApp(TerminalApp):
     """The dashboard in a terminal.
 
     Args:
@@ -149,9 +148,11 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
         ascii_only: bool = False,
         clocks: Callable[[], Reading] = read_clocks,
     ) -> None:
-        super().__init__()
-        self.ascii_only = ascii_only
+        super().__init__(ascii_only=ascii_only)
+        for own in THEMES:
+            self.register_theme(own)
         self.targets = targets
+        self.poll_control = PollControl(targets)
         self._outcomes = outcomes
         self._clocks = clocks
         self._first_view = View(sort=sort, query=parse(filter_text), columns=columns)
@@ -212,10 +213,10 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
     def _tick(self) -> None:
         self.read_schedules()
         now = self._clocks()
-        pages_read = sum(poller.pages_read for poller in self.pollers)
+        pages_read = sum(poller.pages_read for poller in self.poll_control.pollers)
         self._publish(replace(self.state, now=now, pages_read=pages_read))
         self._ring(now)
-        self._release_closed_screens()
+        forget_detached_watchers(self)
 
     def _publish(self, state: MonitorState) -> None:
         """Hand a state down to the screens, with the newest monitor in it."""
@@ -223,7 +224,7 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
 
     def read_schedules(self) -> None:
         """Publish what the pollers do next; their intervals decide when a fleet counts as blind."""
-        schedules = {profile: target.poller.schedule for profile, target in self.targets.items()}
+        schedules = self.poll_control.schedules
         self._monitor = self._monitor.with_intervals({profile: each.interval for profile, each in schedules.items()})
         if schedules != self.state.schedules:
             self._publish(replace(self.state, schedules=schedules))
@@ -234,14 +235,6 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
             return self.state.ambiguous_names
         self._names = names
         return ambiguous_names(names)
-
-    def _release_closed_screens(self) -> None:
-        """Drop the watchers of closed screens: a screen holds its last state, and so an old fleet.
-
-        Textual does so for each reactive at its next change, which may never come.
-        """
-        for watchers in getattr(self, "__watchers", {}).values():
-            watchers[:] = [(node, callback) for node, callback in watchers if node.is_attached]
 
     # Saving, ringing, exporting.
 
@@ -304,11 +297,48 @@ class EnvwatchApp(LastingApp[int], FrugalApp[int], TurnTakingApp[int], ThemedApp
         display = super().get_key_display(binding)
         return display if display.isascii() or not self.options.glyphs.is_ascii else binding.key
 
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Return the states' colours for themes that do not name their own."""
+        return STATE_COLOURS
+
+    def get_css_variables(self) -> dict[str, str]:
+        """Return the theme's variables."""
+        variables = super().get_css_variables()
+        if self.is_colourless:
+            self.theme_variables = variables = without_colours(variables)
+        return variables
+
     def copy_to_clipboard(self, text: str) -> None:
         """Ask the terminal to take a text, through tmux as well."""
         self.send(clipboard_sequence(text, in_tmux="TMUX" in os.environ))
 
     # Keys.
+
+    def action_pause(self) -> None:
+        """Pause polling, or resume it."""
+        self._answer_poll_key(self.poll_control.toggle_pause())
+
+    def action_refresh_now(self) -> None:
+        """Poll now."""
+        self._answer_poll_key(self.poll_control.refresh())
+
+    def action_interval(self, step: int) -> None:
+        """Poll less often (1) or more often (-1)."""
+        self._answer_poll_key(self.poll_control.change_interval(step))
+
+    def _answer_poll_key(self, text: str) -> None:
+        self.read_schedules()
+        self.answer(text)
+
+    def action_change_theme(self) -> None:
+        """Choose a theme."""
+        names = in_menu_order(self.available_themes)
+        choices = [Choice(name, name, "the one you see" if name == self.theme else "") for name in names]
+
+        def take(name: str | None) -> None:
+            self.theme = name or self.theme
+
+        self.push_screen(Menu("Theme", choices, self.theme), take)
 
     def action_switch_bell(self) -> None:
         rings = not self.options.rings

@@ -1,18 +1,16 @@
-"""The keys that say when to ask: pause, poll now, interval.
+"""What the polling keys do: pause, poll now, change the interval.
 
-Owns what the user wants of the pollers, and the answers to it; when they do ask is their own business.
+Owns what the user wants of the pollers, and the answers in the news bar; when a poll happens is the poller's decision.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from datetime import timedelta
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from textual.app import App, ReturnType
 from textual.binding import Binding, BindingType
-from textual.reactive import reactive
 
 from envwatch.model import limits
 from envwatch.model.times import long_age
@@ -21,11 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from envwatch.model.text import Clean
-    from envwatch.sources.poller import Poller, PollSchedule, RefreshDelay
+    from envwatch.sources.poller import Poller, PollSchedule
     from envwatch.sources.session import Target
 
 _INTERVALS: Final = [timedelta(seconds=seconds) for seconds in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600)]
-
 
 POLLING_KEYS: Final[list[BindingType]] = [
     Binding("p", "pause", "Pause", id="poll.pause"),
@@ -33,75 +30,61 @@ POLLING_KEYS: Final[list[BindingType]] = [
     Binding("plus", "interval(1)", "Poll less often", key_display="+", show=False, id="poll.slower"),
     Binding("minus", "interval(-1)", "Poll more often", key_display="-", show=False, id="poll.faster"),
 ]
-"""For the app to put among its own: the foot of the screen shows keys in that order, and inherited ones first."""
+"""Bindings for the app, a constant because the footer shows keys in the order of declaration."""
 
 
-class PollingApp(App[ReturnType]):
-    """An App that tells pollers what the user wants of them."""
+@dataclass(frozen=True)
+class PollControl:
+    """Applies the user's wishes to the pollers of all targets. Each method returns the answer to show."""
 
-    schedules: reactive[Mapping[Clean, PollSchedule]] = reactive(dict, repaint=False)
-    """What the pollers do next, by profile."""
-
-    targets: Mapping[Clean, Target] = MappingProxyType({})
-    """Whom we ask, by profile."""
+    targets: Mapping[Clean, Target]
+    """By profile."""
 
     @property
     def pollers(self) -> list[Poller]:
-        """Those who ask."""
+        """All pollers."""
         return [target.poller for target in self.targets.values()]
 
-    def read_schedules(self) -> None:
-        """Look what the pollers do next."""
-        self.schedules = {profile: target.poller.schedule for profile, target in self.targets.items()}
+    @property
+    def schedules(self) -> dict[Clean, PollSchedule]:
+        """What each poller does next, by profile."""
+        return {profile: target.poller.schedule for profile, target in self.targets.items()}
 
-    def answer(self, text: str) -> None:
-        """Answer a key."""
-        raise NotImplementedError
-
-    def action_pause(self) -> None:
-        """Stop polling, or go on."""
-        paused = not all(poller.schedule.is_paused for poller in self.pollers)
+    def toggle_pause(self) -> str:
+        """Pause all pollers, or resume them if all are paused."""
+        is_pause = not all(poller.schedule.is_paused for poller in self.pollers)
         for poller in self.pollers:
-            poller.pause(paused=paused)
-        self._answer_wish("paused: p goes on, r polls once" if paused else "polling again")
+            poller.pause(paused=is_pause)
+        return "paused: p goes on, r polls once" if is_pause else "polling again"
 
-    def action_refresh_now(self) -> None:
-        """Poll now."""
-        self._answer_wish(_refresh_text({profile: target.poller.refresh() for profile, target in self.targets.items()}))
+    def refresh(self) -> str:
+        """Poll now, as far as the request budget and the servers allow."""
+        delays = {profile: target.poller.refresh() for profile, target in self.targets.items()}
+        forbidden = {profile: delay.left for profile, delay in delays.items() if delay and delay.is_forbidden}
+        if forbidden:
+            subject = f"{', '.join(forbidden)}: " if len(delays) > 1 else ""
+            rest = "; asking the others" if len(forbidden) < len(delays) else ""
+            return f"{subject}the server asked to wait: {_seconds_up(max(forbidden.values()))} left{rest}"
+        longest = max((delay.left for delay in delays.values() if delay), default=timedelta())
+        if longest > limits.FORCED_EVERY:
+            return f"asking in {_seconds_up(longest)}: the request budget allows no sooner"
+        return "asking now"
 
-    def action_interval(self, step: int) -> None:
-        """Take the next interval that is longer than the one in force, or shorter than the wanted one."""
+    def change_interval(self, step: int) -> str:
+        """Take the next longer interval than the one in force (`step` > 0), or the next shorter than the wanted one."""
         for poller in self.pollers:
+            wanted = poller.wanted_interval
             if step > 0:
-                longer = [interval for interval in _INTERVALS if interval > poller.interval]
-                poller.want_interval(min(longer, default=poller.wanted_interval))
+                wanted = min((each for each in _INTERVALS if each > poller.interval), default=wanted)
             else:
-                shorter = [interval for interval in _INTERVALS if interval < poller.wanted_interval]
-                poller.want_interval(max(shorter, default=poller.wanted_interval))
-        intervals = dict.fromkeys(long_age(_whole(poller.interval)) for poller in self.pollers)
+                wanted = max((each for each in _INTERVALS if each < wanted), default=wanted)
+            poller.want_interval(wanted)
+        intervals = dict.fromkeys(_seconds_up(poller.interval) for poller in self.pollers)
         is_stretched = any(poller.interval > poller.wanted_interval for poller in self.pollers)
-        why = ": the request budget allows no more" if is_stretched else ""
-        self._answer_wish(f"polling every {' and '.join(intervals)}{why}")
-
-    def _answer_wish(self, text: str) -> None:
-        self.read_schedules()
-        self.answer(text)
+        reason = ": the request budget allows no more" if is_stretched else ""
+        return f"polling every {' and '.join(intervals)}{reason}"
 
 
-def _refresh_text(waits: Mapping[Clean, RefreshDelay | None]) -> str:
-    """Return what comes of the wish to poll now under each profile."""
-    barred = {profile: wait.left for profile, wait in waits.items() if wait is not None and wait.is_forbidden}
-    if barred:
-        left = _whole(max(barred.values()))
-        whose = f"{', '.join(barred)}: " if len(waits) > 1 else ""
-        others = "; asking the others" if len(barred) < len(waits) else ""
-        return f"{whose}the server asked to wait: {long_age(left)} left{others}"
-    longest = max((wait.left for wait in waits.values() if wait is not None), default=timedelta())
-    if longest > limits.FORCED_EVERY:
-        return f"asking in {long_age(_whole(longest))}: the request budget allows no sooner"
-    return "asking now"
-
-
-def _whole(span: timedelta) -> timedelta:
-    """Return a duration in whole seconds, rounded up."""
-    return timedelta(seconds=math.ceil(span.total_seconds()))
+def _seconds_up(duration: timedelta) -> str:
+    """Return a duration for people, rounded up to whole seconds."""
+    return long_age(timedelta(seconds=math.ceil(duration.total_seconds())))

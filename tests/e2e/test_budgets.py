@@ -1,4 +1,4 @@
-"""How many bytes a second of the real program costs on a slow link, however the table is arranged."""
+"""The byte budget of a tick of the real program, for every arrangement of the table."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 TICKS = 8
 BUDGET = 300
-"""Bytes a tick at 80x24, as for the bare table in `test_frames`."""
+"""Bytes per tick at 80x24, as for the plain table in `test_frame_writer`."""
 
 
 def fleet() -> list[dict[str, Any]]:
-    """Rows whose ages all read differently each second, at every moment of it, in four groups."""
+    """Return rows of four groups whose ages change at different moments of each second."""
     now = time.time() * 1000
     rows = wire_rows(40)
     return [
@@ -42,10 +42,10 @@ ARRANGEMENTS: dict[str, Sequence[tuple[str, str]]] = {
     "all folded": (*GROUPS, ("X", "^ ▸ branch branch-3  ● 10")),
     "baseline": (("m", "baseline marked"), ("=", "Nothing differs from the baseline")),
 }
-"""Keys, and what is shown after them."""
+"""Keys, and what is shown afterwards."""
 
 
-def test_a_tick_stays_in_the_budget_of_bytes(tmp_path: Path) -> None:
+def test_a_tick_stays_within_the_byte_budget(tmp_path: Path) -> None:
     with serving(fleet()) as server, ExitStack() as stack:
         terminals, before = {}, {}
         for name, steps in ARRANGEMENTS.items():

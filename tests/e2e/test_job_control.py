@@ -1,10 +1,12 @@
-"""Stopped, continued, and started in the background."""
+"""Job control: stop, resume, and a start in the background."""
 
 from __future__ import annotations
 
 import os
 import select
 import signal
+import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -42,28 +44,39 @@ def environ(server: Server, tmp_path: Path) -> dict[str, str]:
 
 
 def bash(environ: dict[str, str]) -> Terminal:
-    """A shell that puts jobs into the background and back."""
+    """Run an interactive shell with job control."""
     return Terminal(["bash", "--norc", "--noediting", "-i"], environ | {"PS1": "$ ", "HISTFILE": ""})
+
+
+def wait_for_stopped_job(terminal: Terminal) -> None:
+    """List the shell's jobs until it reports a stopped one, which it does some time after the process has stopped."""
+    before = terminal.received.count(b"Stopped")
+    deadline = time.monotonic() + 20
+    while terminal.received.count(b"Stopped") == before:
+        assert time.monotonic() < deadline
+        terminal.press("jobs\n")
+        with suppress(AssertionError):
+            terminal.wait_until(lambda: terminal.received.count(b"Stopped") > before, within=0.5)
 
 
 TAKEN = b"\x1b[?1049h"
 
 
 def is_drawn_again(terminal: Terminal, times: int) -> bool:
-    """Tell whether the terminal was taken once more than so many times, and all of the screen drawn since."""
+    """Whether the terminal was taken more often than `times`, and the whole screen drawn since."""
     drawn = terminal.received.rpartition(TAKEN)[2]
     return terminal.received.count(TAKEN) > times and b" on " in drawn and b"Filter" in drawn
 
 
 @pytest.mark.parametrize("number", [signal.SIGTSTP, signal.SIGSTOP], ids=["TSTP", "STOP"])
-def test_a_program_that_was_stopped_draws_everything_again(environ: dict[str, str], number: signal.Signals) -> None:
+def test_a_resumed_program_redraws_everything(environ: dict[str, str], number: signal.Signals) -> None:
     with in_shell(environ, *ENVWATCH) as terminal:
         terminal.wait_for(SHOWN)
         child = child_of(terminal)
         for _ in range(2):
             os.kill(child, number)
-            if number == signal.SIGTSTP:  # of STOP nobody is told
-                terminal.wait_until(lambda: restored(terminal), "the terminal as it was", within=RESTORED_WITHIN)
+            if number == signal.SIGTSTP:  # no handler sees STOP
+                terminal.wait_until(lambda: restored(terminal), "the restored terminal", within=RESTORED_WITHIN)
             wait_for_stop(child)
             taken = terminal.received.count(TAKEN)
             os.kill(child, signal.SIGCONT)
@@ -72,7 +85,7 @@ def test_a_program_that_was_stopped_draws_everything_again(environ: dict[str, st
         assert_sane(terminal, 0)
 
 
-def test_a_continue_without_a_stop_changes_nothing_for_good(environ: dict[str, str]) -> None:
+def test_a_continue_without_a_stop_has_no_lasting_effect(environ: dict[str, str]) -> None:
     with in_shell(environ, *ENVWATCH) as terminal:
         terminal.wait_for(SHOWN)
         for _ in range(3):
@@ -109,7 +122,7 @@ def test_a_stopped_job_can_be_resumed_and_ended_from_its_shell(environ: dict[str
         terminal.wait_for_end()
 
 
-def test_ctrl_z_does_nothing_where_no_shell_could_wake_the_program(environ: dict[str, str]) -> None:
+def test_ctrl_z_does_nothing_where_no_shell_could_resume_the_program(environ: dict[str, str]) -> None:
     with Terminal(ENVWATCH, environ) as terminal:
         terminal.wait_for(SHOWN)
         terminal.press("\x1a", "?")
@@ -118,10 +131,10 @@ def test_ctrl_z_does_nothing_where_no_shell_could_wake_the_program(environ: dict
         assert terminal.wait_for_end() == 130
 
 
-# TSTP and CONT that come faster than the terminal can be given back.
+# TSTP and CONT faster than the terminal can be restored.
 
 
-def test_20_stops_and_continues_30_ms_apart_end_continued(environ: dict[str, str]) -> None:
+def test_20_stops_and_continues_30_ms_apart_leave_the_program_running(environ: dict[str, str]) -> None:
     with in_shell(environ, *ENVWATCH) as terminal:
         terminal.wait_for(SHOWN)
         child = child_of(terminal)
@@ -139,7 +152,7 @@ def test_20_stops_and_continues_30_ms_apart_end_continued(environ: dict[str, str
         assert_sane(terminal, 0)
 
 
-# Started in the background.
+# A start in the background.
 
 COMMANDS = {"envwatch": ENVWATCH, "demo": (*ENVWATCH, "demo", "--size", "20")}
 
@@ -150,15 +163,15 @@ def test_a_start_in_the_background_waits_for_the_foreground(environ: dict[str, s
         terminal.press(f"{' '.join(command)} &\n")
         wait_for_stop(child_of(terminal, within=20), within=20)
         assert TAKEN not in terminal.received
-        terminal.press("jobs\n")
-        terminal.wait_for("Stopped")
+        wait_for_stopped_job(terminal)
         terminal.press("bg\n")
-        wait_for_stop(child_of(terminal), within=20)
+        wait_for_stopped_job(terminal)
         assert TAKEN not in terminal.received
         terminal.press("fg\n")
         terminal.wait_for(SHOWN)
         terminal.press("q")
-        terminal.wait_until(lambda: restored(terminal), "the terminal as it was", within=RESTORED_WITHIN)
+        terminal.wait_until(lambda: restored(terminal), "the restored terminal", within=RESTORED_WITHIN)
+        terminal.wait_until(lambda: terminal.received.endswith(b"$ "), "the shell's prompt")
         terminal.press("echo code $?\n")
         terminal.wait_for("code 0")
         assert b"Traceback" not in terminal.received
@@ -186,7 +199,7 @@ def test_a_start_in_the_background_can_be_ended_from_its_shell(
         terminal.wait_for_end()
 
 
-def test_a_start_in_the_background_of_no_shell_ends_as_if_the_terminal_were_gone(environ: dict[str, str]) -> None:
+def test_a_start_in_the_background_without_a_shell_ends_like_a_hang_up(environ: dict[str, str]) -> None:
     with bash(environ) as terminal:
         terminal.press(f"( ({' '.join(ENVWATCH)} < /dev/tty; echo code $?) & )\n")
         terminal.wait_for("code 129")

@@ -1,4 +1,4 @@
-"""The terminal and the shell after envwatch, whatever ended it: as they were before, soon, with the right exit code."""
+"""After any end of envwatch the terminal is restored in time and the shell gets the right exit code."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ WAYS: dict[str, tuple[str | signal.Signals, int]] = {
 
 
 @pytest.mark.parametrize(("way", "code"), WAYS.values(), ids=WAYS)
-def test_every_way_out_gives_the_terminal_back_within_a_second(
+def test_every_way_to_end_restores_the_terminal_within_a_second(
     environ: dict[str, str], way: str | signal.Signals, code: int
 ) -> None:
     with in_shell(environ, *ENVWATCH) as terminal:
@@ -59,20 +59,20 @@ def test_every_way_out_gives_the_terminal_back_within_a_second(
             terminal.press(way)
         else:
             os.kill(child_of(terminal), way)
-        terminal.wait_until(lambda: restored(terminal), "the terminal as it was", within=RESTORED_WITHIN)
+        terminal.wait_until(lambda: restored(terminal), "the restored terminal", within=RESTORED_WITHIN)
         assert_sane(terminal, code)
 
 
-def test_what_a_terminal_offers_in_answers_is_switched_back_too(environ: dict[str, str]) -> None:
+def test_modes_that_a_terminal_offers_are_reset_too(environ: dict[str, str]) -> None:
     with in_shell(environ, *ENVWATCH) as terminal:
         terminal.wait_for(SHOWN)
         terminal.press("\x1b[?2048;2$y")
-        terminal.wait_until(lambda: modes_after(terminal.received).private >= {IN_BAND_RESIZE, 1016}, "the offer taken")
+        terminal.wait_until(lambda: modes_after(terminal.received).private >= {IN_BAND_RESIZE, 1016}, "the mode set")
         os.kill(child_of(terminal), signal.SIGTERM)
         assert_sane(terminal, 143)
 
 
-def test_signals_that_the_starter_ignores_stay_ignored(environ: dict[str, str]) -> None:
+def test_signals_that_the_parent_ignores_stay_ignored(environ: dict[str, str]) -> None:
     with in_shell(environ, *ENVWATCH, script='trap "" HUP INT; exec "$@"') as terminal:
         terminal.wait_for(SHOWN)
         terminal.send_signal(signal.SIGHUP)
@@ -84,7 +84,7 @@ def test_signals_that_the_starter_ignores_stay_ignored(environ: dict[str, str]) 
 
 
 @pytest.mark.parametrize("script", ['exec "$@"', 'trap "" HUP; exec "$@"'], ids=["usual", "nohup"])
-def test_a_terminal_that_vanishes_ends_the_program_without_spinning(environ: dict[str, str], script: str) -> None:
+def test_a_closed_terminal_ends_the_program_without_a_busy_loop(environ: dict[str, str], script: str) -> None:
     with in_shell(environ, *ENVWATCH, script=script) as terminal:
         terminal.wait_for(SHOWN)
         terminal.hang_up()
@@ -102,7 +102,7 @@ def test_a_crash_is_one_screen_of_traceback_that_names_the_log(environ: dict[str
     with in_shell(environ, *BROKEN, "action", str(log)) as terminal:
         terminal.wait_for(SHOWN)
         terminal.press("t")
-        terminal.wait_until(lambda: restored(terminal), "the terminal as it was", within=RESTORED_WITHIN)
+        terminal.wait_until(lambda: restored(terminal), "the restored terminal", within=RESTORED_WITHIN)
         assert_sane(terminal, 1)
         report = terminal.received.decode().partition("envwatch crashed")[2].partition("code 1")[0].replace("\r", "")
     assert 5 < report.count("\n") < 24
@@ -113,19 +113,17 @@ def test_a_crash_is_one_screen_of_traceback_that_names_the_log(environ: dict[str
     assert "in action_times" in log.read_text()
 
 
-def test_an_app_that_hangs_is_ended_by_force_with_its_terminal_given_back(
-    environ: dict[str, str], tmp_path: Path
-) -> None:
+def test_a_blocked_app_is_ended_by_force_and_its_terminal_restored(environ: dict[str, str], tmp_path: Path) -> None:
     with in_shell(environ, *BROKEN, "stuck", str(tmp_path / "log")) as terminal:
         terminal.wait_for(SHOWN)
         terminal.press("t")
         terminal.wait_for("^stuck")
         os.kill(child_of(terminal), signal.SIGTERM)
-        terminal.wait_until(lambda: restored(terminal), "the terminal as it was", within=RESTORED_WITHIN)
+        terminal.wait_until(lambda: restored(terminal), "the restored terminal", within=RESTORED_WITHIN)
         assert_sane(terminal, 143)
 
 
-def test_a_terminal_that_is_not_read_does_not_hold_the_end(environ: dict[str, str]) -> None:
+def test_a_terminal_that_is_not_read_does_not_delay_the_end(environ: dict[str, str]) -> None:
     with in_shell(environ, *ENVWATCH, columns=200, lines=50) as terminal:
         terminal.wait_for(SHOWN)
         child = child_of(terminal)
@@ -137,7 +135,7 @@ def test_a_terminal_that_is_not_read_does_not_hold_the_end(environ: dict[str, st
             assert time.monotonic() < deadline
             terminal.resize(200, next(sizes))
             os.kill(child, signal.SIGWINCH)
-            assert not select.select([ended], [], [], 0.15)[0]  # as long as a screen takes to be drawn
+            assert not select.select([ended], [], [], 0.15)[0]  # the time to draw a screen
         os.close(ours)
         os.kill(child, signal.SIGTERM)
         assert select.select([ended], [], [], 2 * RESTORED_WITHIN)[0]
@@ -148,7 +146,7 @@ def test_a_terminal_that_is_not_read_does_not_hold_the_end(environ: dict[str, st
 SIZES = [(1, 1), (2, 1), (1, 24), (80, 1), (3, 2), (10, 5), (39, 8), (40, 7), (40, 8), (500, 3), (80, 24)]
 
 
-def test_any_size_from_one_cell_on_is_survived_and_the_selection_kept(environ: dict[str, str]) -> None:
+def test_any_size_from_one_cell_up_keeps_the_app_and_the_selection(environ: dict[str, str]) -> None:
     with in_shell(environ, *ENVWATCH) as terminal:
         terminal.wait_for(SHOWN)
         terminal.press("jjj")
@@ -163,7 +161,7 @@ def test_any_size_from_one_cell_on_is_survived_and_the_selection_kept(environ: d
 
 
 @pytest.mark.parametrize(("columns", "lines"), [(1, 1), (39, 8)])
-def test_a_start_in_a_terminal_that_is_too_small_can_be_left_or_made_larger(
+def test_a_start_in_a_too_small_terminal_can_be_quit_or_enlarged(
     environ: dict[str, str], columns: int, lines: int
 ) -> None:
     with Terminal(ENVWATCH, environ, columns=columns, lines=lines) as terminal:
@@ -176,7 +174,7 @@ def test_a_start_in_a_terminal_that_is_too_small_can_be_left_or_made_larger(
         assert restored(terminal)
 
 
-def test_300_resizes_in_a_second_end_in_the_last_size_with_the_selection_kept(environ: dict[str, str]) -> None:
+def test_300_resizes_in_a_second_end_in_the_last_size_with_the_same_selection(environ: dict[str, str]) -> None:
     with Terminal(ENVWATCH, environ) as terminal:
         terminal.wait_for(SHOWN)
         terminal.press("jj")
@@ -194,7 +192,7 @@ def test_300_resizes_in_a_second_end_in_the_last_size_with_the_selection_kept(en
 
 
 def cursor_line(terminal: Terminal, *, after: int) -> str:
-    """The line under the cursor, once it stands so many lines below the first."""
+    """Wait for the cursor on row `after`, and return its line."""
 
     def places() -> list[int]:
         return [y for y, line in enumerate(terminal.display) if line.startswith("▌")]
@@ -203,14 +201,11 @@ def cursor_line(terminal: Terminal, *, after: int) -> str:
     return terminal.display[2 + after]
 
 
-# What is sent to which terminal.
-
-
 def test_without_the_mouse_no_mode_of_it_is_ever_set(environ: dict[str, str]) -> None:
     with Terminal([*ENVWATCH, "--no-mouse"], environ) as terminal:
         terminal.wait_for(SHOWN)
-        terminal.press("\x1b[?2048;2$y")  # with its answer Textual asks for pixels of the mouse
-        terminal.wait_until(lambda: IN_BAND_RESIZE in modes_after(terminal.received).private, "the offer taken")
+        terminal.press("\x1b[?2048;2$y")  # after this answer Textual asks for mouse pixels
+        terminal.wait_until(lambda: IN_BAND_RESIZE in modes_after(terminal.received).private, "the mode set")
         terminal.press("q")
         assert terminal.wait_for_end() == 0
         assert not modes_after(terminal.received).ever & MOUSE
@@ -220,7 +215,7 @@ PLAIN_C = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 
 
 @pytest.mark.parametrize(("locale", "option"), [(PLAIN_C, ()), ({}, ("--ascii",))], ids=["LANG=C", "--ascii"])
-def test_an_ascii_terminal_gets_nothing_but_ascii(
+def test_an_ascii_terminal_gets_only_ascii(
     environ: dict[str, str], locale: dict[str, str], option: tuple[str, ...]
 ) -> None:
     with Terminal([*ENVWATCH, *option], environ | locale, columns=130, lines=40) as terminal:
@@ -237,7 +232,7 @@ def test_an_ascii_terminal_gets_nothing_but_ascii(
 
 
 @pytest.mark.parametrize("name", ["xterm-256color", "linux"])
-def test_without_colour_everything_can_be_read_and_offline_is_a_word(environ: dict[str, str], name: str) -> None:
+def test_without_colour_everything_is_legible_and_offline_is_a_word(environ: dict[str, str], name: str) -> None:
     with Terminal(ENVWATCH, environ | {"NO_COLOR": "1", "TERM": name}) as terminal:
         terminal.wait_for(r"^.○ off ")
         for row in terminal.screen.buffer.values():
@@ -249,7 +244,7 @@ def test_without_colour_everything_can_be_read_and_offline_is_a_word(environ: di
 
 
 def colours(received: bytes | bytearray) -> list[tuple[int, ...]]:
-    """Every colour that was asked for: (index) of 16, (5, index) of 256, (2, red, green, blue)."""
+    """Return every colour used: (index) of 16, (5, index) of 256, (2, red, green, blue)."""
     found: list[tuple[int, ...]] = []
     for match in re.finditer(rb"\x1b\[([0-9;]+)m", received):
         numbers = [int(number or 0) for number in match[1].split(b";")]
@@ -285,7 +280,7 @@ def is_grey(colour: tuple[int, ...]) -> bool:
     ],
     ids=lambda value: "-".join(value.values()) if isinstance(value, dict) else "",
 )
-def test_each_terminal_gets_the_colours_that_it_has(
+def test_each_terminal_gets_colours_that_it_supports(
     environ: dict[str, str], terminal_is: dict[str, str], depth: int
 ) -> None:
     with Terminal(ENVWATCH, environ | terminal_is) as terminal:

@@ -1,4 +1,4 @@
-"""The view of a plain text in the real program: the mouse is the terminal's while it is open, and ours after it."""
+"""The plain-text view in the real program: the mouse belongs to the terminal while it is open, and to us afterwards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
 OURS = {1000, 1003}
-"""Modes by which a terminal reports the mouse; the others only say in which form."""
+"""Modes that switch mouse reports on; others only choose their form."""
 PLAIN = r'^\s+"connected_at": '
 
 
@@ -33,7 +33,7 @@ def server() -> Iterator[Server]:
 
 @contextmanager
 def shown(server: Server, home: Path, *options: str) -> Iterator[Terminal]:
-    """A dashboard under which a terminal reports the mouse."""
+    """Run a dashboard."""
     environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url}
     with Terminal.of_envwatch(*options, home=home, environ=environ, lines=60) as terminal:
         terminal.wait_for("● [0-9]+ on")
@@ -41,17 +41,17 @@ def shown(server: Server, home: Path, *options: str) -> Iterator[Terminal]:
 
 
 def reports(terminal: Terminal) -> set[int]:
-    """How the mouse is reported just now."""
+    """Return the mouse modes that are set."""
     return modes_after(terminal.received).private & OURS
 
 
 def open_text(terminal: Terminal) -> None:
-    """Show the JSON of a row as plain text."""
+    """Show a row's JSON as plain text."""
     terminal.press("y")
     terminal.wait_for("Show as plain text")
     terminal.press("J", " ")
     terminal.wait_for(PLAIN)
-    terminal.wait_until(lambda: not reports(terminal), "the mouse given away")
+    terminal.wait_until(lambda: not reports(terminal), "the mouse lent")
 
 
 def end(terminal: Terminal, code: int) -> None:
@@ -59,9 +59,7 @@ def end(terminal: Terminal, code: int) -> None:
     assert is_fresh(modes_after(terminal.received)), modes_after(terminal.received)
 
 
-def test_the_mouse_is_the_terminals_while_a_text_is_shown_and_ours_again_after_it(
-    server: Server, tmp_path: Path
-) -> None:
+def test_the_mouse_is_the_terminals_while_a_text_is_shown_and_ours_afterwards(server: Server, tmp_path: Path) -> None:
     with shown(server, tmp_path) as terminal:
         for key in (ESC, "q", ENTER):
             assert reports(terminal) == OURS
@@ -81,7 +79,7 @@ def test_the_mouse_is_the_terminals_while_a_text_is_shown_and_ours_again_after_i
     [("\x03", 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
     ids=["ctrl+c", "TERM", "HUP"],
 )
-def test_an_end_from_within_a_text_leaves_no_mode_on(
+def test_an_end_within_a_text_resets_all_modes(
     server: Server, tmp_path: Path, way: str | signal.Signals, code: int
 ) -> None:
     with shown(server, tmp_path) as terminal:
@@ -100,19 +98,19 @@ def is_drawn_again(terminal: Terminal, times: int) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTSTP, signal.SIGSTOP], ids=["TSTP", "STOP"])
-def test_after_a_stop_within_a_text_the_mouse_still_is_the_terminals(
+def test_after_a_stop_within_a_text_the_mouse_is_still_the_terminals(
     server: Server, tmp_path: Path, number: signal.Signals
 ) -> None:
     with shown(server, tmp_path) as terminal:
         open_text(terminal)
         terminal.send_signal(number)
         if number == signal.SIGTSTP:
-            terminal.wait_until(lambda: is_fresh(modes_after(terminal.received)), "the terminal as it was")
+            terminal.wait_until(lambda: is_fresh(modes_after(terminal.received)), "the restored terminal")
         os.waitid(os.P_PID, terminal.process.pid, os.WSTOPPED | os.WNOWAIT)
         taken = terminal.received.count(b"\x1b[?1049h")
         terminal.send_signal(signal.SIGCONT)
         terminal.wait_until(partial(is_drawn_again, terminal, taken), "drawn again")
-        terminal.wait_until(lambda: not reports(terminal), "the mouse given away again", within=5)
+        terminal.wait_until(lambda: not reports(terminal), "the mouse lent again", within=5)
         terminal.press(ESC)
         terminal.wait_for("STATE  BEAT NAME")
         terminal.wait_until(lambda: reports(terminal) == OURS, "the mouse taken back")
@@ -130,7 +128,7 @@ def test_without_the_mouse_a_text_does_not_take_it_either(server: Server, tmp_pa
         assert not modes_after(terminal.received).ever & MOUSE
 
 
-def test_keys_in_one_packet_show_what_they_chose(server: Server, tmp_path: Path) -> None:
+def test_keys_in_one_packet_open_the_chosen_text(server: Server, tmp_path: Path) -> None:
     with shown(server, tmp_path) as terminal:
         terminal.press("y")
         terminal.wait_for("Show as plain text")
@@ -140,15 +138,15 @@ def test_keys_in_one_packet_show_what_they_chose(server: Server, tmp_path: Path)
         end(terminal, 0)
 
 
-def test_a_terminal_that_tells_pixels_tells_pixels_again_after_a_text(server: Server, tmp_path: Path) -> None:
+def test_a_terminal_that_reports_pixels_does_so_again_after_a_text(server: Server, tmp_path: Path) -> None:
     def form(terminal: Terminal) -> bytes:
-        """The form of reports that was asked for last: it is the one that holds."""
+        """Return the form of reports that was set last."""
         forms: list[bytes] = re.findall(rb"\x1b\[\?(1015|1006|1016)h", terminal.received)
         return forms[-1]
 
     with shown(server, tmp_path) as terminal:
         terminal.press("\x1b[?2048;2$y\x1b[48;60;80;1200;800t")
-        terminal.wait_until(lambda: IN_BAND_RESIZE in modes_after(terminal.received).private, "the offer taken")
+        terminal.wait_until(lambda: IN_BAND_RESIZE in modes_after(terminal.received).private, "the mode set")
         terminal.wait_until(lambda: form(terminal) == b"1016", "pixels")
         open_text(terminal)
         terminal.press(ESC)

@@ -1,4 +1,4 @@
-"""The real program, stopped and continued by real signals while the fleet lives on."""
+"""The real program, stopped and resumed by signals while the fleet changes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 KEY = "demo-key-of-the-test"
 STOPPED_FOR = 9.0
-"""Seconds: more than three intervals, and long enough that the demo fleet changes meanwhile."""
+"""Seconds: more than three intervals, and long enough for changes of the demo fleet."""
 
 
-def test_what_happened_while_the_process_stood_still_is_one_group_of_events(tmp_path: Path) -> None:
+def test_changes_while_the_process_was_stopped_are_one_group_of_events(tmp_path: Path) -> None:
     with serve(size=40, seed=7, key=KEY) as server:
         credentials = {"LETTA_BASE_URL": server.base_url, "LETTA_API_KEY": KEY}
         with Terminal.of_envwatch("--interval", "1", home=tmp_path, columns=110, environ=credentials) as terminal:
@@ -27,9 +27,9 @@ def test_what_happened_while_the_process_stood_still_is_one_group_of_events(tmp_
             terminal.send_signal(signal.SIGSTOP)
             Event().wait(STOPPED_FOR)
             terminal.send_signal(signal.SIGCONT)
-            told = terminal.wait_for(r"[0-9]+ changed while blind.* \((\S+) to (\S+)\)", within=20)
+            match = terminal.wait_for(r"[0-9]+ changed while blind.* \((\S+) to (\S+)\)", within=20)
             since, until = (
-                sum(int(n) * 60**i for i, n in enumerate(re.findall(r"\d\d", t)[2::-1])) for t in told.groups()
+                sum(int(n) * 60**i for i, n in enumerate(re.findall(r"\d\d", t)[2::-1])) for t in match.groups()
             )
             assert (until - since) % 86_400 >= STOPPED_FOR - 1
             terminal.press("e")

@@ -1,4 +1,4 @@
-"""The real program in a terminal that sends what no terminal should."""
+"""The real program in a terminal that sends invalid input."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def environ(server: Server, tmp_path: Path) -> dict[str, str]:
 
 
 REPORTS_SIZES = b"\x1b[?2048;2$y"
-"""The answer of a terminal that can report its size."""
+"""A terminal's answer that it can report its size."""
 
 NONSENSE = {
     "a Latin-1 letter": b"\xe9",
     "a continuation": b"\x80",
-    "no byte of UTF-8": b"\xff",
+    "a byte that UTF-8 never has": b"\xff",
     "a mouse report past column 95": b"\x1b[M \xe9!",
     "a mouse report of letters": b"\x1b[Mqqq",
     "a code point out of range": b"\x1b[97;1;99999999u",
-    "a code point that is no character": b"\x1b[97;1;55296u",
+    "a surrogate": b"\x1b[97;1;55296u",
     "an enormous screen": REPORTS_SIZES + b"\x1b[48;99999;99999;99999;99999t",
     "another screen than the kernel's": REPORTS_SIZES + b"\x1b[48;3;3;30;30t",
     "a screen of no pixels, and a click": b"\x1b[48;24;80;0;0t\x1b[<0;5;5M\x1b[<0;5;5m",
@@ -51,7 +51,7 @@ NONSENSE = {
 
 
 @pytest.mark.parametrize("data", NONSENSE.values(), ids=NONSENSE)
-def test_nonsense_ends_nothing_and_keys_work_after_it(environ: dict[str, str], data: bytes) -> None:
+def test_keys_work_after_nonsense(environ: dict[str, str], data: bytes) -> None:
     with Terminal(ENVWATCH, environ) as terminal:
         terminal.wait_for(SHOWN)
         terminal.send(data)
@@ -65,7 +65,7 @@ def test_nonsense_ends_nothing_and_keys_work_after_it(environ: dict[str, str], d
         assert restored(terminal)
 
 
-def test_a_latin_1_text_can_be_pasted(environ: dict[str, str]) -> None:
+def test_latin_1_text_can_be_pasted(environ: dict[str, str]) -> None:
     with Terminal(ENVWATCH, environ) as terminal:
         terminal.wait_for(SHOWN)
         terminal.press("/")
@@ -85,13 +85,13 @@ def test_1_000_focus_reports_delay_no_key(environ: dict[str, str], reports: byte
         assert time.monotonic() - started < 2
 
 
-def test_a_resize_is_seen_by_the_kernels_signal_where_the_terminal_offered_to_report_it(
+def test_the_kernels_signal_reports_a_resize_even_if_the_terminal_offered_to(
     environ: dict[str, str],
 ) -> None:
     with Terminal(ENVWATCH, environ) as terminal:
         terminal.wait_for(SHOWN)
         terminal.send(REPORTS_SIZES + b"\x1b[48;24;80;480;800t")
-        terminal.wait_until(lambda: IN_BAND_RESIZE in modes_after(terminal.received).private, "the offer taken")
+        terminal.wait_until(lambda: IN_BAND_RESIZE in modes_after(terminal.received).private, "the mode set")
         terminal.resize(30, 7)
         terminal.wait_for("too small")
         terminal.resize(80, 24)
@@ -110,7 +110,7 @@ PIECES = [
 UNENDING = Path(__file__).parents[1] / "support" / "unending_app.py"
 
 FUZZED = 2_000
-"""Bytes: each may be a key, with all that it does."""
+"""Bytes; each may be a key with a slow effect."""
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -120,7 +120,7 @@ def test_after_random_bytes_keys_work(tmp_path: Path, seed: int) -> None:
         terminal.wait_for(SHOWN)
         for _ in range(FUZZED // 100):
             terminal.send(b"".join(chance.choices(PIECES, k=100))[:100])
-        # Whatever lacks its end gets it, and whatever was opened is closed.
+        # Ends whatever is incomplete, and closes whatever is open.
         terminal.send(b"\x18\x1b[201~")
         terminal.press(ESC * 20, "?")
         terminal.wait_for("Half a page down", within=60)

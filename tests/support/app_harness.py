@@ -131,7 +131,7 @@ class Stage:
     async def turns(self) -> None:
         """Wait until every key has been handled and nothing is pending."""
         await self.pilot.pause()
-        while self.app._waiting:  # noqa: SLF001  nobody but a test has to know
+        while not self.app.input_queue.is_empty:
             await self.pilot.pause()
             await self.pilot.pause()
 

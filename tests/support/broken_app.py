@@ -1,7 +1,7 @@
 """The dashboard with a bug in it: `python broken_app.py PLACE LOG`, the key in the environment.
 
-It breaks when `t` is pressed, or at once where no key gets. Message and local variables of the bug hold the key, as
-those of bugs do.
+It breaks when `t` is pressed, or at once in places that no key reaches. The exception's message and local variables
+hold the API key, as those of real bugs do.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ KEY = os.environ.get("LETTA_API_KEY", "")
 
 
 def fail() -> NoReturn:
-    """Be a bug."""
+    """Raise."""
     header = {"Authorization": f"Bearer {KEY}"}
     raise RuntimeError(f"a bug with {header}, {KEY[2:15]}, {KEY!r} and {KEY}")
 
 
 def get_stuck() -> None:
-    """Hold the event loop for good."""
+    """Block the event loop."""
     os.write(2, b"\x1b[Hstuck")
     time.sleep(600)
 
 
 class BrokenClient:
-    """Finds three environments the first time, and then a bug."""
+    """Lists three environments, or raises."""
 
     def __init__(self, place: str) -> None:
         self._place = place
@@ -71,7 +71,7 @@ class BrokenClient:
 
 
 class BrokenPoller(Poller):
-    """Yields one outcome and fails."""
+    """Yields one outcome and raises."""
 
     async def outcomes(self) -> AsyncGenerator[Outcome]:
         """Poll."""
@@ -81,29 +81,29 @@ class BrokenPoller(Poller):
 
 
 class BrokenWidget(Static):
-    """Cannot be drawn."""
+    """Raises when it is drawn."""
 
     def render(self) -> NoReturn:
-        """Draw it."""
+        """Raise."""
         fail()
 
 
 class BrokenScreen(Screen[None]):
-    """Cannot be put together."""
+    """Raises when it is composed."""
 
     def compose(self) -> ComposeResult:
-        """Put it together."""
+        """Yield a widget, then raise."""
         yield Static("one")
         fail()
 
 
 class BrokenApp(EnvwatchApp):
-    """Breaks where it is told to."""
+    """Raises in `place`."""
 
     place: ClassVar[str] = ""
 
     def action_times(self) -> None:
-        """Break."""
+        """Raise in `place`."""
         ways: dict[str, Callable[[], object]] = {
             "action": fail,
             "worker": lambda: self.run_worker(self._fail_later()),
@@ -122,7 +122,7 @@ class BrokenApp(EnvwatchApp):
         fail()
 
     def on_unmount(self) -> None:
-        """Break while the app ends."""
+        """Raise while the app ends."""
         if self.place == "leave":
             fail()
 

@@ -1,7 +1,7 @@
-"""What a program sent to its terminal, told by kinds, and the real program on a server of some rows.
+"""Classifies the bytes that a program sent to its terminal, and runs the real program on a server of some rows.
 
-The scanner knows text from everything else: whatever is no text is counted by its kind, and what the program sends of
-itself is known from a run over a fleet of people who mean well.
+Everything that is not text is counted by kind. What the program sends of itself is learned from a run over a harmless
+fleet.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _MODE = re.compile(r"CSI \?[hl] (?!2026)[0-9;]+")
-"""A change of mode; 2026 only marks a frame."""
+"""A change of mode; 2026 only marks frames."""
 _LAYOUT = {"\r", "\n", "\b"}
 _BIDI = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 _PEN = re.compile(r"(?:[34]8;5;[0-9]+|[34]9|2?[123479]|0|)(?:;(?:[34]8;5;[0-9]+|[34]9|2[23479]|[123479]|0))*")
-"""What envwatch sends as SGR to a terminal of 256 colours: no blinking, no hiding, no named colour."""
+"""SGR of envwatch on a terminal of 256 colours: no blinking, no hiding, no named colours."""
 
 
 def kinds_in(sent: bytes) -> Counter[str]:
-    """Return what a program sent besides text, counted by kind; modes by their numbers.
+    """Count what a program sent besides text, by kind; modes by number.
 
     Raises:
         UnicodeDecodeError: if it is not UTF-8.
@@ -48,7 +48,7 @@ def kinds_in(sent: bytes) -> Counter[str]:
 
 
 def _kind(token: re.Match[str]) -> str:
-    """Return the kind of what is not text; nothing for what only lays text out."""
+    """Return the kind of a token; nothing for layout characters."""
     if token["command"] is not None:
         return f"OSC {token['command']}" + ("" if token["command"] == "52" else f" {token['payload']}")
     if token["other"] is not None:
@@ -63,17 +63,17 @@ def _kind(token: re.Match[str]) -> str:
 
 
 def foreign_characters(sent: bytes) -> set[str]:
-    """Return the characters in the text that no terminal should get: invisible ones, and those that turn the line."""
+    """Return the characters that no terminal should get: invisible ones and bidirectional controls."""
     text = _TOKEN.sub("", sent.decode())
     return {c for c in set(text) if category(c) in {"Cf", "Cs", "Co", "Cn", "Zl", "Zp"} or bidirectional(c) in _BIDI}
 
 
 def findings(sent: bytes, usual: bytes = b"", also: Sequence[str] = ()) -> set[str]:
-    """Return everything in the bytes that the program had no cause to send.
+    """Return everything that the program had no reason to send.
 
     Args:
         sent: what it sent.
-        usual: what it sends on the same tour when everybody means well: of a mode, no change more than there.
+        usual: what it sends in the same session with a harmless fleet; the limit for changes of each mode.
         also: kinds of which one more is right.
     """
     found, expected = kinds_in(sent), kinds_in(usual) + Counter(also)
@@ -82,13 +82,13 @@ def findings(sent: bytes, usual: bytes = b"", also: Sequence[str] = ()) -> set[s
 
 
 def clipboard(sent: bytes) -> list[str]:
-    """Return what was written to the clipboard."""
+    """Return the texts written to the clipboard."""
     return [base64.b64decode(text).decode() for text in re.findall(rb"\x1b\]52;c;([A-Za-z0-9+/=]*)\x07", sent)]
 
 
 @contextmanager
 def serving(rows: Sequence[Mapping[str, Any]]) -> Iterator[Faulty]:
-    """A server of some rows in a thread of its own."""
+    """Run a server of some rows in a thread."""
     started: Future[tuple[Faulty, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def serve() -> None:
@@ -116,7 +116,7 @@ def wait_for_cursor(terminal: Terminal, line: int) -> None:
 
 
 def wait_for_clipboard(terminal: Terminal, before: int) -> None:
-    """Wait until something was written to the clipboard after so many bytes."""
+    """Wait for a clipboard sequence after the first `before` bytes."""
     terminal.wait_until(lambda: b"\x1b]52;" in terminal.received[before:], "the clipboard")
 
 

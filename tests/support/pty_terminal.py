@@ -1,7 +1,7 @@
-"""A real pseudo-terminal around a real program, and a screen on which what the program draws can be read.
+"""A real pseudo-terminal around a real program, and a readable copy of its screen.
 
-Whoever waits here waits for something on the screen, with a deadline; there are no pauses. The child is always killed
-and reaped at the end. It gets an environment of its own: no key, proxy or setting of whoever runs the tests reaches it.
+Tests wait for something on the screen, with a deadline; there are no pauses. The child is always killed and reaped. It
+gets an environment of its own: no key, proxy or setting of the test runner reaches it.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 
-PATIENCE = 20.0
-"""Seconds after which a test that waits for the screen has failed."""
+TIMEOUT_S = 20.0
+"""How long a test waits for the screen."""
 
 ESC, ENTER = "\x1b[27u", "\r"
-"""Escape as terminals with Kitty's protocol send it, which nobody can take for the start of the key behind it."""
+"""Escape in Kitty's protocol, which cannot be taken for the start of the next key."""
 
 _KEPT = re.compile(r"PATH|COVERAGE\w*|PYTHON(HASHSEED|DONTWRITEBYTECODE)")
-"""Names of the variables that a child gets from the process that runs the tests."""
+"""Variables that a child inherits from the test runner."""
 
 _UNKNOWN_TO_PYTE = re.compile(rb"\x1b\[(?:[<>=][0-9;]*[a-z]|\?[0-9;]*\$p)|\x1bP.*?\x1b\\", re.DOTALL)
-"""What `pyte` would print as text."""
+"""Sequences that `pyte` would print as text."""
 
 _ASKS_FOR_FRAMES = b"\x1b[?2026$p"
 _FRAME = re.compile(rb"\x1b\[\?2026([hl])")
-"""The question whether the terminal knows frames, and the marks around one."""
+"""The query whether the terminal supports frames, and the marks around one."""
 
 _UNFINISHED = re.compile(rb"\x1b(?:\[[0-9;?<>=$]*|P[^\x1b]*\x1b?|\][^\x07\x1b]*\x1b?)?\Z")
-"""A sequence whose end has not come yet."""
+"""An incomplete sequence."""
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
-    """Return an environment for a child: nothing but a path, a home of its own and a good terminal."""
+    """Return an environment for a child: a path, a home of its own and a capable terminal."""
     kept = {name: value for name, value in os.environ.items() if _KEPT.fullmatch(name)}
     usual = {"HOME": str(home), "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", "TZ": "UTC", "PYTHONPATH": str(ROOT)}
     return {**kept, **usual, **more}
@@ -59,7 +59,7 @@ class Terminal:
 
     Args:
         command: what to run.
-        environ: all of its environment; `environment` makes one.
+        environ: its whole environment; see `environment`.
         columns: of the terminal.
         lines: of the terminal.
     """
@@ -69,7 +69,7 @@ class Terminal:
     ) -> None:
         self.screen = pyte.Screen(columns, lines)
         self.received = bytearray()
-        """Every byte that came, oldest first."""
+        """Every byte so far."""
         self._stream = pyte.ByteStream(self.screen)
         self._rest = b""
         self._is_drawing = False
@@ -107,7 +107,7 @@ class Terminal:
         self.close()
 
     def close(self) -> None:
-        """Kill the program if it still runs, and reap it."""
+        """Kill the program if it still runs; reap it."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
@@ -119,22 +119,20 @@ class Terminal:
             os.close(self._master)
             self._master = -1
 
-    # What is done to the program.
-
     def press(self, *keys: str) -> None:
         """Type."""
         self.send("".join(keys).encode())
 
     def send(self, data: bytes) -> None:
-        """Be a terminal that sends these bytes, whatever they mean."""
+        """Send raw bytes to the program."""
         os.write(self._master, data)
 
     def click(self, x: int, y: int) -> None:
-        """Press and release the left button of the mouse on a cell."""
+        """Click with the left mouse button on a cell."""
         self.press(f"\x1b[<0;{x + 1};{y + 1}M", f"\x1b[<0;{x + 1};{y + 1}m")
 
     def resize(self, columns: int, lines: int) -> None:
-        """Change the size of the terminal; its program is told."""
+        """Change the size of the terminal and signal the program."""
         self.screen.resize(lines, columns)
         self._set_size(columns, lines)
         self.send_signal(signal.SIGWINCH)
@@ -143,8 +141,6 @@ class Terminal:
         """Send a signal to the program."""
         self.process.send_signal(number)
 
-    # What the screen shows.
-
     @property
     def display(self) -> list[str]:
         """The lines of the screen as text."""
@@ -152,28 +148,28 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """The whole screen, without the blanks at the lines' ends."""
+        """The whole screen without trailing blanks."""
         return "\n".join(line.rstrip() for line in self.display)
 
     @property
     def resident(self) -> float:
-        """Memory of the program that is in RAM now, in MiB. Linux only."""
+        """The program's resident memory in MiB. Linux only."""
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
         found = re.search(r"VmRSS:\s*(\d+) kB", status)
         return int(found[1]) / 1024 if found else float("nan")
 
     @property
     def echoes(self) -> bool:
-        """Whether the terminal shows what is typed."""
+        """Whether the terminal echoes input."""
         return bool(termios.tcgetattr(self._master)[3] & termios.ECHO)
 
     def part(self, line: int, start: int, stop: int | None = None) -> str:
-        """Return what stands on a line between two columns, however wide the characters before are."""
+        """Return the text of a line between two columns, whatever the width of the characters before."""
         row = self.screen.buffer[line]
         return "".join(row[x].data for x in range(start, self.screen.columns if stop is None else stop))
 
-    def wait_for(self, pattern: str, *, within: float = PATIENCE) -> re.Match[str]:
-        """Read until the screen shows something, and return it.
+    def wait_for(self, pattern: str, *, within: float = TIMEOUT_S) -> re.Match[str]:
+        """Read until the screen shows a pattern, and return the match.
 
         Args:
             pattern: a regular expression over the whole screen.
@@ -188,11 +184,11 @@ class Terminal:
         self.wait_until(is_shown, pattern, within=within)
         return found[0]
 
-    def wait_for_no(self, pattern: str, *, within: float = PATIENCE) -> None:
-        """Read until the screen does not show something any more."""
+    def wait_for_no(self, pattern: str, *, within: float = TIMEOUT_S) -> None:
+        """Read until the screen no longer shows a pattern."""
         self.wait_until(lambda: re.search(pattern, self.text, re.MULTILINE) is None, f"no {pattern}", within=within)
 
-    def wait_until(self, condition: Callable[[], object], what: str = "", *, within: float = PATIENCE) -> None:
+    def wait_until(self, condition: Callable[[], object], what: str = "", *, within: float = TIMEOUT_S) -> None:
         """Read until a condition holds."""
         deadline = time.monotonic() + within
         while self._is_drawing or not condition():
@@ -200,7 +196,7 @@ class Terminal:
             if left <= 0 or not self._read(left):
                 raise AssertionError(f"not within {within:g} s: {what}\n{self.text}")
 
-    def wait_for_end(self, *, within: float = PATIENCE) -> int:
+    def wait_for_end(self, *, within: float = TIMEOUT_S) -> int:
         """Read to the end of the program and return its exit code, negative for a signal."""
         deadline = time.monotonic() + within
         while self._read(max(deadline - time.monotonic(), 0)):
@@ -208,20 +204,20 @@ class Terminal:
         return self.process.wait(max(deadline - time.monotonic(), 0.1))
 
     def _read(self, seconds: float) -> bool:
-        """Read what is there; False at the end, or when nothing comes in time."""
+        """Read what is available; return False at the end or on a timeout."""
         ready, _, _ = select.select([self._master], [], [], seconds)
         if not ready:
             return False
         try:
             chunk = os.read(self._master, 1 << 16)
-        except OSError:  # Linux's way to say that nobody holds the other end any more
+        except OSError:  # on Linux, the other end is closed
             return False
         self.received += chunk
         data = self._rest + chunk
         self._rest = match[0] if (match := _UNFINISHED.search(data)) else b""
         whole = data.removesuffix(self._rest)
         if _ASKS_FOR_FRAMES in whole:
-            self.press("\x1b[?2026;2$y")  # yes: so we know when a frame is complete
+            self.press("\x1b[?2026;2$y")  # supported: so the end of each frame is visible
         for mark in _FRAME.finditer(whole):
             self._is_drawing = mark[1] == b"h"
         self._stream.feed(_UNKNOWN_TO_PYTE.sub(b"", whole))
@@ -232,5 +228,5 @@ class Terminal:
 
 
 def _take_terminal() -> None:
-    """Make the terminal at standard input the one that signals come from."""
+    """Make the terminal at standard input the controlling terminal."""
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)

@@ -1,4 +1,4 @@
-"""envwatch run by a shell, which says afterwards how it got its terminal back."""
+"""envwatch run by a shell, which prints the terminal's settings before and after."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ENVWATCH = (sys.executable, "-m", "envwatch")
 SHOWN = "● [0-9]+ on"
 
 IN_SHELL = 'stty -g; "$@"; echo "code $?"; stty -g'
-"""A shell that tells the terminal's settings and the exit code."""
+"""Prints the terminal's settings and the exit code."""
 
 RESTORED_WITHIN = 1.0
 """Seconds."""
@@ -28,7 +28,7 @@ def in_shell(environ: dict[str, str], *command: str, script: str = IN_SHELL, **s
 
 
 def child_of(terminal: Terminal, *, within: float = 5) -> int:
-    """The program that the shell runs, once it does."""
+    """Wait for the program that the shell runs, and return its process id."""
     pid = terminal.process.pid
     children = Path(f"/proc/{pid}/task/{pid}/children")
     deadline = time.monotonic() + within
@@ -37,15 +37,16 @@ def child_of(terminal: Terminal, *, within: float = 5) -> int:
     return int(found[0])
 
 
-def state_of(pid: int) -> str:
-    """The letter of a process's state: T when it is stopped."""
-    return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+def states_of(pid: int) -> set[str]:
+    """Return the letters of the states of a process's threads: T when one is stopped."""
+    stats = [path.read_text(encoding="ascii") for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return {stat.rpartition(")")[2].split()[0] for stat in stats}
 
 
 def wait_for_stop(pid: int, *, within: float = 5) -> None:
-    """Wait until a process is stopped."""
+    """Wait until all threads of a process are stopped: the shell is notified by the last one."""
     deadline = time.monotonic() + within
-    while state_of(pid) != "T":
+    while states_of(pid) != {"T"}:
         assert time.monotonic() < deadline
 
 
@@ -54,12 +55,12 @@ def restored(terminal: Terminal) -> bool:
 
 
 def settings(terminal: Terminal) -> list[bytes]:
-    """What the shell told of the terminal's settings, before and after."""
+    """Return the terminal's settings that the shell printed, before and after."""
     return re.findall(rb"^(?:\S*:){10,}\S*(?=\r\n)", terminal.received, re.MULTILINE)
 
 
 def assert_sane(terminal: Terminal, code: int) -> None:
-    """Read to the shell's end: it has its terminal back, and knows the exit code."""
+    """Read to the shell's end and assert that the terminal is restored and the exit code is right."""
     assert terminal.wait_for_end() == 0
     assert f"code {code}\r\n".encode() in terminal.received, terminal.text
     assert restored(terminal), modes_after(terminal.received)

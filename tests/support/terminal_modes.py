@@ -1,4 +1,4 @@
-"""What a terminal was switched to, followed through the bytes it got: private modes, keyboard protocol, colours."""
+"""The modes of a terminal after some bytes: private modes, keyboard protocol, colours."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 _SEQUENCE = re.compile(rb"\x1b\[([<>?=]?)([0-9;:]*)([a-zA-Z])")
 
 USUAL = {7, 25}
-"""Private modes that are set in a fresh terminal: line wrap, and a cursor that can be seen."""
+"""Private modes that are set in a fresh terminal: line wrap and a visible cursor."""
 
 ALTERNATE_SCREEN, SYNCHRONISED, BRACKETED_PASTE, FOCUS, IN_BAND_RESIZE = 1049, 2026, 2004, 1004, 2048
 MOUSE = {1000, 1002, 1003, 1005, 1006, 1015, 1016}
@@ -20,15 +20,15 @@ class Modes:
 
     private: set[int] = field(default_factory=lambda: set(USUAL))
     keyboard: int = 0
-    """How deep the stack of keyboard protocols is."""
+    """Depth of the stack of keyboard protocols."""
     rendition: bytes = b""
-    """The newest colours and attributes; empty for the usual ones."""
+    """The current colours and attributes; empty for the defaults."""
     ever: set[int] = field(default_factory=set)
     """Private modes that were ever set."""
 
 
 def modes_after(received: bytes | bytearray) -> Modes:
-    """The state of a fresh terminal that got these bytes."""
+    """Return the state of a fresh terminal after these bytes."""
     modes = Modes()
     saved = b""
     for prefix, numbers, final in (match.groups() for match in _SEQUENCE.finditer(received)):
@@ -38,7 +38,7 @@ def modes_after(received: bytes | bytearray) -> Modes:
             if final == b"h":
                 modes.ever |= changed
             if ALTERNATE_SCREEN in changed:
-                # A terminal keeps the colours together with the cursor.
+                # Terminals save the colours together with the cursor.
                 modes.rendition, saved = (modes.rendition, modes.rendition) if final == b"h" else (saved, saved)
         elif prefix in {b">", b"<"} and final == b"u":
             modes.keyboard = max(modes.keyboard + (1 if prefix == b">" else -1), 0)
@@ -48,5 +48,5 @@ def modes_after(received: bytes | bytearray) -> Modes:
 
 
 def is_fresh(modes: Modes) -> bool:
-    """Tell whether a terminal is as it was before anything was switched."""
+    """Whether a terminal is in its initial state."""
     return (modes.private, modes.keyboard, modes.rendition) == (USUAL, 0, b"")

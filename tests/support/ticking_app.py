@@ -1,34 +1,36 @@
-"""A dashboard in small: a table of ages that ticks, a status line, a box with a field. Runs in a terminal of its own.
+"""A small dashboard for a terminal of its own: a table of ages that ticks, a status line, a box with an input.
 
-`python ticking_app.py frugal|plain [seconds a tick]`: without a clock it ticks when `t` is pressed.
+`python ticking_app.py frames|plain [seconds a tick]`: without seconds it ticks when `t` is pressed.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
 from textual.app import App
 from textual.geometry import Region
-from textual.screen import ModalScreen
+from textual.screen import ModalScreen, Screen
 from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from envwatch.tui.terminal.frame_writer import FrugalApp
+from envwatch.tui.terminal.frame_writer import FrameWriter
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from textual.app import ComposeResult
+    from textual.events import Resize
 
 GREEN, YELLOW, MUTED = (Style(color=color, bgcolor="#1e1e1e") for color in ("#40c0a0", "#e0c040", "#808080"))
 TEXT = Style(color="#e0e0e0", bgcolor="#1e1e1e")
 
 
 class Ages(Widget):
-    """One line an environment; the age stands at the left, where it is cheap to draw."""
+    """One line per environment, with the age at the left, where it is cheap to draw."""
 
     tick = 0
     flood = 0
@@ -48,7 +50,7 @@ class Ages(Widget):
 
 
 class Box(ModalScreen[None]):
-    """A box over the table."""
+    """A modal box over the table."""
 
     DEFAULT_CSS = "Box { align: center middle; } Box Input { width: 30; }"
     BINDINGS: ClassVar = [("escape", "dismiss", "Close")]
@@ -60,7 +62,7 @@ class Box(ModalScreen[None]):
 
 
 class TickingApp(App[None]):
-    """Keys: t tick, m box, f flood, x leave."""
+    """Keys: t tick, m box, f flood, x exit."""
 
     ENABLE_COMMAND_PALETTE = False
     CSS = "Ages { height: 1fr; background: #1e1e1e; } Static { height: 1; background: #303030; }"
@@ -87,7 +89,7 @@ class TickingApp(App[None]):
         ages = self.query_one(Ages)
         ages.flood += 1
         ages.refresh()
-        # The way past a terminal that is not read: one byte for each flood that was drawn, or was to be.
+        # Reports each flood past a terminal that is not read: one byte per frame, sent to the terminal or not.
         self.call_after_refresh(os.write, int(os.environ["FLOODS_FD"]), b".")
 
     def action_box(self) -> None:
@@ -97,12 +99,28 @@ class TickingApp(App[None]):
         self.exit()
 
 
-class FrugalTickingApp(FrugalApp[None], TickingApp):
-    """The same on the frame differ."""
+class FramesTickingApp(TickingApp):
+    """The same with a `FrameWriter`, wired as in `TerminalApp`, but with Textual's own driver and input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frame_writer = FrameWriter(self)
+
+    def on_mount(self) -> None:
+        self.app_resume_signal.subscribe(self, lambda _: self.frame_writer.send_difference())
+
+    def on_resize(self, event: Resize) -> None:
+        self.frame_writer.resize(event)
+
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        if self.frame_writer.draw(renderable):
+            self.post_display_hook()
+        else:
+            super()._display(screen, renderable)
 
 
 if __name__ == "__main__":
-    app = {"frugal": FrugalTickingApp, "plain": TickingApp}[sys.argv[1]]()
+    app = {"frames": FramesTickingApp, "plain": TickingApp}[sys.argv[1]]()
     if sys.argv[2:]:
         app.seconds = float(sys.argv[2])
     app.run()

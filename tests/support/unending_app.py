@@ -1,4 +1,4 @@
-"""The dashboard that no key ends, only TERM or a crash: `python unending_app.py`, for tests that press any key."""
+"""The dashboard that only TERM or a crash ends: `python unending_app.py`, for tests that press random keys."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class SmallClient:
-    """Finds a few environments, one of them offline."""
+    """Lists a few environments, one of them offline."""
 
     async def snapshot(self) -> Snapshot:
         """List the environments."""
@@ -42,10 +42,10 @@ class SmallClient:
 
 
 class UnendingApp(EnvwatchApp):
-    """Goes on after every key that would end it."""
+    """Ignores every key that would end it."""
 
     def exit(self, result: int | None = None, return_code: int = 0, message: RenderableType | None = None) -> None:
-        """End after TERM, and else stay."""
+        """End after TERM only."""
         if return_code == 128 + signal.SIGTERM:
             super().exit(result, return_code, message)
 

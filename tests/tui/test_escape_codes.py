@@ -1,4 +1,4 @@
-"""What a terminal is asked for, byte by byte: nothing of a text gets out of its place."""
+"""The bytes of escape sequences: no text gets out of its payload."""
 
 import base64
 import re
@@ -26,16 +26,16 @@ def payload(sequence: str) -> str:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.booleans())
-def test_a_terminal_gets_exactly_the_text(text: str, in_tmux: bool) -> None:  # noqa: FBT001  hypothesis passes it
+def test_the_clipboard_gets_exactly_the_text(text: str, in_tmux: bool) -> None:  # noqa: FBT001  hypothesis passes it
     assert payload(clipboard_sequence(text, in_tmux=in_tmux)) == text
 
 
-def test_what_is_too_long_is_cut_between_characters() -> None:
+def test_a_text_that_is_too_long_is_cut_between_characters() -> None:
     assert payload(clipboard_sequence("a" * LONGEST, in_tmux=False)) == "a" * LONGEST
     assert payload(clipboard_sequence("a" + "é" * LONGEST, in_tmux=False)) == "a" + "é" * ((LONGEST - 1) // 2)
 
 
-def test_tmux_is_asked_itself_and_told_to_pass_it_on() -> None:
+def test_tmux_gets_the_sequence_itself_and_one_to_pass_on() -> None:
     plain = clipboard_sequence("x", in_tmux=False)
     assert clipboard_sequence("x", in_tmux=True) == plain + "\x1bPtmux;\x1b" + plain + "\x1b\\"
 
@@ -49,22 +49,20 @@ def test_tmux_is_asked_itself_and_told_to_pass_it_on() -> None:
         ("osc777", True, b"\x1bPtmux;\x1b\x1b]777;notify;envwatch;nas went offline\x07\x1b\\"),
     ],
 )
-def test_a_notification_is_one_sequence_which_tmux_only_passes_on(
-    style: Style, expected: bytes, *, in_tmux: bool
-) -> None:
+def test_a_notification_is_one_sequence_that_tmux_passes_on(style: Style, expected: bytes, *, in_tmux: bool) -> None:
     assert notification_sequence(Clean("nas went offline"), style, in_tmux=in_tmux).encode() == expected
 
 
 @pytest.mark.parametrize("style", ["osc9", "osc777"])
-def test_a_semicolon_ends_no_notification_early(style: Style) -> None:
+def test_a_semicolon_does_not_end_a_notification_early(style: Style) -> None:
     assert notification_sequence(Clean("a;b;;c"), style, in_tmux=False).endswith("a,b,,c\x07")
 
 
 @pytest.mark.parametrize(("style", "separators"), [("osc9", 1), ("osc777", 3)])
 @pytest.mark.parametrize("in_tmux", [False, True])
-@given(told=TEXTS)
-def test_no_text_gets_out_of_its_notification(style: Style, separators: int, told: str, *, in_tmux: bool) -> None:
-    text = clean(told)
+@given(raw=TEXTS)
+def test_no_text_gets_out_of_a_notification(style: Style, separators: int, raw: str, *, in_tmux: bool) -> None:
+    text = clean(raw)
     sequence = notification_sequence(text, style, in_tmux=in_tmux)
     frame = re.fullmatch(r"\x1bPtmux;\x1b(.*)\x1b\\", sequence) if in_tmux else re.fullmatch(r"(.*)", sequence)
     assert frame

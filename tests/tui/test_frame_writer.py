@@ -24,7 +24,7 @@ from rich.segment import ControlType, Segment
 from rich.style import Style
 from rich.text import Text
 from support.pty_terminal import environment
-from support.ticking_app import Ages, FrugalTickingApp
+from support.ticking_app import Ages, FramesTickingApp
 from textual._compositor import ChopsUpdate, InlineUpdate, LayoutUpdate
 from textual.geometry import Region
 from textual.strip import Strip
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 HOME = (0, 0)
 IN_BAND_SIZES = "\x1b[?2048;2$y"
-"""A terminal's answer that it can report its size by itself."""
+"""A terminal's answer that it can report its size in band."""
 
 STYLES = [
     None,
@@ -62,9 +62,11 @@ STYLES = [
 GRAPHEMES = ["a", "Z", "0", " ", " ", "·", "│", "●", "漢", "字", "한", "🤖", "e\u0301", "漢\u0301", " \u0301"]
 
 
-# -- what a terminal shows ---------------------------------------------------------------------------------------------
+# What a terminal shows.
+
+
 def look(char: Char) -> tuple[Any, ...]:
-    """What can be seen of a cell: a blank shows no colour and no weight."""
+    """Return what is visible of a cell: a blank shows no colour and no weight."""
     drawn_over = (char.bg, char.underscore, char.reverse, char.strikethrough)
     if char.data == " ":
         return (" ", *drawn_over, char.fg if char.reverse else "")
@@ -97,7 +99,7 @@ def put(shadow: ScreenBuffer, frame: Frame | None, color_system: ColorSystem = C
 
 
 def shadow_of(*lines: Strip) -> ScreenBuffer:
-    """A terminal that shows these lines."""
+    """Return the buffer of a terminal that shows these lines."""
     shadow = ScreenBuffer(lines[0].cell_length, len(lines))
     want(shadow, *lines)
     shadow.update(HOME)
@@ -114,7 +116,7 @@ def strip(text: str, style: Style | None = None) -> Strip:
 
 
 def strips(width: int) -> st.SearchStrategy[Strip]:
-    """Strips of exactly `width` cells."""
+    """Generate strips of exactly `width` cells."""
 
     def filled(parts: list[tuple[str, Style | None]]) -> Strip:
         segments: list[Segment] = []
@@ -163,11 +165,11 @@ def test_differences_show_what_textual_shows_with_full_frames(data: st.DataObjec
             lines = [[data.draw(strips(cut)), data.draw(strips(width - cut))] for _ in range(height)]
             put(shadow, frame_of(LayoutUpdate(list(lines), region)))
         if data.draw(st.integers(0, 3)) == 0:
-            shadow.ignore()
+            shadow.invalidate()
             screen.reset()
             stream.feed("\x1b[?7l")
         if data.draw(st.booleans()):
-            continue  # The terminal was not ready: the next update has to make up for it.
+            continue  # The terminal is not ready: the next update must include this frame.
         cursor = (data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1)))
         stream.feed(shadow.update(cursor))
         assert looks(screen) == by_textual(LayoutUpdate(list(lines), region), width, height)
@@ -176,7 +178,7 @@ def test_differences_show_what_textual_shows_with_full_frames(data: st.DataObjec
 
 
 def sgr_applied(pen: Pen, sequence: str) -> Pen:
-    """A terminal's reading of SGR, written from ECMA-48 and xterm's list."""
+    """Apply SGR as a terminal does, after ECMA-48 and xterm's list."""
     attributes, color, background = set(pen.attributes), pen.color, pen.background
     ends = {
         "22": "1 2",
@@ -219,23 +221,23 @@ pens = st.builds(
 
 
 @given(pens, pens)
-def test_a_change_of_pen_ends_at_the_new_pen(before: Pen, after: Pen) -> None:
+def test_a_change_of_pen_results_in_the_new_pen(before: Pen, after: Pen) -> None:
     assert sgr_applied(before, pen_change(before, after)) == after
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_pens_are_the_styles_that_textual_draws(style: Style | None) -> None:
+def test_a_pen_draws_what_textual_draws_for_its_style(style: Style | None) -> None:
     for color_system in (ColorSystem.TRUECOLOR, ColorSystem.EIGHT_BIT, ColorSystem.STANDARD):
         codes = Strip.render_ansi(style, color_system) if style else ""
         assert pen_of(style, color_system) == sgr_applied(PLAIN, f"\x1b[;{codes}m" if codes else "")
 
 
-def test_a_pen_that_only_loses_its_weight_keeps_its_colours_unsaid() -> None:
+def test_a_pen_that_only_loses_its_weight_does_not_send_its_colours_again() -> None:
     bold = Pen(frozenset({"1"}), "38;2;1;22;133", "48;2;9;9;9")
     assert pen_change(bold, bold._replace(attributes=frozenset())) == "\x1b[22m"
 
 
-def test_what_shares_its_end_with_a_lost_attribute_is_set_again() -> None:
+def test_an_attribute_that_shares_its_end_with_a_lost_one_is_set_again() -> None:
     heavy = Pen(frozenset({"1", "2"}), "38;2;1;22;133", "48;2;9;9;9")
     assert pen_change(heavy, heavy._replace(attributes=frozenset({"1"}))) == "\x1b[22;1m"
 
@@ -256,14 +258,14 @@ def test_only_the_changed_digit_is_sent() -> None:
     assert shadow.update(HOME) == "\x1b[;6H3\x1b[H"
 
 
-def test_the_next_line_is_reached_by_steps_from_the_last() -> None:
+def test_the_next_line_is_reached_by_relative_moves() -> None:
     shadow = shadow_of(strip("  12s"), strip("  19s"), strip("  41s"))
     want(shadow, strip("  13s"), strip("  20s"), strip("  42s"))
     assert shadow.update(HOME) == "\x1b[;4H3\x1b[B\b\b20\x1b[B\b2\x1b[H"
 
 
 @pytest.mark.parametrize(("kept", "passed"), [("xxx", "xxx"), ("xxxx", "\x1b[4C"), ("●", "\x1b[C")])
-def test_up_to_three_unchanged_letters_are_written_again_and_others_are_jumped_over(kept: str, passed: str) -> None:
+def test_up_to_three_unchanged_letters_are_rewritten_and_longer_gaps_are_skipped(kept: str, passed: str) -> None:
     shadow = shadow_of(strip(f"a{kept}b "))
     want(shadow, strip(f"1{kept}2 "))
     assert shadow.update(HOME) == f"\x1b[H1{passed}2\x1b[H"
@@ -285,10 +287,10 @@ def test_a_change_of_one_half_draws_the_whole_wide_character() -> None:
 
 
 @pytest.mark.parametrize(("x", "left"), [(0, "x 字"), (1, " x字"), (2, "漢x "), (3, "漢 x")])
-def test_what_is_drawn_over_half_of_a_wide_character_leaves_a_blank(x: int, left: str) -> None:
+def test_drawing_over_half_of_a_wide_character_leaves_a_blank(x: int, left: str) -> None:
     shadow = shadow_of(strip("漢字"))
     shadow.put(x, 0, cells_of(strip("x"), ColorSystem.TRUECOLOR))
-    shadow.ignore()
+    shadow.invalidate()
     screen, stream = terminal(4, 1)
     stream.feed(shadow.update(HOME))
     assert screen.display == [left]
@@ -300,7 +302,7 @@ def test_a_line_that_is_too_long_is_cut_without_half_a_character() -> None:
     assert shadow.update(HOME) == "\x1b[H漢\x1b[3G \x1b[H"
 
 
-def test_a_mark_belongs_to_its_base_across_styles_and_controls_are_dropped() -> None:
+def test_a_mark_joins_its_base_across_styles_and_controls_are_dropped() -> None:
     control = Segment("\x1b[2J", None, [(ControlType.CLEAR,)])
     line = [Segment("e"), control, Segment("\u0301\x1b\x9b漢", Style(bold=True)), Segment("\u0301\x07x")]
     assert [text for text, _ in cells_of(line, ColorSystem.TRUECOLOR)] == ["e\u0301", "漢\u0301", "", "x"]
@@ -317,13 +319,13 @@ def test_emoji_presentation_makes_a_character_wide() -> None:
     assert [text for text, _ in cells_of([Segment("❤\ufe0fx")], ColorSystem.TRUECOLOR)] == ["❤\ufe0f", "", "x"]
 
 
-def test_after_a_cluster_the_column_is_not_taken_for_granted() -> None:
+def test_after_a_cluster_the_column_is_set_explicitly() -> None:
     shadow = ScreenBuffer(4, 1)
     want(shadow, strip("❤\ufe0fxy"))
     assert shadow.update(HOME) == "\x1b[H  \b\b❤\ufe0f\x1b[3Gxy\x1b[H"
 
 
-def test_links_and_metadata_cannot_be_seen() -> None:
+def test_links_and_metadata_are_not_sent() -> None:
     shadow = shadow_of(strip("mac", Style(bold=True, link="https://a.example", meta={"@click": "app.bell"})))
     want(shadow, strip("mac", Style(bold=True)))
     assert shadow.update(HOME) == ""
@@ -332,18 +334,20 @@ def test_links_and_metadata_cannot_be_seen() -> None:
 
 
 @pytest.mark.parametrize("foreign", [None, Text("a"), InlineUpdate([strip("a")])])
-def test_what_is_not_a_frame_of_a_full_screen_is_left_to_textual(foreign: object) -> None:
+def test_updates_other_than_full_screen_frames_are_left_to_textual(foreign: object) -> None:
     assert frame_of(foreign) is None
 
 
-# -- the app in a terminal ---------------------------------------------------------------------------------------------
+# The app in a terminal.
+
+
 class Terminal:
-    """A real pseudo-terminal around the ticking app; what `pyte` would print as text is taken out."""
+    """A real pseudo-terminal around the ticking app."""
 
     UNKNOWN_TO_PYTE = re.compile(rb"\x1b\[(?:[<>][0-9;]*u|\?[0-9;]*\$p)")
     UNFINISHED = re.compile(rb"\x1b(?:\[[0-9;?<>$]*)?\Z")
 
-    def __init__(self, kind: str = "frugal", columns: int = 80, lines: int = 24) -> None:
+    def __init__(self, kind: str = "frames", columns: int = 80, lines: int = 24) -> None:
         self.screen = pyte.Screen(columns, lines)
         self.stream = pyte.ByteStream(self.screen)
         self.received = bytearray()
@@ -367,7 +371,7 @@ class Terminal:
         try:
             self.wait_for("tick 0")
             corner = self.screen.buffer[self.screen.lines - 1]
-            self.wait(lambda: corner[self.screen.columns - 1].bg == "303030")  # The first frame has come to its end.
+            self.wait(lambda: corner[self.screen.columns - 1].bg == "303030")  # The first frame is complete.
         except BaseException:
             self.close()
             raise
@@ -401,7 +405,7 @@ class Terminal:
         self.stream.feed(self.UNKNOWN_TO_PYTE.sub(b"", data.removesuffix(self._rest)))
 
     def wait(self, condition: Callable[[], object]) -> None:
-        """Read until the condition holds; fail when nothing comes for twenty seconds."""
+        """Read until the condition holds; fail after twenty seconds without output."""
         while not condition():
             ready, _, _ = select.select([self.master], [], [], 20)
             assert ready, "\n".join(self.screen.display)
@@ -423,7 +427,7 @@ class Terminal:
 
 
 def reference(columns: int = 80, lines: int = 24, *, ticks: int = 0) -> list[list[tuple[Any, ...]]]:
-    """What plain Textual shows."""
+    """Return what plain Textual shows."""
     with Terminal("plain", columns, lines) as textual:
         for tick in range(1, ticks + 1):
             textual.tick_to(tick)
@@ -431,57 +435,57 @@ def reference(columns: int = 80, lines: int = 24, *, ticks: int = 0) -> list[lis
 
 
 @pytest.mark.parametrize(("columns", "lines", "budget"), [(80, 24, 300), (200, 50, 550)])
-def test_a_tick_of_all_ages_stays_in_the_budget_of_bytes(columns: int, lines: int, budget: int) -> None:
-    with Terminal("frugal", columns, lines) as frugal:
-        started = len(frugal.received)
+def test_a_tick_of_all_ages_stays_within_the_byte_budget(columns: int, lines: int, budget: int) -> None:
+    with Terminal("frames", columns, lines) as frames:
+        started = len(frames.received)
         for tick in range(1, 21):
-            frugal.tick_to(tick)
-        assert (len(frugal.received) - started) / 20 <= budget
-        assert looks(frugal.screen) == reference(columns, lines, ticks=20)
+            frames.tick_to(tick)
+        assert (len(frames.received) - started) / 20 <= budget
+        assert looks(frames.screen) == reference(columns, lines, ticks=20)
 
 
-def test_the_start_stays_in_the_budget_of_bytes() -> None:
-    with Terminal() as frugal:
-        frugal.tick_to(1)
-        assert len(frugal.received) <= 8 * 1024
+def test_the_start_stays_within_the_byte_budget() -> None:
+    with Terminal() as frames:
+        frames.tick_to(1)
+        assert len(frames.received) <= 8 * 1024
 
 
 @pytest.mark.parametrize("sizes", [[(60, 20)], [(100, 30)], [(3, 2), (81, 25)], [(40, 10), (1, 1), (80, 24)]])
 def test_a_resized_terminal_shows_what_textual_shows_at_that_size(sizes: list[tuple[int, int]]) -> None:
     expected = reference(*sizes[-1])
-    with Terminal() as frugal:
+    with Terminal() as frames:
         for columns, lines in sizes:
-            frugal.resize(columns, lines)
-        frugal.wait(lambda: looks(frugal.screen) == expected)
+            frames.resize(columns, lines)
+        frames.wait(lambda: looks(frames.screen) == expected)
 
 
-def test_a_size_that_changes_and_comes_back_unseen_is_drawn_again() -> None:
-    with Terminal() as frugal:
-        expected = looks(frugal.screen)
-        frugal.screen.reset()
-        frugal.resize(80, 24)
-        frugal.wait(lambda: looks(frugal.screen) == expected)
+def test_a_size_that_changes_and_returns_unnoticed_is_redrawn() -> None:
+    with Terminal() as frames:
+        expected = looks(frames.screen)
+        frames.screen.reset()
+        frames.resize(80, 24)
+        frames.wait(lambda: looks(frames.screen) == expected)
 
 
-def test_a_box_looks_as_with_textual_and_leaves_nothing_behind() -> None:
-    with Terminal("plain") as textual, Terminal("frugal") as frugal:
-        before = looks(frugal.screen)
-        for app in (textual, frugal):
+def test_a_box_looks_as_with_textual_and_leaves_no_trace() -> None:
+    with Terminal("plain") as textual, Terminal("frames") as frames:
+        before = looks(frames.screen)
+        for app in (textual, frames):
             app.press("m")
             app.wait_for("▁▁▁")
-        while looks(frugal.screen) != looks(textual.screen):
-            ready, _, _ = select.select([textual.master, frugal.master], [], [], 10)
-            assert ready, "\n".join(frugal.screen.display)
-            for app in (textual, frugal):
+        while looks(frames.screen) != looks(textual.screen):
+            ready, _, _ = select.select([textual.master, frames.master], [], [], 10)
+            assert ready, "\n".join(frames.screen.display)
+            for app in (textual, frames):
                 if app.master in ready:
                     app.read()
-        frugal.press("\x1b")
-        frugal.wait(lambda: looks(frugal.screen) == before)
+        frames.press("\x1b")
+        frames.wait(lambda: looks(frames.screen) == before)
 
 
-def test_the_cursor_stands_where_textual_puts_it_in_the_field_that_is_typed_in() -> None:
-    with Terminal("plain") as textual, Terminal("frugal") as frugal:
-        for app in (textual, frugal):
+def test_the_cursor_is_where_textual_puts_it_in_a_text_input() -> None:
+    with Terminal("plain") as textual, Terminal("frames") as frames:
+        for app in (textual, frames):
             app.press("m")
             app.wait_for("the box")
             app.press("漢b")
@@ -492,55 +496,55 @@ def test_the_cursor_stands_where_textual_puts_it_in_the_field_that_is_typed_in()
 
 
 @pytest.mark.parametrize("answer", ["", IN_BAND_SIZES])
-def test_a_process_that_was_stopped_draws_everything_again(answer: str) -> None:
-    with Terminal() as frugal:
-        frugal.press(answer)
-        frugal.tick_to(1)
-        expected = looks(frugal.screen)
-        frugal.app.send_signal(signal.SIGTSTP)
-        frugal.wait(lambda: b"\x1b[?1004l" in frugal.received)
-        os.waitid(os.P_PID, frugal.app.pid, os.WSTOPPED)
-        frugal.screen.reset()
-        frugal.stream.feed(b"$ vi\r\nanother program")
-        frugal.app.send_signal(signal.SIGCONT)
-        frugal.wait(lambda: looks(frugal.screen) == expected)
+def test_a_resumed_process_redraws_everything(answer: str) -> None:
+    with Terminal() as frames:
+        frames.press(answer)
+        frames.tick_to(1)
+        expected = looks(frames.screen)
+        frames.app.send_signal(signal.SIGTSTP)
+        frames.wait(lambda: b"\x1b[?1004l" in frames.received)
+        os.waitid(os.P_PID, frames.app.pid, os.WSTOPPED)
+        frames.screen.reset()
+        frames.stream.feed(b"$ vi\r\nanother program")
+        frames.app.send_signal(signal.SIGCONT)
+        frames.wait(lambda: looks(frames.screen) == expected)
 
 
-def test_a_terminal_that_reports_the_size_it_has_is_not_drawn_again() -> None:
-    with Terminal() as frugal:
-        started = len(frugal.received)
-        frugal.press(f"{IN_BAND_SIZES}\x1b[48;24;80;480;1600t")
-        frugal.tick_to(1)
-        assert len(frugal.received) - started < 500
+def test_a_report_of_the_current_size_causes_no_redraw() -> None:
+    with Terminal() as frames:
+        started = len(frames.received)
+        frames.press(f"{IN_BAND_SIZES}\x1b[48;24;80;480;1600t")
+        frames.tick_to(1)
+        assert len(frames.received) - started < 500
 
 
-def test_a_stalled_terminal_does_not_hold_the_app_and_gets_the_newest_frame_afterwards() -> None:
+def test_a_stalled_terminal_does_not_block_the_app_and_gets_the_newest_frame_afterwards() -> None:
     floods = 300
-    with Terminal() as frugal:
-        started = len(frugal.received)
+    with Terminal() as frames:
+        started = len(frames.received)
         for _ in range(floods):
-            frugal.press("f")
-            ready, _, _ = select.select([frugal.floods], [], [], 10)
+            frames.press("f")
+            ready, _, _ = select.select([frames.floods], [], [], 10)
             assert ready, "the app waits for the terminal"
-            os.read(frugal.floods, 1)
-        frugal.wait(lambda: looks(frugal.screen)[1][0][0] == chr(ord("A") + floods % 26))
-        frugal.tick_to(1)
-        assert len(set(frugal.screen.display[1:-1])) == 1
-        assert len(frugal.received) - started < floods * 80 * 22 / 2
+            os.read(frames.floods, 1)
+        frames.wait(lambda: looks(frames.screen)[1][0][0] == chr(ord("A") + floods % 26))
+        frames.tick_to(1)
+        assert len(set(frames.screen.display[1:-1])) == 1
+        assert len(frames.received) - started < floods * 80 * 22 / 2
 
 
-def test_long_frames_are_marked_as_one_where_the_terminal_can_and_short_ones_are_not() -> None:
-    with Terminal() as frugal:
-        frugal.press("\x1b[?2026;2$y")
-        frugal.press("f")
-        frugal.wait(lambda: frugal.received.endswith(b"\x1b[?2026l"))
-        assert frugal.received.count(b"\x1b[?2026h") == 1
-        frugal.tick_to(1)
-        assert frugal.received.count(b"\x1b[?2026h") == 1
+def test_long_frames_are_marked_where_the_terminal_supports_it_and_short_ones_are_not() -> None:
+    with Terminal() as frames:
+        frames.press("\x1b[?2026;2$y")
+        frames.press("f")
+        frames.wait(lambda: frames.received.endswith(b"\x1b[?2026l"))
+        assert frames.received.count(b"\x1b[?2026h") == 1
+        frames.tick_to(1)
+        assert frames.received.count(b"\x1b[?2026h") == 1
 
 
-async def test_without_a_terminal_textual_draws() -> None:
-    app = FrugalTickingApp()
+async def test_textual_paints_without_a_terminal() -> None:
+    app = FramesTickingApp()
     async with app.run_test() as pilot:
         await pilot.press("t")
         assert app.query_one(Ages).tick == 1

@@ -1,4 +1,4 @@
-"""What bytes from the terminal mean, and that whatever comes, keys work afterwards."""
+"""What bytes from the terminal mean, and that keys work after any of them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from textual.events import Key, MouseDown, MouseUp, Paste, Resize
 from envwatch.tui.terminal.input_bytes import (
     LONGEST_PASTE,
     LONGEST_SEQUENCE,
-    PASTE_PATIENCE,
-    STRING_PATIENCE,
+    PASTE_TIMEOUT_S,
+    STRING_TIMEOUT_S,
     InputParser,
 )
 
@@ -33,7 +33,7 @@ def parser(size: tuple[int, int] | None = SIZE) -> InputParser:
 
 
 def messages(*packets: bytes, size: tuple[int, int] | None = SIZE) -> list[Message]:
-    """What packets mean that come at once, and then nothing for a long time."""
+    """Return the messages of packets that arrive at once, followed by a long silence."""
     tested = parser(size)
     found = [message for packet in packets for message in tested.feed(packet, 0)]
     return [*found, *tested.tick(60)]
@@ -51,29 +51,29 @@ def bytewise(data: bytes) -> list[bytes]:
 MEANINGLESS = {
     "a mouse report of the first kind": b"\x1b[M !!",
     "one past column 95": b"\x1b[M \xc3\xa9",
-    "one that is no UTF-8": b"\x1b[M\x20\xff\x80",
+    "one that is not UTF-8": b"\x1b[M\x20\xff\x80",
     "focus": b"\x1b[I\x1b[O",
     "a code point out of range": b"\x1b[97;1;99999999u",
     "a code point of 5,000 digits": b"\x1b[%su" % (b"9" * 5000),
-    "a code point that is no character": b"\x1b[55296u",
-    "a text that is no character": b"\x1b[97;1;55296u",
+    "a surrogate": b"\x1b[55296u",
+    "a surrogate as text": b"\x1b[97;1;55296u",
     "an enormous screen": b"\x1b[48;99999;99999;99999;99999t",
     "a screen of no pixels": b"\x1b[48;24;80;0;0t",
-    "a place of the cursor": b"\x1b[12;40R",
-    "a kind of terminal": b"\x1b[?62;4;22c",
+    "a cursor position report": b"\x1b[12;40R",
+    "device attributes": b"\x1b[?62;4;22c",
     "a colour": b"\x1b]11;rgb:ffff/ffff/ffff\x1b\\",
     "a colour that ends with a bell": b"\x1b]11;rgb:ffff/ffff/ffff\x07",
-    "a string that is given up": b"\x1bP>|term\x18",
-    "a sequence that the next one cuts off": b"\x1b[12\x1b[I",
-    "the end of a paste that never began": b"\x1b[201~",
+    "a cancelled string": b"\x1bP>|term\x18",
+    "a sequence cut off by the next one": b"\x1b[12\x1b[I",
+    "the end of a paste without a start": b"\x1b[201~",
     "more parameters than any has": b"\x1b[" + b"1;" * 20 + b"1~",
     "a long row of separators": b"\x1b[" + b":;" * 1000 + b"u",
-    "a mode that is unknown": b"\x1b[?9999;0$y",
+    "an unknown mode": b"\x1b[?9999;0$y",
 }
 
 
 @pytest.mark.parametrize("data", MEANINGLESS.values(), ids=MEANINGLESS)
-def test_what_means_nothing_is_dropped_whole_and_the_next_key_counts(data: bytes) -> None:
+def test_meaningless_sequences_are_dropped_whole_and_the_next_key_works(data: bytes) -> None:
     assert keys(messages(data + b"q")) == ["q"]
     assert keys(messages(*bytewise(data + b"q"))) == ["q"]
 
@@ -95,7 +95,7 @@ KEYS = {
 
 
 @pytest.mark.parametrize(("data", "expected"), KEYS.items(), ids=map(repr, KEYS))
-def test_keys_are_keys_however_they_are_split(data: str, expected: list[str]) -> None:
+def test_keys_are_recognised_however_they_are_split(data: str, expected: list[str]) -> None:
     assert keys(messages(data.encode())) == expected
     assert keys(messages(*bytewise(data.encode()))) == expected
 
@@ -103,62 +103,62 @@ def test_keys_are_keys_however_they_are_split(data: str, expected: list[str]) ->
 def test_every_sequence_that_textual_knows_is_still_a_key() -> None:
     known = {sequence for sequence, key in ANSI_SEQUENCES_KEYS.items() if key is not IGNORE_SEQUENCE}
     lost = {sequence for sequence in known if not messages(sequence.encode())}
-    # Textual itself takes F3 with shift or ctrl for the place of the cursor, as both are written alike.
+    # Textual itself takes F3 with shift or ctrl for a cursor position report: both have the same form.
     assert lost == {"\x1b[1;2R", "\x1b[1;5R", "\x1b[1;6R"}
 
 
 @pytest.mark.parametrize("byte", [b"\xe9", b"\x80", b"\xff", b"\xc3"])
-def test_a_byte_that_is_no_utf_8_is_a_replacement_character(byte: bytes) -> None:
+def test_a_byte_that_is_not_utf_8_becomes_a_replacement_character(byte: bytes) -> None:
     found = messages(byte, b"q")
     assert [message.character for message in found if isinstance(message, Key)] == ["\ufffd", "q"]
 
 
-def test_half_a_character_does_not_outlive_the_sequence_behind_it() -> None:
+def test_half_a_character_ends_at_the_next_sequence() -> None:
     assert keys(messages(b"\xc3", b"\x1b[A", b"\xa9")) == ["replacement_character", "up", "replacement_character"]
 
 
-def test_a_click_is_a_click() -> None:
+def test_a_click_is_a_press_and_a_release() -> None:
     found = messages(b"\x1b[<0;6;5M\x1b[<0;6;5m")
     assert [type(message) for message in found] == [MouseDown, MouseUp]
 
 
-def test_a_paste_that_is_no_utf_8_is_pasted_with_replacements() -> None:
+def test_a_paste_that_is_not_utf_8_gets_replacement_characters() -> None:
     (paste,) = messages(b"\x1b[200~caf\xe9\x00 \x1b[A\x1b", b"[201~")
     assert isinstance(paste, Paste)
     assert paste.text == "caf\ufffd \x1b[A"
 
 
-def test_a_paste_that_never_ends_holds_no_keys_for_ever() -> None:
+def test_a_paste_without_an_end_blocks_keys_for_a_limited_time() -> None:
     tested = parser()
     assert list(tested.feed(b"\x1b[200~qqq\x1b[20", 0)) == []
-    assert list(tested.tick(PASTE_PATIENCE - 0.001)) == []
-    (paste,) = tested.tick(PASTE_PATIENCE)
+    assert list(tested.tick(PASTE_TIMEOUT_S - 0.001)) == []
+    (paste,) = tested.tick(PASTE_TIMEOUT_S)
     assert isinstance(paste, Paste)
     assert paste.text == "qqq\x1b[20"
     assert keys(list(tested.feed(b"q", 6))) == ["q"]
 
 
-def test_a_string_that_never_ends_holds_no_keys_for_ever() -> None:
+def test_a_string_without_an_end_blocks_keys_for_a_limited_time() -> None:
     tested = parser()
     assert list(tested.feed(b"\x1b]11;q", 0)) == []
-    assert list(tested.tick(STRING_PATIENCE - 0.001)) == []
-    assert list(tested.tick(STRING_PATIENCE)) == []
+    assert list(tested.tick(STRING_TIMEOUT_S - 0.001)) == []
+    assert list(tested.tick(STRING_TIMEOUT_S)) == []
     assert keys(list(tested.feed(b"q", 2))) == ["q"]
 
 
-def test_what_never_ends_takes_no_memory_without_bound() -> None:
+def test_sequences_without_an_end_take_bounded_memory() -> None:
     tested = parser()
     for start, longest in ((b"\x1b]", LONGEST_SEQUENCE), (b"\x1b[", LONGEST_SEQUENCE), (b"\x1b[200~", LONGEST_PASTE)):
         assert list(tested.feed(start, 0)) == []
         for _ in range(2 * longest // 1000):
             assert list(tested.feed(b"1" * 1000, 0)) == []
-            assert len(tested._rest) <= LONGEST_SEQUENCE + 1000  # noqa: SLF001  nothing else tells how much is held
+            assert len(tested._rest) <= LONGEST_SEQUENCE + 1000  # noqa: SLF001  nothing public shows it
         pastes = [message for message in tested.tick(60) if isinstance(message, Paste)]
         assert [len(paste.text) for paste in pastes] == [LONGEST_PASTE] * (start == b"\x1b[200~")
 
 
 @pytest.mark.parametrize(
-    ("columns", "lines", "kernel", "is_believed"),
+    ("columns", "lines", "kernel", "is_accepted"),
     [
         (80, 24, (80, 24), True),
         (81, 24, (80, 24), False),
@@ -170,11 +170,11 @@ def test_what_never_ends_takes_no_memory_without_bound() -> None:
         (1_001, 1_000, None, False),
     ],
 )
-def test_a_size_is_believed_if_it_can_be_and_the_kernel_does_not_know_better(
-    columns: int, lines: int, kernel: tuple[int, int] | None, *, is_believed: bool
+def test_a_reported_size_counts_if_it_is_plausible_and_the_kernel_does_not_contradict(
+    columns: int, lines: int, kernel: tuple[int, int] | None, *, is_accepted: bool
 ) -> None:
     found = messages(b"\x1b[48;%d;%d;480;800t" % (lines, columns), size=kernel)
-    assert [message.size for message in found if isinstance(message, Resize)] == [(columns, lines)] * is_believed
+    assert [message.size for message in found if isinstance(message, Resize)] == [(columns, lines)] * is_accepted
 
 
 # Fuzzing.
@@ -185,7 +185,7 @@ PIECES = [
     b"\x1b[M", b"\x1b[<", b"\x1b[<0;5;5M", b"\x1b[48;24;80;480;800t", b"\x1b[200~", b"\x1b[201~", b"\x1b]", b"\x1bO",
     b"\xe9", b"\x80", b"\xff", b"\xc3", b"\xa9", b"\x00", b"\r", b" ", "é€🙂".encode(),
 ]  # fmt: skip
-"""What sequences are made of, sensible or not."""
+"""Parts of sequences, valid or not."""
 
 SEEDS = range(4)
 FUZZED = 100_000
@@ -193,7 +193,7 @@ FUZZED = 100_000
 
 
 def noise(seed: int) -> Iterator[bytes]:
-    """Packets of random bytes, half of them made of pieces of sequences."""
+    """Yield packets of random bytes and of random pieces of sequences, in turn."""
     chance = random.Random(seed)
     while True:
         yield b"".join(chance.choices(PIECES, k=chance.randrange(1, 60)))
@@ -209,7 +209,7 @@ def test_after_100_000_random_bytes_keys_work(seed: int) -> None:
         for message in (*tested.feed(packet, now), *tested.tick(now)):
             counts[type(message).__name__] += 1
             if isinstance(message, Key):
-                (message.key + (message.character or "")).encode()  # no lone surrogate, which nothing could write
+                (message.key + (message.character or "")).encode()  # fails on a lone surrogate
         now += chance.choice([0, 0, 0, 0.05, 0.2, 2, 7])
         sent += len(packet)
         if sent >= FUZZED:
@@ -220,7 +220,7 @@ def test_after_100_000_random_bytes_keys_work(seed: int) -> None:
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=30), st.lists(st.integers(1, 5), min_size=1))
-def test_how_bytes_are_split_changes_nothing(pieces: list[bytes], lengths: list[int]) -> None:
+def test_the_split_of_bytes_into_packets_does_not_change_their_meaning(pieces: list[bytes], lengths: list[int]) -> None:
     data = rest = b"".join(pieces)
     packets: list[bytes] = []
     while rest:

@@ -1,4 +1,4 @@
-"""What is typed and clicked in one packet does what it does one after the other."""
+"""Input that arrives in one packet has the same effect as one event at a time."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from textual.events import Event, InputEvent
 
 KEYS = {" ": "space", "/": "slash", "\t": "tab", "\r": "enter", "\x1b": "escape", "=": "equals_sign"}
-"""Names of the keys that type what is no letter or digit."""
+"""Key names of characters that are neither letters nor digits."""
 
 
 def typed(text: str) -> list[Event]:
-    """What the terminal's driver makes of a text."""
+    """Return the driver's events for typed text."""
     return [Key(KEYS.get(letter, letter), letter if letter.isprintable() else None) for letter in text]
 
 
 def mouse(kind: type[MouseEvent]) -> MouseEvent:
-    """What the mouse does on the second line."""
+    """Return a mouse event on the second line."""
     return kind(None, 5, 1, 0, 0, button=1, shift=False, meta=False, ctrl=False, screen_x=5, screen_y=1)
 
 
 async def packet(stage: Stage, events: Sequence[Event]) -> None:
-    """Send events of which none waits for another."""
+    """Post events at once."""
     for event in events:
         event.set_sender(stage.app)
         stage.app.post_message(event)
@@ -42,7 +42,7 @@ async def packet(stage: Stage, events: Sequence[Event]) -> None:
 
 
 async def prepare(stage: Stage) -> None:
-    """A fleet that has lost one, and has events."""
+    """Show a fleet with one environment that went offline, and so with events."""
     await stage.show(beating(4))
     stage.now = 5
     lost = environment("env-1", connectionId=None)
@@ -71,14 +71,14 @@ async def prepare(stage: Stage) -> None:
         "?jj\x1bEq",
     ],
 )
-async def test_keys_in_one_packet_do_what_they_do_one_by_one(text: str) -> None:
+async def test_keys_in_one_packet_have_the_same_effect_as_one_by_one(text: str) -> None:
     async with staged() as slow, staged() as fast:
         for stage in (slow, fast):
             await prepare(stage)
         for event in typed(text):
             await packet(slow, [event])
         await packet(fast, typed(text))
-        for stage in (slow, fast) * 3:  # a scrollbar comes some frames after what it is for
+        for stage in (slow, fast) * 3:  # a scrollbar appears some frames after its content
             await stage.pilot.pause()
         assert fast.text == slow.text
         assert fast.app.state.acks.keys() == slow.app.state.acks.keys()
@@ -86,12 +86,12 @@ async def test_keys_in_one_packet_do_what_they_do_one_by_one(text: str) -> None:
         assert fast.app.is_running
 
 
-async def test_only_what_moves_within_what_has_the_focus_holds_up_nothing() -> None:
+async def test_only_moves_within_the_focused_widget_do_not_hold_up_the_next_event() -> None:
     async with staged() as stage:
         await prepare(stage)
 
         def holds_up(event: InputEvent) -> bool:
-            return stage.app._may_lead_elsewhere(event)  # noqa: SLF001  two hundred keys would tell it only by their time
+            return stage.app.input_queue.holds_up_next(event)
 
         assert not holds_up(Key("j", "j"))
         assert holds_up(Key("a", "a"))
@@ -103,7 +103,7 @@ async def test_only_what_moves_within_what_has_the_focus_holds_up_nothing() -> N
         assert holds_up(Key("j", "j"))
 
 
-async def test_a_note_is_what_was_typed_and_pasted_behind_its_key() -> None:
+async def test_a_note_is_the_text_typed_and_pasted_after_its_key() -> None:
     async with staged() as stage:
         await prepare(stage)
         await packet(stage, [*typed("aseen by "), Paste("ada"), *typed("\r2")])
@@ -112,7 +112,7 @@ async def test_a_note_is_what_was_typed_and_pasted_behind_its_key() -> None:
         assert len(stage.table.rows) == 3
 
 
-async def test_clicks_in_one_packet_close_the_log_once() -> None:
+async def test_clicks_in_one_packet_close_the_event_log_once() -> None:
     async with staged() as stage:
         await prepare(stage)
         await stage.press("e")
@@ -122,7 +122,7 @@ async def test_clicks_in_one_packet_close_the_log_once() -> None:
         assert stage.cursor == "laptop of env-1"
 
 
-async def test_a_table_that_is_stuck_can_be_left_after_half_a_second() -> None:
+async def test_a_blocked_table_delays_quitting_by_half_a_second_at_most() -> None:
     async with staged() as stage:
         await prepare(stage)
         freed = asyncio.Event()
@@ -131,14 +131,14 @@ async def test_a_table_that_is_stuck_can_be_left_after_half_a_second() -> None:
             stage.app.post_message(key)
         try:
             async with asyncio.timeout(5):
-                while stage.app.return_code is None:  # noqa: ASYNC110  nothing tells of it while the table is stuck
+                while stage.app.return_code is None:  # noqa: ASYNC110  nothing signals it while the table is blocked
                     await asyncio.sleep(0)
         finally:
             freed.set()
         assert stage.app.return_code == 130
 
 
-async def test_the_end_of_a_text_that_was_just_opened_is_its_end() -> None:
+async def test_the_end_key_scrolls_to_the_end_of_a_pane_opened_by_the_key_before() -> None:
     async with staged((80, 16)) as stage:
         await prepare(stage)
         await packet(stage, typed("\rG"))
@@ -146,8 +146,8 @@ async def test_the_end_of_a_text_that_was_just_opened_is_its_end() -> None:
         assert pane.scroll_y == pane.max_scroll_y > 0
 
 
-async def test_a_key_that_is_dealt_with_while_the_app_ends_is_no_crash() -> None:
+async def test_a_key_handled_while_the_app_ends_does_not_crash() -> None:
     async with staged() as stage:
         await prepare(stage)
     assert not stage.app.screen_stack
-    await stage.app._settle()  # noqa: SLF001  which of the two is first is a matter of milliseconds
+    await stage.app.input_queue.settle()  # called directly: which of the two comes first varies by milliseconds

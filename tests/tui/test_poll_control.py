@@ -1,4 +1,4 @@
-"""The keys that say when to ask: what they wish of the poller, and what they are answered."""
+"""The polling keys: what they change in the poller, and the answer in the news bar."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from support.fake_clock import Answer, Script, World, error, outcomes_of, poller
 from envwatch.model.outcome import Cause
 from envwatch.model.text import Clean
 from envwatch.sources.poller import PollState
+from envwatch.tui.poll_control import PollControl
 
 if TYPE_CHECKING:
     from envwatch.sources.poller import Poller
@@ -20,15 +21,15 @@ if TYPE_CHECKING:
 ASKED_TO_WAIT = error(Cause.RATE_LIMITED, timedelta(seconds=600))
 
 
-async def asked(world: World, answer: Answer) -> Poller:
-    """A poller that has its first answer."""
+async def poller_after(world: World, answer: Answer) -> Poller:
+    """Return a poller after its first answer."""
     poller = poller_of(world, Script(world, answer))
     await outcomes_of(poller, 1)
     return poller
 
 
 @pytest.mark.parametrize(
-    ("pages", "keys", "wanted", "told"),
+    ("pages", "keys", "wanted", "message"),
     [
         (1, "+", 10, "polling every 10s"),
         (1, "--", 1, "polling every 1s"),
@@ -43,17 +44,19 @@ async def asked(world: World, answer: Answer) -> Poller:
     ],
 )
 async def test_minus_steps_from_the_wanted_interval_and_plus_from_the_one_in_force(
-    pages: int, keys: str, wanted: int, told: str
+    pages: int, keys: str, wanted: int, message: str
 ) -> None:
-    poller = await asked(World(), walk(pages))
+    poller = await poller_after(World(), walk(pages))
     async with staged(poller=poller) as stage:
         await stage.type(keys)
         assert poller.wanted_interval.total_seconds() == wanted
-        assert stage.news == told
+        assert stage.news == message
 
 
 @pytest.mark.parametrize(("age", "shown"), [(73, "live 73s"), (360, "live 6m"), (360.001, " BLIND 6m ")])
-async def test_polling_less_often_blinds_nobody_before_three_of_the_new_intervals(age: float, shown: str) -> None:
+async def test_after_polling_less_often_a_fleet_is_blind_after_three_of_the_new_intervals(
+    age: float, shown: str
+) -> None:
     async with staged() as stage:
         await stage.show(beating(1))
         await stage.type("+++++")
@@ -62,7 +65,7 @@ async def test_polling_less_often_blinds_nobody_before_three_of_the_new_interval
         assert shown in stage.lines[0]
 
 
-async def test_a_pace_that_no_key_brought_is_known_from_the_next_second_on() -> None:
+async def test_an_interval_changed_without_a_key_counts_from_the_next_second() -> None:
     async with staged() as stage:
         await stage.show(beating(1))
         stage.poller.want_interval(timedelta(seconds=120))
@@ -79,7 +82,7 @@ async def test_a_pace_that_no_key_brought_is_known_from_the_next_second_on() -> 
         (40, 100, "live 2s"),
     ],
 )
-async def test_the_interval_stands_beside_the_age_of_the_data_and_goes_first_where_room_is_short(
+async def test_the_interval_follows_the_age_of_the_data_and_is_dropped_first_in_little_room(
     width: int, rows: int, shown: str
 ) -> None:
     async with staged((width, 24)) as stage:
@@ -88,7 +91,7 @@ async def test_the_interval_stands_beside_the_age_of_the_data_and_goes_first_whe
         assert stage.lines[0].rstrip().endswith(f" {shown}")
 
 
-async def test_while_paused_nothing_is_called_live_and_no_interval_holds() -> None:
+async def test_while_paused_no_data_is_live_and_no_interval_is_shown() -> None:
     async with staged() as stage:
         await stage.show(beating(1))
         await stage.press("p")
@@ -100,19 +103,19 @@ async def test_while_paused_nothing_is_called_live_and_no_interval_holds() -> No
         assert stage.lines[0].rstrip().endswith("  STALE 22s   every 5s")
 
 
-async def test_a_pause_can_be_taken_back_while_a_poll_is_under_way() -> None:
-    """The poller of the stage asks from the start on, and gets no answer."""
+async def test_a_pause_can_be_undone_during_a_poll() -> None:
+    """The harness's poller polls from the start and gets no answer."""
     async with staged() as stage:
         await stage.show(beating(1))
-        for told, has_badge in (("paused: p goes on", True), ("polling again", False), ("paused: p goes on", True)):
+        for message, has_badge in (("paused: p goes on", True), ("polling again", False), ("paused: p goes on", True)):
             await stage.press("p")
             assert stage.poller.schedule.state is PollState.POLLING
-            assert stage.news.startswith(told)
+            assert stage.news.startswith(message)
             assert (" PAUSED " in stage.lines[0]) is has_badge
 
 
 @pytest.mark.parametrize(
-    ("answer", "now", "told"),
+    ("answer", "now", "message"),
     [
         (walk(), 0.1, "asking now"),
         (walk(), 4, "asking now"),
@@ -123,15 +126,15 @@ async def test_a_pause_can_be_taken_back_while_a_poll_is_under_way() -> None:
         (ASKED_TO_WAIT, 600, "asking now"),
     ],
 )
-async def test_who_wants_a_poll_now_is_told_when_it_comes(answer: Answer, now: float, told: str) -> None:
-    poller = await asked(world := World(), answer)
+async def test_refresh_answers_when_the_poll_happens(answer: Answer, now: float, message: str) -> None:
+    poller = await poller_after(world := World(), answer)
     async with staged(poller=poller) as stage:
         world.now = now
         await stage.press("r")
-        assert stage.news == told
+        assert stage.news == message
 
 
-async def test_who_wants_a_second_poll_before_it_is_due_is_told_when_the_budget_has_paid_for_the_first() -> None:
+async def test_a_second_refresh_answers_when_the_request_budget_allows_it() -> None:
     poller = poller_of(world := World(), Script(world, walk(990)))
     world.schedule(2, poller.refresh)
     await outcomes_of(poller, 2)
@@ -141,7 +144,7 @@ async def test_who_wants_a_second_poll_before_it_is_due_is_told_when_the_budget_
 
 
 @pytest.mark.parametrize(
-    ("cause", "passed", "told"),
+    ("cause", "passed", "message"),
     [
         (Cause.UNAUTHORIZED, 0, "next try in 30s, r tries now"),
         (Cause.UNAUTHORIZED, 29.5, "next try in 1s, r tries now"),
@@ -150,22 +153,22 @@ async def test_who_wants_a_second_poll_before_it_is_due_is_told_when_the_budget_
         (Cause.ENDLESS, 0, "next try in 1m"),
     ],
 )
-async def test_the_next_try_after_a_failure_is_told_as_people_say_it(cause: Cause, passed: float, told: str) -> None:
-    poller = await asked(world := World(), error(cause, pages_read=1_980 if cause is Cause.ENDLESS else 0))
+async def test_the_news_bar_shows_the_next_try_after_a_failure(cause: Cause, passed: float, message: str) -> None:
+    poller = await poller_after(world := World(), error(cause, pages_read=1_980 if cause is Cause.ENDLESS else 0))
     async with staged(poller=poller) as stage:
         await stage.take(failed(cause, stage.at))
         world.now = stage.now = passed
         await stage.tick(0)
-        assert stage.news.endswith(f"  {told}")
+        assert stage.news.endswith(f"  {message}")
 
 
-async def test_a_server_that_asked_to_wait_keeps_no_other_from_being_asked() -> None:
+async def test_a_server_that_asked_to_wait_does_not_delay_the_others() -> None:
     acme, bolt = Clean("acme"), Clean("bolt")
-    waiting, ready = await asked(World(), ASKED_TO_WAIT), await asked(World(), walk())
+    waiting, ready = await poller_after(World(), ASKED_TO_WAIT), await poller_after(World(), walk())
     async with staged(profiles=(acme, bolt)) as stage:
-        stage.app.targets = {acme: target_of(waiting, acme), bolt: target_of(ready, bolt)}
+        stage.app.poll_control = PollControl({acme: target_of(waiting, acme), bolt: target_of(ready, bolt)})
         await stage.press("r")
         assert stage.news == "acme: the server asked to wait: 10m left; asking the others"
-        stage.app.targets = {acme: target_of(waiting, acme), bolt: target_of(waiting, bolt)}
+        stage.app.poll_control = PollControl({acme: target_of(waiting, acme), bolt: target_of(waiting, bolt)})
         await stage.press("r")
         assert stage.news == "acme, bolt: the server asked to wait: 10m left"

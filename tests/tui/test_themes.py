@@ -1,4 +1,4 @@
-"""Every colour of every theme can be read on whatever it stands on, and states differ for every kind of eye."""
+"""Every colour of every theme is legible on every background, and states differ for every kind of colour vision."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ TRUE = [theme for theme in THEMES if not theme.ansi]
 (ANSI,) = (theme for theme in THEMES if theme.ansi)
 
 AA = 4.5
-"""WCAG 2's least contrast of text (1.4.3)."""
+"""WCAG 2's minimum contrast of text (1.4.3)."""
 AAA = 7.0
-"""The same for those who need more of it (1.4.6)."""
+"""Its enhanced contrast (1.4.6)."""
 
 APART = 12.0
-"""CIE76 distance of colours that nobody takes for one another side by side; 2.3 can just be noticed."""
+"""CIE76 distance of clearly different colours side by side; 2.3 is just noticeable."""
 
 STATES = ("online", "late", "offline", "flapping")
-"""States that are told by a hue; unknown and gone are greys, and told by reverse and by a dot."""
+"""States with a hue; unknown and gone are greys, marked by reverse and by a dot."""
 
 Rgb = tuple[float, float, float]
 
 # Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.
-SIGHTS: dict[str, tuple[Rgb, Rgb, Rgb]] = {
+VISIONS: dict[str, tuple[Rgb, Rgb, Rgb]] = {
     "all cones": ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
     "protanopia": (
         (0.152286, 1.052583, -0.204868),
@@ -73,11 +73,11 @@ def contrast(one: str, other: str) -> float:
     return (lighter + 0.05) / (darker + 0.05)
 
 
-def seen(colour: str, freshness: str) -> Rgb:
-    """What is left of a colour, as CIE L*a*b*."""
+def perceived(colour: str, vision: str) -> Rgb:
+    """Return a colour as it is perceived, in CIE L*a*b*."""
     whole = linear(colour)
     red, green, blue = (
-        min(max(sum(a * b for a, b in zip(row, whole, strict=True)), 0.0), 1.0) for row in SIGHTS[freshness]
+        min(max(sum(a * b for a, b in zip(row, whole, strict=True)), 0.0), 1.0) for row in VISIONS[vision]
     )
     x = (0.4124564 * red + 0.3575761 * green + 0.1804375 * blue) / 0.95047
     y = 0.2126729 * red + 0.7151522 * green + 0.0721750 * blue
@@ -91,33 +91,33 @@ def texts(theme: Theme) -> dict[str, str]:
     return own | {"foreground": str(theme.foreground)}
 
 
-def grounds(theme: Theme) -> dict[str, str]:
+def backgrounds(theme: Theme) -> dict[str, str]:
     own = {name: colour for name, colour in theme.variables.items() if name.startswith("row-")}
     return own | {"background": str(theme.background), "panel": str(theme.panel), "surface": str(theme.surface)}
 
 
-def test_the_measure_of_contrast_is_wcags() -> None:
+def test_contrast_is_measured_as_in_wcag() -> None:
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
     assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
-    assert math.dist(seen("#ff0000", "deuteranopia"), seen("#8f7b00", "deuteranopia")) < APART
+    assert math.dist(perceived("#ff0000", "deuteranopia"), perceived("#8f7b00", "deuteranopia")) < APART
 
 
 @pytest.mark.parametrize("theme", TRUE, ids=lambda theme: theme.name)
-def test_every_text_can_be_read_on_every_ground(theme: Theme) -> None:
+def test_every_text_is_legible_on_every_background(theme: Theme) -> None:
     least = AAA if theme.name == "envwatch-contrast" else AA
     poor = {
-        (text, ground): round(contrast(colour, under), 2)
+        (text, background): round(contrast(colour, under), 2)
         for text, colour in texts(theme).items()
-        for ground, under in grounds(theme).items()
+        for background, under in backgrounds(theme).items()
         if contrast(colour, under) < least
     }
     assert poor == {}
 
 
-@pytest.mark.parametrize("freshness", SIGHTS)
+@pytest.mark.parametrize("vision", VISIONS)
 @pytest.mark.parametrize("theme", TRUE, ids=lambda theme: theme.name)
-def test_states_differ_whatever_cones_an_eye_lacks(theme: Theme, freshness: str) -> None:
-    colours = {state: seen(theme.variables[f"state-{state}"], freshness) for state in STATES}
+def test_states_differ_for_every_colour_vision(theme: Theme, vision: str) -> None:
+    colours = {state: perceived(theme.variables[f"state-{state}"], vision) for state in STATES}
     alike = {
         (one, other): round(math.dist(colours[one], colours[other]), 1)
         for one, other in combinations(STATES, 2)
@@ -132,7 +132,7 @@ def test_every_theme_names_every_colour(theme: Theme) -> None:
 
 
 @pytest.mark.parametrize("theme", TRUE[:2], ids=lambda theme: theme.name)
-def test_dark_and_light_stand_in_the_palette_of_256_colours(theme: Theme) -> None:
+def test_dark_and_light_use_the_palette_of_256_colours(theme: Theme) -> None:
     steps = {0, 95, 135, 175, 215, 255}
     for colour in (*theme.variables.values(), theme.background, theme.panel):
         red, green, blue = Color.parse(str(colour)).rgb
@@ -140,13 +140,13 @@ def test_dark_and_light_stand_in_the_palette_of_256_colours(theme: Theme) -> Non
         assert is_grey or {red, green, blue} <= steps, colour
 
 
-def test_the_terminals_own_colours_are_only_those_that_read_on_light_and_dark() -> None:
+def test_the_ansi_theme_uses_only_colours_legible_on_light_and_dark() -> None:
     readable = {"ansi_default", "ansi_red", "ansi_magenta"}
     assert {ANSI.variables[name] for name in STATE_COLOURS} <= readable
     assert {ANSI.background, ANSI.panel, ANSI.surface} == {"ansi_default"}
 
 
-def test_the_terminals_own_colours_are_all_that_is_sent(tmp_path: Path) -> None:
+def test_the_ansi_theme_sends_only_ansi_colours(tmp_path: Path) -> None:
     with Server(size=30, seed=7, key=KEY) as server:
         environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url, "COLORTERM": "truecolor"}
         with Terminal.of_envwatch(home=tmp_path, environ=environ | {"ENVWATCH_THEME": "envwatch-ansi"}) as terminal:
@@ -172,20 +172,20 @@ async def test_every_theme_by_name_can_be_chosen() -> None:
 
 
 @pytest.mark.parametrize("theme", [theme.name for theme in TRUE])
-async def test_without_colours_what_is_the_matter_is_as_bright_as_what_is_well_and_bold(
+async def test_without_colours_alarms_are_bold_and_as_bright_as_the_rest(
     theme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     async with staged((100, 24), theme=theme) as stage:
 
         def style_of(text: str) -> Style:
-            strips = stage.app.screen._compositor.render_strips()  # noqa: SLF001  Textual has no other way to the styles
+            strips = stage.app.screen._compositor.render_strips()  # noqa: SLF001  Textual has no public access to styles
             styles = [segment.style for strip in strips for segment in strip if text in segment.text]
             assert styles, text
             assert styles[0] is not None
             return styles[0]
 
-        def assert_they_stand_out(alarms: Sequence[str], calm: str) -> None:
+        def assert_bold(alarms: Sequence[str], calm: str) -> None:
             assert not style_of(calm).bold
             for alerts in alarms:
                 assert (style_of(alerts).bold, style_of(alerts).color) == (True, style_of(calm).color), alerts
@@ -198,18 +198,18 @@ async def test_without_colours_what_is_the_matter_is_as_bright_as_what_is_well_a
         await stage.show(rows)
         await stage.tick(5)
         await stage.show([*rows[:2], environment("env-3", connectionId=None, lastHeartbeat=None)])
-        assert_they_stand_out(["1 late", "1 off", "1 unrestricted"], "1 on")
-        assert_they_stand_out(["off ", "◐ late", "unrestricted !"], "● on")
+        assert_bold(["1 late", "1 off", "1 unrestricted"], "1 on")
+        assert_bold(["off ", "◐ late", "unrestricted !"], "● on")
         assert style_of("○ off").reverse
         await stage.press("e")
-        assert_they_stand_out(["went offline"], "laptop of env-3")
+        assert_bold(["went offline"], "laptop of env-3")
         await stage.press("q", "E")
-        assert_they_stand_out(["→ offline"], "→ would say offline")
+        assert_bold(["→ offline"], "→ would say offline")
         await stage.press("q", "j", "enter")
-        assert_they_stand_out(["1 missed", "unrestricted ·"], "▇▇▇")
+        assert_bold(["1 missed", "unrestricted ·"], "▇▇▇")
 
 
-def test_without_colours_the_terminals_own_are_not_taken(tmp_path: Path) -> None:
+def test_under_no_color_the_ansi_theme_is_not_used(tmp_path: Path) -> None:
     with Server(size=3, seed=7, key=KEY) as server:
         environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url, "COLORTERM": "truecolor", "NO_COLOR": "1"}
         with Terminal.of_envwatch(home=tmp_path, environ=environ | {"ENVWATCH_THEME": "envwatch-ansi"}) as terminal:

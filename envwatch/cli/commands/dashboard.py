@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from envwatch.config.settings import Settings
     from envwatch.sources.session import Target
     from envwatch.storage.log import PollLog
-    from envwatch.tui.app import EnvwatchApp
+    from envwatch.tui.terminal.app import TerminalApp
 
 
 def run(options: Options) -> int:
@@ -153,7 +153,7 @@ def _notifier(notices: asyncio.Queue[str]) -> Callable[[str], None]:
     return notify
 
 
-async def show(app: EnvwatchApp, poll_log: PollLog, *, mouse: bool = True) -> int:
+async def show(app: TerminalApp, poll_log: PollLog, *, mouse: bool = True) -> int:
     """Run an app until it ends or crashes, give the terminal back, and return the exit code."""
     import asyncio
 

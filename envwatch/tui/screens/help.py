@@ -12,11 +12,12 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from envwatch import __version__
+from envwatch.tui.terminal.textual_internals import bindings_of
 from envwatch.tui.widgets.footer import KeyFooter
 from envwatch.tui.widgets.pager import Pager
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from textual.app import ComposeResult
     from textual.dom import DOMNode
@@ -48,7 +49,7 @@ class Help(NamedTuple):
 def help_sections(nodes: Iterable[DOMNode]) -> dict[str, list[Help]]:
     """Return each binding that has an id once, with all of its keys, by its section's title."""
     sections: dict[str, list[Help]] = {title: [] for title in SECTIONS.values()}
-    for entry in _entries((node, binding) for node in nodes for binding in _bindings_of(node) if binding.id):
+    for entry in _entries((node, binding) for node in nodes for binding in bindings_of(node) if binding.id):
         sections[SECTIONS[entry.id.partition(".")[0]]].append(entry)
     return sections
 
@@ -57,7 +58,7 @@ def help_on(screen: Screen[Any]) -> list[Help]:
     """Return envwatch's bindings of a screen and of what has the focus there."""
     nodes = [node for node in (screen.focused or screen).ancestors_with_self if node is not screen.app]
     ours = (node for node in nodes if type(node).__module__.startswith("envwatch."))
-    bound = ((node, binding) for node in ours for binding in _bindings_of(node) if binding.description)
+    bound = ((node, binding) for node in ours for binding in bindings_of(node) if binding.description)
     return _entries((node, binding) for node, binding in bound if binding.action in _own_actions(type(node)))
 
 
@@ -65,12 +66,6 @@ def _own_actions(node: type[DOMNode]) -> set[str]:
     """Return the actions that envwatch's own classes bind, without Textual's."""
     ours = (base for base in node.__mro__ if base.__module__.startswith("envwatch."))
     return {each.action for base in ours for each in Binding.make_bindings(vars(base).get("BINDINGS", ()))}
-
-
-def _bindings_of(node: DOMNode) -> Iterator[Binding]:
-    bindings = node._bindings.copy()  # noqa: SLF001  Textual's own help panel reads them too
-    bindings.apply_keymap(node.app._keymap)  # noqa: SLF001  the user's keys, which Textual has no other way to
-    return (binding for _, binding in bindings)
 
 
 def _entries(bound: Iterable[tuple[DOMNode, Binding]]) -> list[Help]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from envwatch.model.text import Clean
-    from envwatch.tui.terminal.driver import LastingApp
+    from envwatch.tui.terminal.app import TerminalApp
 
 
 class PlainText(ModalScreen[None]):
@@ -37,8 +37,8 @@ class PlainText(ModalScreen[None]):
 
     def on_mount(self) -> None:
         """Leave the mouse to the terminal."""
-        cast("LastingApp[int]", self.app).lend_mouse(is_lent=True)
+        cast("TerminalApp", self.app).lend_mouse(is_lent=True)
 
     def on_unmount(self) -> None:
         """Take the mouse back."""
-        cast("LastingApp[int]", self.app).lend_mouse(is_lent=False)
+        cast("TerminalApp", self.app).lend_mouse(is_lent=False)

@@ -1,4 +1,4 @@
-"""The terminal: driver, input, frames, escape sequences.
+"""The terminal: the App's base, driver, input, frames, escape sequences, and every use of Textual's private parts.
 
-Every use of private parts of Textual stands here. Must not know what is shown.
+Must not know what is shown.
 """

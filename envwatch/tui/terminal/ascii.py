@@ -1,6 +1,6 @@
-"""What an ASCII terminal shows in place of other characters: something alike, and exactly as wide.
+"""ASCII terminals: replaces every other character by a similar one of the same width.
 
-The last step before the terminal, for whatever widget drew it: names of machines, Textual's own scroll bars and frames.
+The last step before the terminal, whatever widget drew the text: names of machines, Textual's scroll bars and frames.
 """
 
 from __future__ import annotations
@@ -12,34 +12,30 @@ from unicodedata import name, normalize
 
 from envwatch.model.text import cells
 
-_OTHERS: Final = re.compile(r"[^\x00-\x7f]")
+_NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]")
 
-_ALIKE: Final = str.maketrans("…·•–—−‘’“”↑↓←→▲▼▸▾⏎●◐○Δ▁", "..*---''\"\"^v<>^v>v<+~x*_")
+_SIMILAR: Final = str.maketrans("…·•–—−‘’“”↑↓←→▲▼▸▾⏎●◐○Δ▁", "..*---''\"\"^v<>^v>v<+~x*_")
 
 
 def to_ascii(text: str) -> str:
-    """Return a text of as many cells in ASCII."""
-    return text if text.isascii() else _OTHERS.sub(_stand_in, text)
-
-
-def _stand_in(match: re.Match[str]) -> str:
-    return _alike(match[0])
+    """Return an ASCII text of as many cells."""
+    return text if text.isascii() else _NOT_ASCII.sub(lambda match: _replacement(match[0]), text)
 
 
 @lru_cache(maxsize=4096)
-def _alike(character: str) -> str:
+def _replacement(character: str) -> str:
     width = cells(character)
-    likeness = character.translate(_ALIKE)
-    if not likeness.isascii():
-        likeness = _drawing(name(character, "")) or normalize("NFKD", character)[:1]
-    return likeness.ljust(width) if width and likeness.isascii() else "?" * width
+    similar = character.translate(_SIMILAR)
+    if not similar.isascii():
+        similar = _line_or_block(name(character, "")) or normalize("NFKD", character)[:1]
+    return similar.ljust(width) if width and similar.isascii() else "?" * width
 
 
-def _drawing(named: str) -> str:
-    """Return what stands for a part of a frame or a bar, by its name in Unicode; nothing for anything else."""
-    if named.startswith("BOX DRAWINGS"):
-        is_flat, is_upright = "HORIZONTAL" in named, "VERTICAL" in named
+def _line_or_block(unicode_name: str) -> str:
+    """Return the replacement for a part of a frame or a bar; nothing for other characters."""
+    if unicode_name.startswith("BOX DRAWINGS"):
+        is_flat, is_upright = "HORIZONTAL" in unicode_name, "VERTICAL" in unicode_name
         return "-" if is_flat and not is_upright else "|" if is_upright and not is_flat else "+"
-    if named.endswith(" BLOCK"):
-        return "|" if named.startswith(("LEFT", "RIGHT")) else "#"
+    if unicode_name.endswith(" BLOCK"):
+        return "|" if unicode_name.startswith(("LEFT", "RIGHT")) else "#"
     return ""

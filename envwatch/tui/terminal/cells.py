@@ -1,7 +1,7 @@
-"""Terminal cells: what can be seen of styled text, one value for each column.
+"""Terminal cells: what is visible of styled text, one value per column.
 
 Owns pens (how a cell is drawn), the shortest change from one to another, and cells. It must not know where on a screen
-they stand, nor anything of Textual.
+they are, nor anything of Textual.
 """
 
 from __future__ import annotations
@@ -20,42 +20,33 @@ if TYPE_CHECKING:
     from rich.style import Style
 
 _SGR_OF_ATTRIBUTE = {
-    "bold": "1",
-    "dim": "2",
-    "italic": "3",
-    "underline": "4",
-    "blink": "5",
-    "blink2": "6",
-    "reverse": "7",
-    "conceal": "8",
-    "strike": "9",
-    "underline2": "21",
-    "frame": "51",
-    "encircle": "52",
-    "overline": "53",
+    name: str(code)
+    for code, name in (
+        *enumerate(("bold", "dim", "italic", "underline", "blink", "blink2", "reverse", "conceal", "strike"), 1),
+        *((21, "underline2"), (51, "frame"), (52, "encircle"), (53, "overline")),
+    )
 }
 _SGR_OFF = {"1": "22", "2": "22", "3": "23", "4": "24", "5": "25", "6": "25", "7": "27", "8": "28", "9": "29"}
-"""What ends an attribute on every terminal; the others are ended by a full reset."""
+"""The code that ends an attribute on every terminal; others end by a full reset."""
 
-SEEN_ON_A_BLANK = frozenset({"4", "7", "9", "21", "51", "52", "53"})
-"""Lines, frames and reverse: the attributes that show where there is no character."""
+VISIBLE_ON_BLANKS = frozenset({"4", "7", "9", "21", "51", "52", "53"})
+"""Lines, frames and reverse: the attributes that show without a character."""
 
 _JOINERS = "\u200d\ufe0f"
-"""Zero-width joiner and emoji presentation: they change the width of what stands around them."""
+"""Zero-width joiner and emoji presentation: they change the width of their neighbours."""
 
 
 class Pen(NamedTuple):
-    """How a cell is drawn, as SGR parameters. Links and metadata cannot be seen, so they are no part of it."""
+    """How a cell is drawn, as SGR parameters. Links and metadata are invisible, so they are no part of it."""
 
     attributes: frozenset[str]
     color: str
-    """Empty for the terminal's default."""
+    """Empty for the terminal's default, as `background`."""
     background: str
-    """Empty for the terminal's default."""
 
 
 Cell = tuple[str, Pen]
-"""One character with its combining marks; the cells that a wide character covers beyond its first hold no text."""
+"""A character with its combining marks; the further cells of a wide character have no text."""
 
 PLAIN = Pen(frozenset(), "", "")
 BLANK: Cell = (" ", PLAIN)
@@ -69,7 +60,7 @@ def _sgr_of_color(color: Color | None, color_system: ColorSystem, *, foreground:
 
 @lru_cache(maxsize=2048)
 def pen_of(style: Style | None, color_system: ColorSystem) -> Pen:
-    """The pen that draws a style with the colours that the terminal has."""
+    """Return the pen that draws a style in the terminal's colours."""
     if style is None:
         return PLAIN
     return Pen(
@@ -81,18 +72,17 @@ def pen_of(style: Style | None, color_system: ColorSystem) -> Pen:
 
 @lru_cache(maxsize=2048)
 def pen_change(before: Pen, after: Pen) -> str:
-    """The shortest SGR sequence from one pen to another; empty if they are equal."""
+    """Return the shortest SGR sequence from one pen to another; empty if they are equal."""
     if before == after:
         return ""
     ordered = sorted(after.attributes, key=int)
-    # An empty first parameter is 0, the reset; there is nothing to reset after PLAIN.
-    whole = [*([] if before == PLAIN else [""]), *ordered, *filter(None, (after.color, after.background))]
-    sequences = [f"\x1b[{';'.join(whole)}m"]
+    # An empty first parameter means 0, the reset; after PLAIN there is nothing to reset.
+    full = [*([] if before == PLAIN else [""]), *ordered, *filter(None, (after.color, after.background))]
+    sequences = [f"\x1b[{';'.join(full)}m"]
     if (before.attributes | after.attributes) <= _SGR_OFF.keys():
         ended = {_SGR_OFF[attribute] for attribute in before.attributes - after.attributes}
         # Bold and dim share their end, so the one that stays is set again.
-        begun = [a for a in ordered if a not in before.attributes or _SGR_OFF[a] in ended]
-        steps = [*sorted(ended), *begun]
+        steps = [*sorted(ended), *(a for a in ordered if a not in before.attributes or _SGR_OFF[a] in ended)]
         if before.color != after.color:
             steps.append(after.color or "39")
         if before.background != after.background:
@@ -102,12 +92,12 @@ def pen_change(before: Pen, after: Pen) -> str:
 
 
 def blank_of(pen: Pen) -> Cell:
-    """A space: of its pen only what can be seen on it, so that blanks which look alike are equal."""
-    return " ", pen if pen.attributes & SEEN_ON_A_BLANK else Pen(frozenset(), "", pen.background)
+    """Return a space with only what is visible on it, so that blanks which look alike are equal."""
+    return " ", pen if pen.attributes & VISIBLE_ON_BLANKS else Pen(frozenset(), "", pen.background)
 
 
 class _SharedCells(dict[str, Cell]):
-    """The cells of one pen by their text, each made once, so that remembered segments share them."""
+    """The cells of one pen by character, each created once, as many segments are kept in memory."""
 
     def __init__(self, pen: Pen) -> None:
         super().__init__({" ": blank_of(pen)})
@@ -118,18 +108,12 @@ class _SharedCells(dict[str, Cell]):
         return cell
 
 
-@lru_cache(maxsize=128)
-def _shared_cells(pen: Pen) -> _SharedCells:
-    """The shared cells of a pen; to be asked only for single printable ASCII characters, of which there are few."""
-    return _SharedCells(pen)
-
-
-def _is_control(character: str) -> bool:
-    return character < " " or "\x7f" <= character < "\xa0"
+_shared_cells = lru_cache(maxsize=128)(_SharedCells)
+"""To be used for single printable ASCII characters only, which are few."""
 
 
 def _widths_of(text: str) -> list[int]:
-    """The cells that each character adds."""
+    """Return the cells that each character adds."""
     if any(joiner in text for joiner in _JOINERS):
         totals = [cell_len(text[:length]) for length in range(len(text) + 1)]
         return [after - before for before, after in pairwise(totals)]
@@ -138,16 +122,16 @@ def _widths_of(text: str) -> list[int]:
 
 @lru_cache(maxsize=1024)
 def _cells_of_segment(text: str, style: Style | None, color_system: ColorSystem) -> tuple[str, Sequence[Cell]]:
-    """The marks that belong to the character before the segment, and the segment's own cells."""
+    """Return the marks that belong to the character before the segment, and the segment's own cells."""
     pen = pen_of(style, color_system)
     shared = _shared_cells(pen)
     if text.isascii() and text.isprintable():
         return "", tuple([shared[character] for character in text])
-    glyphs = ""
+    marks = ""
     cells: list[Cell] = []
     for character, width in zip(text, _widths_of(text), strict=True):
-        if _is_control(character):
-            continue  # Text is cleaned where it comes in; this is the last gate before the terminal.
+        if character < " " or "\x7f" <= character < "\xa0":
+            continue  # A control character. Text is cleaned where it comes in; this is the last line of defence.
         if width and character not in _JOINERS:
             cells.append((character, pen))
             cells.extend([("", pen)] * (width - 1))
@@ -155,35 +139,35 @@ def _cells_of_segment(text: str, style: Style | None, color_system: ColorSystem)
             _join(cells, character)
             cells.extend([("", pen)] * width)
         else:
-            glyphs += character
-    return glyphs, tuple([shared[cell[0]] if cell[0].isascii() else cell for cell in cells])
+            marks += character
+    return marks, tuple([shared[cell[0]] if cell[0].isascii() else cell for cell in cells])
 
 
-def _join(cells: list[Cell], glyphs: str) -> None:
+def _join(cells: list[Cell], marks: str) -> None:
     """Add marks to the last character."""
     head = len(cells) - 1
     while head and not cells[head][0]:
         head -= 1
     text, pen = cells[head]
-    cells[head] = (text + glyphs, pen)
+    cells[head] = (text + marks, pen)
 
 
-def cells_of(segments: Iterable[Segment], color_system: ColorSystem, needed: int | None = None) -> list[Cell]:
-    """The cells that a line of segments covers. Control segments and control characters are left out.
+def cells_of(segments: Iterable[Segment], color_system: ColorSystem, limit: int | None = None) -> list[Cell]:
+    """Return the cells of a line of segments, without control segments and control characters.
 
     Args:
-        segments: The line, or a part of one.
-        color_system: The colours that the terminal has.
-        needed: Cells after which whole segments may be left out; None for all.
+        segments: the line, or a part of one.
+        color_system: the terminal's colours.
+        limit: number of cells after which further segments may be left out; None for all.
     """
     cells: list[Cell] = []
     for text, style, control in segments:
         if control:
             continue
-        glyphs, own = _cells_of_segment(text, style, color_system)
-        if glyphs and cells:
-            _join(cells, glyphs)
-        if needed is not None and len(cells) >= needed:
+        marks, own = _cells_of_segment(text, style, color_system)
+        if marks and cells:
+            _join(cells, marks)
+        if limit is not None and len(cells) >= limit:
             break
         cells.extend(own)
     return cells

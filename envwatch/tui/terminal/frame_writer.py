@@ -1,24 +1,23 @@
-"""Frames for slow links: an App that sends the terminal only the cells that changed.
+"""Frames for slow links: the terminal gets only the cells that changed, and only while it keeps up.
 
-Textual sends whole regions, whatever changed in them. `FrugalApp` stands at the one place where frames leave for the
-terminal, keeps a shadow of what the terminal shows (`shadow.py`), and sends the difference. While the terminal does not
-keep up, it sends nothing, so that a stalled link never blocks the dashboard; then the difference to the newest frame.
+Textual sends whole regions, whatever changed in them. `FrameWriter` gets each frame instead, keeps a copy of what the
+terminal shows (`screen_buffer.py`), and sends the difference. While the terminal does not keep up, it sends nothing, so
+that a stalled link never blocks the dashboard; then the difference to the newest frame.
 
-Every use of Textual's private parts stands in this module: `App._display`, which paints a frame, with the attributes in
-`_ATTRIBUTES` that it reads; the shapes of its updates (`_ScreenUpdate`, `_SpansUpdate`); and, of the Linux driver,
-`_writer_thread` with its `_queue`. Where they are not as expected, Textual paints.
-It must not know any widget, nor what the frames are about.
+Private parts of Textual in use: `_ATTRIBUTES` of `App`, the compositor's updates (`ChopsUpdate`, `LayoutUpdate`), and
+the Linux driver's `_writer_thread`: if one is missing or different, Textual paints. The writer thread's `_queue`:
+without it, nothing limits the backlog.
+
+It must know neither widgets nor what the frames show.
 """
 
 from __future__ import annotations
 
-from inspect import signature
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
 
 from rich.color import ColorSystem
 from rich.console import COLOR_SYSTEMS
-from textual.app import App, ReturnType
 from textual.events import Resize
 from textual.geometry import Size
 
@@ -26,84 +25,59 @@ from envwatch.tui.terminal.cells import cells_of
 from envwatch.tui.terminal.screen_buffer import ScreenBuffer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from rich.console import RenderableType
+    from textual._compositor import ChopsUpdate, LayoutUpdate
+    from textual.app import App
     from textual.driver import Driver
-    from textual.geometry import Region
-    from textual.screen import Screen
     from textual.strip import Strip
     from textual.timer import Timer
 
-BACKLOG_LIMIT: Final = 800
-"""Characters that may wait for the terminal when a frame is sent.
+_BACKLOG_LIMIT: Final = 800
+"""Characters that may wait for the terminal when a frame is sent: about three ticks of ages.
 
-Textual's queue blocks the event loop at 30 writes. It holds 17 when an app starts, of 8 characters each, so they are
-not what is counted; three ticks of ages are.
+Textual's queue blocks the event loop at 30 writes, but 17 short ones wait at the start, so writes are no measure.
 """
 
-RETRY_AFTER: Final = 0.1
-"""Seconds until a terminal that did not keep up is tried again."""
+_RETRY_S: Final = 0.1
+"""Delay until a terminal that did not keep up is tried again."""
 
 _SYNC_FROM: Final = 1_000
-"""Characters from which a frame is marked as one: a shorter one arrives in one packet and cannot be seen half drawn."""
+"""Characters from which a frame is marked as one. A shorter one arrives in one packet and is never seen half drawn."""
 
-_SYNC_START: Final = "\x1b[?2026h"
-_SYNC_END: Final = "\x1b[?2026l"
 
 _ATTRIBUTES: Final = ("_batch_count", "_closed", "_driver", "_running", "_sync_available")
 
 
-class _ScreenUpdate(Protocol):
-    """Textual's `LayoutUpdate`: lines of strips, side by side from the region's left edge."""
-
-    strips: list[Iterable[Strip | None]]
-    region: Region
-
-
-class _SpansUpdate(Protocol):
-    """Textual's `ChopsUpdate`: spans of lines to draw, from lines cut into strips where widgets begin and end."""
-
-    chops: Sequence[Mapping[int, Strip | None]]
-    """For each line the strips by the column of their start; None where nothing was rendered."""
-    spans: list[tuple[int, int, int]]
-    """Line, first column, and the column after the last."""
-    chop_ends: list[list[int]]
-    """For each line the columns after the strips' last ones, in the strips' order."""
-
-
 class Patch(NamedTuple):
-    """A part of a line that is drawn anew."""
+    """A part of a line to redraw."""
 
     x: int
     y: int
     strip: Strip
     width: int
-    """Cells from the strip's start on that changed; the rest is as it was."""
+    """How many cells changed, from the strip's start on."""
 
 
 class Frame(NamedTuple):
-    """What Textual wants to be drawn at once."""
+    """One frame of a full screen."""
 
     width: int
-    """Columns of the whole screen."""
     height: int
-    """Lines of the whole screen."""
     patches: list[Patch]
 
 
-def _is_spans_update(update: object) -> TypeGuard[_SpansUpdate]:
+def _is_spans_update(update: object) -> TypeGuard[ChopsUpdate]:
     return all(hasattr(update, name) for name in ("chops", "spans", "chop_ends"))
 
 
-def _is_screen_update(update: object) -> TypeGuard[_ScreenUpdate]:
+def _is_screen_update(update: object) -> TypeGuard[LayoutUpdate]:
     return all(hasattr(update, name) for name in ("strips", "region"))
 
 
 def frame_of(update: object) -> Frame | None:
-    """The frame in one of Textual's updates; None for anything else, which Textual must draw itself."""
+    """Return the frame in one of Textual's updates; None for anything else, which Textual must draw."""
     patches: list[Patch] = []
     if _is_spans_update(update):
+        # For each line: its strips by first column (None where nothing was rendered), and the columns after them.
         # Strips are not cropped to the span, as Textual does: that can cut a wide character in two.
         for y, start, stop in update.spans:
             for end, (x, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
@@ -122,12 +96,12 @@ def frame_of(update: object) -> Frame | None:
 
 
 def _writer_of(driver: Driver | None) -> object:
-    """The thread that writes to the terminal: another one each time that the terminal is taken."""
+    """Return the thread that writes to the terminal; the driver starts a new one each time it takes the terminal."""
     return getattr(driver, "_writer_thread", None)
 
 
 def _backlog_of(driver: Driver | None) -> int:
-    """Characters that wait for the terminal, without those that are being written."""
+    """Return the characters that wait for the terminal, without those that are being written."""
     queue = getattr(_writer_of(driver), "_queue", None)
     if queue is None:
         return 0
@@ -135,91 +109,75 @@ def _backlog_of(driver: Driver | None) -> int:
         return sum(len(text) for text in queue.queue if text)
 
 
-class FrugalApp(App[ReturnType]):
-    """An App that sends only what changed, and only while the terminal keeps up."""
+class FrameWriter:
+    """Draws an app's frames on its terminal."""
 
-    # Set on the class, so that nothing depends on the order in which the constructors run.
-    _frugal_shadow: ScreenBuffer = ScreenBuffer(0, 0)
-    _frugal_writer: object = None
-    _frugal_retry: Timer | None = None
-    _frugal_size: Size | None = None
+    def __init__(self, app: App[Any]) -> None:
+        self._app = app
+        self._buffer = ScreenBuffer(0, 0)
+        self._writer: object = None
+        """The writer thread of the last frame."""
+        self._retry_timer: Timer | None = None
+        self._size: Size | None = None
+        """The size in the last resize event."""
 
-    def ignore(self) -> None:
-        """Take nothing for granted of what the terminal shows: the next frame draws every cell.
+    def draw(self, update: object) -> bool:
+        """Draw an update of Textual's compositor.
 
-        To be called when something else wrote to the terminal.
+        Returns:
+            False if Textual must handle it: nothing is drawn now, or the update is not a frame of a full screen.
         """
-        self._frugal_shadow.ignore()
+        app = self._app
+        has_attributes = all(hasattr(app, name) for name in _ATTRIBUTES)
+        if update is None or not has_attributes or app._batch_count or not app._running or app._closed:
+            return False
+        is_foreign = app.is_headless or app.is_inline or app.is_web or _writer_of(app._driver) is None
+        frame = None if is_foreign else frame_of(update)
+        if frame is None:
+            self._buffer.invalidate()
+            return False
+        if frame[:2] != self._buffer.size:
+            self._buffer = ScreenBuffer(frame.width, frame.height)
+        color_system = COLOR_SYSTEMS.get(app.console.color_system or "", ColorSystem.TRUECOLOR)
+        for x, y, strip, width in frame.patches:
+            self._buffer.put(x, y, cells_of(strip, color_system, width))
+        self.send_difference()
+        return True
 
-    def on_mount(self) -> None:
-        """Draw again when the process is continued: Textual does not if the terminal kept its size."""
-        self.app_resume_signal.subscribe(self, self._draw_after_resume)
-
-    def _draw_after_resume(self, _: App[Any]) -> None:
-        self._send_difference()
-
-    def on_resize(self, event: Resize) -> None:
-        """Forget what the terminal shows: it may have reflowed or cut its lines."""
-        in_band = event.pixel_size is not None
-        # A size reported in the terminal's own band repeats itself when reporting is switched on; a signal never does.
-        if event.size != self._frugal_size or not in_band:
-            self.ignore()
-            if event.size == self._frugal_shadow.size:
-                # There and back, too fast for Textual to see: nothing else would draw.
-                self._send_difference()
-        self._frugal_size = event.size
-        if _writer_of(self._driver) is not None and not in_band:
-            # A signal that interrupts the handling of the one before it has its newer size overtaken by the older one.
+    def resize(self, event: Resize) -> None:
+        """Invalidate what the terminal shows: it may have reflowed or cut its lines."""
+        is_in_band = event.pixel_size is not None
+        # A terminal that reports its size in band repeats it when reporting is switched on; a signal never does.
+        if event.size != self._size or not is_in_band:
+            self._buffer.invalidate()
+            if event.size == self._buffer.size:
+                self.send_difference()  # two changes too fast for Textual to notice: it draws nothing
+        self._size = event.size
+        if _writer_of(self._app._driver) is not None and not is_in_band:
+            # When a signal interrupts the handling of the previous one, the older size arrives last.
             size = Size(*get_terminal_size())
             if event.size != size:
-                self.post_message(Resize(size, size))
+                self._app.post_message(Resize(size, size))
 
-    if list(signature(getattr(App, "_display", lambda: None)).parameters) == ["self", "screen", "renderable"]:
-
-        def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
-            """Draw an update from Textual's compositor, for which Textual calls this."""
-            expected = all(hasattr(self, name) for name in _ATTRIBUTES)
-            if renderable is None or not expected or self._batch_count or not self._running or self._closed:
-                super()._display(screen, renderable)  # Nothing is drawn, or Textual alone draws.
-                return
-            foreign = self.is_headless or self.is_inline or self.is_web or _writer_of(self._driver) is None
-            frame = None if foreign else frame_of(renderable)
-            if frame is None:
-                super()._display(screen, renderable)
-                self.ignore()
-                return
-            if frame[:2] != self._frugal_shadow.size:
-                self._frugal_shadow = ScreenBuffer(frame.width, frame.height)
-            color_system = COLOR_SYSTEMS.get(self.console.color_system or "", ColorSystem.TRUECOLOR)
-            for x, y, strip, width in frame.patches:
-                self._frugal_shadow.put(x, y, cells_of(strip, color_system, width))
-            self._send_difference()
-            self.post_display_hook()
-
-    def _send_difference(self) -> None:
-        """Bring the terminal up to date, now or when it is ready."""
-        driver = self._driver
-        if driver is None or not self._running or self._closed or not all(self._frugal_shadow.size):
+    def send_difference(self) -> None:
+        """Bring the terminal up to date, now or as soon as it keeps up."""
+        app, driver = self._app, self._app._driver
+        if driver is None or not app._running or app._closed or not all(self._buffer.size):
             return
-        if (writer := _writer_of(driver)) is not self._frugal_writer:
-            self._frugal_writer = writer
-            self.ignore()
-        if _backlog_of(driver) > BACKLOG_LIMIT:
-            if self._frugal_retry is None:
-                self._frugal_retry = self.set_timer(RETRY_AFTER, self._retry)
+        if (writer := _writer_of(driver)) is not self._writer:
+            self._writer = writer
+            self._buffer.invalidate()
+        if _backlog_of(driver) > _BACKLOG_LIMIT:
+            if self._retry_timer is None:
+                self._retry_timer = app.set_timer(_RETRY_S, self._retry)
             return
-        cursor = Size(*self._frugal_shadow.size).clamp_offset(self.cursor_position)
-        if sequence := self._frugal_shadow.update(cursor):
-            if self._sync_available and len(sequence) >= _SYNC_FROM:
-                sequence = f"{_SYNC_START}{sequence}{_SYNC_END}"
+        cursor = Size(*self._buffer.size).clamp_offset(app.cursor_position)
+        if sequence := self._buffer.update(cursor):
+            if app._sync_available and len(sequence) >= _SYNC_FROM:
+                sequence = f"\x1b[?2026h{sequence}\x1b[?2026l"
             driver.write(sequence)
             driver.flush()
 
     def _retry(self) -> None:
-        self._frugal_retry = None
-        self._send_difference()
-
-    def send(self, sequence: str) -> None:
-        """Send the terminal something that is no frame."""
-        if self._driver is not None:
-            self._driver.write(sequence)
+        self._retry_timer = None
+        self.send_difference()

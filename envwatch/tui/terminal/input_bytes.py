@@ -1,13 +1,14 @@
-"""Bytes from the terminal to Textual's messages. They are untrusted: whatever comes, keys work afterwards.
+"""Bytes from the terminal to Textual's messages. The bytes are untrusted: after any of them, keys work.
 
-Textual's own parser ends with an exception on some escape sequences, takes those that it does not know for keys, and is
-given text by a decoder that ends on the first byte that is not UTF-8. So bytes are cut into whole units here: text, one
-escape sequence, or one pasted text. Only a unit that makes sense reaches Textual's parser; what that does not recognise
-is dropped, never typed.
+Textual's own parser raises on some escape sequences, takes unknown ones for keys, and gets its text from a decoder that
+raises on the first byte that is not UTF-8. So bytes are cut into units here: text, one escape sequence, or one paste.
+Only valid units reach Textual's parser, and what it does not recognise is dropped, never typed.
 
-Every use of Textual's private parts for this stands here: `_xterm_parser.XTermParser`, with its `_timeout_time`, which
-is set while a sequence waits for its end, and its `mouse_pixels`, `terminal_size`, `terminal_pixel_size`, `last_x` and
-`last_y`, which outlive a parser that had to be replaced. This module knows neither the app nor a clock.
+Private parts of Textual in use: `_xterm_parser.XTermParser`, with `_timeout_time`, which is set while a sequence waits
+for its end, and the state in `_PARSER_STATE`. Without the module there is no start (ImportError); without
+`_timeout_time` every input is dropped, which tests/tui/test_input_bytes.py notices.
+
+This module must know neither the app nor a clock.
 """
 
 from __future__ import annotations
@@ -25,29 +26,28 @@ if TYPE_CHECKING:
 
     from textual.message import Message
 
-STRING_PATIENCE: Final = 1.0
-"""Seconds without a byte after which a string from the terminal (OSC, DCS, …) that lacks its end has ended."""
+STRING_TIMEOUT_S: Final = 1.0
+"""Without a byte for so long, a string from the terminal (OSC, DCS, …) without an end is over."""
 
-PASTE_PATIENCE: Final = 5.0
-"""Seconds without a byte after which a pasted text that lacks its end has ended: long enough for a link that stalls."""
+PASTE_TIMEOUT_S: Final = 5.0
+"""The same for a paste; long enough for a link that stalls."""
 
 LONGEST_PASTE: Final = 1 << 20
-"""Bytes of a pasted text that are kept; the line to type in takes far fewer."""
+"""Bytes of a paste that are kept; text inputs take far fewer."""
 
 LONGEST_SEQUENCE: Final = 32
-"""Bytes of an escape sequence that may mean something: Textual makes keys of the characters of a longer one."""
+"""Bytes of a valid escape sequence: Textual makes keys of the characters of a longer one."""
 
-LARGEST_SIDE: Final = 10_000
-"""Columns or lines that a terminal can have."""
+_LARGEST_SIDE: Final = 10_000
+"""Columns or lines of a terminal."""
 
-LARGEST_SCREEN: Final = 1_000_000
-"""Cells that a terminal can have: a screen of 7,680 x 4,320 pixels in a font of 5 x 8 has 829,440."""
+_LARGEST_SCREEN: Final = 1_000_000
+"""Cells of a terminal: a screen of 7,680 x 4,320 pixels in a font of 5 x 8 has 829,440."""
 
-LARGEST_PARAMETER: Final = 0x10FFFF
-"""Unicode's last code point: no other parameter of an escape sequence comes near it."""
+_LARGEST_PARAMETER: Final = 0x10FFFF
+"""Unicode's last code point; no other parameter of an escape sequence comes near it."""
 
 _SURROGATES: Final = range(0xD800, 0xE000)
-"""Code points that are no characters."""
 
 _ESCAPE: Final = b"\x1b"
 _X10_REPORT: Final = b"\x1b[M"
@@ -67,7 +67,7 @@ _UNIT: Final = re.compile(
     """,
     re.VERBOSE,
 )
-"""An escape sequence that is complete."""
+"""A complete escape sequence."""
 
 _UNFINISHED: Final = re.compile(
     rb"""
@@ -80,25 +80,28 @@ _UNFINISHED: Final = re.compile(
     """,
     re.VERBOSE,
 )
-"""An escape sequence whose end has not come yet, if nothing stands behind it."""
+"""An incomplete escape sequence, if nothing follows."""
 
 _ALONE: Final = re.compile("\x1b[^\x1b]?", re.DOTALL)
-"""Escape, or alt with a key: Textual takes both for the start of something longer until time has passed."""
+"""Escape, or alt with a key: Textual takes both for the start of a longer sequence until a timeout."""
 
 _NUMBER: Final = re.compile(rb"[0-9]+")
 
 _SIZE_REPORT: Final = re.compile(rb"\x1b\[48;(\d+)(?::\d*)*;(\d+)(?::\d*)*;(\d+)(?::\d*)*;(\d+)(?::\d*)*t")
 """Lines, columns, height and width in pixels."""
 
-_DROPPED: Final = (AppFocus, AppBlur, CursorPosition)
-"""What changes nothing here. A blurred app would give the keys that are on their way to something else."""
+_IGNORED: Final = (AppFocus, AppBlur, CursorPosition)
+"""A blurred app would route the keys that are under way to another widget."""
+
+_PARSER_STATE: Final = ("mouse_pixels", "terminal_size", "terminal_pixel_size", "last_x", "last_y")
+"""Attributes that a new parser takes over from the one that it replaces."""
 
 
 class InputParser:
-    """Makes messages of bytes.
+    """Turns bytes into messages.
 
     Args:
-        kernel_size: columns and lines as the kernel has them; None where it does not know.
+        kernel_size: returns the kernel's columns and lines, None if it has none.
     """
 
     def __init__(self, kernel_size: Callable[[], tuple[int, int] | None]) -> None:
@@ -106,125 +109,115 @@ class InputParser:
         self._parser = XTermParser()
         self._decode = getincrementaldecoder("utf-8")("replace").decode
         self._rest = b""
-        """What has not been looked at yet, or lacks its end."""
-        self._lacks_end = False
-        self._pasted: bytearray | None = None
-        """The pasted text that has come so far, while its end has not."""
-        self._due = 0.0
-        """When what lacks its end counts as ended."""
+        """Bytes that are not parsed yet, or an incomplete unit."""
+        self._is_incomplete = False
+        self._paste: bytearray | None = None
+        """The paste so far, inside one."""
+        self._deadline_s = 0.0
+        """When an incomplete unit is over."""
 
-    def feed(self, data: bytes, now: float) -> Iterator[Message]:
-        """Yield what some bytes complete.
-
-        Args:
-            data: what was read.
-            now: seconds, by any clock that does not jump.
-        """
+    def feed(self, data: bytes, now_s: float) -> Iterator[Message]:
+        """Yield the messages that some bytes complete; `now_s` is monotonic."""
         self._rest += data
-        self._lacks_end = False
-        while self._rest and not self._lacks_end:
-            if self._pasted is not None:
-                yield from self._take_pasted(self._pasted)
+        self._is_incomplete = False
+        while self._rest and not self._is_incomplete:
+            if self._paste is not None:
+                yield from self._parse_paste(self._paste)
             else:
-                yield from self._take_text()
+                yield from self._parse_text()
                 if self._rest:
-                    yield from self._take_sequence()
-        self._due = now + self._patience()
+                    yield from self._parse_sequence()
+        self._deadline_s = now_s + self._timeout_s()
 
-    def tick(self, now: float) -> Iterator[Message]:
-        """Yield what is complete since nothing has come behind it for long enough."""
-        if now < self._due:
+    def tick(self, now_s: float) -> Iterator[Message]:
+        """Yield the messages of an incomplete unit whose time is over."""
+        if now_s < self._deadline_s:
             return
-        ended, self._rest = self._rest, b""
-        if self._pasted is not None:
-            yield from self._end_paste(self._pasted + ended)
-        elif ended:
-            yield from self._unit(ended)
+        rest, self._rest = self._rest, b""
+        if self._paste is not None:
+            yield from self._end_paste(self._paste + rest)
+        elif rest:
+            yield from self._handle_sequence(rest)
 
-    def _patience(self) -> float:
-        if self._pasted is not None:
-            return PASTE_PATIENCE
+    def _timeout_s(self) -> float:
+        if self._paste is not None:
+            return PASTE_TIMEOUT_S
         is_string = self._rest.startswith(_STRING_STARTS) and len(self._rest) > 2  # else it may be alt with that key
-        return STRING_PATIENCE if is_string else constants.ESCAPE_DELAY
+        return STRING_TIMEOUT_S if is_string else constants.ESCAPE_DELAY
 
-    def _take_text(self) -> Iterator[Message]:
-        text, escape, behind = self._rest.partition(_ESCAPE)
-        self._rest = escape + behind
+    def _parse_text(self) -> Iterator[Message]:
+        text, escape, after = self._rest.partition(_ESCAPE)
+        self._rest = escape + after
         for character in self._decode(text, final=bool(escape)):
-            yield from self._parse(character)
+            yield from self._by_textual(character)
 
-    def _take_sequence(self) -> Iterator[Message]:
+    def _parse_sequence(self) -> Iterator[Message]:
         match = _UNIT.match(self._rest)
         if match is None:
             match = _UNFINISHED.match(self._rest)
             if match is None or match.end() == len(self._rest):
-                self._lacks_end = True
-                self._rest = _shortened(self._rest)
+                self._is_incomplete = True
+                if not self._rest.endswith(_ESCAPE):  # which may begin the end of a string
+                    self._rest = self._rest[: LONGEST_SEQUENCE + 1]  # one byte more shows that it is too long
                 return
         self._rest = self._rest[match.end() :]
-        yield from self._unit(match[0])
+        yield from self._handle_sequence(match[0])
 
-    def _take_pasted(self, pasted: bytearray) -> Iterator[Message]:
-        text, end, behind = self._rest.partition(_PASTE_END)
-        self._lacks_end = not end
+    def _parse_paste(self, paste: bytearray) -> Iterator[Message]:
+        text, end, after = self._rest.partition(_PASTE_END)
+        self._is_incomplete = not end
         if not end:
-            begun = next(n for n in reversed(range(len(_PASTE_END))) if text.endswith(_PASTE_END[:n]))
-            text, behind = text[: len(text) - begun], text[len(text) - begun :]
-        self._rest = behind
-        pasted += text[: LONGEST_PASTE - len(pasted)]
+            partial = next(n for n in reversed(range(len(_PASTE_END))) if text.endswith(_PASTE_END[:n]))
+            text, after = text[: len(text) - partial], text[len(text) - partial :]
+        self._rest = after
+        paste += text[: LONGEST_PASTE - len(paste)]
         if end:
-            yield from self._end_paste(pasted)
+            yield from self._end_paste(paste)
 
-    def _end_paste(self, pasted: bytearray) -> Iterator[Message]:
-        self._pasted = None
-        yield Paste(pasted.decode("utf-8", "replace").replace("\0", ""))
+    def _end_paste(self, paste: bytearray) -> Iterator[Message]:
+        self._paste = None
+        yield Paste(paste.decode("utf-8", "replace").replace("\0", ""))
 
-    def _unit(self, unit: bytes) -> Iterator[Message]:
-        """Yield what one escape sequence means."""
-        if unit == _PASTE_START:
-            self._pasted = bytearray()
-        elif unit != _PASTE_END and self._makes_sense(unit):
-            yield from self._parse(unit.decode("utf-8", "replace"))
+    def _handle_sequence(self, sequence: bytes) -> Iterator[Message]:
+        if sequence == _PASTE_START:
+            self._paste = bytearray()
+        elif sequence != _PASTE_END and self._is_valid(sequence):
+            yield from self._by_textual(sequence.decode("utf-8", "replace"))
 
-    def _makes_sense(self, unit: bytes) -> bool:
-        if len(unit) > LONGEST_SEQUENCE or (unit.startswith((_X10_REPORT, *_STRING_STARTS)) and len(unit) > 2):
+    def _is_valid(self, sequence: bytes) -> bool:
+        is_ignored = sequence.startswith((_X10_REPORT, *_STRING_STARTS)) and len(sequence) > 2
+        if is_ignored or len(sequence) > LONGEST_SEQUENCE:
             return False
-        if (report := _SIZE_REPORT.fullmatch(unit)) is not None:
-            return _is_plausible(report, self._kernel_size())
-        numbers = [int(number) if len(number) < 10 else LARGEST_PARAMETER + 1 for number in _NUMBER.findall(unit)]
-        return all(number <= LARGEST_PARAMETER and number not in _SURROGATES for number in numbers)
+        if report := _SIZE_REPORT.fullmatch(sequence):
+            return _is_plausible_size(report, self._kernel_size())
+        numbers = [int(number) if len(number) < 10 else _LARGEST_PARAMETER + 1 for number in _NUMBER.findall(sequence)]
+        return all(number <= _LARGEST_PARAMETER and number not in _SURROGATES for number in numbers)
 
-    def _parse(self, unit: str) -> Iterator[Message]:
-        """Yield what Textual makes of one character or one escape sequence."""
+    def _by_textual(self, unit: str) -> Iterator[Message]:
+        """Yield Textual's messages for one character or one escape sequence."""
         parser = self._parser
         try:
             messages = list(parser.feed(unit))
-            if _ALONE.fullmatch(unit) and parser._timeout_time is not None:  # noqa: SLF001 - see the module's docstring
-                parser._timeout_time = 0.0  # noqa: SLF001 - see above
+            if _ALONE.fullmatch(unit) and parser._timeout_time is not None:
+                parser._timeout_time = 0.0
                 messages += parser.tick()
-        except Exception:  # noqa: BLE001 - it does not say what it fails with, and nothing but it runs here
+        except Exception:  # noqa: BLE001  its exceptions are undocumented, and only its own code runs here
             messages = []
             self._replace_parser()
-        if self._parser._timeout_time is not None:  # noqa: SLF001 - see above
+        if self._parser._timeout_time is not None:
             self._replace_parser()  # it does not know the sequence, and would make keys of its characters
-        yield from (message for message in messages if not isinstance(message, _DROPPED))
+        yield from (message for message in messages if not isinstance(message, _IGNORED))
 
     def _replace_parser(self) -> None:
-        before, self._parser = self._parser, XTermParser()
-        for name in ("mouse_pixels", "terminal_size", "terminal_pixel_size", "last_x", "last_y"):
-            setattr(self._parser, name, getattr(before, name))
+        old, self._parser = self._parser, XTermParser()
+        for name in _PARSER_STATE:
+            setattr(self._parser, name, getattr(old, name))
 
 
-def _shortened(sequence: bytes) -> bytes:
-    """Return an unfinished sequence, or of one that is too long to mean anything as much as shows that it is."""
-    is_ending = sequence.endswith(_ESCAPE)  # as a string does
-    return sequence if is_ending else sequence[: LONGEST_SEQUENCE + 1]
-
-
-def _is_plausible(report: re.Match[bytes], kernel_size: tuple[int, int] | None) -> bool:
-    """Tell whether the terminal can have the size that it reports. Where the kernel knows better, its size counts."""
+def _is_plausible_size(report: re.Match[bytes], kernel_size: tuple[int, int] | None) -> bool:
+    """Whether a terminal can have the size that it reports; the kernel's size, if there is one, decides."""
     if any(len(number) > 6 for number in report.groups()):
         return False
     lines, columns, height, width = map(int, report.groups())
-    is_possible = 0 < lines <= LARGEST_SIDE and 0 < columns <= LARGEST_SIDE and lines * columns <= LARGEST_SCREEN
+    is_possible = 0 < lines <= _LARGEST_SIDE and 0 < columns <= _LARGEST_SIDE and lines * columns <= _LARGEST_SCREEN
     return is_possible and height > 0 and width > 0 and kernel_size in {None, (columns, lines)}

@@ -1,8 +1,7 @@
-"""Keys and clicks in turn: each has done all that it does before the next one is looked at.
+"""Serialises input: one key, click or paste is handled fully before the next one.
 
-Owns the order of what a person does. Textual gives a key to what has the focus when the key is read. Of keys that come
-in one packet, as slow links send them, those behind one that opens a box would act on what the box is about to cover:
-half of a note would be commands.
+Textual routes a key to what has the focus when the key is read. When several keys arrive in one packet, as on slow
+links, those behind a key that opens a box would go to what the box is about to cover: half of a note would be commands.
 """
 
 from __future__ import annotations
@@ -12,109 +11,116 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from textual.app import App, ReturnType
 from textual.events import InputEvent, Key, MouseDown, MouseEvent, MouseUp, Paste
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from collections.abc import Set as AbstractSet
 
+    from textual.app import App
     from textual.dom import DOMNode
     from textual.events import Event
     from textual.screen import Screen
     from textual.widget import Widget
 
-_LONGEST_TURN: Final = 0.5
-"""Seconds after which what is still not dealt with no longer holds up what was done next."""
+_TIMEOUT_S: Final = 0.5
+"""How long an event may hold up the next one."""
 
-_FRAME: Final = 0.02
-"""Seconds in which a key is to be seen before we look whether all is done, unless the next key waits."""
+_FRAME_S: Final = 0.02
+"""Time to draw what a key changed before the queue checks whether it is handled, unless the next event waits."""
 
 
-class TurnTakingApp(App[ReturnType]):
-    """An App that deals with one key, click or pasted text after the other."""
+class InputQueue:
+    """The queue of an app's input events.
 
-    _is_dealing: bool = False
-    """Whether something is still being dealt with."""
+    Args:
+        app: the app that handles them.
+        deliver: Textual's own handling of an event.
+    """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._place: tuple[Screen[Any], Widget | None] | None = None
-        self._moving: Widget | None = None
-        self._moved_by: AbstractSet[str] = frozenset()
-        self._waiting: deque[InputEvent | Paste] = deque()
-        self._has_begun, self._is_awaited = asyncio.Event(), asyncio.Event()
+    def __init__(self, app: App[Any], deliver: Callable[[Event], Awaitable[None]]) -> None:
+        self._app = app
+        self._deliver = deliver
+        self._events: deque[InputEvent | Paste] = deque()
+        self._is_busy = False
+        """Whether the last event is still being handled."""
+        self._focus: tuple[Screen[Any], Widget | None] | None = None
+        """Screen and widget with the focus when the last event was delivered."""
+        self._moving_widget: Widget | None = None
+        self._moving_keys: AbstractSet[str] = frozenset()
+        self._became_busy, self._next_waits = asyncio.Event(), asyncio.Event()
 
-    def on_mount(self) -> None:
-        """Be there to end turns."""
-        self.run_worker(self._end_turns())
+    @property
+    def is_empty(self) -> bool:
+        """Whether no event waits."""
+        return not self._events
 
-    async def on_event(self, event: Event) -> None:
-        """Put what a person does behind what they did before, and take everything else at once."""
-        if isinstance(event, InputEvent | Paste) and not event.is_forwarded:
-            self._waiting.append(event)
-            await self._begin_turn()
-        else:
-            await super().on_event(event)
+    async def put(self, event: InputEvent | Paste) -> None:
+        """Handle an event after all that came before it."""
+        self._events.append(event)
+        await self._deliver_waiting()
 
-    async def _begin_turn(self) -> None:
-        while self._waiting and not self._is_dealing:
-            event = self._waiting.popleft()
-            self._is_dealing = self._may_lead_elsewhere(event)
-            self._place = (self.screen, self.focused)
-            await super().on_event(event)
-            if self._is_dealing:
-                self._has_begun.set()
-        if self._waiting:
-            self._is_awaited.set()
+    async def run(self) -> None:
+        """Release the next event each time one is handled. Runs until it is cancelled."""
+        while await self._became_busy.wait():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._next_waits.wait(), _FRAME_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.settle(), _TIMEOUT_S)
+            self._became_busy.clear()
+            self._next_waits.clear()
+            self._is_busy = False
+            self._app.call_later(self._deliver_waiting)
 
-    def _may_lead_elsewhere(self, event: InputEvent | Paste) -> bool:
-        """Whether the next key may have to go to something else: not after what only moves, of which many may come."""
+    async def _deliver_waiting(self) -> None:
+        while self._events and not self._is_busy:
+            event = self._events.popleft()
+            self._is_busy = self.holds_up_next(event)
+            self._focus = (self._app.screen, self._app.focused)
+            await self._deliver(event)
+            if self._is_busy:
+                self._became_busy.set()
+        if self._events:
+            self._next_waits.set()
+
+    def holds_up_next(self, event: InputEvent | Paste) -> bool:
+        """Whether an event may move the focus. Keys that only move within a widget may not, and they come in crowds."""
         if isinstance(event, Key):
-            return event.key not in self._moves()
+            return event.key not in self._keys_that_move()
         return not isinstance(event, MouseEvent) or isinstance(event, MouseDown | MouseUp)
 
-    def _moves(self) -> AbstractSet[str]:
-        """Return the keys by which whatever has the focus moves in itself."""
-        focused = self.focused
-        if focused is not self._moving:
-            self._moving = focused
-            self._moved_by = {
+    def _keys_that_move(self) -> AbstractSet[str]:
+        """Return the keys that the focused widget binds to ids of `move.`."""
+        focused = self._app.focused
+        if focused is not self._moving_widget:
+            self._moving_widget = focused
+            self._moving_keys = {
                 key
-                for key, (node, binding, *_) in self.screen.active_bindings.items()
+                for key, (node, binding, *_) in self._app.screen.active_bindings.items()
                 if node is focused and (binding.id or "").startswith("move.")
             }
-        return self._moved_by
+        return self._moving_keys
 
-    async def _end_turns(self) -> None:
-        while await self._has_begun.wait():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._is_awaited.wait(), _FRAME)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._settle(), _LONGEST_TURN)
-            self._has_begun.clear()
-            self._is_awaited.clear()
-            self._is_dealing = False
-            self.call_later(self._begin_turn)
+    async def settle(self) -> None:
+        """Wait until an event, its consequences, and a screen that it opens or closes are handled."""
+        app = self._app
+        await self._drain_messages()
+        while app.screen_stack and self._focus != (focus := (app.screen, app.focused)):
+            self._focus = focus
+            await _called(focus[0].call_after_refresh)  # so that what gets the keys now has its size
+            await self._drain_messages()
 
-    async def _settle(self) -> None:
-        """Wait until a key, what it brings about, and a screen that it opens or closes have all been dealt with."""
-        await self._pass_all()
-        while self.screen_stack and self._place != (place := (self.screen, self.focused)):
-            self._place = place
-            await _passed(place[0].call_after_refresh)  # what gets the keys now knows how long it is
-            await self._pass_all()
-
-    async def _pass_all(self) -> None:
-        """Wait until what stands before all whom a key can reach has been dealt with: nobody, while the app ends."""
-        target: DOMNode | None = self.focused or self.screen if self.screen_stack else None
+    async def _drain_messages(self) -> None:
+        """Wait for the messages that wait at each node that a key can reach; there is none while the app ends."""
+        app = self._app
+        target: DOMNode | None = app.focused or app.screen if app.screen_stack else None
         while target is not None:
-            await _passed(target.call_later)
+            await _called(target.call_later)
             target = target.parent
 
 
-async def _passed(call: Callable[[Callable[[], None]], bool]) -> None:
-    """Wait until it is the turn of what is called now."""
-    passed = asyncio.Event()
-    if call(passed.set):
-        await passed.wait()
+async def _called(schedule: Callable[[Callable[[], None]], bool]) -> None:
+    """Wait until a callback that is scheduled now is called."""
+    called = asyncio.Event()
+    if schedule(called.set):
+        await called.wait()

@@ -1,18 +1,17 @@
-"""The shadow of a terminal: what it should show against what it does show, and the shortest way from one to the other.
+"""The screen buffer: what a terminal should show against what it shows, and the shortest update between the two.
 
-Owns where cells stand and the escape sequences that draw them. It must not know Textual; `frames.py` brings the two
-together.
+Owns where cells are and the escape sequences that draw them. It must not know Textual; `frame_writer.py` connects them.
 """
 
 from __future__ import annotations
 
 from rich.cells import get_character_cell_size
 
-from envwatch.tui.terminal.cells import BLANK, PLAIN, SEEN_ON_A_BLANK, Cell, Pen, blank_of, pen_change
+from envwatch.tui.terminal.cells import BLANK, PLAIN, VISIBLE_ON_BLANKS, Cell, Pen, blank_of, pen_change
 
 
 def _blank_out(cells: list[Cell], x: int) -> tuple[int, int]:
-    """Replace the whole wide character that covers `x` by blanks, as a terminal does when half of it is overwritten.
+    """Replace the wide character that covers `x` by blanks, as a terminal does when half of it is overwritten.
 
     Returns:
         The character's first column and the one after its last.
@@ -27,7 +26,7 @@ def _blank_out(cells: list[Cell], x: int) -> tuple[int, int]:
 
 
 class _Output:
-    """Escape sequences in the making: where the cursor stands, how it writes."""
+    """Builds an update: escape sequences, the cursor's position and its pen."""
 
     def __init__(self, width: int) -> None:
         self.width = width
@@ -38,17 +37,17 @@ class _Output:
         self.y: int | None = None
 
     def move(self, x: int, y: int) -> None:
-        """Put the cursor on a cell by the shortest way."""
+        """Move the cursor by the shortest sequence."""
         if (self.x, self.y) == (x, y):
             return
-        ways = [f"\x1b[{y + 1 if y else ''}{f';{x + 1}' if x else ''}H"]
+        sequences = [f"\x1b[{y + 1 if y else ''}{f';{x + 1}' if x else ''}H"]
         if self.y is not None and y >= self.y:
             down = "" if y == self.y else f"\x1b[{y - self.y if y > self.y + 1 else ''}B"
             if self.x is not None:
                 right = x - self.x
-                ways.append(down + ("\b" * -right if right <= 0 else f"\x1b[{right if right > 1 else ''}C"))
-            ways.append(f"{down}\x1b[{x + 1 if x else ''}G")
-        self.parts.append(min(ways, key=len))
+                sequences.append(down + ("\b" * -right if right <= 0 else f"\x1b[{right if right > 1 else ''}C"))
+            sequences.append(f"{down}\x1b[{x + 1 if x else ''}G")
+        self.parts.append(min(sequences, key=len))
         self.x, self.y = x, y
 
     def set_pen(self, pen: Pen) -> None:
@@ -58,51 +57,48 @@ class _Output:
             self.pen = pen
 
     def write(self, cell: Cell) -> None:
-        """Draw one cell, with the others that its character covers, where the cursor stands."""
+        """Draw a cell at the cursor, with the others that its character covers."""
         text, pen = cell
         if text == " " and not pen.attributes:
-            # A blank shows no colour and no weight: only its background must be right, and nothing may be drawn on it.
-            if self.pen.background != pen.background or self.pen.attributes & SEEN_ON_A_BLANK:
-                self.set_pen(Pen(self.pen.attributes - SEEN_ON_A_BLANK, self.pen.color, pen.background))
+            # On a blank only the background is visible, and attributes that draw without a character.
+            if self.pen.background != pen.background or self.pen.attributes & VISIBLE_ON_BLANKS:
+                self.set_pen(Pen(self.pen.attributes - VISIBLE_ON_BLANKS, self.pen.color, pen.background))
         else:
             self.set_pen(pen)
         self.parts.append(text)
         # Terminals disagree on the width of emoji and clusters, and on the column after the last cell of a line.
-        trusted = len(text) == 1 and get_character_cell_size(text) == 1 and self.x is not None
-        self.x = self.x + 1 if trusted and self.x is not None and self.x + 1 < self.width else None
+        is_certain = len(text) == 1 and get_character_cell_size(text) == 1 and self.x is not None
+        self.x = self.x + 1 if is_certain and self.x is not None and self.x + 1 < self.width else None
 
-    def would_draw(self, cell: Cell) -> bool:
+    def takes_one_byte(self, cell: Cell) -> bool:
         """Whether one byte without a change of pen draws the cell."""
         text, pen = cell
         return len(text) == 1 and text.isascii() and pen == self.pen
 
 
 class ScreenBuffer:
-    """What a terminal should show, against what it does show.
-
-    Args:
-        width: Columns of the terminal.
-        height: Lines of the terminal.
-    """
+    """The cells of a terminal of some columns and lines."""
 
     def __init__(self, width: int, height: int) -> None:
         self.size = (width, height)
-        self._wanted: list[list[Cell]] = [[BLANK] * width for _ in range(height)]
-        self._shown: list[list[Cell | None]] = []
+        self._cells: list[list[Cell]] = [[BLANK] * width for _ in range(height)]
+        """What the terminal should show."""
+        self._displayed: list[list[Cell | None]] = []
+        """What it shows; None for unknown."""
         self._dirty: dict[int, tuple[int, int]] = {}
-        """For each line where something changed, the first column that may differ and the one after the last."""
+        """By changed line, the first column that may differ and the one after the last."""
         self._cursor: tuple[int, int] | None = None
-        self.ignore()
+        self.invalidate()
 
-    def ignore(self) -> None:
-        """Take nothing for granted of what the terminal shows: the next update draws every cell."""
+    def invalidate(self) -> None:
+        """Assume nothing about what the terminal shows: the next update draws every cell."""
         width, height = self.size
-        self._shown = [[None] * width for _ in range(height)]
+        self._displayed = [[None] * width for _ in range(height)]
         self._dirty = dict.fromkeys(range(height), (0, width))
         self._cursor = None
 
     def put(self, x: int, y: int, cells: list[Cell]) -> None:
-        """Want these cells from column `x` of line `y` on; what reaches over the edges is cut off."""
+        """Set the cells from column `x` of line `y` on, cut at the right edge."""
         width, height = self.size
         room = width - x
         if not 0 <= x < width or not 0 <= y < height:
@@ -111,7 +107,7 @@ class ScreenBuffer:
             cells = cells.copy()
             _blank_out(cells, room)
             del cells[room:]
-        line = self._wanted[y]
+        line = self._cells[y]
         end = x + len(cells)
         if line[x:end] == cells:
             return
@@ -124,10 +120,10 @@ class ScreenBuffer:
         self._dirty[y] = (min(start, x), max(stop, end))
 
     def update(self, cursor: tuple[int, int]) -> str:
-        """The sequences that make the terminal show what is wanted, and believed to be written from now on.
+        """Return the sequences that bring the terminal up to date, and assume that they are sent.
 
         Args:
-            cursor: Column and line where the terminal's cursor must stand in the end.
+            cursor: column and line of the terminal's cursor in the end.
         """
         output = _Output(self.size[0])
         for y, (start, stop) in sorted(self._dirty.items()):
@@ -142,20 +138,20 @@ class ScreenBuffer:
         return "".join(output.parts)
 
     def _draw_line(self, output: _Output, y: int, start: int, stop: int) -> None:
-        wanted, shown = self._wanted[y], self._shown[y]
+        cells, displayed = self._cells[y], self._displayed[y]
         for x in range(start, stop):
-            cell = wanted[x]
-            if cell == shown[x] or not cell[0]:
+            cell = cells[x]
+            if cell == displayed[x] or not cell[0]:
                 continue  # A cell without text is drawn by the wide character that covers it.
-            gap = wanted[output.x : x] if output.y == y and output.x is not None else []
-            if 0 < len(gap) <= 3 and all(output.would_draw(passed) for passed in gap):
-                for passed in gap:  # Writing three cells again is shorter than a jump over them.
-                    output.write(passed)
+            gap = cells[output.x : x] if output.y == y and output.x is not None else []
+            if 0 < len(gap) <= 3 and all(map(output.takes_one_byte, gap)):
+                for unchanged in gap:  # Writing three cells again is shorter than a jump over them.
+                    output.write(unchanged)
             output.move(x, y)
-            if len(cell[0]) > 1 and x + 1 < len(wanted) and not wanted[x + 1][0]:
-                # A terminal may take the cluster for narrow: leave nothing old beside it.
+            if len(cell[0]) > 1 and x + 1 < len(cells) and not cells[x + 1][0]:
+                # A terminal may draw the cluster narrow: clear what is beside it.
                 output.write((" ", cell[1]))
                 output.write((" ", cell[1]))
                 output.move(x, y)
             output.write(cell)
-        shown[start:stop] = wanted[start:stop]
+        displayed[start:stop] = cells[start:stop]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, runtime_checka
 from textual.binding import Binding
 
 from envwatch.model.text import cells
+from envwatch.tui.terminal.textual_internals import declared_actions
 from envwatch.tui.widgets.line import Part, TextLine
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class KeyFooter(TextLine):
 
 def _declared_at(key: _Key) -> int:
     """Return the place of a key's action among those of its node; keys of the user's own move theirs to the end."""
-    actions = [binding.action for _, binding in type(key.node)._merged_bindings or ()]  # noqa: SLF001  no other way to
+    actions = declared_actions(type(key.node))
     return actions.index(key.binding.action) if key.binding.action in actions else len(actions)
 
 

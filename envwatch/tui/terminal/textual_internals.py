@@ -1,0 +1,43 @@
+"""What widgets, screens and the app need of Textual's private parts, as functions.
+
+Ruff's SLF001 is switched off for this package only, and tests/tui/test_textual_internals.py keeps it so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from textual.binding import Binding
+    from textual.dom import DOMNode
+
+
+def bindings_of(node: DOMNode) -> Iterator[Binding]:
+    """Yield a node's own and inherited bindings, with the user's keys in place of the defaults.
+
+    Needs `DOMNode._bindings` and `App._keymap`, which Textual's own help panel reads as well; without them it raises
+    AttributeError.
+    """
+    bindings = node._bindings.copy()
+    bindings.apply_keymap(node.app._keymap)
+    return (binding for _, binding in bindings)
+
+
+def declared_actions(node: type[DOMNode]) -> list[str]:
+    """Return the actions of a class's bindings in the order of declaration, which a keymap does not change.
+
+    Needs `DOMNode._merged_bindings`; without it, it raises AttributeError.
+    """
+    return [binding.action for _, binding in node._merged_bindings or ()]
+
+
+def forget_detached_watchers(node: DOMNode) -> None:
+    """Drop watchers that closed screens left on a node, and with them the state that those screens hold.
+
+    Textual does so for each reactive when it changes next, which some never do. Needs the attribute `__watchers`;
+    without it, closed screens stay in memory until then.
+    """
+    for watchers in getattr(node, "__watchers", {}).values():
+        watchers[:] = [(watcher, callback) for watcher, callback in watchers if watcher.is_attached]

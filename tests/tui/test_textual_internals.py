@@ -1,0 +1,27 @@
+"""Every use of Textual's private parts stands in envwatch/tui/terminal."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import envwatch
+
+PACKAGE = Path(envwatch.__file__).parent
+
+SUPPRESSED = re.compile(r"noqa:?[^\n]*SLF001")
+"""Ruff reports other private members outside the package."""
+UNSEEN_BY_RUFF = re.compile(r"(from|import) textual\S*\._|getattr\([^)\n]*, [\"']_")
+"""Private modules of Textual, and private attributes by name."""
+
+
+def test_only_the_terminal_package_uses_private_parts_of_textual() -> None:
+    outside = [path for path in PACKAGE.rglob("*.py") if (PACKAGE / "tui" / "terminal") not in path.parents]
+    assert len(outside) > 50
+    found = {
+        f"{path.relative_to(PACKAGE)}: {line.strip()}"
+        for path in outside
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if SUPPRESSED.search(line) or UNSEEN_BY_RUFF.search(line)
+    }
+    assert found == set()
