@@ -333,7 +333,7 @@ class EnvwatchApp(TerminalApp):
     def action_change_theme(self) -> None:
         """Choose a theme."""
         names = in_menu_order(self.available_themes)
-        choices = [Choice(name, name, "the one you see" if name == self.theme else "") for name in names]
+        choices = [Choice(name, name, "in use" if name == self.theme else "") for name in names]
 
         def take(name: str | None) -> None:
             self.theme = name or self.theme

@@ -63,12 +63,12 @@ class PollControl:
         forbidden = {profile: delay.left for profile, delay in delays.items() if delay and delay.is_forbidden}
         if forbidden:
             subject = f"{', '.join(forbidden)}: " if len(delays) > 1 else ""
-            rest = "; asking the others" if len(forbidden) < len(delays) else ""
+            rest = "; polling the others" if len(forbidden) < len(delays) else ""
             return f"{subject}the server asked to wait: {_seconds_up(max(forbidden.values()))} left{rest}"
         longest = max((delay.left for delay in delays.values() if delay), default=timedelta())
         if longest > limits.FORCED_EVERY:
-            return f"asking in {_seconds_up(longest)}: the request budget allows no sooner"
-        return "asking now"
+            return f"polling in {_seconds_up(longest)}: the request budget allows no sooner"
+        return "polling now"
 
     def change_interval(self, step: int) -> str:
         """Take the next longer interval than the one in force (`step` > 0), or the next shorter than the wanted one."""

@@ -174,7 +174,7 @@ async def test_the_themes_begin_with_our_own_and_the_one_that_is_seen_is_marked(
         names = [choice.title for choice in menu._choices]  # noqa: SLF001
         assert names[:4] == ["envwatch-dark", "envwatch-light", "envwatch-contrast", "envwatch-ansi"]
         assert names[4:] == sorted(names[4:])
-        assert re.findall("([a-z-]+) +the one you see", stage.text) == ["envwatch-light"]
+        assert re.findall("([a-z-]+) +in use", stage.text) == ["envwatch-light"]
         await stage.press("k", "enter")
         assert stage.app.theme == "envwatch-dark"
         await stage.app.run_action("change_theme")

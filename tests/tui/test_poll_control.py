@@ -117,13 +117,13 @@ async def test_a_pause_can_be_undone_during_a_poll() -> None:
 @pytest.mark.parametrize(
     ("answer", "now", "message"),
     [
-        (walk(), 0.1, "asking now"),
-        (walk(), 4, "asking now"),
-        (walk(90), 0.1, "asking now"),
-        (walk(90), 11, "asking now"),
+        (walk(), 0.1, "polling now"),
+        (walk(), 4, "polling now"),
+        (walk(90), 0.1, "polling now"),
+        (walk(90), 11, "polling now"),
         (ASKED_TO_WAIT, 48, "the server asked to wait: 9m 12s left"),
         (ASKED_TO_WAIT, 599.9, "the server asked to wait: 1s left"),
-        (ASKED_TO_WAIT, 600, "asking now"),
+        (ASKED_TO_WAIT, 600, "polling now"),
     ],
 )
 async def test_refresh_answers_when_the_poll_happens(answer: Answer, now: float, message: str) -> None:
@@ -140,7 +140,7 @@ async def test_a_second_refresh_answers_when_the_request_budget_allows_it() -> N
     await outcomes_of(poller, 2)
     async with staged(poller=poller) as stage:
         await stage.press("r")
-        assert stage.news == "asking in 32m 58s: the request budget allows no sooner"
+        assert stage.news == "polling in 32m 58s: the request budget allows no sooner"
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ async def test_a_server_that_asked_to_wait_does_not_delay_the_others() -> None:
     async with staged(profiles=(acme, bolt)) as stage:
         stage.app.poll_control = PollControl({acme: target_of(waiting, acme), bolt: target_of(ready, bolt)})
         await stage.press("r")
-        assert stage.news == "acme: the server asked to wait: 10m left; asking the others"
+        assert stage.news == "acme: the server asked to wait: 10m left; polling the others"
         stage.app.poll_control = PollControl({acme: target_of(waiting, acme), bolt: target_of(waiting, bolt)})
         await stage.press("r")
         assert stage.news == "acme, bolt: the server asked to wait: 10m left"
