@@ -192,7 +192,7 @@ def export(terminal: Terminal, *keys: str) -> None:
     terminal.wait_for("Export what is shown")
     terminal.press(*keys, ENTER)
     terminal.wait_for("exported to .*: .*")
-    terminal.wait_for_no("exported to ", within=5)
+    terminal.wait_for_no("exported to ")
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from support.pty_terminal import Terminal, environment
+from support.pty_terminal import PATIENCE, Terminal, environment
 from support.shells import (
     ENVWATCH,
     KEY,
-    RESTORED_WITHIN,
     SHOWN,
     SIZE,
     assert_sane,
@@ -21,6 +20,7 @@ from support.shells import (
     in_shell,
     restored,
     wait_for_stop,
+    wait_until_restored,
 )
 
 from envwatch.demo.server import Server
@@ -63,7 +63,7 @@ def test_a_program_that_was_stopped_draws_everything_again(environ: dict[str, st
         for _ in range(2):
             os.kill(child, number)
             if number == signal.SIGTSTP:  # of STOP nobody is told
-                terminal.wait_until(lambda: restored(terminal), "the terminal as it was", within=RESTORED_WITHIN)
+                wait_until_restored(terminal)
             wait_for_stop(child)
             taken = terminal.received.count(TAKEN)
             os.kill(child, signal.SIGCONT)
@@ -100,7 +100,7 @@ def test_a_stopped_job_can_be_resumed_and_ended_from_its_shell(environ: dict[str
         terminal.wait_until(lambda: terminal.received.count(b"Stopped") == 2, "stopped again")
         ended = os.pidfd_open(child_of(terminal))
         terminal.press("kill %1\n")
-        assert select.select([ended], [], [], 5)[0]
+        assert select.select([ended], [], [], PATIENCE)[0]
         os.close(ended)
         terminal.press("wait %1; echo code $?\n")
         terminal.wait_for("code 143")
@@ -148,17 +148,17 @@ COMMANDS = {"envwatch": ENVWATCH, "demo": (*ENVWATCH, "demo", "--size", "20")}
 def test_a_start_in_the_background_waits_for_the_foreground(environ: dict[str, str], command: tuple[str, ...]) -> None:
     with bash(environ) as terminal:
         terminal.press(f"{' '.join(command)} &\n")
-        wait_for_stop(child_of(terminal, within=20), within=20)
+        wait_for_stop(child_of(terminal))
         assert TAKEN not in terminal.received
         terminal.press("jobs\n")
         terminal.wait_for("Stopped")
         terminal.press("bg\n")
-        wait_for_stop(child_of(terminal), within=20)
+        wait_for_stop(child_of(terminal))
         assert TAKEN not in terminal.received
         terminal.press("fg\n")
         terminal.wait_for(SHOWN)
         terminal.press("q")
-        terminal.wait_until(lambda: restored(terminal), "the terminal as it was", within=RESTORED_WITHIN)
+        wait_until_restored(terminal)
         terminal.press("echo code $?\n")
         terminal.wait_for("code 0")
         assert b"Traceback" not in terminal.received
@@ -172,10 +172,10 @@ def test_a_start_in_the_background_can_be_ended_from_its_shell(
 ) -> None:
     with bash(environ) as terminal:
         terminal.press(f"{' '.join(command)} &\n")
-        wait_for_stop(child_of(terminal, within=20), within=20)
+        wait_for_stop(child_of(terminal))
         ended = os.pidfd_open(child_of(terminal))
         terminal.press("kill %1\n")
-        assert select.select([ended], [], [], 5)[0]
+        assert select.select([ended], [], [], PATIENCE)[0]
         os.close(ended)
         terminal.press("wait %1; echo code $?\n")
         terminal.wait_for("code 143")

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 from support.builders import wire_rows
 from support.faulty_server import KEY, How, Stop, Where, faulty_server
-from support.pty_terminal import Terminal, environment
+from support.pty_terminal import PATIENCE, Terminal, environment
+from support.still_server import still_server
 from support.terminal_modes import is_fresh, modes_after
 
 from envwatch.demo.server import Server
@@ -31,8 +32,8 @@ SIZES = {"acme": 8, "bolt": 11}
 def two_servers() -> Iterator[dict[str, Server]]:
     """Two fleets, each behind a key of its own."""
     with (
-        Server(size=SIZES["acme"], seed=7, key=KEYS["acme"]) as acme,
-        Server(size=SIZES["bolt"], seed=3, key=KEYS["bolt"]) as bolt,
+        still_server(SIZES["acme"], 7, KEYS["acme"]) as acme,
+        still_server(SIZES["bolt"], 3, KEYS["bolt"]) as bolt,
     ):
         yield {"acme": acme, "bolt": bolt}
 
@@ -60,7 +61,7 @@ def listing(
     environ = environment(home, **credentials(home, servers, **(keys or {})), **more)
     command = [sys.executable, "-m", "envwatch", "list", *arguments]
     return subprocess.run(
-        command, env=environ, cwd=home, capture_output=True, encoding="utf-8", timeout=30, check=False
+        command, env=environ, cwd=home, capture_output=True, encoding="utf-8", timeout=PATIENCE, check=False
     )
 
 
