@@ -51,16 +51,23 @@ NONSENSE = {
 }
 
 
-@pytest.mark.parametrize("data", NONSENSE.values(), ids=NONSENSE)
-def test_nonsense_ends_nothing_and_keys_work_after_it(environ: dict[str, str], data: bytes) -> None:
+SIZES = ("an enormous screen", "another screen than the kernel's", "a screen of no pixels, and a click")
+"""What changes how the program learns its size: each of them needs a program of its own."""
+
+RUNS = [*([name] for name in SIZES), [name for name in NONSENSE if name not in SIZES]]
+
+
+@pytest.mark.parametrize("names", RUNS, ids=lambda names: names[0])
+def test_nonsense_ends_nothing_and_keys_work_after_it(environ: dict[str, str], names: list[str]) -> None:
     with Terminal(ENVWATCH, environ) as terminal:
         terminal.wait_for(SHOWN)
-        terminal.send(data)
-        terminal.press("?")
-        terminal.wait_for("Half a page down")
-        terminal.press("q")
-        terminal.wait_for_no("Half a page down")
-        terminal.wait_for(SHOWN)
+        for name in names:
+            terminal.send(NONSENSE[name])
+            terminal.press("?")
+            terminal.wait_for("Half a page down")
+            terminal.press("q")
+            terminal.wait_for_no("Half a page down")
+            terminal.wait_for(SHOWN)
         terminal.press("q")
         assert terminal.wait_for_end() == 0
         assert restored(terminal)

@@ -324,7 +324,7 @@ async def test_a_long_query_is_cut_before_anything_else_and_never_its_count(widt
     async with staged((width, 24)) as stage:
         await stage.show(beating(3, stage.at))
         before = stage.lines[0].split()
-        await stage.type(f"/{'standard ' * 20}")
+        await stage.type(f"/{'standard ' * (width // 8)}")
         assert re.search("standard.*… 3/3 ", stage.lines[0])
         assert {"●", "3", "on", "late", "off", "live"} <= set(before) & set(stage.lines[0].split())
 
