@@ -15,6 +15,9 @@ import textual.pilot
 FRAME_S = 0.025
 """Timers due within this time are waited for: Textual draws 60 times a second. A test waits for longer ones itself."""
 
+MOST_FRAMES = 30
+"""What still draws after so many frames draws for ever, as a layout does that has no room for its scrollbar."""
+
 LONGEST_S = 10.0
 """A loop that never comes to rest, or a thread that waits for the test, is given up after this time."""
 
@@ -29,8 +32,8 @@ async def wait_for_idle(min_sleep: float = 0.0, max_sleep: float = LONGEST_S) ->
     del max_sleep
     loop: Any = asyncio.get_running_loop()
     start = loop.time()
-    quiet_turns = 0
-    while quiet_turns < 2 and loop.time() < start + LONGEST_S:
+    quiet_turns = frames = 0
+    while quiet_turns < 2 and frames < MOST_FRAMES and loop.time() < start + LONGEST_S:
         await asyncio.sleep(0)
         due_at = min((timer.when() for timer in loop._scheduled if not timer.cancelled()), default=start + LONGEST_S)  # noqa: SLF001  asyncio has no public way to ask
         wait_s = max(due_at - loop.time(), 0.0)
@@ -38,6 +41,7 @@ async def wait_for_idle(min_sleep: float = 0.0, max_sleep: float = LONGEST_S) ->
             quiet_turns = 0
         elif wait_s <= FRAME_S:
             quiet_turns = 0
+            frames += 1
             await asyncio.sleep(wait_s)
         elif _has_busy_thread(loop) or loop.time() < start + min_sleep:
             quiet_turns = 0
