@@ -62,7 +62,7 @@ def test_a_program_that_was_stopped_draws_everything_again(environ: dict[str, st
         child = child_of(terminal)
         for _ in range(2):
             os.kill(child, number)
-            if number == signal.SIGTSTP:  # of STOP nobody is told
+            if number == signal.SIGTSTP:  # a program cannot catch STOP
                 wait_until_restored(terminal)
             wait_for_stop(child)
             taken = terminal.received.count(TAKEN)

@@ -104,11 +104,11 @@ def profiles_of(terminal: Terminal) -> dict[str, int]:
 def test_a_listing_has_the_rows_of_both_with_their_profile(tmp_path: Path, servers: dict[str, Server]) -> None:
     ended = listing(tmp_path, servers, "--profile", "acme,bolt", "-o", "json")
     assert (ended.returncode, ended.stderr) == (0, "")
-    told = json.loads(ended.stdout)
-    names = [row["profile"] for row in told["environments"]]
+    document = json.loads(ended.stdout)
+    names = [row["profile"] for row in document["environments"]]
     assert {name: names.count(name) for name in names} == SIZES
-    assert told["counts"]["total"] == sum(SIZES.values())
-    assert told["complete"]
+    assert document["counts"]["total"] == sum(SIZES.values())
+    assert document["complete"]
 
 
 def test_the_variable_names_several_profiles_too_and_the_option_goes_before_it(
@@ -143,16 +143,16 @@ def test_a_profile_that_is_not_there_is_named_and_nobody_is_asked(
 ) -> None:
     if command == "list":
         ended = listing(tmp_path, servers, "--profile", "acme,bulk")
-        code, told, shown = ended.returncode, ended.stderr, ended.stdout
+        code, message, shown = ended.returncode, ended.stderr, ended.stdout
     else:
         environ = credentials(tmp_path, servers)
         with Terminal.of_envwatch("--profile", "acme,bulk", home=tmp_path, columns=200, environ=environ) as terminal:
-            code, told, shown = terminal.wait_for_end(), terminal.text.strip(), ""
+            code, message, shown = terminal.wait_for_end(), terminal.text.strip(), ""
             assert b"\x1b" not in terminal.received
     assert code == 2
     assert shown == ""
-    assert told.count("\n") <= 1
-    assert "no profile bulk; it has acme, bolt" in told
+    assert message.count("\n") <= 1
+    assert "no profile bulk; it has acme, bolt" in message
 
 
 WRONG = "sk-let-wrong-0123456789abcdefghijklmnop"
@@ -163,9 +163,9 @@ def test_a_key_that_is_refused_under_one_profile_is_told_with_its_name_beside_th
 ) -> None:
     ended = listing(tmp_path, servers, "--profile", "acme,bolt", "-o", "json", keys={"bolt": WRONG})
     assert ended.returncode == 4
-    told = json.loads(ended.stdout)
-    assert (told["complete"], told["counts"]["total"]) == (False, SIZES["acme"])
-    assert {row["profile"] for row in told["environments"]} == {"acme"}
+    document = json.loads(ended.stdout)
+    assert (document["complete"], document["counts"]["total"]) == (False, SIZES["acme"])
+    assert {row["profile"] for row in document["environments"]} == {"acme"}
     assert ended.stderr.startswith("envwatch: profile bolt: key refused: ")
     assert ended.stderr.count("\n") == 1
     assert "Is the key from BOLT_KEY right, and still valid?" in ended.stderr
@@ -235,7 +235,7 @@ async def test_all_profiles_are_asked_at_once(tmp_path: Path) -> None:
 def test_the_log_of_a_listing_names_each_profile(tmp_path: Path, servers: dict[str, Server], gone: Server) -> None:
     arguments = ("--profile", "acme,bolt", "-o", "jsonl", "--log-file", "a.log")
     listing(tmp_path, {**servers, "bolt": gone}, *arguments)
-    told = [line.partition("] ")[2] for line in (tmp_path / "a.log").read_text().splitlines()]
-    assert [line.partition(": ")[0] for line in told] == ["info acme", "warning bolt"]
+    entries = [line.partition("] ")[2] for line in (tmp_path / "a.log").read_text().splitlines()]
+    assert [line.partition(": ")[0] for line in entries] == ["info acme", "warning bolt"]
     listing(tmp_path, servers, "--profile", "acme", "--log-file", "b.log")
     assert re.search(r"\] info poll: ", (tmp_path / "b.log").read_text())

@@ -83,9 +83,9 @@ def test_a_problem_that_was_acknowledged_with_a_note_still_is_in_the_next_run_un
     with dashboard(server, tmp_path) as terminal:
         acknowledge(terminal, "old-jenkins-21", "waits for a new disk")
         terminal.wait_for("1 acked")
-    ((id_, told),) = kept(tmp_path, "acknowledged.json").items()
+    ((id_, ack),) = kept(tmp_path, "acknowledged.json").items()
     assert id_.startswith("env-")
-    assert told["note"] == "waits for a new disk"
+    assert ack["note"] == "waits for a new disk"
     with dashboard(server, tmp_path) as terminal:
         terminal.wait_for("1 acked")
         find(terminal, "old-jenkins-21")
@@ -108,7 +108,7 @@ def test_of_two_instances_at_once_neither_loses_what_the_other_acknowledged(serv
         acknowledge(one, "old-jenkins-21", "by one")
         acknowledge(other, "qa-bench-25", "by the other")
         acknowledge(one, "db-replica-23", "by one as well")
-    notes = {told["note"] for told in kept(tmp_path, "acknowledged.json").values()}
+    notes = {ack["note"] for ack in kept(tmp_path, "acknowledged.json").values()}
     assert notes == {"by one", "by the other", "by one as well"}
     with dashboard(server, tmp_path) as terminal:
         terminal.wait_for("3 acked")

@@ -352,7 +352,7 @@ def test_every_size_has_its_layout_and_within_twenty_seconds_the_demo_shows_what
 
 
 def cursor_age(terminal: Terminal) -> str:
-    """The age of the youngest heartbeat: the others are told in minutes."""
+    """The age of the youngest heartbeat: the others are shown in minutes."""
     return next((match[0] for row in rows(terminal) if (match := re.search(r"● on +[0-9]+s", row))), "")
 
 

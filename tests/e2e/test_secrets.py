@@ -1,4 +1,4 @@
-"""Wherever a bug throws the key, nobody gets to see it: not on the screen, not in the log, not in any file."""
+"""A bug that throws the key shows it nowhere: not on the screen, not in the log, not in any file."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ def test_a_bug_that_throws_the_key_ends_in_a_report_without_it(place: str, key: 
         code = terminal.wait_for_end()
         assert list(traces(key, terminal, tmp_path)) == []
         assert is_fresh(modes_after(terminal.received))
-        # Nobody waits for a task that was forgotten: it ends nothing, and stands in the log.
+        # An exception of a task that was forgotten ends nothing, and stands in the log.
         assert code == (0 if place == "task" else 1)
         assert ("a bug with {'Authorization':" in terminal.text) == (place != "task"), terminal.text
-    told = log.read_text()
-    assert re.search("a bug with {'Authorization': ['\"]Bearer …", told)
-    assert "in fail" in told
-    assert re.search(r"Traceback \(most recent call last\)", told)
+    logged = log.read_text()
+    assert re.search("a bug with {'Authorization': ['\"]Bearer …", logged)
+    assert "in fail" in logged
+    assert re.search(r"Traceback \(most recent call last\)", logged)
 
 
 async def test_a_server_that_repeats_the_key_gets_it_neither_on_the_screen_nor_into_the_log(tmp_path: Path) -> None:
@@ -294,8 +294,8 @@ def test_no_eight_characters_of_a_secret_get_past_the_censor(secret: str, parts:
     redactor = Redactor()
     redactor.learn(secret)
     text = "".join(secret[part:] + secret[:part] if isinstance(part, int) else part for part in parts)
-    for told in (redactor(text), *redactor.lines(text)):
-        assert not any(fragment in told for fragment in fragments(secret))
+    for redacted in (redactor(text), *redactor.lines(text)):
+        assert not any(fragment in redacted for fragment in fragments(secret))
 
 
 @given(st.text())
@@ -335,11 +335,11 @@ def caught(depth: int) -> BaseException:
 @pytest.mark.parametrize(("columns", "lines"), [(80, 24), (120, 50), (40, 8), (10, 3), (1, 1)])
 def test_the_report_fits_on_the_screen_and_ends_with_the_log(columns: int, lines: int) -> None:
     where = "The whole traceback is in /var/log/envwatch.log"
-    told = screen_report(caught(40), Redactor(), where, columns=columns, lines=lines)
-    assert max(map(len, told)) <= columns
-    assert len(told) < lines or lines < 10
-    assert "".join(told).endswith(where)
-    assert not any("\x1b" in line or "local-variable" in line for line in told)
+    report = screen_report(caught(40), Redactor(), where, columns=columns, lines=lines)
+    assert max(map(len, report)) <= columns
+    assert len(report) < lines or lines < 10
+    assert "".join(report).endswith(where)
+    assert not any("\x1b" in line or "local-variable" in line for line in report)
 
 
 def test_the_log_gets_the_whole_chain_and_no_local_variable() -> None:

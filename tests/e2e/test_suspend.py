@@ -27,9 +27,9 @@ def test_what_happened_while_the_process_stood_still_is_one_group_of_events(tmp_
             terminal.send_signal(signal.SIGSTOP)
             Event().wait(STOPPED_FOR)
             terminal.send_signal(signal.SIGCONT)
-            told = terminal.wait_for(r"[0-9]+ changed while blind.* \((\S+) to (\S+)\)")
+            shown = terminal.wait_for(r"[0-9]+ changed while blind.* \((\S+) to (\S+)\)")
             since, until = (
-                sum(int(n) * 60**i for i, n in enumerate(re.findall(r"\d\d", t)[2::-1])) for t in told.groups()
+                sum(int(n) * 60**i for i, n in enumerate(re.findall(r"\d\d", t)[2::-1])) for t in shown.groups()
             )
             assert (until - since) % 86_400 >= STOPPED_FOR - 1
             terminal.press("e")

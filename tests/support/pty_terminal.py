@@ -1,7 +1,7 @@
 """A real pseudo-terminal around a real program, and a screen on which what the program draws can be read.
 
-Whoever waits here waits for something on the screen, with a deadline; there are no pauses. The child is always killed
-and reaped at the end. It gets an environment of its own: no key, proxy or setting of whoever runs the tests reaches it.
+Each wait is for something on the screen, with a deadline; there are no pauses. The child is always killed
+and reaped at the end. It gets an environment of its own: no key, proxy or setting of the developer reaches it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PATIENCE = 60.0
 """Seconds after which a test that waits for the screen has failed: many, as a busy machine is slow and not wrong."""
 
 ESC, ENTER = "\x1b[27u", "\r"
-"""Escape as terminals with Kitty's protocol send it, which nobody can take for the start of the key behind it."""
+"""Escape as terminals with Kitty's protocol send it, which cannot be taken for the start of the key behind it."""
 
 _KEPT = re.compile(r"PATH|COVERAGE\w*|PYTHON(HASHSEED|DONTWRITEBYTECODE|PYCACHEPREFIX)")
 """Names of the variables that a child gets from the process that runs the tests."""
@@ -134,7 +134,7 @@ class Terminal:
         self.press(f"\x1b[<0;{x + 1};{y + 1}M", f"\x1b[<0;{x + 1};{y + 1}m")
 
     def resize(self, columns: int, lines: int) -> None:
-        """Change the size of the terminal; its program is told."""
+        """Change the size of the terminal and send its program SIGWINCH."""
         self.screen.resize(lines, columns)
         self._set_size(columns, lines)
         self.send_signal(signal.SIGWINCH)
@@ -214,7 +214,7 @@ class Terminal:
             return False
         try:
             chunk = os.read(self._master, 1 << 16)
-        except OSError:  # Linux's way to say that nobody holds the other end any more
+        except OSError:  # Linux's way to say that the other end is closed
             return False
         self.received += chunk
         data = self._rest + chunk

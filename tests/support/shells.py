@@ -57,7 +57,7 @@ def restored(terminal: Terminal) -> bool:
 
 
 def settings(terminal: Terminal) -> list[bytes]:
-    """What the shell told of the terminal's settings, before and after."""
+    """What the shell printed of the terminal's settings, before and after."""
     return re.findall(rb"^(?:\S*:){10,}\S*(?=\r\n)", terminal.received, re.MULTILINE)
 
 
