@@ -1,13 +1,35 @@
-"""What holds for every test: no deadline for properties, and no longer waits for an app than it takes.
+"""What holds for every test: how apps are waited for, how many examples properties get, and which files come first."""
 
-Machines under load are slow and not wrong.
-"""
+from __future__ import annotations
 
-from hypothesis import settings
-from textual import _wait
+import gc
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-settings.register_profile("envwatch", deadline=None, print_blob=True)
-settings.load_profile("envwatch")
+from support import budget, idle, stylesheets
 
-# Textual calls an app idle that hardly used the CPU for 20 ms, and waits for that three times a key: 8 are enough.
-_wait.SLEEP_GRANULARITY = 0.008
+if TYPE_CHECKING:
+    import pytest
+
+budget.register()
+idle.install()
+stylesheets.share()
+
+# What a test suite allocates mostly lives on: the collector is asked less often than for every 700 objects.
+gc.set_threshold(20_000, 20, 20)
+
+if sys.dont_write_bytecode:
+    # Hundreds of programs are started: their modules are compiled once, beside pytest's cache and not in the tree.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(Path(__file__).parents[1] / ".pytest_cache" / "bytecode")
+
+LONG = ("e2e", "tui", "cli", "storage", "demo")
+"""Folders of files that take long, longest first: started last, one of them would keep one of two workers waiting."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let files start in an order that keeps every worker busy to the end; within a file nothing moves."""
+    folders = {folder: place for place, folder in enumerate(LONG)}
+    items.sort(key=lambda item: folders.get(item.path.parent.name, len(LONG)))

@@ -14,7 +14,7 @@ from arranged import ARRANGED
 from findings import Finding
 from fleets import demo_rows
 from letta_client import Letta
-from programs import ENVWATCH, PATIENCE, SDK, home_for, peak_of, run, served
+from programs import ENVWATCH, SDK, TIMEOUT_S, home_for, peak_of, run, served
 from pydantic import SecretStr
 from sdk import count_all
 from support.app_harness import target_of
@@ -168,7 +168,7 @@ async def _holds(server: ChildServer, view: View) -> list[_Held]:
         targets = {NO_PROFILE: target_of(Poller(client, UNLIMITED), limits=UNLIMITED)}
         async with Session(targets) as session:
             app = EnvwatchApp(targets=targets, outcomes=session, export=export_here)
-            async with app.run_test(size=(80, 24)), asyncio.timeout(PATIENCE):
+            async with app.run_test(size=(80, 24)), asyncio.timeout(TIMEOUT_S):
                 app.dashboard.set_view(view)
                 await _tick_until(app, 4, holds)
     return holds

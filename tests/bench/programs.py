@@ -30,7 +30,7 @@ ENVWATCH = [sys.executable, "-m", "envwatch"]
 SDK = [sys.executable, str(HERE / "sdk.py")]
 REFERENCE = [sys.executable, str(HERE / "data_table.py")]
 
-PATIENCE = 120.0
+TIMEOUT_S = 120.0
 """Seconds until a program that shows nothing has failed."""
 
 _CACHE = "PYTHONPYCACHEPREFIX"
@@ -124,7 +124,7 @@ class Glass(Terminal):
 
     def first_data(self) -> float:
         """Return the milliseconds from its start until a row of data stood on the screen."""
-        deadline = self.started + PATIENCE
+        deadline = self.started + TIMEOUT_S
         while not _ROW.search(self.received):
             if time.perf_counter() > deadline:
                 raise AssertionError(f"no data: {bytes(self.received)!r}")
@@ -144,5 +144,5 @@ class Glass(Terminal):
         self.burst(0.03)
         started = time.perf_counter()
         self.press(key)
-        self.take(PATIENCE)
+        self.take(TIMEOUT_S)
         return (time.perf_counter() - started) * 1000

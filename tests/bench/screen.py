@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from arranged import ARRANGED
 from findings import Finding, share
 from fleets import write_reference_rows
-from programs import ENVWATCH, PATIENCE, REFERENCE, Glass, home_for, run, served
+from programs import ENVWATCH, REFERENCE, TIMEOUT_S, Glass, home_for, run, served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -220,7 +220,7 @@ def _memory(size: int, limit: float) -> list[Finding]:
 
 def _wait_for_polls(dashboard: Glass, environ: dict[str, str], count: int) -> None:
     """Wait until the log tells of so many listings, and the screen of the last."""
-    deadline = time.perf_counter() + PATIENCE
+    deadline = time.perf_counter() + TIMEOUT_S
     while not _log(environ).exists() or _log(environ).read_text().count(" rows") < count:
         if time.perf_counter() > deadline:
             raise AssertionError(f"no poll: {_log(environ).read_text()}")

@@ -54,7 +54,7 @@ def run(home: Path, *arguments: str, **environ: str) -> Ended:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
     assert KEY not in done.stdout + done.stderr

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 ROWS = 20_000
 KIB_A_ROW = 3.0
 """100,000 rows and what the program itself takes, 50 MiB, are within 350 MiB then."""

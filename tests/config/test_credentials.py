@@ -446,7 +446,7 @@ def found_with_keyring(folder: Path, code: str, profile: str = "default", **envi
     path = f"{package.parent}{os.pathsep}{ROOT}"
     usual = environment(folder, PYTHONPATH=path, PYTHONDONTWRITEBYTECODE="1", **environ)
     return subprocess.run(
-        [sys.executable, "-c", ASK, profile], env=usual, capture_output=True, text=True, check=True, timeout=20
+        [sys.executable, "-c", ASK, profile], env=usual, capture_output=True, text=True, check=True, timeout=60
     ).stdout.strip()
 
 

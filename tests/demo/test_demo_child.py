@@ -11,6 +11,7 @@ import sys
 
 import pytest
 from support.demo_client import KEY, LISTING, Client
+from support.load import scaled
 
 from envwatch.demo.child import ChildServer
 
@@ -38,7 +39,7 @@ def test_a_child_says_where_it_is_and_ends_within_2_seconds_of_its_input() -> No
         with Client(line["base_url"]) as plain:  # an open connection does not keep it alive
             assert plain.ask(LISTING).status == 200
             process.stdin.close()
-            assert process.wait(2) == 0
+            assert process.wait(scaled(2)) == 0
             assert process.stdout.read() == b""
 
 
@@ -50,13 +51,13 @@ def test_a_child_ignores_ctrl_c_and_obeys_sigterm() -> None:
         with Client(line["base_url"]) as plain:
             assert plain.ask(LISTING).status == 200
         process.terminate()
-        assert process.wait(2) == 0
+        assert process.wait(scaled(2)) == 0
 
 
 def test_a_child_without_a_key_is_a_usage_error() -> None:
     command = [sys.executable, "-m", "envwatch.demo.server", "--size", "3", "--seed", "1", "--child"]
     environ = {name: value for name, value in os.environ.items() if name != "LETTA_API_KEY"}
-    ended = subprocess.run(command, capture_output=True, env=environ, timeout=10, check=False)
+    ended = subprocess.run(command, capture_output=True, env=environ, timeout=60, check=False)
     assert ended.returncode == 2
     assert b"LETTA_API_KEY" in ended.stderr
 
@@ -69,7 +70,7 @@ def test_a_child_ends_with_a_parent_that_was_killed() -> None:
     with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         host, port = parent.stdout.readline().decode().strip().removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=2) as connection:
+        with socket.create_connection((host, int(port)), timeout=60) as connection:
             parent.kill()
             assert connection.recv(1) == b""
 
@@ -82,7 +83,7 @@ def test_a_child_is_out_of_reach_of_ctrl_c_and_ctrl_z_in_the_terminal() -> None:
         "    print(child.ready(), flush=True)"
     )
     command = [sys.executable, "-c", program]
-    ended = subprocess.run(command, capture_output=True, start_new_session=True, timeout=10, check=True)
+    ended = subprocess.run(command, capture_output=True, start_new_session=True, timeout=60, check=True)
     assert ended.stdout.splitlines()[-1].startswith(b"http://127.0.0.1:")
 
 

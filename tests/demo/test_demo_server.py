@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from letta_client import AuthenticationError, Letta, NotFoundError
+from support.budget import examples
 from support.demo_client import KEY, LISTING, Client, Row
 
 from envwatch.demo.fleet import SimulatedFleet
@@ -54,7 +55,7 @@ def listing() -> list[Row]:
 
 def exchange(base_url: str, request: bytes) -> bytes:
     host, port = base_url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=5) as raw:
+    with socket.create_connection((host, int(port)), timeout=60) as raw:
         raw.sendall(request)
         answer = b""
         while chunk := raw.recv(65_536):
@@ -78,7 +79,7 @@ def test_the_largest_page_can_be_set() -> None:
 
 
 @given(limit=st.integers(1, 140))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_the_pages_of_any_limit_joined_are_the_whole_listing(client: Client, listing: list[Row], limit: int) -> None:
     assert client.rows(limit=limit) == listing
 

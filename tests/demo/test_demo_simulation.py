@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.budget import examples
 
 from envwatch.demo.fleet import SimulatedFleet
 from envwatch.demo.machines import NEWEST_VERSION, machine_at
@@ -82,6 +83,7 @@ def test_a_poll_every_5_seconds_sees_them_as_well(seed: int, offset: int) -> Non
     assert story(SimulatedFleet(40, seed, START), range(offset, 21, 5)) >= OPENING
 
 
+@pytest.mark.slow
 def test_the_opening_also_plays_among_10_000() -> None:
     assert story(SimulatedFleet(10_000, 7, START), range(0, 21, 4)) >= OPENING
 
@@ -117,7 +119,7 @@ def test_a_pod_is_lost_with_its_environments_which_return_on_another() -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("size", [5, 40, 150])
+@pytest.mark.parametrize("size", [5, 40, pytest.param(150, marks=pytest.mark.slow)])
 def test_most_are_online_and_the_size_is_kept_for_a_day(size: int, seed: int) -> None:
     fleet = SimulatedFleet(size, seed, START)
     for minute in range(7, 24 * 60, 17):
@@ -134,7 +136,9 @@ def test_some_are_offline_after_a_day_too() -> None:
     assert any(presence(row, at) in {"disconnected", "silent"} for at in now for row in fleet.rows(at))
 
 
-@pytest.mark.parametrize(("size", "fewest", "most"), [(40, 120, 900), (10_000, 900, 7_200)])
+@pytest.mark.parametrize(
+    ("size", "fewest", "most"), [(40, 120, 900), pytest.param(10_000, 900, 7_200, marks=pytest.mark.slow)]
+)
 def test_the_pace_is_calm_at_any_size(size: int, fewest: int, most: int) -> None:
     fleet = SimulatedFleet(size, 3, START)
     changes = 0
@@ -187,7 +191,7 @@ def test_the_beats_of_a_fleet_are_spread_over_the_30_seconds() -> None:
     seed=st.integers(0, 2**32),
     moments=st.lists(st.integers(0, 40 * MINUTE), min_size=1, max_size=6),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_a_moment_is_the_same_whatever_was_asked_before(size: int, seed: int, moments: list[int]) -> None:
     asked_often = SimulatedFleet(size, seed, START)
     for moment in moments:
@@ -219,7 +223,7 @@ def test_the_listing_is_newest_first_and_keeps_its_order() -> None:
 
 
 @given(limit=st.integers(1, 50), size=st.integers(0, 60), minute=st.integers(0, 600))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_the_pages_joined_are_the_whole_listing(limit: int, size: int, minute: int) -> None:
     fleet, now = SimulatedFleet(size, 7, START), START + minute * MINUTE
     joined: list[Row] = []

@@ -29,7 +29,7 @@ from support.byte_scanner import (
 )
 from support.faulty_server import KEY, Faulty, says
 from support.hostile_fleet import SURROGATE, WEAPONS, benign_rows, hostile_error, hostile_row, hostile_rows
-from support.pty_terminal import ENTER, ESC, Terminal, environment
+from support.pty_terminal import ENTER, ESC, TIMEOUT_S, Terminal, environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -219,7 +219,7 @@ def test_the_scanner_finds_a_single_sequence(usual: bytes, injected: str) -> Non
 def listing(server: Faulty, home: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "envwatch", "list", *arguments]
     environ = environment(home, **credentials(server))
-    return subprocess.run(command, env=environ, cwd=home, capture_output=True, timeout=20, check=False)
+    return subprocess.run(command, env=environ, cwd=home, capture_output=True, timeout=TIMEOUT_S, check=False)
 
 
 def test_a_hostile_listing_is_text_in_every_format(tmp_path: Path) -> None:

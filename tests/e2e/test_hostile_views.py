@@ -193,7 +193,7 @@ def export(terminal: Terminal, *keys: str) -> None:
     terminal.wait_for("Export what is shown")
     terminal.press(*keys, ENTER)
     terminal.wait_for("exported to .*: .*")
-    terminal.wait_for_no("exported to ", within=5)
+    terminal.wait_for_no("exported to ")
 
 
 @pytest.fixture(scope="module")
@@ -214,8 +214,10 @@ def test_nothing_of_a_hostile_fleet_gets_out_of_what_a_person_makes_of_it(usual:
     assert findings(sent, usual) == set()
     assert KEY.encode() not in sent
     assert_acknowledgements_are_text(tmp_path / ".local/state/envwatch/acknowledged.json")
-    (told,), (cells,), (picture,) = (sorted(tmp_path.glob(f"envwatch-*.{suffix}")) for suffix in ("json", "csv", "svg"))
-    assert_json_is_text(told)
+    (listing,), (cells,), (picture,) = (
+        sorted(tmp_path.glob(f"envwatch-*.{suffix}")) for suffix in ("json", "csv", "svg")
+    )
+    assert_json_is_text(listing)
     assert_csv_is_text(cells)
     assert_picture_is_a_picture(picture)
 
@@ -311,10 +313,10 @@ def test_a_notification_is_the_only_osc_and_nothing_of_theirs_gets_out_of_it(usu
             terminal.wait_until(partial(has_notified, terminal), "a notification")
         everything = [quit_after(terminal) for terminal in terminals]
     for sent in everything:
-        (told,) = notified(sent)
-        assert "went offline" in told
-        assert told.isprintable()
-        assert ";" not in told
+        (message,) = notified(sent)
+        assert "went offline" in message
+        assert message.isprintable()
+        assert ";" not in message
         rest = NOTIFICATION.sub(b"", sent)
         assert kinds_in(rest)[BELL] == 1
         assert findings(rest, usual, [BELL]) == set()

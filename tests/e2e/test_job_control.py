@@ -11,11 +11,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from support.pty_terminal import Terminal, environment
+from support.pty_terminal import TIMEOUT_S, Terminal, environment
 from support.shells import (
     ENVWATCH,
     KEY,
-    RESTORED_WITHIN,
     SHOWN,
     SIZE,
     assert_sane,
@@ -23,6 +22,7 @@ from support.shells import (
     in_shell,
     restored,
     wait_for_stop,
+    wait_until_restored,
 )
 
 from envwatch.demo.server import Server
@@ -75,8 +75,8 @@ def test_a_resumed_program_redraws_everything(environ: dict[str, str], number: s
         child = child_of(terminal)
         for _ in range(2):
             os.kill(child, number)
-            if number == signal.SIGTSTP:  # no handler sees STOP
-                terminal.wait_until(lambda: restored(terminal), "the restored terminal", within=RESTORED_WITHIN)
+            if number == signal.SIGTSTP:  # a program cannot catch STOP
+                wait_until_restored(terminal)
             wait_for_stop(child)
             taken = terminal.received.count(TAKEN)
             os.kill(child, signal.SIGCONT)
@@ -113,7 +113,7 @@ def test_a_stopped_job_can_be_resumed_and_ended_from_its_shell(environ: dict[str
         terminal.wait_until(lambda: terminal.received.count(b"Stopped") == 2, "stopped again")
         ended = os.pidfd_open(child_of(terminal))
         terminal.press("kill %1\n")
-        assert select.select([ended], [], [], 5)[0]
+        assert select.select([ended], [], [], TIMEOUT_S)[0]
         os.close(ended)
         terminal.press("wait %1; echo code $?\n")
         terminal.wait_for("code 143")
@@ -161,7 +161,7 @@ COMMANDS = {"envwatch": ENVWATCH, "demo": (*ENVWATCH, "demo", "--size", "20")}
 def test_a_start_in_the_background_waits_for_the_foreground(environ: dict[str, str], command: tuple[str, ...]) -> None:
     with bash(environ) as terminal:
         terminal.press(f"{' '.join(command)} &\n")
-        wait_for_stop(child_of(terminal, within=20), within=20)
+        wait_for_stop(child_of(terminal))
         assert TAKEN not in terminal.received
         wait_for_stopped_job(terminal)
         terminal.press("bg\n")
@@ -170,7 +170,7 @@ def test_a_start_in_the_background_waits_for_the_foreground(environ: dict[str, s
         terminal.press("fg\n")
         terminal.wait_for(SHOWN)
         terminal.press("q")
-        terminal.wait_until(lambda: restored(terminal), "the restored terminal", within=RESTORED_WITHIN)
+        wait_until_restored(terminal)
         terminal.wait_until(lambda: terminal.received.endswith(b"$ "), "the shell's prompt")
         terminal.press("echo code $?\n")
         terminal.wait_for("code 0")
@@ -185,10 +185,10 @@ def test_a_start_in_the_background_can_be_ended_from_its_shell(
 ) -> None:
     with bash(environ) as terminal:
         terminal.press(f"{' '.join(command)} &\n")
-        wait_for_stop(child_of(terminal, within=20), within=20)
+        wait_for_stop(child_of(terminal))
         ended = os.pidfd_open(child_of(terminal))
         terminal.press("kill %1\n")
-        assert select.select([ended], [], [], 5)[0]
+        assert select.select([ended], [], [], TIMEOUT_S)[0]
         os.close(ended)
         terminal.press("wait %1; echo code $?\n")
         terminal.wait_for("code 143")

@@ -13,8 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.pty_terminal import Terminal, environment
-from support.shells import ENVWATCH, KEY, RESTORED_WITHIN, SHOWN, SIZE, assert_sane, child_of, in_shell, restored
+from support.load import scaled
+from support.pty_terminal import TIMEOUT_S, Terminal, environment
+from support.shells import (
+    ENVWATCH,
+    KEY,
+    SHOWN,
+    SIZE,
+    assert_sane,
+    child_of,
+    in_shell,
+    restored,
+    wait_until_restored,
+)
 from support.terminal_modes import ALTERNATE_SCREEN, BRACKETED_PASTE, FOCUS, IN_BAND_RESIZE, MOUSE, modes_after
 
 from envwatch.demo.server import Server
@@ -59,7 +70,7 @@ def test_every_way_to_end_restores_the_terminal_within_a_second(
             terminal.press(way)
         else:
             os.kill(child_of(terminal), way)
-        terminal.wait_until(lambda: restored(terminal), "the restored terminal", within=RESTORED_WITHIN)
+        wait_until_restored(terminal)
         assert_sane(terminal, code)
 
 
@@ -93,7 +104,7 @@ def test_a_closed_terminal_ends_the_program_without_a_busy_loop(environ: dict[st
         took = time.monotonic() - before
         terminal.process.returncode = os.waitstatus_to_exitcode(status)
         assert terminal.process.returncode == 129
-        assert took < 5
+        assert took < scaled(5)
         assert usage.ru_utime + usage.ru_stime < 5
 
 
@@ -102,7 +113,7 @@ def test_a_crash_is_one_screen_of_traceback_that_names_the_log(environ: dict[str
     with in_shell(environ, *BROKEN, "action", str(log)) as terminal:
         terminal.wait_for(SHOWN)
         terminal.press("t")
-        terminal.wait_until(lambda: restored(terminal), "the restored terminal", within=RESTORED_WITHIN)
+        wait_until_restored(terminal)
         assert_sane(terminal, 1)
         report = terminal.received.decode().partition("envwatch crashed")[2].partition("code 1")[0].replace("\r", "")
     assert 5 < report.count("\n") < 24
@@ -119,7 +130,7 @@ def test_a_blocked_app_is_ended_by_force_and_its_terminal_restored(environ: dict
         terminal.press("t")
         terminal.wait_for("^stuck")
         os.kill(child_of(terminal), signal.SIGTERM)
-        terminal.wait_until(lambda: restored(terminal), "the restored terminal", within=RESTORED_WITHIN)
+        wait_until_restored(terminal)
         assert_sane(terminal, 143)
 
 
@@ -129,7 +140,7 @@ def test_a_terminal_that_is_not_read_does_not_delay_the_end(environ: dict[str, s
         child = child_of(terminal)
         ended = os.pidfd_open(child)
         ours = os.open(f"/proc/{child}/fd/0", os.O_RDWR | os.O_NOCTTY)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + TIMEOUT_S
         sizes = cycle((49, 50))
         while select.select([], [ours], [], 0)[1]:
             assert time.monotonic() < deadline
@@ -138,7 +149,7 @@ def test_a_terminal_that_is_not_read_does_not_delay_the_end(environ: dict[str, s
             assert not select.select([ended], [], [], 0.15)[0]  # the time to draw a screen
         os.close(ours)
         os.kill(child, signal.SIGTERM)
-        assert select.select([ended], [], [], 2 * RESTORED_WITHIN)[0]
+        assert select.select([ended], [], [], scaled(2))[0]
         os.close(ended)
         assert_sane(terminal, 143)
 
@@ -174,15 +185,13 @@ def test_a_start_in_a_too_small_terminal_can_be_quit_or_enlarged(
         assert restored(terminal)
 
 
-def test_300_resizes_in_a_second_end_in_the_last_size_with_the_same_selection(environ: dict[str, str]) -> None:
+def test_300_resizes_at_once_end_in_the_last_size_with_the_same_selection(environ: dict[str, str]) -> None:
     with Terminal(ENVWATCH, environ) as terminal:
         terminal.wait_for(SHOWN)
         terminal.press("jj")
         selected = cursor_line(terminal, after=2)
-        started = time.monotonic()
         for number in range(300):
             terminal.resize(20 + number * 7 % 150, 3 + number * 11 % 60)
-        assert time.monotonic() - started < 1
         terminal.resize(80, 24)
         terminal.wait_for(SHOWN)
         assert cursor_line(terminal, after=2)[12:40] == selected[12:40]
@@ -231,13 +240,17 @@ def test_an_ascii_terminal_gets_only_ascii(
         assert b"\\u" not in terminal.received
 
 
+BLOCKS = "▁▂▃▄▅▆▇█"
+"""What scrollbars end with: no text, and of one grey with what is below where there are few greys."""
+
+
 @pytest.mark.parametrize("name", ["xterm-256color", "linux"])
 def test_without_colour_everything_is_legible_and_offline_is_a_word(environ: dict[str, str], name: str) -> None:
     with Terminal(ENVWATCH, environ | {"NO_COLOR": "1", "TERM": name}) as terminal:
         terminal.wait_for(r"^.○ off ")
         for row in terminal.screen.buffer.values():
             for cell in row.values():
-                assert cell.data.isspace() or cell.fg != cell.bg, terminal.text
+                assert cell.data.isspace() or cell.data in BLOCKS or cell.fg != cell.bg, terminal.text
         assert all(is_grey(colour) for colour in colours(terminal.received)), set(colours(terminal.received))
         terminal.press("q")
         assert terminal.wait_for_end() == 0

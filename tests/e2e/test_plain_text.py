@@ -110,7 +110,7 @@ def test_after_a_stop_within_a_text_the_mouse_is_still_the_terminals(
         taken = terminal.received.count(b"\x1b[?1049h")
         terminal.send_signal(signal.SIGCONT)
         terminal.wait_until(partial(is_drawn_again, terminal, taken), "drawn again")
-        terminal.wait_until(lambda: not reports(terminal), "the mouse lent again", within=5)
+        terminal.wait_until(lambda: not reports(terminal), "the mouse lent again")
         terminal.press(ESC)
         terminal.wait_for("STATE  BEAT NAME")
         terminal.wait_until(lambda: reports(terminal) == OURS, "the mouse taken back")

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 from support.builders import wire_rows
 from support.faulty_server import KEY, How, Stop, Where, faulty_server
-from support.pty_terminal import Terminal, environment
+from support.pty_terminal import TIMEOUT_S, Terminal, environment
+from support.still_server import still_server
 from support.terminal_modes import is_fresh, modes_after
 
 from envwatch.demo.server import Server
@@ -31,8 +32,8 @@ SIZES = {"acme": 8, "bolt": 11}
 def two_servers() -> Iterator[dict[str, Server]]:
     """Two fleets, each behind a key of its own."""
     with (
-        Server(size=SIZES["acme"], seed=7, key=KEYS["acme"]) as acme,
-        Server(size=SIZES["bolt"], seed=3, key=KEYS["bolt"]) as bolt,
+        still_server(SIZES["acme"], 7, KEYS["acme"]) as acme,
+        still_server(SIZES["bolt"], 3, KEYS["bolt"]) as bolt,
     ):
         yield {"acme": acme, "bolt": bolt}
 
@@ -61,7 +62,7 @@ def listing(
     environ = environment(home, **credentials(home, servers, **(keys or {})), **more)
     command = [sys.executable, "-m", "envwatch", "list", *arguments]
     return subprocess.run(
-        command, env=environ, cwd=home, capture_output=True, encoding="utf-8", timeout=30, check=False
+        command, env=environ, cwd=home, capture_output=True, encoding="utf-8", timeout=TIMEOUT_S, check=False
     )
 
 
@@ -104,11 +105,11 @@ def profiles_of(terminal: Terminal) -> dict[str, int]:
 def test_a_listing_has_the_rows_of_both_with_their_profile(tmp_path: Path, servers: dict[str, Server]) -> None:
     ended = listing(tmp_path, servers, "--profile", "acme,bolt", "-o", "json")
     assert (ended.returncode, ended.stderr) == (0, "")
-    report = json.loads(ended.stdout)
-    names = [row["profile"] for row in report["environments"]]
+    document = json.loads(ended.stdout)
+    names = [row["profile"] for row in document["environments"]]
     assert {name: names.count(name) for name in names} == SIZES
-    assert report["counts"]["total"] == sum(SIZES.values())
-    assert report["complete"]
+    assert document["counts"]["total"] == sum(SIZES.values())
+    assert document["complete"]
 
 
 def test_the_variable_names_several_profiles_too_and_the_option_overrides_it(
@@ -143,16 +144,16 @@ def test_an_unknown_profile_is_named_and_no_server_is_polled(
 ) -> None:
     if command == "list":
         ended = listing(tmp_path, servers, "--profile", "acme,bulk")
-        code, stderr, shown = ended.returncode, ended.stderr, ended.stdout
+        code, message, shown = ended.returncode, ended.stderr, ended.stdout
     else:
         environ = credentials(tmp_path, servers)
         with Terminal.of_envwatch("--profile", "acme,bulk", home=tmp_path, columns=200, environ=environ) as terminal:
-            code, stderr, shown = terminal.wait_for_end(), terminal.text.strip(), ""
+            code, message, shown = terminal.wait_for_end(), terminal.text.strip(), ""
             assert b"\x1b" not in terminal.received
     assert code == 2
     assert shown == ""
-    assert stderr.count("\n") <= 1
-    assert "no profile bulk; it has acme, bolt" in stderr
+    assert message.count("\n") <= 1
+    assert "no profile bulk; it has acme, bolt" in message
 
 
 WRONG = "sk-let-wrong-0123456789abcdefghijklmnop"
@@ -163,9 +164,9 @@ def test_a_key_refused_under_one_profile_is_reported_with_its_name_beside_the_ot
 ) -> None:
     ended = listing(tmp_path, servers, "--profile", "acme,bolt", "-o", "json", keys={"bolt": WRONG})
     assert ended.returncode == 4
-    report = json.loads(ended.stdout)
-    assert (report["complete"], report["counts"]["total"]) == (False, SIZES["acme"])
-    assert {row["profile"] for row in report["environments"]} == {"acme"}
+    document = json.loads(ended.stdout)
+    assert (document["complete"], document["counts"]["total"]) == (False, SIZES["acme"])
+    assert {row["profile"] for row in document["environments"]} == {"acme"}
     assert ended.stderr.startswith("envwatch: profile bolt: key refused: ")
     assert ended.stderr.count("\n") == 1
     assert "Is the key from BOLT_KEY right, and still valid?" in ended.stderr
@@ -235,7 +236,7 @@ async def test_all_profiles_are_asked_at_once(tmp_path: Path) -> None:
 def test_the_log_of_a_listing_names_each_profile(tmp_path: Path, servers: dict[str, Server], gone: Server) -> None:
     arguments = ("--profile", "acme,bolt", "-o", "jsonl", "--log-file", "a.log")
     listing(tmp_path, {**servers, "bolt": gone}, *arguments)
-    lines = [line.partition("] ")[2] for line in (tmp_path / "a.log").read_text().splitlines()]
-    assert [line.partition(": ")[0] for line in lines] == ["info acme", "warning bolt"]
+    entries = [line.partition("] ")[2] for line in (tmp_path / "a.log").read_text().splitlines()]
+    assert [line.partition(": ")[0] for line in entries] == ["info acme", "warning bolt"]
     listing(tmp_path, servers, "--profile", "acme", "--log-file", "b.log")
     assert re.search(r"\] info poll: ", (tmp_path / "b.log").read_text())

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.budget import examples
 from support.builders import NOW
 from support.hostile_fleet import WEAPONS
 
@@ -229,7 +230,7 @@ WAITS = st.sampled_from([0.0, 0.25, 1.0, 4.75, 5.0, 9.75, 10.0, 30.0])
 """Binary fractions: sums of them are exact."""
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(st.lists(st.tuples(WAITS, STEPS), max_size=40))
 def test_every_loss_that_holds_rings_exactly_once_and_bells_are_ten_seconds_apart(
     steps: list[tuple[float, tuple[Any, ...]]],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.budget import examples
 from support.builders import NOW, environment, listed, slept, watched
 
 from envwatch.fleet.clock_check import SkewCheck
@@ -171,7 +172,7 @@ def wrong_by(sign: int) -> st.SearchStrategy[float]:
     errors=st.dictionaries(st.integers(7, 50), st.sampled_from([-1, 1]).flatmap(wrong_by), max_size=20),
     stopped=st.dictionaries(st.integers(0, 11), st.integers(36_000, 90_000).map(lambda after: NOW + after), max_size=2),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_whatever_dates_come_once_all_have_beaten_just_those_that_stopped_are_lost(
     errors: dict[int, float], stopped: dict[int, float]
 ) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.budget import examples
 from support.builders import NOW, environment, list_of, listed, reading, watched
 
 from envwatch.fleet.counts import counts_of
@@ -265,7 +266,7 @@ INSTANTS = st.sampled_from([0, -1, 1e-300, NOW / 1000, NOW * 1000, 1e300, -1e300
 
 
 @given(times=st.lists(st.tuples(INSTANTS, INSTANTS, st.none() | INSTANTS, st.none() | INSTANTS), min_size=1))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_no_instants_break_what_is_shown(times: list[tuple[float, float, float | None, float | None]]) -> None:
     rows = [with_times(environment(), dict(zip(TIMES, instants, strict=True))) for instants in times]
     fleet, _ = watched(listed([row], NOW + number * STEP) for number, row in enumerate(rows))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.budget import examples
 from support.builders import NOW, environment, list_of, listed, reading, watched
 
 from envwatch.fleet.events import Kind, flatten
@@ -175,7 +176,7 @@ def test_a_date_that_stays_wrong_hides_no_machine_that_stopped(error: float, fir
 
 @given(error=st.floats(-DAY, DAY).filter(lambda error: abs(error) >= 150_000), wrong=st.sets(st.integers(0, 20)))
 @example(error=-480_001.0, wrong={0})
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_whatever_listings_have_a_wrong_date_no_machine_that_beats_is_lost(error: float, wrong: set[int]) -> None:
     moments = [NOW + number * STEP for number in range(20)]
     rights = [dated(rows_at(at, 12), at) for at in moments]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.budget import examples
 from support.builders import NOW
 
 from envwatch.model.clock import MonotonicS, OffsetBounds, Reading, ServerClock, WallMs
@@ -64,7 +65,7 @@ def test_a_person_is_warned_from_five_seconds(offset: float, sign: int, *, warns
     skew=st.integers(-DAY, DAY),
     answers=st.lists(st.tuples(st.integers(0, 60_000), st.integers(0, 2_000), st.integers(0, 2_000)), min_size=1),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_the_bounds_hold_the_truth_whatever_the_network_and_the_local_clock_do(
     skew: int, answers: list[tuple[int, int, int]]
 ) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.budget import examples
 from support.builders import environment, page_bytes, wire_row
 
 from envwatch.model.environment import Environment, environment_of
@@ -17,7 +18,7 @@ from envwatch.model.text import BITS, DEPTH, LONGEST, clean
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-quick = settings(max_examples=100, deadline=None)
+quick = settings(max_examples=examples(100), deadline=None)
 
 CAREFUL = b'{"\\u0020": 0, '
 """How a page begins whose escape proves nothing, so that its rows are read one by one."""
@@ -282,7 +283,7 @@ def test_a_page_that_cannot_be_read_is_an_error_of_one_short_line(data: bytes) -
         max_size=6,
     )
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_a_broken_page_raises_nothing_else(edits: list[tuple[int, str, bytes]]) -> None:
     data = bytearray(page_bytes([wire_row("env-1"), wire_row("env-2", region="\u202e")]))
     for place, edit, replacement in edits:
@@ -339,7 +340,7 @@ IDS = (
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(ids=st.lists(IDS.filter(bool), min_size=2, max_size=8, unique=True), hashed=st.booleans())
 @example(ids=["\x1b", r"\x1b"], hashed=True)
 @example(ids=["x" * LONGEST + "a", "x" * LONGEST + "b"], hashed=False)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from support.budget import examples
 from wcwidth import wcswidth, wcwidth
 
 from envwatch.model.text import (
@@ -62,7 +63,7 @@ CLEAN = ANYTHING.map(clean)
 WIDTHS = st.integers(min_value=-2, max_value=60)
 KEEPS: st.SearchStrategy[Keep] = st.sampled_from(("start", "ends", "end"))
 
-quick = settings(max_examples=150, deadline=None)
+quick = settings(max_examples=examples(150), deadline=None)
 
 
 def is_mark(character: str) -> bool:

@@ -252,12 +252,12 @@ async def test_a_slow_page_meets_its_deadline(server: Faulty) -> None:
 
 
 async def test_pages_in_time_can_still_miss_the_walks_deadline(server: Faulty) -> None:
-    server.break_every_page(lambda reply: Reply(body=reply.body, latency=0.2))
-    limits = Limits(page_size=2, walk_deadline=timedelta(seconds=0.5))
+    server.break_page(2, Stop(Where.REQUEST, How.HANG))
+    limits = Limits(page_size=2, walk_deadline=timedelta(seconds=2))
     async with client_of(server, limits) as client:
         error = await failure_of(client)
     assert error.cause is Cause.TIMEOUT
-    assert error.message.endswith("did not send the whole listing within 0.5 s")
+    assert error.message.endswith("did not send the whole listing within 2 s")
     assert error.pages_read == 2
 
 

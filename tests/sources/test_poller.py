@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.budget import examples
 from support.fake_clock import Script, World, error, outcomes_of, poller_of, walk
 
 from envwatch.model.limits import Limits
@@ -234,7 +235,7 @@ async def recovery(outage: tuple[Cause, float, int], lasts: float, rolls: Sequen
     lasts=291.0,
     rolls=[0, 0, 0, 0.75, 0, 0, 0.875, 0.875, *[0] * 10, 0.96875, 0.9921875],
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_the_next_listing_comes_within_twenty_seconds_of_a_servers_recovery(
     outage: tuple[Cause, float, int], lasts: float, rolls: list[float]
 ) -> None:
@@ -250,7 +251,7 @@ def test_the_next_listing_comes_within_twenty_seconds_of_a_servers_recovery(
     lasts=st.floats(0, 1_000),
     rolls=_ROLLS,
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_it_comes_within_little_more_than_a_minute_after_any_outage_and_any_walk(
     cause: Cause, takes: float, pages_read: int, lasts: float, rolls: list[float]
 ) -> None:
@@ -773,7 +774,7 @@ def _actions() -> st.SearchStrategy[list[tuple[float, str]]]:
     actions=_actions(),
 )
 @example(answers=[error()], takes=0.0, random=0.9609375, actions=[])  # after which a tick is a rounding early
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_there_is_never_more_than_one_poll_and_never_too_many(
     answers: list[Any], takes: float, random: float, actions: list[tuple[float, str]]
 ) -> None:

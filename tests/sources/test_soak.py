@@ -16,6 +16,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from support.builders import environment
 from support.fake_clock import World, error
 from support.pty_terminal import Terminal
@@ -29,6 +30,8 @@ from envwatch.sources.poller import Poller
 
 if TYPE_CHECKING:
     from envwatch.model.environment import Environment
+
+pytestmark = pytest.mark.slow
 
 ROWS = 500
 WARM = 500

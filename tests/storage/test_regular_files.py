@@ -58,7 +58,7 @@ def run(home: Path, *arguments: str, **environ: str) -> tuple[int, str]:
         env=environment(home, **environ),
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=10,
+        timeout=60,
         check=False,
         preexec_fn=partial(resource.setrlimit, resource.RLIMIT_AS, (MEMORY, MEMORY)),
     )

@@ -29,7 +29,7 @@ class Client:
     """A plain HTTP client on one connection."""
 
     def __init__(self, base_url: str, key: str | None = KEY) -> None:
-        self.connection = http.client.HTTPConnection(base_url.removeprefix("http://"), timeout=5)
+        self.connection = http.client.HTTPConnection(base_url.removeprefix("http://"), timeout=60)
         self.headers = {} if key is None else {"Authorization": f"Bearer {key}"}
 
     def __enter__(self) -> Self:

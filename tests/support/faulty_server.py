@@ -32,7 +32,7 @@ KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
 
 DEVICE_ROUTE = "/v1/environments/"
 
-PATIENCE = 5.0
+TIMEOUT_S = 5.0
 """Seconds after which a test that waits for the server has failed."""
 
 
@@ -187,7 +187,7 @@ class Faulty:
 
     async def settled(self, connections: int) -> None:
         """Wait until so many connections are open."""
-        async with asyncio.timeout(PATIENCE), self._changed:
+        async with asyncio.timeout(TIMEOUT_S), self._changed:
             await self._changed.wait_for(lambda: self._open == connections)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

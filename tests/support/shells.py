@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from support.pty_terminal import Terminal
+from support.load import scaled
+from support.pty_terminal import TIMEOUT_S, Terminal
 from support.terminal_modes import is_fresh, modes_after
 
 KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
@@ -19,15 +20,17 @@ SHOWN = "● [0-9]+ on"
 IN_SHELL = 'stty -g; "$@"; echo "code $?"; stty -g'
 """Prints the terminal's settings and the exit code."""
 
-RESTORED_WITHIN = 1.0
-"""Seconds."""
+
+def wait_until_restored(terminal: Terminal) -> None:
+    """Wait for the terminal as it was, a second at most, or its share of a busy machine."""
+    terminal.wait_until(lambda: restored(terminal), "the terminal as it was", within=scaled(1.0))
 
 
 def in_shell(environ: dict[str, str], *command: str, script: str = IN_SHELL, **size: Any) -> Terminal:
     return Terminal(["sh", "-c", script, "sh", *command], environ, **size)
 
 
-def child_of(terminal: Terminal, *, within: float = 5) -> int:
+def child_of(terminal: Terminal, *, within: float = TIMEOUT_S) -> int:
     """Wait for the program that the shell runs, and return its process id."""
     pid = terminal.process.pid
     children = Path(f"/proc/{pid}/task/{pid}/children")
@@ -43,7 +46,7 @@ def states_of(pid: int) -> set[str]:
     return {stat.rpartition(")")[2].split()[0] for stat in stats}
 
 
-def wait_for_stop(pid: int, *, within: float = 5) -> None:
+def wait_for_stop(pid: int, *, within: float = TIMEOUT_S) -> None:
     """Wait until all threads of a process are stopped: the shell is notified by the last one."""
     deadline = time.monotonic() + within
     while states_of(pid) != {"T"}:

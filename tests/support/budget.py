@@ -1,0 +1,26 @@
+"""How many examples a property gets: few by default, all under `--hypothesis-profile deep`, as in `.ci/run`."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+DEEP = 100
+"""Examples of a property that sets no number of its own, in the profile `deep`."""
+
+QUICK = 25
+"""The same in the default profile."""
+
+
+def register() -> None:
+    """Register both profiles and load the quick one; pytest's option loads another afterwards.
+
+    Neither has a deadline: machines under load are slow and not wrong.
+    """
+    settings.register_profile("deep", max_examples=DEEP, deadline=None, print_blob=True)
+    settings.register_profile("quick", max_examples=QUICK, deadline=None, print_blob=True)
+    settings.load_profile("quick")
+
+
+def examples(deep: int) -> int:
+    """Return how many examples to try now of so many that the profile `deep` tries."""
+    return max(deep * settings().max_examples // DEEP, 1)

@@ -1,0 +1,33 @@
+"""A demo server whose listing keeps the rows of its first moment: a test can count them, however long it takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from envwatch.demo.fleet import SimulatedFleet
+from envwatch.demo.server import Server
+
+
+class _StillFleet(SimulatedFleet):
+    """A fleet of which every moment looks like the first; only the ages of the heartbeats grow."""
+
+    def __init__(self, size: int, seed: int, started_at: int) -> None:
+        super().__init__(size, seed, started_at)
+        self._shown_at = started_at
+
+    def page(self, now: int, **wanted: Any) -> tuple[list[bytes], bool]:
+        del now
+        return super().page(self._shown_at, **wanted)
+
+    def row(self, device_id: str, now: int) -> bytes | None:
+        del now
+        return super().row(device_id, self._shown_at)
+
+
+def still_server(size: int, seed: int, key: str) -> Server:
+    """Start a server on such a fleet; its clock is the machine's, so that nothing is said of a clock that stands."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("envwatch.demo.server.SimulatedFleet", _StillFleet)
+        return Server(size=size, seed=seed, key=key)
