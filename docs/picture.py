@@ -37,7 +37,7 @@ async def picture(base_url: str, key: str) -> str:
                 await pilot.pause(SECONDS)
                 await pilot.press("j")
                 svg = app.export_screenshot(title="envwatch demo")
-    # A picture needs no web font: whoever looks at it has a monospaced one.
+    # The picture needs no web font: browsers have a monospaced one.
     return re.sub(r"@font-face\s*\{[^}]*\}", "", svg)
 
 
