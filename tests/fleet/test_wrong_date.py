@@ -19,8 +19,9 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListedPage
 from envwatch.model.text import Clean
 from envwatch.views.details import verdict_reason
+from envwatch.views.environment_list import merged
 from envwatch.views.explanation import trace
-from envwatch.views.output import merged, summary_of
+from envwatch.views.output import summary_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

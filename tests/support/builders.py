@@ -12,14 +12,14 @@ from envwatch.model.clock import MonotonicS, OffsetBounds, Reading, ServerMs, Wa
 from envwatch.model.environment import Environment, environment_of
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, Slept, Snapshot
 from envwatch.model.text import Clean
-from envwatch.views.output import environment_list
+from envwatch.views.environment_list import environment_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from envwatch.fleet.events import Event
     from envwatch.model.outcome import Outcome
-    from envwatch.views.output import EnvironmentList
+    from envwatch.views.environment_list import EnvironmentList
 
 NOW = ServerMs(1_760_000_000_000.0)
 """A moment of the server's clock."""

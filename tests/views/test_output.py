@@ -22,17 +22,8 @@ from envwatch.model.clock import OffsetBounds, ServerMs, WallMs
 from envwatch.model.outcome import Listed, ListedPage, Snapshot
 from envwatch.model.text import Clean, cells, clean
 from envwatch.query.language import parse
-from envwatch.views.output import (
-    EnvironmentList,
-    ListedEnvironment,
-    csv_of,
-    filtered,
-    json_of,
-    jsonl_of,
-    merged,
-    summary_of,
-    table_of,
-)
+from envwatch.views.environment_list import EnvironmentList, ListedEnvironment, filtered, merged
+from envwatch.views.output import csv_of, json_of, jsonl_of, summary_of, table_of
 from envwatch.views.table_view import in_default_order
 
 if TYPE_CHECKING:

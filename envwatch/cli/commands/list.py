@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
     from envwatch.model.outcome import Failed, Listed
-    from envwatch.views.output import EnvironmentList
+    from envwatch.views.environment_list import EnvironmentList
 
 
 def add_arguments(parser: Parser) -> None:
@@ -45,7 +45,7 @@ def run(options: Options) -> int:
     from envwatch.model.outcome import Listed
     from envwatch.query.language import parse
     from envwatch.sources.poller import read_clocks
-    from envwatch.views import output
+    from envwatch.views import environment_list, output
 
     stdout()  # refuses a closed one before the first request
     profiles = profiles_for(options)
@@ -60,13 +60,13 @@ def run(options: Options) -> int:
     for name, (credentials, _), outcome in zip(names, profiles, outcomes, strict=True):
         if isinstance(outcome, Listed):
             monitor, _update = monitor.after(name, outcome, read_clocks())
-            listed = output.environment_list(outcome, monitor.fleets.by_profile[name])
-            lists.append(output.filtered(listed, query))
+            listed = environment_list.environment_list(outcome, monitor.fleets.by_profile[name])
+            lists.append(environment_list.filtered(listed, query))
             hosts.append(host_of(credentials))
         else:
             stops[name] = _stop(outcome, credentials, name)
     if lists:
-        whole = output.merged(lists, unlisted=tuple(stops)) if len(profiles) > 1 else lists[0]
+        whole = environment_list.merged(lists, unlisted=tuple(stops)) if len(profiles) > 1 else lists[0]
         write_all(_pieces(whole, options))
         if options.output == output.Format.TABLE or whole.set_aside or whole.untimed:
             print_error(output.summary_of(whole, ", ".join(dict.fromkeys(hosts))))

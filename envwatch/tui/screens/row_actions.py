@@ -18,7 +18,8 @@ from envwatch.tui.screens.prompt import Prompt, PromptResult
 from envwatch.tui.screens.table_screen import TableScreen
 from envwatch.tui.terminal.escape_codes import LONGEST
 from envwatch.views.details import Copy, copies
-from envwatch.views.output import csv_of, environment_list_of_rows, json_of, row_json_of
+from envwatch.views.environment_list import environment_list_of_rows
+from envwatch.views.output import csv_of, json_of, row_json_of
 from envwatch.views.table_view import is_new_problem
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.tui.state import MonitorState
-    from envwatch.views.output import EnvironmentList
+    from envwatch.views.environment_list import EnvironmentList
 
 _PREVIEW: Final = 60
 """Cells of a text beside its name in the menu."""

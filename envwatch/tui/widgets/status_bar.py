@@ -190,6 +190,6 @@ def _warnings(fleet: Fleet, suffix: Clean) -> list[Part]:
         parts.append(Part(f"server sends no time{suffix}", "late", 4))
     if fleet.snapshot is not None and fleet.snapshot.set_aside:
         named = named_ids(fleet.snapshot.set_aside_ids, fleet.snapshot.set_aside)
-        parts.append(Part(f"{fleet.snapshot.set_aside} unreadable{suffix}", "late", 6))
-        parts.append(Part(named, "late", 3, is_joined=True))
+        parts.append(Part(f"{fleet.snapshot.set_aside} unreadable{suffix}", "late", 8))
+        parts.append(Part(named, "late", 7, is_joined=True))
     return parts
