@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from support import budget, idle, stylesheets
+from support import budget, collector, idle, stylesheets
 
 if TYPE_CHECKING:
     import pytest
 
 budget.register()
+collector.relax()
 idle.install()
 stylesheets.share()
 
-# What a test suite allocates mostly lives on: the collector is asked less often than for every 700 objects.
-gc.set_threshold(20_000, 20, 20)
 
 if sys.dont_write_bytecode:
     # Hundreds of programs are started: their modules are compiled once, beside pytest's cache and not in the tree.

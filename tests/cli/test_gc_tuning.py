@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.app_harness import target_of
 from support.builders import page_bytes, wire_row
+from support.collector import DEFAULTS
 from support.fake_clock import Script, World, poller_of
 
 from envwatch.cli import gc_tuning
@@ -38,6 +39,15 @@ def looks() -> Iterator[list[int]]:
         yield generations
     finally:
         gc.callbacks.remove(note)
+
+
+@pytest.fixture(autouse=True)
+def _defaults() -> Iterator[None]:
+    """Python's own thresholds, which the tests compare with."""
+    relaxed = gc.get_threshold()
+    gc.set_threshold(*DEFAULTS)
+    yield
+    gc.set_threshold(*relaxed)
 
 
 @pytest.fixture
