@@ -365,7 +365,7 @@ async def test_a_failure_names_host_and_page(home: Path) -> None:
             return (await run_beside(environ, "list", "-o", "json")).line
 
         faulty.break_page(2, says(503, '{"message":"overloaded"}'))
-        assert await line() == f"envwatch: server error: {host}, page 3: answered 503: overloaded"
+        assert await line() == f"envwatch: server unavailable: {host}, page 3: answered 503: overloaded"
         faulty.heal()
         faulty.break_page(1, Stop(Where.BODY, How.RESET))
         assert (await line()).startswith(f"envwatch: unreachable: {host}, page 2: ")
