@@ -20,6 +20,7 @@ from sdk import count_all
 from support.app_harness import target_of
 from support.builders import page_bytes
 
+from envwatch.cli import gc_tuning
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.fleet import Fleet
 from envwatch.model.limits import Limits
@@ -166,7 +167,8 @@ async def _holds(server: ChildServer, view: View) -> list[_Held]:
     holds: list[_Held] = []
     async with _client(server) as client:
         targets = {NO_PROFILE: target_of(Poller(client, UNLIMITED), limits=UNLIMITED)}
-        async with Session(targets) as session:
+        gc_tuning.stop()  # as in the dashboard, until the first listing has been drawn
+        async with Session(targets, gc_tuning.StartAfterFirstOutcome()) as session:
             app = EnvwatchApp(targets=targets, outcomes=session, export=export_here)
             async with app.run_test(size=(80, 24)), asyncio.timeout(TIMEOUT_S):
                 app.dashboard.set_view(view)

@@ -104,6 +104,30 @@ def test_full_collections_are_rarer_the_more_objects_there_are() -> None:
     assert gc.get_threshold()[2] == with_little
 
 
+async def test_collections_start_once_when_the_first_outcome_has_been_judged() -> None:
+    thresholds, callbacks = gc.get_threshold(), list(gc.callbacks)
+    frozen, done = gc.get_freeze_count(), asyncio.Event()
+    gc_tuning.stop()
+    try:
+        observe = gc_tuning.StartAfterFirstOutcome(delay_s=0)
+        observe(NO_PROFILE, "the first outcome")
+        assert not gc.isenabled()
+        asyncio.get_running_loop().call_soon(done.set)
+        await done.wait()
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > frozen
+        once = gc.get_freeze_count()
+        kept: list[list[None]] = [[] for _ in range(1_000)]
+        observe(NO_PROFILE, "another one")
+        await asyncio.sleep(0)
+        assert len(kept) > gc.get_freeze_count() - once
+    finally:
+        gc.enable()
+        gc.callbacks[:] = callbacks
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
+
+
 async def test_objects_alive_when_an_outcome_comes_are_still_collected_later() -> None:
     world = World()
     frozen = gc.get_freeze_count()

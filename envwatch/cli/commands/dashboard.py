@@ -72,11 +72,12 @@ async def _run(profiles: Sequence[tuple[Credentials, Settings]], options: Option
         poll_log.note(f"envwatch {__version__} asks {pace}, with the key from {target.key_origin}")
     async with AsyncExitStack() as stack:
         stack.enter_context(standard_error_to(poll_log.note_stray_line))
-        session = await stack.enter_async_context(Session(targets, poll_log.observe))
+        session = await stack.enter_async_context(
+            Session(targets, poll_log.observe, gc_tuning.StartAfterFirstOutcome())
+        )
         # The first requests are under way while Textual is imported, which takes longer.
         await asyncio.to_thread(import_module, "envwatch.tui.app")
         check_screen(looks)
-        gc_tuning.start()
 
         def warn(text: str) -> None:
             poll_log.note(text)
