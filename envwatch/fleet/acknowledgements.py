@@ -6,12 +6,12 @@ alone: the same one under two profiles is one problem.
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from envwatch.fleet.events import Event, Kind
+from envwatch.fleet.finite import finite_number
 from envwatch.fleet.presence import Presence
 from envwatch.model.text import Clean, clean
 
@@ -72,9 +72,9 @@ def recovered(acks: Acks, environments: Iterable[TrackedEnvironment]) -> frozens
     listed = [
         tracked
         for tracked in environments
-        if tracked.environment.id in acks and not tracked.absent and tracked.presence is not Presence.GONE
+        if tracked.environment.id in acks and not tracked.absent and not tracked.presence.is_absent
     ]
-    problems = {tracked.environment.id for tracked in listed if tracked.is_problem and not _came_back(tracked, acks)}
+    problems = {tracked.environment.id for tracked in listed if tracked.is_unhealthy and not _came_back(tracked, acks)}
     return frozenset(tracked.environment.id for tracked in listed) - problems
 
 
@@ -92,7 +92,7 @@ def losses_of(ended: Collection[Clean], environments: Iterable[TrackedEnvironmen
             at=tracked.environment.last_sign_at if tracked.since_at is None else tracked.since_at,
             profile=tracked.profile,
             id=tracked.environment.id,
-            name=tracked.environment.name,
+            name=tracked.environment.label,
             before=Clean("online"),
             after=Clean(Presence.OFFLINE),
             reason=Clean(tracked.verdict.reason),
@@ -125,17 +125,7 @@ def acks_of(content: Mapping[str, object]) -> Acks:
 def _ack_in(raw: object) -> Ack | None:
     if not isinstance(raw, dict):
         return None
-    at, note = _finite_number(raw.get("at")), raw.get("note", "")
+    at, note = finite_number(raw.get("at")), raw.get("note", "")
     if at is None or not isinstance(note, str):
         return None
-    return Ack(at, clean(note, LONGEST_NOTE), _finite_number(raw.get("sign_at")))
-
-
-def _finite_number(raw: object) -> float | None:
-    if isinstance(raw, bool) or not isinstance(raw, (int, float)):
-        return None
-    try:
-        number = float(raw)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
+    return Ack(at, clean(note, LONGEST_NOTE), finite_number(raw.get("sign_at")))

@@ -1,102 +1,67 @@
-"""When the terminal's bell rings: for losses that hold, all that are due together at once, and seldom.
+"""When the terminal's bell rings: for incidents that opened, all that are due together at once, and seldom.
 
-Pure: the moment is an argument, and so is the test whether a loss still holds. The periods stand in `limits`. Whether
-the bell is on, and how it sounds, is decided elsewhere.
+Pure: the moment is an argument. The periods stand in `limits`. Whether the bell is on, and how it sounds, is decided
+elsewhere.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from envwatch.fleet.events import Event, Kind, flatten
-from envwatch.fleet.presence import Presence
+from envwatch.fleet.events import Kind
 from envwatch.model import limits
 from envwatch.model.text import Clean, shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Sequence
 
+    from envwatch.fleet.incidents import Incident
     from envwatch.model.clock import MonotonicS
 
-_HOLDS_S: Final = limits.BELL_HOLDS.total_seconds()
 _EVERY_S: Final = limits.BELL_EVERY.total_seconds()
 _NAME_CELLS: Final = 60
 """Cells of a name in a notification."""
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
-    """A loss that is not announced yet."""
-
-    event: Event
-    noticed_at: MonotonicS
-
-
-@dataclass(frozen=True, slots=True)
 class Alerts:
-    """The losses that are not announced yet, and when the bell last rang."""
+    """The open incidents that are not announced yet, and when the bell last rang."""
 
-    waiting: tuple[Loss, ...] = ()
-    """One for each environment, the longest waiting first."""
+    waiting: tuple[Incident, ...] = ()
+    """Oldest first."""
     rang_at: MonotonicS | None = None
     """None before the first bell."""
 
-    def with_events(self, events: Iterable[Event], at: MonotonicS) -> Alerts:
-        """Return the alerts after a listing's events; an environment that is lost again waits from the newer loss on.
-
-        An offline environment that becomes gone is no second loss: it replaces the first while that waits, and is
-        ignored once that was announced.
-
-        Args:
-            events: in groups or alone.
-            at: now.
-        """
-        losses = [event for event in flatten(events) if event.kind in {Kind.OFFLINE, Kind.GONE}]
-        if not losses:
+    def after(self, opened: Sequence[Incident], resolved: Sequence[Incident]) -> Alerts:
+        """Return the alerts after incidents opened and others resolved; what resolves before its bell has none."""
+        if not opened and not resolved:
             return self
-        waiting = {_key(loss.event): loss for loss in self.waiting}
-        for event in losses:
-            key = _key(event)
-            if event.kind is Kind.GONE and event.before == Presence.OFFLINE.value:
-                if key in waiting:
-                    waiting[key] = replace(waiting[key], event=event)
-            else:
-                waiting.pop(key, None)
-                waiting[key] = Loss(event, at)
-        return replace(self, waiting=tuple(waiting.values()))
+        over = {incident.id for incident in resolved}
+        waiting = tuple(incident for incident in (*self.waiting, *opened) if incident.id not in over)
+        return Alerts(waiting, self.rang_at)
 
-    def due(self, at: MonotonicS, holds: Callable[[Event], bool | None]) -> tuple[Alerts, tuple[Event, ...]]:
-        """Return the alerts at a moment, and the losses to announce with one bell; no bell if there are none.
-
-        Args:
-            at: now.
-            holds: whether the environment of a loss is still offline or gone; None while that is unknown.
-        """
+    def due(self, at: MonotonicS) -> tuple[Alerts, tuple[Incident, ...]]:
+        """Return the alerts at a moment, and the incidents to announce with one bell; no bell if there are none."""
         may_ring = self.rang_at is None or at - self.rang_at >= _EVERY_S
-        waiting, due = [], []
-        for loss in self.waiting:
-            held = holds(loss.event)
-            if held and may_ring and at - loss.noticed_at >= _HOLDS_S:
-                due.append(loss.event)
-            elif held is not False:
-                waiting.append(loss)
-        return Alerts(tuple(waiting), at if due else self.rang_at), tuple(due)
+        if not self.waiting or not may_ring:
+            return self, ()
+        return Alerts((), at), self.waiting
 
 
-def ring_text(events: Sequence[Event]) -> Clean:
+def ring_text(incidents: Sequence[Incident]) -> Clean:
     """Return the losses in short: `mac-mini-2 went offline`, `mac-mini-2 and 2 others went offline`; at least one."""
-    first, others = events[0], len(events) - 1
+    losses = [loss for incident in incidents for loss in incident.losses]
+    first, others = losses[0], len(losses) - 1
     who = shortened(Clean(first.name or first.id or ""), _NAME_CELLS, keep="ends")
     if others:
         who = Clean(f"{who} and {others} other{'s' if others > 1 else ''}")
-    kinds = {event.kind for event in events}
+    kinds = {loss.kind for loss in losses}
     if kinds == {Kind.OFFLINE}:
         return Clean(f"{who} went offline")
+    be = "are" if others else "is"
     if kinds == {Kind.GONE}:
-        return Clean(f"{who} {'are' if others else 'is'} gone")
+        return Clean(f"{who} {be} gone")
+    if kinds == {Kind.MISSING}:
+        return Clean(f"{who} {be} missing")
     return Clean(f"{who} went offline or are gone")
-
-
-def _key(event: Event) -> tuple[Clean, Clean | None]:
-    return (event.profile, event.id)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from envwatch.fleet.presence import Presence
 from envwatch.model import limits
 from envwatch.model.text import Clean
 
@@ -62,6 +61,15 @@ class HeldListing:
     def anomaly(self) -> Anomaly:
         """What is unlikely about them."""
         return self.finding.anomaly
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing of them is believed; of one that lacks rows, the rows that it has are."""
+        return self.anomaly is not Anomaly.VANISHED
+
+    def left_s(self, now: MonotonicS) -> float:
+        """Return the least time (seconds, at the monotonic clock) until it is believed, if each listing repeats it."""
+        return max(limits.ANOMALY_AFTER.total_seconds() - (now - self.since), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,14 +155,14 @@ def _beats_lost(environments: Mapping[Clean, TrackedEnvironment], rows: Mapping[
 def _vanished(environments: Mapping[Clean, TrackedEnvironment], unconfirmed: frozenset[Clean]) -> Finding | None:
     """Return the finding if a listing lacks many rows of the one before it whose absence is not confirmed."""
     missing = [environments[id_] for id_ in unconfirmed]
-    vanished = sum(tracked.presence is not Presence.GONE and not tracked.absent for tracked in missing)
+    vanished = sum(not tracked.presence.is_absent and not tracked.absent for tracked in missing)
     if vanished < limits.ANOMALY_MIN or vanished <= limits.VANISHED_SHARE * (present := _present(environments)):
         return None
     return Finding(Anomaly.VANISHED, Clean(f"{vanished:,} of {present:,} rows vanished at once"))
 
 
 def _present(environments: Mapping[Clean, TrackedEnvironment]) -> int:
-    return sum(tracked.presence is not Presence.GONE for tracked in environments.values())
+    return sum(not tracked.presence.is_absent for tracked in environments.values())
 
 
 @dataclass(frozen=True, slots=True)

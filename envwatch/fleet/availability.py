@@ -1,63 +1,65 @@
-"""The share of the observed time in which an environment was up.
+"""The share of the time watched in which an environment was up.
 
-Pure. Computed from events alone: a change that no listing showed does not count.
+Pure. Time that was not watched, and that before it appeared, count neither as up nor as down.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.events import Kind
-from envwatch.fleet.presence import Presence
+from envwatch.fleet.outages import State
 from envwatch.model.text import Clean
 from envwatch.model.times import long_age, span
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import timedelta
+    from collections.abc import Iterable
 
-    from envwatch.fleet.events import Event
-    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.fleet.outages import Interval
 
-_OF_PRESENCE = frozenset({Kind.APPEARED, Kind.ONLINE, Kind.OFFLINE, Kind.GONE, Kind.RETURNED})
-_AT_LEAST_MS: Final = 60_000.0
-"""A share of less than a minute means nothing."""
+DAY: Final = timedelta(days=1)
+"""The time that availability is stated for."""
+_AT_LEAST: Final = timedelta(minutes=1)
+"""A share of less than this means nothing, and what lacks less of a day is a whole day."""
 
 
-def availability(
-    tracked: TrackedEnvironment, own_events: Sequence[Event], began_at: float, now: float
-) -> tuple[float, timedelta] | None:
-    """Return the share of the observed time in which an environment was up, from 0 to 1, and that time.
+class Availability(NamedTuple):
+    """For how long an environment was up, of the time in which that is known."""
 
-    Args:
-        tracked: the environment now.
-        own_events: its events, oldest first, without groups.
-        began_at: the first believed listing, or later if older events were dropped; server's clock in ms.
-        now: the end of the observed time, mostly the newest believed listing; server's clock in ms.
+    up: timedelta
+    known: timedelta
 
-    Returns:
-        None if it was observed for less than a minute.
+    @classmethod
+    def of(cls, intervals: Iterable[Interval]) -> Availability:
+        """Return the availability in a sequence of states."""
+        up_ms = down_ms = 0.0
+        for state, since, until, _ in intervals:
+            if state.is_up:
+                up_ms += until - since
+            elif state is State.DOWN:
+                down_ms += until - since
+        return cls(span(up_ms), span(up_ms + down_ms))
+
+    @property
+    def share(self) -> float | None:
+        """The share, from 0 to 1; None if it is known for less than a minute."""
+        return None if self.known < _AT_LEAST else self.up / self.known
+
+
+def availability_text(availability: Availability) -> Clean | None:
+    """Return the availability of the last day in words; None if there is none.
+
+    It is 100 % only without any outage, and 0 % only if it was never up.
     """
-    spent = {True: 0.0, False: 0.0}  # ms, by whether it was up
-    until, is_up = now, tracked.verdict.is_up
-    for event in reversed(own_events):
-        if event.kind not in _OF_PRESENCE:
-            continue
-        if event.at <= began_at:
-            break
-        at = min(event.at, until)  # the estimated server's clock may step back a little
-        spent[is_up] += until - at
-        until, is_up = at, event.before == Presence.ONLINE.value
-        if event.kind is Kind.APPEARED:
-            began_at = at
-    spent[is_up] += max(until - began_at, 0.0)
-    observed_ms = now - began_at
-    return None if observed_ms < _AT_LEAST_MS else (spent[True] / (spent[True] + spent[False]), span(observed_ms))
+    share, known = availability.share, availability.known
+    if share is None:
+        return None
+    of = "24h" if known > DAY - _AT_LEAST else f"the {long_age(known)} watched in 24h"
+    return Clean(f"up {percent_text(share)} of {of}")
 
 
-def availability_text(share: float, watched: timedelta) -> Clean:
-    """Return an availability in words: 100 % only without any outage, 0 % only if it was never up."""
+def percent_text(share: float) -> Clean:
+    """Return a share of time in percent: 100 % only without any gap, 0 % only for none at all."""
     permille = 1000 if share == 1 else max(min(math.floor(share * 1000), 999), 1 if share > 0 else 0)
-    percent = f"{permille / 10:g}" if permille in (0, 1000) else f"{permille / 10:.1f}"
-    return Clean(f"up {percent} % of the {long_age(watched)} watched")
+    return Clean(f"{permille // 10} %" if permille in (0, 1000) else f"{permille / 10:.1f} %")

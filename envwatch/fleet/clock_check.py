@@ -8,18 +8,18 @@ So both hold after a sleep as well.
 
 from __future__ import annotations
 
-from datetime import timedelta
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS
+from envwatch.model.times import MS
 
 if TYPE_CHECKING:
     from envwatch.model.clock import ServerMs
     from envwatch.model.text import Clean
 
-_TOLERANCE_MS = limits.SKEW_TOLERANCE / timedelta(milliseconds=1)
+_TOLERANCE_MS = limits.SKEW_TOLERANCE / MS
 
 
 class LastHeartbeat(NamedTuple):

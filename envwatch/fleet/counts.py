@@ -9,14 +9,18 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from envwatch.fleet.fleet import Freshness
+from envwatch.fleet.problems import is_old, is_problem
 from envwatch.model.modes import UNRESTRICTED, mode_of
 from envwatch.model.versions import is_behind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.presence import Presence
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.clock import Reading
     from envwatch.model.text import Clean
 
 
@@ -26,9 +30,15 @@ class Counts:
 
     presences: Mapping[Presence, int] = field(default_factory=dict)
     unknown: int = 0
-    """Those of which the newest listing proves nothing, see `Fleet.is_unproven`; they are in no presence."""
+    """Those whose row reads unknown, see `style_of`; they are counted as nothing else but problems and alerting."""
+    old: int = 0
+    """Offline for so long that they are no problem any more; they are in `presences` as well."""
     problems: Sequence[Clean] = ()
-    """Ids of those that need attention."""
+    """Ids of those that are a problem, see `is_problem`."""
+    problem_presences: Mapping[Presence, int] = field(default_factory=dict)
+    """How many of the problems there are of each presence; one that is online is flapping."""
+    alerting: Mapping[Presence, int] = field(default_factory=dict)
+    """Of those, how many are worth a person's attention, see `Monitor.alerting`. None are while it is blind."""
     flapping: int = 0
     unrestricted: int = 0
     """Up, in the mode that approves everything."""
@@ -46,7 +56,10 @@ class Counts:
         return Counts(
             presences=Counter(self.presences) + Counter(other.presences),
             unknown=self.unknown + other.unknown,
+            old=self.old + other.old,
             problems=(*self.problems, *other.problems),
+            problem_presences=Counter(self.problem_presences) + Counter(other.problem_presences),
+            alerting=Counter(self.alerting) + Counter(other.alerting),
             flapping=self.flapping + other.flapping,
             unrestricted=self.unrestricted + other.unrestricted,
             behind=self.behind + other.behind,
@@ -54,18 +67,35 @@ class Counts:
         )
 
 
-def counts_of(fleet: Fleet) -> Counts:
-    """Count the environments of a fleet."""
+def counts_at(fleet: Fleet, now: Reading, is_alerting: Callable[[TrackedEnvironment], bool] = lambda _: True) -> Counts:
+    """Count the environments of a fleet as the rows show them: while it is blind, all of them are unknown."""
+    if fleet.freshness(now) is Freshness.BLIND:
+        return Counts(unknown=len(fleet.environments))
+    return counts_of(fleet, fleet.clock.at(now.wall), is_alerting)
+
+
+def counts_of(fleet: Fleet, now: float, is_alerting: Callable[[TrackedEnvironment], bool] = lambda _: True) -> Counts:
+    """Count the environments of a fleet that is not blind, at a moment.
+
+    Args:
+        fleet: the fleet.
+        now: the moment (server's clock, ms).
+        is_alerting: whether a problem is worth a person's attention then.
+    """
     environments = fleet.environments.values()
-    up = [tracked for tracked in environments if tracked.verdict.is_up]
+    known = [tracked for tracked in environments if not (tracked.clock_suspect or fleet.is_unproven(tracked))]
+    up = [tracked for tracked in known if tracked.verdict.is_up]
+    problems = [tracked for tracked in environments if is_problem(tracked, now)]
     versions = Counter(tracked.environment.version for tracked in up)
     modes = Counter(tracked.environment.mode for tracked in up)
-    presences = Counter(tracked.presence for tracked in environments if not fleet.is_unproven(tracked))
     return Counts(
-        presences=presences,
-        unknown=len(environments) - presences.total(),
-        problems=[tracked.environment.id for tracked in environments if tracked.is_problem],
-        flapping=sum(tracked.is_flapping for tracked in environments),
+        presences=Counter(tracked.presence for tracked in known),
+        unknown=len(environments) - len(known),
+        old=sum(is_old(tracked, now) for tracked in known),
+        problems=[tracked.environment.id for tracked in problems],
+        problem_presences=Counter(tracked.presence for tracked in problems),
+        alerting=Counter(tracked.presence for tracked in problems if is_alerting(tracked)),
+        flapping=sum(tracked.is_flapping for tracked in known),
         unrestricted=sum(count for mode, count in modes.items() if mode_of(mode) == UNRESTRICTED),
         behind=sum(count for version, count in versions.items() if is_behind(version, fleet.newest)),
         newest=fleet.newest,

@@ -5,21 +5,27 @@ Pure: `after` returns the next log. How events are shown is decided elsewhere.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from itertools import accumulate
-from typing import TYPE_CHECKING, TypeAlias, overload
+from heapq import merge
+from itertools import accumulate, pairwise
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final, TypeAlias, overload
 
 from envwatch.fleet.events import Event, flatten
 from envwatch.model import limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from envwatch.model.clock import ServerMs
     from envwatch.model.text import Clean
 
 _Key: TypeAlias = "tuple[Clean, Clean | None]"
 """Profile and id of an environment."""
+_ONE_POLL_MS: Final = 1_000.0
+"""Events of the past that are nearer to each other came with one poll: no interval is shorter."""
 
 
 class EventLog(Sequence[Event]):
@@ -29,7 +35,11 @@ class EventLog(Sequence[Event]):
         self._events: tuple[Event, ...] = ()
         self._sizes: tuple[int, ...] = ()
         """Of each event, how many it stands for."""
+        self._polls: tuple[int, ...] = ()
+        """Of each event, the number of the poll that brought it."""
         self._by_environment: Mapping[_Key, tuple[Event, ...]] = {}
+        self._past = 0
+        """How many of the events are from before the start."""
         self.cut_at: ServerMs | None = None
         """When the newest of the dropped events happened; None if all are here."""
 
@@ -44,8 +54,12 @@ class EventLog(Sequence[Event]):
         all_events = (*self._events, *events)
         sizes = (*self._sizes, *(len(flatten((event,))) for event in events))
         kept = max(sum(total <= most for total in accumulate(reversed(sizes))), 1)
+        number = max(self._polls[-1] + 1, 0) if self._polls else 0  # those of the past are below 0
+        polls = (*self._polls, *(number for _ in events))
         dropped = all_events[:-kept]
         following._events, following._sizes = all_events[-kept:], sizes[-kept:]
+        following._polls = polls[-kept:]
+        following._past = max(self._past - len(dropped), 0)
         following.cut_at = dropped[-1].at if dropped else self.cut_at
         by_environment = dict(self._by_environment)
         for event in flatten(events):
@@ -58,9 +72,60 @@ class EventLog(Sequence[Event]):
         following._by_environment = by_environment
         return following
 
+    def until(self, is_past: Callable[[Event], bool]) -> EventLog:
+        """Return the log up to the newest event that passes a test; itself if that is its newest."""
+        kept = len(self._events)
+        while kept and not is_past(self._events[kept - 1]):
+            kept -= 1
+        if kept == len(self._events):
+            return self
+        earlier = EventLog()
+        earlier._events, earlier._sizes, earlier._polls = self._events[:kept], self._sizes[:kept], self._polls[:kept]
+        earlier._past, earlier.cut_at = min(self._past, kept), self.cut_at
+        by_environment = dict(self._by_environment)
+        later = Counter((event.profile, event.id) for event in flatten(self._events[kept:]))
+        for key, count in later.items():
+            by_environment[key] = by_environment[key][:-count]
+        earlier._by_environment = by_environment
+        return earlier
+
+    def with_past(self, events: Sequence[Event], most: int = limits.EVENTS_KEPT) -> EventLog:
+        """Return the log with events from before the start, which stand before those since the start.
+
+        Args:
+            events: of one profile, in their order; those since the start among them are left out.
+            most: see `after`.
+        """
+        live = self._events[self._past :]
+        known = set(live)
+        older = (event for event in events if event not in known)
+        past = tuple(merge(self._events[: self._past], older, key=attrgetter("at")))
+        sizes = tuple(len(flatten((event,))) for event in (*past, *live))
+        kept = max(sum(total <= most for total in accumulate(reversed(sizes))), 1)
+        first = max(len(sizes) - kept, 0)
+        following = EventLog()
+        following._events, following._sizes = (*past, *live)[first:], sizes[first:]
+        following._polls = (*_poll_numbers(past), *self._polls[self._past :])[first:]
+        following._past = max(len(past) - first, 0)
+        following.cut_at = (*past, *live)[first - 1].at if first else self.cut_at
+        by_environment = defaultdict(list)
+        for event in flatten(following._events):
+            by_environment[event.profile, event.id].append(event)
+        following._by_environment = {key: tuple(each) for key, each in by_environment.items()}
+        return following
+
     def of(self, key: _Key) -> Sequence[Event]:
         """Return the events of one environment, oldest first and without groups."""
         return self._by_environment.get(key, ())
+
+    def with_poll_of(self, event: Event) -> Sequence[Event]:
+        """Return the events that came with the same poll as one of them, itself too, oldest first."""
+        place = next((place for place, each in enumerate(reversed(self._events), 1) if each is event), None)
+        if place is None:
+            return (event,)
+        poll = self._polls[-place]
+        first, end = bisect_left(self._polls, poll), bisect_right(self._polls, poll)
+        return self._events[first:end]
 
     @overload
     def __getitem__(self, place: int) -> Event: ...
@@ -77,3 +142,11 @@ class EventLog(Sequence[Event]):
 
     def __reversed__(self) -> Iterator[Event]:
         return reversed(self._events)
+
+
+def _poll_numbers(events: Sequence[Event]) -> Iterator[int]:
+    """Yield the number of the poll that brought each event of the past: below 0, as they grow from 0 at the start."""
+    number = -len(events)
+    for before, event in pairwise((*events[:1], *events)):
+        number += event.profile != before.profile or abs(event.at - before.at) >= _ONE_POLL_MS
+        yield number

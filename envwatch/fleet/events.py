@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 NO_PROFILE: Final = Clean("")
 """The profile where only one is polled."""
+NOT_RUNNING: Final = Clean("envwatch did not run")
+"""The reason of a `while blind` group that compares two runs."""
 
 
 class Kind(StrEnum):
@@ -35,6 +37,8 @@ class Kind(StrEnum):
     RESTARTED = "restarted"
     """The same, with another process or version of the listener."""
     GONE = "gone"
+    MISSING = "missing"
+    """Expected, and gone for longer than `limits.RECENT`; or expected, and found never to have been listed."""
     RETURNED = "returned"
     """Listed again after it was gone."""
     MODE = "mode"
@@ -49,12 +53,25 @@ class Kind(StrEnum):
     TOGETHER = "together"
     """Many events of one kind in one listing."""
     WHILE_BLIND = "while blind"
-    """Everything that changed while envwatch was blind or asleep."""
+    """Everything that changed while envwatch was blind, asleep or did not run (`NOT_RUNNING`)."""
     HELD = "held"
-    """The platform's answer is too unlikely to be believed at once."""
+    RELEASED = "hold ended"
+    """The platform's answer is too unlikely to be believed at once, or no longer is."""
     STALLED = "stalled"
     RESUMED = "resumed"
     """The platform's heartbeats stand still, or move again."""
+    BLIND = "blind"
+    VISIBLE = "visible again"
+    """The data is too old to be true, or recent again."""
+    FAILING = "polls fail"
+    REACHED = "polls succeed"
+    """Two polls in a row have failed, or one succeeds after them."""
+    KEY_REFUSED = "key refused"
+    KEY_ACCEPTED = "key accepted"
+    SLEPT = "slept"
+    """This machine slept, or the process was stopped, from `since` to `at`."""
+    NOTICE = "notice"
+    """A message about envwatch itself, in `reason`."""
 
 
 class EventState(NamedTuple):
@@ -65,6 +82,8 @@ class EventState(NamedTuple):
     verdict: Verdict
     is_flapping: bool = False
     clock_suspect: bool = False
+    left_pod_id: Clean | None = None
+    """See `TrackedEnvironment`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +111,9 @@ class Event:
     members: tuple[Event, ...] = ()
     """The events of a group."""
     since: ServerMs | None = None
-    """When the newest data before it was read, for `while blind`."""
+    """When the period began that this event begins, ends or covers, by the newest data before it."""
+    incident: Clean | None = None
+    """The id of the incident that a loss belongs to, which opens if the loss holds; of a return, the one it leaves."""
     then: EventState | None = dataclasses.field(default=None, compare=False, repr=False)
     """None if the event is about the fleet."""
 

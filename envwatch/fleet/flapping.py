@@ -7,16 +7,16 @@ a slot of 30 s, and a slot counts as a change if the environment changed its pre
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from envwatch.model import limits
+from envwatch.model.times import MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _SLOTS = limits.FLAP_SAMPLES - 1
-_SLOT_MS = limits.FLAP_EVERY / timedelta(milliseconds=1)
+_SLOT_MS = limits.FLAP_EVERY / MS
 _STEP = (limits.FLAP_HIGH_WEIGHT - limits.FLAP_LOW_WEIGHT) / (_SLOTS - 1)
 
 

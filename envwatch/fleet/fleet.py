@@ -10,13 +10,18 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from envwatch.fleet.anomalies import Acceptance, Anomaly, HeldListing, StallDetector, acceptance_of, has_advanced
+from envwatch.fleet.anomalies import Acceptance, HeldListing, StallDetector, acceptance_of, has_advanced
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
+from envwatch.fleet.inventory import with_inventory
+from envwatch.fleet.listed_rows import rows_of, still_listed
 from envwatch.fleet.mass_changes import with_masses
+from envwatch.fleet.newcomers import named_by_device
 from envwatch.fleet.newest_version import newest_version
+from envwatch.fleet.periods import BY_ANY_LISTING, NO_PERIODS, Periods, after_listing, begun, ended
 from envwatch.fleet.plausibility import believed_clock, latest_possible
 from envwatch.fleet.presence import Presence, PresenceRule
 from envwatch.fleet.tracking import (
@@ -31,15 +36,16 @@ from envwatch.fleet.tracking import (
 from envwatch.model import limits
 from envwatch.model.clock import Reading, ServerClock, ServerMs
 from envwatch.model.limits import Limits
-from envwatch.model.outcome import Failed, Listed, Outcome, Slept, Snapshot
+from envwatch.model.outcome import Cause, Failed, Listed, Outcome, Slept, Snapshot
 from envwatch.model.text import Clean
+from envwatch.model.times import MS, span
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
     from envwatch.model.environment import Environment
 
-_GONE_KEPT_MS = limits.GONE_KEPT / timedelta(milliseconds=1)
+_GONE_KEPT_MS = limits.GONE_KEPT / MS
 
 
 class Freshness(StrEnum):
@@ -60,6 +66,10 @@ class Fleet:
     limits: Limits = field(default_factory=Limits)
     profile: Clean = NO_PROFILE
     """Under which profile it is listed; empty where only one is polled."""
+    profile_name: Clean = NO_PROFILE
+    """The profile's name in the settings, also where only one is polled."""
+    expect: tuple[Clean, ...] = ()
+    """Names or device ids that must exist, see `inventory`."""
     environments: Mapping[Clean, TrackedEnvironment] = field(default_factory=dict)
     """By id, in the order of the listing; those that it lacked stand at the end."""
     listings: int = 0
@@ -88,17 +98,45 @@ class Fleet:
     """The newest believed listing without its rows: pages, bytes, rows set aside."""
     unseen_since: Reading | None = None
     """The last moment before this machine slept, until a listing has come since."""
+    last_up: Reading | None = None
+    """When the newest listing with any environment up was asked for; None if there was none yet."""
+    periods: Periods = field(default_factory=lambda: NO_PERIODS)
+    """What is wrong with the data at present, as far as it is an event."""
 
     def after(self, outcome: Outcome) -> tuple[Fleet, tuple[Event, ...]]:
         """Return the fleet after one poll, and what it changed, oldest first."""
         match outcome:
             case Listed():
-                return _after_listing(self, outcome)
+                blind, noticed = self.with_interval(outcome.interval).at(outcome.started)
+                fleet, events = _after_listing(replace(self, periods=blind.periods), outcome)
+                return fleet, (*noticed, *events)
             case Failed():
-                return replace(self, failure=outcome, failures=self.failures + 1, interval=outcome.interval), ()
+                return _after_failure(self, outcome)
             case Slept():
+                since, at = self.clock.at(outcome.last_awake.wall), self.clock.at(outcome.awake.wall)
                 unseen_since = self.unseen_since or outcome.last_awake
-                return replace(self, clock=ServerClock(), date_error=None, unseen_since=unseen_since), ()
+                slept = Event(kind=Kind.SLEPT, at=at, profile=self.profile, since=since, lasted=span(at - since))
+                return replace(self, clock=ServerClock(), date_error=None, unseen_since=unseen_since), (slept,)
+
+    def at(self, now: Reading) -> tuple[Fleet, tuple[Event, ...]]:
+        """Return the fleet once time has passed, and the event if it is blind from then on.
+
+        After a sleep, the fleet is not blind before a poll has failed: the next listing comes at once.
+        """
+        is_awake = self.unseen_since is None or self.failures > 0
+        if self.listed is None or not is_awake or self.freshness(now) is not Freshness.BLIND:
+            return self, ()
+        at, since = self.clock.at(now.wall), self.clock.at(self.listed.wall)
+        cause = self.failure.cause if self.failure is not None else self.hold.finding.text if self.hold else None
+        reason = None if cause is None else Clean(cause)
+        blind = Event(kind=Kind.BLIND, at=at, profile=self.profile, since=since, reason=reason)
+        periods, events = begun(self.periods, blind)
+        return (replace(self, periods=periods) if events else self), events
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the server refused the key in the newest poll (401): no verdict changes until it takes one again."""
+        return self.failure is not None and self.failure.cause is Cause.UNAUTHORIZED
 
     def with_interval(self, interval: timedelta) -> Fleet:
         """Return the fleet from when a longer interval is in force, so that the wait for its next poll is not blind.
@@ -114,15 +152,23 @@ class Fleet:
         by_wall = (now.wall - self.listed.wall) / 1000
         return timedelta(seconds=max(by_wall, now.monotonic - self.listed.monotonic, 0.0))
 
+    @property
+    def is_held(self) -> bool:
+        """Whether the newest poll gave a listing of which nothing is believed yet."""
+        return self.hold is not None and self.hold.is_whole and self.failure is None
+
     def freshness(self, now: Reading) -> Freshness:
-        """Return the freshness: stale over 15 s, blind over 60 s, neither before three intervals."""
+        """Return the freshness: stale over 15 s, blind over 60 s, neither before three intervals.
+
+        While a listing is held as a whole the server can be seen, so it is blind at twice that age only.
+        """
         age = self.age(now)
         if age is None:
             return Freshness.WAITING
-        patience = limits.STALE_INTERVALS * self.interval
-        if age > max(limits.BLIND_AT_LEAST, patience):
+        if age > blind_after(self.interval) * (2 if self.is_held else 1):
             return Freshness.BLIND
-        return Freshness.STALE if age > max(limits.STALE_AT_LEAST, patience) else Freshness.LIVE
+        stale_after = max(limits.STALE_AT_LEAST, limits.STALE_INTERVALS * self.interval)
+        return Freshness.STALE if age > stale_after else Freshness.LIVE
 
     def is_unknown(self, tracked: TrackedEnvironment, now: Reading) -> bool:
         """Whether the verdict on a row must be shown as unknown: while blind, or if its data proves nothing."""
@@ -140,27 +186,59 @@ class Fleet:
         """Whether the newest listing set its row aside: it is not absent, and its state is unknown."""
         return self.snapshot is not None and tracked.environment.id in self.snapshot.set_aside_ids
 
+    @property
+    def none_up_since(self) -> Reading | None:
+        """The newest listing with any environment up, if there is none up now; None otherwise."""
+        return None if self.last_up == self.listed else self.last_up
+
     def counts(self) -> Mapping[Presence, int]:
         """Return how many environments there are of each presence."""
         return Counter(tracked.verdict.presence for tracked in self.environments.values())
 
 
-def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, ...]]:
-    snapshot, asked = outcome.snapshot, outcome.started
-    clock, date_error = believed_clock(fleet.clock, fleet.date_error, snapshot, fleet.limits)
-    at = clock.at(asked.wall)
-    rows = _rows(snapshot, clock)
-    seen = replace(fleet, clock=clock, date_error=date_error, interval=outcome.interval, failure=None, failures=0)
+def _after_failure(fleet: Fleet, outcome: Failed) -> tuple[Fleet, tuple[Event, ...]]:
+    at, periods = fleet.clock.at(outcome.started.wall), fleet.periods
+    events: tuple[Event, ...] = ()
+    following = replace(fleet, failure=outcome, failures=fleet.failures + 1, interval=outcome.interval)
+    if following.is_refused:
+        refused = Event(kind=Kind.KEY_REFUSED, at=at, profile=fleet.profile, reason=outcome.message)
+        periods, events = begun(periods, refused)
+    elif fleet.failure is not None and not fleet.is_refused:
+        reason = Clean(f"{outcome.cause}: {outcome.message}")
+        since = fleet.clock.at(fleet.failure.started.wall)
+        failing = Event(kind=Kind.FAILING, at=at, profile=fleet.profile, since=since, reason=reason)
+        periods, events = begun(periods, failing)
+    return replace(following, periods=periods), events
 
+
+def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, ...]]:
+    snapshot, asked = outcome.snapshot, outcome.asked
+    if fleet.listed is not None:
+        # The age of a served listing includes the time of the request, which differs from one to the next.
+        asked = asked.not_before(fleet.listed)
+    clock, date_error = believed_clock(fleet.clock, fleet.date_error, snapshot, fleet.limits)
+    at, seen_at = clock.at(asked.wall), clock.at(outcome.started.wall)
+    seen = replace(fleet, clock=clock, date_error=date_error, interval=outcome.interval, failure=None, failures=0)
+    # The first listing after a sleep counts, even one from before it: its poll may be the one that the sleep cut short.
+    is_awaited = fleet.listed is None or (fleet.unseen_since is not None and fleet.hold is None)
+    if snapshot.is_repeat and not is_awaited:
+        periods, period_events = ended(fleet.periods, BY_ANY_LISTING, at=seen_at, profile=fleet.profile)
+        return replace(seen, periods=periods), period_events
+
+    rows = rows_of(snapshot, clock)
     environment_rows = {id_: row for id_, (row, _) in rows.items()}
     acceptance = acceptance_of(fleet.hold, fleet.environments, environment_rows, snapshot, asked.monotonic)
     hold = acceptance.hold
-    held = _held_event(fleet, hold, at)
-    if hold is not None and hold.anomaly is not Anomaly.VANISHED:
-        return replace(seen, hold=hold, environments=_still_listed(fleet.environments, rows)), held
+    periods_after = partial(
+        after_listing, fleet.periods, fleet.hold, acceptance, at=at, seen_at=seen_at, profile=fleet.profile
+    )
+    if hold is not None and hold.is_whole:
+        periods, period_events = periods_after(fleet.stall_detector, is_recent=False)
+        environments = still_listed(fleet.environments, rows)
+        return replace(seen, hold=hold, environments=environments, periods=periods), period_events
 
     stall_detector = _next_stall_detector(fleet, rows, asked)
-    gap_ms = (fleet.age(asked) or timedelta()) / timedelta(milliseconds=1)
+    gap_ms = (fleet.age(asked) or timedelta()) / MS
     listing = ListingContext(
         number=fleet.listings + 1,
         asked_at=asked.monotonic,
@@ -177,6 +255,18 @@ def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, .
     )
     environments, events = _next_environments(fleet, rows, at, listing, acceptance)
     is_first = fleet.listed is None
+    is_recent = span(seen_at - at) <= blind_after(outcome.interval)
+    periods, period_events = periods_after(stall_detector, is_recent=is_recent)
+    environments, missing = with_inventory(
+        fleet.environments,
+        environments,
+        fleet.expect,
+        fleet.profile,
+        at,
+        is_first=is_first,
+        is_proof=hold is None and not snapshot.set_aside,
+    )
+    events += missing
     following = replace(
         seen,
         environments=MappingProxyType(environments),
@@ -188,50 +278,15 @@ def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, .
         newest=newest_version(environments.values()) if events or is_first else fleet.newest,
         hold=hold,
         stall_detector=stall_detector,
-        snapshot=replace(snapshot, pages=()),
+        snapshot=replace(snapshot, pages=(), served=None),
         unseen_since=None,
+        last_up=asked if any(tracked.verdict.is_up for tracked in environments.values()) else fleet.last_up,
+        periods=periods,
     )
     if is_first:
-        return following, ()
-    grouped = _group_events(fleet.with_interval(outcome.interval), asked, clock, environments, events)
-    return following, (*held, *grouped, *_stall_events(fleet, stall_detector, at))
-
-
-def _rows(snapshot: Snapshot, clock: ServerClock) -> dict[Clean, tuple[Environment, ServerMs]]:
-    """Return each id's row and when it was asked for; of duplicates, the one with the newest heartbeat."""
-    rows: dict[Clean, tuple[Environment, ServerMs]] = {}
-    for page in snapshot.pages:
-        at = clock.at(page.asked_at)
-        for environment in page.environments:
-            other = rows.get(environment.id)
-            if other is None or _recency(environment) > _recency(other[0]):
-                rows[environment.id] = (environment, at)
-    return rows
-
-
-def _recency(environment: Environment) -> tuple[float, float, str]:
-    """Return a key that is greater for the newer of two rows of one id, in whatever order they came."""
-    beat_at = environment.last_heartbeat_at
-    return (float("-inf") if beat_at is None else beat_at, environment.last_seen_at, repr(environment))
-
-
-def _still_listed(
-    environments: Mapping[Clean, TrackedEnvironment], rows: Collection[Clean]
-) -> Mapping[Clean, TrackedEnvironment]:
-    """Return the environments after a listing that is held: rows that it holds are not absent, nothing else changes."""
-    present = {
-        id_: replace(tracked, absent=0)
-        for id_, tracked in environments.items()
-        if tracked.absent and id_ in rows and tracked.presence is not Presence.GONE
-    }
-    return MappingProxyType({**environments, **present}) if present else environments
-
-
-def _held_event(fleet: Fleet, hold: HeldListing | None, at: ServerMs) -> tuple[Event, ...]:
-    """Return the event of a hold, unless the listing before was held for the same anomaly."""
-    if hold is None or (fleet.hold is not None and fleet.hold.anomaly is hold.anomaly):
-        return ()
-    return (Event(kind=Kind.HELD, at=at, profile=fleet.profile, reason=hold.finding.text),)
+        return following, period_events
+    grouped = in_groups(fleet.with_interval(outcome.interval), asked, clock, environments, events)
+    return following, (*period_events, *grouped)
 
 
 def _next_stall_detector(
@@ -245,20 +300,19 @@ def _next_stall_detector(
                 advanced = True
                 break  # One is enough, and then their number does not matter.
     covered_s = 0.0
-    if fleet.listed is not None and not fleet.failures and not _blind_since(fleet, asked):
+    if fleet.listed is not None and not fleet.failures and not blind_since(fleet, asked):
         covered_s = asked.monotonic - fleet.listed.monotonic
     return fleet.stall_detector.after(asked.monotonic, covered_s=covered_s, online=online, has_advanced=advanced)
 
 
-def _blind_since(fleet: Fleet, now: Reading) -> Reading | None:
+def blind_after(interval: timedelta) -> timedelta:
+    """Return the age from which data is blind where polls come in an interval."""
+    return max(limits.BLIND_AT_LEAST, limits.STALE_INTERVALS * interval)
+
+
+def blind_since(fleet: Fleet, now: Reading) -> Reading | None:
     """Return since when nothing could be seen, if this machine slept or was blind until now."""
     return fleet.unseen_since or (fleet.listed if fleet.freshness(now) is Freshness.BLIND else None)
-
-
-def _stall_events(fleet: Fleet, after: StallDetector, at: ServerMs) -> tuple[Event, ...]:
-    if fleet.stall_detector.is_stalled == after.is_stalled:
-        return ()
-    return (Event(kind=Kind.STALLED if after.is_stalled else Kind.RESUMED, at=at, profile=fleet.profile),)
 
 
 def _next_environments(
@@ -267,7 +321,7 @@ def _next_environments(
     at: ServerMs,
     listing: ListingContext,
     acceptance: Acceptance,
-) -> tuple[dict[Clean, TrackedEnvironment], list[Event]]:
+) -> tuple[Mapping[Clean, TrackedEnvironment], list[Event]]:
     """Return the environments after a listing, and what happened to each; the first listing gives no events."""
     rule = PresenceRule(fleet.limits)
     old, is_first = fleet.environments, fleet.listed is None
@@ -292,46 +346,31 @@ def _next_environments(
             environments[id_] = tracked
             if tracked is not before:
                 events += events_between(before, tracked, at)
-    return environments, _link_same_device(events, environments)
+    return environments, named_by_device(events, environments)
 
 
-def _link_same_device(events: list[Event], environments: Mapping[Clean, TrackedEnvironment]) -> list[Event]:
-    """Return the events; a newcomer on a device that is listed already is named as its twin or its replacement."""
-    newcomers = {event.id for event in events if event.kind is Kind.APPEARED}
-    if not newcomers:
-        return events
-    on_device: dict[Clean, list[TrackedEnvironment]] = {}
-    for id_, tracked in environments.items():
-        if id_ not in newcomers:
-            on_device.setdefault(tracked.environment.device_id, []).append(tracked)
-
-    def linked(event: Event) -> Event:
-        if event.kind is not Kind.APPEARED or event.id is None:
-            return event
-        others = on_device.get(environments[event.id].environment.device_id, [])
-        if not others:
-            return event
-        # A row that this listing lacks may be the same machine under its old id.
-        twin = next((tracked for tracked in others if tracked.verdict.is_up and not tracked.absent), None)
-        relation = f"twin of {twin.environment.name}" if twin else f"replaces {others[-1].environment.name}"
-        return replace(event, reason=Clean(f"{relation}, same device"))
-
-    return [linked(event) for event in events]
-
-
-def _group_events(
+def in_groups(
     fleet: Fleet,
     now: Reading,
     clock: ServerClock,
     environments: Mapping[Clean, TrackedEnvironment],
     events: list[Event],
 ) -> list[Event]:
-    """Return the events: one group if envwatch was blind until now, else one for each mass change."""
+    """Return the events of a listing: one group if envwatch was blind until now, else one for each mass change.
+
+    Args:
+        fleet: before the listing.
+        now: when it was asked for.
+        clock: after it.
+        environments: after it; those of `fleet` that it lacks are among them, or their events are.
+        events: what happened to each environment.
+    """
     if not events:
         return []
-    blind_since = _blind_since(fleet, now)
-    if blind_since is not None:
-        at, since, members = clock.at(now.wall), clock.at(blind_since.wall), tuple(events)
+    unseen_since = blind_since(fleet, now)
+    if unseen_since is not None:
+        at, members = clock.at(now.wall), tuple(events)
+        since = min(clock.at(unseen_since.wall), at)  # a served listing may be older than a sleep
         return [Event(kind=Kind.WHILE_BLIND, at=at, profile=fleet.profile, since=since, members=members)]
 
     def survivors(lost: set[Clean]) -> list[Environment]:
@@ -342,4 +381,5 @@ def _group_events(
         ]
 
     were_online = sum(tracked.verdict.is_up for tracked in fleet.environments.values())
-    return list(with_masses(events, were_online, lambda id_: fleet.environments[id_].environment, survivors))
+    before = {**environments, **fleet.environments}
+    return list(with_masses(events, were_online, lambda id_: before[id_].environment, survivors))

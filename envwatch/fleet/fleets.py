@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.fleet import Fleet
+from envwatch.fleet.fleet import Fleet, Freshness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.events import Event
     from envwatch.fleet.presence import Presence
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
-    from envwatch.model.clock import Reading
+    from envwatch.model.clock import Reading, ServerMs, WallMs
     from envwatch.model.outcome import Outcome
     from envwatch.model.text import Clean
 
@@ -42,9 +42,23 @@ class Fleets:
         fleet, events = self.by_profile[profile].after(outcome)
         return Fleets(MappingProxyType({**self.by_profile, profile: fleet})), events
 
+    def at(self, now: Reading) -> tuple[Fleets, tuple[Event, ...]]:
+        """Return the fleets once time has passed, and an event for each that is blind from then on."""
+        changes = {profile: fleet.at(now) for profile, fleet in self.by_profile.items()}
+        events = tuple(chain.from_iterable(events for _, events in changes.values()))
+        if not events:
+            return self, ()
+        return Fleets(MappingProxyType({profile: fleet for profile, (fleet, _) in changes.items()})), events
+
     def with_interval(self, intervals: Mapping[Clean, timedelta]) -> Fleets:
-        """Return the fleets with other poll intervals in force, by profile; itself if nothing changes."""
-        changed = {profile: fleet.with_interval(intervals[profile]) for profile, fleet in self.by_profile.items()}
+        """Return the fleets with other poll intervals in force, by profile; itself if nothing changes.
+
+        One that is not polled, as in a replay, has none.
+        """
+        changed = {
+            profile: fleet.with_interval(intervals.get(profile, fleet.interval))
+            for profile, fleet in self.by_profile.items()
+        }
         if all(changed[profile] is fleet for profile, fleet in self.by_profile.items()):
             return self
         return Fleets(MappingProxyType(changed))
@@ -89,6 +103,15 @@ class Fleets:
     def is_unknown(self, tracked: TrackedEnvironment, now: Reading) -> bool:
         """Whether the verdict on a row must be shown as unknown."""
         return self.of(tracked).is_unknown(tracked, now)
+
+    def old_listing_age(self, now: Reading) -> timedelta | None:
+        """Return the age of the oldest listing that is no longer recent; None if all are."""
+        ages = [fleet.age(now) for fleet in self if fleet.freshness(now) in (Freshness.STALE, Freshness.BLIND)]
+        return max((age for age in ages if age is not None), default=None)
+
+    def moments(self, wall: WallMs) -> Mapping[Clean, ServerMs]:
+        """Return the time of each profile's server when this machine's clock shows `wall`."""
+        return {profile: fleet.clock.at(wall) for profile, fleet in self.by_profile.items()}
 
     def counts(self) -> Mapping[Presence, int]:
         """Return how many environments there are of each presence."""

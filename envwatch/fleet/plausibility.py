@@ -8,12 +8,12 @@ in `tracking`.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from math import inf
 from typing import TYPE_CHECKING
 
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
+from envwatch.model.times import MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,10 +23,9 @@ if TYPE_CHECKING:
     from envwatch.model.limits import Limits
     from envwatch.model.outcome import ListedPage, Snapshot
 
-_MS = timedelta(milliseconds=1)
 _EARLIEST_MS = limits.EARLIEST_TIME.timestamp() * 1000
-_AHEAD_MS = limits.MOST_AHEAD / _MS
-_TOLERANCE_MS = limits.SKEW_TOLERANCE / _MS
+_AHEAD_MS = limits.MOST_AHEAD / MS
+_TOLERANCE_MS = limits.SKEW_TOLERANCE / MS
 
 
 def latest_possible(clock: ServerClock, at: ServerMs) -> ServerMs:
@@ -113,7 +112,7 @@ def is_date_wrong(
         believed_offset_ms: the same by the clock believed before; 0, this machine's clock, if none was known.
         limits: ages at which a row is late and offline.
     """
-    offline_ms, late_ms = limits.online_for / _MS, limits.late_after / _MS
+    offline_ms, late_ms = limits.online_for / MS, limits.late_after / MS
     fits_believed = False
     for page in pages:
         for row in page.environments:

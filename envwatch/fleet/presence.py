@@ -5,13 +5,14 @@ Pure: the moment is an argument, by the server's clock. Uses no history; see `tr
 
 from __future__ import annotations
 
-from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from envwatch.model.times import span
+from envwatch.model.times import MS, span
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from envwatch.model.clock import ServerMs
     from envwatch.model.environment import Environment
     from envwatch.model.limits import Limits
@@ -26,6 +27,13 @@ class Presence(StrEnum):
     OFFLINE = "offline"
     GONE = "gone"
     """Absent from two consecutive complete listings."""
+    MISSING = "missing"
+    """Expected, and either never listed or gone for longer than `limits.RECENT`."""
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether it is not listed."""
+        return self in (Presence.GONE, Presence.MISSING)
 
 
 class Reason(StrEnum):
@@ -37,6 +45,8 @@ class Reason(StrEnum):
     HEARTBEAT_LOST = "heartbeat lost"
     NEVER_BEAT = "no heartbeat"
     ABSENT = "no longer listed"
+    NEVER_LISTED = "expected, never listed"
+    EXPECTED = "expected, no longer listed"
     UNTIMED = "its heartbeat's time cannot be true"
     """And it has no verdict from before; it must be shown as unknown."""
 
@@ -56,6 +66,8 @@ DISCONNECTED = Verdict(Presence.OFFLINE, Reason.DISCONNECTED)
 NEVER_BEAT = Verdict(Presence.OFFLINE, Reason.NEVER_BEAT)
 HEARTBEAT_LOST = Verdict(Presence.OFFLINE, Reason.HEARTBEAT_LOST)
 GONE = Verdict(Presence.GONE, Reason.ABSENT)
+NEVER_LISTED = Verdict(Presence.MISSING, Reason.NEVER_LISTED)
+MISSING = Verdict(Presence.MISSING, Reason.EXPECTED)
 UNTIMED = Verdict(Presence.OFFLINE, Reason.UNTIMED)
 
 
@@ -69,8 +81,8 @@ class PresenceRule:
     __slots__ = ("_late_ms", "_online_ms")
 
     def __init__(self, limits: Limits) -> None:
-        self._online_ms = limits.online_for / timedelta(milliseconds=1)
-        self._late_ms = limits.late_after / timedelta(milliseconds=1)
+        self._online_ms = limits.online_for / MS
+        self._late_ms = limits.late_after / MS
 
     def verdict(self, environment: Environment, now: ServerMs) -> Verdict:
         """Return the verdict at a moment."""

@@ -7,7 +7,6 @@ changed. Which listing is believed, and what many rows have in common, is decide
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -18,13 +17,15 @@ from envwatch.fleet.events import NO_PROFILE, Event, EventState, Kind
 from envwatch.fleet.flapping import is_flapping
 from envwatch.fleet.plausibility import without_impossible
 from envwatch.fleet.presence import DISCONNECTED, GONE, HEARTBEAT_LOST, UNTIMED, Presence, Reason, Verdict
+from envwatch.fleet.recent_changes import ChangeTag, RecentChange, appearance, later_change, turn
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS, ServerMs
 from envwatch.model.text import Clean
-from envwatch.model.times import span
+from envwatch.model.times import MS, span
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+    from datetime import timedelta
 
     from envwatch.fleet.presence import PresenceRule
     from envwatch.model.environment import Environment
@@ -32,10 +33,10 @@ if TYPE_CHECKING:
 EnvironmentKey: TypeAlias = tuple[Clean, Clean]
 """Profile and id."""
 
-_PROBLEMS = frozenset({Presence.OFFLINE, Presence.LATE})
+_UNHEALTHY = frozenset({Presence.OFFLINE, Presence.LATE})
 _NO_SKEW_CHECK = SkewCheck()
 _NO_LIMIT = ServerMs(inf)
-_CHURN_MS = limits.CHURN_WINDOW / timedelta(milliseconds=1)
+_CHURN_MS = limits.CHURN_WINDOW / MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +49,8 @@ class TrackedEnvironment:
     """Under which profile it is listed; empty where only one is polled."""
     since_at: ServerMs | None = None
     """When it was seen to come or go; None while it is as it was when it was first seen."""
-    changed_in: int = 0
-    """Number of the listing that last changed its presence or connection, or brought it; 0 for none."""
+    last_change: RecentChange | None = None
+    """What to mark it with, while that is recent; None while nothing has changed since it was first seen."""
     skew_check: SkewCheck = _NO_SKEW_CHECK
     clock_suspect: bool = False
     """Its heartbeat's age is uncertain: the skew check contradicts the server's clock, and its verdict rests on the
@@ -58,20 +59,28 @@ class TrackedEnvironment:
     """Its heartbeat's time cannot be true, so that the verdict is the one before it, and shown as unknown."""
     withheld: LastHeartbeat | None = None
     """Its newest heartbeat, while the listings do not hold it."""
+    left_pod_id: Clean | None = None
+    """The pod that it was last seen in, while its row has none."""
     absent: int = 0
     """Complete listings in a row that lacked it."""
     transitions: tuple[ServerMs, ...] = ()
     """When it changed its presence or its connection within the last hour."""
     is_flapping: bool = False
 
-    def is_fresh(self, listings: int) -> bool:
-        """Whether it came, went or reconnected in one of the newest listings, given their number."""
-        return self.changed_in > 0 and listings - self.changed_in < limits.FRESH_LISTINGS
+    def tag(self, now: float) -> ChangeTag | None:
+        """Return what changed about it lately, at a moment (server's clock, ms)."""
+        change = self.last_change
+        return change.tag if change is not None and change.is_recent(now) else None
 
     @property
     def key(self) -> EnvironmentKey:
         """What identifies it: two profiles may list one environment, and two servers may use one id."""
         return (self.profile, self.environment.id)
+
+    @property
+    def as_event_state(self) -> EventState:
+        """What an event keeps of it."""
+        return EventState(self.environment, self.verdict, self.is_flapping, self.clock_suspect, self.left_pod_id)
 
     @property
     def presence(self) -> Presence:
@@ -84,6 +93,11 @@ class TrackedEnvironment:
         return None if self.skew_check.previous_elapsed_ms is None else self.skew_check.listed_at
 
     @property
+    def pod_id(self) -> Clean | None:
+        """Its pod, or the last one: the platform forgets it when the connection is lost."""
+        return self.environment.pod_id or self.left_pod_id
+
+    @property
     def quiet_at(self) -> float:
         """The last sign of life, server's clock in ms."""
         return self.environment.last_sign_at
@@ -91,7 +105,7 @@ class TrackedEnvironment:
     @property
     def lost_at(self) -> float:
         """When it went down, server's clock in ms; meaningful only while it is down."""
-        return self.quiet_at if self.since_at is None else self.since_at
+        return self.environment.last_sign_at if self.since_at is None else self.since_at
 
     @property
     def up_since(self) -> float | None:
@@ -99,9 +113,9 @@ class TrackedEnvironment:
         return self.environment.connected_at if self.verdict.is_up else None
 
     @property
-    def is_problem(self) -> bool:
-        """Whether it needs attention."""
-        return (self.verdict.presence in _PROBLEMS and self.verdict != UNTIMED) or self.is_flapping
+    def is_unhealthy(self) -> bool:
+        """Whether it is listed, and offline, late or flapping, for however long; see `problems.is_problem`."""
+        return (self.verdict.presence in _UNHEALTHY and self.verdict != UNTIMED) or self.is_flapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +190,7 @@ def observed(
             environment=evidence.environment,
             verdict=verdict,
             profile=listing.profile,
-            changed_in=0 if listing.number == 1 else listing.number,
+            last_change=None if listing.number == 1 else appearance(verdict, at),
             skew_check=evidence.skew_check,
             clock_suspect=clock_suspect,
             is_untimed=evidence.is_untimed,
@@ -191,11 +205,14 @@ def observed(
         verdict=verdict,
         profile=tracked.profile,
         since_at=at if has_come_or_gone else tracked.since_at,
-        changed_in=listing.number if is_transition else tracked.changed_in,
+        last_change=turn(verdict, at)
+        if has_come_or_gone
+        else later_change(tracked.last_change, tracked.environment, evidence.environment, at),
         skew_check=evidence.skew_check,
         clock_suspect=clock_suspect,
         is_untimed=evidence.is_untimed,
         withheld=evidence.withheld,
+        left_pod_id=None if evidence.environment.pod_id else tracked.pod_id,
         transitions=transitions,
         is_flapping=bool(transitions) and is_flapping(transitions, at, was_flapping=tracked.is_flapping),
     )
@@ -262,18 +279,18 @@ def _verdict(
 
 def marked_absent(tracked: TrackedEnvironment, at: ServerMs, listing: ListingContext) -> TrackedEnvironment:
     """Return the value after a complete listing lacked its row: two in a row prove it gone, unless that is in doubt."""
-    if tracked.verdict == GONE:
+    if tracked.presence.is_absent:
         return tracked
     held = listing.held if tracked.environment.id in listing.missing_while_held else 0
     absent = replace(tracked, absent=tracked.absent + 1 + held, withheld=_newest_heartbeat(tracked, listing))
     if absent.absent < limits.LISTINGS_TO_GONE or tracked.environment.id in listing.in_doubt:
         return absent
-    return replace(absent, verdict=GONE, since_at=at, changed_in=listing.number, is_flapping=False)
+    return replace(absent, verdict=GONE, since_at=at, last_change=turn(GONE, at), is_flapping=False)
 
 
 def unread(tracked: TrackedEnvironment) -> TrackedEnvironment:
     """Return the value after a listing held its row, of which only the id could be read."""
-    return replace(tracked, absent=0) if tracked.absent and tracked.verdict != GONE else tracked
+    return replace(tracked, absent=0) if tracked.absent and not tracked.presence.is_absent else tracked
 
 
 def missed_while_held(tracked: TrackedEnvironment, listing: ListingContext) -> TrackedEnvironment:
@@ -285,16 +302,16 @@ def missed_while_held(tracked: TrackedEnvironment, listing: ListingContext) -> T
 def events_between(before: TrackedEnvironment | None, after: TrackedEnvironment, at: ServerMs) -> Iterator[Event]:
     """Yield what happened to one environment up to the listing at `at`; `before` is None for a new one."""
     environment = after.environment
-    then = EventState(environment, after.verdict, after.is_flapping, after.clock_suspect)
-    event = partial(Event, at=at, profile=after.profile, id=environment.id, name=environment.name, then=then)
+    then = after.as_event_state
+    event = partial(Event, at=at, profile=after.profile, id=environment.id, name=environment.label, then=then)
     if before is None:
         yield event(kind=Kind.APPEARED, after=event_presence(after), reason=_reason(after, at))
         return
     was, now = event_presence(before), event_presence(after)
-    if before.verdict == GONE and after.verdict != GONE:
+    if before.presence.is_absent and not after.presence.is_absent:
         yield event(kind=Kind.RETURNED, before=was, after=now, reason=_reason(after, at), lasted=_lasted(before, at))
     elif was != now and _is_news(before.verdict, after.verdict):
-        kind = {"online": Kind.ONLINE, "offline": Kind.OFFLINE, "gone": Kind.GONE}[now]
+        kind = Kind(now)
         if kind is Kind.OFFLINE:
             then = then._replace(environment=before.environment)
         lasted = _lasted(before, at)
@@ -306,19 +323,19 @@ def events_between(before: TrackedEnvironment | None, after: TrackedEnvironment,
     if environment is not before.environment:
         for change in changes(before.environment, environment):
             yield event(kind=change.kind, field=change.field, before=change.before, after=change.after)
-    if before.is_flapping != after.is_flapping and after.verdict != GONE:
+    if before.is_flapping != after.is_flapping and not after.presence.is_absent:
         yield event(kind=Kind.FLAPPING if after.is_flapping else Kind.STEADY)
 
 
 def _has_come_or_gone(before: Verdict, after: Verdict) -> bool:
     """Whether a listed row came or went."""
-    is_turn = before.is_up != after.is_up or (after != before and before in (GONE, UNTIMED))
+    is_turn = before.is_up != after.is_up or (after != before and (before.presence.is_absent or before == UNTIMED))
     return is_turn and _is_news(before, after)
 
 
 def _is_news(before: Verdict, after: Verdict) -> bool:
     """Whether a verdict can be an event: the first one on a row that could not be judged until now is none."""
-    return before != UNTIMED or after in (DISCONNECTED, GONE)
+    return before != UNTIMED or after == DISCONNECTED or after.presence.is_absent
 
 
 def _newest_heartbeat(tracked: TrackedEnvironment, listing: ListingContext) -> LastHeartbeat | None:

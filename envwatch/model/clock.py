@@ -36,6 +36,17 @@ class Reading:
         """Return by how many seconds the wall clock ran ahead of the monotonic one in between."""
         return (self.wall - earlier.wall) / 1000 - (self.monotonic - earlier.monotonic)
 
+    def not_before(self, other: Reading) -> Reading:
+        """Return this moment or another one, whichever is later by the monotonic clock.
+
+        Of the other one the wall clock is as it is set now, and goes back only where it was set back.
+        """
+        ahead_s = other.monotonic - self.monotonic
+        if ahead_s <= 0:
+            return self
+        wall = WallMs(self.wall + ahead_s * 1000)
+        return Reading(max(self.wall, min(other.wall, wall)), other.monotonic)
+
 
 @dataclass(frozen=True, slots=True)
 class OffsetBounds:

@@ -26,6 +26,10 @@ _NEVER_ON_THE_WIRE = "\0"
 """An alias that no plain page can contain: only this module fills that field."""
 
 
+NEVER = ServerMs(float("-inf"))
+"""The instant of what has never happened: an expected environment that was never listed was never seen."""
+
+
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
@@ -56,6 +60,11 @@ class Environment:
     """An open set; the properties below ignore a value of the wrong type."""
     unknown: Annotated[dict[str, JsonValue], Field(alias=_NEVER_ON_THE_WIRE)] = field(default_factory=dict)
     """Fields of the row that this version does not model."""
+
+    @property
+    def label(self) -> Clean:
+        """What people call it: its name, or its id if the name is empty or blank."""
+        return self.id if not self.name or self.name.isspace() else self.name
 
     @property
     def last_sign_at(self) -> ServerMs:
@@ -145,6 +154,50 @@ def environment_of(row: JsonValue) -> Environment:
         raise ValueError(f"a row of more than {limits.ROW_BYTES} bytes")
     environment = _ENVIRONMENT.validate_python(fields)
     return replace(environment, unknown=unknown) if unknown else environment
+
+
+def wire_row(environment: Environment) -> dict[str, JsonValue]:
+    """Return a row under its names on the wire, so that `environment_of` reads the same from it.
+
+    Its id is that of `Environment`, which `environment_of` changes if it is hashed. Instants are whole numbers where
+    they can be. Optional fields without a value are left out, as the platform does it on a fresh row.
+    """
+    names = _wire_names()
+    row: dict[str, JsonValue] = {
+        # Cleaning made this name of an unknown field that of a known one, and removes the hint again.
+        name + _REMOVED_BY_CLEANING if name in names else name: value
+        for name, value in environment.unknown.items()
+    }
+    row |= {
+        "id": environment.id,
+        "connectionName": environment.name,
+        "deviceId": environment.device_id,
+        "organizationId": environment.organization_id,
+        "connectionId": environment.connection_id,
+        "connectedAt": _wire_instant(environment.connected_at),
+        "lastHeartbeat": _wire_instant(environment.last_heartbeat_at),
+        "firstSeenAt": _wire_instant(environment.first_seen_at),
+        "lastSeenAt": _wire_instant(environment.last_seen_at),
+        "podId": environment.pod_id,
+    }
+    optional: dict[str, JsonValue] = {
+        "currentMode": environment.mode,
+        "metadata": environment.metadata,
+        "listenerInstanceId": environment.listener_instance_id,
+        "apiKeyOwner": environment.api_key_owner,
+        "userId": environment.user_id,
+    }
+    return row | {name: value for name, value in optional.items() if value is not None}
+
+
+_REMOVED_BY_CLEANING = "\ufe0f"
+_EXACT_BELOW = 1 << 53
+"""Whole numbers that a float holds exactly."""
+
+
+def _wire_instant(at: ServerMs | None) -> float | None:
+    # Not -0.0, which is a whole number only as a float.
+    return int(at) if at and at.is_integer() and abs(at) < _EXACT_BELOW else at
 
 
 def is_too_large(value: JsonValue) -> bool:

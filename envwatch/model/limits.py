@@ -22,8 +22,8 @@ ABSENCE_TRIES = 3
 ABSENCE_LISTINGS = 10
 """Listings for which an absence waits to be confirmed, if no row that was asked about exists in any of them."""
 
-FRESH_LISTINGS = 2
-"""Listings for which a change is marked, including the one that brought it."""
+RECENT = timedelta(minutes=15)
+"""How long a change is marked, and how long a gone environment counts as a problem."""
 GONE_KEPT = timedelta(hours=1)
 """How long a gone environment stays on the screen, and is recognised when it returns."""
 
@@ -100,10 +100,23 @@ FLAP_OFF = 20.0
 CHURN_WINDOW = timedelta(hours=1)
 """The hour of "reconnects an hour"."""
 
-BELL_HOLDS = timedelta(seconds=10)
-"""How long a loss must hold before the bell rings."""
+ALERT_AFTER = timedelta(seconds=10)
+"""How long a loss must hold before it opens an incident, unless the alert policy says otherwise."""
+HISTORY_DAYS = 14
+"""Days before today of which the history is kept, unless the configuration says otherwise."""
+HISTORY_MB = 256
+"""Of a profile's history at most, in units of 2^20 bytes, unless the configuration says otherwise."""
+
 BELL_EVERY = timedelta(seconds=10)
-"""At most one bell in this time: later losses share the next one."""
+"""At most one bell in this time: later incidents share the next one."""
+INCIDENT_SPREAD = timedelta(seconds=60)
+"""Losses this soon after a mass loss belong to its incident: heartbeats of one moment run out over 30 s, and over
+several polls."""
+SILENCE_CLOCK_SLACK = timedelta(minutes=5)
+"""How far this machine's clock may have been set back behind the beginning of a silence that still counts."""
+LONGEST_SILENCE = timedelta(days=365)
+LONGEST_WATCH = timedelta(days=365)
+"""How long a command may be asked to watch or to wait."""
 
 POLL_SPREAD = 0.1
 """Share of the interval by which polls come early or late: in step with the heartbeats, a listing that shifts
@@ -119,6 +132,8 @@ LONG_OUTAGE = timedelta(minutes=5)
 """An outage is long when it has lasted longer than this."""
 RETRY_AFTER_CAP = timedelta(seconds=600)
 """The longest `Retry-After` that is obeyed."""
+LISTING_AGE_CAP = timedelta(days=1)
+"""The greatest age of a served listing that is believed."""
 FORCED_EVERY = timedelta(seconds=1)
 """At most one poll on request of the user in this time."""
 WALK_PENALTY_CAP = timedelta(seconds=60)
@@ -127,6 +142,11 @@ UNAUTHORIZED_RECHECK = timedelta(seconds=30)
 """Wait after the first 401; later ones wait for `Limits.refused_recheck`."""
 FORBIDDEN_RECHECK = timedelta(minutes=15)
 """Wait after a 403: plans and rights change seldom, and a wall display must notice that they did."""
+
+SLOW_PAGE = timedelta(seconds=2)
+"""Time for one page from which `doctor` warns: 8 such pages and the data is stale before the listing is there."""
+CERTIFICATE_WARN_FROM = timedelta(days=7)
+"""Time to the end of the server's certificate from which `doctor` warns: by then a renewal has failed."""
 
 CONNECT_TIMEOUT = timedelta(seconds=5)
 READ_TIMEOUT = timedelta(seconds=10)
@@ -148,6 +168,20 @@ CERTIFICATES_BYTES = 16 << 20
 """Most bytes of a certificate file; all that Mozilla trusts take 0.3 MiB."""
 BAD_ROWS_SHARE = 0.10
 """Share of unusable rows above which the listing is rejected: then the format has changed, not a row."""
+
+HOOK_TIME = timedelta(seconds=30)
+"""How long one run of a hook may take."""
+HOOK_QUEUE = 100
+"""Messages of one hook that wait; further ones are dropped, and counted."""
+HOOK_OUTPUT_BYTES = 64 * 1024
+"""Output of a hook's command, after which it is ended."""
+HOOK_TRIED_FOR = timedelta(minutes=30)
+"""How long a web service that refuses or does not answer is tried with one message."""
+HOOK_BACKOFF_BASE = timedelta(seconds=1)
+HOOK_BACKOFF_CAP = timedelta(seconds=60)
+"""The wait after the first failure, at most, and the longest one; it doubles with each further failure."""
+HOOK_FAREWELL = timedelta(seconds=5)
+"""How long the messages that wait have when envwatch ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,11 @@ def mode_from_query(typed: Clean) -> Clean:
     return _BY_FOLDED_NAME.get(typed.casefold(), typed)
 
 
+def is_known_mode(raw: str) -> bool:
+    """Whether a mode is one of Letta's, under any of its names."""
+    return raw in _LEGACY or raw in _MEANING
+
+
 def mode_meaning(raw: Clean | None) -> str:
     """Return what the mode lets an agent do, in a few words."""
     mode = mode_of(raw)

@@ -6,14 +6,17 @@ poller turns it into `Failed`. Nothing here refers to HTTP.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
+from envwatch.model.clock import MonotonicS, Reading, WallMs
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import timedelta
 
-    from envwatch.model.clock import OffsetBounds, Reading, WallMs
+    from envwatch.model.clock import OffsetBounds
     from envwatch.model.environment import Environment
     from envwatch.model.text import Clean
 
@@ -24,7 +27,23 @@ class ListedPage:
 
     environments: list[Environment]
     asked_at: WallMs
-    """Wall clock before the request: a later moment would count the network's delay as silence of the machines."""
+    """Wall clock before the request: a later moment would count the network's delay as silence of the machines.
+
+    Where the server answers from a listing of its own, when it asked for that, or a little earlier."""
+    received_ids: Mapping[Clean, str] = field(default_factory=dict)
+    """Ids exactly as received, by those that cleaning made of them, to serve them again; only where it changed them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a server says that answers from a listing of its own, as `envwatch serve` does."""
+
+    age_s: float
+    """How old that listing was when the first page was asked for, in seconds; of several, the oldest."""
+    interval: timedelta | None = None
+    """From one of its listings to the next, if it says so."""
+    is_repeat: bool = False
+    """Whether the snapshot before this one was of the same listing: it shows nothing new."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +64,13 @@ class Snapshot:
     requests: int = 0
     received: int = 0
     """Bytes of the bodies on the wire."""
+    served: Served | None = None
+    """None where the server answers by itself."""
+
+    @property
+    def is_repeat(self) -> bool:
+        """Whether it is of the same listing as the snapshot before: it shows only that the server can be reached."""
+        return self.served is not None and self.served.is_repeat
 
 
 class Cause(StrEnum):
@@ -80,7 +106,13 @@ class SourceError(Exception):
     """A listing failed; the only exception that a source raises."""
 
     def __init__(
-        self, cause: Cause, message: Clean, *, retry_after: timedelta | None = None, pages_read: int = 0
+        self,
+        cause: Cause,
+        message: Clean,
+        *,
+        retry_after: timedelta | None = None,
+        pages_read: int = 0,
+        is_relayed: bool = False,
     ) -> None:
         super().__init__(message)
         self.page: int | None = None
@@ -89,6 +121,8 @@ class SourceError(Exception):
         self.message = message
         self.retry_after = retry_after
         self.pages_read = pages_read
+        self.is_relayed = is_relayed
+        """Whether the server is well, and has no listing to give because another one failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +133,15 @@ class Listed:
     started: Reading
     ended: Reading
     interval: timedelta
-    """From poll to poll, as in force."""
+    """From poll to poll, as in force; from listing to listing of a server that answers from its own, if longer."""
+
+    @property
+    def asked(self) -> Reading:
+        """When what it says was asked for: at its start, or as much earlier as the listing was old by then."""
+        if self.snapshot.served is None:
+            return self.started
+        age_s = self.snapshot.served.age_s
+        return Reading(WallMs(self.started.wall - age_s * 1000), MonotonicS(self.started.monotonic - age_s))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ import json
 import math
 import re
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import pydantic_core
@@ -44,6 +44,8 @@ class Page:
     """Rows that did not fit `Environment`."""
     set_aside_ids: tuple[Clean, ...] = ()
     """Their ids, where readable."""
+    received_ids: Mapping[Clean, str] = field(default_factory=dict)
+    """Ids exactly as received, by those that cleaning made of them; only where it changed them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ def _page_at_once(data: bytes, known: Mapping[Clean, Environment]) -> Page | Non
     cursor = rows[-1].id if rows else None
     is_plain = is_plain_json(data)
     may_be_too_large = len(data) > limits.ROW_BYTES
+    received_ids: dict[Clean, str] = {}
     for index, row in enumerate(rows):
         before = known.get(row.id)
         # A row that equals a cleaned one is clean, unless its id only looks like that row's key.
@@ -109,9 +112,10 @@ def _page_at_once(data: bytes, known: Mapping[Clean, Environment]) -> Page | Non
                 rows[index] = _cleaned_row(row, before, is_plain=is_plain)
             except ValueError:
                 return None
+            _note_id(received_ids, rows[index].id, row.id)
         else:
             rows[index] = before
-    return Page(rows, page.has_next_page, cursor, 0)
+    return Page(rows, page.has_next_page, cursor, 0, received_ids=received_ids)
 
 
 def _cleaned_row(row: Environment, before: Environment | None, *, is_plain: bool) -> Environment:
@@ -133,6 +137,8 @@ def _cleaned_row(row: Environment, before: Environment | None, *, is_plain: bool
         changes["metadata"] = before.metadata
     elif not _needs_no_cleaning((row.metadata,), is_plain=is_plain):
         changes["metadata"] = cleaned(row.metadata)
+        if is_too_large(changes["metadata"]):
+            raise ValueError("escapes made it too large")
     return replace(row, **changes) if changes else row
 
 
@@ -149,16 +155,26 @@ def _page_row_by_row(data: bytes) -> Page:
     environments: list[Environment] = []
     cursor = None
     set_aside_ids = []
+    received_ids: dict[Clean, str] = {}
     for row in rows:
         id_ = row.get("id") if isinstance(row, dict) else None
         if isinstance(id_, str) and _is_sendable(id_):
             cursor = id_
+        if id_ and isinstance(id_, str):
+            _note_id(received_ids, clean_key(id_), id_)
         try:
             environments.append(environment_of(row))
         except ValueError:
             if id_ and isinstance(id_, str):
                 set_aside_ids.append(clean_key(id_))
-    return Page(environments, has_next_page, cursor, len(rows) - len(environments), tuple(set_aside_ids))
+    set_aside = len(rows) - len(environments)
+    return Page(environments, has_next_page, cursor, set_aside, tuple(set_aside_ids), received_ids)
+
+
+def _note_id(received_ids: dict[Clean, str], key: Clean, received: str) -> None:
+    """Note an id that cleaning changed, if it is one that can be sent back."""
+    if key != received and len(received) <= LONGEST and _is_sendable(received):
+        received_ids[key] = received
 
 
 def _decoded_page(data: bytes) -> JsonValue:

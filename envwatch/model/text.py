@@ -231,8 +231,9 @@ def wrapped(text: Clean, width: int) -> list[Clean]:
 
     Args:
         text: what to break; runs of spaces count as one.
-        width: cells, at least 2: a wide character has to fit.
+        width: cells; fewer than 2 count as 2, because a wide character has to fit.
     """
+    width = max(width, 2)
     lines: list[str] = [""]
     for word in text.split():
         rest = word
@@ -247,6 +248,23 @@ def wrapped(text: Clean, width: int) -> list[Clean]:
             rest = rest[len(head) :]
         lines[-1] = rest
     return [Clean(line) for line in lines]
+
+
+_NUMBER: Final = re.compile(r"[0-9]+")
+
+
+@lru_cache(maxsize=65_536)
+def natural_key(text: str) -> str:
+    """Return a key that sorts texts as people do: without regard to case, and web-2 before web-10.
+
+    A number is preceded by a character for how many digits it has. Cached: names seldom change between two sorts.
+    """
+
+    def sized(number: re.Match[str]) -> str:
+        digits = number[0].lstrip("0")
+        return chr(ord("0") + len(digits)) + digits
+
+    return _NUMBER.sub(sized, text.casefold())
 
 
 def csv_cell(text: Clean) -> str:
@@ -264,11 +282,17 @@ def counted(count: int, noun: str) -> Clean:
     return Clean(f"{count:,} {noun}{'' if count == 1 else 's'}")
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean WORD?` with the most similar known word, or an empty text."""
+def did_you_mean(word: str, known: Iterable[str], *, similarity: float = 0.6) -> str:
+    """Return `; did you mean WORD?` with the most similar known word, or an empty text.
+
+    Args:
+        word: what was typed.
+        known: what exists.
+        similarity: from 0 to 1: how similar a word must be at least, by `difflib`. More where words look alike anyway.
+    """
     from difflib import get_close_matches  # noqa: PLC0415 - only after a mistake
 
-    found = get_close_matches(word, list(known), n=1)
+    found = get_close_matches(word, list(known), n=1, cutoff=similarity)
     return f"; did you mean {found[0]}?" if found else ""
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, tzinfo
+import re
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 
 from envwatch.model.text import Clean
-from envwatch.model.zones import in_zone
+from envwatch.model.zones import in_zone, with_zone
 
 NOTHING = Clean("–")
 MS = timedelta(milliseconds=1)
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _SECONDS_BELOW = 120
-"""Seconds are shown below this: there a heartbeat's age decides the verdict."""
+"""Seconds of a heartbeat's age are shown below this: there they decide the verdict."""
 
 
 class TimeStyle(StrEnum):
@@ -29,17 +30,126 @@ class TimeStyle(StrEnum):
         return styles[(styles.index(self) + 1) % len(styles)]
 
 
+_DURATION = re.compile(r"(?=.)(?:([0-9]{1,4})d)?(?:([0-9]{1,5})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,8})s)?", re.ASCII)
+
+
+def duration_of(text: str) -> timedelta | None:
+    """Return a duration as people write it, with units: `30m`, `2h`, `1d`, `1h30m`; None if it is none."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        return None
+    days, hours, minutes, seconds = (int(count or 0) for count in match.groups())
+    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+
+
+_TIME = re.compile(r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?", re.ASCII)
+_DATE = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2})?(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)?", re.ASCII
+)
+
+
+def moment_of(text: str, now: datetime, zone: tzinfo | None = None) -> datetime | None:
+    """Return a moment as people write it, in UTC; None if it is none.
+
+    Args:
+        text: a time of day (`15:30`, `15:30:10`: the next one), or a date with a time (`2026-11-25 15:30`, or ISO 8601
+            with `T` and an offset).
+        now: the present, with its zone.
+        zone: of what is written without an offset; None for the local one.
+    """
+    text = text.strip().upper()
+    try:
+        if match := _TIME.fullmatch(text):
+            hour, minute, second = (int(number or 0) for number in match.groups())
+            today = in_zone(now, zone).replace(hour=hour, minute=minute, second=second, microsecond=0, tzinfo=None)
+            days = (with_zone(today + timedelta(days=count), zone).astimezone(UTC) for count in (0, 1))
+            return next(at for at in days if at > now)
+        if not _DATE.fullmatch(text):
+            return None
+        at = datetime.fromisoformat(text)
+        return (at if at.tzinfo is not None else with_zone(at, zone)).astimezone(UTC)
+    except (ValueError, OverflowError, OSError, StopIteration):
+        return None
+
+
+_PAST = re.compile(
+    r"""(?: ( TODAY | YESTERDAY | [0-9]{4}-[0-9]{2}-[0-9]{2} ) (?: (?:T|[ ]) (?=[0-9]) | $ ) )?
+    (?: ([0-9]{1,2}) : ([0-9]{2}) (?: : ([0-9]{2}) (?: \.[0-9]{1,6} )? )? (Z | [+-][0-9]{2} (?: :?[0-9]{2} )? )? )?""",
+    re.ASCII | re.VERBOSE,
+)
+
+
+def past_moment_of(text: str, now: datetime, zone: tzinfo | None = None) -> datetime | None:
+    """Return a moment in the past as people write it, in UTC; None if it is none, or has not come yet.
+
+    Of a time that comes twice, because the clocks go back, a time of day is the last one that is past, and a day with a
+    time the first one. One that the clocks skip has the offset before, as in RFC 5545.
+
+    Args:
+        text: `now`, a duration before it (`8h`, `1h30m`, `3m ago`), a time of day (`02:13`, `02:13:05`: the last one),
+            a day (`today`, `yesterday`, `2026-11-25`: its midnight), or a day with a time (`yesterday 14:00`, ISO
+            8601); a time may have an offset (`02:13:05+01`). Fractions of a second are dropped.
+        now: the present, with its zone.
+        zone: of what is written without an offset; None for the local one.
+    """
+    text = " ".join(text.upper().split())
+    try:
+        if (ago := _time_ago(text)) is not None:
+            return now.astimezone(UTC) - ago
+        match = _PAST.fullmatch(text)
+        if match is None or not text:
+            return None
+        day, *numbers, offset = match.groups()
+        if offset:
+            zone = datetime.fromisoformat(f"2000-01-01T00:00{offset}").tzinfo
+        hour, minute, second = (int(number or 0) for number in numbers)
+        time_of_day, today = time(hour, minute, second), in_zone(now, zone).date()
+        if day is None:
+            days = (today + timedelta(days=count) for count in (-2, -1, 0, 1))
+            instants = [at for each in days for at in _instants(datetime.combine(each, time_of_day), zone)]
+            return max((at for at in instants if at <= now), default=None)
+        named = {"TODAY": today, "YESTERDAY": today - timedelta(days=1)}
+        at = _instants(datetime.combine(named.get(day) or date.fromisoformat(day), time_of_day), zone)[0]
+    except (ValueError, OverflowError, OSError):
+        return None
+    return at if at <= now else None
+
+
+def _time_ago(text: str) -> timedelta | None:
+    return timedelta() if text == "NOW" else duration_of(text.removesuffix("AGO").replace(" ", "").lower())
+
+
+def _instants(local: datetime, zone: tzinfo | None) -> tuple[datetime, ...]:
+    """Return when the clocks of a zone show a time, in UTC, earliest first: twice if they go back then."""
+    first, second = (with_zone(local.replace(fold=fold), zone).astimezone(UTC) for fold in (0, 1))
+    return (first, second) if first < second else (first,)
+
+
 def zone_of(style: TimeStyle) -> tzinfo | None:
     """Return the zone in which instants are shown; None for the local one."""
     return UTC if style is TimeStyle.UTC else None
 
 
 def short_age(age: timedelta | None) -> Clean:
-    """Return a duration in at most four cells: `12s`, `119s`, `4m`, `26h`, `40d`, `3y`."""
+    """Return a duration in at most four cells: `12s`, `119s`, `4m`, `23h`, `40d`, `3y`."""
+    return NOTHING if age is None else _in_one_unit(int(age.total_seconds()), _SECONDS_BELOW)
+
+
+def state_age(age: timedelta | None) -> Clean:
+    """Return how long a state has lasted in at most six cells: `8s`, `59m`, `12h`, `3d 7h`, `40d`, `3y`.
+
+    Only the first minute changes each second; from the first day to the tenth, the hours are shown as well.
+    """
     if age is None:
         return NOTHING
     seconds = int(age.total_seconds())
-    for limit, unit, name in ((_SECONDS_BELOW, 1, "s"), (100 * _MINUTE, _MINUTE, "m"), (100 * _HOUR, _HOUR, "h")):
+    hours = seconds % _DAY // _HOUR
+    text = _in_one_unit(seconds, _MINUTE)
+    return Clean(f"{text} {hours}h") if hours and _DAY <= seconds < 10 * _DAY else text
+
+
+def _in_one_unit(seconds: int, seconds_below: int) -> Clean:
+    for limit, unit, name in ((seconds_below, 1, "s"), (_HOUR, _MINUTE, "m"), (_DAY, _HOUR, "h")):
         if seconds < limit:
             return Clean(f"{seconds // unit}{name}")
     days = seconds // _DAY

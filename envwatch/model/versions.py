@@ -16,6 +16,9 @@ suffix's below any further part."""
 _RELEASE = re.compile(r"v?[0-9]+(?:\.[0-9]+)*")
 _VERSION = re.compile(_RELEASE.pattern + r"(?:[-+][!-~]+)?")
 
+_ZEROS = re.compile(r"(?:\.0+)+\Z")
+"""The parts of a release that change nothing."""
+
 _LONGEST: Final = 18
 """Digits of a number that are compared."""
 _ABOVE_NUMBERS: Final = 10**_LONGEST
@@ -36,13 +39,24 @@ def is_version(text: str) -> bool:
 def version_key(version: str) -> VersionKey:
     """Return a key that orders versions as semver.org does: 0.9 before 0.34, 1.0-rc1 before 1.0, 1.0+x as 1.0.
 
-    A number within a word counts as one: rc9 before rc10.
+    A number within a word counts as one: rc9 before rc10. Zeros at the end of a release count for nothing: 0.34.0 is
+    0.34.
     """
     release, _, suffix = version.partition("+")[0].removeprefix("v").partition("-")
-    parts = [_part(part, 2, -1) for part in release.split(".")]
+    parts = _parts(_ZEROS.sub("", release))
     if not suffix:
         return (*parts, (1, 0, ""))
     return (*parts, *(_part(part, 0, _ABOVE_NUMBERS) for part in re.findall(r"[0-9]+|[^0-9.]+", suffix)), (-1, 0, ""))
+
+
+def end_of_range(version: str) -> VersionKey:
+    """Return a key above those of all versions that one covers: a release covers its suffixes and further parts."""
+    parts = _parts(version.removeprefix("v")) if is_release(version) else version_key(version)
+    return (*parts, (3, 0, ""))
+
+
+def _parts(release: str) -> VersionKey:
+    return tuple(_part(part, 2, -1) for part in release.split("."))
 
 
 def _part(part: str, weight: int, word: int) -> tuple[int, int, str]:

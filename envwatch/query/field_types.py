@@ -13,7 +13,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from envwatch.fleet.acknowledgements import NO_ACKS
+from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.presence import Presence
+from envwatch.model.shared_marks import shared_ack_of
 from envwatch.model.text import Clean, clean
 from envwatch.model.versions import is_release
 from envwatch.query.lexer import normalize, quote_if_needed
@@ -40,10 +42,10 @@ class MatchContext(NamedTuple):
 
     now: float
     """The moment by the server's clock, in ms."""
-    listings: int
-    """How many listings were accepted so far."""
     acks: Acks = NO_ACKS
     """The acknowledged problems."""
+    profile: Clean = NO_PROFILE
+    """The name of the profile where only one is watched, because its rows do not carry it."""
 
 
 Test: TypeAlias = "Callable[[TrackedEnvironment, MatchContext], bool]"
@@ -191,6 +193,21 @@ class TextField(Field):
 
 
 @dataclass(frozen=True)
+class ProfileField(TextField):
+    """The field with the profile's name, which the rows of a single profile leave to the context."""
+
+    def _missing(self) -> Test:
+        return lambda tracked, context: not (tracked.profile or context.profile)
+
+    def _test(self, matches: Callable[[str], bool]) -> Test:
+        def test(tracked: TrackedEnvironment, context: MatchContext) -> bool:
+            name = tracked.profile or context.profile
+            return bool(name) and matches(name)
+
+        return test
+
+
+@dataclass(frozen=True)
 class VersionField(TextField):
     """A field with a version: it can be compared, and `0.34` matches every 0.34.x. Any other value is a text."""
 
@@ -238,15 +255,16 @@ STATUSES: Mapping[str, tuple[str, Test]] = {
     "late": ("up, but a heartbeat was missed", lambda tracked, _: tracked.presence is Presence.LATE),
     "offline": ("down, and still listed", lambda tracked, _: tracked.presence is Presence.OFFLINE),
     "gone": ("no longer listed", lambda tracked, _: tracked.presence is Presence.GONE),
+    "missing": ("expected, and not listed", lambda tracked, _: tracked.presence is Presence.MISSING),
     "flapping": ("going offline and coming back again and again", lambda tracked, _: tracked.is_flapping),
     "doubted": ("marked clk?: its heartbeat fits no clock", lambda tracked, _: tracked.clock_suspect),
     "changed": (
-        "appeared, left or reconnected in the last listings",
-        lambda tracked, context: tracked.is_fresh(context.listings),
+        "came, went, or has another mode, version or connection since 15 minutes",
+        lambda tracked, context: tracked.tag(context.now) is not None,
     ),
     "acknowledged": (
-        "a problem that has been acknowledged",
-        lambda tracked, context: tracked.environment.id in context.acks,
+        "a problem that has been acknowledged, here or by the host that serves the listing",
+        lambda tracked, context: tracked.environment.id in context.acks or bool(shared_ack_of(tracked.environment)),
     ),
 }
 """What each status means, and its test. They overlap."""
@@ -261,7 +279,7 @@ _STATUS_ALIASES = {
 }
 """The words that the table and the detail pane show."""
 
-_SHOWN_STATUSES = ("online", "late", "offline", "gone", "flapping")
+_SHOWN_STATUSES = ("online", "late", "offline", "gone", "missing", "flapping")
 """Those that the STATE column shows as a word or the beginning of one."""
 _LEAST_LETTERS = 3
 """Letters of an abbreviated status: `on` occurs in too many words, and `status:o` has two meanings."""
@@ -287,5 +305,5 @@ class StatusField(Field):
         if len(name) >= _LEAST_LETTERS:
             name = next((status for status in STATUSES if status.startswith(name)), name)
         if name not in STATUSES or operand.operator not in ("", "="):
-            raise operand.token.error(f"{self.name}: {', '.join(STATUSES)}")
+            raise operand.token.error(f"{self.name}: {', '.join(_SHOWN_STATUSES)} and more")
         return Value(name, STATUSES[name][1])

@@ -9,10 +9,10 @@ import json
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from envwatch.model.environment import update_text
+from envwatch.model.environment import NEVER, update_text
 from envwatch.model.modes import mode_from_query, mode_of
 from envwatch.model.text import Clean, clean
-from envwatch.query.field_types import InstantField, StatusField, TextField, VersionField
+from envwatch.query.field_types import InstantField, ProfileField, StatusField, TextField, VersionField
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -45,6 +45,13 @@ def named_field(token: Token) -> Field:
     if field is None:
         raise token.error(f"there is no field {clean(token.text, 20)}; {_nearest(name[:40])}; or quote it")
     return field
+
+
+def known_field(typed: str) -> str | None:
+    """Return the name of the field that a text names, without those of the metadata; None for any other text."""
+    name = typed.casefold()
+    name = ALIASES.get(name, name)
+    return name if name in FIELDS else None
 
 
 def may_become_field(typed: str) -> bool:
@@ -100,15 +107,19 @@ def _host(tracked: TrackedEnvironment) -> Iterator[Clean | None]:
     yield from (Clean(value) for value in machine.values() if isinstance(value, str))
 
 
+def _unless_never(at: float) -> float | None:
+    return None if at == NEVER else at
+
+
 def _mode(tracked: TrackedEnvironment) -> tuple[Clean | None]:
     return (mode_of(tracked.environment.mode),)
 
 
 _ALL: tuple[Field, ...] = (
-    StatusField(STATUS, "online, late, offline, gone, flapping, changed, acknowledged"),
+    StatusField(STATUS, "online, late, offline, gone, missing, flapping, changed, acknowledged"),
     TextField("name", "the name its user chose", lambda tracked: (tracked.environment.name,)),
     TextField("mode", "permission mode", _mode, is_prefix=True, canonical=mode_from_query),
-    TextField("profile", "where several are watched", lambda tracked: (tracked.profile,)),
+    ProfileField("profile", "under which profile it is listed", lambda tracked: (tracked.profile,)),
     VersionField("version", "version of Letta Code: <0.34", lambda tracked: (tracked.environment.version,)),
     TextField("branch", "git branch", lambda tracked: (tracked.environment.branch,)),
     TextField("directory", "working directory", lambda tracked: (tracked.environment.working_directory,)),
@@ -117,10 +128,12 @@ _ALL: tuple[Field, ...] = (
     VersionField("node", "version of Node.js: >=22", lambda tracked: (tracked.environment.node_version,)),
     InstantField("beat", "last heartbeat: >90s", lambda tracked: tracked.environment.last_heartbeat_at),
     InstantField("up", "up since: <2h", lambda tracked: tracked.up_since),
-    InstantField("seen", "last seen: >1d", lambda tracked: tracked.environment.last_seen_at),
-    InstantField("first", "first seen: <7d, >2026-11-01", lambda tracked: tracked.environment.first_seen_at),
+    InstantField("seen", "last seen: >1d", lambda tracked: _unless_never(tracked.environment.last_seen_at)),
+    InstantField(
+        "first", "first seen: <7d, >2026-11-01", lambda tracked: _unless_never(tracked.environment.first_seen_at)
+    ),
     TextField("user", "id of its user", lambda tracked: (tracked.environment.user_id,)),
-    TextField("pod", "pod of the platform", lambda tracked: (tracked.environment.pod_id,)),
+    TextField("pod", "pod of the platform, or the last one", lambda tracked: (tracked.pod_id,)),
     TextField("device", "id of the machine", lambda tracked: (tracked.environment.device_id,)),
     TextField("connection", "id of the live link", lambda tracked: (tracked.environment.connection_id,)),
     TextField("listener", "id of the listener's process", lambda tracked: (tracked.environment.listener_instance_id,)),

@@ -20,13 +20,14 @@ Pure: the moment, the visible columns and the number of listings are arguments. 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from envwatch.model.text import clean
 from envwatch.query.field_types import state_test
-from envwatch.query.fields import may_become_field, named_field
+from envwatch.query.fields import known_field, may_become_field, named_field
 from envwatch.query.lexer import QueryError, normalize, quote_if_needed, quoted, tokens
 from envwatch.query.literals import pattern_of, text_test
 
@@ -136,8 +137,7 @@ class Query:
         return any(field in (None, term.field) for term in terms)
 
     def has_words(self, text: str) -> bool:
-        """Whether the words alone hold for a text that has no state; a pattern must match a whole line of it."""
-        text = normalize(text)
+        """Whether the words alone hold for a normalised text that has no state; a pattern must match a whole line."""
         return all(word.is_in(text) is not word.is_negated for word in self._words)
 
     def has_terms(self, tracked: TrackedEnvironment, context: MatchContext) -> bool:
@@ -259,15 +259,37 @@ def _term(token: Token, zone: tzinfo | None) -> Word | Term:
     return Term(field.name, tuple(values), is_negated)
 
 
+_WITHOUT_COLON: Final = re.compile(r"([a-z]+)(!=|==|=|[<>]=?)(.*)", re.IGNORECASE | re.DOTALL)
+_CONNECTIVES: Final = {
+    **dict.fromkeys(("AND", "&&"), "all terms must hold anyway: leave {} out"),
+    **dict.fromkeys(("OR", "||"), "there is no {}: alternatives are values of one field, mode:a,b"),
+    "NOT": "a ! before the term stands for {}: !os:darwin",
+}
+"""What to write in place of words that other languages have, typed in capitals."""
+
+
 def _word(body: Token, token: Token, *, is_negated: bool) -> Word:
+    _refuse_other_languages(body)
     pattern = pattern_of(body)
     if not pattern:
         raise token.error("a word is missing after the !" if is_negated else "there is nothing in the quotes")
     source = str(pattern)
     state = state_test(body.shape)  # a quoted word is not an abbreviation
-    if state is None and state_test(source) is not None:
+    if source in _CONNECTIVES or (state is None and state_test(source) is not None):
         source = quoted(source)
     return Word(source, text_test(pattern), state, is_negated)
+
+
+def _refuse_other_languages(word: Token) -> None:
+    """Refuse a word that means a term in other languages: as a text to look for, it would silently match nothing."""
+    if (hint := _CONNECTIVES.get(word.shape)) is not None:
+        raise word.error(f"{hint.format(word.text)}; or quote it")
+    match = _WITHOUT_COLON.fullmatch(word.shape)
+    if match is not None and (field := known_field(match[1])) is not None:
+        negation = "!" if match[2] == "!=" else ""
+        operator = match[2] if match[2][0] in "<>" else ""
+        value = clean(word.text[match.start(3) :], 20) or "…"
+        raise word.error(f"a field has a colon: {negation}{field}:{operator}{value}; or quote it")
 
 
 def _check_limits(limits: dict[tuple[str, str], dict[str, Any]], term: Term, token: Token) -> None:

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from envwatch.model.text import Clean, clean
-from envwatch.model.versions import is_release, is_version, version_key
+from envwatch.model.versions import end_of_range, is_version, version_key
 from envwatch.model.zones import with_zone
 from envwatch.query.lexer import normalize, quote_if_needed
 
@@ -134,10 +134,6 @@ def _calendar_bounds(match: re.Match[str], zone: tzinfo | None) -> tuple[float, 
     return start_ms, start_ms + _UNITS_MS["m" if second is None else "s"]
 
 
-_AFTER_ALL_PARTS = (3, 0, "")
-"""A version part that sorts after every real one."""
-
-
 @dataclass(frozen=True, slots=True)
 class Version(OrderedLiteral):
     """A version, or the beginning of one: 0.34 covers 0.34.12, and 0.34-rc1 comes before it."""
@@ -167,8 +163,7 @@ def version_of(token: Token) -> Version:
     text = token.text.lower()
     if not is_version(text):
         raise token.error("write a version like 0.34, 0.34.12 or 22")
-    key = version_key(text)
-    return Version(text, "version", key, (*(key[:-1] if is_release(text) else key), _AFTER_ALL_PARTS))
+    return Version(text, "version", version_key(text), end_of_range(text))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,8 @@ from envwatch.fleet.acknowledgements import (
     note_of,
     recovered,
 )
-from envwatch.fleet.alerts import Alerts
 from envwatch.fleet.events import Kind
+from envwatch.fleet.incidents import Incidents
 from envwatch.fleet.presence import GONE
 from envwatch.model.clock import MonotonicS, ServerMs
 from envwatch.model.text import Clean, clean
@@ -61,7 +61,7 @@ def of_profile(profile: str, row: TrackedEnvironment) -> TrackedEnvironment:
     ],
 )
 def test_a_problem_is_what_is_offline_late_or_flapping(row: TrackedEnvironment, *, is_problem: bool) -> None:
-    assert row.is_problem is is_problem
+    assert row.is_unhealthy is is_problem
 
 
 def test_what_is_well_again_has_recovered() -> None:
@@ -162,7 +162,8 @@ def test_what_is_down_when_its_acknowledgement_ends_is_a_loss_that_nobody_knows_
     losses = losses_of({ID}, [of_profile("work", row)])
     events = [(loss.kind, loss.profile, loss.id, loss.name, loss.before, loss.after) for loss in losses]
     assert events == [(Kind.OFFLINE, "work", ID, row.environment.name, "online", "offline")] * is_lost
-    assert len(Alerts().with_events(losses, MonotonicS(0.0)).waiting) == is_lost
+    incidents, _ = Incidents().with_events(losses, MonotonicS(0.0), lambda _: NOW)
+    assert len(incidents.waiting) == is_lost
 
 
 @pytest.mark.parametrize(("since", "at"), [(None, NOW - 12_000), (ServerMs(NOW - 5_000), NOW - 5_000)])

@@ -212,7 +212,7 @@ def test_rows_that_vanish_later_are_held_for_a_minute_of_their_own() -> None:
     assert (held(fleet), fleet.counts()[Presence.GONE]) == (None, 200)
 
 
-def test_a_listing_that_holds_them_again_ends_the_hold_without_an_event() -> None:
+def test_a_listing_that_holds_them_again_ends_the_hold_without_an_event_of_a_row() -> None:
     outcomes = [lacking(10, 1, 5, NOW + STEP), listed(beating(10, NOW), NOW + 2 * STEP)]
     fleet, events = watched([listed(beating(10)), *outcomes])
 
@@ -358,11 +358,11 @@ def test_stalled_rows_are_counted_as_unknown_and_those_that_are_down_by_their_pr
     rows = [*beating(10, NOW + STEP), environment("down", connectionId=None, lastHeartbeat=None)]
     fleet, _ = watched([listed([*beating(10), rows[-1]]), *(listed(rows, NOW + STEP * n) for n in range(1, 14))])
 
-    counts = counts_of(fleet)
+    counts = counts_of(fleet, NOW)
     assert (counts.presences, counts.unknown) == ({Presence.OFFLINE: 1}, 10)
 
     moving, _ = watched([listed([*beating(10, NOW + 14 * STEP), rows[-1]], NOW + 14 * STEP)], fleet)
-    counts = counts_of(moving)
+    counts = counts_of(moving, NOW)
     assert (counts.presences, counts.unknown) == ({Presence.ONLINE: 10, Presence.OFFLINE: 1}, 0)
 
 

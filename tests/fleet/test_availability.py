@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,9 +12,11 @@ from hypothesis import strategies as st
 from support.builders import NOW, environment, listed, watched
 from support.tracked_environments import tracked
 
-from envwatch.fleet.availability import availability, availability_text
+from envwatch.fleet.availability import Availability, availability_text
 from envwatch.fleet.events import Event, Kind
+from envwatch.fleet.outages import Interval, State, states
 from envwatch.fleet.presence import GONE
+from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import Clean
 
@@ -50,25 +51,31 @@ def vanished(at: float) -> Event:
     return event(Kind.GONE, at, "offline", "gone")
 
 
+def found(one: TrackedEnvironment, events: list[Event], minutes: float, since: float = NOW) -> Availability:
+    """Its availability in the minutes from `NOW` on, which were watched from `since` on."""
+    end = ServerMs(NOW + minutes * MINUTE)
+    watched = WatchedTime((Span(ServerMs(since), end),))
+    return Availability.of(states(one, events, watched, NOW, end))
+
+
 def said(one: TrackedEnvironment, events: list[Event], minutes: float) -> str | None:
-    found = availability(one, events, NOW, NOW + minutes * MINUTE)
-    return None if found is None else availability_text(*found)
+    return availability_text(found(one, events, minutes))
 
 
 @pytest.mark.parametrize(
     ("one", "events", "text"),
     [
-        (UP, [], "up 100 % of the 10m watched"),
-        (DOWN, [], "up 0 % of the 10m watched"),
-        (DOWN, [fell(NOW + 4 * MINUTE)], "up 40.0 % of the 10m watched"),
-        (UP, [rose(NOW + 4 * MINUTE)], "up 60.0 % of the 10m watched"),
-        (UP, [fell(NOW + 1 * MINUTE), rose(NOW + 3 * MINUTE)], "up 80.0 % of the 10m watched"),
-        (UP, [event(Kind.APPEARED, NOW + 6 * MINUTE, None, "online")], "up 100 % of the 4m watched"),
-        (DOWN, [event(Kind.APPEARED, NOW + 6 * MINUTE, None, "offline")], "up 0 % of the 4m watched"),
-        (LOST, [fell(NOW + MINUTE), vanished(NOW + 5 * MINUTE)], "up 10.0 % of the 10m watched"),
-        (UP, [event(Kind.RETURNED, NOW + 5 * MINUTE, "gone", "online")], "up 50.0 % of the 10m watched"),
-        (UP, [event(Kind.RECONNECTED, NOW + 5 * MINUTE, "conn-1", "conn-2")], "up 100 % of the 10m watched"),
-        (UP, [event(Kind.MODE, NOW + 5 * MINUTE, "offline", "gone")], "up 100 % of the 10m watched"),
+        (UP, [], "up 100 % of the 10m watched in 24h"),
+        (DOWN, [], "up 0 % of the 10m watched in 24h"),
+        (DOWN, [fell(NOW + 4 * MINUTE)], "up 40.0 % of the 10m watched in 24h"),
+        (UP, [rose(NOW + 4 * MINUTE)], "up 60.0 % of the 10m watched in 24h"),
+        (UP, [fell(NOW + 1 * MINUTE), rose(NOW + 3 * MINUTE)], "up 80.0 % of the 10m watched in 24h"),
+        (UP, [event(Kind.APPEARED, NOW + 6 * MINUTE, None, "online")], "up 100 % of the 4m watched in 24h"),
+        (DOWN, [event(Kind.APPEARED, NOW + 6 * MINUTE, None, "offline")], "up 0 % of the 4m watched in 24h"),
+        (LOST, [fell(NOW + MINUTE), vanished(NOW + 5 * MINUTE)], "up 10.0 % of the 10m watched in 24h"),
+        (UP, [event(Kind.RETURNED, NOW + 5 * MINUTE, "gone", "online")], "up 50.0 % of the 10m watched in 24h"),
+        (UP, [event(Kind.RECONNECTED, NOW + 5 * MINUTE, "conn-1", "conn-2")], "up 100 % of the 10m watched in 24h"),
+        (UP, [event(Kind.MODE, NOW + 5 * MINUTE, "offline", "gone")], "up 100 % of the 10m watched in 24h"),
     ],
 )
 def test_the_time_down_is_what_lies_between_its_events(one: TrackedEnvironment, events: list[Event], text: str) -> None:
@@ -76,24 +83,30 @@ def test_the_time_down_is_what_lies_between_its_events(one: TrackedEnvironment, 
 
 
 def test_late_counts_as_up() -> None:
-    assert said(tracked(lastHeartbeat=NOW - 60_000), [], 10) == "up 100 % of the 10m watched"
+    assert said(tracked(lastHeartbeat=NOW - 60_000), [], 10) == "up 100 % of the 10m watched in 24h"
 
 
 def test_what_was_before_watching_began_does_not_count() -> None:
-    assert said(UP, [fell(NOW - MINUTE), rose(NOW)], 10) == "up 100 % of the 10m watched"
-    assert said(DOWN, [fell(NOW)], 10) == "up 0 % of the 10m watched"
+    assert said(UP, [fell(NOW - MINUTE), rose(NOW)], 10) == "up 100 % of the 10m watched in 24h"
+    assert said(DOWN, [fell(NOW)], 10) == "up 0 % of the 10m watched in 24h"
 
 
-def test_after_an_environment_appeared_anew_only_the_time_since_counts() -> None:
+def test_what_appears_anew_was_gone_until_then() -> None:
     anew = event(Kind.APPEARED, NOW + 5 * MINUTE, None, "online")
-    assert said(UP, [fell(NOW + MINUTE), anew], 10) == "up 100 % of the 5m watched"
+    assert said(UP, [vanished(NOW + MINUTE), anew], 10) == "up 50.0 % of the 10m watched in 24h"
 
 
 @pytest.mark.parametrize(("milliseconds", "is_told"), [(59_999, False), (60_000, True)])
 def test_less_than_a_minute_says_nothing(milliseconds: float, *, is_told: bool) -> None:
-    assert (availability(UP, [], NOW, NOW + milliseconds) is not None) is is_told
-    appeared = event(Kind.APPEARED, NOW, None, "online")
-    assert (availability(UP, [appeared], NOW - MINUTE, NOW + milliseconds) is not None) is is_told
+    assert (said(UP, [], milliseconds / MINUTE) is not None) is is_told
+    appeared = event(Kind.APPEARED, NOW + MINUTE, None, "online")
+    assert (said(UP, [appeared], 1 + milliseconds / MINUTE) is not None) is is_told
+
+
+@pytest.mark.parametrize(("missing_ms", "text"), [(0, "24h"), (59_999, "24h"), (60_000, "the 23h 59m watched in 24h")])
+def test_a_day_that_lacks_less_than_a_minute_is_whole(missing_ms: float, text: str) -> None:
+    day = 24 * 60
+    assert availability_text(found(UP, [], day, NOW + missing_ms)) == f"up 100 % of {text}"
 
 
 @pytest.mark.parametrize(
@@ -101,19 +114,29 @@ def test_less_than_a_minute_says_nothing(milliseconds: float, *, is_told: bool) 
     [(1.0, "100"), (0.99999, "99.9"), (0.9999, "99.9"), (0.992, "99.2"), (0.5, "50.0"), (0.0001, "0.1"), (0.0, "0")],
 )
 def test_all_and_nothing_are_never_rounded_to(share: float, percent: str) -> None:
-    text = availability_text(share, timedelta(hours=3, minutes=4))
-    assert text == f"up {percent} % of the 3h 4m watched"
+    known = timedelta(hours=3, minutes=4)
+    assert availability_text(Availability(known * share, known)) == f"up {percent} % of the 3h 4m watched in 24h"
 
 
-def test_one_second_down_in_a_year_shows() -> None:
-    year = 365 * 24 * 60
-    assert said(UP, [fell(NOW + MINUTE), rose(NOW + MINUTE + 1000)], year) == "up 99.9 % of the 365d watched"
+def test_one_second_down_in_a_day_shows() -> None:
+    assert said(UP, [fell(NOW + MINUTE), rose(NOW + MINUTE + 1000)], 24 * 60) == "up 99.9 % of 24h"
 
 
 def test_a_clock_that_steps_back_between_events_makes_no_time() -> None:
     events = [fell(NOW + 5 * MINUTE), rose(NOW + 5 * MINUTE - 900)]
-    assert said(UP, events, 10) == "up 100 % of the 10m watched"
-    assert said(DOWN, [fell(NOW + 11 * MINUTE)], 10) == "up 100 % of the 10m watched"
+    assert said(UP, events, 10) == "up 100 % of the 10m watched in 24h"
+    assert said(DOWN, [fell(NOW + 11 * MINUTE)], 10) == "up 100 % of the 10m watched in 24h"
+
+
+@given(st.lists(st.tuples(st.sampled_from(State), st.integers(0, 10_000))))
+def test_up_and_down_are_all_that_is_known(parts: list[tuple[State, int]]) -> None:
+    length = dict.fromkeys(State, 0)
+    for state, seconds in parts:
+        length[state] += seconds
+    intervals = [Interval(state, NOW, ServerMs(NOW + 1000 * seconds)) for state, seconds in parts]
+    up, known = Availability.of(intervals)
+    assert up == timedelta(seconds=length[State.UP] + length[State.FLAPPING])
+    assert known - up == timedelta(seconds=length[State.DOWN])
 
 
 def test_what_a_real_fleet_tells_adds_up() -> None:
@@ -126,44 +149,4 @@ def test_what_a_real_fleet_tells_adds_up() -> None:
     fleet, events = watched(polls)
 
     assert [one.kind for one in events] == [Kind.OFFLINE, Kind.GONE, Kind.RETURNED]
-    assert said(fleet.environments[up.id], events, 8) == "up 50.0 % of the 8m watched"
-
-
-@st.composite
-def lives(draw: st.DrawFn) -> tuple[TrackedEnvironment, list[Event], list[tuple[int, str | None]], int]:
-    """A life in whole seconds: the watch now, its events, its states with their beginnings, and its length."""
-    first = draw(st.sampled_from(["online", "offline"]))
-    moments: list[int] = sorted(draw(st.sets(st.integers(1, 299), max_size=6)))
-    life: list[tuple[int, str | None]] = [(0, first)]
-    events = []
-    is_new = draw(st.booleans())
-    if moments and is_new:
-        life = [(0, None), (moments[0], first)]
-        events.append(event(Kind.APPEARED, NOW + moments[0] * 1000, None, first))
-        moments = moments[1:]
-    for moment in moments:
-        before = life[-1][1]
-        after = draw(st.sampled_from([state for state in ("online", "offline", "gone") if state != before]))
-        kind = Kind.RETURNED if before == "gone" else Kind(after)
-        events.append(event(kind, NOW + moment * 1000, before, after))
-        events.append(event(Kind.BRANCH, NOW + moment * 1000, "main", "fix"))
-        life.append((moment, after))
-    one = {"online": UP, "offline": DOWN, "gone": LOST}[life[-1][1] or "gone"]
-    return one, events, life, draw(st.integers(max(300, life[-1][0] + 60), 400))
-
-
-@given(lives())
-def test_the_share_is_what_looking_every_second_finds(
-    drawn: tuple[TrackedEnvironment, list[Event], list[tuple[int, str | None]], int],
-) -> None:
-    one, events, life, end = drawn
-    spans = pairwise([*life, (end, None)])
-    seen = [state for (start, state), (stop, _) in spans for _ in range(start, stop) if state is not None]
-
-    found = availability(one, events, NOW, NOW + end * 1000)
-
-    assert found is not None
-    share, length = found
-    assert length == timedelta(seconds=len(seen))
-    assert share == pytest.approx(seen.count("online") / len(seen))
-    assert (share == 1, share == 0) == (set(seen) == {"online"}, "online" not in seen)
+    assert said(fleet.environments[up.id], events, 8) == "up 50.0 % of the 8m watched in 24h"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,3 +70,75 @@ def test_what_is_known_of_each_environment_is_what_the_kept_events_stand_for(
         for name in ("ada", "bob", "cyd"):
             assert list(event_log.of((Clean(""), Clean(name)))) == [event for event in kept if event.id == name]
         assert list(event_log) == every[len(every) - len(event_log) :]
+
+
+def of_profile(profile: str, *moments: float) -> list[Event]:
+    return [
+        Event(kind=Kind.OFFLINE, at=ServerMs(at), profile=Clean(profile), id=Clean("ada"), name=Clean(f"{place}"))
+        for place, at in enumerate(moments)
+    ]
+
+
+def test_events_of_the_past_stand_before_those_since_the_start_whatever_the_clocks_say() -> None:
+    live = [lost("ada", 5), lost("bob", 9)]
+    past = [lost("ada", 1), lost("bob", 30), lost("cyd", 8)]
+    event_log = EventLog().after(live[:1]).with_past(past).after(live[1:])
+    assert list(event_log) == [*past, *live]
+    assert list(event_log.of(ADA)) == [past[0], live[0]]
+    assert event_log.cut_at is None
+
+
+def test_the_pasts_of_profiles_are_merged_by_time() -> None:
+    one, other, live = of_profile("one", 1, 4, 6), of_profile("other", 2, 5, 3), [lost("ada", 0)]
+    expected = [one[0], other[0], one[1], other[1], other[2], one[2], *live]
+    assert list(EventLog().after(live).with_past(one).with_past(other)) == expected
+    assert list(EventLog().with_past(other).after(live).with_past(one)) == expected
+
+
+def test_what_was_recorded_since_the_start_is_not_twice_in_it() -> None:
+    live = [merge_streams(lost("ada", 5), lost("bob", 5), at=5), lost("ada", 6)]
+    past = [lost("ada", 1), merge_streams(lost("ada", 5), lost("bob", 5), at=5), lost("ada", 6)]
+    assert list(EventLog().after(live).with_past(past)) == [past[0], *live]
+
+
+@pytest.mark.parametrize(("most", "kept", "cut_at"), [(5, 4, None), (4, 3, 1), (3, 2, 2), (1, 1, 4)])
+def test_the_oldest_of_the_past_go_first_where_there_are_too_many(most: int, kept: int, cut_at: float | None) -> None:
+    past, live = [lost("ada", 1), merge_streams(lost("ada", 2), lost("bob", 2), at=2)], [lost("ada", 4), lost("bob", 5)]
+    event_log = EventLog().after(live).with_past(past, most)
+    assert list(event_log) == [*past, *live][-kept:]
+    assert event_log.cut_at == cut_at
+    assert event_log.after([lost("cyd", 6)], 2)[0] is live[-1]
+
+
+def test_the_past_of_another_profile_finds_its_place_after_some_were_dropped() -> None:
+    event_log = EventLog().with_past(of_profile("one", 1, 2, 3)).after([lost("ada", 9), lost("bob", 9)], 3)
+    assert [event.at / 1 for event in event_log] == [3, 9, 9]
+    assert [event.at / 1 for event in event_log.with_past(of_profile("other", 2, 4))] == [2, 3, 4, 9, 9]
+
+
+def test_events_of_the_past_that_came_together_are_found_together() -> None:
+    past = [lost("ada", 1_000), lost("bob", 1_999), lost("cyd", 3_000)]
+    event_log = EventLog().after([lost("dan", 3_000)]).with_past(past).after([lost("eve", 3_001)])
+    assert [len(event_log.with_poll_of(event)) for event in event_log] == [2, 2, 1, 1, 1]
+
+
+@given(st.lists(EVENTS, max_size=8), st.lists(st.lists(EVENTS, max_size=3), max_size=4), st.integers(1, 20))
+def test_a_log_with_a_past_is_one_that_had_it_from_the_start(
+    past: list[Event], listings: list[list[Event]], most: int
+) -> None:
+    past = [replace(event, at=ServerMs(-1)) for event in past]
+    late, early = EventLog(), EventLog().after(past, most)
+    for events in listings:
+        late, early = late.after(events, most), early.after(events, most)
+    if late.cut_at is None:
+        late = late.with_past(past, most)
+    assert list(late) == list(early)
+    assert late.cut_at == early.cut_at
+    assert all(late.of(key) == early.of(key) for key in (ADA, BOB))
+
+
+def test_what_came_since_the_start_is_no_part_of_a_poll_of_the_past() -> None:
+    """The past of another profile is read later, and parts the events of a poll."""
+    first = EventLog().with_past([lost("ada", 1_000), lost("bob", 1_500)])
+    event_log = first.after([lost("cyd", 9_000)]).with_past(of_profile("other", 1_200))
+    assert event_log.with_poll_of(event_log[-1]) == (event_log[-1],)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +15,7 @@ from envwatch.fleet.presence import Presence
 from envwatch.model.clock import MonotonicS, Reading, WallMs
 from envwatch.model.outcome import Cause, ListedPage
 from envwatch.model.text import Clean
-from envwatch.views.details import verdict_reason
+from envwatch.views.state_details import proof
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,7 +85,7 @@ def test_an_environment_whose_row_is_listed_but_cannot_be_read_is_unknown_and_ne
         False,
         True,
     ]
-    assert verdict_reason(third, fleet, reading(NOW + 180_000)).endswith("cannot be read: this was the last verdict")
+    assert "cannot be read: this was the last verdict" in proof(third, fleet, reading(NOW + 180_000), UTC)
 
     lacking = [without_the_third(NOW + at, set()) for at in (185_000, 190_000)]
     twice, events = watched([lacking[0], unreadable[2], *lacking], fleet)
@@ -140,7 +140,7 @@ def test_a_page_speaks_for_the_moment_at_which_it_was_asked_for() -> None:
 
 
 @pytest.mark.parametrize("cause", Cause)
-def test_a_failed_poll_changes_no_verdict_and_is_no_event(cause: Cause) -> None:
+def test_a_failed_poll_changes_no_verdict_and_is_no_event_of_a_row(cause: Cause) -> None:
     before, _ = watched([listed(beating(3))])
     after, events = watched([failed(cause, NOW + second * 1000, pages_read=2) for second in range(5, 3_600, 5)], before)
 
@@ -257,7 +257,7 @@ def test_what_changed_while_asleep_is_one_event_however_short_the_sleep() -> Non
     assert kinds(events) == [Kind.ONLINE, Kind.MODE]
 
 
-def test_a_blind_time_without_a_change_is_no_event() -> None:
+def test_a_blind_time_without_a_change_is_no_event_of_a_row() -> None:
     _, events = watched([listed(beating(2)), failed(), slept(NOW, AFTER), listed(beating(2, AFTER), AFTER)])
 
     assert events == []

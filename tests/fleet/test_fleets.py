@@ -15,12 +15,15 @@ from envwatch.fleet.counts import Counts, counts_of
 from envwatch.fleet.events import NO_PROFILE, Kind, flatten
 from envwatch.fleet.fleet import Fleet, Freshness
 from envwatch.fleet.fleets import Fleets
+from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.model.clock import WallMs
+from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause
 from envwatch.model.text import Clean
 from envwatch.query.language import parse
-from envwatch.views.table_view import View, visible_rows
+from envwatch.views.arrangement import arrange
+from envwatch.views.table_view import View
 
 WORK, HOME = Clean("work"), Clean("home")
 BOTH = (WORK, HOME)
@@ -41,7 +44,7 @@ def test_one_id_under_two_profiles_is_two_environments() -> None:
     ours = fleets.tracked((WORK, Clean("env-1")))
     assert ours is not None
     assert ours.environment.name == "ours"
-    assert fleets.tracked((Clean("nobody"), Clean("env-1"))) is None
+    assert fleets.tracked((Clean("other"), Clean("env-1"))) is None
     assert fleets.counts() == {Presence.ONLINE: 1, Presence.OFFLINE: 1}
 
 
@@ -112,20 +115,40 @@ def test_what_happens_under_one_profile_is_what_would_happen_without_the_other(
 def test_a_filter_asks_for_a_profile_and_uses_each_fleets_clock() -> None:
     fleets, _ = both().after(WORK, listed([environment("a", lastHeartbeat=NOW - 50_000)]))
     fleets, _ = fleets.after(HOME, listed([environment("b", lastHeartbeat=NOW - 50_000)], NOW, skew=3_600_000))
-    assert [tracked.key for tracked in visible_rows(fleets, View(query=parse("profile:wo")), ALL, NOW)] == [(WORK, "a")]
-    assert [tracked.key for tracked in visible_rows(fleets, View(query=parse("!profile:=work")), ALL, NOW)] == [
+    assert [tracked.key for tracked in arrange(fleets, View(query=parse("profile:wo")), ALL, NOW).rows] == [(WORK, "a")]
+    assert [tracked.key for tracked in arrange(fleets, View(query=parse("!profile:=work")), ALL, NOW).rows] == [
         (HOME, "b")
     ]
     # By the first server's clock it is now NOW, by the other's an hour before.
-    found = visible_rows(fleets, View(query=parse("beat:45s..55s")), ALL, NOW)
+    found = arrange(fleets, View(query=parse("beat:45s..55s")), ALL, NOW).rows
     assert [tracked.key for tracked in found] == [(WORK, "a")]
-    assert visible_rows(fleets, View(query=parse("profile:none")), ALL, NOW) == []
+    assert arrange(fleets, View(query=parse("profile:none")), ALL, NOW).rows == []
 
 
-def test_without_profiles_none_can_be_asked_for() -> None:
-    fleets, _ = Fleets().after(NO_PROFILE, listed(beating(2)))
-    assert visible_rows(fleets, View(query=parse("profile:work")), ALL, NOW) == []
-    assert len(visible_rows(fleets, View(query=parse("profile:none")), ALL, NOW)) == 2
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [("profile:work", 2), ("profile:=WORK", 2), ("profile:home", 0), ("!profile:home", 2), ("profile:none", 0)],
+)
+def test_the_rows_of_a_single_profile_are_found_by_its_name(query: str, found: int) -> None:
+    monitor, _ = Monitor.of({NO_PROFILE: Limits()}, profile_name=WORK).after(NO_PROFILE, listed(beating(2)), reading())
+    assert len(arrange(monitor.fleets, View(query=parse(query)), ALL, NOW).rows) == found
+
+
+@pytest.mark.parametrize("minutes", [1, 10, 600])
+def test_a_refused_key_never_takes_a_row_offline_however_long_it_lasts(minutes: int) -> None:
+    fleet, _ = Fleet().after(listed(beating(3)))
+    at = NOW + minutes * 60_001
+    refused, events = fleet.after(failed(Cause.UNAUTHORIZED, at))
+    assert [event.kind for event in events] == [Kind.KEY_REFUSED]
+    assert refused.environments == fleet.environments
+    assert all(refused.is_unknown(tracked, reading(at)) for tracked in refused.environments.values())
+
+
+def test_a_fleet_is_refused_while_the_newest_poll_was() -> None:
+    fleet, _ = Fleet().after(failed(Cause.UNAUTHORIZED))
+    assert fleet.is_refused
+    assert not fleet.after(failed(Cause.FORBIDDEN))[0].is_refused
+    assert not fleet.after(listed(beating(2)))[0].is_refused
 
 
 def test_counts_add_up_and_name_the_newest_version_if_there_is_one() -> None:
@@ -133,9 +156,9 @@ def test_counts_add_up_and_name_the_newest_version_if_there_is_one() -> None:
     off = environment("b", metadata={"lettaCodeVersion": "9.9.9"}, connectionId=None)
     new = environment("c", metadata={"lettaCodeVersion": "0.34.12"}, currentMode="bypassPermissions")
     newer = environment("d", metadata={"lettaCodeVersion": "0.35.0"})
-    work = counts_of(Fleet().after(listed([old, off, new]))[0])
+    work = counts_of(Fleet().after(listed([old, off, new]))[0], NOW)
     assert (work.behind, work.newest, work.unrestricted) == (1, "0.34.12", 1)
-    home = counts_of(Fleet().after(listed([new, newer]))[0])
+    home = counts_of(Fleet().after(listed([new, newer]))[0], NOW)
     assert (home.behind, home.newest) == (1, "0.35.0")
     total = work + home
     assert (total.behind, total.newest, total.unrestricted) == (2, None, 2)
@@ -154,7 +177,7 @@ async def test_the_screen_shows_profiles_in_a_column_and_each_ones_trouble() -> 
         assert "● 2 on" in stage.lines[0]
         assert "live 0s" in stage.lines[0]
         assert "PROFILE" in stage.lines[1]
-        assert [" ".join(line[:50].split()[3:5]) for line in stage.lines[2:4]] == ["mine home", "ours work"]
+        assert [" ".join(line[:60].split()[4:6]) for line in stage.lines[2:4]] == ["mine home", "ours work"]
         stage.now = 62
         await stage.show([environment("env-1", connectionName="ours", lastHeartbeat=stage.at)], WORK)
         await stage.take(failed(Cause.TIMEOUT, stage.at), HOME)
@@ -162,8 +185,8 @@ async def test_the_screen_shows_profiles_in_a_column_and_each_ones_trouble() -> 
         assert " BLIND home 63s " in stage.lines[0]
         assert "● 1 on" in stage.lines[0]
         assert "? 1 unknown" in stage.lines[0]
-        assert stage.lines[-2].startswith(" home: timeout:")
-        assert {line[1] for line in stage.lines[2:4]} == {"?", "●"}
+        assert stage.news.startswith("home: timeout:")
+        assert {line[2] for line in stage.lines[2:4]} == {"?", "●"}
 
 
 async def test_the_cursor_and_the_log_tell_profiles_apart() -> None:

@@ -8,14 +8,13 @@ from support.builders import NOW, environment, failed, listed, reading
 
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.events import NO_PROFILE, Kind
-from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.monitor import Monitor, Update
 from envwatch.model.limits import Limits
 from envwatch.model.text import Clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from envwatch.fleet.monitor import Update
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
 
@@ -55,7 +54,7 @@ def test_each_update_holds_the_events_that_the_log_gains() -> None:
 def test_a_failed_poll_changes_neither_verdicts_nor_acknowledgements_nor_the_log() -> None:
     before, _ = driven(NEW, [listed(up(at(0)), at(0)), listed(down(), at(1))])
     after, (update,) = driven(before, [failed(at=at(2))])
-    assert update == ((), frozenset())
+    assert update == Update()
     assert (after.acks, after.event_log, after.alerts) == (before.acks, before.event_log, before.alerts)
     assert after.fleets.by_profile[NO_PROFILE].environments == before.fleets.by_profile[NO_PROFILE].environments
 
@@ -75,26 +74,32 @@ def test_an_acknowledgement_can_be_withdrawn() -> None:
     assert not acked.with_acks({ID: None}).acks
 
 
-def test_a_loss_is_due_once_when_it_has_held_for_ten_seconds() -> None:
+def opened(monitor: Monitor, at_ms: float) -> tuple[Monitor, list[str]]:
+    """The monitor when time alone has passed, and the environments whose incidents open then."""
+    monitor, update = monitor.at(reading(at_ms))
+    return monitor, [loss.id or "" for incident in update.opened for loss in incident.losses]
+
+
+def test_a_loss_opens_an_incident_once_when_it_has_held_for_ten_seconds() -> None:
     monitor, _ = driven(NEW, [listed(up(at(0)), at(0)), listed(down(), at(1))])
-    monitor, early = monitor.due_alerts(reading(at(1) + 9_999))
-    monitor, due = monitor.due_alerts(reading(at(1) + 10_000))
-    monitor, again = monitor.due_alerts(reading(at(1) + 30_000))
-    assert ([*early], [event.id for event in due], [*again]) == ([], [ID], [])
+    monitor, early = opened(monitor, at(1) + 9_999)
+    monitor, due = opened(monitor, at(1) + 10_000)
+    monitor, again = opened(monitor, at(1) + 30_000)
+    assert (early, due, again) == ([], [ID], [])
 
 
-def test_a_loss_that_is_acknowledged_in_time_is_never_due() -> None:
+def test_a_loss_that_is_acknowledged_in_time_opens_none() -> None:
     monitor, _ = driven(NEW, [listed(up(at(0)), at(0)), listed(down(), at(1))])
-    monitor = monitor.with_acks({ID: Ack(at(1), Clean(""))})
-    assert monitor.due_alerts(reading(at(1) + 10_000))[1] == ()
+    monitor, early = opened(monitor.with_acks({ID: Ack(at(1), Clean(""))}), at(1) + 10_000)
+    assert (early, opened(monitor.with_acks({ID: None}), at(1) + 20_000)[1]) == ([], [])
 
 
-def test_no_loss_is_due_while_blind() -> None:
+def test_none_opens_while_blind() -> None:
     monitor, _ = driven(NEW, [listed(up(at(0)), at(0)), listed(down(), at(1))])
-    monitor, blind = monitor.due_alerts(reading(at(1) + 60_001))
-    assert blind == ()
-    monitor, _ = driven(monitor, [listed(down(), at(14))])
-    assert [event.id for event in monitor.due_alerts(reading(at(14)))[1]] == [ID]
+    monitor, blind = opened(monitor, at(1) + 60_001)
+    assert blind == []
+    _, (update,) = driven(monitor, [listed(down(), at(14))])
+    assert [incident.losses[0].id for incident in update.opened] == [ID]
 
 
 def test_what_ends_in_the_first_listing_is_no_loss() -> None:
@@ -102,4 +107,4 @@ def test_what_ends_in_the_first_listing_is_no_loss() -> None:
     monitor = Monitor.of({NO_PROFILE: Limits()}, {ID: Ack(NOW - 90_000, Clean("on it"), NOW - 90_000)})
     monitor, (update,) = driven(monitor, [listed(down(), at(0))])
     assert update.ended_acks == {ID}
-    assert monitor.due_alerts(reading(at(0) + 20_000))[1] == ()
+    assert opened(monitor, at(0) + 20_000)[1] == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,10 +16,9 @@ from envwatch.fleet.counts import counts_of
 from envwatch.fleet.events import Kind, flatten
 from envwatch.fleet.presence import Presence
 from envwatch.model.text import Clean
-from envwatch.model.times import TimeStyle
-from envwatch.views.details import state_line, ticking_lines
 from envwatch.views.explanation import answer, trace
 from envwatch.views.output import json_of, summary_of, table_of
+from envwatch.views.state_details import headline, proof
 from envwatch.views.state_style import style_of
 
 if TYPE_CHECKING:
@@ -232,18 +231,19 @@ def test_a_row_with_an_impossible_heartbeat_is_marked_and_says_why() -> None:
     now = reading(NOW + STEP)
     face = style_of(tracked, is_unknown=fleet.is_unknown(tracked, now))
     assert (face.glyph, face.word, face.style) == ("?", "clk?", "unknown")
-    assert state_line(tracked, fleet, now).text == "unknown · last seen online · clock?"
-    facts = {fact.label: fact.text for fact in ticking_lines(tracked, fleet, now, TimeStyle.UTC)}
-    assert facts["why"] == "its heartbeat's time cannot be true: before 2020, or more than a day ahead"
-    steps = {step.rule: step for step in [*answer(tracked, fleet, now), *trace(tracked, fleet, now)]}
+    pieces = headline(tracked, fleet, (), now)
+    assert [piece.text for piece in pieces] == ["? UNKNOWN", "· last seen online", "· clock?"]
+    because = "its heartbeat's time cannot be true: before 2020, or more than a day ahead"
+    assert proof(tracked, fleet, now, UTC) == because
+    steps = {step.rule: step for step in trace(tracked, fleet, now)}
     assert steps["lastHeartbeat"].inputs == "before 2020, or more than a day ahead"
     assert steps["lastHeartbeat"].result == "cannot be true: the last verdict stays, as unknown"
-    assert steps["verdict"].result == "unknown, last online"
+    assert answer(tracked, fleet, now).startswith("It is unknown, last online: ")
 
 
 def test_rows_with_an_impossible_heartbeat_count_as_unknown_and_are_no_problem() -> None:
     fleet, _ = watched(listings([0.001], 10))
-    counts = counts_of(fleet)
+    counts = counts_of(fleet, NOW)
     assert (counts.presences, counts.unknown, len(counts.problems)) == ({Presence.OFFLINE: 2}, 8, 2)
     assert (counts + counts).unknown == 16
 
@@ -272,7 +272,8 @@ def test_no_instants_break_what_is_shown(times: list[tuple[float, float, float |
     fleet, _ = watched(listed([row], NOW + number * STEP) for number, row in enumerate(rows))
     (tracked,) = fleet.environments.values()
     now = reading(NOW + len(rows) * STEP)
-    assert list(ticking_lines(tracked, fleet, now, TimeStyle.RELATIVE))
+    assert headline(tracked, fleet, (), now)
+    assert proof(tracked, fleet, now, UTC)
     assert list(trace(tracked, fleet, now))
     listing_output = list_of(listed(rows[:1], interval=timedelta(seconds=5)))
     assert list(json_of(listing_output))

@@ -13,6 +13,7 @@ from support.builders import NOW, environment, wire_row
 
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import GONE, UNTIMED, Presence, PresenceRule, Reason
+from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.fleet.tracking import ListingContext, TrackedEnvironment, events_between, marked_absent, observed
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
@@ -59,8 +60,18 @@ def test_a_row_that_says_nothing_new_leaves_the_very_same_value() -> None:
 def test_only_what_came_after_the_first_listing_reads_as_changed() -> None:
     later = next_value(None, NOW + 5_000, listing_at(NOW + 5_000, number=7))
 
-    assert (first_value().changed_in, later.changed_in) == (0, 7)
-    assert next_value(later, NOW + 10_000, connectionId="conn-2").changed_in == 2
+    assert first_value().last_change is None
+    assert later.last_change == RecentChange(ChangeTag.JOINED, ServerMs(NOW + 5_000))
+
+
+def test_the_pod_of_a_lost_row_is_remembered_until_it_has_another() -> None:
+    lost = next_value(first_value(podId="p-7"), NOW + 5_000, podId=None, connectionId=None)
+    still = next_value(lost, NOW + 10_000, podId=None, connectionId=None, lastSeenAt=NOW + 1)
+    back = next_value(still, NOW + 15_000, podId="p-8")
+
+    assert [tracked.pod_id for tracked in (lost, still, back)] == ["p-7", "p-7", "p-8"]
+    assert next_value(back, NOW + 20_000, podId=None).pod_id == "p-8"
+    assert first_value(podId=None).pod_id is None
 
 
 # Heartbeats
@@ -238,7 +249,7 @@ def test_one_listing_that_lacks_a_row_proves_nothing_and_the_second_that_it_is_g
     gone = marked_absent(absent, ServerMs(NOW + 10_000), listing_at(NOW + 10_000, number=3))
 
     assert (absent.verdict, events_to(tracked, absent)) == (tracked.verdict, [])
-    assert (gone.verdict, gone.changed_in) == (GONE, 3)
+    assert (gone.verdict, gone.last_change) == (GONE, RecentChange(ChangeTag.NEW, ServerMs(NOW + 10_000)))
     (event,) = events_to(absent, gone)
     assert (event.kind, event.before, event.after, event.reason) == (Kind.GONE, "online", "gone", Reason.ABSENT.value)
 
@@ -299,7 +310,7 @@ def test_what_flaps_and_is_gone_flaps_no_longer_and_gone_is_its_only_event() -> 
     absent = marked_absent(flapping, ServerMs(NOW + 5_000), listing_at(NOW + 5_000))
     gone = marked_absent(absent, ServerMs(NOW + 10_000), listing_at(NOW + 10_000))
 
-    assert (absent.is_flapping, gone.is_flapping, gone.is_problem) == (True, False, False)
+    assert (absent.is_flapping, gone.is_flapping, gone.is_unhealthy) == (True, False, False)
     assert kinds(events_to(absent, gone, NOW + 10_000)) == [Kind.GONE]
 
 
@@ -325,7 +336,7 @@ def test_a_copy_of_a_tracked_environment_changes_as_the_original_does(
     for original in (first, gone, lost, replace(first, verdict=UNTIMED)):
         twin = copied(original)
         assert twin == original
-        assert twin.is_problem == original.is_problem
+        assert twin.is_unhealthy == original.is_unhealthy
         listing = listing_at(NOW + 205_000)
         assert marked_absent(twin, NOW, listing) == marked_absent(original, NOW, listing)
         for change in ({}, row, {"lastHeartbeat": NOW + 204_000}, {"connectionId": "conn-2"}):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,10 +19,10 @@ from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListedPage
 from envwatch.model.text import Clean
-from envwatch.views.details import verdict_reason
 from envwatch.views.environment_list import merged
 from envwatch.views.explanation import trace
 from envwatch.views.output import summary_of
+from envwatch.views.state_details import proof
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -202,9 +203,10 @@ def test_a_date_that_jumps_is_named_where_a_verdict_is_explained() -> None:
 def test_a_wrong_date_is_named_where_a_verdict_is_explained() -> None:
     fleet, _ = watched([dated(rows_at(NOW), error=HOUR)])
     tracked, asleep = (fleet.environments[Clean(id_)] for id_ in ("env-0", "env-39"))
-    assert "connectionId set · beat 20 s < 120 s" in verdict_reason(tracked, fleet, reading())
-    assert verdict_reason(asleep, fleet, reading()) == "connectionId set · beat 600 s ≥ 120 s"
+    assert proof(tracked, fleet, reading(), UTC).endswith("last heartbeat 08:53:00Z")
+    assert proof(asleep, fleet, reading(), UTC) == "connected, but no heartbeat since 08:43:20Z · the limit is 120 s"
     steps = {step.rule: step for step in trace(tracked, fleet, reading())}
+    assert steps["lastHeartbeat"].inputs.endswith("when listed 20 s old")
     assert steps["clock"].inputs.startswith("the server's Date is 1h ahead of this machine's clock")
     assert (steps["clock"].result, steps["clock"].is_against) == ("not believed: the clock before it is used", True)
     assert steps["lastHeartbeat"].result == "< 45 s: beating"

@@ -90,3 +90,22 @@ def test_clocks_that_drift_apart_by_more_than_five_seconds_mean_sleep(drift: flo
     )
 
     assert later.slept_since(earlier) is slept
+
+
+@pytest.mark.parametrize(
+    ("wall_s", "monotonic_s", "expected"),
+    [
+        (105, 105, (105, 105)),
+        (98, 98, (100, 100)),
+        (3_698, 98, (3_698, 100)),
+        (-3_502, 98, (-3_500, 100)),
+    ],
+    ids=["later", "earlier", "earlier, and the wall clock was set ahead", "earlier, and the wall clock was set back"],
+)
+def test_a_reading_not_before_another_follows_a_wall_clock_that_was_set(
+    wall_s: float, monotonic_s: float, expected: tuple[float, float]
+) -> None:
+    found = Reading(WallMs(wall_s * 1000), MonotonicS(monotonic_s)).not_before(
+        Reading(WallMs(100_000), MonotonicS(100))
+    )
+    assert (found.wall / 1000, found.monotonic) == expected

@@ -13,7 +13,7 @@ from support.builders import environment, page_bytes, wire_row
 
 from envwatch.model.environment import Environment, environment_of
 from envwatch.model.page import Page, PageError, page_of
-from envwatch.model.text import BITS, DEPTH, LONGEST, clean
+from envwatch.model.text import BITS, DEPTH, LONGEST, clean, clean_key
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -389,7 +389,7 @@ def test_a_value_that_is_no_object_is_no_row(value: JsonValue) -> None:
 
 
 @pytest.mark.parametrize("half", [b"\\ud800", b"\\uDFFF", b"\\udc00\\ud800"])
-def test_half_a_surrogate_pair_in_one_row_blinds_nobody(half: bytes) -> None:
+def test_half_a_surrogate_pair_in_one_row_costs_no_listing(half: bytes) -> None:
     data = page_bytes([wire_row("env-1"), wire_row("env-2")]).replace(b"main", b"m" + half + b"n", 1)
     page = page_of(data)
     assert [row.id for row in page.environments] == ["env-1", "env-2"]
@@ -406,3 +406,36 @@ def test_half_a_surrogate_pair_excuses_nothing_else() -> None:
     for bad in (b"NaN", b"9" * 5000, b"[" * 100_000):
         with pytest.raises(PageError):
             page_of(b'{"connections": [{"id": "\\ud800", "x": ' + bad)
+
+
+# Ids that cleaning changes are kept as received, where they can be sent back
+
+
+def test_ids_that_cleaning_changed_are_kept_as_received() -> None:
+    page = page_of_both_ways(page_bytes([wire_row("plain"), wire_row("a\u202eb"), wire_row("x~12345678")]))
+
+    assert page.received_ids == {clean_key("a\u202eb"): "a\u202eb", clean_key("x~12345678"): "x~12345678"}
+
+
+def test_the_id_of_a_row_that_is_set_aside_is_kept_as_well() -> None:
+    page = page_of(page_bytes([wire_row("a\u202eb", firstSeenAt="never")]))
+
+    assert page.set_aside_ids == (clean_key("a\u202eb"),)
+    assert page.received_ids == {clean_key("a\u202eb"): "a\u202eb"}
+
+
+@pytest.mark.parametrize("id_", ["a\ud800b", "x" * (LONGEST + 1)])
+def test_an_id_that_no_url_can_hold_is_not_kept(id_: str) -> None:
+    page = page_of(page_bytes([wire_row(id_)]))
+
+    assert page.environments[0].id == clean_key(id_)
+    assert page.received_ids == {}
+
+
+def test_a_row_that_escapes_make_too_large_is_set_aside_so_that_it_reads_the_same_when_it_is_sent_again() -> None:
+    metadata = {f"m{number}": "\U000e0041" * 100 for number in range(300)}
+
+    page = page_of(page_bytes([wire_row("large", metadata=metadata), wire_row("usual")]))
+
+    assert [row.id for row in page.environments] == ["usual"]
+    assert page.set_aside_ids == ("large",)

@@ -73,24 +73,30 @@ SIZE = 2 << 20
 START = b'{"connections": ['
 
 
+PAGES = (
+    START + b"{" * (SIZE // 2) + b"}" * (SIZE // 2),
+    START + b"{}," * (SIZE // 3),
+    START + b'{"' + b'\\"' * (SIZE // 2),
+    START + b"{}" + b" " * SIZE,
+)
+"""A page of each sort: nested rows, many rows, a text of escapes, blanks."""
+OTHERS = (
+    b"[" * SIZE,
+    b'{"connections":' * (SIZE // 15),
+    START + b"[" * SIZE,
+    START + b"{" * SIZE,
+    START + b"{" + b"[]" * (SIZE // 2),
+    START + b'{"' + b"\\" * SIZE,
+    START + b"{" + b'"' * SIZE,
+    START + b" " * SIZE,
+    b'{"connections"' + b" " * SIZE,
+    b'{"connections"   ' * (SIZE // 16),
+)
+
+
 @pytest.mark.parametrize(
     "page",
-    [
-        b"[" * SIZE,
-        b'{"connections":' * (SIZE // 15),
-        START + b"[" * SIZE,
-        START + b"{" * SIZE,
-        START + b"{" + b"[]" * (SIZE // 2),
-        START + b"{}," * (SIZE // 3),
-        START + b"{" * (SIZE // 2) + b"}" * (SIZE // 2),
-        START + b'{"' + b'\\"' * (SIZE // 2),
-        START + b'{"' + b"\\" * SIZE,
-        START + b"{" + b'"' * SIZE,
-        START + b" " * SIZE,
-        START + b"{}" + b" " * SIZE,
-        b'{"connections"' + b" " * SIZE,
-        b'{"connections"   ' * (SIZE // 16),
-    ],
+    [*PAGES, *(pytest.param(page, marks=pytest.mark.slow) for page in OTHERS)],
     ids=lambda page: f"{page[:24]!r}",
 )
 def test_the_time_grows_with_the_size_of_a_page_and_not_with_its_square(page: bytes) -> None:

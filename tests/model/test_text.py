@@ -30,9 +30,12 @@ from envwatch.model.text import (
     is_plain_json,
     look_alikes,
     shortened,
+    wrapped,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pydantic import JsonValue
 
 Keep = Literal["start", "ends", "end"]
@@ -151,8 +154,19 @@ def test_escapes_count_towards_the_limit() -> None:
 # Width
 
 
-def test_every_code_point_once_clean_has_a_width_on_which_all_agree() -> None:
-    for point in range(sys.maxunicode + 1):
+PLANE = 0x1_0000
+ASSIGNED = (0, 1, 14)
+"""Planes of many scripts and of marks; in the others all is ideographs, private or not assigned."""
+
+
+@pytest.mark.parametrize(
+    "planes",
+    [ASSIGNED, pytest.param(sorted({*range(17)} - {*ASSIGNED}), marks=pytest.mark.slow)],
+    ids=["assigned", "others"],
+)
+def test_every_code_point_once_clean_has_a_width_on_which_all_agree(planes: Sequence[int]) -> None:
+    assert len(planes) in {len(ASSIGNED), (sys.maxunicode + 1) // PLANE - len(ASSIGNED)}
+    for point in (start + place for start in (plane * PLANE for plane in planes) for place in range(PLANE)):
         character = chr(point)
         text = clean("a" + character)
         if len(text) == 2:
@@ -428,6 +442,12 @@ def test_the_order_of_names_decides_nothing(names: list[Clean]) -> None:
     found = look_alikes(names)
     assert found == look_alikes(reversed(names)) <= set(names)
     assert len(found) != 1
+
+
+@pytest.mark.parametrize("width", [-3, 0, 1, 2])
+def test_a_text_is_wrapped_where_there_is_no_room_too(width: int) -> None:
+    """A pane is drawn before its first layout gives it cells."""
+    assert wrapped(Clean("東京 build"), width) == ["東", "京", "bu", "il", "d"]
 
 
 def test_cleaning_needs_no_terminal_library() -> None:

@@ -49,6 +49,16 @@ def test_each_version_is_below_the_next(lower: str, higher: str) -> None:
     assert version_key(f"v{lower}") == version_key(lower)
 
 
+@pytest.mark.parametrize(
+    ("one", "other"), [("0.34", "0.34.0"), ("1", "v1.0.0"), ("0.34-rc1", "0.34.0-rc1"), ("0", "0.0")]
+)
+def test_zeros_at_the_end_of_a_release_count_for_nothing(one: str, other: str) -> None:
+    assert version_key(one) == version_key(other)
+    assert not is_behind(Clean(one), Clean(other))
+    assert not is_behind(Clean(other), Clean(one))
+    assert version_key(one) < version_key("1.0.1")
+
+
 @given(st.lists(st.text()))
 def test_any_texts_can_be_compared_as_versions(versions: list[str]) -> None:
     ordered = sorted(versions, key=version_key)

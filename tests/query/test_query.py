@@ -12,6 +12,8 @@ from support.builders import NOW
 from support.tracked_environments import BARE, matches, tracked
 
 from envwatch.fleet.presence import GONE
+from envwatch.fleet.recent_changes import ChangeTag, RecentChange
+from envwatch.model.clock import ServerMs
 from envwatch.model.text import Clean
 from envwatch.query.language import parse, partial_query
 from envwatch.query.lexer import QueryError
@@ -23,8 +25,8 @@ if TYPE_CHECKING:
 SECOND = 1000
 
 
-def finds(text: str, one: TrackedEnvironment, listings: int = 1) -> bool:
-    return matches(parse(text, UTC), one, listings=listings)
+def finds(text: str, one: TrackedEnvironment) -> bool:
+    return matches(parse(text, UTC), one)
 
 
 def test_an_empty_query_finds_everything() -> None:
@@ -272,7 +274,7 @@ def test_gone_is_neither_online_nor_offline() -> None:
 
 
 def test_other_statuses_hold_in_addition_to_the_verdict() -> None:
-    one = replace(tracked(), is_flapping=True, clock_suspect=True, changed_in=3)
+    one = replace(tracked(), is_flapping=True, clock_suspect=True)
 
     assert finds("status:flapping state:flap STATUS:ONLINE", one)
     assert finds("status:doubted", one)
@@ -280,9 +282,10 @@ def test_other_statuses_hold_in_addition_to_the_verdict() -> None:
     assert not finds("status:flapping,doubted", tracked())
 
 
-@pytest.mark.parametrize(("listings", "is_found"), [(3, True), (4, True), (5, False)])
-def test_a_change_is_found_for_as_long_as_it_is_marked(listings: int, *, is_found: bool) -> None:
-    assert finds("status:changed", replace(tracked(), changed_in=3), listings) is is_found
+@pytest.mark.parametrize(("age_s", "is_found"), [(0, True), (899.999, True), (900, False)])
+def test_a_change_is_found_for_as_long_as_it_is_marked(age_s: float, *, is_found: bool) -> None:
+    change = RecentChange(ChangeTag.VERSION, ServerMs(NOW - age_s * 1000))
+    assert finds("status:changed", replace(tracked(), last_change=change)) is is_found
 
 
 def test_an_environment_that_never_changed_is_not_found_as_changed() -> None:
@@ -436,7 +439,7 @@ def test_typed_control_characters_match_the_escapes_on_the_screen() -> None:
         ("version:2..1", "2..1", "1..2"),
         ("version:>new", "new", "0.34.12"),
         ("version:>0.3*", "0.3*", "0.34.12"),
-        ("status:unkown", "unkown", "online, late"),
+        ("status:unkown", "unkown", "status: online, late, offline, gone, missing, flapping and more"),
         ("meta:x", "meta", "meta.KEY"),
         ("meta.:x", "meta.", "meta.KEY"),
         ("beat:>30s x beat:<90s", "beat:<90s", "beat:a..b"),
@@ -445,6 +448,18 @@ def test_typed_control_characters_match_the_escapes_on_the_screen() -> None:
         ("first:>=2026-11-01,<2026-11-01", "first:>=2026-11-01,<2026-11-01", "first:a..b"),
         ("first:>2026-11-01,<=2026-11-01", "first:>2026-11-01,<=2026-11-01", "first:a..b"),
         ("beat:>90s,<90s", "beat:>90s,<90s", "beat:a..b"),
+        ("web status=offline", "status=offline", "a field has a colon: status:offline; or quote it"),
+        ("State==late", "State==late", "a field has a colon: status:late; or quote it"),
+        ("beat>90s", "beat>90s", "a field has a colon: beat:>90s; or quote it"),
+        ("version<=0.34", "version<=0.34", "a field has a colon: version:<=0.34; or quote it"),
+        ("os!=darwin", "os!=darwin", "a field has a colon: !os:darwin; or quote it"),
+        ("web beat>", "beat>", "a field has a colon: beat:>…; or quote it"),
+        (f"name={'a' * 99}", f"name={'a' * 99}", "a field has a colon: name:aaa"),
+        ("os:linux OR late", "OR", "there is no OR: alternatives are values of one field, mode:a,b; or quote it"),
+        ("a || b", "||", "there is no ||: "),
+        ("a AND b", "AND", "all terms must hold anyway: leave AND out; or quote it"),
+        ("a && b", "&&", "leave && out"),
+        ("NOT late", "NOT", "a ! before the term stands for NOT: !os:darwin; or quote it"),
     ],
 )
 def test_an_error_points_at_the_mistake_and_says_what_to_do(text: str, place: str, message: str) -> None:
@@ -455,6 +470,16 @@ def test_an_error_points_at_the_mistake_and_says_what_to_do(text: str, place: st
     assert text[error.start : error.end] == place
     assert error.message.isprintable()
     assert len(error.message) <= 78  # what 80 columns have room for
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['"status=offline"', 'status"="offline', "region=eu", "or", "and", "not", "ORACLE", '"OR"', "a>b", "=x", ">5"],
+)
+def test_other_words_with_signs_of_other_languages_are_looked_for(text: str) -> None:
+    query = parse(text)
+    assert query
+    assert parse(str(query)) == query
 
 
 @pytest.mark.parametrize(

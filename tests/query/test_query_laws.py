@@ -29,6 +29,8 @@ PIECES = st.lists(
     st.sampled_from(
         [
             "web",
+            "OR",
+            "beat>1h",
             "!",
             ":",
             ",",
@@ -322,7 +324,7 @@ def test_a_search_cache_changes_no_result(
         return
     cache = SearchCache()
     for ones, columns in ((before, SHOWN), (after, SHOWN), (after, SHOWN[:2]), (after, ALL)):
-        test = query.test(MatchContext(NOW, 1), columns, cache)
+        test = query.test(MatchContext(NOW), columns, cache)
         assert [test(one) for one in ones] == [matches(query, one, columns=columns) for one in ones]
 
 
@@ -337,8 +339,8 @@ def test_a_cached_text_is_read_once_while_the_row_stays_the_same() -> None:
     one, cache = tracked(connectionName="web-1"), SearchCache()
 
     for typed in ("w", "we", "web"):
-        assert parse(typed).test(MatchContext(NOW, 1), columns, cache)(one)
+        assert parse(typed).test(MatchContext(NOW), columns, cache)(one)
     assert len(reads) == 1
     renamed = replace(one, environment=environment_of(wire_row(connectionName="api-1")))
-    assert not parse("web").test(MatchContext(NOW, 1), columns, cache)(renamed)
+    assert not parse("web").test(MatchContext(NOW), columns, cache)(renamed)
     assert len(reads) == 2

@@ -1,0 +1,48 @@
+"""What of a profile can be worth a person: the alert policy, and the expected inventory.
+
+Pure. The test of a query is handed in as a callable with the query's text, as the filter language stands above.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from envwatch.model import limits
+from envwatch.model.text import Clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+
+    from envwatch.fleet.tracking import TrackedEnvironment
+
+Test: TypeAlias = "Callable[[TrackedEnvironment, float], bool]"
+"""Whether an environment matches at a moment (server's clock, ms)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """A query as a test of environments; two are equal if their texts are."""
+
+    query: Clean
+    """The canonical spelling."""
+    matches: Test = field(compare=False, repr=False)
+
+
+EVERYTHING: Final = Matcher(Clean(""), lambda _tracked, _now: True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertPolicy:
+    """The alert policy of one profile."""
+
+    alert: Matcher = EVERYTHING
+    """Only what it finds can be a problem that is worth a person's attention."""
+    alert_after: timedelta = limits.ALERT_AFTER
+    """How long a loss must have held before it opens an incident."""
+    expect: tuple[Clean, ...] = ()
+    """Names or device ids that must exist."""
+
+
+DEFAULT_POLICY: Final = AlertPolicy()

@@ -1,0 +1,148 @@
+"""What a new run takes over from the run before: marks, since when a state lasts, reconnects, pods, what is gone.
+
+Pure. A first listing alone cannot know these, so that a restart would hide a loss of five minutes ago. Verdicts are
+never taken over. A row of which the connection, or while it is down the last sign of life, is the same as before was
+in its state all the time; for any other one, its instants say when it came or went.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from envwatch.fleet.clock_check import LastHeartbeat, SkewCheck
+from envwatch.fleet.diff import is_new_connection
+from envwatch.fleet.flapping import is_flapping
+from envwatch.fleet.presence import GONE, Presence
+from envwatch.fleet.recent_changes import ChangeTag, RecentChange, appearance, later_change, turn
+from envwatch.model import limits
+from envwatch.model.clock import ServerMs
+from envwatch.model.times import MS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.tracking import TrackedEnvironment
+
+_RECENT_MS: Final = limits.RECENT / MS
+_CHURN_MS: Final = limits.CHURN_WINDOW / MS
+_GONE_KEPT_MS: Final = limits.GONE_KEPT / MS
+
+
+class _Gap(NamedTuple):
+    """The time between two runs, by the server's clock."""
+
+    since: ServerMs
+    """When the newest listing of the run before was asked for."""
+    at: ServerMs
+    """When the newest one of this run was."""
+
+    @property
+    def is_recent(self) -> bool:
+        """Whether all that changed in it is to be marked, whenever it did."""
+        return self.at - self.since < _RECENT_MS
+
+
+def with_run_before(fleet: Fleet, before: Fleet) -> Fleet:
+    """Return the fleet of a run that has just begun with what the run before knew of its rows.
+
+    Args:
+        fleet: with a listing.
+        before: the fleet of the same profile, host and account at the end of the run before, with a listing.
+    """
+    if fleet.listed is None or before.listed is None:
+        return fleet
+    gap = _Gap(fleet.clock.at(before.listed.wall), fleet.clock.at(fleet.listed.wall))
+    environments = {
+        id_: _with_past(tracked, before.environments.get(id_), gap) for id_, tracked in fleet.environments.items()
+    }
+    environments |= {tracked.environment.id: tracked for tracked in _gone(fleet, before, gap)}
+    return replace(fleet, environments=MappingProxyType(environments))
+
+
+def _with_past(tracked: TrackedEnvironment, before: TrackedEnvironment | None, gap: _Gap) -> TrackedEnvironment:
+    if tracked.since_at is not None or tracked.presence.is_absent:
+        return tracked  # it has come or gone in this run
+    if before is None:
+        change = appearance(tracked.verdict, gap.at) if gap.is_recent else None
+        return tracked if change is None else replace(tracked, last_change=tracked.last_change or change)
+    if not tracked.environment.pod_id:
+        tracked = replace(tracked, left_pod_id=tracked.left_pod_id or before.pod_id)
+    since_at, change = None, _turn(tracked, before, gap)
+    turned_at: tuple[ServerMs, ...] = ()
+    if _is_same_state(tracked, before):
+        since_at, change = before.since_at, before.last_change
+        if gap.is_recent:
+            change = later_change(change, before.environment, tracked.environment, gap.at)
+    elif change is not None:
+        turned_at = (change.at,)
+    changed_at = (*before.transitions, *turned_at, *tracked.transitions)
+    transitions = tuple(at for at in changed_at if gap.at - at < _CHURN_MS)
+    return replace(
+        tracked,
+        since_at=since_at,
+        last_change=tracked.last_change or change,
+        transitions=transitions,
+        is_flapping=is_flapping(transitions, gap.at, was_flapping=before.is_flapping),
+    )
+
+
+def _is_same_state(tracked: TrackedEnvironment, before: TrackedEnvironment) -> bool:
+    """Whether it has been up all the time by its connection, or down by its last sign of life."""
+    if tracked.verdict.is_up != before.verdict.is_up or before.presence.is_absent:
+        return False
+    if tracked.verdict.is_up:
+        return not is_new_connection(before.environment, tracked.environment)
+    return tracked.environment.last_sign_at == before.environment.last_sign_at
+
+
+def _turn(tracked: TrackedEnvironment, before: TrackedEnvironment, gap: _Gap) -> RecentChange | None:
+    """Return how it came or went in the gap; None if its row does not say when."""
+    row = tracked.environment
+    at = row.connected_at if tracked.verdict.is_up else row.last_sign_at
+    if at is None or not gap.since <= at <= gap.at:
+        if not gap.is_recent:
+            return None
+        at = gap.at
+    if tracked.verdict.is_up and before.verdict.is_up:
+        return RecentChange(ChangeTag.CONNECTION, ServerMs(at))
+    return turn(tracked.verdict, ServerMs(at))
+
+
+def _gone(fleet: Fleet, before: Fleet, gap: _Gap) -> Iterator[TrackedEnvironment]:
+    """Yield the environments that the listings of this run lack, as long as such a row is kept.
+
+    One that the run before still listed is gone since this run's listing: a listing that holds it lets it return.
+    """
+    snapshot = fleet.snapshot
+    unproven = frozenset() if snapshot is None else snapshot.set_aside_ids | snapshot.in_doubt
+    for id_, tracked in before.environments.items():
+        if id_ in fleet.environments or id_ in unproven or tracked.presence is Presence.MISSING:
+            continue
+        if tracked.presence is not Presence.GONE:
+            change = turn(GONE, gap.at) if gap.is_recent else None
+            tracked = replace(tracked, verdict=GONE, since_at=gap.at, last_change=change)  # noqa: PLW2901
+        if tracked.since_at is not None and gap.at - min(tracked.since_at, gap.since) < _GONE_KEPT_MS:
+            yield _without_clocks(tracked, fleet.elapsed_ms - (gap.at - gap.since))
+
+
+def _without_clocks(tracked: TrackedEnvironment, held_at_ms: float) -> TrackedEnvironment:
+    """Return a row that is gone without what was measured by the clocks of the run before.
+
+    Its newest heartbeat was held by a listing at `held_at_ms`, elapsed since the first listing of this run.
+    """
+    row = tracked.environment
+    withheld = tracked.withheld
+    if withheld is None and row.connection_id and row.last_heartbeat_at is not None:
+        withheld = LastHeartbeat(row.connection_id, row.last_heartbeat_at, 0.0)
+    return replace(
+        tracked,
+        absent=limits.LISTINGS_TO_GONE,
+        skew_check=SkewCheck(),
+        clock_suspect=False,
+        is_untimed=False,
+        is_flapping=False,
+        withheld=None if withheld is None else withheld._replace(elapsed_ms=held_at_ms),
+    )

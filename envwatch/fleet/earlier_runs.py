@@ -1,0 +1,148 @@
+"""What earlier runs recorded of a profile, and what it means for the run that has just begun.
+
+Pure but for `EarlierRuns.read`, which asks a `Past` and so belongs into a thread. Must not know how it is shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from envwatch.fleet.carried_over import with_run_before
+from envwatch.fleet.events import NOT_RUNNING, Event, Kind
+from envwatch.fleet.fleet import blind_after, blind_since
+from envwatch.fleet.history import HistoryError, PollResult
+from envwatch.fleet.since_last_run import are_of_one_account, changes_between_runs
+from envwatch.model import limits
+from envwatch.model.clock import ServerClock, WallMs
+from envwatch.model.times import MS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from envwatch.fleet.history import Moment, Past, RecordedPoll
+    from envwatch.fleet.monitor import Monitor
+    from envwatch.model.text import Clean
+
+_DAY_MS: Final = 86_400_000
+_SEARCHED_DAYS: Final = 31
+"""How far back the last run is looked for."""
+
+
+class EarlierRuns(NamedTuple):
+    """What was recorded under one profile before this run, or by another process while it began."""
+
+    profile: Clean
+    events: Sequence[Event] = ()
+    """Those of the time that was read, in the order of recording."""
+    polls: Sequence[RecordedPoll] = ()
+    """Likewise."""
+    last: Moment | None = None
+    """What was known after the last listing, however long ago; None if there is none, or it is damaged."""
+
+    @classmethod
+    def read(cls, past: Past, profile: Clean, lasts: timedelta, began: WallMs) -> EarlierRuns:
+        """Read what was recorded before a run began.
+
+        Args:
+            past: of the profile.
+            profile: its label.
+            lasts: how much time before the run is read.
+            began: when the run took its first outcome, which is not read.
+
+        Raises:
+            HistoryError: if it cannot be read.
+        """
+        until = WallMs(began - 1)
+        since = WallMs(began - lasts / MS)
+        polls = past.polls(since, until)
+        # Another process may record meanwhile: what it adds after the last of these polls is not of that time.
+        events = past.events(since, polls[-1].at) if polls else ()
+        return cls(profile, events, polls, _last_moment(past, polls, until))
+
+    def gaps(self, since: WallMs) -> list[Event]:
+        """Return a `while blind` event without members for each time from run to run of which no event tells.
+
+        Args:
+            since: from when on the runs were read; the time before the first of them counts as well.
+        """
+        found: list[Event] = []
+        until, before, interval_s = since, None, 0.0
+        for poll in self.polls:
+            if poll.result is not PollResult.LISTED:
+                continue
+            interval = timedelta(seconds=max(interval_s, poll.interval_s))
+            if (before is None or poll.run != before.run) and poll.at - until > blind_after(interval) / MS:
+                found.append(self._gap(until, poll.at))
+            until, before, interval_s = poll.at, poll, poll.interval_s
+        recorded = [event for event in self.events if event.reason == NOT_RUNNING and event.since is not None]
+        return [gap for gap in found if not any(_overlap(gap, event) for event in recorded)]
+
+    def until_now(self, first: Moment, since: WallMs) -> Sequence[Event]:
+        """Return what changed between the last run and the first listing of this one, or that nothing was recorded.
+
+        Args:
+            first: after the first listing of this run.
+            since: from when on the runs were read.
+        """
+        if first.fleet.listed is None:
+            return ()
+        if self.last is not None and (changes := changes_between_runs(self.last, first)):
+            return changes
+        last = None if self.last is None else self.last.fleet.listed
+        until = since if last is None else max(since, last.wall)
+        is_blind = self.last is None or blind_since(self.last.fleet, first.fleet.listed) is not None
+        return [self._gap(until, first.fleet.listed.wall)] if is_blind else ()
+
+    def _gap(self, since: WallMs, until: WallMs) -> Event:
+        clock = ServerClock() if self.last is None else self.last.fleet.clock
+        at = clock.at(until)
+        return Event(kind=Kind.WHILE_BLIND, at=at, profile=self.profile, since=clock.at(since), reason=NOT_RUNNING)
+
+    def unchanged_for(self, first: Moment) -> timedelta | None:
+        """Return how long ago the last run ended; None if that was minutes ago, or another account's.
+
+        Args:
+            first: after the first listing of this run, since when nothing has changed.
+        """
+        if self.last is None or not are_of_one_account(self.last.fleet, first.fleet):
+            return None
+        age = self.last.fleet.age(first.now)
+        return None if age is None or age < limits.RECENT else age
+
+    def seeded(self, monitor: Monitor, changes: Sequence[Event]) -> Monitor:
+        """Return a monitor of this run as if it had watched before: nothing opens an incident, and nothing rings.
+
+        What was recorded of another account is no past of this one.
+
+        Args:
+            monitor: at any time after the first listing of the profile.
+            changes: between the last run and that listing.
+        """
+        fleets = monitor.fleets
+        fleet = fleets.by_profile[self.profile]
+        if self.last is not None and not are_of_one_account(self.last.fleet, fleet):
+            return monitor
+        monitor = monitor.with_past(self.profile, [*self.events, *changes], self.polls)
+        if self.last is None:
+            return monitor
+        by_profile = {**fleets.by_profile, self.profile: with_run_before(fleet, self.last.fleet)}
+        return replace(monitor, fleets=replace(fleets, by_profile=MappingProxyType(by_profile)))
+
+
+def _overlap(gap: Event, other: Event) -> bool:
+    return gap.since is not None and other.since is not None and gap.since < other.at and other.since < gap.at
+
+
+def _last_moment(past: Past, polls: Sequence[RecordedPoll], until: WallMs) -> Moment | None:
+    """Return what was known after the last listing before a moment: one of the polls, or one of the days before."""
+    for _ in range(_SEARCHED_DAYS + 1):
+        if listed := next((poll for poll in reversed(polls) if poll.result is PollResult.LISTED), None):
+            try:
+                return past.moment(listed)
+            except HistoryError:  # damaged; the events can be read all the same
+                return None
+        polls, until = past.polls(WallMs(until - _DAY_MS), until), WallMs(until - _DAY_MS)
+    return None

@@ -1,0 +1,119 @@
+"""What was recorded under one profile: its polls, what was known after each, and the events.
+
+Values, and the protocols of what writes and reads them. Pure: how they are kept is decided in `storage`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from envwatch.fleet.acknowledgements import NO_ACKS
+from envwatch.model.outcome import Failed, Listed, Slept
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from envwatch.fleet.acknowledgements import Acks
+    from envwatch.fleet.events import Event
+    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.monitor import Monitor, Update
+    from envwatch.model.clock import Reading, WallMs
+    from envwatch.model.outcome import Outcome
+    from envwatch.model.text import Clean
+
+
+class HistoryError(Exception):
+    """A history or a recording cannot be written or read; the message is one line for people, without its path."""
+
+
+class PollResult(StrEnum):
+    """What came of a poll."""
+
+    LISTED = "listed"
+    """A complete listing, believed or held."""
+    FAILED = "failed"
+    SLEPT = "slept"
+    """No poll: this machine stood still until then."""
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> PollResult:
+        """Return the result of an outcome."""
+        match outcome:
+            case Listed():
+                return cls.LISTED
+            case Failed():
+                return cls.FAILED
+            case Slept():
+                return cls.SLEPT
+
+
+class RecordedPoll(NamedTuple):
+    """One poll in the order of recording."""
+
+    number: int
+    """Identifies it; grows from poll to poll, also over days and runs."""
+    at: WallMs
+    """This machine's wall clock when its outcome was taken; may go back where that clock was set back."""
+    result: PollResult
+    run: int
+    """The number of the first poll of the run of envwatch that recorded it: a run begins with no knowledge."""
+    interval_s: float
+    """Seconds from poll to poll, as in force then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What was known of one profile right after a poll."""
+
+    now: Reading
+    """The clocks of the machine that recorded it, when the outcome was taken."""
+    fleet: Fleet
+    acks: Acks = field(default_factory=lambda: NO_ACKS)
+    """Problems of its environments that were acknowledged."""
+
+
+class RecordedStep(NamedTuple):
+    """One poll with what it changed, or what time alone changed."""
+
+    at: WallMs
+    """As in `RecordedPoll`."""
+    poll: RecordedPoll | None
+    events: Sequence[Event]
+
+
+class Past(Protocol):
+    """What was recorded under one profile. Every method reads a disk, so call it in a thread; all are safe there.
+
+    All raise `HistoryError`.
+    """
+
+    def polls(self, since: WallMs, until: WallMs) -> Sequence[RecordedPoll]:
+        """Return the polls of a time, both ends included, in the order of recording."""
+
+    def moment(self, poll: RecordedPoll) -> Moment:
+        """Return what was known right after a poll, equal to what it was in the process that recorded it."""
+
+    def moments(self, polls: Iterable[RecordedPoll]) -> Iterator[Moment]:
+        """Yield what was known after each of consecutive polls; much cheaper than `moment` for each."""
+
+    def events(self, since: WallMs, until: WallMs) -> Sequence[Event]:
+        """Return the events of a time, both ends included, in the order of recording; groups with their members."""
+
+
+class Recorder(Protocol):
+    """Records what a monitor knows."""
+
+    def record(
+        self, profile: Clean | None, outcome: Outcome | None, monitor: Monitor, update: Update, now: Reading
+    ) -> None:
+        """Record one outcome, or what time alone changed. Never waits and never fails.
+
+        Args:
+            profile: whose outcome it is; None if only time has passed.
+            outcome: what the poll gave; None if only time has passed, and then only events are recorded.
+            monitor: after it.
+            update: what it changed; its events may be of any profile.
+            now: this machine's clocks, as the monitor got them.
+        """

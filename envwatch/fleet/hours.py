@@ -1,0 +1,168 @@
+"""The last 24 hours of environments as cells, one an hour, each by the worst state in it.
+
+Pure. The cells are the hours of the clock that a person reads, the last one the present hour: so each stands for the
+same time (22:00 to 23:00) until the hour is over, and all of them move on together. A cell of which nothing was watched
+is unknown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, floor
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from envwatch.fleet.availability import Availability
+from envwatch.fleet.outages import State, state_of, states
+from envwatch.model.clock import ServerMs
+from envwatch.model.times import MS, moment
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
+    from datetime import tzinfo
+
+    from envwatch.fleet.events import Event
+    from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.outages import Interval
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.fleet.watched_time import WatchedTime
+    from envwatch.model.clock import Reading
+    from envwatch.model.text import Clean
+
+HOURS: Final = 24
+HOUR_MS: Final = 3_600_000.0
+_BY_SEVERITY: Final = tuple(reversed(State))
+_SEVERITY: Final = {state: severity for severity, state in enumerate(_BY_SEVERITY)}
+
+
+def first_hour(now: ServerMs, zone: tzinfo | None) -> ServerMs:
+    """Return when the first of 24 hours begins of which the last is the present one (server's clock, ms).
+
+    On the hour, the present one is that which ends then: it is the newest that has a state.
+
+    Args:
+        now: server's clock in ms.
+        zone: whose hours they are; None for the local one. Some zones are half an hour off.
+    """
+    when = moment(now, zone)
+    offset = when.utcoffset() if when is not None else None
+    offset_ms = 0.0 if offset is None else offset / MS
+    return ServerMs((ceil((now + offset_ms) / HOUR_MS) - HOURS) * HOUR_MS - offset_ms)
+
+
+def worst_states(intervals: Iterable[Interval], since: ServerMs, cell_ms: float, count: int) -> tuple[State, ...]:
+    """Return the worst state in each of `count` cells, which begin at `since` and have `cell_ms` each.
+
+    What is not known counts least: a cell is unknown if nothing in it is known.
+    """
+    cells = [0] * count
+    for each in intervals:
+        severity = _SEVERITY[each.state]
+        first, end = floor((each.since - since) / cell_ms), ceil((each.until - since) / cell_ms)
+        for place in range(max(first, 0), min(end, count)):
+            if cells[place] < severity:  # noqa: PLR1730  twice as fast as `max`, for every cell of every row
+                cells[place] = severity
+    return tuple([_BY_SEVERITY[severity] for severity in cells])
+
+
+class LastDays:
+    """The last 24 hours of every environment at one moment.
+
+    What was worked out at an earlier moment is kept until an event of the row, another state of it, the next hour or a
+    gap. Rows without events share one result for each state.
+    """
+
+    def __init__(
+        self,
+        monitor: Monitor,
+        now: Reading,
+        zone: tzinfo | None = None,
+        earlier: Mapping[Clean, _Profile] = MappingProxyType({}),
+    ) -> None:
+        self._monitor, self._now, self._zone = monitor, now, zone
+        self._earlier = earlier
+        self._profiles: dict[Clean, _Profile] = {}
+
+    def at(self, monitor: Monitor, now: Reading, zone: tzinfo | None) -> LastDays:
+        """Return those of another moment; itself if nothing differs."""
+        if self._monitor is monitor and self._now == now and self._zone == zone:
+            return self
+        return LastDays(monitor, now, zone, {**self._earlier, **self._profiles})
+
+    def cells(self, tracked: TrackedEnvironment) -> tuple[State, ...]:
+        """Return what an environment was in each hour, the oldest first."""
+        return self._profile(tracked.profile).cells(tracked, self._monitor.event_log.of(tracked.key))
+
+    def share(self, tracked: TrackedEnvironment) -> float | None:
+        """Return the share of these hours in which an environment was up; None if that is not known."""
+        return self._profile(tracked.profile).share(tracked, self._monitor.event_log.of(tracked.key))
+
+    def _profile(self, profile: Clean) -> _Profile:
+        found = self._profiles.get(profile)
+        if found is None:
+            at = self._monitor.fleets.by_profile[profile].clock.at(self._now.wall)
+            since, watched = first_hour(at, self._zone), self._monitor.watched_at(profile, self._now)
+            found = self._profiles[profile] = _Profile(since, at, watched, self._earlier.get(profile))
+        return found
+
+
+@dataclass(slots=True)
+class _Entry:
+    """What was worked out for one environment, or for all in one state without events."""
+
+    own_events: Sequence[Event]
+    state: State
+    """That of the row."""
+    intervals: Sequence[Interval]
+    until: float
+    """The end of the time watched then."""
+    up_s: float
+    known_s: float
+    """See `Availability`."""
+    cells: tuple[State, ...] | None = None
+    """None until they are drawn."""
+
+
+class _Profile:
+    """The last 24 hours of the environments of one profile at one moment."""
+
+    def __init__(self, since: ServerMs, now: ServerMs, watched: WatchedTime, earlier: _Profile | None) -> None:
+        self._since, self._now, self._watched = since, now, watched
+        self._until = since if watched.until is None else watched.until
+        self.holds_for = (since, watched.shape, ceil((self._until - since) / HOUR_MS))
+        """Equal as long as entries are valid."""
+        are_valid = earlier is not None and earlier.holds_for == self.holds_for
+        self.entries: dict[Hashable, _Entry] = earlier.entries if earlier is not None and are_valid else {}
+        """By the environment's id; by the state for all that have no events."""
+        self._shares: dict[State, float | None] = {}
+        """Of what has no events."""
+
+    def cells(self, tracked: TrackedEnvironment, own_events: Sequence[Event]) -> tuple[State, ...]:
+        entry = self._entry(tracked, own_events, state_of(tracked))
+        if entry.cells is None:
+            entry.cells = worst_states(entry.intervals, self._since, HOUR_MS, HOURS)
+        return entry.cells
+
+    def share(self, tracked: TrackedEnvironment, own_events: Sequence[Event]) -> float | None:
+        state = state_of(tracked)
+        if own_events:
+            return self._share(self._entry(tracked, own_events, state))
+        if state not in self._shares:
+            self._shares[state] = self._share(self._entry(tracked, own_events, state))
+        return self._shares[state]
+
+    def _share(self, entry: _Entry) -> float | None:
+        """Return the share of an entry, which has been in its state since it was worked out."""
+        longer = 0.0 if entry.state is State.UNKNOWN else (self._until - entry.until) / 1000
+        known = entry.known_s + longer
+        return (entry.up_s + longer * entry.state.is_up) / known if known > 0 else None
+
+    def _entry(self, tracked: TrackedEnvironment, own_events: Sequence[Event], state: State) -> _Entry:
+        key: Hashable = tracked.environment.id if own_events else (state,)
+        found = self.entries.get(key)
+        if found is None or found.state is not state or (own_events and found.own_events is not own_events):
+            intervals = states(tracked, own_events, self._watched, self._since, self._now)
+            up, known = Availability.of(intervals)
+            up_s, known_s = up.total_seconds(), known.total_seconds()
+            found = self.entries[key] = _Entry(own_events, state, intervals, self._until, up_s, known_s)
+        return found

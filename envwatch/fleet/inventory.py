@@ -1,0 +1,120 @@
+"""The expected inventory: names or device ids that must exist, and which of them are missing.
+
+Pure. An expected environment that was never listed is a row of its own, without anything but its name. One that was
+listed keeps its row, which is missing once it has been gone for longer than `limits.RECENT`, however long.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from envwatch.fleet.events import Event, Kind
+from envwatch.fleet.presence import GONE, MISSING, NEVER_LISTED, Presence
+from envwatch.fleet.recent_changes import turn
+from envwatch.fleet.tracking import TrackedEnvironment
+from envwatch.model import limits
+from envwatch.model.environment import NEVER, Environment
+from envwatch.model.text import Clean
+from envwatch.model.times import MS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from envwatch.model.clock import ServerMs
+
+_RECENT_MS: Final = limits.RECENT / MS
+
+
+def missing_id(expected: Clean) -> Clean:
+    """Return the id of the row of an expected environment that was never listed."""
+    return Clean(f"expected {expected}")  # no id of the API has a space
+
+
+def with_inventory(  # noqa: PLR0913  one listing
+    before: Mapping[Clean, TrackedEnvironment],
+    environments: Mapping[Clean, TrackedEnvironment],
+    expect: Iterable[Clean],
+    profile: Clean,
+    at: ServerMs,
+    *,
+    is_first: bool,
+    is_proof: bool,
+) -> tuple[Mapping[Clean, TrackedEnvironment], list[Event]]:
+    """Return the environments after a believed listing with those that are missing, and an event for each new one.
+
+    Args:
+        before: the environments before the listing.
+        environments: after it, where what was missing before is still missing.
+        expect: names or device ids.
+        profile: whose listing it is.
+        at: when it was asked for.
+        is_first: whether it is the first one, a silent baseline.
+        is_proof: whether what the listing lacks does not exist; if not, nothing more becomes missing.
+    """
+    expected = tuple(dict.fromkeys(expect))
+    if not expected:
+        return environments, []
+    following = dict(environments)
+    missing = _missing(environments.values(), expected)
+    for id_, tracked in environments.items():
+        if tracked.presence is not Presence.MISSING or id_ in missing:
+            continue
+        if tracked.verdict == NEVER_LISTED:
+            del following[id_]
+        else:
+            following[id_] = replace(tracked, verdict=GONE)  # its name is listed under another id
+    for id_, name in missing.items() if is_proof else ():
+        known = environments.get(id_)
+        if known is None:
+            change = None if is_first else turn(NEVER_LISTED, at)
+            following[id_] = replace(_never_listed(id_, name, profile, at), last_change=change)
+        elif known.verdict == GONE and at - known.lost_at >= _RECENT_MS:
+            following[id_] = replace(known, verdict=MISSING)
+    return following, [] if is_first else list(_events(before, following, at))
+
+
+def _missing(environments: Iterable[TrackedEnvironment], expected: Iterable[Clean]) -> Mapping[Clean, Clean]:
+    """Return the expected names that are not listed, by the ids of their rows: of one that is gone its own."""
+    present: set[Clean] = set()
+    gone: dict[Clean, TrackedEnvironment] = {}
+    for tracked in environments:
+        names = (tracked.environment.name, tracked.environment.device_id)
+        if not tracked.presence.is_absent:
+            present.update(names)
+        elif tracked.verdict != NEVER_LISTED:
+            gone |= {name: tracked for name in names if name not in gone or gone[name].lost_at < tracked.lost_at}
+    wanted = (name for name in expected if name not in present)
+    return {gone[name].environment.id if name in gone else missing_id(name): name for name in wanted}
+
+
+def _never_listed(id_: Clean, name: Clean, profile: Clean, at: ServerMs) -> TrackedEnvironment:
+    environment = Environment(
+        id=id_,
+        name=name,
+        device_id=Clean(""),
+        organization_id=Clean(""),
+        first_seen_at=NEVER,
+        last_seen_at=NEVER,
+    )
+    return TrackedEnvironment(environment=environment, verdict=NEVER_LISTED, profile=profile, since_at=at)
+
+
+def _events(
+    before: Mapping[Clean, TrackedEnvironment], after: Mapping[Clean, TrackedEnvironment], at: ServerMs
+) -> Iterator[Event]:
+    for id_, tracked in after.items():
+        was = before.get(id_)
+        if tracked.presence is not Presence.MISSING or (was is not None and was.presence is Presence.MISSING):
+            continue
+        yield Event(
+            kind=Kind.MISSING,
+            at=at,
+            profile=tracked.profile,
+            id=id_,
+            name=tracked.environment.label,
+            before=None if was is None else Clean(was.presence),
+            after=Clean(tracked.presence),
+            reason=Clean(tracked.verdict.reason),
+            then=tracked.as_event_state,
+        )

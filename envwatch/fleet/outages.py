@@ -1,0 +1,280 @@
+"""What an environment was over a span of time: up, flapping, down, not there yet, or not known.
+
+Pure. Computed from its events, from what it is now, and from when its profile was watched. A change that was found
+after a gap happened at an unknown moment in it, so a gap is neither up nor down. Late leaves no event: it is up.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import accumulate
+from math import inf
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from envwatch.fleet.events import Kind
+from envwatch.fleet.presence import UNTIMED, Presence
+from envwatch.model.clock import ServerMs
+from envwatch.model.text import Clean
+from envwatch.model.times import span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import timedelta
+
+    from envwatch.fleet.events import Event
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.fleet.watched_time import WatchedTime
+
+
+class State(StrEnum):
+    """What an environment is in an interval: the worst first, then what says least."""
+
+    DOWN = "down"
+    """Offline, gone or missing."""
+    FLAPPING = "flapping"
+    """Up, and it comes and goes."""
+    UP = "up"
+    ABSENT = "absent"
+    """Before it appeared."""
+    UNKNOWN = "unknown"
+    """Not watched, or it could not be judged."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it counts as up."""
+        return self in (State.UP, State.FLAPPING)
+
+
+UNWATCHED: Final = Clean("not watched")
+"""The reason of what is not known in a gap."""
+
+
+class Interval(NamedTuple):
+    """A time in which an environment was in one state."""
+
+    state: State
+    since: ServerMs
+    until: ServerMs
+    reason: Clean | None = None
+    """Why it was down when that began, or why its state is not known; None if that is not known."""
+
+    @property
+    def lasted(self) -> timedelta:
+        """How long it was."""
+        return span(self.until - self.since)
+
+
+def states(
+    tracked: TrackedEnvironment | None,
+    own_events: Sequence[Event],
+    watched: WatchedTime,
+    since: ServerMs,
+    until: ServerMs,
+) -> tuple[Interval, ...]:
+    """Return what an environment was from one moment to another: intervals without a hole, no two alike in a row.
+
+    Args:
+        tracked: the environment as it is after all of the events; None if it is not tracked any more.
+        own_events: its events, oldest first, without groups, none missing since `since`; see `EventLog.of`.
+        watched: when its profile was watched; what it was at other times is not known.
+        since: begin, server's clock in ms.
+        until: end.
+    """
+    course = _Course.of(_presences(own_events), None if tracked is None else _presence_of(tracked), watched)
+    is_flapping = tracked is not None and tracked.is_flapping
+    if flaps := _flapping(own_events, watched, is_flapping=is_flapping):
+        course = course.where_up(_Course.of(flaps, _FLAPS if is_flapping else _UP, watched))
+    intervals: list[Interval] = []
+    end = since
+    for each in watched.between(since, until).spans:
+        _add(intervals, _GAP, end, each.since)
+        course.add_to(intervals, *each)
+        end = each.until
+    _add(intervals, _GAP, end, until)
+    return tuple(intervals)
+
+
+def _add(intervals: list[Interval], what: _What, since: ServerMs, until: ServerMs) -> None:
+    """Add an interval, or make the last one longer if it is of the same state."""
+    if since >= until:
+        return
+    state, reason = what
+    if intervals and intervals[-1].state is state:
+        last = intervals.pop()
+        since, reason = last.since, last.reason or reason
+    intervals.append(Interval(state, since, until, reason))
+
+
+def state_of(tracked: TrackedEnvironment) -> State:
+    """Return what an environment is now, watched or not."""
+    if tracked.verdict.is_up:
+        return State.FLAPPING if tracked.is_flapping else State.UP
+    return _presence_of(tracked).state
+
+
+class Outage(NamedTuple):
+    """A time from which on an environment was down until it was seen up."""
+
+    since: ServerMs
+    """When it was lost, or the begin of what is looked at."""
+    until: ServerMs
+    """When it was back, or when it was last seen down."""
+    down: timedelta
+    """For how long it was seen down."""
+    reason: Clean | None
+    is_over: bool = False
+    """Whether it was seen up again."""
+
+    @property
+    def unseen(self) -> timedelta:
+        """For how long it was not watched in between."""
+        return span(self.until - self.since) - self.down
+
+
+def outages(intervals: Iterable[Interval]) -> tuple[Outage, ...]:
+    """Return the outages in the states of an environment, oldest first; what is down on both sides of a gap is one."""
+    found: list[Outage] = []
+    for each in intervals:
+        last = found[-1] if found and not found[-1].is_over else None
+        if each.state is State.DOWN and last is None:
+            found.append(Outage(each.since, each.until, each.lasted, each.reason))
+        elif each.state is State.DOWN and last is not None:
+            found[-1] = last._replace(until=each.until, down=last.down + each.lasted, reason=last.reason or each.reason)
+        elif each.state is not State.UNKNOWN and last is not None:
+            found[-1] = last._replace(is_over=True)
+    return tuple(found)
+
+
+# What it was, whether watched or not.
+
+
+class _What(NamedTuple):
+    state: State
+    reason: Clean | None = None
+
+
+class _Change(NamedTuple):
+    at: ServerMs
+    before: _What | None
+    """None if the event does not say it."""
+    after: _What
+
+
+_UP: Final = _What(State.UP)
+_FLAPS: Final = _What(State.FLAPPING)
+_ABSENT: Final = _What(State.ABSENT)
+_GAP: Final = _What(State.UNKNOWN, UNWATCHED)
+
+_STATES: Final[Mapping[str, State]] = {
+    Presence.ONLINE.value: State.UP,
+    Presence.OFFLINE.value: State.DOWN,
+    Presence.GONE.value: State.DOWN,
+    Presence.MISSING.value: State.DOWN,
+}
+"""By the presence as events name it; any other is not known."""
+_OF_PRESENCE: Final = frozenset({Kind.APPEARED, Kind.ONLINE, Kind.OFFLINE, Kind.GONE, Kind.MISSING, Kind.RETURNED})
+
+
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """What one value was at any time."""
+
+    begins: Sequence[float]
+    """Of each value, the first at minus infinity."""
+    values: Sequence[_What]
+
+    @classmethod
+    def of(cls, changes: Sequence[_Change], now: _What | None, watched: WatchedTime) -> _Course:
+        """Return the course with some changes, oldest first, and the value after them; None if the last change has it.
+
+        Where a change begins with another value than the one before it ended with, a change in between was not seen:
+        the value lasts to the end of the time watched then, if that comes first.
+        """
+        if not changes:
+            return cls((-inf,), (now or _ABSENT,))
+        first = changes[0]
+        begins, values = [-inf], [first.before or first.after]
+        # The estimated server's clock may step back a little.
+        moments = [*accumulate((change.at for change in reversed(changes)), min)][::-1]
+        next_ones = [(at, change.before) for at, change in zip(moments[1:], changes[1:], strict=True)]
+        known_at = inf if watched.until is None else watched.until
+        for at, change, (next_at, before) in zip(moments, changes, [*next_ones, (known_at, now)], strict=True):
+            begins.append(at)
+            values.append(change.after)
+            if before is not None and before.state is not change.after.state:
+                seen = watched.span_at(at)
+                begins.append(at if seen is None or seen.until >= next_at else seen.until)
+                values.append(before)
+        return cls(begins, values)
+
+    def at(self, at: float) -> _What:
+        """Return the value at a moment."""
+        return self.values[bisect_right(self.begins, at) - 1]
+
+    def where_up(self, other: _Course) -> _Course:
+        """Return the course that has the values of another one where this one is up."""
+        begins = sorted({*self.begins, *other.begins})
+        values = [(self.at(begin), other.at(begin)) for begin in begins]
+        return _Course(begins, [other if own.state is State.UP else own for own, other in values])
+
+    def add_to(self, intervals: list[Interval], since: ServerMs, until: ServerMs) -> None:
+        """Add what it was from one moment to another."""
+        place, begin = bisect_right(self.begins, since) - 1, since
+        while begin < until:
+            following = self.begins[place + 1] if place + 1 < len(self.begins) else until
+            end = min(ServerMs(following), until)
+            _add(intervals, self.values[place], begin, end)
+            place, begin = place + 1, end
+
+
+def _presences(own_events: Iterable[Event]) -> list[_Change]:
+    """Return the changes of its presence; one that appears anew after it was gone was gone until then."""
+    changes: list[_Change] = []
+    is_gone = False
+    for event in own_events:
+        if event.kind not in _OF_PRESENCE:
+            continue
+        before = None
+        if event.before is not None:
+            before = _What(_STATES.get(event.before, State.UNKNOWN))
+        elif event.kind in (Kind.APPEARED, Kind.MISSING):
+            before = _What(State.DOWN if is_gone else State.ABSENT)
+        presence = event.after or event.kind
+        changes.append(_Change(event.at, before, _What(_STATES.get(presence, State.UNKNOWN), event.reason)))
+        is_gone = presence in (Presence.GONE.value, Presence.MISSING.value)
+    return changes
+
+
+def _flapping(own_events: Iterable[Event], watched: WatchedTime, *, is_flapping: bool) -> list[_Change]:
+    """Return the changes between steady and flapping; what is gone or appears does not flap.
+
+    A run takes over from the one before that an environment flaps, without an event: then it does so from the begin of
+    the time watched on.
+    """
+    changes: list[_Change] = []
+
+    def flap_until(at: ServerMs) -> None:
+        if not changes or changes[-1].after is not _FLAPS:
+            seen = watched.span_at(at)
+            begin = at if seen is None else seen.since
+            changes.append(_Change(max(begin, changes[-1].at) if changes else begin, _UP, _FLAPS))
+
+    for event in own_events:
+        if event.kind is Kind.FLAPPING:
+            changes.append(_Change(event.at, _UP, _FLAPS))
+        elif event.kind is Kind.STEADY:
+            flap_until(event.at)
+            changes.append(_Change(event.at, _FLAPS, _UP))
+        elif event.kind in (Kind.APPEARED, Kind.GONE):
+            changes.append(_Change(event.at, None, _UP))
+    if is_flapping and watched.until is not None:
+        flap_until(watched.until)
+    return changes
+
+
+def _presence_of(tracked: TrackedEnvironment) -> _What:
+    if tracked.verdict == UNTIMED:
+        return _What(State.UNKNOWN, Clean(tracked.verdict.reason))
+    return _UP if tracked.verdict.is_up else _What(State.DOWN, Clean(tracked.verdict.reason))

@@ -1,0 +1,75 @@
+"""Which environments are problems at a moment, how long each has been in its state, and which are old.
+
+Pure: the moment is an argument, by the server's clock in ms. Whether a problem is worth a person's attention (neither
+acknowledged nor silenced, and within the alert policy) is decided by `Monitor.alerting`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from envwatch.fleet.presence import Presence, Reason
+from envwatch.model import limits
+from envwatch.model.times import MS
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.limits import Limits
+
+_EARLIEST_MS: Final = limits.EARLIEST_TIME.timestamp() * 1000
+_OLD_MS: Final = limits.OLD_AFTER / MS
+_RECENT_MS: Final = limits.RECENT / MS
+
+
+def is_old(tracked: TrackedEnvironment, now: float) -> bool:
+    """Whether it has been offline for `limits.OLD_AFTER` or longer: chronic, so no problem that needs somebody now.
+
+    An instant that cannot be true proves no age.
+    """
+    if tracked.verdict.presence is not Presence.OFFLINE or tracked.is_untimed:
+        return False
+    lost_at = tracked.lost_at
+    return now - lost_at >= _OLD_MS and lost_at >= _EARLIEST_MS
+
+
+def is_problem(tracked: TrackedEnvironment, now: float) -> bool:
+    """Whether it is down, late, flapping, missing, or gone for less than `limits.RECENT`; old ones are none."""
+    presence = tracked.verdict.presence
+    if presence is Presence.ONLINE:
+        return tracked.is_flapping  # first: nearly all rows are online
+    if presence is Presence.MISSING:
+        return True
+    if presence is Presence.GONE:
+        return now - tracked.lost_at < _RECENT_MS
+    return tracked.is_unhealthy and not is_old(tracked, now)
+
+
+def has_lasted(tracked: TrackedEnvironment, now: float, lasts: timedelta, fleet_limits: Limits) -> bool:
+    """Whether a loss has lasted for a time, as far as a single listing shows; what is no loss counts at once.
+
+    A heartbeat is lost from the moment at which it was too old, and a connection from the last sign of life on.
+    """
+    if tracked.presence is not Presence.OFFLINE or tracked.is_untimed:
+        return True
+    is_overdue = tracked.since_at is None and tracked.verdict.reason is Reason.HEARTBEAT_LOST
+    lost_at = tracked.lost_at + (fleet_limits.online_for / MS if is_overdue else 0.0)
+    return now - lost_at >= lasts / MS
+
+
+def state_began_at(tracked: TrackedEnvironment, fleet_limits: Limits) -> float | None:
+    """Return since when it has been in its state (server's clock, ms), as far as is known; None while unknown.
+
+    A late one is late from its missed ping on. One that has been online since it was first seen has been so at least
+    since it connected.
+    """
+    if tracked.is_untimed:
+        return None
+    match tracked.presence:
+        case Presence.LATE:
+            return tracked.quiet_at + fleet_limits.late_after / MS
+        case Presence.ONLINE:
+            return tracked.environment.connected_at if tracked.since_at is None else tracked.since_at
+        case _:
+            return tracked.lost_at

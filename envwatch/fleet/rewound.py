@@ -1,0 +1,130 @@
+"""The state as it was at a recorded moment, and the polls among which one goes back and forward.
+
+Pure. What was recorded is read elsewhere, and passed in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from heapq import merge
+from math import inf
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from envwatch.fleet.alerts import Alerts
+from envwatch.fleet.fleet import Fleet
+from envwatch.fleet.fleets import Fleets
+from envwatch.fleet.incidents import Incidents
+from envwatch.model.clock import ServerMs, WallMs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from envwatch.fleet.events import Event
+    from envwatch.fleet.history import Moment, RecordedPoll
+    from envwatch.fleet.monitor import Monitor
+    from envwatch.model.text import Clean
+
+
+_BEGIN: Final = WallMs(0)
+
+
+class Step(NamedTuple):
+    """A poll that one can go to."""
+
+    profile: Clean
+    poll: RecordedPoll
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """The polls of all profiles in a part of the time, in order.
+
+    Those of one profile stand in the order of recording, also where its clock was set back; those of several are
+    merged by that clock.
+    """
+
+    steps: Sequence[Step] = ()
+    since: WallMs = _BEGIN
+    """Since when every poll is here."""
+
+    @classmethod
+    def of(cls, polls: Mapping[Clean, Sequence[RecordedPoll]], since: WallMs) -> Timeline:
+        """Return the polls of each profile as one line of steps."""
+        lines = [[Step(profile, poll) for poll in each] for profile, each in polls.items()]
+        return cls(lines[0] if len(lines) == 1 else list(merge(*lines, key=lambda step: step.poll.at)), since)
+
+    @property
+    def until(self) -> WallMs:
+        """Up to when every poll is here that was recorded by then: that of the newest one."""
+        return max((step.poll.at for step in self.steps), default=self.since)
+
+    def place_at(self, wall: WallMs) -> int:
+        """Return the index of the newest step at or before a moment; -1 if there is none."""
+        return next((place for place in reversed(range(len(self.steps))) if self.steps[place].poll.at <= wall), -1)
+
+    def place_of(self, step: Step) -> int:
+        """Return the index of a step; -1 if it is not here."""
+        key = (step.profile, step.poll.number)
+        return next((place for place, each in enumerate(self.steps) if (each.profile, each.poll.number) == key), -1)
+
+    def known_at(self, place: int) -> Mapping[Clean, RecordedPoll]:
+        """Return the newest poll of each profile up to a step, that of the step first; none for one without any."""
+        found: dict[Clean, RecordedPoll] = {}
+        missing = {step.profile for step in self.steps}
+        while missing and place >= 0:
+            profile, poll = self.steps[place]
+            if profile in missing:
+                found[profile] = poll
+                missing.remove(profile)
+            place -= 1
+        return found
+
+    def place_of_profile(self, profile: Clean, wall: float) -> int:
+        """Return the index of the first poll of a profile from a moment on; that of its last one if there is none."""
+        places = [place for place, step in enumerate(self.steps) if step.profile == profile]
+        return next((place for place in places if self.steps[place].poll.at >= wall), places[-1] if places else -1)
+
+    def neighbour(self, place: int, direction: int) -> int | None:
+        """Return the index of the next (1) or previous (-1) poll of a step's profile; None if it is not here."""
+        profile, end = self.steps[place].profile, len(self.steps) if direction > 0 else -1
+        places = range(place + direction, end, direction)
+        return next((each for each in places if self.steps[each].profile == profile), None)
+
+
+def rewound(monitor: Monitor, moments: Mapping[Clean, Moment]) -> Monitor:
+    """Return the monitor as it was at a moment: fleets, acknowledgements, events and watched time; nothing to ring.
+
+    Args:
+        monitor: has the events and the watched time up to then, and may have later ones; the alert policies, and
+            silences, which say themselves when they hold.
+        moments: what was known of each profile; one without is shown as before its first poll.
+    """
+    fleets = {
+        profile: moments[profile].fleet if profile in moments else _before_first_poll(fleet)
+        for profile, fleet in monitor.fleets.by_profile.items()
+    }
+    acks = {id_: ack for moment in moments.values() for id_, ack in moment.acks.items()}
+    ends = {profile: moment.fleet.clock.at(moment.now.wall) for profile, moment in moments.items()}
+    last = max(ends.values(), default=-inf)
+
+    def is_past(event: Event) -> bool:
+        # What is about envwatch itself has no profile.
+        return event.at <= ends.get(event.profile, last if not event.profile else -inf)
+
+    return replace(
+        monitor,
+        fleets=Fleets(MappingProxyType(fleets)),
+        acks=acks,
+        event_log=monitor.event_log.until(is_past),
+        watched={
+            profile: watched.between(ServerMs(-inf), ends.get(profile, ServerMs(-inf)))
+            for profile, watched in monitor.watched.items()
+        },
+        alerts=Alerts(),
+        incidents=Incidents(),
+    )
+
+
+def _before_first_poll(fleet: Fleet) -> Fleet:
+    return Fleet(limits=fleet.limits, profile=fleet.profile, profile_name=fleet.profile_name, expect=fleet.expect)

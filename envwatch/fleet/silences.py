@@ -1,0 +1,150 @@
+"""Silences: environments that raise no alert until a moment, because work on them is planned.
+
+Pure. Owns when a silence holds, and its JSON form; `storage` owns the file. Instants are of this machine's wall clock,
+as a silence ends at a time that a person named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import blake2s
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from envwatch.fleet.acknowledgements import note_of
+from envwatch.fleet.alert_policy import Matcher
+from envwatch.fleet.finite import finite_number
+from envwatch.model import limits
+from envwatch.model.clock import WallMs
+from envwatch.model.text import Clean, clean
+from envwatch.model.times import MS
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from envwatch.fleet.tracking import TrackedEnvironment
+
+_LONGEST_NAME: Final = 80
+_LONGEST_QUERY: Final = 1_000
+
+_SLACK_MS: Final = limits.SILENCE_CLOCK_SLACK / MS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """One silence: of what a query finds, or of some environments."""
+
+    id: Clean
+    """Eight hexadecimal digits."""
+    matcher: Matcher | None = None
+    """What a query finds; None if the silence is of `environments`."""
+    environments: frozenset[Clean] = frozenset()
+    """Ids of environments, under whatever profile."""
+    at: WallMs
+    """When it was made."""
+    until: WallMs
+    """When it ends."""
+    note: Clean
+    """At most `LONGEST_NOTE` characters, see `acknowledgements`; maybe none."""
+    by: Clean
+    """Who made it: the user's name on this machine."""
+
+    def holds(self, wall: float) -> bool:
+        """Whether it holds at a moment.
+
+        It ends by itself, and does not hold where the clock was set back behind its beginning: it would last longer
+        than asked for.
+        """
+        return self.at - _SLACK_MS <= wall < self.until
+
+    def covers(self, tracked: TrackedEnvironment, now: float) -> bool:
+        """Whether it is of an environment at a moment (server's clock, ms)."""
+        return tracked.environment.id in self.environments or (
+            self.matcher is not None and self.matcher.matches(tracked, now)
+        )
+
+
+Silences: TypeAlias = Mapping[Clean, Silence]
+"""By id."""
+
+NO_SILENCES: Final[Silences] = {}
+
+MatcherOf: TypeAlias = Callable[[str], Matcher | None]
+"""Makes a test of a query; None if that cannot be parsed."""
+
+
+def silence_of_query(matcher: Matcher, at: WallMs, lasts: timedelta, note: Clean, by: Clean) -> Silence:
+    """Return a new silence of what a query finds."""
+    until = WallMs(at + lasts / MS)
+    return Silence(id=_id(matcher.query, at, until), matcher=matcher, at=at, until=until, note=note, by=by)
+
+
+def silence_of_environments(ids: Iterable[Clean], at: WallMs, lasts: timedelta, note: Clean, by: Clean) -> Silence:
+    """Return a new silence of some environments, by their ids."""
+    until, environments = WallMs(at + lasts / MS), frozenset(ids)
+    return Silence(
+        id=_id("\0".join(sorted(environments)), at, until),
+        environments=environments,
+        at=at,
+        until=until,
+        note=note,
+        by=by,
+    )
+
+
+def _id(what: str, at: float, until: float) -> Clean:
+    return Clean(blake2s(f"{what}\0{at}\0{until}".encode(), digest_size=4).hexdigest())
+
+
+def silencing(silences: Silences, tracked: TrackedEnvironment, wall: float, now: float) -> Silence | None:
+    """Return the silence that keeps an environment quiet; of several, the one that ends last.
+
+    Args:
+        silences: all that are known.
+        tracked: the environment.
+        wall: this machine's clock, ms.
+        now: its server's clock, ms.
+    """
+    found = [silence for silence in silences.values() if silence.holds(wall) and silence.covers(tracked, now)]
+    return max(found, key=lambda silence: silence.until, default=None)
+
+
+def content_of(silences: Silences) -> dict[str, dict[str, Any]]:
+    """Return silences for a JSON file: `{"<id>": {"query": …, "at": …, "until": …, "note": …, "by": …}}`."""
+    return {id_: _content(silence) for id_, silence in silences.items()}
+
+
+def _content(silence: Silence) -> dict[str, Any]:
+    what: dict[str, Any] = (
+        {"environments": sorted(silence.environments)} if silence.matcher is None else {"query": silence.matcher.query}
+    )
+    return what | {"at": silence.at, "until": silence.until, "note": silence.note, "by": silence.by}
+
+
+def silences_of(content: Mapping[str, object], matcher_of: MatcherOf) -> Silences:
+    """Return the silences of a file without damaged entries, and without those whose query is not understood."""
+    found = (_silence_in(clean(raw_id, _LONGEST_NAME), raw, matcher_of) for raw_id, raw in content.items())
+    return {silence.id: silence for silence in found if silence is not None}
+
+
+def _silence_in(id_: Clean, raw: object, matcher_of: MatcherOf) -> Silence | None:
+    if not isinstance(raw, dict):
+        return None
+    at, until = finite_number(raw.get("at")), finite_number(raw.get("until"))
+    query, ids = raw.get("query"), raw.get("environments")
+    note, by = raw.get("note", ""), raw.get("by", "")
+    if at is None or until is None or not isinstance(note, str) or not isinstance(by, str):
+        return None
+    matcher = matcher_of(query) if isinstance(query, str) and len(query) <= _LONGEST_QUERY else None
+    environments = frozenset(clean(each) for each in ids if isinstance(each, str)) if isinstance(ids, list) else None
+    if matcher is None and not environments:
+        return None
+    return Silence(
+        id=id_,
+        matcher=matcher,
+        environments=environments or frozenset(),
+        at=WallMs(at),
+        until=WallMs(until),
+        note=note_of(note),
+        by=clean(by, _LONGEST_NAME),
+    )

@@ -1,0 +1,175 @@
+"""When a profile was watched: spans of time, without those in which nothing was seen.
+
+Pure. Instants are the server's clock, in ms: events have no other, and it goes on where this machine's clock is set.
+A poll of the past is known by this machine's clock alone; it is placed by what that clock is off by now.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import lru_cache
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from envwatch.fleet.events import Kind
+from envwatch.fleet.fleet import blind_after, blind_since
+from envwatch.fleet.history import PollResult
+from envwatch.model import limits
+from envwatch.model.clock import ServerMs
+from envwatch.model.times import MS, span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from envwatch.fleet.events import Event
+    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.history import RecordedPoll
+    from envwatch.model.clock import ServerClock
+
+SPANS_KEPT: Final = 1_000
+"""Newest spans that are kept: one for each gap of a session."""
+_ANSWERED_WITHIN_MS: Final = limits.BLIND_AT_LEAST / MS
+"""From the request of a listing to the recording of its poll."""
+_UNSEEN: Final = frozenset({Kind.VISIBLE, Kind.SLEPT, Kind.WHILE_BLIND})
+"""The events about a time in which nothing was seen, from `since` to `at`."""
+
+
+class Span(NamedTuple):
+    """A span of time, by the server's clock in ms."""
+
+    since: ServerMs
+    until: ServerMs
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedTime:
+    """The spans in which a profile was watched, each from one believed listing to another."""
+
+    spans: tuple[Span, ...] = ()
+    """Oldest first; they do not overlap. That of a single listing has no length."""
+
+    @classmethod
+    def recorded(cls, polls: Iterable[RecordedPoll], events: Iterable[Event], clock: ServerClock) -> WatchedTime:
+        """Return the time watched in a recorded past.
+
+        A span ends where no listing came for longer than what makes data blind, where this machine slept, and with its
+        run of envwatch.
+
+        Args:
+            polls: in the order of recording.
+            events: those of the same time; a recorded poll does not say whether its listing was believed, and they do.
+            clock: the estimate of the server's clock.
+        """
+        offset, spans = clock.offset, list[Span]()
+        since = until = 0.0  # of the span that goes on, this machine's clock
+        run: int | None = None  # of that span; None if none goes on
+        interval_s = 0.0
+        for _, at, result, poll_run, poll_interval_s in polls:
+            longest_s, interval_s = max(interval_s, poll_interval_s), poll_interval_s
+            if result is PollResult.FAILED:
+                continue
+            if run == poll_run and result is PollResult.LISTED and 0 <= at - until <= _patience_ms(longest_s):
+                until = at
+                continue
+            if run is not None:
+                spans.append(Span(ServerMs(since + offset), ServerMs(until + offset)))
+            since = until = at
+            run = poll_run if result is PollResult.LISTED else None
+        if run is not None:
+            spans.append(Span(ServerMs(since + offset), ServerMs(until + offset)))
+        watched = cls(_united(spans))
+        for event in events:
+            if event.kind in _UNSEEN and event.since is not None:
+                watched = watched.without(event.since, event.at)
+            if event.id is not None or event.members:
+                watched = watched.begun_by(event.at)
+        return watched
+
+    def begun_by(self, asked_at: ServerMs) -> WatchedTime:
+        """Return the time watched if the listing that began a span with its answer was asked for at a moment."""
+        place = bisect_right(self.spans, asked_at, key=attrgetter("since"))
+        is_within = place > 0 and asked_at <= self.spans[place - 1].until
+        if is_within or place == len(self.spans) or self.spans[place].since - asked_at > _ANSWERED_WITHIN_MS:
+            return self
+        return WatchedTime(_united((*self.spans, Span(asked_at, self.spans[place].since))))
+
+    def after(self, before: Fleet, fleet: Fleet) -> WatchedTime:
+        """Return the time watched after an outcome, given the fleet before and after it."""
+        if fleet.listings == before.listings or fleet.listed is None:
+            return self
+        at = fleet.clock.at(fleet.listed.wall)
+        is_seen = before.listed is not None and blind_since(before.with_interval(fleet.interval), fleet.listed) is None
+        if self.spans and (is_seen or at <= self.spans[-1].until):
+            return self.seen_until(at)
+        return WatchedTime((*self.spans[1 - SPANS_KEPT :], Span(at, at)))
+
+    def seen_until(self, at: ServerMs) -> WatchedTime:
+        """Return the time watched if the newest span goes on until a moment."""
+        if not self.spans or at <= self.spans[-1].until:
+            return self
+        return WatchedTime((*self.spans[:-1], Span(self.spans[-1].since, at)))
+
+    def united(self, other: WatchedTime) -> WatchedTime:
+        """Return the time watched in either."""
+        return WatchedTime(_united((*self.spans, *other.spans)))
+
+    def without(self, since: ServerMs, until: ServerMs) -> WatchedTime:
+        """Return the time watched without what lies between two moments."""
+        rest: list[Span] = []
+        for each in self.spans:
+            if since < each.until and each.since < until:
+                rest += [Span(each.since, since)] if each.since <= since else []
+                rest += [Span(until, each.until)] if until <= each.until else []
+            else:
+                rest.append(each)
+        return WatchedTime(tuple(rest))
+
+    def between(self, since: ServerMs, until: ServerMs) -> WatchedTime:
+        """Return the time watched between two moments."""
+        return WatchedTime(
+            tuple(
+                Span(max(each.since, since), min(each.until, until))
+                for each in self.spans
+                if each.since <= until and since <= each.until
+            )
+        )
+
+    def span_at(self, at: float) -> Span | None:
+        """Return the span that holds a moment; of two that meet there the later one."""
+        place = bisect_right(self.spans, at, key=attrgetter("since")) - 1
+        return self.spans[place] if place >= 0 and at <= self.spans[place].until else None
+
+    @property
+    def began_at(self) -> ServerMs | None:
+        """When the first span begins; None if nothing was watched."""
+        return self.spans[0].since if self.spans else None
+
+    @property
+    def until(self) -> ServerMs | None:
+        """When the newest span ends; None if nothing was watched."""
+        return self.spans[-1].until if self.spans else None
+
+    @property
+    def shape(self) -> tuple[object, ...]:
+        """What changes only where a span begins, and not while the newest one goes on."""
+        return (*self.spans[:-1], *((each.since, each.since < each.until) for each in self.spans[-1:]))
+
+
+NOT_WATCHED: Final = WatchedTime()
+
+
+@lru_cache(64)
+def _patience_ms(interval_s: float) -> float:
+    return blind_after(span(interval_s * 1000)) / MS
+
+
+def _united(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """Return spans in order, those that overlap or meet as one."""
+    united: list[Span] = []
+    for each in sorted(spans):
+        if united and each.since <= united[-1].until:
+            united[-1] = Span(united[-1].since, max(united[-1].until, each.until))
+        else:
+            united.append(each)
+    return tuple(united)

@@ -1,0 +1,82 @@
+"""What the host that serves a listing knows of a row: who has acknowledged it there, and who has silenced it.
+
+Pure. `envwatch serve` puts it into the row, as a field that other clients ignore. It is for showing only: which
+problems ring here is decided here. Anyone may send anything in that field, so what does not fit is left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from envwatch.model import limits
+from envwatch.model.clock import WallMs
+from envwatch.model.text import Clean, clean, shortened
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+    from envwatch.model.environment import Environment
+
+SHARED_FIELD: Final = "envwatch"
+"""The name of the field: `{"ack": {"by", "at", "note"}, "silence": {"by", "until", "reason"}}`, either or both."""
+
+_LONGEST_NAME: Final = 40
+_LONGEST_NOTE: Final = 200
+_LONGEST_MS: Final = limits.LONGEST_SILENCE.total_seconds() * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class SharedAck:
+    """An acknowledgement on the serving host."""
+
+    by: Clean
+    """How that host calls itself."""
+    note: Clean
+    """Maybe none."""
+
+    @property
+    def text(self) -> Clean:
+        """Who has acknowledged it, with the note if there is one."""
+        return Clean(f"by {self.by}{f': {self.note}' if self.note else ''}")
+
+
+@dataclass(frozen=True, slots=True)
+class SharedSilence:
+    """A silence on the serving host."""
+
+    by: Clean
+    """How that host calls itself."""
+    until: WallMs
+    """When it ends."""
+    reason: Clean
+    """Maybe none."""
+
+
+def shared_ack_of(environment: Environment) -> SharedAck | None:
+    """Return the acknowledgement that came with a row, if there is one with a name."""
+    mark = _mark(environment, "ack")
+    by = _text(mark.get("by"), _LONGEST_NAME)
+    return SharedAck(by, _text(mark.get("note"), _LONGEST_NOTE)) if by else None
+
+
+def shared_silence_of(environment: Environment, wall: float) -> SharedSilence | None:
+    """Return the silence that came with a row, if there is one with a name that holds at a moment (local clock, ms)."""
+    mark = _mark(environment, "silence")
+    by, until = _text(mark.get("by"), _LONGEST_NAME), mark.get("until")
+    if not by or not isinstance(until, int | float):
+        return None
+    if not wall < until <= wall + _LONGEST_MS:
+        return None
+    return SharedSilence(by, WallMs(until), _text(mark.get("reason"), _LONGEST_NOTE))
+
+
+def _mark(environment: Environment, name: str) -> dict[str, JsonValue]:
+    marks = environment.unknown.get(SHARED_FIELD)
+    mark = marks.get(name) if isinstance(marks, dict) else None
+    return mark if isinstance(mark, dict) else {}
+
+
+def _text(value: JsonValue, longest: int) -> Clean:
+    """Return a text on one line, at most so many cells wide; an empty one for anything else."""
+    return shortened(clean(" ".join(value.split())), longest) if isinstance(value, str) else Clean("")

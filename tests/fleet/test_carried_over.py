@@ -1,0 +1,184 @@
+"""What a run takes over from the run before: as if it had watched all the time, as far as the rows prove that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.builders import NOW, beating, environment, failed, listed, watched
+
+from envwatch.fleet.carried_over import with_run_before
+from envwatch.fleet.events import Kind
+from envwatch.fleet.fleet import Fleet
+from envwatch.fleet.presence import Presence
+from envwatch.fleet.problems import is_problem
+from envwatch.model.clock import ServerMs
+from envwatch.model.text import Clean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.environment import Environment
+
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+DOWN: dict[str, Any] = {"connectionId": None, "lastHeartbeat": None, "lastSeenAt": NOW + 4_000}
+
+
+def row(at: float, id_: str = "env-1", **changes: Any) -> Environment:
+    """A row that beat just before a moment."""
+    return environment(id_, **({"lastHeartbeat": at - 1_000} | changes))
+
+
+def lives(*listings: tuple[float, Sequence[Environment]]) -> Fleet:
+    """A fleet after listings at some moments after `NOW`."""
+    return watched([listed(rows, NOW + after) for after, rows in listings])[0]
+
+
+def taken_over(before: Fleet, first: Fleet, id_: str = "env-1") -> TrackedEnvironment:
+    return with_run_before(first, before).environments[Clean(id_)]
+
+
+LOST = lives((0, [row(NOW)]), (5_000, [row(NOW, **DOWN)]))
+"""The run before has seen the environment go."""
+
+
+@pytest.mark.parametrize(("gap", "tag"), [(5 * MINUTE, "NEW"), (15 * MINUTE - 1, "NEW"), (15 * MINUTE, None)])
+def test_a_loss_that_the_run_before_saw_is_marked_as_long_as_it_is_recent(gap: int, tag: str | None) -> None:
+    at = NOW + 5_000 + gap
+    found = taken_over(LOST, lives((5_000 + gap, [row(at, **DOWN)])))
+    assert found.since_at == NOW + 5_000
+    assert found.tag(at) == tag
+
+
+@pytest.mark.parametrize(
+    ("changes", "tag", "changed_at"),
+    [
+        ({"connectionId": None, "lastHeartbeat": None, "lastSeenAt": NOW + HOUR}, "NEW", NOW + HOUR),
+        ({"connectionId": "another", "connectedAt": NOW + HOUR}, "CONN", NOW + HOUR),
+        ({"currentMode": "unrestricted"}, None, None),
+        ({}, None, None),
+    ],
+)
+def test_what_happened_in_a_long_gap_is_marked_if_the_row_says_when(
+    changes: dict[str, Any], tag: str | None, changed_at: float | None
+) -> None:
+    """Of a mode that changed within hours, nothing says that it did so lately."""
+    at = NOW + HOUR + 5 * MINUTE
+    found = taken_over(lives((0, [row(NOW)])), lives((at - NOW, [row(at, **changes)])))
+    assert found.tag(at) == tag
+    assert (found.last_change.at if found.last_change else None) == changed_at
+    assert found.since_at is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "tag"),
+    [
+        ({"connectionId": None}, "NEW"),
+        ({"currentMode": "unrestricted"}, "MODE"),
+        ({"connectionId": "another"}, "CONN"),
+        ({}, None),
+    ],
+)
+def test_all_that_happened_in_a_gap_of_minutes_is_marked(changes: dict[str, Any], tag: str | None) -> None:
+    at = NOW + 10 * MINUTE
+    assert taken_over(lives((0, [row(NOW)])), lives((at - NOW, [row(at, **changes)]))).tag(at) == tag
+
+
+def test_a_return_in_the_gap_is_marked_by_its_connection_and_what_is_new_as_such() -> None:
+    at = NOW + HOUR
+    back = row(at, connectionId="another", connectedAt=at - MINUTE)
+    assert taken_over(LOST, lives((HOUR, [back]))).tag(at) == "BACK"
+    first = lives((MINUTE, [row(NOW + MINUTE, **DOWN), row(NOW + MINUTE, "env-2")]))
+    assert taken_over(LOST, first, "env-2").tag(NOW + MINUTE) == "JOIN"
+    first = lives((HOUR, [row(at, **DOWN), row(at, "env-2")]))
+    assert taken_over(LOST, first, "env-2").tag(at) is None
+
+
+def test_what_this_run_has_seen_stands_above_what_the_run_before_knew() -> None:
+    first = lives((MINUTE, [row(NOW + MINUTE)]), (MINUTE + 5_000, [row(NOW + MINUTE, connectionId=None)]))
+    found = taken_over(lives((0, [row(NOW, connectionId="another")])), first)
+    assert found is first.environments[Clean("env-1")]
+
+
+def test_reconnects_count_on_and_a_pod_is_remembered() -> None:
+    before = lives(*((n * 5_000, [row(NOW + n * 5_000, connectionId=f"conn-{n}")]) for n in range(4)))
+    first = lives((20_000, [row(NOW + 20_000, connectionId="conn-3")]))
+    assert taken_over(before, first).transitions == (NOW + 5_000, NOW + 10_000, NOW + 15_000)
+    gone_quiet = lives((20_000, [row(NOW, connectionId=None, podId=None)]))
+    assert taken_over(before, gone_quiet).pod_id == "pod-1"
+
+
+def flaps(until: int) -> list[tuple[float, list[Environment]]]:
+    states: tuple[dict[str, Any], ...] = ({}, {"connectionId": None, "lastHeartbeat": None})
+    return [(n * 30_000, [row(NOW + n * 30_000, **states[n % 2])]) for n in range(until)]
+
+
+def test_a_row_that_flaps_goes_on_flapping_without_another_event() -> None:
+    before = lives(*flaps(12))
+    assert before.environments[Clean("env-1")].is_flapping
+    at = 12 * 30_000
+    (_, last) = flaps(12)[-1]
+    first = with_run_before(lives((at, last)), before)
+    assert first.environments[Clean("env-1")].is_flapping
+    _, events = watched([listed(last, NOW + at + 5_000)], first)
+    assert events == []
+    turned = with_run_before(lives((at, [row(NOW + at, connectionId="another")])), before)
+    assert turned.environments[Clean("env-1")].is_flapping
+    late = with_run_before(lives((HOUR, last)), before)
+    assert not late.environments[Clean("env-1")].is_flapping
+
+
+GONE = lives((0, beating(2)), (5_000, beating(1)), (10_000, beating(1)))
+"""The run before has seen `env-2` go."""
+
+
+@pytest.mark.parametrize(("before", "since_at"), [(GONE, NOW + 10_000), (lives((0, beating(2))), NOW + 20_000)])
+def test_what_is_gone_stays_in_sight_and_may_return(before: Fleet, since_at: float) -> None:
+    first = with_run_before(lives((20_000, beating(1, NOW + 20_000))), before)
+    gone = first.environments[Clean("env-2")]
+    assert (gone.presence, gone.since_at, gone.tag(NOW + 20_000)) == (Presence.GONE, since_at, "NEW")
+    assert is_problem(gone, NOW + 20_000)
+    after, events = watched([listed(beating(1, NOW + 25_000), NOW + 25_000)], first)
+    assert events == []
+    _, (event,) = watched([listed(beating(2, NOW + 30_000), NOW + 30_000)], after)
+    assert (event.kind, event.id) == (Kind.RETURNED, "env-2")
+
+
+@pytest.mark.parametrize(("gap", "is_kept"), [(HOUR - 1, True), (HOUR, False)])
+def test_what_is_gone_is_kept_for_an_hour(gap: int, *, is_kept: bool) -> None:
+    at = NOW + gap
+    first = with_run_before(lives((gap, beating(1, at))), lives((0, beating(2))))
+    assert ("env-2" in first.environments) is is_kept
+
+
+def test_the_heartbeat_of_what_was_gone_is_no_proof_when_it_returns() -> None:
+    """It has not advanced between two listings of this run, so that the server's clock alone says how old it is."""
+    first = with_run_before(lives((MINUTE, beating(1, NOW + MINUTE))), lives((0, beating(2))))
+    rows = [*beating(1, NOW + 10 * MINUTE), row(NOW + MINUTE / 2, "env-2")]
+    after, _ = watched([failed(at=NOW + 9 * MINUTE), listed(rows, NOW + 10 * MINUTE)], first)
+    found = after.environments[Clean("env-2")]
+    assert (found.presence, found.clock_suspect) == (Presence.OFFLINE, False)
+
+
+def test_without_two_listings_nothing_is_taken_over() -> None:
+    assert with_run_before(Fleet(), LOST) == Fleet()
+    assert with_run_before(LOST, Fleet()) is LOST
+
+
+def test_no_row_that_may_be_listed_is_gone() -> None:
+    at = NOW + MINUTE
+    outcome = listed(beating(1, at), at)
+    snapshot = outcome.snapshot
+    unread = type(outcome)(
+        snapshot=type(snapshot)(
+            pages=snapshot.pages, clock=snapshot.clock, set_aside=1, set_aside_ids=frozenset({Clean("env-2")})
+        ),
+        started=outcome.started,
+        ended=outcome.ended,
+        interval=outcome.interval,
+    )
+    first = with_run_before(watched([unread])[0], lives((0, beating(2))))
+    assert set(first.environments) == {"env-1"}
+    assert ServerMs(at) == first.clock.at(outcome.started.wall)

@@ -1,0 +1,175 @@
+"""What earlier runs recorded: what is read of it, where nothing was recorded, and the seam to a run that begins."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.builders import NOW, beating, environment, failed, listed
+from support.memory_history import MemoryHistory, recorded
+
+from envwatch.fleet.earlier_runs import EarlierRuns
+from envwatch.fleet.events import NO_PROFILE, NOT_RUNNING, Event, Kind
+from envwatch.fleet.history import HistoryError, Moment
+from envwatch.fleet.monitor import Monitor
+from envwatch.model.clock import WallMs
+from envwatch.model.limits import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from envwatch.fleet.history import RecordedPoll
+    from envwatch.model.environment import Environment
+    from envwatch.model.outcome import Listed
+
+MINUTE = 60_000.0
+HOUR = 60 * MINUTE
+DAY = timedelta(hours=24)
+
+
+def at(ms: float) -> WallMs:
+    return WallMs(NOW + ms)
+
+
+def read(history: MemoryHistory, began: float, lasts: timedelta = DAY) -> EarlierRuns:
+    return EarlierRuns.read(history, NO_PROFILE, lasts, at(began))
+
+
+def polls_at(*moments: float, history: MemoryHistory | None = None, count: int = 2) -> MemoryHistory:
+    """One run of listings at some milliseconds after `NOW`."""
+    return recorded((listed(beating(count, NOW + ms), NOW + ms) for ms in moments), history)
+
+
+def first_at(ms: float, rows: Iterable[Environment] | None = None) -> Moment:
+    """What is known after a first listing."""
+    history = recorded([listed([*(beating(2, NOW + ms) if rows is None else rows)], NOW + ms)])
+    (poll,) = history.polls(WallMs(0), at(ms))
+    return history.moment(poll)
+
+
+def spans(events: Iterable[Event]) -> list[tuple[float, float]]:
+    assert all((event.kind, event.reason, event.members) == (Kind.WHILE_BLIND, NOT_RUNNING, ()) for event in events)
+    return [((event.since or 0.0) - NOW, event.at - NOW) for event in events]
+
+
+def test_the_last_moment_is_that_of_the_last_listing_before_this_run_however_long_ago() -> None:
+    history = polls_at(0, 5_000)
+    recorded([failed(at=NOW + 10_000)], history)
+    polls_at(HOUR, history=history)
+    last = read(history, HOUR).last
+    assert last is not None
+    assert last.now.wall == at(5_000)
+    for days in (3, 31):
+        assert read(history, days * 24 * HOUR).last == read(history, HOUR + 1).last
+    assert read(history, 33 * 24 * HOUR).last is None
+    assert read(MemoryHistory(), 0) == EarlierRuns(NO_PROFILE, (), [], None)
+
+
+def test_a_damaged_moment_costs_neither_polls_nor_events() -> None:
+    class Damaged(MemoryHistory):
+        def moment(self, poll: RecordedPoll) -> Moment:
+            raise HistoryError(f"poll {poll.number} is damaged")
+
+    rows = [environment(connectionId=None), *beating(2, NOW + 5_000)[1:]]
+    history = recorded([listed(beating(2)), listed(rows, NOW + 5_000)], Damaged())
+    runs = read(history, HOUR)
+    assert (runs.last, len(runs.polls), [event.kind for event in runs.events]) == (None, 2, [Kind.OFFLINE])
+
+
+def test_gaps_are_the_times_between_runs_that_were_blind() -> None:
+    history = polls_at(0, 5_000)
+    polls_at(65_000, 70_000, history=history)
+    polls_at(130_001, history=history)
+    assert spans(read(history, HOUR).gaps(at(-59_000))) == [(70_000, 130_001)]
+    assert spans(read(history, HOUR).gaps(at(-HOUR))) == [(-HOUR, 0), (70_000, 130_001)]
+    assert read(MemoryHistory(), HOUR).gaps(at(0)) == []
+
+
+def test_a_gap_of_which_an_event_tells_comes_once() -> None:
+    history = polls_at(0)
+    polls_at(HOUR, history=history)
+    runs = read(history, 2 * HOUR)
+    assert spans(runs.gaps(at(0))) == [(0, HOUR)]
+    known = Event(kind=Kind.WHILE_BLIND, at=NOW + HOUR - 100, since=NOW, reason=NOT_RUNNING)  # type: ignore[arg-type]
+    assert runs._replace(events=[known]).gaps(at(0)) == []
+
+
+@pytest.mark.parametrize(("began", "gap"), [(60_000, []), (60_001, [(0, 60_001)])])
+def test_the_seam_is_a_gap_if_nothing_changed_and_it_was_blind(began: float, gap: list[tuple[float, float]]) -> None:
+    runs = read(polls_at(0), began)
+    assert spans(runs.until_now(first_at(began), at(-HOUR))) == gap
+    (changed,) = runs.until_now(first_at(began, [environment(connectionId=None), *beating(2)[1:]]), at(-HOUR))
+    assert changed.kind is (Kind.WHILE_BLIND if gap else Kind.OFFLINE)
+
+
+def test_a_gap_begins_when_it_is_asked_for_at_the_earliest() -> None:
+    assert spans(read(polls_at(0), HOUR).until_now(first_at(HOUR), at(MINUTE))) == [(MINUTE, HOUR)]
+    assert spans(read(MemoryHistory(), HOUR).until_now(first_at(HOUR), at(0))) == [(0, HOUR)]
+
+
+STATES: tuple[dict[str, Any], ...] = (
+    {},
+    {"connectionId": None},
+    {"currentMode": "unrestricted"},
+    {"connectionName": "another name"},
+)
+LIFE = st.lists(st.tuples(*(st.sampled_from(STATES) for _ in range(3))), min_size=2, max_size=8)
+
+
+def listing(states: Iterable[dict[str, Any]], ms: float) -> Listed:
+    rows = [environment(f"env-{n}", lastHeartbeat=NOW + ms - 1_000, **each) for n, each in enumerate(states, 1)]
+    return listed(rows, NOW + ms)
+
+
+@given(
+    life=LIFE, start=st.integers(1, 7), offset=st.sampled_from([0.0, 2_000.0]), pause=st.sampled_from([0, 3_600_000])
+)
+def test_over_the_seam_no_change_is_missing_and_none_comes_twice(
+    life: list[Any], start: int, offset: float, pause: int
+) -> None:
+    """One process records; another one that began later, or after it, tells of all changes in a chain."""
+    start = min(start, len(life) - 1)
+    history = recorded(listing(states, n * 5_000) for n, states in enumerate(life[:start] if pause else life))
+    began = start * 5_000 - 1_000 + pause
+    runs = read(history, began)
+    found = [*runs.events]
+    monitor = Monitor.of({NO_PROFILE: Limits()})
+    fleet = monitor.fleets.by_profile[NO_PROFILE]
+    for n, states in enumerate(life[start:], start):
+        outcome = listing(states, n * 5_000 + offset + pause)
+        before = monitor
+        monitor, update = monitor.after(NO_PROFILE, outcome, outcome.ended)
+        fleet = monitor.fleets.by_profile[NO_PROFILE]
+        if before.fleets.by_profile[NO_PROFILE].listed is None:
+            found += runs.until_now(Moment(outcome.ended, fleet), at(0))
+        found += update.events
+    for id_ in ("env-1", "env-2", "env-3"):
+        for kinds in ({Kind.ONLINE, Kind.OFFLINE}, {Kind.MODE}, {Kind.RENAMED}):
+            changes = [event for each in found for event in (each.members or (each,)) if event.kind in kinds]
+            chain = [event for event in changes if event.id == id_]
+            assert all(earlier.after == later.before for earlier, later in pairwise(chain))
+            if chain:
+                final = fleet.environments[chain[0].id or chain[0].profile]
+                values = {str(final.presence), final.environment.mode, final.environment.name}
+                assert chain[-1].after in values
+            expected = sum(_differ(one, other, kinds, int(id_[-1]) - 1) for one, other in pairwise(life))
+            assert len(chain) == expected
+
+
+def _differ(before: Any, after: Any, kinds: set[Kind], place: int) -> bool:
+    field = "connectionId" if Kind.ONLINE in kinds else "currentMode" if Kind.MODE in kinds else "connectionName"
+    return bool((field in before[place]) != (field in after[place]))
+
+
+def test_what_was_recorded_of_another_account_is_no_past_of_this_one() -> None:
+    """Its events are of other environments, and these were not watched then."""
+    gone = [environment(connectionId=None, organizationId="org-2")]
+    history = recorded([listed([environment(organizationId="org-2")]), listed(gone, NOW + 5_000)])
+    outcome = listed(beating(2, NOW + HOUR), NOW + HOUR)
+    monitor, _ = Monitor.of({NO_PROFILE: Limits()}).after(NO_PROFILE, outcome, outcome.ended)
+    assert read(history, HOUR).seeded(monitor, ()) is monitor
+    assert len(EarlierRuns(NO_PROFILE, read(history, HOUR).events).seeded(monitor, ()).event_log) == 1

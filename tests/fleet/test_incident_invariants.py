@@ -1,0 +1,79 @@
+"""What holds of incidents whatever happens."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import invariant, rule
+from support.budget import examples
+from support.fleet_state_machine import SECONDS, MonitoredMachine
+
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.fleet import Freshness
+
+if TYPE_CHECKING:
+    from envwatch.fleet.incidents import Incident
+    from envwatch.fleet.monitor import Update
+    from envwatch.model.environment import Environment
+    from envwatch.model.outcome import Outcome
+    from envwatch.model.text import Clean
+
+
+class IncidentMachine(MonitoredMachine):
+    """The simulated platform of the fleets' invariants, over which a monitor decides what is an incident."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened: Counter[Clean] = Counter()
+        self.resolved: Counter[Clean] = Counter()
+
+    def _take(self, rows: list[Environment], seed: int) -> None:
+        if not self._could_be_either_clock(rows):
+            self._poll(self._listed(rows, 0))
+            super()._take(rows, seed)
+            assert self.monitor.fleets.by_profile[NO_PROFILE].environments == self.fleet.environments
+
+    @rule(seconds=SECONDS)
+    def time_alone_passes(self, seconds: int) -> None:
+        self.time_passes(seconds)
+        self.monitor, update = self.monitor.at(self._clocks(0))
+        self._check(update)
+
+    def _poll(self, outcome: Outcome) -> None:
+        self.monitor, update = self.monitor.after(NO_PROFILE, outcome, self._clocks(0))
+        self._check(update)
+
+    def _check(self, update: Update) -> None:
+        fleet = self.monitor.fleets.by_profile[NO_PROFILE]
+        if fleet.hold is not None or fleet.freshness(self._clocks(0)) is Freshness.BLIND:
+            assert (update.opened, update.resolved) == ((), ()), "opened or resolved while blind or held"
+        self.opened.update(incident.id for incident in update.opened)
+        self.resolved.update(incident.id for incident in update.resolved)
+        for incident in update.opened:
+            self._check_opened(incident)
+
+    def _check_opened(self, incident: Incident) -> None:
+        assert incident.remaining == incident.keys, "opened with what is back"
+        assert self.monotonic - incident.noticed_at >= 10, "opened before its time"
+        for key in incident.remaining:
+            tracked = self.monitor.fleets.tracked(key)
+            assert tracked is not None
+            assert not tracked.verdict.is_up or tracked.is_flapping, "opened for what is up"
+
+    @invariant()
+    def every_incident_opens_once_and_resolves_at_most_once(self) -> None:
+        assert max(self.opened.values(), default=1) == 1
+        assert max(self.resolved.values(), default=1) == 1
+        assert self.resolved.keys() <= self.opened.keys()
+        incidents = self.monitor.incidents
+        assert {incident.id for incident in incidents.open} == self.opened.keys() - self.resolved.keys()
+        keys = [key for incident in (*incidents.waiting, *incidents.open) for key in incident.remaining]
+        assert len(keys) == len(set(keys)), "one loss in two incidents"
+
+
+TestIncidents = IncidentMachine.TestCase
+TestIncidents.settings = settings(
+    max_examples=examples(60), stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)

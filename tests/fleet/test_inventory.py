@@ -1,0 +1,156 @@
+"""The expected inventory: what must exist, and is missing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from support.builders import NOW, PERIODS, beating, environment, failed, listed, reading
+from support.tracked_environments import matches
+
+from envwatch.fleet.acknowledgements import Ack
+from envwatch.fleet.alert_policy import AlertPolicy
+from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
+from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.presence import Presence
+from envwatch.fleet.recent_changes import ChangeTag
+from envwatch.model.limits import Limits
+from envwatch.model.text import Clean
+from envwatch.query.language import parse
+from envwatch.views.environment_list import environment_list
+from envwatch.views.output import csv_of, table_of
+
+if TYPE_CHECKING:
+    from envwatch.model.environment import Environment
+
+
+class Watch:
+    """A monitor that expects some environments, and all that it says."""
+
+    def __init__(self, *expect: str) -> None:
+        policies = {NO_PROFILE: AlertPolicy(expect=tuple(map(Clean, expect)))}
+        self.monitor = Monitor.of({NO_PROFILE: Limits()}, policies=policies)
+        self.now = NOW - 5_000.0
+        self.events: list[Event] = []
+        self.opened = 0
+
+    def poll(self, *names: str, after: float = 5, set_aside: int = 0) -> Watch:
+        """List some environments, beside nine that are always there, some seconds later."""
+        self.now += after * 1000
+        rows = [*beating(9, self.now), *(named(name, self.now) for name in names)]
+        outcome = listed(rows, self.now)
+        outcome = replace(outcome, snapshot=replace(outcome.snapshot, set_aside=set_aside))
+        self.monitor, update = self.monitor.after(NO_PROFILE, outcome, reading(self.now))
+        self.events += update.events
+        self.opened += len(update.opened)
+        return self
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """The names of what is missing, with the reasons."""
+        tracked = self.monitor.fleets.environments
+        return {
+            each.environment.name: each.verdict.reason.value for each in tracked if each.presence is Presence.MISSING
+        }
+
+
+def named(name: str, at: float) -> Environment:
+    return environment(f"id-{name}", connectionName=name, deviceId=f"device-{name}", lastHeartbeat=at - 1_000)
+
+
+NEVER, GONE = "expected, never listed", "expected, no longer listed"
+
+
+def test_what_is_expected_and_not_listed_is_missing_from_the_first_listing_on_and_a_problem() -> None:
+    watch = Watch("nas", "mac").poll("mac").poll("mac")
+    assert watch.missing == {"nas": NEVER}
+    assert watch.events == []
+    (nas,) = [each for each in watch.monitor.fleets.environments if each.presence is Presence.MISSING]
+    assert watch.monitor.alerting(reading(watch.now))(nas)
+    assert watch.monitor.alerting(reading(watch.now + 90 * 86_400_000))(nas)
+    assert nas.tag(watch.now) is None
+
+
+@pytest.mark.parametrize("expected", ["nas", "device-nas"])
+def test_it_is_missing_no_longer_once_its_name_or_its_device_is_listed(expected: str) -> None:
+    watch = Watch(expected).poll().poll("nas")
+    assert watch.missing == {}
+    assert [event.kind for event in watch.events] == [Kind.APPEARED]
+    assert len(watch.monitor.fleets) == 10
+
+
+@pytest.mark.parametrize(("minutes", "missing"), [(14.9, {}), (15.0, {"nas": GONE})])
+def test_what_was_listed_is_gone_for_15_minutes_and_then_missing(minutes: float, missing: dict[str, str]) -> None:
+    watch = Watch("nas").poll("nas").poll().poll()
+    gone_at = watch.now
+    watch.poll(after=10).poll(after=minutes * 60 - 10)
+    assert watch.missing == missing
+    assert watch.now - gone_at == minutes * 60_000
+    kinds = [event.kind for event in flatten(watch.events) if event.kind not in PERIODS]
+    assert kinds == [Kind.GONE, *([Kind.MISSING] if missing else [])]
+
+
+def test_it_stays_missing_for_days_as_one_incident_and_its_row_returns() -> None:
+    watch = Watch("nas").poll("nas")
+    for _ in range(60 * 24):
+        watch.poll(after=55)
+    assert watch.missing == {"nas": GONE}
+    assert watch.opened == 1
+    watch.poll("nas")
+    assert watch.missing == {}
+    assert [event.kind for event in watch.events] == [Kind.GONE, Kind.MISSING, Kind.RETURNED]
+
+
+def test_one_that_returns_under_another_id_leaves_nothing_missing() -> None:
+    watch = Watch("nas").poll("nas").poll().poll()
+    watch.poll(after=10).poll(after=1_000)
+    assert watch.missing == {"nas": GONE}
+    watch.now += 5_000
+    rows = [*beating(9, watch.now), replace(named("nas", watch.now), id=Clean("id-new"))]
+    watch.monitor, _ = watch.monitor.after(NO_PROFILE, listed(rows, watch.now), reading(watch.now))
+    assert watch.missing == {}
+
+
+def test_a_failed_poll_or_a_listing_with_unreadable_rows_proves_nothing_missing() -> None:
+    watch = Watch("nas")
+    watch.monitor, _ = watch.monitor.after(NO_PROFILE, failed(), reading())
+    assert watch.missing == {}
+    assert watch.poll(set_aside=1).missing == {}
+    assert watch.poll().missing == {"nas": NEVER}
+    (event,) = watch.events
+    assert (event.kind, event.name, event.after, event.reason) == (Kind.MISSING, "nas", "missing", NEVER)
+    (nas,) = [each for each in watch.monitor.fleets.environments if each.presence is Presence.MISSING]
+    assert nas.tag(watch.now) is ChangeTag.NEW
+    assert watch.poll(set_aside=1).missing == {"nas": NEVER}
+    assert watch.poll("nas", set_aside=1).missing == {}
+
+
+def test_an_acknowledgement_of_a_missing_one_ends_when_it_is_listed() -> None:
+    watch = Watch("nas").poll()
+    (nas,) = [each for each in watch.monitor.fleets.environments if each.presence is Presence.MISSING]
+    id_ = nas.environment.id
+    watch.monitor = watch.monitor.with_acks({id_: Ack(watch.now, Clean("ordered"))})
+    assert watch.poll().monitor.acks.keys() == {id_}
+    assert not watch.poll("nas").monitor.acks
+
+
+def test_it_has_no_instants_in_any_output_and_a_filter_finds_it() -> None:
+    watch = Watch("nas").poll()
+    (nas,) = [each for each in watch.monitor.fleets.environments if each.presence is Presence.MISSING]
+    assert [matches(parse(f"status:{word}"), nas, watch.now) for word in ("missing", "miss", "gone")] == [
+        True,
+        True,
+        False,
+    ]
+    assert [matches(parse(text), nas, watch.now) for text in ("seen:>1d", "first:>1d", "seen:none")] == [
+        False,
+        False,
+        True,
+    ]
+    fleet = watch.monitor.fleets.by_profile[NO_PROFILE]
+    whole = environment_list(listed(beating(9, watch.now), watch.now), fleet)
+    lines = b"".join(table_of(whole, width=None, encoding="utf-8", ascii_only=False)).decode().splitlines()
+    assert lines[1].split()[:4] == ["!", "missing", "–", "nas"]
+    (line,) = [line for line in b"".join(csv_of(whole)).decode().splitlines() if '"nas"' in line]
+    assert '"missing","expected, never listed","","","","",""' in line

@@ -1,0 +1,160 @@
+"""Blind times, holds, stalls, refused keys, failures and sleeps: each begins and ends once in the log."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+from support.builders import NOW, beating, failed, listed, reading, slept
+
+from envwatch.fleet.events import NO_PROFILE, Event, Kind
+from envwatch.fleet.monitor import Monitor
+from envwatch.model.limits import Limits
+from envwatch.model.outcome import Cause, Slept
+from envwatch.model.text import Clean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from envwatch.model.outcome import Outcome
+
+KINDS = frozenset(Kind) - {Kind.OFFLINE, Kind.GONE, Kind.ONLINE, Kind.TOGETHER, Kind.WHILE_BLIND, Kind.RETURNED}
+
+
+def at(seconds: float) -> float:
+    return NOW + seconds * 1000
+
+
+def up(seconds: float, count: int = 3) -> Outcome:
+    return listed(beating(count, at(seconds)), at(seconds))
+
+
+def empty(seconds: float) -> Outcome:
+    return listed([], at(seconds))
+
+
+def refused(seconds: float) -> Outcome:
+    return failed(Cause.UNAUTHORIZED, at(seconds))
+
+
+def driven(*steps: Outcome | float) -> tuple[Monitor, list[Event]]:
+    """A monitor after outcomes and moments (seconds) at which its time passed, and its events of periods."""
+    monitor = Monitor.of({NO_PROFILE: Limits()})
+    for step in steps:
+        if isinstance(step, float | int):
+            monitor, _ = monitor.at(reading(at(step)))
+        else:
+            monitor, _ = monitor.after(NO_PROFILE, step, step.awake if isinstance(step, Slept) else step.started)
+    return monitor, [event for event in monitor.event_log if event.kind in KINDS]
+
+
+def kinds(events: Sequence[Event]) -> list[Kind]:
+    return [event.kind for event in events]
+
+
+@pytest.mark.parametrize(("seconds", "is_blind"), [(60, False), (60.001, True)])
+def test_a_blind_time_begins_when_the_data_is_too_old(seconds: float, *, is_blind: bool) -> None:
+    _, events = driven(up(0), seconds)
+    assert kinds(events) == ([Kind.BLIND] if is_blind else [])
+    assert not is_blind or (events[0].at, events[0].since) == (at(seconds), NOW)
+
+
+def test_a_blind_time_is_two_events_however_long_it_is() -> None:
+    _, events = driven(up(0), 61, 62, 300, up(400), 401, up(405))
+    assert kinds(events) == [Kind.BLIND, Kind.VISIBLE]
+    assert events[1].since == NOW
+    assert events[1].lasted is not None
+    assert events[1].lasted.total_seconds() == 400
+
+
+def test_a_blind_time_that_passed_unnoticed_has_a_begin_as_well() -> None:
+    assert kinds(driven(up(0), up(400))[1]) == [Kind.BLIND, Kind.VISIBLE]
+
+
+def test_before_the_first_listing_there_is_no_blind_time() -> None:
+    assert driven(600, failed(at=at(900)), 1_000)[1] == []
+
+
+@pytest.mark.parametrize(("polls", "begins"), [(1, False), (2, True), (9, True)])
+def test_failures_are_a_period_from_the_second_in_a_row_on(polls: int, *, begins: bool) -> None:
+    _, events = driven(up(0), *(failed(at=at(5 * poll)) for poll in range(1, polls + 1)), up(50))
+    assert kinds(events) == ([Kind.FAILING, Kind.REACHED] if begins else [])
+    assert all(event.since == at(5) for event in events)
+
+
+def test_a_refused_key_begins_at_the_first_401_and_ends_with_the_next_success() -> None:
+    _, events = driven(up(0), refused(5), refused(35), failed(at=at(40)), refused(45), up(50), up(55))
+    assert kinds(events) == [Kind.KEY_REFUSED, Kind.KEY_ACCEPTED]
+    assert [event.at for event in events] == [at(5), at(50)]
+    assert events[1].since == at(5)
+
+
+def test_a_key_refused_at_the_start_is_accepted_by_the_first_listing() -> None:
+    assert kinds(driven(refused(0), refused(30), up(60))[1]) == [Kind.KEY_REFUSED, Kind.KEY_ACCEPTED]
+
+
+def test_a_hold_ends_with_what_became_of_it() -> None:
+    _, withdrawn = driven(up(0), empty(5), empty(10), up(15))
+    _, believed = driven(up(0), empty(5), empty(35), empty(65))
+    assert kinds(withdrawn) == [Kind.HELD, Kind.RELEASED]
+    assert withdrawn[1].reason == "a later listing contradicts it"
+    assert kinds(believed) == [Kind.HELD, Kind.RELEASED]
+    assert believed[1].reason == "believed now"
+
+
+def test_a_held_listing_ends_failures_and_not_the_blind_time() -> None:
+    _, events = driven(up(0), failed(at=at(5)), failed(at=at(10)), 61, empty(65), up(70))
+    assert kinds(events) == [
+        *(Kind.FAILING, Kind.BLIND, Kind.REACHED, Kind.HELD),
+        *(Kind.VISIBLE, Kind.RELEASED),
+    ]
+
+
+def test_a_sleep_is_one_event_with_both_ends_and_no_blind_time() -> None:
+    _, events = driven(up(0), slept(at(3), at(9_000)), 9_001, up(9_002))
+    assert kinds(events) == [Kind.SLEPT]
+    assert (events[0].since, events[0].at) == (at(3), at(9_000))
+
+
+def test_after_a_sleep_a_failed_poll_makes_it_blind() -> None:
+    _, events = driven(up(0), slept(at(3), at(9_000)), failed(at=at(9_001)), 9_002, up(9_010))
+    assert kinds(events) == [Kind.SLEPT, Kind.BLIND, Kind.VISIBLE]
+
+
+def test_a_stall_ends_with_its_duration() -> None:
+    still = [listed(beating(12, NOW), at(seconds)) for seconds in range(0, 80, 10)]
+    _, events = driven(*still, up(80, 12))
+    assert kinds(events) == [Kind.STALLED, Kind.RESUMED]
+    assert [event.since for event in events] == [NOW, NOW]
+    assert events[1].lasted == timedelta(seconds=80)
+
+
+def test_no_period_rings() -> None:
+    monitor, events = driven(up(0), failed(at=at(5)), refused(10), 90, empty(95), slept(at(100), at(200)), up(205))
+    assert len(set(kinds(events))) >= 6
+    assert monitor.alerts.waiting == ()
+
+
+def test_begins_and_ends_alternate_over_a_bad_night() -> None:
+    night: list[Outcome | float] = [
+        up(0),
+        *(failed(at=at(5 * n)) for n in range(1, 30)),
+        200,
+        refused(205),
+        up(210),
+        empty(215),
+        up(220),
+    ]
+    _, events = driven(*night, *night[1:3], up(260))
+    for before, after in pairwise(event for event in events if event.kind in {Kind.BLIND, Kind.VISIBLE}):
+        assert before.kind is not after.kind
+    assert all(event.since is not None and event.since <= event.at for event in events if event.lasted is not None)
+
+
+def test_a_notice_is_an_event_of_the_log() -> None:
+    monitor = driven(up(0))[0].with_notice(Clean("the log is full"), reading(at(1)))
+    assert [(event.kind, event.reason, event.at) for event in monitor.event_log] == [
+        (Kind.NOTICE, "the log is full", at(1))
+    ]

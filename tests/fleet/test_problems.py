@@ -1,0 +1,77 @@
+"""Which environments are problems at a moment, and since when."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from support.builders import NOW
+from support.tracked_environments import tracked
+
+from envwatch.fleet.presence import DISCONNECTED, GONE, HEARTBEAT_LOST, LATE, NEVER_LISTED, UNTIMED
+from envwatch.fleet.problems import has_lasted, is_old, is_problem, state_began_at
+from envwatch.model.clock import ServerMs
+from envwatch.model.limits import Limits
+
+DAY = 86_400_000
+ONLINE = tracked()
+
+
+def test_down_late_and_flapping_are_problems_and_up_is_none() -> None:
+    assert not is_problem(ONLINE, NOW)
+    assert is_problem(replace(ONLINE, verdict=LATE), NOW)
+    assert is_problem(replace(ONLINE, is_flapping=True), NOW)
+    assert is_problem(replace(ONLINE, verdict=HEARTBEAT_LOST, since_at=NOW), NOW)
+
+
+@pytest.mark.parametrize(("age_ms", "is_one"), [(0, True), (899_999, True), (900_000, False)])
+def test_a_gone_one_is_a_problem_for_15_minutes(age_ms: float, *, is_one: bool) -> None:
+    assert is_problem(replace(ONLINE, verdict=GONE, since_at=NOW), NOW + age_ms) is is_one
+
+
+@pytest.mark.parametrize(("age_ms", "is_one"), [(DAY - 1, False), (DAY, True)])
+def test_after_a_day_offline_it_is_old_and_no_problem(age_ms: float, *, is_one: bool) -> None:
+    offline = replace(ONLINE, verdict=HEARTBEAT_LOST, since_at=NOW)
+    assert is_old(offline, NOW + age_ms) is is_one
+    assert is_problem(offline, NOW + age_ms) is not is_one
+    assert not is_old(replace(offline, verdict=LATE), NOW + age_ms)
+
+
+def test_an_instant_in_seconds_does_not_make_an_environment_old() -> None:
+    offline = tracked(connectionId=None, lastHeartbeat=None, lastSeenAt=NOW / 1000, connectedAt=None)
+    assert not is_old(offline, NOW)
+    assert is_problem(offline, NOW)
+
+
+def test_what_cannot_be_judged_is_neither() -> None:
+    untimed = replace(ONLINE, verdict=UNTIMED, is_untimed=True)
+    assert not is_problem(untimed, NOW)
+    assert not is_old(untimed, NOW + 9 * DAY)
+    assert state_began_at(untimed, Limits()) is None
+
+
+def test_a_state_begins_when_it_was_seen_to_or_by_the_row() -> None:
+    limits, row, since_at = Limits(), ONLINE.environment, ServerMs(NOW - 5_000)
+    assert state_began_at(ONLINE, limits) == row.connected_at
+    assert state_began_at(replace(ONLINE, since_at=since_at), limits) == since_at
+    assert state_began_at(replace(ONLINE, verdict=HEARTBEAT_LOST), limits) == row.last_heartbeat_at
+    assert state_began_at(replace(ONLINE, verdict=HEARTBEAT_LOST, since_at=since_at), limits) == since_at
+    late_ms = limits.late_after.total_seconds() * 1000
+    assert state_began_at(replace(ONLINE, verdict=LATE, since_at=since_at), limits) == ONLINE.quiet_at + late_ms
+
+
+@pytest.mark.parametrize(("age_ms", "has"), [(9_999, False), (10_000, True)])
+def test_a_loss_has_lasted_since_it_was_seen_or_else_since_the_row_says(age_ms: float, *, has: bool) -> None:
+    limits, lasts, beat_at = Limits(), timedelta(seconds=10), ONLINE.quiet_at
+    seen = replace(ONLINE, verdict=HEARTBEAT_LOST, since_at=NOW)
+    assert has_lasted(seen, NOW + age_ms, lasts, limits) is has
+    assert has_lasted(replace(ONLINE, verdict=DISCONNECTED), beat_at + age_ms, lasts, limits) is has
+    overdue_ms = limits.online_for.total_seconds() * 1000
+    assert has_lasted(replace(ONLINE, verdict=HEARTBEAT_LOST), beat_at + overdue_ms + age_ms, lasts, limits) is has
+
+
+def test_what_is_no_loss_or_has_no_time_counts_at_once() -> None:
+    for one in (ONLINE, replace(ONLINE, verdict=LATE), replace(ONLINE, verdict=NEVER_LISTED, since_at=NOW)):
+        assert has_lasted(one, NOW, timedelta(days=1), Limits())
+    assert has_lasted(replace(ONLINE, verdict=UNTIMED, is_untimed=True), NOW, timedelta(days=1), Limits())

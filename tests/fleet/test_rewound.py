@@ -1,0 +1,138 @@
+"""The monitor of a moment, and the steps that lead there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.builders import NOW, beating, environment, failed, listed
+from support.memory_history import MemoryHistory
+
+from envwatch.fleet.event_log import EventLog
+from envwatch.fleet.events import NO_PROFILE, Event, Kind
+from envwatch.fleet.history import PollResult, RecordedPoll
+from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.rewound import Step, Timeline, rewound
+from envwatch.model.clock import ServerMs, WallMs
+from envwatch.model.limits import Limits
+from envwatch.model.text import Clean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from envwatch.model.outcome import Outcome
+
+HOME, WORK = Clean("home"), Clean("work")
+EVER = (WallMs(float("-inf")), WallMs(float("inf")))
+
+
+def poll(number: int, at: float) -> RecordedPoll:
+    return RecordedPoll(number, WallMs(at), PollResult.LISTED, 1, 5.0)
+
+
+def timeline(**polls: tuple[float, ...]) -> Timeline:
+    """Polls at some moments, by profile."""
+    by_profile: Mapping[Clean, list[RecordedPoll]] = {
+        Clean(profile): [poll(number, at) for number, at in enumerate(times, 1)] for profile, times in polls.items()
+    }
+    return Timeline.of(by_profile, WallMs(0))
+
+
+def test_steps_of_several_profiles_are_merged_by_time() -> None:
+    steps = timeline(home=(1, 5, 9), work=(2, 6)).steps
+    assert [(step.profile, step.poll.at) for step in steps] == [
+        *((HOME, 1.0), (WORK, 2.0), (HOME, 5.0), (WORK, 6.0), (HOME, 9.0)),
+    ]
+
+
+def test_steps_of_one_profile_keep_their_order_where_its_clock_was_set_back() -> None:
+    line = timeline(home=(10, 20, 11, 21))
+    assert [step.poll.at for step in line.steps] == [10.0, 20.0, 11.0, 21.0]
+    assert line.until == 21.0
+
+
+@pytest.mark.parametrize(("wall", "place"), [(0.9, -1), (1, 0), (4.9, 1), (5, 2), (99, 4)])
+def test_a_place_is_that_of_the_newest_step_at_or_before_a_moment(wall: float, place: int) -> None:
+    assert timeline(home=(1, 5, 9), work=(2, 6)).place_at(WallMs(wall)) == place
+
+
+def test_after_a_step_each_profile_is_known_by_its_newest_poll() -> None:
+    line = timeline(home=(1, 5, 9), work=(2, 6))
+    known = [{profile: each.at for profile, each in line.known_at(place).items()} for place in range(5)]
+    assert [(each.get(HOME), each.get(WORK)) for each in known] == [
+        *((1.0, None), (1.0, 2.0), (5.0, 2.0), (5.0, 6.0), (9.0, 6.0)),
+    ]
+
+
+def test_neighbours_are_of_the_same_profile() -> None:
+    line = timeline(home=(1, 5, 9), work=(2, 6))
+    assert [line.neighbour(place, 1) for place in range(5)] == [2, 3, 4, None, None]
+    assert [line.neighbour(place, -1) for place in range(5)] == [None, None, 0, 1, 2]
+    assert line.place_of(Step(WORK, poll(2, 6))) == 3
+    assert line.place_of(Step(WORK, poll(9, 6))) == -1
+    assert [line.place_of_profile(WORK, wall) for wall in (0, 2, 2.1, 7)] == [1, 1, 3, 3]
+
+
+def lived(history: MemoryHistory, outcomes: list[Outcome]) -> list[Monitor]:
+    """Record outcomes, and return the monitor after each."""
+    monitors = [Monitor.of({NO_PROFILE: Limits()})]
+    for outcome in outcomes:
+        monitor, update = monitors[-1].after(NO_PROFILE, outcome, outcome.ended)  # type: ignore[union-attr]
+        history.record(NO_PROFILE, outcome, monitor, update, outcome.ended)  # type: ignore[union-attr]
+        monitors.append(monitor)
+    return monitors[1:]
+
+
+@given(st.lists(st.tuples(st.sampled_from([5, 61, 130]), st.sets(st.integers(0, 3)), st.booleans()), max_size=12))
+def test_what_is_rewound_is_what_was_known(life: list[tuple[int, set[int], bool]]) -> None:
+    outcomes, at = list[object](), float(NOW)
+    for passed_s, down, is_listed in life:
+        at += passed_s * 1000
+        rows = [
+            environment(f"env-{n}", **({"connectionId": None, "lastHeartbeat": None} if n in down else {}))
+            for n in range(4)
+        ]
+        outcomes.append(listed(rows, at) if is_listed else failed(at=at))
+    history = MemoryHistory()
+    monitors = lived(history, outcomes)  # type: ignore[arg-type]
+    for then, each in zip(monitors, history.polls(*EVER), strict=True):
+        moment = history.moment(each)
+        past = rewound(monitors[-1], {NO_PROFILE: moment})
+        assert past.fleets == then.fleets
+        assert past.acks == then.acks
+        assert list(past.event_log) == list(then.event_log)
+        for tracked in then.fleets.environments:
+            assert list(past.event_log.of(tracked.key)) == list(then.event_log.of(tracked.key))
+        assert past.watched_at(NO_PROFILE, moment.now) == then.watched_at(NO_PROFILE, moment.now)
+        assert past.due_alerts(moment.now) == (past, ())
+
+
+def test_a_profile_without_a_moment_is_as_before_its_first_poll() -> None:
+    history = MemoryHistory(HOME)
+    monitor = Monitor.of({HOME: Limits(), WORK: Limits()})
+    for profile in (HOME, WORK):
+        outcome = listed(beating(3), NOW)
+        monitor, update = monitor.after(profile, outcome, outcome.ended)
+        history.record(profile, outcome, monitor, update, outcome.ended)
+    past = rewound(monitor, {HOME: history.moment(history.polls(*EVER)[0])})
+    assert past.fleets.unlisted == (WORK,)
+    assert len(past.fleets) == 3
+
+
+def event(at: float, id_: str = "env-1", kind: Kind = Kind.OFFLINE, *members: Event) -> Event:
+    return Event(kind=kind, at=ServerMs(at), id=Clean(id_), members=members)
+
+
+def test_a_log_up_to_a_moment_has_no_later_events_of_any_environment() -> None:
+    mass = event(3, "", Kind.TOGETHER, event(3, "env-1"), event(3, "env-2"))
+    log = EventLog().after([event(1)]).after([event(2, "env-2")]).after([mass]).after([event(4)])
+    earlier = log.until(lambda each: each.at <= 2)
+    assert [each.at for each in earlier] == [1.0, 2.0]
+    assert [each.at for each in earlier.of((NO_PROFILE, Clean("env-1")))] == [1.0]
+    assert [each.at for each in earlier.of((NO_PROFILE, Clean("env-2")))] == [2.0]
+    assert earlier.with_poll_of(earlier[1]) == (earlier[1],)
+    assert log.until(lambda _: True) is log
+    assert len(log.until(lambda _: False)) == 0
+    assert [each.at for each in earlier.after([event(9)])] == [1.0, 2.0, 9.0]

@@ -1,0 +1,181 @@
+"""When a profile was watched, from outcomes as they come and from recorded polls."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.builders import NOW, beating, failed, listed, reading, slept
+from support.memory_history import recorded
+
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.history import PollResult, RecordedPoll
+from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.watched_time import NOT_WATCHED, Span, WatchedTime
+from envwatch.model.clock import OffsetBounds, ServerClock, ServerMs, WallMs
+from envwatch.model.limits import Limits
+from envwatch.model.outcome import Slept
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from envwatch.model.outcome import Outcome
+
+ALL = (WallMs(0), WallMs(1e15))
+
+
+def spans(*moments: tuple[float, float]) -> WatchedTime:
+    """Spans in seconds since `NOW`."""
+    return WatchedTime(tuple(Span(ServerMs(NOW + 1000 * a), ServerMs(NOW + 1000 * b)) for a, b in moments))
+
+
+def lists(*seconds: float, interval: float = 5) -> list[Outcome]:
+    return [listed(beating(3, at), at, interval=timedelta(seconds=interval)) for at in at_seconds(*seconds)]
+
+
+def at_seconds(*seconds: float) -> list[float]:
+    return [NOW + 1000 * each for each in seconds]
+
+
+def sleep(since: float, until: float) -> Outcome:
+    return slept(*at_seconds(since, until))
+
+
+LIVES: dict[str, tuple[list[Outcome], list[tuple[float, float]]]] = {
+    "one listing": (lists(0), [(0, 0)]),
+    "a listing after another": (lists(0, 5, 10), [(0, 10)]),
+    "nearly blind": (lists(0, 60), [(0, 60)]),
+    "blind": (lists(0, 60.001), [(0, 0), (60.001, 60.001)]),
+    "a long interval": (lists(0, 180, interval=60), [(0, 180)]),
+    "blind in a long interval": (lists(0, 180.001, interval=60), [(0, 0), (180.001, 180.001)]),
+    "a longer interval from now on": ([*lists(0), *lists(180, interval=60)], [(0, 180)]),
+    "a shorter interval from now on": ([*lists(0, interval=60), *lists(180)], [(0, 180)]),
+    "blind with a shorter interval": ([*lists(0, interval=60), *lists(180.001)], [(0, 0), (180.001, 180.001)]),
+    "a failed poll": ([*lists(0), failed(at=NOW + 5000), *lists(10)], [(0, 10)]),
+    "a sleep": ([*lists(0, 5), sleep(5, 25), *lists(25, 30)], [(0, 5), (25, 30)]),
+    "a sleep and a failure": ([*lists(0, 5), sleep(5, 25), failed(at=NOW + 26000), *lists(30)], [(0, 5), (30, 30)]),
+    "only failures": ([failed(), failed(at=NOW + 5000)], []),
+}
+
+
+def watched_live(outcomes: Sequence[Outcome]) -> WatchedTime:
+    monitor = Monitor.of({NO_PROFILE: Limits()})
+    for outcome in outcomes:
+        now = outcome.awake if isinstance(outcome, Slept) else outcome.ended
+        monitor, _ = monitor.after(NO_PROFILE, outcome, now)
+    return monitor.watched.get(NO_PROFILE, NOT_WATCHED)
+
+
+@pytest.mark.parametrize("life", LIVES)
+def test_a_span_ends_where_no_listing_came_for_too_long(life: str) -> None:
+    outcomes, expected = LIVES[life]
+    past = recorded(outcomes)
+
+    assert watched_live(outcomes) == spans(*expected)
+    assert WatchedTime.recorded(past.polls(*ALL), past.events(*ALL), ServerClock()) == spans(*expected)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["list", "fail", "sleep"]), st.sampled_from([1, 5, 30, 59, 60, 61, 200])), max_size=30
+    )
+)
+def test_recorded_polls_say_what_was_watched_live(steps: list[tuple[str, int]]) -> None:
+    outcomes: list[Outcome] = []
+    at = 0.0
+    for what, seconds in steps:
+        before, at = at, at + seconds
+        match what:
+            case "list":
+                outcomes += lists(at)
+            case "fail":
+                outcomes.append(failed(at=NOW + 1000 * at))
+            case _:
+                outcomes.append(sleep(before, at))
+    past = recorded(outcomes)
+    assert WatchedTime.recorded(past.polls(*ALL), past.events(*ALL), ServerClock()) == watched_live(outcomes)
+
+
+def test_a_time_in_which_no_listing_was_believed_is_a_gap_though_polls_succeeded() -> None:
+    held = [listed([], NOW + 1000 * second) for second in (65, 130)]
+    outcomes = [*lists(0), *held, *lists(195)]
+    past = recorded(outcomes)
+    assert watched_live(outcomes) == spans((0, 0), (195, 195))
+    assert WatchedTime.recorded(past.polls(*ALL), past.events(*ALL), ServerClock()).span_at(NOW + 100_000) is None
+
+
+def test_a_run_ends_a_span() -> None:
+    history = recorded(lists(0, 5), None)
+    recorded(lists(10, 15), history)
+    assert WatchedTime.recorded(history.polls(*ALL), (), ServerClock()) == spans((0, 5), (10, 15))
+
+
+def poll(number: int, second: float, run: int = 1) -> RecordedPoll:
+    return RecordedPoll(number, WallMs(NOW + 1000 * second), PollResult.LISTED, run, 5.0)
+
+
+def test_a_clock_that_was_set_back_makes_no_time_twice() -> None:
+    polls = [poll(1, 0), poll(2, 30), poll(3, 10), poll(4, 40), poll(5, -20)]
+    assert WatchedTime.recorded(polls, (), ServerClock()) == spans((-20, -20), (0, 40))
+
+
+def test_polls_of_the_past_are_placed_on_the_servers_clock() -> None:
+    clock = ServerClock((OffsetBounds(2000, 2000),))
+    assert WatchedTime.recorded([poll(1, 0), poll(2, 5)], (), clock) == spans((2, 7))
+
+
+def test_a_server_clock_that_steps_back_makes_no_span() -> None:
+    outcomes = [*lists(0, 5), listed(beating(3), NOW + 10_000, skew=5_500)]
+    assert watched_live(outcomes) == spans((0, 10))
+
+
+def test_no_poll_makes_it_longer() -> None:
+    watched = watched_live(lists(*range(0, 5000, 5)))
+    assert watched == spans((0, 4995))
+
+
+def test_the_oldest_spans_are_dropped_where_there_are_too_many() -> None:
+    watched = watched_live(lists(*range(0, 1_001 * 100, 100)))
+    assert len(watched.spans) == 1_000
+    assert watched.began_at == NOW + 100_000
+    assert watched.until == NOW + 100_000_000
+
+
+MOMENTS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 5)), max_size=6).map(
+    lambda pairs: [(float(since), float(since + length)) for since, length in pairs]
+)
+PROBES = [ServerMs(NOW + 1000 * (second + 0.5)) for second in range(40)]
+
+
+def seen(watched: WatchedTime) -> list[bool]:
+    return [watched.span_at(probe) is not None for probe in PROBES]
+
+
+@given(MOMENTS, MOMENTS, st.integers(0, 35), st.integers(0, 10))
+def test_spans_are_sets_of_moments(
+    one: list[tuple[float, float]], other: list[tuple[float, float]], since: int, length: int
+) -> None:
+    first, second = WatchedTime().united(spans(*one)), WatchedTime().united(spans(*other))
+    begin, end = ServerMs(NOW + 1000 * since), ServerMs(NOW + 1000 * (since + length))
+    in_first = [any(a <= n + 0.5 <= b for a, b in one) for n in range(40)]
+    is_between = [since <= n + 0.5 <= since + length for n in range(40)]
+
+    assert seen(first) == in_first
+    assert seen(first.united(second)) == [a or b for a, b in zip(in_first, seen(second), strict=True)]
+    assert seen(first.without(begin, end)) == [a and not b for a, b in zip(in_first, is_between, strict=True)]
+    assert seen(first.between(begin, end)) == [a and b for a, b in zip(in_first, is_between, strict=True)]
+    for each in (first.united(second), first.without(begin, end), first.between(begin, end)):
+        assert all(a.until < b.since for a, b in zip(each.spans, each.spans[1:], strict=False)) or length == 0
+        assert list(each.spans) == sorted(each.spans)
+
+
+def test_it_is_watched_until_now_while_the_newest_listing_holds() -> None:
+    monitor = Monitor.of({NO_PROFILE: Limits()})
+    for second, outcome in zip((0, 5), lists(0, 5), strict=True):
+        monitor, _ = monitor.after(NO_PROFILE, outcome, reading(NOW + 1000 * second))
+    assert monitor.watched_at(NO_PROFILE, reading(NOW + 65_000)) == spans((0, 65))
+    assert monitor.watched_at(NO_PROFILE, reading(NOW + 65_001)) == spans((0, 5))
+    assert Monitor().watched_at(NO_PROFILE, reading()) == NOT_WATCHED

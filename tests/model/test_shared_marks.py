@@ -1,0 +1,78 @@
+"""Marks of the serving host in a row: anyone may send anything there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.builders import NOW, environment
+
+from envwatch.model.clock import WallMs
+from envwatch.model.shared_marks import SharedAck, SharedSilence, shared_ack_of, shared_silence_of
+from envwatch.model.text import Clean, cells
+from envwatch.views.state_details import shared_text
+
+if TYPE_CHECKING:
+    from envwatch.model.environment import Environment
+
+LATER = NOW + 3_600_000
+DAY = 86_400_000
+
+
+def marked(**marks: Any) -> Environment:
+    return environment(envwatch=marks)
+
+
+def test_marks_are_read_from_the_field_that_a_server_adds() -> None:
+    row = marked(
+        ack={"by": "ops-1", "at": NOW, "note": "on it"}, silence={"by": "ops-2", "until": LATER, "reason": "new disks"}
+    )
+    assert shared_ack_of(row) == SharedAck(Clean("ops-1"), Clean("on it"))
+    assert shared_silence_of(row, NOW) == SharedSilence(Clean("ops-2"), WallMs(LATER), Clean("new disks"))
+    assert (shared_ack_of(environment()), shared_silence_of(environment(), NOW)) == (None, None)
+
+
+@pytest.mark.parametrize("ack", [None, 7, "ops-1", [], {}, {"by": None}, {"by": 7}, {"by": "  "}, {"note": "x"}])
+def test_an_acknowledgement_without_a_name_is_none(ack: Any) -> None:
+    assert shared_ack_of(marked(ack=ack)) is None
+
+
+@pytest.mark.parametrize("note", [None, 7, ["x"], {"x": "y"}])
+def test_a_note_that_is_no_text_is_left_out(note: Any) -> None:
+    assert shared_ack_of(marked(ack={"by": "ops-1", "note": note})) == SharedAck(Clean("ops-1"), Clean(""))
+
+
+@pytest.mark.parametrize(
+    "until",
+    [None, True, "later", NOW, NOW - 1, 2**200, -(2**200), NOW + 366 * DAY, [LATER]],
+)
+def test_a_silence_needs_an_end_that_can_be_true_and_is_not_over(until: Any) -> None:
+    assert shared_silence_of(marked(silence={"by": "ops-1", "until": until}), NOW) is None
+
+
+def test_a_silence_ends_by_itself() -> None:
+    row = marked(silence={"by": "ops-1", "until": LATER})
+    assert shared_silence_of(row, LATER - 1) is not None
+    assert shared_silence_of(row, LATER) is None
+
+
+@pytest.mark.parametrize("field", [None, 7, "ack", ["ack"], True])
+def test_a_field_that_is_no_object_says_nothing(field: Any) -> None:
+    assert shared_ack_of(environment(envwatch=field)) is None
+    assert shared_silence_of(environment(envwatch=field), NOW) is None
+
+
+@given(by=st.text(min_size=1), note=st.text())
+def test_what_is_shown_is_one_line_of_bounded_width_without_control_characters(by: str, note: str) -> None:
+    row = marked(ack={"by": f"{by}\x1b[2J\n", "note": f"{note}\r\u202e"})
+    ack, text = shared_ack_of(row), shared_text(row, NOW, 80)
+    for each in () if ack is None or text is None else (ack.by, ack.note, text):
+        assert "\x1b" not in each
+        assert "\n" not in each
+        assert "\u202e" not in each
+        assert cells(each) <= 200
+    long = shared_ack_of(marked(ack={"by": "x" * 500, "note": "y" * 5000}))
+    assert long is not None
+    assert (cells(long.by), cells(long.note)) == (40, 200)

@@ -1,0 +1,72 @@
+"""Ranges against the text of the Monitoring Plugins Development Guidelines."""
+
+from __future__ import annotations
+
+from math import inf, nextafter
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from envwatch.model.threshold import threshold_of
+
+NUMBERS = st.decimals(-1_000_000, 1_000_000, places=3).map(lambda number: f"{number:f}")
+VALUES = st.floats(-2_000_000, 2_000_000)
+
+
+def alerting(text: str, *values: float) -> list[bool]:
+    return [threshold_of(text).alerts(value) for value in values]
+
+
+# The table "Example ranges" of the guidelines: "generate an alert if x ..."
+
+
+def test_the_guidelines_examples() -> None:
+    assert alerting("10", -0.001, 0, 10, 10.001) == [True, False, False, True]  # < 0 or > 10
+    assert alerting("10:", 9.999, 10, inf) == [True, False, False]  # < 10
+    assert alerting("~:10", -inf, 10, 10.001) == [False, False, True]  # > 10
+    assert alerting("10:20", 9.999, 10, 20, 20.001) == [True, False, False, True]  # < 10 or > 20
+    assert alerting("@10:20", 9.999, 10, 20, 20.001) == [False, True, True, False]  # >= 10 and <= 20
+
+
+@given(NUMBERS, NUMBERS, VALUES)
+def test_a_range_alerts_outside_and_with_at_inside(start: str, end: str, value: float) -> None:
+    assume(float(start) <= float(end))
+    is_inside = float(start) <= value <= float(end)
+    assert alerting(f"{start}:{end}", value) == [not is_inside]
+    assert alerting(f"@{start}:{end}", value) == [is_inside]
+
+
+@given(NUMBERS, VALUES)
+def test_what_is_left_out_is_zero_or_infinity(number: str, value: float) -> None:
+    limit = float(number)
+    assert alerting(f"{number}:", value) == [value < limit]
+    assert alerting(f"~:{number}", value) == [value > limit]
+    if limit >= 0:
+        assert alerting(number, value) == alerting(f"0:{number}", value) == alerting(f":{number}", value)
+
+
+@given(NUMBERS, NUMBERS)
+def test_both_ends_belong_to_the_range(start: str, end: str) -> None:
+    low, high = float(start), float(end)
+    assume(low <= high)
+    inside_and_out = (low, high, nextafter(low, -inf), nextafter(high, inf))
+    assert alerting(f"{start}:{end}", *inside_and_out) == [False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "@", "~", "x", "1:2:3", "10:~", "20:10", "-1", "@~", "1,5", "٣", " 1", "1 ", "nan", "inf", "9" * 65]
+)
+def test_everything_else_is_refused_in_words(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^is no range: "):
+        threshold_of(text)
+
+
+@given(st.text(alphabet="0123456789.:@~+- x", max_size=12))
+def test_no_text_breaks_the_parser(text: str) -> None:
+    try:
+        threshold = threshold_of(text)
+    except ValueError:
+        return
+    assert threshold.text == text
+    assert threshold.start <= threshold.end
