@@ -20,7 +20,8 @@ from envwatch.model.modes import UNRESTRICTED
 from envwatch.model.text import Clean, shortened
 from envwatch.model.times import NOTHING
 from envwatch.query.fields import META
-from envwatch.views.columns import COLUMNS, FIXED, MARK_WIDTH, Column
+from envwatch.views.column_widths import LEFT
+from envwatch.views.columns import COLUMNS, FIXED, Column
 from envwatch.views.state_style import json_text
 
 if TYPE_CHECKING:
@@ -155,8 +156,8 @@ def comparison_columns(width: int, baseline: Baseline, fleets: Fleets) -> tuple[
     def text(tracked: TrackedEnvironment, _: float) -> Clean:
         return difference_text(baseline.differences(tracked.key, fleets.tracked(tracked.key)))
 
-    state, name = (COLUMNS[id_] for id_ in FIXED)
-    room = width - (state.width + 1) - MARK_WIDTH - 2
+    *left, name = (COLUMNS[id_] for id_ in FIXED)
+    room = width - LEFT - 1
     changes = Column(
         id="changes",
         title="SINCE THE BASELINE",
@@ -167,7 +168,7 @@ def comparison_columns(width: int, baseline: Baseline, fleets: Fleets) -> tuple[
         rank=lambda tracked: text(tracked, 0.0),
     )
     name_width = max(min(room // 3, 32), 1)
-    return ((state, state.width), (name, name_width), (changes, max(room - name_width, 1)))
+    return (*((column, column.width) for column in left), (name, name_width), (changes, max(room - name_width, 1)))
 
 
 def _text(difference: Difference, nothing: Clean) -> str:
@@ -176,14 +177,14 @@ def _text(difference: Difference, nothing: Clean) -> str:
         return field
     if field == STATE and before is None:
         return f"new, {after}"
-    if field == STATE and after in (None, Presence.GONE.value):
+    if field == STATE and after in (None, Presence.GONE.value, Presence.MISSING.value):
         return f"gone, was {before}"
     return f"{field} {nothing if before is None else before} → {nothing if after is None else after}"
 
 
 def _state_difference(before: TrackedEnvironment | None, after: TrackedEnvironment | None) -> tuple[Difference, ...]:
     was, now = (None if tracked is None else event_presence(tracked) for tracked in (before, after))
-    absent = (None, Presence.GONE.value)
+    absent = (None, Presence.GONE.value, Presence.MISSING.value)
     if was == now or (was in absent and now in absent):
         return ()
     return (Difference(STATE, was, now, now or Presence.GONE.value),)

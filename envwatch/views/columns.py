@@ -1,23 +1,28 @@
-"""The columns of the table: what each shows, how it sorts, and at which widths it appears.
+"""The columns of the table: what each shows, how it sorts, and from which width on it may appear.
 
-Pure. Must not know widgets or colours. STATE comes first and has the age that changes every second: a frame then
-rewrites only the left edge of each line.
+Pure. Must not know widgets or colours. STATE, FOR, BEAT and NAME come first: what changes every second stands at the
+left, so that a tick rewrites only the left edge of each line.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from envwatch.model.environment import update_text
+from envwatch.fleet.hours import HOURS
+from envwatch.fleet.presence import Presence, Reason
+from envwatch.fleet.problems import state_began_at
+from envwatch.model.environment import NEVER, update_text
+from envwatch.model.limits import Limits
 from envwatch.model.modes import UNRESTRICTED, mode_of
-from envwatch.model.text import Clean
-from envwatch.model.times import minutes_age, short_age, span
+from envwatch.model.text import Clean, natural_key
+from envwatch.model.times import minutes_age, short_age, span, state_age
 from envwatch.model.versions import version_key
 from envwatch.query.language import Searchable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.environment import Environment
@@ -44,12 +49,21 @@ class Column(Searchable):
     """Whether it changes with time alone, at most once a minute."""
     keep: Literal["start", "ends", "end"] = "start"
     """Which part stays when the text is cut."""
+    align: Literal["left", "right"] = "left"
+    timed_text: Callable[[TrackedEnvironment, float, Limits], Clean | None] | None = None
+    """Returns what it shows, where that depends on the thresholds of the fleet."""
+
+    def shown(self, tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> Clean | None:
+        """Return what it shows at a moment (server's clock, ms) under the thresholds of a fleet."""
+        if self.timed_text is None:
+            return self.text(tracked, now)
+        return self.timed_text(tracked, now, fleet_limits)
 
 
 def mode_text(raw_mode: Clean | None) -> Clean | None:
     """Return a mode as the table shows it: `!` marks the one that approves everything."""
     mode = mode_of(raw_mode)
-    return Clean(f"{mode} !") if mode == UNRESTRICTED else mode
+    return Clean(f"{mode}!") if mode == UNRESTRICTED else mode
 
 
 def _field(id_: str, width: int, from_width: int, about: str, value: Callable[[Environment], Clean | None]) -> Column:
@@ -78,11 +92,11 @@ def _instant(
 ) -> Column:
     def text(tracked: TrackedEnvironment, now: float) -> Clean | None:
         at = instant(tracked)
-        return None if at is None else minutes_age(span(now - at))
+        return None if at is None or at == NEVER else minutes_age(span(now - at))
 
     def rank(tracked: TrackedEnvironment) -> float | None:
         at = instant(tracked)
-        return None if at is None else -at
+        return None if at is None or at == NEVER else -at
 
     column = _field(id_, width, from_width, about, lambda _: None)
     return replace(column, text=text, rank=rank, is_searched=False, is_ticking=True)
@@ -101,28 +115,133 @@ _KEEP: Mapping[str, Literal["ends", "end"]] = {
 }
 """The parts kept of texts whose start does not distinguish rows."""
 
-FIXED = ("state", "name")
+FIXED = ("state", "for", "beat", "name")
 """Ids of the columns at the left that are always shown."""
-SCROLLBAR = 1
-"""Cells at the right of the table that belong to no column."""
-NAME_AT_LEAST = 16
-"""The minimal width of NAME: other columns get what is left."""
-MARK_WIDTH = 2
-"""Cells of the mark of change after NAME, with a space."""
+NAME_AT_LEAST: Final = 18
+"""The minimal width of NAME, with the tag of a change; other columns get what is left."""
+_USUAL: Final = Limits()
+
+
+def for_text(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> Clean | None:
+    """Return how long an environment has been in its state; None while that is unknown."""
+    began_at = state_began_at(tracked, fleet_limits)
+    return None if began_at is None or began_at == NEVER else state_age(span(now - began_at))
+
+
+def beat_text(tracked: TrackedEnvironment, now: float) -> Clean | None:
+    """Return the age of the heartbeat; None where there is no connection that could have one."""
+    beat_at = _beat_at(tracked)
+    return None if beat_at is None else short_age(span(now - beat_at))
+
+
+def _beat_at(tracked: TrackedEnvironment) -> float | None:
+    environment = tracked.environment
+    has_one = bool(environment.connection_id) and not tracked.presence.is_absent
+    return environment.last_heartbeat_at if has_one else None
+
+
+def cause_text(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> Clean | None:
+    """Return why an environment is down or going down, in at most 14 cells; None for one that is well."""
+    match tracked.presence:
+        case Presence.LATE if not tracked.clock_suspect:
+            left = (fleet_limits.online_for - span(now - tracked.quiet_at)).total_seconds()
+            return Clean(f"off in {left:.0f} s" if left > 0 else "off next poll")
+        case Presence.ONLINE if tracked.is_flapping:
+            return Clean(f"{len(tracked.transitions)} changes/h")
+        case _:
+            return _reason(tracked)
+
+
+def _reason(tracked: TrackedEnvironment) -> Clean | None:
+    """Return the reason of a verdict, without what changes with time; None for one that is well."""
+    reason = tracked.verdict.reason
+    if reason in (Reason.BEATING, Reason.UNTIMED):
+        return None
+    return _SHORT_REASONS.get(reason) or Clean(reason.value)
+
+
+_SHORT_REASONS: Final = {
+    Reason.ABSENT: Clean("not listed"),
+    Reason.EXPECTED: Clean("not listed"),
+    Reason.NEVER_LISTED: Clean("never listed"),
+    Reason.MISSED: Clean("ping missed"),
+}
+
+
+def _cause_or_branch(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> Clean | None:
+    return cause_text(tracked, now, fleet_limits) or tracked.environment.branch
+
+
+def _for_rank(tracked: TrackedEnvironment) -> float | None:
+    began_at = state_began_at(tracked, _USUAL)
+    return None if began_at is None or began_at == NEVER else -began_at
+
+
+def _beat_rank(tracked: TrackedEnvironment) -> float | None:
+    beat_at = _beat_at(tracked)
+    return None if beat_at is None else -beat_at
+
+
+_WHY: Final = Column(
+    id="why",
+    title="WHY",
+    width=14,
+    from_width=0,
+    about="why it is down; else the branch",
+    text=lambda tracked, now: cause_text(tracked, now, _USUAL),
+    timed_text=cause_text,
+    search_text=lambda tracked, _: _reason(tracked),
+    rank=_reason,
+    is_ticking=True,
+)
+WHY_OR_BRANCH: Final = replace(
+    _WHY,
+    text=lambda tracked, now: _cause_or_branch(tracked, now, _USUAL),
+    timed_text=_cause_or_branch,
+    search_text=lambda tracked, _: _reason(tracked) or tracked.environment.branch,
+)
+"""WHY where BRANCH does not fit: the branch of what is up."""
+
+_PRESENCES: Final = tuple(Presence)
 
 _ALL = (
     Column(
         id="state",
-        title="STATE  BEAT",
-        width=11,
+        title="STATE",
+        width=6,
         from_width=0,
-        about="the verdict, and the time since the last heartbeat",
-        text=lambda tracked, now: short_age(span(now - tracked.quiet_at)),
-        rank=lambda tracked: tracked.quiet_at,  # the longest silence first
-        falls=True,
+        about="the verdict",
+        text=lambda tracked, _: Clean(tracked.presence.value),
+        rank=lambda tracked: _PRESENCES.index(tracked.presence),
         is_searched=False,
     ),
-    _field("name", NAME_AT_LEAST, 0, "the name its user chose", lambda environment: environment.name),
+    Column(
+        id="for",
+        title="FOR",
+        width=6,
+        from_width=0,
+        about="the time in this state",
+        text=lambda tracked, now: for_text(tracked, now, _USUAL),
+        timed_text=for_text,
+        rank=_for_rank,
+        is_searched=False,
+        align="right",
+    ),
+    Column(
+        id="beat",
+        title="BEAT",
+        width=4,
+        from_width=0,
+        about="the age of the heartbeat",
+        text=beat_text,
+        rank=_beat_rank,
+        is_searched=False,
+        align="right",
+    ),
+    replace(
+        _field("name", NAME_AT_LEAST, 0, "the name its user chose, or else the id", attrgetter("label")),
+        rank=lambda tracked: natural_key(tracked.environment.label),
+    ),
     Column(
         id="profile",
         title="PROFILE",
@@ -131,18 +250,34 @@ _ALL = (
         about="under which profile it is listed",
         text=lambda tracked, _: tracked.profile or None,
         rank=lambda tracked: tracked.profile.casefold() or None,
+        keep="ends",
     ),
     replace(
-        _field("mode", 14, 0, "permission mode", lambda environment: mode_text(environment.mode)),
+        _field("mode", 13, 0, "permission mode", lambda environment: mode_text(environment.mode)),
         search_text=lambda tracked, _: mode_of(tracked.environment.mode),
     ),
     _version("version", 9, 0, "version of Letta Code", lambda environment: environment.version),
-    _field("branch", 15, 0, "git branch", lambda environment: environment.branch),
+    _WHY,
     _instant("up", 5, 100, "time since it connected, while it is up", lambda tracked: tracked.up_since),
     _field("os", 6, 100, "operating system", lambda environment: environment.os),
+    _field("branch", 15, 100, "git branch", lambda environment: environment.branch),
     _field("user", 12, 120, "id of its user", lambda environment: environment.user_id),
-    _field("pod", 8, 120, "pod of the platform", lambda environment: environment.pod_id),
+    replace(
+        _field("pod", 8, 120, "pod of the platform, or the last one", lambda environment: environment.pod_id),
+        text=lambda tracked, _: tracked.pod_id,
+        rank=lambda tracked: (tracked.pod_id or Clean("")).casefold() or None,
+    ),
     _field("directory", 20, 120, "working directory", lambda environment: environment.working_directory),
+    Column(
+        id="24h",
+        title="24H",
+        width=HOURS,
+        from_width=160,
+        about="the last 24 hours; sorts by the time up",
+        text=lambda _, __: None,
+        rank=lambda _: None,
+        is_searched=False,
+    ),
     _field("device", 14, 160, "id of the machine", lambda environment: environment.device_id),
     _field("connection", 14, 160, "id of the live link", lambda environment: environment.connection_id),
     _version("node", 9, 160, "version of Node.js", lambda environment: environment.node_version),
@@ -153,30 +288,9 @@ _ALL = (
 )
 
 COLUMNS: Mapping[str, Column] = {column.id: column for column in _ALL}
-"""By id, in the order of the table, which is also the order in which they get its width."""
+"""By id, in the order of the table."""
 
+LAST_DAY: Final = "24h"
+"""The column that is not made from a row: what it shows and sorts by comes from `fleet.hours.LastDays`."""
 PROBLEMS: Final = "problems"
 """The name of the default order in settings, where other names are columns."""
-
-
-def fitting(width: int, ids: Sequence[str] = (), *, has_profiles: bool = False) -> tuple[tuple[Column, int], ...]:
-    """Return the columns that fit into a table, each with its width; NAME takes the rest.
-
-    Args:
-        width: cells of the table.
-        ids: the columns to show after STATE and NAME, in this order; none for the default ones.
-        has_profiles: whether there are rows of several profiles: PROFILE is shown only then.
-    """
-    state, name, profile, *usual = COLUMNS.values()
-    chosen = [id_ for id_ in ids if id_ not in FIXED]
-    others = [COLUMNS[id_] for id_ in chosen if id_ != "profile"] if ids else usual
-    if has_profiles:
-        others.insert(chosen.index("profile") if "profile" in chosen else 0, profile)
-    left = width - (state.width + 1) - (name.width + 1) - MARK_WIDTH
-    fit = []
-    for column in others:
-        if (column.from_width > width + SCROLLBAR and not ids) or column.width + 1 > left:
-            break
-        fit.append((column, column.width))
-        left -= column.width + 1
-    return ((state, state.width), (name, max(name.width + left, 1)), *fit)

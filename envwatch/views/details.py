@@ -1,35 +1,34 @@
-"""Everything about one environment, as labelled lines for the detail pane.
+"""What one environment is, what helps it and what happened to it, as labelled lines for the detail pane.
 
-Pure: the moment and the style of instants are arguments. Lines that change every second (`ticking_lines`) are separate
-from those that only a listing changes (`environment_lines`), so that a tick lays out five lines and not a whole pane.
+Pure: the moment and the style of instants are arguments. The head of the pane is in `state_details`; here is what only
+a listing changes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from datetime import timedelta
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.availability import availability, availability_text
-from envwatch.fleet.fleet import Freshness
-from envwatch.fleet.presence import UNTIMED, Presence, Reason, heartbeat_age
-from envwatch.model import limits
+from envwatch.fleet.presence import NEVER_LISTED
 from envwatch.model.environment import KNOWN_METADATA
 from envwatch.model.modes import UNRESTRICTED, mode_meaning, mode_of
+from envwatch.model.shared_marks import SHARED_FIELD
 from envwatch.model.text import Clean, counted, shortened
-from envwatch.model.times import NOTHING, TimeStyle, clock_text, date_text, long_age, span, zone_of
+from envwatch.model.times import NOTHING, TimeStyle, clock_text, short_age, span, state_age, zone_of
 from envwatch.model.versions import is_behind
-from envwatch.views.event_text import event_text
+from envwatch.views.event_text import event_style, event_text
+from envwatch.views.pane_layout import DetailLine, Fit
 from envwatch.views.remedies import remedies, start_command
-from envwatch.views.state_style import IMPOSSIBLE, json_text, style_of
+from envwatch.views.state_details import instant_text
+from envwatch.views.state_style import json_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from datetime import timedelta
+    from collections.abc import Iterator, Mapping
+    from datetime import tzinfo
 
     from pydantic import JsonValue
 
-    from envwatch.fleet.acknowledgements import Acks
     from envwatch.fleet.events import Event
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -37,181 +36,110 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
 
 
-@dataclass(frozen=True, slots=True)
-class DetailLine:
-    """A label and its text."""
+_NO_KEY: Final = Clean("")
 
-    label: str
-    text: Clean
-    style: str = ""
-    """A state's name in the stylesheet, for its colour."""
-    depth: int = 0
-    """Steps by which the label is indented: the line belongs to the last one before it with a smaller depth."""
-    is_command: bool = False
-    """Whether people copy it into a shell, so that no character of it may be replaced."""
+EVENTS: Final = 5
+"""Events of an environment that the pane has at least, if there are so many."""
 
 
-def state_line(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> DetailLine:
-    """Return the state of an environment in full words; the label is its glyph."""
-    state = style_of(tracked, is_unknown=fleet.is_unknown(tracked, now))
-    words = [tracked.presence.value]
-    if fleet.is_unknown(tracked, now):
-        words = ["unknown"] if tracked.verdict == UNTIMED else ["unknown", f"last seen {tracked.presence}"]
-    if tracked.clock_suspect:
-        words.append("clock?")
-    if tracked.is_flapping:
-        words.append("flapping")
-    return DetailLine(state.glyph, Clean(" · ".join(words)), state.style)
-
-
-def verdict_reason(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> Clean:
-    """Return the rule behind the verdict, with its inputs."""
-    environment = tracked.environment
-    if tracked.presence is Presence.GONE:
-        return Clean(f"absent from {tracked.absent} complete listings in a row")
-    if fleet.is_unreadable(tracked):
-        return Clean("the newest listing holds its row, which cannot be read: this was the last verdict")
-    if not environment.connection_id:
-        return Clean("no connectionId: the listener closed its link")
-    return Clean(f"{Reason.UNTIMED}: {IMPOSSIBLE}") if tracked.is_untimed else _reason_by_age(tracked, fleet, now)
-
-
-def _reason_by_age(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> Clean:
-    age = _judged_age(tracked, fleet, now)
-    if age is None:
-        return Clean("connectionId set · no lastHeartbeat")
-    if tracked.verdict.is_up and not fleet.stall_detector.beats_count:
-        return Clean("connectionId set · the platform's heartbeats stand still: silence proves nothing")
-    limit = fleet.limits.online_for
-    is_lost = tracked.verdict.reason is Reason.HEARTBEAT_LOST
-    moment = ""
-    if fleet.listed is not None and (fleet.freshness(now) is not Freshness.LIVE or (not is_lost and age >= limit)):
-        age = _judged_age(tracked, fleet, fleet.listed) or age
-        moment = " at the last listing"
-    beat = "clocks contradict · beat at least" if _is_skew_check_used(tracked, fleet) else "beat"
-    # Seconds are cut, not rounded: 119.9 s is not yet 120.
-    seconds, limit_seconds = int(age.total_seconds()), int(limit.total_seconds())
-    return Clean(f"connectionId set · {beat} {seconds} s {'≥' if is_lost else '<'} {limit_seconds} s{moment}")
-
-
-def _judged_age(tracked: TrackedEnvironment, fleet: Fleet, moment: Reading) -> timedelta | None:
-    """Return the heartbeat's age that the verdict uses: by the server's clock, or by the skew check if they differ."""
-    if _is_skew_check_used(tracked, fleet):
-        return span(tracked.skew_check.least_age_ms(moment.monotonic))
-    return heartbeat_age(tracked.environment, fleet.clock.at(moment.wall))
-
-
-def _is_skew_check_used(tracked: TrackedEnvironment, fleet: Fleet) -> bool:
-    return tracked.clock_suspect and fleet.date_error is None
-
-
-def missed_beats(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> tuple[int, int] | None:
-    """Return how many pings an environment can miss before it is offline, and how many it has missed.
-
-    Returns:
-        None if the verdict does not rest on pings (a closed connection), or silence proves nothing at the moment.
-    """
-    if fleet.listed is None or not _silence_counts(fleet, now) or tracked.verdict.reason not in _PING_REASONS:
-        return None
-    age = heartbeat_age(tracked.environment, fleet.clock.at(fleet.listed.wall))
-    if age is None:
-        return None
-    limit = int(fleet.limits.online_for / limits.HEARTBEAT_EVERY)
-    return limit, min(int(age / limits.HEARTBEAT_EVERY), limit)
-
-
-def _silence_counts(fleet: Fleet, now: Reading) -> bool:
-    """Whether a missing heartbeat means anything: listings arrive, and heartbeats of other rows advance."""
-    return fleet.freshness(now) is Freshness.LIVE and fleet.stall_detector.beats_count
-
-
-_PING_REASONS = frozenset({Reason.BEATING, Reason.MISSED, Reason.HEARTBEAT_LOST})
-
-
-def ticking_lines(tracked: TrackedEnvironment, fleet: Fleet, now: Reading, style: TimeStyle) -> Iterator[DetailLine]:
-    """Yield what changes with time alone: the rule with its age, the heartbeat, the countdown."""
-    yield DetailLine("why", verdict_reason(tracked, fleet, now))
-    server_now = fleet.clock.at(now.wall)
-    beat_at = tracked.environment.last_heartbeat_at
-    if beat_at is None:
-        yield DetailLine("beat", Clean("none while offline" if not tracked.verdict.is_up else "none"))
-    else:
-        age = span(server_now - beat_at)
-        text = f"{clock_text(beat_at, zone_of(style))} ({long_age(age)} ago)"
-        if fleet.freshness(now) is not Freshness.LIVE:
-            text += f" · no listing for {long_age(fleet.age(now))}"
-        elif tracked.verdict.is_up and not tracked.clock_suspect and _silence_counts(fleet, now):
-            left = (fleet.limits.online_for - age).total_seconds()
-            text += f" · offline in {left:.0f} s" if left > 0 else " · offline at the next listing"
-        yield DetailLine("beat", Clean(text))
-    environment = tracked.environment
-    if environment.connected_at is not None and tracked.verdict.is_up:
-        yield DetailLine("connected", _when(environment.connected_at, server_now, style))
-    elif tracked.since_at is not None:
-        yield DetailLine(tracked.presence.value, _when(tracked.since_at, server_now, style))
-    yield DetailLine("last seen", _when(environment.last_seen_at, server_now, style))
-    yield DetailLine("first seen", _when(environment.first_seen_at, server_now, style))
-
-
-def acknowledgement_lines(
-    tracked: TrackedEnvironment, acks: Acks, server_now: float, style: TimeStyle
+def help_lines(
+    tracked: TrackedEnvironment, fleet: Fleet, now: Reading, start_key: Clean = _NO_KEY
 ) -> Iterator[DetailLine]:
-    """Yield when the problem was acknowledged, and the note."""
-    if (ack := acks.get(tracked.environment.id)) is not None:
-        yield DetailLine("acked", _when(ack.at, server_now, style))
-        if ack.note:
-            yield DetailLine("note", ack.note)
-
-
-def availability_lines(
-    tracked: TrackedEnvironment, fleet: Fleet, own_events: Sequence[Event], began_at: float | None
-) -> Iterator[DetailLine]:
-    """Yield the share of time that it was up.
+    """Yield what a person can do: the command to run on that machine, with its letter, and what to know before.
 
     Args:
         tracked: the environment.
         fleet: its fleet.
-        own_events: its events, oldest first, without groups.
-        began_at: since when the events are complete, server's clock in ms; None before the first listing.
+        now: this machine's clocks.
+        start_key: the key that starts the listener of an environment that is down; empty if none does.
     """
-    if began_at is None or fleet.listed is None:
-        return
-    share = availability(tracked, own_events, began_at, fleet.clock.at(fleet.listed.wall))
-    if share is not None:
-        yield DetailLine("available", availability_text(*share))
-
-
-def remedy_lines(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> Iterator[DetailLine]:
-    """Yield what a person can do: the problem, the command to run on that machine, and what to know before."""
-    for remedy in remedies(tracked, fleet, now):
-        yield DetailLine("remedy", remedy.title, "plain")
+    for remedy in remedies(tracked, fleet, now, start_key):
+        label, notes = remedy.label, remedy.notes
         if remedy.command is not None:
-            yield DetailLine("run there", remedy.command, "online", is_command=True)
-        yield DetailLine("", remedy.note)
+            yield DetailLine(
+                label, remedy.command, "online", fit=_shell(tracked.environment), letter=COPY_LETTERS[remedy.copy]
+            )
+            label = ""
+        for note in notes:
+            yield DetailLine(label, note)
+            label = ""
 
 
-def environment_lines(tracked: TrackedEnvironment, fleet: Fleet) -> Iterator[DetailLine]:
-    """Yield what changes only with a listing."""
+def _shell(environment: Environment) -> Fit:
+    return Fit.WINDOWS_COMMAND if environment.os == "win32" else Fit.COMMAND
+
+
+def event_line(event: Event, now: float, zone: tzinfo | None, *, is_ascii: bool, is_named: bool = False) -> DetailLine:
+    """Return an event, labelled with its time.
+
+    Args:
+        event: of one environment.
+        now: server's clock in ms; an event that is a day old has its age in place of the time.
+        zone: of the instants; None for the local one.
+        is_ascii: whether the glyph has to be ASCII.
+        is_named: whether the environment's name stands before what happened.
+    """
+    look, age = event_style(event), span(now - event.at)
+    label = f"{short_age(age)} ago" if age >= timedelta(days=1) else clock_text(event.at, zone)[:8]
+    name = f"{event.name} " if is_named and event.name else ""
+    return DetailLine(
+        label, Clean(f"{look.ascii if is_ascii else look.glyph} {name}{event_text(event, zone)}"), look.style
+    )
+
+
+def about_lines(
+    tracked: TrackedEnvironment, fleet: Fleet, uptime: Clean | None, style: TimeStyle
+) -> Iterator[DetailLine]:
+    """Yield what an environment is, which changes only with a listing.
+
+    Args:
+        tracked: the environment.
+        fleet: its fleet.
+        uptime: its availability in words, if it stands nowhere else.
+        style: of the instants.
+    """
     environment = tracked.environment
     if tracked.profile:
         yield DetailLine("profile", tracked.profile)
+    if tracked.verdict == NEVER_LISTED:
+        return  # nothing is known of it but its name or device id
     mode = mode_of(environment.mode)
     sent_as = f" (sent as {environment.mode})" if mode != environment.mode else ""
     yield DetailLine(
         "mode",
         Clean(f"{mode or NOTHING} · {mode_meaning(environment.mode)}{sent_as}"),
-        "unrestricted" if mode == UNRESTRICTED else "",
+        "bold unrestricted" if mode == UNRESTRICTED else "",
     )
     yield DetailLine("version", _version(environment, fleet))
-    yield DetailLine("branch", environment.branch or NOTHING)
-    yield DetailLine("directory", environment.working_directory or NOTHING)
-    yield DetailLine("host", _host(environment))
-    yield from _update(environment)
+    yield DetailLine("branch", environment.branch or NOTHING, fit=Fit.ENDS)
+    if environment.working_directory:
+        yield DetailLine("in", environment.working_directory, fit=Fit.END, letter=COPY_LETTERS["directory"])
+    yield DetailLine("on", _host(environment))
+    for label, id_ in (
+        ("pod" if environment.pod_id else "last pod", tracked.pod_id),
+        ("user", environment.user_id),
+        ("owner", environment.api_key_owner),
+    ):
+        if id_:
+            yield DetailLine(label, id_, fit=Fit.ENDS)
+    yield from _update(environment, fleet)
+    yield from _relations(tracked, fleet)
+    if uptime is not None:
+        yield DetailLine("uptime", uptime)
+    yield from _times(tracked, fleet, style)
+    if commands := ", ".join(filter(None, environment.supported_commands or ())):
+        yield DetailLine("commands", Clean(commands))
+    yield from _unknown(environment)
+
+
+def _relations(tracked: TrackedEnvironment, fleet: Fleet) -> Iterator[DetailLine]:
+    """Yield how often its connection changed, and the other environments of its device."""
+    environment = tracked.environment
     if tracked.transitions:
         changes = counted(len(tracked.transitions), "change")
         yield DetailLine("churn", Clean(f"{changes} of connection in the last hour"))
     twins = [
-        other.environment.name
+        other.environment.label
         for other in fleet.environments.values()
         if other.environment.device_id == environment.device_id and other.environment.id != environment.id
     ]
@@ -219,25 +147,31 @@ def environment_lines(tracked: TrackedEnvironment, fleet: Fleet) -> Iterator[Det
         yield DetailLine("twins", Clean(", ".join(twins)))
 
 
-def identity_lines(environment: Environment) -> Iterator[DetailLine]:
-    """Yield the ids, the commands, and the fields that this version has no name for."""
-    yield DetailLine("id", environment.id)
-    yield DetailLine("device", environment.device_id)
-    yield DetailLine("connection", environment.connection_id or NOTHING)
-    yield DetailLine("listener", environment.listener_instance_id or NOTHING)
-    yield DetailLine("pod", environment.pod_id or NOTHING)
-    yield DetailLine("user", environment.user_id or NOTHING)
-    yield DetailLine("key owner", environment.api_key_owner or NOTHING)
-    yield DetailLine("org", environment.organization_id)
-    yield DetailLine("commands", Clean(", ".join(filter(None, environment.supported_commands or ()))) or NOTHING)
-    yield from _unknown(environment)
-
-
-def event_lines(events: Iterable[Event], style: TimeStyle) -> Iterator[DetailLine]:
-    """Yield one line for each event of one environment, in the given order."""
+def _times(tracked: TrackedEnvironment, fleet: Fleet, style: TimeStyle) -> Iterator[DetailLine]:
+    """Yield when it was first and last seen."""
+    if fleet.listed is None:
+        return
+    listed_at, environment = fleet.clock.at(fleet.listed.wall), tracked.environment
     zone = zone_of(style)
-    for event in events:
-        yield DetailLine(clock_text(event.at, zone)[:8], event_text(event, zone))
+    date = instant_text(environment.first_seen_at, listed_at, zone)
+    ago = f"{state_age(span(listed_at - environment.first_seen_at))} ago"
+    first = f"{ago} · {date}" if style is TimeStyle.RELATIVE else f"{date} · {ago}"
+    yield DetailLine("seen", Clean(f"first {first} · last {instant_text(environment.last_seen_at, listed_at, zone)}"))
+
+
+def id_lines(tracked: TrackedEnvironment) -> Iterator[DetailLine]:
+    """Yield the ids, each with the letter that copies it; none of what was never listed."""
+    environment = tracked.environment
+    if tracked.verdict == NEVER_LISTED:
+        return
+    yield DetailLine("device", environment.device_id, fit=Fit.ENDS, letter=COPY_LETTERS["device id"])
+    yield DetailLine("id", environment.id, fit=Fit.ENDS, letter=COPY_LETTERS["environment id"])
+    if environment.connection_id:
+        letter = COPY_LETTERS["connection id"]
+        yield DetailLine("conn", environment.connection_id, fit=Fit.ENDS, letter=letter)
+    if environment.listener_instance_id:
+        yield DetailLine("listener", environment.listener_instance_id, fit=Fit.ENDS)
+    yield DetailLine("org", environment.organization_id, fit=Fit.ENDS)
 
 
 def _version(environment: Environment, fleet: Fleet) -> Clean:
@@ -273,7 +207,8 @@ def _memory(size: JsonValue) -> str | None:
     return humanize.naturalsize(size, binary=True)
 
 
-def _update(environment: Environment) -> Iterator[DetailLine]:
+def _update(environment: Environment, fleet: Fleet) -> Iterator[DetailLine]:
+    """Yield how it is updated; the command for that stands with what helps, where the version is behind."""
     update = environment.self_update
     if update is None:
         yield DetailLine("update", NOTHING)
@@ -285,10 +220,11 @@ def _update(environment: Environment) -> Iterator[DetailLine]:
         ability = "not by itself"
     yield DetailLine("update", Clean(f"{ability}{because}"))
     command, path = update.get("manual_command"), update.get("install_path")
-    if isinstance(command, str) and command:
-        yield DetailLine("by hand", Clean(command), is_command=True)
+    if isinstance(command, str) and command and not is_behind(environment.version, fleet.newest):
+        letter = COPY_LETTERS["update command"]
+        yield DetailLine("by hand", Clean(command), fit=_shell(environment), letter=letter)
     if isinstance(path, str) and path:
-        yield DetailLine("installed", Clean(path))
+        yield DetailLine("path", Clean(path), fit=Fit.END)
 
 
 _KNOWN_MACHINE = frozenset({"osName", "osVersion", "cpu", "architecture", "memoryBytes"})
@@ -325,7 +261,11 @@ def _unknown_fields(environment: Environment) -> Iterator[tuple[str, JsonValue]]
         ("self_update", environment.self_update, _KNOWN_UPDATE),
     ):
         yield from ((f"{name}.{key}", value) for key, value in (values or {}).items() if key not in named)
-    yield from environment.unknown.items()
+    yield from (
+        (key, value)
+        for key, value in environment.unknown.items()
+        if key != SHARED_FIELD or not isinstance(value, dict)  # shown in the head, see `state_details.shared_lines`
+    )
 
 
 def _tree_lines(label: str, value: JsonValue, depth: int) -> Iterator[DetailLine]:
@@ -341,10 +281,24 @@ def _tree_lines(label: str, value: JsonValue, depth: int) -> Iterator[DetailLine
             yield from _tree_lines(key, member, depth + 1)
 
 
+COPY_LETTERS: Final[Mapping[str, str]] = {
+    "name": "n",
+    "device id": "d",
+    "environment id": "i",
+    "connection id": "c",
+    "update command": "u",
+    "start command": "l",
+    "directory": "w",
+    "JSON": "j",
+}
+"""The letter that copies a text at once, after `y`, by the text's label."""
+
+
 class Copy(NamedTuple):
     """A text that can be copied to the clipboard."""
 
     label: str
+    """One of `COPY_LETTERS`."""
     text: Clean
 
     @property
@@ -361,16 +315,10 @@ def copies(environment: Environment) -> list[Copy]:
     texts = {
         "name": environment.name,
         "device id": environment.device_id,
-        "connection id": environment.connection_id,
         "environment id": environment.id,
+        "connection id": environment.connection_id,
         "update command": command if isinstance(command, str) else None,
-        "letta command line": start_command(environment),
+        "start command": start_command(environment),
         "directory": environment.working_directory,
     }
     return [Copy(label, Clean(text)) for label, text in texts.items() if text]
-
-
-def _when(at: float, now: float, style: TimeStyle) -> Clean:
-    """Return an instant as a date and as an age, the preferred one first."""
-    date, ago = date_text(at, zone_of(style)), f"{long_age(span(now - at))} ago"
-    return Clean(f"{ago} · {date}" if style is TimeStyle.RELATIVE else f"{date} · {ago}")

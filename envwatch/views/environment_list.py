@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.text import Clean
 from envwatch.query.field_types import MatchContext
 from envwatch.views.columns import COLUMNS
@@ -105,9 +106,13 @@ def environment_list(listed: Listed, fleet: Fleet) -> EnvironmentList:
             if row.id not in judged_at or fleet.environments[row.id].environment is row:
                 judged_at[row.id] = at
     ordered = in_default_order(fleet.environments.values())
+    taken_at = fleet.clock.at(listed.asked.wall)
     return EnvironmentList(
-        rows=[ListedEnvironment(tracked, judged_at[tracked.environment.id], tracked.is_untimed) for tracked in ordered],
-        taken_at=fleet.clock.at(listed.started.wall),
+        rows=[
+            ListedEnvironment(tracked, judged_at.get(tracked.environment.id, taken_at), tracked.is_untimed)
+            for tracked in ordered
+        ],
+        taken_at=taken_at,
         set_aside=listed.snapshot.set_aside,
         set_aside_ids=listed.snapshot.set_aside_ids,
         is_by_server_clock=fleet.clock.is_known,
@@ -165,15 +170,20 @@ def merged(listings: Sequence[EnvironmentList], unlisted: Sequence[Clean] = ()) 
     )
 
 
-def filtered(listing: EnvironmentList, query: Query) -> EnvironmentList:
+def filtered(listing: EnvironmentList, query: Query, profile_name: Clean = NO_PROFILE) -> EnvironmentList:
     """Return the environments that match a query, in the same order.
 
     Words are looked for in every column, whatever the format shows, and ages are of each row's own moment.
+
+    Args:
+        listing: of one profile.
+        query: what to look for.
+        profile_name: the profile's name, also where only one is listed.
     """
     if not query:
         return listing
     moments = {row.judged_at for row in listing.rows}
-    tests = {at: query.test(MatchContext(at, listings=1), tuple(COLUMNS.values())) for at in moments}
+    tests = {at: query.test(MatchContext(at, profile=profile_name), tuple(COLUMNS.values())) for at in moments}
     rows = [row for row in listing.rows if tests[row.judged_at](row.tracked)]
     hidden = listing.hidden + len(listing.rows) - len(rows)
     return replace(listing, rows=rows, filter=Clean(str(query)), hidden=hidden)

@@ -4,79 +4,125 @@ Pure. Must not know the widget of the log. The language belongs to `query`, the 
 
 A term matches the environment at the time of the event: `pod:p-7` finds an environment that was lost in that pod even
 if it runs in another one now. States are those that the event led to, so `status:off` finds losses and no returns;
-`status:changed` finds arrivals, losses and reconnects. Ages are those at the event.
+`status:changed` finds what marks a row of the table. Ages are those at the event.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.acknowledgements import NO_ACKS
-from envwatch.fleet.events import Event, Kind
+from envwatch.fleet.events import NO_PROFILE, Event, Kind
+from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.query.field_types import MatchContext
+from envwatch.query.lexer import normalize
 from envwatch.views.event_text import event_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator
     from datetime import tzinfo
 
     from envwatch.fleet.acknowledgements import Acks
+    from envwatch.model.text import Clean
     from envwatch.query.language import Query
 
-_MARKED_KINDS = frozenset(
-    {Kind.APPEARED, Kind.ONLINE, Kind.OFFLINE, Kind.GONE, Kind.RETURNED, Kind.RECONNECTED, Kind.RESTARTED}
-)
-"""The kinds that mark a row of the table as changed."""
+_TAGS: Final = {
+    Kind.APPEARED: ChangeTag.JOINED,
+    Kind.ONLINE: ChangeTag.BACK,
+    Kind.RETURNED: ChangeTag.BACK,
+    Kind.OFFLINE: ChangeTag.NEW,
+    Kind.GONE: ChangeTag.NEW,
+    Kind.MISSING: ChangeTag.NEW,
+    Kind.RECONNECTED: ChangeTag.CONNECTION,
+    Kind.RESTARTED: ChangeTag.CONNECTION,
+    Kind.MODE: ChangeTag.MODE,
+    Kind.VERSION: ChangeTag.VERSION,
+}
+"""The kinds of events that mark a row of the table, with their mark."""
 
 
-def logged(event_log: Sequence[Event], query: Query, zone: tzinfo | None = None, acks: Acks = NO_ACKS) -> list[Event]:
-    """Return the events that match a query, in their order.
+class EventFilter:
+    """Tests events by a query.
 
-    A group is kept whole if any of its members matches. Words are looked for in the text of a member and of the groups
-    around it, so a negated word hides a member if any of those lines contains it. An event without an environment
-    matches negated terms only.
+    A group matches if any of its members does. Words are looked for in the text of a member and of the groups around
+    it, so a negated word hides a member if any of those lines contains it. An event without an environment matches
+    negated terms only.
 
     Args:
-        event_log: events, groups among them.
         query: what to look for.
         zone: in which the log shows instants; None for the local one.
         acks: the acknowledged problems.
+        profile_name: the profile's name where only one is watched.
+        texts: searchable texts by the `id` of their event, for callers that keep them from query to query; each is
+            valid as long as its event exists and the zone is the same.
     """
-    if not query:
-        return list(event_log)
-    has_demands = query.demands()
 
-    def has_terms(event: Event) -> bool:
-        tracked = _tracked_then(event)
-        if tracked is None:
-            return not has_demands
-        return query.has_terms(tracked, MatchContext(event.at, tracked.changed_in, acks))
+    def __init__(
+        self,
+        query: Query,
+        zone: tzinfo | None = None,
+        acks: Acks = NO_ACKS,
+        profile_name: Clean = NO_PROFILE,
+        texts: dict[int, str] | None = None,
+    ) -> None:
+        self._query = query
+        self._has_demands = query.demands()
+        self._zone = zone
+        self._acks = acks
+        self._profile_name = profile_name
+        self._texts = {} if texts is None else texts
 
-    def matches(event: Event, group_text: str = "") -> bool:
-        text = f"{group_text}{_searchable_text(event, zone)}\n"
+    def results(self, event: Event, *groups: Event) -> Iterator[bool]:
+        """Yield whether an event matches, for a group whether each of its members does; `groups` are around it."""
         if event.members:
-            return any(matches(member, text) for member in event.members)
-        return has_terms(event) and query.has_words(text)
+            for member in event.members:
+                yield from self.results(member, *groups, event)
+        else:
+            yield self._has_terms(event) and self._query.has_words(self._searchable_text(event, groups))
 
-    return [event for event in event_log if matches(event)]
+    def _has_terms(self, event: Event) -> bool:
+        tracked = tracked_then(event)
+        if tracked is None:
+            return not self._has_demands
+        return self._query.has_terms(tracked, MatchContext(event.at, self._acks, self._profile_name))
+
+    def _searchable_text(self, event: Event, groups: Iterable[Event]) -> str:
+        """Return the text of an event in its groups, one part a line, because a wildcard must match a whole line."""
+        text = self._texts.get(id(event))
+        if text is None:
+            parts = (
+                (each.name or "", event_text(each, self._zone), each.kind.value, each.profile)
+                for each in (*groups, event)
+            )
+            text = self._texts[id(event)] = normalize("\n".join(chain.from_iterable(parts)))
+        return text
 
 
-def _tracked_then(event: Event) -> TrackedEnvironment | None:
+def logged(
+    event_log: Iterable[Event],
+    query: Query,
+    zone: tzinfo | None = None,
+    acks: Acks = NO_ACKS,
+    profile_name: Clean = NO_PROFILE,
+) -> list[Event]:
+    """Return the events that match a query, in their order; the arguments are those of `EventFilter`."""
+    event_filter = EventFilter(query, zone, acks, profile_name)
+    return [event for event in event_log if any(event_filter.results(event))]
+
+
+def tracked_then(event: Event) -> TrackedEnvironment | None:
     """Return an event's environment as it was, with what terms can look at; None without one."""
     if event.then is None:
         return None
-    environment, verdict, is_flapping, clock_suspect = event.then
+    environment, verdict, is_flapping, clock_suspect, left_pod_id = event.then
     return TrackedEnvironment(
         environment=environment,
         verdict=verdict,
         profile=event.profile,
-        changed_in=int(event.kind in _MARKED_KINDS),
+        last_change=RecentChange(tag, event.at) if (tag := _TAGS.get(event.kind)) is not None else None,
         is_flapping=is_flapping,
         clock_suspect=clock_suspect,
+        left_pod_id=left_pod_id,
     )
-
-
-def _searchable_text(event: Event, zone: tzinfo | None) -> str:
-    """Return the text of an event, one part a line, because a wildcard must match a whole line."""
-    return f"{event.name or ''}\n{event_text(event, zone)}\n{event.kind.value}\n{event.profile}"

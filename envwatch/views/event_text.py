@@ -6,20 +6,26 @@ Pure. Text that is composed of cleaned text is clean.
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from envwatch.fleet.events import Event, Kind
+from envwatch.fleet.events import NOT_RUNNING, Event, Kind
 from envwatch.fleet.presence import Presence
 from envwatch.model.modes import UNRESTRICTED
-from envwatch.model.text import Clean
-from envwatch.model.times import NOTHING, clock_text, long_age
-from envwatch.views.state_style import StateStyle
+from envwatch.model.outcome import Cause
+from envwatch.model.text import Clean, shortened
+from envwatch.model.times import NOTHING, clock_text, long_age, span
+from envwatch.views.state_details import instant_text
+from envwatch.views.state_style import FLAPPING_GLYPHS, StateStyle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from datetime import tzinfo
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import timedelta, tzinfo
 
     from envwatch.fleet.fleets import Fleets
+    from envwatch.fleet.monitor import Monitor
+    from envwatch.model.clock import Reading
+    from envwatch.model.outcome import Failed
     from envwatch.views.table_view import View
 
 _KIND_GLYPHS = {
@@ -27,16 +33,26 @@ _KIND_GLYPHS = {
     Kind.RETURNED: ("●", "+", "online"),
     Kind.APPEARED: ("●", "+", "online"),
     Kind.OFFLINE: ("○", "x", "offline"),
-    Kind.GONE: ("·", "-", "gone"),
+    Kind.GONE: ("·", "-", "offline"),
+    Kind.MISSING: ("!", "!", "offline"),
     Kind.RECONNECTED: ("↻", "r", "online"),
     Kind.RESTARTED: ("↻", "R", "online"),
     Kind.MODE: ("△", "!", "plain"),
-    Kind.FLAPPING: ("≈", "w", "flapping"),
+    Kind.FLAPPING: (*FLAPPING_GLYPHS, "flapping"),
     Kind.STEADY: ("●", "+", "online"),
     Kind.WHILE_BLIND: ("?", "?", "unknown"),
     Kind.HELD: ("?", "?", "unknown"),
     Kind.STALLED: ("?", "?", "unknown"),
     Kind.RESUMED: ("●", "+", "online"),
+    Kind.RELEASED: ("!", "!", "plain"),
+    Kind.BLIND: ("?", "?", "unknown"),
+    Kind.VISIBLE: ("●", "+", "online"),
+    Kind.FAILING: ("?", "?", "late"),
+    Kind.REACHED: ("●", "+", "online"),
+    Kind.KEY_REFUSED: ("?", "?", "offline"),
+    Kind.KEY_ACCEPTED: ("●", "+", "online"),
+    Kind.SLEPT: ("?", "?", "unknown"),
+    Kind.NOTICE: ("!", "!", "late"),
 }
 
 
@@ -48,6 +64,9 @@ def event_style(event: Event) -> StateStyle:
         glyph, ascii_glyph, style = _KIND_GLYPHS[Kind.OFFLINE]
     if kind is Kind.MODE and event.after == UNRESTRICTED:
         style = "unrestricted"
+    if event.reason == NOT_RUNNING and event.members:
+        styles = {event_style(member).style for member in event.members}
+        glyph, ascii_glyph, style = _KIND_GLYPHS[Kind.OFFLINE] if "offline" in styles else ("~", "~", "plain")
     return StateStyle(glyph, ascii_glyph, Clean(kind.value), style)
 
 
@@ -62,8 +81,8 @@ def _presence_text(event: Event) -> str:
             return "back online" + (f" after {lasted}" if lasted else "")
         case Kind.OFFLINE:
             return _with_reason("went offline", event) + (f" · was on for {lasted}" if lasted else "")
-        case Kind.GONE:
-            return _with_reason("gone", event)
+        case Kind.GONE | Kind.MISSING:
+            return _with_reason(event.kind.value, event)
         case Kind.RETURNED:
             return f"listed again, {event.after}" + (f" after {lasted}" if lasted else "")
         case _:
@@ -71,17 +90,53 @@ def _presence_text(event: Event) -> str:
 
 
 _GROUP_VERBS = {
-    Kind.OFFLINE: "went offline together",
-    Kind.ONLINE: "came back together",
-    Kind.GONE: "gone together",
-    Kind.APPEARED: "appeared together",
-    Kind.RECONNECTED: "reconnected together",
-    Kind.RESTARTED: "restarted together",
-    Kind.RETURNED: "listed again together",
+    Kind.OFFLINE: "went offline",
+    Kind.ONLINE: "came back",
+    Kind.GONE: "gone",
+    Kind.MISSING: "missing",
+    Kind.APPEARED: "appeared",
+    Kind.RECONNECTED: "reconnected",
+    Kind.RESTARTED: "restarted",
+    Kind.RETURNED: "listed again",
+    Kind.RENAMED: "renamed",
+    Kind.FLAPPING: "flapping",
+    Kind.STEADY: "steady again",
 }
+
+_NAMES_SHOWN = 8
+"""Members of a group that its sentence names."""
+
+_NAME_CELLS = 24
+"""Cells of each of these names: two fit into a line of 80 cells."""
 
 _BLIND_SUMMARY = {Kind.OFFLINE: "went offline", Kind.GONE: "gone", Kind.ONLINE: "back online"}
 """The kinds that are counted separately after a blind period, in this order."""
+
+
+_RUN_SUMMARY: Mapping[Kind, str] = {
+    Kind.OFFLINE: "offline",
+    Kind.GONE: "gone",
+    Kind.ONLINE: "back",
+    Kind.RETURNED: "back",
+    Kind.APPEARED: "new",
+    Kind.VERSION: "versions",
+    Kind.RESTARTED: "restarted",
+    Kind.RECONNECTED: "reconnected",
+}
+"""The words by which changes since the last run are counted."""
+
+_RUN_SUMMARY_ORDER = (
+    "offline",
+    "gone",
+    "unrestricted",
+    "back",
+    "new",
+    "modes",
+    "versions",
+    "restarted",
+    "reconnected",
+    "other changes",
+)
 
 
 def _change_text(event: Event) -> str:
@@ -89,24 +144,95 @@ def _change_text(event: Event) -> str:
     return f"{event.field} {event.before or NOTHING} → {event.after or NOTHING}{warning}"
 
 
+def names_text(events: Sequence[Event]) -> str:
+    """Return the first names of some events: `amara-imac, ben-box, … (12 more)`."""
+    first = (event.name or event.id or Clean(NOTHING) for event in events[:_NAMES_SHOWN])
+    names = [shortened(name, _NAME_CELLS, keep="ends") for name in first]
+    more = len(events) - len(names)
+    return ", ".join(names) + (f", … ({more} more)" if more else "")
+
+
+def several_text(kind: Kind, events: Sequence[Event], how: str = "") -> str:
+    """Return what happened to several environments, without their names: `14 went offline`."""
+    verb = _GROUP_VERBS.get(kind)
+    return f"{len(events)} {verb}{how}" if verb else f"{len(events)} changed{how}: {kind}"
+
+
 def _group_text(event: Event) -> str:
-    verb = _GROUP_VERBS.get(event.of, f"changed together: {event.of}") if event.of else "together"
-    return f"{len(event.members)} {verb}" + (f": all {event.reason}" if event.reason else "")
+    together = several_text(event.of or event.kind, event.members, " together")
+    return f"{together}: " + (f"all {event.reason}" if event.reason else names_text(event.members))
+
+
+def _renamed_text(event: Event) -> str:
+    return f"renamed {event.before or NOTHING} → {event.after or event.name or NOTHING}"
+
+
+def _after(event: Event, what: str) -> str:
+    """Return the sentence of the end of a period: for how long it was otherwise, and what became of it."""
+    return _with_reason(f"{what} after {long_age(event.lasted)}" if event.lasted is not None else what, event)
 
 
 _SENTENCES: Mapping[Kind, Callable[[Event], str]] = {
-    **dict.fromkeys((Kind.ONLINE, Kind.OFFLINE, Kind.GONE, Kind.RETURNED, Kind.APPEARED), _presence_text),
+    **dict.fromkeys((Kind.ONLINE, Kind.OFFLINE, Kind.GONE, Kind.MISSING, Kind.RETURNED, Kind.APPEARED), _presence_text),
     **dict.fromkeys((Kind.MODE, Kind.VERSION, Kind.BRANCH, Kind.CHANGED), _change_text),
     Kind.RECONNECTED: lambda _: "reconnected · new connection, never seen offline",
     Kind.RESTARTED: lambda _: "restarted · new listener, never seen offline",
-    Kind.RENAMED: lambda event: f"renamed · was {event.before}",
+    Kind.RENAMED: _renamed_text,
     Kind.FLAPPING: lambda _: "flapping: it keeps coming and going",
     Kind.STEADY: lambda _: "steady again",
     Kind.TOGETHER: _group_text,
     Kind.HELD: lambda event: f"not believed yet: {event.reason}",
-    Kind.STALLED: lambda _: "upstream heartbeats stalled: no heartbeat of any row advances",
-    Kind.RESUMED: lambda _: "upstream heartbeats advance again",
+    Kind.RESUMED: lambda event: _after(event, "upstream heartbeats advance again"),
+    Kind.RELEASED: lambda event: _after(event, "hold ended"),
+    Kind.FAILING: lambda event: _with_reason("polls fail", event),
+    Kind.REACHED: lambda event: _after(event, "polls succeed again"),
+    Kind.KEY_REFUSED: lambda event: _with_reason("key refused", event),
+    Kind.KEY_ACCEPTED: lambda event: _after(event, "key accepted"),
+    Kind.NOTICE: lambda event: event.reason or NOTHING,
 }
+
+
+def _while_blind_text(event: Event, since: str, until: str) -> str:
+    if event.reason == NOT_RUNNING and event.since is not None:
+        lasted = long_age(span(event.at - event.since))
+        if not event.members:
+            return f"nothing was recorded for {lasted} ({since} to {until})"
+        return f"in {lasted} since the last run: {_run_summary(event.members)}"
+    counts = Counter(member.kind for member in event.members)
+    summary = "".join(f" · {counts[kind]} {verb}" for kind, verb in _BLIND_SUMMARY.items() if counts[kind])
+    return f"{len(event.members)} changed while blind{summary} ({since} to {until})"
+
+
+def unchanged_text(profile: Clean, lasted: timedelta) -> Clean:
+    """Return that nothing changed since the last run, which ended so long ago."""
+    return Clean(f"{profile and f'{profile}: '}nothing changed since the last run, {long_age(lasted)} ago")
+
+
+def _run_summary(members: Sequence[Event]) -> str:
+    """Return what changed between two runs in numbers, the worst first: `2 offline, 1 new, 3 versions`."""
+    counts = Counter(_summary_word(member) for member in members)
+    found = [(counts[word], word) for word in _RUN_SUMMARY_ORDER if counts[word]]
+    return ", ".join(f"{count} {word if count > 1 else word.removesuffix('s')}" for count, word in found)
+
+
+def _summary_word(member: Event) -> str:
+    if member.kind is Kind.MODE:
+        return "unrestricted" if member.after == UNRESTRICTED else "modes"
+    return _RUN_SUMMARY.get(member.kind, "other changes")
+
+
+_TIMED_SENTENCES: Mapping[Kind, Callable[[Event, str, str], str]] = {
+    Kind.BLIND: lambda event, since, _: _with_reason(f"blind: no data since {since}", event),
+    Kind.VISIBLE: lambda event, since, until: (
+        f"data again: was blind for {long_age(event.lasted)} ({since} to {until})"
+    ),
+    Kind.SLEPT: lambda event, since, until: (
+        f"this machine slept for {long_age(event.lasted)} ({since} to {until}), nothing was seen"
+    ),
+    Kind.STALLED: lambda _, since, __: f"upstream heartbeats stalled: none has advanced since {since}",
+    Kind.WHILE_BLIND: _while_blind_text,
+}
+"""Sentences with the moments of a period: when it began, and when it ended or was noticed."""
 
 
 def event_text(event: Event, zone: tzinfo | None = None) -> Clean:
@@ -116,25 +242,80 @@ def event_text(event: Event, zone: tzinfo | None = None) -> Clean:
         event: a single event or a group.
         zone: in which instants are shown; None for the local one.
     """
-    if event.kind is Kind.WHILE_BLIND:
+    if (timed := _TIMED_SENTENCES.get(event.kind)) is not None:
         since = clock_text(event.since, zone) if event.since is not None else NOTHING
-        counts = Counter(member.kind for member in event.members)
-        summary = "".join(f" · {counts[kind]} {verb}" for kind, verb in _BLIND_SUMMARY.items() if counts[kind])
-        return Clean(f"{len(event.members)} changed while blind{summary} ({since} to {clock_text(event.at, zone)})")
+        return Clean(timed(event, since, clock_text(event.at, zone)))
+    if event.members and event.kind is not Kind.TOGETHER:
+        return Clean(f"{several_text(event.kind, event.members)}: {names_text(event.members)}")
     return Clean(_SENTENCES[event.kind](event))
 
 
-def empty_table_text(fleets: Fleets, view: View) -> Clean:
-    """Return why the table has no rows, and what to do about it."""
-    if not fleets.is_listed:
+def watched_since(fleets: Fleets, zone: tzinfo | None) -> Clean | None:
+    """Return since when the fleets are watched, the earliest of several; None before the first listing."""
+    began_at = min((fleet.began_at for fleet in fleets if fleet.began_at is not None), default=None)
+    return None if began_at is None else clock_text(began_at, zone)
+
+
+def watched_text(monitor: Monitor, now: Reading, zone: tzinfo | None) -> Clean:
+    """Return what the event log covers: since when, what was dropped, what could not be seen."""
+    watched = [each for each in monitor.watched.values() if each.spans]
+    if not watched:
+        return Clean("no listing yet")
+    server_now = next(iter(monitor.fleets)).clock.at(now.wall)
+    since = min(each.spans[0].since for each in watched)
+    parts = [f"watched since {instant_text(since, server_now, zone)}"]
+    gaps = [after.since - before.until for each in watched for before, after in pairwise(each.spans)]
+    if gaps:
+        parts.append(f"{long_age(span(sum(gaps)))} not seen{f' in {len(gaps)} gaps' if len(gaps) > 1 else ''}")
+    if any(Kind.BLIND in fleet.periods for fleet in monitor.fleets):
+        parts.append("blind now")
+    if monitor.event_log.cut_at is not None:
+        parts.append(f"before {instant_text(monitor.event_log.cut_at, server_now, zone)} dropped")
+    return Clean(" · ".join(parts))
+
+
+def empty_log_text(fleets: Fleets, zone: tzinfo | None) -> Clean:
+    """Return why the event log is empty, and what will appear in it."""
+    since = watched_since(fleets, zone)
+    if since is None:
+        return Clean("Nothing is listed yet. The first listing is the baseline; what changes after it appears here.")
+    what = "losses, returns, new modes and versions, blind times"
+    return Clean(f"Nothing has happened since {since}, when the first listing came. Here appear {what}.")
+
+
+def _unlisted_text(failure: Failed | None, *, is_past: bool) -> Clean:
+    if failure is None and is_past:
+        return Clean("No listing had come yet at this moment. ] goes on.")
+    if failure is None:
+        return Clean("Asking for the first listing. All environments of this account appear here.")
+    what = "The server refused the key" if failure.cause is Cause.UNAUTHORIZED else "No listing yet"
+    return Clean(f"{what}: {failure.message}{'' if is_past else ' (r tries again now, q quits)'}")
+
+
+def empty_table_text(fleets: Fleets, view: View, zone: tzinfo | None = None, *, is_past: bool = False) -> Clean:
+    """Return why the table has no rows, since when, and what to do about it or what will appear.
+
+    Args:
+        fleets: what was listed.
+        view: what of it the user wants to see.
+        zone: in which instants are shown; None for the local one.
+        is_past: whether a recorded moment is shown.
+    """
+    since = watched_since(fleets, zone)
+    if since is None:
         failure = next((fleet.failure for fleet in fleets if fleet.failure is not None), None)
-        if failure is None:
-            return Clean("Asking for the first listing.")
-        return Clean(f"No listing yet: {failure.message} (r tries again now, q quits)")
+        return _unlisted_text(failure, is_past=is_past)
     if view.compares:
-        return Clean("Nothing differs from the baseline. = shows everything again, m marks a new one.")
+        marked = f" of {clock_text(view.baseline.marked_at, zone)}" if view.baseline is not None else ""
+        return Clean(
+            f"Nothing differs from the baseline{marked}; what does appears here. "
+            "= shows everything again, m marks a new one."
+        )
     if view.is_narrowed and len(fleets):
-        needs_profile = view.query.demands("profile") and not fleets.are_several
-        reason = ": only one profile is watched, and its rows have no profile name" if needs_profile else ""
-        return Clean(f"Nothing matches{reason}. esc clears the filter, 0 resets the view.")
-    return Clean("No environments. Run `letta server` on a machine, and it appears here.")
+        return Clean("Nothing matches. esc clears the filter, 0 resets the view.")
+    if any(fleet.last_up is not None for fleet in fleets):
+        return Clean(
+            f"Every environment is gone: watched since {since}, and the listing is empty now. e says when they went; "
+            "one that runs `letta server` again appears here."
+        )
+    return Clean(f"No environments. Watched since {since}: run `letta server` on a machine, and it appears here.")

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, TypeAlias
 from envwatch.fleet.anomalies import Anomaly
 from envwatch.fleet.flapping import change_rate
 from envwatch.fleet.fleet import Freshness
-from envwatch.fleet.presence import UNTIMED, Presence, PresenceRule
+from envwatch.fleet.presence import NEVER_LISTED, UNTIMED, PresenceRule
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import Clean, counted
-from envwatch.model.times import MS, NOTHING, date_text, long_age
+from envwatch.model.times import MS, date_text, long_age, span
+from envwatch.views.pane_layout import FAINT, PaneLayout, Piece, Row
 from envwatch.views.state_style import IMPOSSIBLE, date_warning
 
 if TYPE_CHECKING:
@@ -47,18 +48,26 @@ _Finding: TypeAlias = tuple[str, str, bool]
 """Inputs, result and `is_against` of a step, composed of cleaned text."""
 
 
-def answer(tracked: TrackedEnvironment, fleet: Fleet, now: Reading, zone: tzinfo | None = None) -> list[Step]:
-    """Return the verdict on one environment, and what Letta's own client would say.
-
-    Instants are shown in `zone`; None is the local one.
-    """
-    return _steps({"verdict": _verdict(tracked, fleet, now, zone), "official client": _official(tracked, fleet, now)})
+def answer(tracked: TrackedEnvironment, fleet: Fleet, now: Reading, zone: tzinfo | None = None) -> Clean:
+    """Return the verdict on one environment in a sentence, with its instant in `zone` (None is the local one)."""
+    verdict = tracked.verdict
+    result = verdict.presence.value
+    if fleet.is_unknown(tracked, now):
+        result = "unknown" if verdict == UNTIMED else f"unknown, last {verdict.presence}"
+    since = "since before envwatch first listed it"
+    if tracked.since_at is not None:
+        since = f"since {date_text(tracked.since_at, zone)}"
+    return Clean(f"It is {result}: {verdict.reason}, {since}.")
 
 
 def trace(tracked: TrackedEnvironment, fleet: Fleet, now: Reading, zone: tzinfo | None = None) -> list[Step]:
-    """Return every rule for one environment, in the order in which they are applied; see `answer` for `zone`."""
+    """Return what Letta's own client would say, then every rule in the order in which it is applied.
+
+    Instants are shown in `zone`; None is the local one.
+    """
     return _steps(
         {
+            "official client": _official(tracked, fleet, now),
             "listing": _listing(fleet, now, zone),
             "clock": _clock(fleet),
             "connectionId": _connection(tracked),
@@ -71,6 +80,18 @@ def trace(tracked: TrackedEnvironment, fleet: Fleet, now: Reading, zone: tzinfo 
     )
 
 
+def explanation_rows(
+    tracked: TrackedEnvironment, fleet: Fleet, now: Reading, zone: tzinfo | None, layout: PaneLayout
+) -> list[Row]:
+    """Return the answer, then each rule with its result, and its inputs below."""
+    rows = layout.sentence([Piece(answer(tracked, fleet, now, zone))])
+    for step in trace(tracked, fleet, now, zone):
+        result = Piece(step.result, "bold offline" if step.is_against else "online")
+        rows += layout.sentence([Piece(Clean(f"{step.rule} →"), FAINT), result])
+        rows += layout.sentence([Piece(step.inputs)], indent=2)
+    return rows
+
+
 def _steps(findings: Mapping[str, _Finding]) -> list[Step]:
     return [
         Step(rule, Clean(inputs), Clean(result), is_against) for rule, (inputs, result, is_against) in findings.items()
@@ -81,7 +102,7 @@ def _ms(value: float) -> str:
     """Return a duration: to the millisecond where a limit may be near, in its two largest units beyond."""
     if abs(value) < _EXACT_MS:
         return f"{round(value) / 1000:g} s"
-    return f"{'-' if value < 0 else ''}{long_age(MS * abs(value))}"
+    return f"{'-' if value < 0 else ''}{long_age(span(abs(value)))}"
 
 
 def _listed_at(fleet: Fleet) -> float:
@@ -152,9 +173,9 @@ def _skew_check(tracked: TrackedEnvironment, fleet: Fleet) -> _Finding:
     is_used = tracked.clock_suspect and not tracked.is_untimed and fleet.date_error is None
     if fleet.listed is None or (tracked.advanced_at is None and not is_used):
         return "heartbeat not yet seen to advance", "nothing to compare the clock with", False
-    ago = tracked.skew_check.least_age_ms(fleet.listed.monotonic) / 1000
+    ago = _ms(tracked.skew_check.least_age_ms(fleet.listed.monotonic))
     change = "first listed" if tracked.advanced_at is None else "advanced"
-    inputs = f"heartbeat {change} {ago:.1f} s before the newest listing, by this machine's monotonic clock"
+    inputs = f"heartbeat {change} {ago} before the newest listing, by this machine's monotonic clock"
     if is_used:
         return inputs, "contradicts the clock: used instead of it", True
     return inputs, "agrees with the clock", False
@@ -174,7 +195,9 @@ def _upstream(fleet: Fleet) -> _Finding:
 
 def _absence(tracked: TrackedEnvironment) -> _Finding:
     inputs = f"absent from {tracked.absent} complete listings in a row"
-    if tracked.presence is Presence.GONE:
+    if tracked.verdict == NEVER_LISTED:
+        return "expected, and never in a complete listing", "missing", True
+    if tracked.presence.is_absent:
         return inputs, f"≥ {limits.LISTINGS_TO_GONE}: gone", True
     if tracked.absent >= limits.LISTINGS_TO_GONE:
         return inputs, "not gone before the server was asked about it", True
@@ -189,20 +212,11 @@ def _flapping(tracked: TrackedEnvironment, fleet: Fleet) -> _Finding:
     return inputs, "flapping" if tracked.is_flapping else "steady", tracked.is_flapping
 
 
-def _verdict(tracked: TrackedEnvironment, fleet: Fleet, now: Reading, zone: tzinfo | None) -> _Finding:
-    verdict = tracked.verdict
-    since = "before envwatch first listed it" if tracked.since_at is None else date_text(tracked.since_at, zone)
-    result = verdict.presence.value
-    if fleet.is_unknown(tracked, now):
-        result = "unknown" if verdict == UNTIMED else f"unknown, last {verdict.presence}"
-    return f"{verdict.reason}, since {since}", result, not verdict.is_up
-
-
 def _official(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> _Finding:
     """Return what Letta's own client would say on this machine now: the same rule, by the local clock."""
     verdict = PresenceRule(limits.Limits()).verdict(tracked.environment, ServerMs(now.wall))
     beat = tracked.environment.last_heartbeat_at
-    inputs = NOTHING if beat is None else f"local clock minus lastHeartbeat = {_ms(now.wall - beat)}"
+    inputs = "no lastHeartbeat" if beat is None else f"local clock minus lastHeartbeat = {_ms(now.wall - beat)}"
     agrees = verdict.is_up == tracked.verdict.is_up
     note = "" if agrees or not fleet.listed else ": disagrees, see clock and listing below"
     return inputs, f"would say {'online' if verdict.is_up else 'offline'}{note}", not agrees

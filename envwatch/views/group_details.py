@@ -6,19 +6,25 @@ Pure. `details` does the same for one environment.
 from __future__ import annotations
 
 from collections import Counter
+from heapq import nlargest
 from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.fleet import Freshness
 from envwatch.fleet.presence import Presence
+from envwatch.model.environment import NEVER
 from envwatch.model.modes import mode_of
-from envwatch.model.text import Clean
-from envwatch.model.times import long_age, span
-from envwatch.views.details import DetailLine
+from envwatch.model.text import Clean, counted, shortened
+from envwatch.model.times import span, state_age
+from envwatch.views.details import EVENTS
+from envwatch.views.pane_layout import DetailLine, Piece
+from envwatch.views.state_style import glyph_of, style_of_presence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from envwatch.fleet.acknowledgements import Acks
+    from envwatch.fleet.event_log import EventLog
+    from envwatch.fleet.events import Event
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.fleets import Fleets
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -27,47 +33,76 @@ if TYPE_CHECKING:
 
 _MAX_LISTED: Final = 8
 """Values or names in one line."""
+_MAX_CELLS: Final = 20
+"""Of each of them."""
 
 _FIELDS: Final[tuple[tuple[str, Callable[[TrackedEnvironment], Clean | None]], ...]] = (
-    ("modes", lambda tracked: mode_of(tracked.environment.mode)),
-    ("versions", lambda tracked: tracked.environment.version),
-    ("branches", lambda tracked: tracked.environment.branch),
-    ("systems", lambda tracked: tracked.environment.os),
-    ("pods", lambda tracked: tracked.environment.pod_id),
-    ("users", lambda tracked: tracked.environment.user_id),
+    ("mode", lambda tracked: mode_of(tracked.environment.mode)),
+    ("version", lambda tracked: tracked.environment.version),
+    ("branch", lambda tracked: tracked.environment.branch),
+    ("os", lambda tracked: tracked.environment.os),
+    ("pod", lambda tracked: tracked.pod_id),
+    ("user", lambda tracked: tracked.environment.user_id),
 )
 
 
-def group_lines(header: GroupHeader, fleets: Fleets, acks: Acks, now: Reading) -> Iterator[DetailLine]:
-    """Yield the presences of a group, its problems by name, and the values of its members with their counts."""
+def group_headline(header: GroupHeader, *, is_ascii: bool = False) -> list[Piece]:
+    """Return how many environments a group has, and how many of each presence."""
+    pieces = [Piece(counted(len(header), "environment"), "bold")]
+    for presence in Presence:
+        if count := sum(tracked.presence is presence for tracked in header.environments):
+            text = f"{glyph_of(presence, ascii_only=is_ascii)} {count} {presence}"
+            pieces += [Piece(Clean("·")), Piece(Clean(text), style_of_presence(presence))]
+    return pieces
+
+
+def problem_lines(header: GroupHeader, fleets: Fleets, acks: Acks, now: Reading) -> Iterator[DetailLine]:
+    """Yield the members that are not simply online, by name, with the length of their silence."""
     unknown = sum(fleets.is_unknown(tracked, now) for tracked in header.environments)
     if unknown:
-        yield DetailLine("unknown", Clean(f"{unknown} of {len(header)}: below is what was last seen"), "unknown")
+        yield DetailLine("unknown", Clean(f"{unknown} of {len(header)}: below is what was last seen"), "bold unknown")
     for presence in Presence:
         members = [tracked for tracked in header.environments if tracked.presence is presence]
-        if members:
-            yield DetailLine(presence.value, _presence_text(presence, members, fleets, now), presence.value)
+        if members and presence is not Presence.ONLINE:
+            yield DetailLine(presence.value, _silence_text(members, fleets, now), style_of_presence(presence))
     flapping = [tracked for tracked in header.environments if tracked.is_flapping]
     if flapping:
         yield DetailLine("flapping", _names(flapping), "flapping")
-    acked = [tracked for tracked in header.environments if tracked.is_problem and tracked.environment.id in acks]
+    acked = [tracked for tracked in header.environments if tracked.environment.id in acks]
     if acked:
         yield DetailLine("acked", _names(acked))
+
+
+def common_lines(header: GroupHeader) -> tuple[list[DetailLine], list[DetailLine]]:
+    """Return the values that all members share, then those in which they differ, with their counts."""
+    shared, different = [], []
     for label, value_of in _FIELDS:
         counts = Counter(value for tracked in header.environments if (value := value_of(tracked)))
-        if counts:
-            yield DetailLine(label, _counts_text(counts, without=len(header) - counts.total()))
+        without = len(header) - counts.total()
+        if len(counts) == 1 and not without:
+            shared.append(DetailLine(label, next(iter(counts))))
+        elif counts:
+            different.append(DetailLine(label, _counts_text(counts, without=without)))
+    return shared, different
 
 
-def _presence_text(presence: Presence, members: list[TrackedEnvironment], fleets: Fleets, now: Reading) -> Clean:
-    """Return the count, and for any presence but online how long they have been silent and their names."""
-    if presence is Presence.ONLINE:
-        return Clean(str(len(members)))
-    ages = [span(_silence_ends_at(fleets.of(tracked), now) - tracked.quiet_at) for tracked in members]
-    silent = f"silent for {long_age(min(ages))}"
-    if len(members) > 1:
-        silent += f" to {long_age(max(ages))}"
-    return Clean(f"{len(members)} · {silent} · {_names(members)}")
+def newest_events(header: GroupHeader, event_log: EventLog) -> list[Event]:
+    """Return the newest events of the members, the newest first, without groups."""
+    events = (event for tracked in header.environments for event in event_log.of(tracked.key)[-EVENTS:])
+    return nlargest(EVENTS, events, key=lambda event: event.at)
+
+
+def _silence_text(members: list[TrackedEnvironment], fleets: Fleets, now: Reading) -> Clean:
+    """Return how long the members have been silent, and their names."""
+    ages = [span(_silence_ends_at(fleets.of(tracked), now) - _quiet_at(tracked)) for tracked in members]
+    shortest, longest = state_age(min(ages)), state_age(max(ages))
+    silent = shortest if shortest == longest else f"{shortest} to {longest}"
+    return Clean(f"silent for {silent} · {_names(members)}")
+
+
+def _quiet_at(tracked: TrackedEnvironment) -> float:
+    """Return the last sign of life; of one that was never listed, since when it is known to be missing."""
+    return tracked.lost_at if tracked.quiet_at == NEVER else tracked.quiet_at
 
 
 def _silence_ends_at(fleet: Fleet, now: Reading) -> float:
@@ -77,16 +112,20 @@ def _silence_ends_at(fleet: Fleet, now: Reading) -> float:
 
 
 def _names(environments: list[TrackedEnvironment]) -> Clean:
-    names = [tracked.environment.name for tracked in environments[:_MAX_LISTED]]
+    names = [_short(tracked.environment.label) for tracked in environments[:_MAX_LISTED]]
     more = len(environments) - len(names)
     return Clean(", ".join(names) + (f" and {more} more" if more else ""))
+
+
+def _short(value: Clean) -> Clean:
+    """Return a value or name that is not broken in the narrowest pane."""
+    return shortened(value, _MAX_CELLS, keep="ends")
 
 
 def _counts_text(counts: Counter[Clean], *, without: int) -> Clean:
     """Return values with their counts, the most frequent first, and at the end how many members have none."""
     ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-    is_shared = len(ranked) == 1 and not without
-    parts = [value if is_shared else f"{value} ×{count}" for value, count in ranked[:_MAX_LISTED]]
+    parts = [f"{_short(value)} ×{count}" for value, count in ranked[:_MAX_LISTED]]
     if more := len(ranked) - len(parts):
         parts.append(f"{more} more")
     if without:

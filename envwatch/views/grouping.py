@@ -1,14 +1,15 @@
-"""The lines of the table: environments, and headers of groups that can be folded.
+"""The lines of the table: environments, headers of groups that can be folded, the rule below the problems.
 
-Pure. Owns what a group is and which rows are old enough to be folded by default. The order of the rows belongs to
-`table_view`; groups follow the order of their first rows, so with problems first, the worst group is first.
+Pure. Owns what a group is. The order of the rows belongs to `arrangement`; groups follow the order of their first rows,
+so with problems first, the worst group is first.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.fleet.presence import Presence
@@ -25,21 +26,22 @@ if TYPE_CHECKING:
     from envwatch.fleet.fleets import Fleets
 
 LineKey: TypeAlias = tuple[Clean, ...]
-"""Identifies a line: the key of an environment (two parts), or of a group's header (three parts)."""
+"""Identifies a line: the key of an environment (two parts), or of another line (three parts)."""
+
+_ROW_KEY: Final = 2
+"""Parts of the key of an environment."""
 
 OLD: Final[LineKey] = (Clean("old"), Clean(""), Clean(""))
 """The key of the group of environments that have been offline for long."""
 
-_OLD_MS: Final = limits.OLD_AFTER / timedelta(milliseconds=1)
-
 GROUPINGS: Final[Mapping[str, Callable[[TrackedEnvironment], Clean | None]]] = {
-    "profile": lambda tracked: tracked.profile,
-    "pod": lambda tracked: tracked.environment.pod_id,
-    "user": lambda tracked: tracked.environment.user_id,
-    "os": lambda tracked: tracked.environment.os,
-    "version": lambda tracked: tracked.environment.version,
+    "profile": attrgetter("profile"),
+    "pod": attrgetter("pod_id"),
+    "user": attrgetter("environment.user_id"),
+    "os": attrgetter("environment.os"),
+    "version": attrgetter("environment.version"),
     "mode": lambda tracked: mode_of(tracked.environment.mode),
-    "branch": lambda tracked: tracked.environment.branch,
+    "branch": attrgetter("environment.branch"),
 }
 """What rows can be grouped by: the id of a column, and the value that the members of a group share."""
 
@@ -58,7 +60,37 @@ class GroupHeader:
         return len(self.environments)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """The line below the block of problems, which the cursor skips."""
+
+    counts: Mapping[tuple[Clean, str], int]
+    """How many environments follow, by profile and by what they are: `online`, `old`, `gone` or `unknown`."""
+    changed: int
+    """How many of them changed within `limits.RECENT`."""
+
+    @property
+    def key(self) -> LineKey:
+        """The key of the only line of its kind."""
+        return _RULE
+
+
+_RULE: Final[LineKey] = (Clean("rule"), Clean(""), Clean(""))
+
 TableLine: TypeAlias = TrackedEnvironment | GroupHeader
+"""What the cursor can stand on."""
+Line: TypeAlias = TableLine | Rule
+
+
+def place_of(lines: Sequence[Line], key: LineKey) -> int | None:
+    """Return the index of the line with a key; None if there is none."""
+    if len(key) != _ROW_KEY:
+        return next((place for place, line in enumerate(lines) if line.key == key), None)
+    profile, id_ = key
+    for place, line in enumerate(lines):
+        if isinstance(line, TrackedEnvironment) and line.environment.id == id_ and line.profile == profile:
+            return place
+    return None
 
 
 def group_key(group: str, value: Clean | None) -> LineKey:
@@ -66,60 +98,60 @@ def group_key(group: str, value: Clean | None) -> LineKey:
     return (Clean("group"), Clean(group), value or Clean(""))
 
 
-def grouped(
+def groups_of(
     rows: Sequence[TrackedEnvironment],
-    group: str | None,
+    group: str,
     folded: frozenset[LineKey],
-    is_old: Callable[[TrackedEnvironment], bool] | None,
-) -> Sequence[TableLine]:
-    """Return the lines for rows.
+    stand_in: TrackedEnvironment | None = None,
+) -> list[TableLine]:
+    """Return the lines for rows in groups.
 
     Args:
         rows: in their order.
-        group: what to group by, one of `GROUPINGS`; None for no groups.
+        group: what to group by, one of `GROUPINGS`.
         folded: keys of the groups whose rows are hidden.
-        is_old: the test for rows that go into one group at the end; None to leave them in place.
+        stand_in: decides the group of the row with its key.
     """
-    old: list[TrackedEnvironment] = []
-    others: list[TrackedEnvironment] = []
-    for tracked in rows:
-        (old if is_old is not None and is_old(tracked) else others).append(tracked)
+    value_of = GROUPINGS[group]
+    values = list(map(value_of, rows))
+    if stand_in is not None and (held := place_of(rows, stand_in.key)) is not None:
+        values[held] = value_of(stand_in)
+    groups: defaultdict[Clean | None, list[TrackedEnvironment]] = defaultdict(list)
+    for tracked, value in zip(rows, values, strict=True):
+        groups[value or None].append(tracked)
+    name = COLUMNS[group].title.lower()
     lines: list[TableLine] = []
-    if group is None:
-        lines += others
-    else:
-        value_of = GROUPINGS[group]
-        groups: dict[Clean | None, list[TrackedEnvironment]] = {}
-        for tracked in others:
-            groups.setdefault(value_of(tracked) or None, []).append(tracked)
-        name = COLUMNS[group].title.lower()
-        for value, members in groups.items():
-            title = Clean(f"{name} {value}" if value else f"no {name}")
-            lines += _group_lines(group_key(group, value), title, members, folded)
-    if old:
-        title = Clean(f"offline for over {limits.OLD_AFTER / timedelta(hours=1):.0f} h")
-        lines += _group_lines(OLD, title, old, folded)
+    for value, members in groups.items():
+        title = Clean(f"{name} {value}" if value else f"no {name}")
+        lines += _group_lines(group_key(group, value), title, members, folded)
     return lines
+
+
+def old_group(old: Sequence[TrackedEnvironment], folded: frozenset[LineKey]) -> Iterable[TableLine]:
+    """Return the lines for environments that have been offline for long; none if there are none."""
+    title = Clean(f"offline for over {limits.OLD_AFTER / timedelta(hours=1):.0f} h")
+    return _group_lines(OLD, title, old, folded) if old else ()
 
 
 def _group_lines(
     key: LineKey, title: Clean, members: Sequence[TrackedEnvironment], folded: frozenset[LineKey]
 ) -> Iterable[TableLine]:
-    counts = Counter(tracked.verdict.presence for tracked in members)
+    counts = Counter([tracked.verdict.presence for tracked in members])
     header = GroupHeader(key=key, title=title, environments=tuple(members), is_open=key not in folded, counts=counts)
     return (header, *members) if header.is_open else (header,)
 
 
-def old_in(fleets: Fleets, wall: float) -> Callable[[TrackedEnvironment], bool]:
-    """Return the test for being offline for `limits.OLD_AFTER` or longer at a moment (this machine's clock, ms)."""
-    latest = {profile: fleet.clock.at(WallMs(wall)) - _OLD_MS for profile, fleet in fleets.by_profile.items()}
-    offline = Presence.OFFLINE  # Looking up a member of an enum takes longer than comparing it.
+_WORDS: Final = {Presence.ONLINE: "online", Presence.LATE: "online", Presence.OFFLINE: "old", Presence.GONE: "gone"}
 
-    def is_old(tracked: TrackedEnvironment) -> bool:
-        return (
-            tracked.verdict.presence is offline
-            and not tracked.is_untimed
-            and tracked.lost_at <= latest[tracked.profile]
-        )
 
-    return is_old
+def rule_over(others: Sequence[TrackedEnvironment], fleets: Fleets, wall: float) -> Rule:
+    """Return the rule over what is no problem at a moment (this machine's clock, ms)."""
+    moments = fleets.moments(WallMs(wall))
+    counts: Counter[tuple[Clean, str]] = Counter()
+    for (profile, presence, is_unknown), count in Counter(
+        [(tracked.profile, tracked.verdict.presence, tracked.clock_suspect or tracked.is_untimed) for tracked in others]
+    ).items():
+        counts[profile, "unknown" if is_unknown else _WORDS.get(presence, presence.value)] += count
+    marked = (tracked for tracked in others if tracked.last_change is not None)
+    changed = sum(tracked.tag(moments[tracked.profile]) is not None for tracked in marked)
+    return Rule(counts=counts, changed=changed)

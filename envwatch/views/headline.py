@@ -5,31 +5,36 @@ Pure. The wording belongs to `event_text`.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from envwatch.fleet.events import Event, Kind, flatten
+from envwatch.fleet.events import NOT_RUNNING, Event, Kind, flatten
+from envwatch.fleet.incidents import LOSSES, RETURNS
+from envwatch.fleet.periods import ENDS
 from envwatch.model import limits
 from envwatch.model.modes import UNRESTRICTED
+from envwatch.model.times import MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from envwatch.model.text import Clean
 
-_LOSSES = frozenset({Kind.OFFLINE, Kind.GONE})
-_RETURNS = frozenset({Kind.ONLINE, Kind.RETURNED})
-_FLEET_WIDE = frozenset({Kind.WHILE_BLIND, Kind.STALLED, Kind.RESUMED})
-"""The kinds that concern the whole fleet, or envwatch's view of it."""
+_FLEET_WIDE = frozenset({Kind.WHILE_BLIND, Kind.STALLED, Kind.BLIND, Kind.KEY_REFUSED})
+"""The kinds that concern the whole fleet, or envwatch's view of it. The end of such a time is no bad news."""
 
-_STANDS_MS = limits.HEADLINE_STANDS / timedelta(milliseconds=1)
+_SEVERAL = 2
+"""Events of one kind in one poll that become one sentence."""
+
+_STANDS_MS = limits.HEADLINE_STANDS / MS
 
 
 def headline(event_log: Sequence[Event], now_of: Callable[[Event], float]) -> Event | None:
     """Return the most severe event within `limits.HEADLINE_STANDS`, of several the newest.
 
-    Without a severe one it is the newest event, and None without events. A loss is no longer severe once all of its
-    environments are back.
+    Without a severe one it is the newest event, of those of its listing the one of most environments, and None without
+    events. A loss is no longer severe once all of its environments are back, nor is the begin of a period that has
+    ended.
 
     Args:
         event_log: events, oldest first.
@@ -37,19 +42,65 @@ def headline(event_log: Sequence[Event], now_of: Callable[[Event], float]) -> Ev
     """
     most_severe: Event | None = None
     returned: set[tuple[Clean, Clean | None]] = set()
+    ended: set[tuple[Clean, Kind]] = set()
     for event in reversed(event_log):
         if now_of(event) - event.at >= _STANDS_MS:
             break
         singles = flatten([event])
-        returned |= {(single.profile, single.id) for single in singles if single.kind in _RETURNS}
-        is_over = returned and all((single.profile, single.id) in returned for single in singles)
+        returned |= {(single.profile, single.id) for single in singles if single.kind in RETURNS}
+        ended |= {(event.profile, begin) for begin, end in ENDS.items() if end is event.kind}
+        is_over = (event.profile, event.kind) in ended
+        is_over = is_over or all((single.profile, single.id) in returned for single in singles)
         if not is_over and _severity(event) > (_severity(most_severe) if most_severe is not None else 0):
             most_severe = event
-    return most_severe or (event_log[-1] if event_log else None)
+    if most_severe is not None:
+        return most_severe
+    newest_first = (event for event in reversed(event_log) if event.kind is not Kind.NOTICE)
+    newest = next(newest_first, None)
+    if newest is None:
+        return None
+    same_listing = takewhile(lambda event: (event.at, event.profile) == (newest.at, newest.profile), newest_first)
+    return max((newest, *same_listing), key=lambda event: len(event.members))
+
+
+def merged(event: Event, same_poll: Sequence[Event]) -> tuple[Event, int]:
+    """Return what stands for an event and its poll, and how many other changes of that poll it does not name.
+
+    Single events of one kind become one event of that kind with members.
+
+    Args:
+        event: the one that `headline` chose.
+        same_poll: all events of its poll.
+    """
+    total = len(flatten(same_poll))
+    alike = [other for other in same_poll if other.kind is event.kind and not other.members and other.id is not None]
+    if event.members or len(alike) < _SEVERAL:
+        return event, total - len(flatten([event]))
+    group = Event(kind=event.kind, at=event.at, profile=event.profile, after=event.after, members=tuple(alike))
+    return group, total - len(alike)
+
+
+def returned_since(loss: Event, event_log: Sequence[Event]) -> int:
+    """Return how many environments of a loss have come back since, and are not lost again."""
+    is_back: dict[Clean | None, bool] = {}
+    for event in reversed(event_log):
+        if event.profile != loss.profile:
+            continue
+        if event.at <= loss.at:
+            break
+        for single in flatten([event]):
+            if single.kind in LOSSES | RETURNS:
+                is_back.setdefault(single.id, single.kind in RETURNS)
+    return sum(is_back.get(single.id, False) for single in flatten([loss]) if single.kind in LOSSES)
 
 
 def _severity(event: Event) -> int:
-    """Return 2 for what concerns many, 1 for a single loss or a change to unrestricted, 0 for the rest."""
-    if event.kind in _FLEET_WIDE or event.of in _LOSSES:
+    """Return 2 for what concerns many, 1 for a single loss or a change to unrestricted, 0 for the rest.
+
+    What changed since the last run, however much, is no more than a single loss: it must not hide what is lost now.
+    """
+    if event.kind is Kind.WHILE_BLIND and event.reason == NOT_RUNNING:
+        return 1
+    if event.kind in _FLEET_WIDE or event.of in LOSSES:
         return 2
-    return int(event.kind in _LOSSES or (event.kind is Kind.MODE and event.after == UNRESTRICTED))
+    return int(event.kind in LOSSES or (event.kind is Kind.MODE and event.after == UNRESTRICTED))

@@ -1,4 +1,4 @@
-"""Environments as bytes: JSON, JSON lines and CSV for programs, a table for people.
+"""Environments as bytes: JSON, JSON lines, CSV and names for programs, a table and one line for people.
 
 Owns the formats. Does no I/O; verdicts come from the fleet, and the order from `table_view` or the dashboard. All texts
 are cleaned before they get here. Must not import Textual or Rich.
@@ -8,23 +8,31 @@ from __future__ import annotations
 
 import csv
 import io
-from datetime import UTC
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, TypedDict
 
 from pydantic_core import to_json
 
 from envwatch.fleet.presence import UNTIMED, Presence, Reason, heartbeat_age
+from envwatch.model.environment import NEVER
+from envwatch.model.shared_marks import shared_ack_of
 from envwatch.model.text import Clean, cells, counted, csv_cell, fitted, named_ids, shortened
-from envwatch.model.times import MS, NOTHING, moment
+from envwatch.model.times import MS, NOTHING, long_age, moment, short_age, span
 from envwatch.views.columns import COLUMNS
 from envwatch.views.environment_list import UNKNOWN, EnvironmentList, ListedEnvironment
-from envwatch.views.state_style import style_of
+from envwatch.views.state_style import glyph_of, style_of
+from envwatch.views.table_view import ambiguous_names, id_tail
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.environment import JsonObject
+
+_Keep: TypeAlias = Literal["start", "ends", "end"]
 
 _UNKNOWN_REASON: Final = Clean("cannot be known")
 
@@ -36,6 +44,8 @@ class Format(StrEnum):
     JSON = "json"
     JSONL = "jsonl"
     CSV = "csv"
+    NAME = "name"
+    LINE = "line"
 
 
 class Row(TypedDict):
@@ -50,7 +60,7 @@ class Row(TypedDict):
     connection_id: str | None
     listener_instance_id: str | None
     state: str
-    """`online`, `late`, `offline`, `gone`; `unknown` if the last verdict is out of date."""
+    """`online`, `late`, `offline`, `gone`, `missing`; `unknown` if the last verdict is out of date."""
     reason: str
     """The reason for the state."""
     heartbeat_age_s: float | None
@@ -75,7 +85,7 @@ class Row(TypedDict):
     profile: str | None
     """Null if only one is watched. With several, ids may repeat, but not with the same profile."""
     acknowledged: str | None
-    """The note of the acknowledgement; null without one."""
+    """The note of the acknowledgement; `by NAME: note` if it is one of the host that serves the listing; else null."""
     last_state: str | None
     """The last verdict if `state` is `unknown`, otherwise null."""
     unknown: JsonObject
@@ -86,7 +96,7 @@ def json_of(listing: EnvironmentList) -> Iterator[bytes]:
     """Yield one JSON document in UTF-8, row by row: whole, 100,000 rows would fill 200 MiB."""
     counts = listing.counts()
     document: dict[str, object] = {
-        "taken_at": _iso(listing.taken_at),
+        "taken_at": iso(listing.taken_at),
         "complete": listing.is_complete,
         "filter": listing.filter,
         "preset": listing.preset,
@@ -124,8 +134,40 @@ def csv_of(listing: EnvironmentList) -> Iterator[bytes]:
         yield _csv_line(_csv_cell(value) for value in row.values())
 
 
+def names_of(listing: EnvironmentList) -> Iterator[bytes]:
+    """Yield names alone in UTF-8, one a line; a row without a name has its id."""
+    for row in listing.rows:
+        yield f"{row.tracked.environment.label}\n".encode()
+
+
+def line_of(listing: EnvironmentList, *, label: Clean, age: timedelta, encoding: str, ascii_only: bool) -> bytes:
+    """Return one line for a prompt or a status bar: counts that are not zero, whose fleet it is, the data's age.
+
+    Rows that cannot be read or judged are unknown. A profile that could not be listed has a `?` after its name.
+
+    Args:
+        listing: what to count.
+        label: names the profiles, or the host where no profile is chosen.
+        age: of the listing.
+        encoding: of the terminal.
+        ascii_only: whether glyphs must be ASCII.
+    """
+    by_state = listing.counts()
+    parts = [
+        f"{glyph_of(presence, ascii_only=ascii_only)}{by_state[presence]}"
+        for presence in (Presence.MISSING, Presence.OFFLINE, Presence.LATE, Presence.ONLINE)
+        if by_state[presence] or presence is Presence.ONLINE
+    ]
+    if unknown := by_state[UNKNOWN] + listing.set_aside:
+        parts.append(f"?{unknown}")
+    parts += [label, *(f"{profile}?" for profile in listing.unlisted), short_age(age)]
+    return f"{' '.join(filter(None, parts))}\n".encode(encoding, "backslashreplace")
+
+
 def table_of(listing: EnvironmentList, *, width: int | None, encoding: str, ascii_only: bool) -> Iterator[bytes]:
     r"""Yield the lines of an aligned table for people, without escape sequences.
+
+    A name takes at most 40 cells; one that others share or resemble ends with a part of its id, as in the dashboard.
 
     Args:
         listing: what to show.
@@ -141,33 +183,70 @@ def table_of(listing: EnvironmentList, *, width: int | None, encoding: str, asci
 
     has_profiles = any(row.tracked.profile for row in listing.rows)
     columns = [column for column in _COLUMNS if has_profiles or column is not _PROFILE]
+    # One environment under two profiles is no pair of twins.
+    named = {(row.tracked.environment.id, row.tracked.environment.label) for row in listing.rows}
+    names = ambiguous_names(Counter(label for _, label in named))
 
-    def line_of(row: ListedEnvironment) -> list[Clean]:
-        style = style_of(row.tracked, is_unknown=row.is_unknown)
+    def line_of_row(row: ListedEnvironment) -> _TableLine:
+        style, environment = style_of(row.tracked, is_unknown=row.is_unknown), row.tracked.environment
         state = f"{style.ascii if ascii_only else style.glyph} {row.state}"
-        return [encodable(state), *(encodable(column.text(row.tracked, row.judged_at)) for column in columns)]
+        others = [column.text(row.tracked, row.judged_at) for column in columns if column not in (_AGE, _NAME)]
+        tail = id_tail(environment.label, environment.id, names)
+        tail = encodable(tail) if tail else Clean("")
+        name = shortened(encodable(environment.label), _WIDEST_NAME - cells(tail), keep="ends", ellipsis=ellipsis)
+        age = _AGE.text(row.tracked, row.judged_at)
+        return _TableLine(encodable(state), encodable(age), name, tail, [encodable(other) for other in others])
 
-    rows = [[Clean("STATE"), Clean("AGE"), *(Clean(column.title) for column in columns[1:])]]
-    rows += map(line_of, listing.rows)
-    widths = _widths(rows, width)
+    titles = [Clean(column.title) for column in columns if column not in (_AGE, _NAME)]
+    table = [_TableLine(Clean("STATE"), Clean("AGE"), Clean(_NAME.title), Clean(""), titles)]
+    table += map(line_of_row, listing.rows)
+    widths = _widths([line.cells for line in table], width)
+    keeps = [column.keep for column in columns if column not in (_AGE, _NAME)]
 
-    def line(row: Sequence[Clean]) -> Clean:
-        state, *others = zip(row, widths, strict=True)
+    for line in table:
+        yield f"{line.drawn(widths, keeps, width, ellipsis)}\n".encode(encoding)
+
+
+class _TableLine(NamedTuple):
+    """One line of the table, before it is fitted into columns."""
+
+    state: Clean
+    age: Clean
+    name: Clean
+    tail: Clean
+    """Of the id, after an ambiguous name; never cut."""
+    others: list[Clean]
+
+    @property
+    def cells(self) -> list[Clean]:
+        return [self.state, self.age, Clean(self.name + self.tail), *self.others]
+
+    def drawn(self, widths: Sequence[int], keeps: Sequence[_Keep], width: int | None, ellipsis: str) -> Clean:
+        """Return the line with columns of some widths, cut to the width of the terminal if there is one."""
+        for_state, for_age, for_name, *rooms = widths
+        name = shortened(self.name, max(for_name - cells(self.tail), 1), keep="ends", ellipsis=ellipsis)
         fields = [
-            fitted(cell, room, keep=column.keep, align="right" if column is _AGE else "left", ellipsis=ellipsis)
-            for column, (cell, room) in zip(columns, others, strict=True)
+            fitted(self.state, for_state),
+            fitted(self.age, for_age, align="right"),
+            fitted(Clean(name + self.tail), for_name, ellipsis=ellipsis),
         ]
-        text = Clean(_GAP.join([fitted(*state), *fields]).rstrip(" "))
+        others = zip(self.others, rooms, keeps, strict=True)
+        fields += [fitted(cell, room, keep=keep, ellipsis=ellipsis) for cell, room, keep in others]
+        text = Clean(_GAP.join(fields).rstrip(" "))
         return text if width is None else shortened(text, width, ellipsis=ellipsis)
 
-    for row in rows:
-        yield f"{line(row)}\n".encode(encoding)
 
+def summary_of(listing: EnvironmentList, host: str, old: timedelta | None = None) -> str:
+    """Return one line for people: counts and caveats, in ASCII except for the host.
 
-def summary_of(listing: EnvironmentList, host: str) -> str:
-    """Return one line for people: counts and caveats, in ASCII except for the host."""
+    Args:
+        listing: what to count.
+        host: from which it came.
+        old: its age, if it is not recent: the host has it from the platform, and may be cut off from there.
+    """
     by_state = listing.counts()
-    states = [Presence.OFFLINE, Presence.LATE, Presence.ONLINE, *([UNKNOWN] if by_state[UNKNOWN] else [])]
+    rare = [state for state in (Presence.MISSING, UNKNOWN) if by_state[state]]
+    states = [Presence.OFFLINE, Presence.LATE, Presence.ONLINE, *rare]
     counts = ", ".join(f"{by_state[state]} {state}" for state in states)
     caveats = ""
     if listing.set_aside:
@@ -177,6 +256,8 @@ def summary_of(listing: EnvironmentList, host: str) -> str:
         caveats += f"; incomplete: {counted(listing.untimed, 'row')} whose heartbeat's time cannot be true"
     if listing.unlisted:
         caveats += f"; incomplete: no listing of {', '.join(listing.unlisted)}"
+    if old is not None:
+        caveats += f"; the listing is {long_age(old)} old"
     if not listing.is_by_server_clock and not listing.clock_warnings:
         caveats += "; ages are by this machine's clock: no response had a Date header"
     total = counted(len(listing.rows) + listing.hidden, "environment")
@@ -184,12 +265,20 @@ def summary_of(listing: EnvironmentList, host: str) -> str:
     return f"{matching}{total} at {host}: {counts}{caveats}"
 
 
-_AGE: Final = COLUMNS["state"]
+def _quiet_text(tracked: TrackedEnvironment, now: float) -> Clean | None:
+    """Return the time since the last sign of life; None if there never was one."""
+    return None if tracked.quiet_at == NEVER else short_age(span(now - tracked.quiet_at))
+
+
+_AGE: Final = replace(COLUMNS["beat"], text=_quiet_text)
 """The column beside the state: the time since the last heartbeat."""
+_NAME: Final = COLUMNS["name"]
 _PROFILE: Final = COLUMNS["profile"]
-_COLUMNS: Final = (_AGE, *(COLUMNS[id_] for id_ in ("name", "profile", "mode", "version", "branch", "os")))
-_STATES: Final = (Presence.ONLINE, Presence.LATE, Presence.OFFLINE, Presence.GONE, UNKNOWN)
+_COLUMNS: Final = (_AGE, _NAME, *(COLUMNS[id_] for id_ in ("profile", "mode", "version", "branch", "os")))
+_STATES: Final = (Presence.ONLINE, Presence.LATE, Presence.OFFLINE, Presence.GONE, Presence.MISSING, UNKNOWN)
 _GAP: Final = "  "
+_WIDEST_NAME: Final = 40
+"""Cells of a name with the part of its id: a UUID with a prefix."""
 _NARROWEST: Final = 6
 """Cells that a column keeps at least."""
 
@@ -209,13 +298,16 @@ def _widths(lines: Sequence[Sequence[str]], room: int | None) -> list[int]:
 
 def _rows(listing: EnvironmentList) -> Iterator[Row]:
     for row in listing.rows:
-        yield _row(row, listing.acknowledged.get(row.tracked.environment.id))
+        yield row_of(row, listing.acknowledged.get(row.tracked.environment.id))
 
 
-def _row(row: ListedEnvironment, note: Clean | None) -> Row:
+def row_of(row: ListedEnvironment, note: Clean | None = None) -> Row:
+    """Return the fields of an environment, with the note of its acknowledgement here if there is one."""
     tracked = row.tracked
     environment = tracked.environment
     age = heartbeat_age(environment, row.judged_at)
+    if note is None and (shared := shared_ack_of(environment)) is not None:
+        note = shared.text
     return {
         "id": environment.id,
         "name": environment.name,
@@ -226,10 +318,10 @@ def _row(row: ListedEnvironment, note: Clean | None) -> Row:
         "reason": _reason(row),
         # Cut, not rounded: 119.9996 s is not yet the 120 at which it would be offline.
         "heartbeat_age_s": None if age is None else age // MS / 1000,
-        "last_heartbeat_at": _iso(environment.last_heartbeat_at),
-        "connected_at": _iso(environment.connected_at),
-        "first_seen_at": _iso(environment.first_seen_at),
-        "last_seen_at": _iso(environment.last_seen_at),
+        "last_heartbeat_at": iso(environment.last_heartbeat_at),
+        "connected_at": iso(environment.connected_at),
+        "first_seen_at": iso(environment.first_seen_at),
+        "last_seen_at": iso(environment.last_seen_at),
         "mode": environment.mode,
         "version": environment.version,
         "branch": environment.branch,
@@ -256,7 +348,7 @@ def _reason(row: ListedEnvironment) -> str:
     return _UNKNOWN_REASON if row.is_unknown else row.tracked.verdict.reason.value
 
 
-def _iso(at: float | None) -> str | None:
+def iso(at: float | None) -> str | None:
     """Return an instant in UTC, with milliseconds; None if it is outside the calendar."""
     when = moment(at, UTC)
     return None if when is None else when.isoformat(timespec="milliseconds").replace("+00:00", "Z")

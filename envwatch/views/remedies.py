@@ -1,4 +1,4 @@
-"""Remedies for the problems of an environment: what is wrong, the command to run there, and what to know before.
+"""Remedies for the problems of an environment: the command to run there, and what to know before.
 
 Pure. envwatch runs no command itself. Owns the only command that envwatch composes, `letta server`: text from an
 environment is quoted in it or left out. A command that an environment reports is shown as received, with a note that
@@ -12,7 +12,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from envwatch.fleet.presence import Presence, Reason
+from envwatch.fleet.presence import Reason
 from envwatch.model.environment import update_text
 from envwatch.model.modes import UNRESTRICTED, mode_of
 from envwatch.model.text import Clean
@@ -27,31 +27,36 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
 
 
+_NO_KEY: Final = Clean("")
+
+
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """A problem, and what helps."""
+    """What helps with one problem."""
 
-    title: Clean
-    """The problem in a few words."""
     command: Clean | None
     """The command to run on that machine; None if no command helps."""
-    note: Clean
-    """What to know before running it."""
+    notes: tuple[Clean, ...]
+    """What to do without a command, or what to know before running it."""
+    label: str = "do"
+    copy: str = "start command"
+    """What the command is called where it is copied."""
 
 
-def remedies(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> Iterator[Remedy]:
+def remedies(tracked: TrackedEnvironment, fleet: Fleet, now: Reading, start_key: Clean = _NO_KEY) -> Iterator[Remedy]:
     """Yield the remedies for an environment, the most urgent first; none for a healthy one.
 
     Args:
         tracked: the environment.
         fleet: its fleet.
         now: this machine's clocks: while the state is unknown, the environment is not called down.
+        start_key: the key that does what helps one that is down; empty if none does.
     """
     if not tracked.verdict.is_up and not fleet.is_unknown(tracked, now):
-        yield _remedy_for_down(tracked, fleet)
+        yield _remedy_for_down(tracked, fleet, start_key)
     if tracked.is_flapping:
         yield _FLAPPING
-    if mode_of(tracked.environment.mode) == UNRESTRICTED and tracked.presence is not Presence.GONE:
+    if mode_of(tracked.environment.mode) == UNRESTRICTED and not tracked.presence.is_absent:
         yield _UNRESTRICTED
     if (outdated := _remedy_for_outdated(tracked.environment, fleet)) is not None:
         yield outdated
@@ -96,68 +101,61 @@ def _is_sandbox(environment: Environment) -> bool:
     return environment.device_id.startswith("sandbox-")
 
 
-_TITLES = {
-    Reason.DISCONNECTED: "its listener stopped, or lost its link",
-    Reason.HEARTBEAT_LOST: "its heartbeat stopped: asleep, frozen or cut off",
-    Reason.NEVER_BEAT: "connected, but without a heartbeat",
-    Reason.ABSENT: "no longer listed",
-}
 _NOTES = {
-    Reason.DISCONNECTED: "A listener that still runs is back within a minute.",
-    Reason.HEARTBEAT_LOST: "A machine that wakes up is back at once.",
-    Reason.NEVER_BEAT: "A listener that runs pings every 30 s.",
-    Reason.ABSENT: "A listener that starts is listed.",
+    Reason.DISCONNECTED: "only if none runs there: a live one is back within a minute",
+    Reason.HEARTBEAT_LOST: "only if none runs there: it may be asleep, frozen or cut off, and is back at once then",
+    Reason.NEVER_BEAT: "only if none runs there: one that runs pings every 30 s",
+    Reason.ABSENT: "only if none runs there: one that starts is listed",
+    Reason.EXPECTED: "only if none runs there: one that starts is listed",
+    Reason.NEVER_LISTED: "only if none runs there: one that starts is listed",
 }
-_DESKTOP = "Open the Letta Code desktop app there, with remote access on."
-_SANDBOX = "It is a sandbox of the platform: there is no machine to log in to."
-_START = "If none runs there, start one under the same name."
+_DESKTOP = Clean("open the Letta Code desktop app there, with remote access on")
+_SANDBOX = Clean("nothing: it is a sandbox of the platform, there is no machine to log in to")
 
 
-def _remedy_for_down(tracked: TrackedEnvironment, fleet: Fleet) -> Remedy:
-    environment, reason = tracked.environment, tracked.verdict.reason
+def _remedy_for_down(tracked: TrackedEnvironment, fleet: Fleet, start_key: Clean) -> Remedy:
+    environment = tracked.environment
     command = start_command(environment)
-    how_to_start = _START if command is not None else _SANDBOX if _is_sandbox(environment) else _DESKTOP
-    notes = [_NOTES[reason], how_to_start]
+    without_command = _SANDBOX if _is_sandbox(environment) else _DESKTOP
+    notes = [without_command if command is None else Clean(_NOTES[tracked.verdict.reason])]
+    if start_key and not _is_sandbox(environment):
+        notes.insert(0 if command is not None else 1, Clean(f"{start_key} does that from here: this is a demo"))
     others = (other for other in fleet.environments.values() if other.environment.device_id == environment.device_id)
-    if (running := next((other.environment.name for other in others if other.verdict.is_up), None)) is not None:
-        notes.insert(0, f"The machine is up: {running} runs there.")
-    return Remedy(Clean(_TITLES[reason]), command, Clean(" ".join(notes)))
+    if (running := next((other.environment.label for other in others if other.verdict.is_up), None)) is not None:
+        another = f"another {running}" if running == environment.label else running
+        notes.append(Clean(f"the machine is up: {another} runs there"))
+    return Remedy(command, tuple(notes))
 
 
 _FLAPPING = Remedy(
-    Clean("flapping: it keeps coming and going"),
     None,
-    Clean(
-        "A running listener reconnects by itself: check the network and the sleep settings of the machine, then what "
-        "ends its listener."
+    (
+        Clean(
+            "check the network and the sleep settings of the machine, then what ends its listener: one that runs "
+            "reconnects by itself"
+        ),
     ),
 )
 # Modes belong to conversations: docs.letta.com, "Permissions".
 _UNRESTRICTED = Remedy(
-    Clean("unrestricted: agents run every tool there without approval"),
     None,
-    Clean(
-        "The mode belongs to the conversation and survives a restart of the listener: it can be set to standard in the "
-        "conversation with the agent."
+    (
+        Clean(
+            "set the mode to standard in the conversation with the agent: agents run every tool there without "
+            "approval, also after a restart"
+        ),
     ),
 )
+_REPORTED = Clean("the machine itself reported this, and it may not be a command: read it first")
+_UPDATES_ITSELF = Clean("restart its listener: it updates itself, and runs the new version from then on")
 
 
 def _remedy_for_outdated(environment: Environment, fleet: Fleet) -> Remedy | None:
-    """Return the remedy for an environment whose version is behind the newest; None if it is not."""
-    version, newest = environment.version, fleet.newest
-    if not is_behind(version, newest):
+    """Return the remedy for an environment whose version is behind the newest; None without one."""
+    if not is_behind(environment.version, fleet.newest):
         return None
-    updates_itself = update_text(environment) == "yes"
-    title = Clean(f"version {version} is behind {newest}")
-    if environment.self_update is not None and not updates_itself:
-        title = Clean(f"{title}, it cannot update itself")
-    update = environment.self_update or {}
-    command, reason = update.get("manual_command"), update.get("reason")
-    notes = [f"It says: {reason.rstrip('.')}."] if isinstance(reason, str) and reason else []
-    if updates_itself:
-        notes.append("It updates itself; a new version runs once its listener has been restarted.")
+    command = (environment.self_update or {}).get("manual_command")
+    updates_itself = [_UPDATES_ITSELF] if update_text(environment) == "yes" else []
     if not isinstance(command, str) or not command:
-        return Remedy(title, None, Clean(" ".join(notes) or "It names no command."))
-    notes.append("The machine itself reported what to run, and it may not be a command: read it first.")
-    return Remedy(title, Clean(command), Clean(" ".join(notes)))
+        return Remedy(None, tuple(updates_itself), "update") if updates_itself else None
+    return Remedy(Clean(command), (*updates_itself, _REPORTED), "update", "update command")

@@ -6,14 +6,18 @@ Pure. Must not know widgets or colours.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
+from envwatch.fleet.outages import State
 from envwatch.fleet.presence import Presence
 from envwatch.model.text import Clean
 from envwatch.model.times import long_age, span
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pydantic import JsonValue
 
     from envwatch.fleet.fleet import Fleet
@@ -34,31 +38,62 @@ class StateStyle:
     """The state's name in the stylesheet, which holds its colour."""
 
 
+_MINUTE, _FIVE_SECONDS = timedelta(minutes=1), timedelta(seconds=5)
+
+FLAPPING: Final = Clean("flap")
+FLAPPING_GLYPHS: Final = ("≈", "w")
+"""Of events and counts of it; a row keeps the glyph of its presence."""
+CLOCK_SUSPECT: Final = Clean("clk?")
+"""Words in place of that of the presence."""
+
+UNKNOWN: Final = StateStyle("?", "?", CLOCK_SUSPECT, "unknown")
+"""With the word of an impossible time; blindness keeps that of the last verdict."""
+
 _STYLES = {
     Presence.ONLINE: StateStyle("●", "+", Clean("on"), "online"),
     Presence.LATE: StateStyle("◐", "~", Clean("late"), "late"),
     Presence.OFFLINE: StateStyle("○", "x", Clean("off"), "offline"),
     Presence.GONE: StateStyle("·", "-", Clean("gone"), "gone"),
+    Presence.MISSING: StateStyle("!", "!", Clean("miss"), "offline"),
 }
+
+HOUR_STYLES: Final[Mapping[State, StateStyle]] = {
+    State.UP: StateStyle("▄", "+", Clean("up"), "online"),
+    State.FLAPPING: StateStyle(*FLAPPING_GLYPHS, Clean("flapping"), "flapping"),
+    State.DOWN: StateStyle("█", "x", Clean("down"), "offline"),
+    State.ABSENT: StateStyle("·", ".", Clean("not there"), "gone"),
+    State.UNKNOWN: StateStyle("░", "?", Clean("not watched"), "gone"),
+}
+"""The look of what an environment was in an hour of the past: what was down is tallest."""
 
 
 def style_of(tracked: TrackedEnvironment, *, is_unknown: bool) -> StateStyle:
     """Return the look of an environment: an impossible time outranks unknown, a suspect clock, flapping, presence."""
     style = _STYLES[tracked.presence]
     if tracked.is_untimed:
-        return StateStyle("?", "?", Clean("clk?"), "unknown")
+        return UNKNOWN
     if is_unknown:
-        return StateStyle("?", "?", style.word, "unknown")
+        return replace(UNKNOWN, word=style.word)
     if tracked.clock_suspect:
-        return StateStyle(style.glyph, style.ascii, Clean("clk?"), "unknown")
+        return replace(style, word=CLOCK_SUSPECT, style="unknown")
     if tracked.is_flapping:
-        return StateStyle(style.glyph, style.ascii, Clean("flap"), "flapping")
+        return replace(style, word=FLAPPING, style="flapping")
     return style
+
+
+def presence_style(presence: Presence) -> StateStyle:
+    """Return the look of a presence."""
+    return _STYLES[presence]
 
 
 def glyph_of(presence: Presence, *, ascii_only: bool) -> str:
     """Return the glyph of a presence."""
     return _STYLES[presence].ascii if ascii_only else _STYLES[presence].glyph
+
+
+def style_of_presence(presence: Presence) -> str:
+    """Return the name of a presence's style."""
+    return _STYLES[presence].style
 
 
 def date_warning(fleet: Fleet) -> Clean | None:
@@ -80,8 +115,14 @@ def clock_warning(fleet: Fleet) -> Clean | None:
     )
 
 
+def clock_error(error_ms: float) -> timedelta:
+    """Return how large a clock's error is, without the seconds that a `Date` cannot tell where they do not matter."""
+    exact = span(abs(error_ms))
+    return exact if exact < _MINUTE else _FIVE_SECONDS * round(exact / _FIVE_SECONDS)
+
+
 def _ahead_or_behind(error: float) -> str:
-    return f"{long_age(span(abs(error)))} {'ahead of' if error > 0 else 'behind'}"
+    return f"{long_age(clock_error(error))} {'ahead of' if error > 0 else 'behind'}"
 
 
 def json_text(value: JsonValue) -> Clean:

@@ -1,39 +1,35 @@
-"""Which environments the table shows, and in what order.
+"""What the user wants to see of the fleet, and the orders of rows.
 
-Pure. Owns the presets, the view and the sorting. Must not know widgets.
+Pure. Owns the presets, the view and the sorting; `arrangement` applies them. Must not know widgets.
 """
 
 from __future__ import annotations
 
+from bisect import insort
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from envwatch.fleet.acknowledgements import NO_ACKS
 from envwatch.fleet.presence import Presence
-from envwatch.model.clock import WallMs
-from envwatch.model.text import look_alikes
-from envwatch.query.field_types import MatchContext
-from envwatch.query.language import Query, SearchCache, parse
-from envwatch.views.baseline import differing
+from envwatch.model.text import look_alikes, natural_key
+from envwatch.query.language import Query, parse
 from envwatch.views.columns import COLUMNS
-from envwatch.views.grouping import OLD, grouped, old_in
+from envwatch.views.grouping import OLD
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from envwatch.fleet.acknowledgements import Acks
-    from envwatch.fleet.fleets import Fleets
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.text import Clean
     from envwatch.views.baseline import Baseline
-    from envwatch.views.columns import Column
-    from envwatch.views.grouping import LineKey, TableLine
+    from envwatch.views.grouping import LineKey
 
-_DOWN = frozenset({Presence.OFFLINE, Presence.LATE})
-_DEFAULT_ORDER = (Presence.OFFLINE, Presence.LATE, Presence.ONLINE, Presence.GONE)
+_DEFAULT_ORDER: Final = (Presence.OFFLINE, Presence.MISSING, Presence.LATE, Presence.ONLINE, Presence.GONE)
+PROBLEM_ORDER: Final = (Presence.OFFLINE, Presence.MISSING, Presence.GONE, Presence.LATE, Presence.ONLINE)
+"""The order among problems, where what is online is flapping."""
 
 
 class Preset(StrEnum):
@@ -47,7 +43,7 @@ class Preset(StrEnum):
     CHANGED = "changed"
 
 
-_PRESETS: Final[Mapping[Preset, Query]] = {
+PRESETS: Final[Mapping[Preset, Query]] = {
     Preset.ALL: Query(),
     Preset.ONLINE: parse("status:online"),
     Preset.LATE: parse("status:late"),
@@ -67,6 +63,7 @@ class View:
     sort: str | None = None
     """Id of a column; None for the default order (`in_default_order`)."""
     is_inverted: bool = False
+    """Whether the column sorts the other way round; the default order has problems first in any case."""
     columns: tuple[str, ...] = ()
     """Ids of the columns to show, in this order; none for as many as fit."""
     baseline: Baseline | None = None
@@ -91,6 +88,10 @@ class View:
         )
         return chosen == others
 
+    def orders_like(self, other: View) -> bool:
+        """Whether another view has the same order and groups, folded or not."""
+        return (self.sort, self.is_inverted, self.group) == (other.sort, other.is_inverted, other.group)
+
     @property
     def widened(self) -> View:
         """The same view of the whole fleet."""
@@ -102,6 +103,21 @@ def ambiguous_names(names: Mapping[Clean, int]) -> frozenset[Clean]:
     return look_alikes(names) | {name for name, count in names.items() if count > 1}
 
 
+class AmbiguousNames:
+    """The ambiguous names of a fleet, kept from one listing to the next: names seldom change."""
+
+    def __init__(self) -> None:
+        self._counts: Mapping[Clean, int] = {}
+        self._found: frozenset[Clean] = frozenset()
+
+    def among(self, environments: Iterable[TrackedEnvironment]) -> frozenset[Clean]:
+        """Return what `ambiguous_names` returns of the names of environments; the same object if nothing changed."""
+        counts = dict(Counter([tracked.environment.label for tracked in environments]))  # compares faster so
+        if counts != self._counts:
+            self._counts, self._found = counts, ambiguous_names(counts)
+        return self._found
+
+
 _ID_TAIL: Final = 4
 """Characters of the id that follow an ambiguous name."""
 
@@ -111,91 +127,99 @@ def id_tail(name: Clean, id_: Clean | None, ambiguous: frozenset[Clean]) -> str:
     return f" {id_[-_ID_TAIL:]}" if id_ is not None and name in ambiguous else ""
 
 
-def is_new_problem(tracked: TrackedEnvironment, acks: Acks) -> bool:
-    """Whether it is a problem that has not been acknowledged."""
-    return tracked.is_problem and tracked.environment.id not in acks
+_FEW: Final = 100
+"""Rows without a rank, as new ones are, that are put between the others one by one; for more, all are ranked anew."""
 
 
-def visible_rows(  # noqa: PLR0913, PLR0917  the state of the screen
-    fleets: Fleets,
-    view: View,
-    columns: Sequence[Column],
-    wall: float,
-    search_caches: dict[Clean, SearchCache] | None = None,
-    acks: Acks = NO_ACKS,
+class NameOrder:
+    """The order of names, kept from one listing to the next: names seldom change, and comparing texts is slow."""
+
+    __slots__ = ("_is_complete", "_ranks")
+
+    def __init__(self) -> None:
+        self._ranks: dict[tuple[Clean, Clean, Clean], int] = {}
+        """By profile, name and id."""
+        self._is_complete = False
+        """Whether few of the rows that were sorted since they were ranked had no rank."""
+
+    def learn(self, environments: Iterable[TrackedEnvironment]) -> None:
+        """Rank environments, unless nearly all that were sorted lately have a rank."""
+        if not self._is_complete:
+            rows = {(each.profile, each.environment.name, each.environment.id): each for each in environments}
+            ordered = sorted(rows, key=lambda key: _name_key(rows[key]))
+            self._ranks = {key: rank for rank, key in enumerate(ordered)}
+            self._is_complete = True
+
+    def by_name(self, environments: Sequence[TrackedEnvironment]) -> list[TrackedEnvironment]:
+        """Return what `by_name` returns, sooner where most environments, of which none occurs twice, have a rank."""
+        ranks, others = self._ranks, []
+        places: list[TrackedEnvironment | None] = [None] * len(ranks)
+        for tracked in environments:
+            row = tracked.environment
+            rank = ranks.get((tracked.profile, row.name, row.id))
+            if rank is None:
+                others.append(tracked)
+            else:
+                places[rank] = tracked
+        if len(others) > _FEW:
+            self._is_complete = False
+            return by_name(environments)
+        ordered = [tracked for tracked in places if tracked is not None]
+        for tracked in others:
+            insort(ordered, tracked, key=_name_key)
+        return ordered
+
+
+def by_name(environments: Iterable[TrackedEnvironment]) -> list[TrackedEnvironment]:
+    """Return environments sorted by name, then id."""
+    return sorted(environments, key=_name_key)
+
+
+def in_default_order(
+    environments: Iterable[TrackedEnvironment], presences: Iterable[Presence] = _DEFAULT_ORDER
 ) -> list[TrackedEnvironment]:
-    """Return the environments that a view shows, in its order.
+    """Return environments by presence, then the latest losses first, the longest silence first, and by name.
 
     Args:
-        fleets: where to look.
-        view: what to show.
-        columns: the visible ones, in which words of the query are looked for.
-        wall: the moment by this machine's clock, in ms.
-        search_caches: by profile, for callers that keep them from call to call; missing ones are added.
-        acks: the acknowledged problems: they come after the others.
+        environments: what to sort.
+        presences: all of them, in order.
     """
-    compared = _compared(fleets, view.baseline) if view.compares and view.baseline is not None else None
-    search_caches = {} if search_caches is None else search_caches
-    chosen: list[TrackedEnvironment] = []
-    for profile, fleet in fleets.by_profile.items():
-        environments: Iterable[TrackedEnvironment] = (
-            fleet.environments.values() if compared is None else compared[profile]
-        )
-        context = MatchContext(fleet.clock.at(WallMs(wall)), fleet.listings, acks)
-        cache = search_caches.setdefault(profile, SearchCache())
-        for query in filter(None, (_PRESETS[view.preset], view.query)):
-            environments = filter(query.test(context, columns, cache), environments)
-        chosen += environments
-    ordered = in_order(chosen, view.sort, is_inverted=view.is_inverted)
-    if view.sort is None and acks:
-        ordered.sort(key=lambda tracked: _rank(tracked, acks), reverse=view.is_inverted)
-    return ordered
+    return by_presence(by_name(environments), presences)
 
 
-def _rank(tracked: TrackedEnvironment, acks: Acks) -> int:
-    if tracked.presence not in _DOWN:
-        return 2
-    return 1 if tracked.environment.id in acks else 0
-
-
-def _compared(fleets: Fleets, baseline: Baseline) -> dict[Clean, list[TrackedEnvironment]]:
-    """Return the environments that differ from a baseline by profile, including those that are no longer tracked."""
-    found: dict[Clean, list[TrackedEnvironment]] = {profile: [] for profile in fleets.by_profile}
-    for tracked, _ in differing(baseline, fleets.environments):
-        found[tracked.profile].append(tracked)
-    return found
-
-
-def table_lines(rows: Sequence[TrackedEnvironment], fleets: Fleets, view: View, wall: float) -> Sequence[TableLine]:
-    """Return the lines of the table at a moment (this machine's clock, ms).
-
-    Old environments form a group of their own unless the view is narrowed.
-    """
-    return grouped(rows, view.group, view.folded, None if view.is_narrowed else old_in(fleets, wall))
-
-
-def in_default_order(environments: Iterable[TrackedEnvironment]) -> list[TrackedEnvironment]:
-    """Return the latest losses first, then late ones by their silence, the longest first, then by name; gone last."""
-    ranks: dict[Presence, list[TrackedEnvironment]] = {presence: [] for presence in _DEFAULT_ORDER}
-    for tracked in sorted(environments, key=_name_key):
+def by_presence(
+    environments: Iterable[TrackedEnvironment], presences: Iterable[Presence] = _DEFAULT_ORDER
+) -> list[TrackedEnvironment]:
+    """Return environments that are sorted by name in the default order."""
+    ranks: dict[Presence, list[TrackedEnvironment]] = {presence: [] for presence in presences}
+    for tracked in environments:
         ranks[tracked.verdict.presence].append(tracked)
     ranks[Presence.OFFLINE].sort(key=attrgetter("lost_at"), reverse=True)
+    ranks[Presence.MISSING].sort(key=attrgetter("lost_at"), reverse=True)
     ranks[Presence.LATE].sort(key=attrgetter("quiet_at"))
     ranks[Presence.GONE].sort(key=attrgetter("lost_at"), reverse=True)
     return list(chain.from_iterable(ranks.values()))
 
 
-def in_order(
-    environments: Iterable[TrackedEnvironment], column: str | None, *, is_inverted: bool
+def by_value(
+    environments: Iterable[TrackedEnvironment],
+    column: str,
+    *,
+    is_inverted: bool,
+    rank: Callable[[TrackedEnvironment], Any] | None = None,
 ) -> list[TrackedEnvironment]:
-    """Return environments sorted by a column's value: those without one last, ties by name, then id."""
-    if column is None:
-        ordered = in_default_order(environments)
-        return ordered[::-1] if is_inverted else ordered
-    rank = COLUMNS[column].rank
-    ranks: dict[Any, list[TrackedEnvironment]] = {}
-    for tracked in sorted(environments, key=_name_key):
-        ranks.setdefault(rank(tracked), []).append(tracked)
+    """Return environments sorted by a column's value: those without one last; equal ones stay in their order.
+
+    Args:
+        environments: what to sort.
+        column: its id.
+        is_inverted: whether the greatest value comes first.
+        rank: returns the value, for a column that has none of its own.
+    """
+    rank = rank or COLUMNS[column].rank
+    ranks: defaultdict[Any, list[TrackedEnvironment]] = defaultdict(list)
+    for tracked in environments:
+        ranks[rank(tracked)].append(tracked)
     without = ranks.pop(None, [])
     valued = (ranks[value] for value in sorted(ranks, reverse=is_inverted))
     return list(chain(*valued, without))
@@ -204,4 +228,4 @@ def in_order(
 def _name_key(tracked: TrackedEnvironment) -> str:
     """Return the key that sorts by name, then id: one text compares faster than a pair, and clean text has no NUL."""
     environment = tracked.environment
-    return f"{environment.name.casefold()}\0{environment.id}"
+    return f"{natural_key(environment.label)}\0{environment.id}"

@@ -13,6 +13,7 @@ from support.tracked_environments import BARE, tracked
 
 from envwatch.fleet.clock_check import SkewCheck
 from envwatch.fleet.presence import GONE
+from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.model.clock import MonotonicS
 from envwatch.model.environment import update_text
 from envwatch.model.modes import mode_of
@@ -161,7 +162,11 @@ def test_no_instant_is_a_difference() -> None:
     later: dict[str, Any] = {"lastHeartbeat": NOW - 1, "lastSeenAt": NOW - 1, "firstSeenAt": 0.0}
     assert differences(tracked(), tracked(**later)) == ()
     seen = replace(
-        tracked(), since_at=NOW, transitions=(NOW,), changed_in=7, skew_check=SkewCheck(MonotonicS(1.0), 0.0)
+        tracked(),
+        since_at=NOW,
+        transitions=(NOW,),
+        last_change=RecentChange(ChangeTag.NEW, NOW),
+        skew_check=SkewCheck(MonotonicS(1.0), 0.0),
     )
     assert differences(tracked(), seen) == ()
 

@@ -2,43 +2,96 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW
-from support.tracked_environments import ALL, BARE, tracked
+from support.tracked_environments import ALL, BARE, gone, late, named, offline, online, tracked
 
-from envwatch.model.text import Clean, cells
-from envwatch.views.columns import COLUMNS, MARK_WIDTH, NAME_AT_LEAST, SCROLLBAR, fitting, mode_text
+from envwatch.model.limits import Limits
+from envwatch.model.text import Clean, cells, shortened
+from envwatch.views.column_widths import LEFT, SCROLLBAR, fitting
+from envwatch.views.columns import COLUMNS, FIXED, mode_text
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
-@given(st.integers(-5, 400))
-def test_columns_never_take_more_than_the_table_has(width: int) -> None:
-    fit = fitting(width)
-    state, name, *others = fit
-    assert [state[0].id, name[0].id] == ["state", "name"]
-    taken = 1 + sum(cell + 1 for _, cell in fit[1:]) + state[1] + MARK_WIDTH
-    if width >= state[1] + 2 + NAME_AT_LEAST + MARK_WIDTH:
-        assert taken <= width + 1
-        assert name[1] >= NAME_AT_LEAST
-    assert all(cell == column.width for column, cell in others)
-    assert all(column.from_width <= width + SCROLLBAR for column, _ in others)
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.views.columns import Column
 
 
-@given(st.integers(80, 399))
+PANE = 0.38
+"""The part of a wide terminal that the detail pane takes, and at least 46 cells: see the stylesheet."""
+
+
+def name_in(fit: Sequence[tuple[Column, int]]) -> int:
+    return next(width for column, width in fit if column.id == "name")
+
+
+@given(st.integers(-5, 400), st.booleans(), st.sampled_from([(), ("device",), ("why", "branch", "mode")]))
+def test_columns_never_take_more_than_the_table_has(width: int, has_profiles: bool, ids: tuple[str, ...]) -> None:  # noqa: FBT001
+    fit = fitting(width, ids, has_profiles=has_profiles)
+    assert tuple(column.id for column, _ in fit[:4]) == FIXED
+    assert all(cell >= 1 for _, cell in fit)
+    if width > LEFT:
+        assert LEFT - 1 + sum(cell + 1 for _, cell in fit[3:]) <= width
+    assert all(column.from_width <= max(width + SCROLLBAR, 0) for column, _ in fit)
+
+
+@given(
+    st.integers(40, 249), st.booleans(), st.sampled_from([(), ("device",), ("why", "branch", "user", "pod", "mode")])
+)
+def test_a_wider_terminal_never_makes_a_name_shorter(width: int, has_profiles: bool, ids: tuple[str, ...]) -> None:  # noqa: FBT001
+    def names(terminal: int) -> list[int]:
+        """Return the widths of NAME without the pane, and beside it where the columns are the default ones."""
+        has_pane = terminal >= 120 and not ids
+        beside = terminal - max(round(terminal * PANE), 46) if has_pane else terminal
+        tables = (terminal, beside)
+        return [
+            name_in(fitting(table - SCROLLBAR, ids, has_profiles=has_profiles, terminal=terminal)) for table in tables
+        ]
+
+    assert max(names(width)) <= min(names(width + 1))
+
+
+@given(st.integers(40, 399))
 def test_a_wider_table_keeps_all_columns(width: int) -> None:
     narrow, wide = ([column.id for column, _ in fitting(size)] for size in (width, width + 1))
-    assert wide[: len(narrow)] == narrow
+    assert set(narrow) <= set(wide)
+    assert wide == [id_ for id_ in COLUMNS if id_ in wide]
+
+
+def test_where_not_all_fit_why_comes_first_then_the_mode() -> None:
+    shown = {terminal: [column.id for column, _ in fitting(terminal - SCROLLBAR)][3:] for terminal in (60, 70, 80)}
+    assert shown == {
+        60: ["name", "why"],
+        70: ["name", "mode", "why"],
+        80: ["name", "mode", "version", "why"],
+    }
+    beside = fitting(120 - 46 - SCROLLBAR, terminal=120)
+    assert [(column.id, width) for column, width in beside[3:]] == [("name", 24), ("mode", 13), ("why", 14)]
 
 
 @pytest.mark.parametrize(
     ("terminal", "last"),
-    [(79, "branch"), (80, "branch"), (99, "branch"), (100, "os"), (119, "os"), (120, "pod"), (300, "first")],
+    [(40, "name"), (54, "why"), (79, "why"), (80, "why"), (99, "why"), (100, "os"), (119, "branch"), (300, "first")],
 )
 def test_columns_appear_at_their_widths(terminal: int, last: str) -> None:
     assert fitting(terminal - SCROLLBAR)[-1][0].id == last
+
+
+def test_at_80_a_name_has_20_cells_and_no_cell_is_left_over() -> None:
+    fit = fitting(79)
+    assert name_in(fit) == 20
+    assert LEFT - 1 + sum(cell + 1 for _, cell in fit[3:]) == 79
+
+
+def test_cells_that_no_column_takes_widen_why() -> None:
+    assert {column.id: width for column, width in fitting(98)}["why"] > 25
 
 
 @pytest.mark.parametrize("column", ALL, ids=lambda column: column.id)
@@ -51,14 +104,14 @@ def test_every_column_can_show_a_bare_row_and_a_full_one(column: Any) -> None:
 
 
 def test_ages_are_those_at_the_given_moment() -> None:
-    assert COLUMNS["state"].text(tracked(), NOW) == "12s"
-    assert COLUMNS["up"].text(tracked(), NOW) == "60m"
+    assert COLUMNS["beat"].text(tracked(), NOW) == "12s"
+    assert COLUMNS["up"].text(tracked(), NOW) == "1h"
     assert COLUMNS["up"].text(tracked(connectedAt=NOW - 59_999), NOW) == "<1m"
-    assert COLUMNS["up"].text(tracked(), NOW + 40 * 60_000) == "1h"
-    assert COLUMNS["state"].text(tracked(), NOW - 10**9) == "0s"
+    assert COLUMNS["up"].text(tracked(), NOW + 60 * 60_000) == "2h"
+    assert COLUMNS["beat"].text(tracked(), NOW - 10**9) == "0s"
 
 
-@pytest.mark.parametrize(("age", "text"), [(119_999, "60m"), (120_000, None)])
+@pytest.mark.parametrize(("age", "text"), [(119_999, "1h"), (120_000, None)])
 def test_an_environment_that_is_down_has_no_up_time(age: float, text: str | None) -> None:
     row = tracked(lastHeartbeat=NOW - age)
     assert COLUMNS["up"].text(row, NOW) == text
@@ -71,9 +124,9 @@ def test_an_environment_that_is_down_has_no_up_time(age: float, text: str | None
         (None, None),
         ("standard", "standard"),
         ("default", "standard"),
-        ("unrestricted", "unrestricted !"),
-        ("bypassPermissions", "unrestricted !"),
-        ("fullAccess", "unrestricted !"),
+        ("unrestricted", "unrestricted!"),
+        ("bypassPermissions", "unrestricted!"),
+        ("fullAccess", "unrestricted!"),
         ("Unrestricted", "Unrestricted"),
         ("mystery", "mystery"),
     ],
@@ -99,6 +152,64 @@ def test_self_updates_are_shown_in_one_word(update: dict[str, Any] | None, text:
 
 
 def test_wanted_columns_keep_their_order_at_any_width() -> None:
-    assert [column.id for column, _ in fitting(80, ["device", "mode", "name"])] == ["state", "name", "device", "mode"]
-    assert [column.id for column, _ in fitting(50, ["device", "mode"])] == ["state", "name", "device"]
-    assert sum(width + 1 for _, width in fitting(80, ["device"])) + MARK_WIDTH == 80
+    def ids(width: int) -> list[str]:
+        return [column.id for column, _ in fitting(width, ["device", "mode", "name"])]
+
+    assert ids(90) == [*FIXED, "device", "mode"]
+    assert ids(60) == [*FIXED, "device"]
+    assert LEFT - 1 + sum(width + 1 for _, width in fitting(80, ["device"])[3:]) == 80
+
+
+@given(st.integers(120, 249))
+def test_wanted_columns_are_shown_beside_the_pane_too(terminal: int) -> None:
+    table = terminal - max(round(terminal * PANE), 46) - SCROLLBAR
+    assert [column.id for column, _ in fitting(table, ["user", "pod"], terminal=terminal)] == [*FIXED, "user", "pod"]
+
+
+LIMITS = Limits(online_for=timedelta(seconds=100), late_after=timedelta(seconds=40))
+
+
+@pytest.mark.parametrize(
+    ("row", "lasted", "beat", "cause"),
+    [
+        (online("a"), "1h", "12s", None),
+        (late("a", 60), "20s", "1m", "off in 40 s"),
+        (late("a", 101), "1m", "101s", "off next poll"),
+        (offline("a", 60), "1m", None, "disconnected"),
+        (named("a", lastHeartbeat=NOW - 240_000, lastSeenAt=NOW), "4m", "4m", "heartbeat lost"),
+        (named("a", lastHeartbeat=None), "12s", None, "no heartbeat"),
+        (gone("a"), "0s", None, "not listed"),
+        (replace(online("a"), is_flapping=True, transitions=(NOW, NOW)), "1h", "12s", "2 changes/h"),
+        (replace(late("a", 60), clock_suspect=True), "20s", "1m", "ping missed"),
+        (replace(offline("a"), is_untimed=True), None, None, "disconnected"),
+    ],
+)
+def test_how_long_and_why(row: TrackedEnvironment, lasted: str | None, beat: str | None, cause: str | None) -> None:
+    found = [COLUMNS[id_].shown(row, NOW, LIMITS) for id_ in ("for", "beat", "why")]
+    assert found[1:] == [beat.replace("1m", "60s") if beat else None, cause]
+    assert found[0] == lasted
+
+
+def test_why_shows_the_branch_of_what_is_up_where_that_has_no_column() -> None:
+    why = {width: {column.id: column for column, _ in fitting(width)}["why"] for width in (79, 119)}
+    assert [why[width].shown(online("a"), NOW, LIMITS) for width in (79, 119)] == ["main", None]
+    assert [why[width].shown(offline("a"), NOW, LIMITS) for width in (79, 119)] == ["disconnected"] * 2
+
+
+@pytest.mark.parametrize("kind", [online, late, offline, gone])
+@given(ago=st.floats(0, 1e13))
+def test_what_ticks_fits_its_cells(kind: Callable[[str], TrackedEnvironment], ago: float) -> None:
+    row = kind("a")
+    for id_ in ("for", "beat", "why"):
+        text = COLUMNS[id_].shown(row, NOW + ago, LIMITS)
+        assert cells(text or Clean("")) <= COLUMNS[id_].width
+
+
+def test_profiles_that_begin_alike_are_told_apart_where_they_are_shortened() -> None:
+    column = COLUMNS["profile"]
+    names = (Clean("customer-production"), Clean("customer-staging"))
+    assert len({shortened(name, column.width, keep=column.keep) for name in names}) == 2
+
+
+def test_what_a_column_is_about_fits_into_the_lists_to_choose_from_at_80_columns() -> None:
+    assert [column.about for column in COLUMNS.values() if len(column.about) > 50] == []

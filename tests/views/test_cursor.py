@@ -1,181 +1,288 @@
-"""The cursor among the lines of the table: it keeps its place through every change of the rows."""
+"""The cursor among the lines of the table: it, and what is visible, keep their places through every change."""
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.tracked_environments import tracked
+from support.builders import NOW
+from support.tracked_environments import ALL, fleet_of, late, offline, online
 
+from envwatch.fleet.acknowledgements import Ack
 from envwatch.model.text import Clean
-from envwatch.views.cursor import RowCursor
-from envwatch.views.grouping import GroupHeader, group_key, grouped
+from envwatch.query.language import parse
+from envwatch.views.arrangement import arrange, lines_of
+from envwatch.views.cursor import RowCursor, kept_top
+from envwatch.views.grouping import GroupHeader, Rule, group_key
+from envwatch.views.table_view import Preset, View
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
-    from envwatch.views.grouping import LineKey
+    from envwatch.fleet.acknowledgements import Acks
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.views.grouping import Line
 
-POD_1 = group_key("pod", Clean("p-1"))
-
-
-def row(name: str) -> TrackedEnvironment:
-    return tracked(id=f"env-{name}", connectionName=name, podId=f"p-{int(name) % 2}")
+KINDS = {"+": online, "~": late, "x": offline}
+OS = group_key("os", Clean("linux"))
 
 
-def named(cursor: RowCursor) -> str | None:
-    line = cursor.cursor
-    if line is None:
-        return None
-    return line.title if isinstance(line, GroupHeader) else line.environment.name
+def row(name: str, kind: str) -> TrackedEnvironment:
+    return KINDS[kind](name)
 
 
-def take(
-    cursor: RowCursor,
-    names: str,
-    *,
-    group: str | None = None,
-    folded: frozenset[LineKey] = frozenset(),
-    is_steady: bool = False,
-    keeps_ghost: bool = True,
-) -> None:
-    def lookup(_: EnvironmentKey) -> None:
-        return None
+class Table:
+    """A cursor over the lines of a fleet, whose rows are written as `a+ b~ cx`: online, late, offline."""
 
-    cursor.take(
-        [row(name) for name in names],
-        partial(grouped, group=group, folded=folded, is_old=None),
-        is_steady=is_steady,
-        lookup=lookup if keeps_ghost else None,
-    )
+    def __init__(self, height: int = 3) -> None:
+        self.cursor = RowCursor()
+        self.view = View()
+        self.height = height
+        self.top = 0
+        self._before: Sequence[Line] = ()
+
+    def take(
+        self,
+        rows: str | Mapping[str, str],
+        *,
+        view: View | None = None,
+        is_steady: bool = False,
+        acks: Acks | None = None,
+        at: float = NOW,
+    ) -> Table:
+        """Show a listing as the widget does."""
+        kinds = {word[0]: word[1] for word in rows.split()} if isinstance(rows, str) else rows
+        is_held = view is None
+        self.view = view or self.view
+        fleets = fleet_of(row(name, kind) for name, kind in kinds.items())
+        cursor, lines, place = self.cursor, self.cursor.lines, self.cursor.place
+        held = cursor.placement if is_held else None
+        cursor.take(
+            arrange(fleets, self.view, ALL, at, acks=acks or {}, held=held),
+            lambda arrangement: lines_of(arrangement, self.view, fleets),
+            is_steady=is_steady,
+        )
+        moved = None if not cursor.was_moved or place is None or cursor.place is None else (place, cursor.place)
+        self.top = kept_top(lines, cursor.lines, self.top, self.height, moved)
+        return self
+
+    def go(self, place: int) -> None:
+        """Move the cursor, and scroll until it is visible."""
+        self.cursor.move_to(place)
+        place = self.cursor.place or 0
+        self.top = min(max(self.top, place - self.height + 1), place)
+
+    @property
+    def line(self) -> int | None:
+        """Where the cursor is on the screen."""
+        place = self.cursor.place
+        return None if place is None or not self.top <= place < self.top + self.height else place - self.top
+
+    @property
+    def on(self) -> str | None:
+        """What the cursor is on."""
+        return None if self.cursor.cursor is None else name_of(self.cursor.cursor)
+
+    @property
+    def shown(self) -> str:
+        """All lines; `-` is the rule."""
+        return "".join(map(name_of, self.cursor.lines))
 
 
-def names(cursor: RowCursor) -> str:
-    return "".join(tracked.environment.name for tracked in cursor.rows)
+def name_of(line: Line) -> str:
+    if isinstance(line, Rule):
+        return "-"
+    return f"[{line.title}]" if isinstance(line, GroupHeader) else line.environment.name
 
 
 def test_an_empty_table_has_no_cursor_and_moving_it_is_harmless() -> None:
     cursor = RowCursor()
     assert cursor.cursor is None
     assert not cursor.move_to(3)
-    take(cursor, "")
-    assert cursor.place is None
+    assert Table().take("").cursor.place is None
 
 
-def test_until_it_is_moved_the_cursor_stands_on_the_first_row() -> None:
-    cursor = RowCursor()
-    take(cursor, "123")
-    assert named(cursor) == "1"
-    take(cursor, "321")
-    assert named(cursor) == "3"
-    take(cursor, "21", group="pod")
-    assert named(cursor) == "2"
-    assert cursor.place == 1
+def test_until_it_is_moved_the_cursor_stands_on_the_first_row_at_the_top() -> None:
+    table = Table().take("a+ b+ c+")
+    assert (table.on, table.top) == ("a", 0)
+    table.take("a+ b+ cx")
+    assert (table.shown, table.on, table.line) == ("c-ab", "c", 0)
+    table.take("a+ b+", view=View(group="os"))
+    assert (table.on, table.line) == ("a", 1)
 
 
-def test_a_moved_cursor_follows_its_row() -> None:
-    cursor = RowCursor()
-    take(cursor, "123")
-    cursor.move_to(1)
-    take(cursor, "312")
-    assert (named(cursor), cursor.place) == ("2", 2)
+def test_the_cursor_skips_the_rule_in_both_directions() -> None:
+    table = Table().take("ax b+")
+    table.go(1)
+    assert (table.shown, table.on) == ("a-b", "b")
+    table.go(1)
+    assert table.on == "a"
+
+
+@pytest.mark.parametrize("after", ["ax bx c+ d+", "a+ b~ c+ d+", "a+ c+ d+", "ax c+ d+ e+"])
+def test_a_row_under_a_moved_cursor_keeps_its_place_whatever_happens_to_it(after: str) -> None:
+    table = Table().take("a+ b+ c+ d+")
+    table.go(1)
+    table.take(after)
+    assert "bcd" in table.shown
+    assert (table.on, table.line) == ("b", 1)
+
+
+def test_when_the_cursor_leaves_a_row_it_goes_where_it_belongs() -> None:
+    table = Table().take("a+ b+ c+")
+    table.go(1)
+    table.take("a+ bx c+")
+    assert (table.shown, table.cursor.is_due) == ("abc", False)
+    table.take("a+ bx c+")
+    table.go(2)
+    assert table.cursor.is_due
+    table.take("a+ bx c+")
+    assert (table.shown, table.on, table.line) == ("b-ac", "c", 2)
+
+
+def test_a_row_that_recovers_under_the_cursor_stays_in_the_block_until_it_is_left() -> None:
+    table = Table().take("ax bx c+")
+    table.go(1)
+    table.take("ax b+ c+")
+    assert table.shown == "ab-c"
+    table.go(0)
+    table.take("ax b+ c+")
+    assert table.shown == "a-bc"
+
+
+def test_an_acknowledged_row_stays_under_the_cursor_and_then_follows_the_others() -> None:
+    acks = {Clean("env-a"): Ack(NOW, Clean(""))}
+    table = Table().take("ax bx c+")
+    table.go(1)
+    table.go(0)
+    table.take("ax bx c+", acks=acks)
+    assert (table.shown, table.on) == ("ab-c", "a")
+    table.go(1)
+    table.take("ax bx c+", acks=acks)
+    assert (table.shown, table.on) == ("ba-c", "b")
+
+
+def test_time_alone_does_not_move_the_row_under_the_cursor() -> None:
+    table = Table().take("ax bx c+")
+    table.go(1)
+    table.take("ax bx c+", at=NOW + 90_000_000)
+    assert table.shown == "b-c[offline for over 24 h]"
+    table.take("ax bx c+", at=NOW + 90_000_000)
+    assert table.on == "b"
 
 
 def test_a_row_that_disappears_under_the_cursor_stays_until_the_cursor_leaves_it() -> None:
-    cursor = RowCursor()
-    take(cursor, "123")
-    cursor.move_to(1)
-    take(cursor, "34")
-    assert names(cursor) == "324"
-    assert named(cursor) == "2"
-    take(cursor, "43")
-    assert names(cursor) == "423"
-    assert cursor.move_to(2)
-    assert names(cursor) == "43"
-    assert named(cursor) == "3"
+    table = Table().take("a+ b+ c+")
+    table.go(1)
+    table.take("c+ d+")
+    assert (table.shown, table.on) == ("bcd", "b")
+    table.take("cx d+")
+    assert (table.shown, table.on, table.line) == ("c-bd", "b", 1)
+    assert table.cursor.move_to(3)
+    assert (table.shown, table.on) == ("c-d", "d")
 
 
-def test_a_new_filter_leaves_no_ghost() -> None:
-    cursor = RowCursor()
-    take(cursor, "123")
-    cursor.move_to(1)
-    take(cursor, "34", keeps_ghost=False)
-    assert names(cursor) == "34"
-    assert named(cursor) == "3"
+def test_another_view_puts_every_row_where_it_belongs_and_leaves_no_ghost() -> None:
+    table = Table().take("a+ b+ c+")
+    table.go(1)
+    table.take("a+ bx c+")
+    assert table.shown == "abc"
+    table.take("a+ bx c+", view=View(sort="name", is_inverted=True))
+    assert (table.shown, table.on) == ("cba", "b")
+    table.take("a+ bx c+", view=View(query=parse("name:c")))
+    assert (table.shown, table.on) == ("c", "c")
 
 
 def test_steady_rows_keep_their_places_and_new_ones_come_last() -> None:
-    cursor = RowCursor()
-    take(cursor, "123")
-    take(cursor, "4312", is_steady=True)
-    assert names(cursor) == "1234"
-    assert cursor.is_due
-    take(cursor, "4312")
-    assert names(cursor) == "4312"
-    assert not cursor.is_due
+    table = Table().take("ax b+ c+")
+    table.take("ax b+ cx d+", is_steady=True)
+    assert (table.shown, table.cursor.is_due) == ("a-bcd", True)
+    table.take("ax b+ cx d+")
+    assert (table.shown, table.cursor.is_due) == ("ac-bd", False)
 
 
-def test_steady_rows_keep_their_places_within_groups() -> None:
-    cursor = RowCursor()
-    take(cursor, "1234", group="pod")
-    take(cursor, "4321", group="pod", is_steady=True)
-    assert [line.environment.name for line in cursor.lines if not isinstance(line, GroupHeader)] == ["1", "3", "2", "4"]
+def test_a_row_that_changed_while_rows_were_steady_stays_if_the_cursor_came_to_it() -> None:
+    table = Table().take("a+ b+ c+ d+")
+    table.go(1)
+    table.take("a+ b+ cx d+", is_steady=True)
+    table.go(2)
+    table.take("a+ b+ cx d+")
+    assert (table.shown, table.on, table.line) == ("abcd", "c", 2)
 
 
 def test_the_cursor_goes_to_the_header_of_a_folded_row_and_stays_there() -> None:
-    cursor = RowCursor()
-    take(cursor, "1234", group="pod")
-    cursor.move_to(cursor.place_of(row("3").key) or 0)
-    take(cursor, "1234", group="pod", folded=frozenset({POD_1}))
-    assert named(cursor) == "pod p-1"
-    take(cursor, "1234", group="pod")
-    assert named(cursor) == "pod p-1"
-    header = cursor.heading()
+    table = Table().take("a+ b+", view=View(group="os"))
+    table.go(2)
+    table.take("a+ b+", view=View(group="os", folded=frozenset({OS})))
+    assert table.on == "[os linux]"
+    table.take("a+ b+", view=View(group="os"))
+    assert table.on == "[os linux]"
+    header = table.cursor.heading()
     assert header is not None
-    assert header.key == POD_1
+    assert header.key == OS
+    assert Table().take("a+").cursor.heading() is None
 
 
-def test_the_header_over_a_row_is_found_and_there_is_none_without_groups() -> None:
-    cursor = RowCursor()
-    take(cursor, "12")
-    assert cursor.heading() is None
-    take(cursor, "1234", group="pod")
-    cursor.move_to(4)
-    header = cursor.heading()
-    assert header is not None
-    assert header.title == "pod p-0"
+def test_what_is_visible_stays_where_it_is_when_problems_come_above() -> None:
+    table = Table(3).take("a+ b+ c+ d+ e+ f+")
+    table.top = 2
+    table.take("a+ b+ c+ d+ ex f+")
+    assert table.shown[table.top : table.top + 3] == "cdf"
+    table.take("a+ b+ cx d+ ex f+")
+    assert table.shown == "ce-abdf"
+    assert table.shown[table.top : table.top + 3] == "bdf"
+
+
+def test_a_list_at_its_top_shows_new_problems_unless_the_cursor_was_moved_there() -> None:
+    table = Table(3).take("a+ b+ c+ d+")
+    table.go(3)
+    table.top = 0
+    table.take("a+ b+ cx d+")
+    assert table.top == 0
+
+
+KINDS_OF_ROWS = st.dictionaries(st.sampled_from("abcdefghij"), st.sampled_from("+~x"))
 
 
 @given(
     st.lists(
         st.tuples(
-            st.lists(st.sampled_from("0123456789"), unique=True).map("".join),
+            KINDS_OF_ROWS,
             st.booleans(),
-            st.sampled_from([None, "pod"]),
-            st.sampled_from([frozenset(), frozenset({POD_1})]),
-            st.none() | st.integers(-3, 12),
-        )
-    )
+            st.none() | st.integers(-1, 12),
+            st.booleans(),
+        ),
+        max_size=8,
+    ),
+    st.integers(1, 6),
+    st.sampled_from([View(), View(sort="name"), View(group="os"), View(preset=Preset.OFFLINE)]),
 )
-def test_any_sequence_of_changes_keeps_the_cursor_on_a_line_and_loses_no_row(
-    steps: Sequence[tuple[str, bool, str | None, frozenset[LineKey], int | None]],
+def test_the_row_under_the_cursor_keeps_its_line_and_no_row_is_lost(
+    steps: Sequence[tuple[Mapping[str, str], bool, int | None, bool]], height: int, view: View
 ) -> None:
-    cursor = RowCursor()
-    for shown, is_steady, group, folded, move in steps:
-        before = cursor.cursor
-        take(cursor, shown, group=group, folded=folded, is_steady=is_steady)
-        ghost = set(names(cursor)) - set(shown)
-        assert ghost <= {named(cursor), *(ghost if isinstance(cursor.cursor, GroupHeader) else ())}
-        assert set(names(cursor)) == set(shown) | ghost
-        assert (cursor.place is None) is (not cursor.lines)
-        if cursor.was_moved and before is not None and before.key in {line.key for line in cursor.lines}:
-            assert cursor.cursor is not None
-            assert cursor.cursor.key == before.key
-        if move is not None:
-            cursor.move_to(move)
-            assert set(names(cursor)) >= set(shown)
-            if cursor.lines and not ghost:
-                assert cursor.place == min(max(move, 0), len(cursor.lines) - 1)
+    table = Table(height)
+    table.view = view
+    for kinds, is_steady, move, is_acked in steps:
+        on, line, was_moved = table.on, table.line, table.cursor.was_moved
+        acks = {Clean(f"env-{name}"): Ack(NOW, Clean("")) for name in kinds if is_acked}
+        table.take(kinds, is_steady=is_steady, acks=acks)
+        expected = {name for name, kind in kinds.items() if view.preset is Preset.ALL or kind == "x"}
+        rows = {tracked.environment.name for tracked in table.cursor.rows}
+        assert rows - expected <= {on}
+        assert rows >= expected
+        assert (table.cursor.place is None) is (not table.cursor.lines)
+        place, count = table.cursor.place, len(table.cursor.lines)
+        if was_moved and on is not None and on in table.shown and line is not None and place is not None:
+            assert table.on == on
+            # Nothing but an end of the list moves it.
+            assert table.line == line or table.top in (0, max(count - height, 0))
+            assert table.line == line or not 0 <= place - line <= max(count - height, 0)
+        if not was_moved:
+            assert table.top == 0
+        if move is not None and table.cursor.lines:
+            table.go(move)
+            # The header of a group goes with the ghost that was all of it.
+            assert table.line is not None or not table.cursor.lines
+            assert table.cursor.cursor is not None or not table.cursor.lines

@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from datetime import UTC
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW, beating, environment, failed, listed, reading, watched
+from support.builders import NOW, environment, listed, reading, watched
 from support.tracked_environments import BARE
 
-from envwatch.fleet.anomalies import StallDetector
+from envwatch.fleet.fleet import Fleet
 from envwatch.model.text import Clean
 from envwatch.model.times import TimeStyle, zone_of
-from envwatch.views.details import (
-    Copy,
-    DetailLine,
-    copies,
-    environment_lines,
-    event_lines,
-    identity_lines,
-    missed_beats,
-    state_line,
-    ticking_lines,
-    verdict_reason,
-)
+from envwatch.views.details import COPY_LETTERS, Copy, about_lines, copies, event_line, help_lines, id_lines
+from envwatch.views.pane_layout import DetailLine, Fit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.environment import Environment
 
@@ -46,7 +35,7 @@ def by_label(lines: Iterable[DetailLine]) -> dict[str, str]:
 
 def all_lines(tracked: TrackedEnvironment, fleet: Fleet) -> list[DetailLine]:
     """The lines that only a listing changes, from the top of the pane to its end."""
-    return [*environment_lines(tracked, fleet), *identity_lines(tracked.environment)]
+    return [*about_lines(tracked, fleet, None, TimeStyle.UTC), *id_lines(tracked)]
 
 
 def lines_of(*others: Environment, **changes: Any) -> dict[str, str]:
@@ -55,36 +44,31 @@ def lines_of(*others: Environment, **changes: Any) -> dict[str, str]:
     return by_label(all_lines(fleet.environments[row.id], fleet))
 
 
-def ticking(row: Environment, at: float = NOW, style: TimeStyle = TimeStyle.UTC) -> dict[str, str]:
-    fleet = fleet_of(row)
-    return by_label(ticking_lines(fleet.environments[row.id], fleet, reading(at), style))
-
-
 def test_a_healthy_environment_has_a_line_for_each_known_field() -> None:
     assert lines_of() == {
         "mode": "standard · normal approvals",
         "version": "0.34.12 · newest here",
         "branch": "main",
-        "directory": "/home/hiro/code/portal",
-        "host": "linux · Ryzen 7 · x64 · 32.0 GiB · node v22.1.0",
+        "in": "/home/hiro/code/portal",
+        "on": "linux · Ryzen 7 · x64 · 32.0 GiB · node v22.1.0",
         "update": "by itself",
+        "seen": "first 2025-10-08 08:53Z · 1d ago · last 08:53:08Z",
         "id": "env-1",
         "device": "device-of-env-1",
-        "connection": "conn-of-env-1",
+        "conn": "conn-of-env-1",
         "listener": "server-env-1",
         "pod": "pod-1",
-        "user": "–",
-        "key owner": "–",
         "org": "org-1",
         "commands": "abort, reload",
     }
 
 
-def test_missing_values_read_as_dashes() -> None:
+def test_missing_values_read_as_dashes_and_missing_ids_as_nothing() -> None:
     fleet = fleet_of(BARE.environment)
     lines = by_label(all_lines(BARE, fleet))
     assert lines["mode"] == "– · not reported yet"
-    assert {lines[label] for label in ("version", "branch", "host", "update", "connection", "pod", "commands")} == {"–"}
+    assert {lines[label] for label in ("version", "branch", "on", "update")} == {"–"}
+    assert not {"in", "conn", "pod", "user", "owner", "commands"} & set(lines)
 
 
 @pytest.mark.parametrize(
@@ -116,23 +100,23 @@ def test_twins_are_environments_of_one_device() -> None:
         ({"supported": False, "reason": "snap"}, {"update": "not by itself · snap"}),
         (
             {"supported": True, "writable": False, "manual_command": "npm i", "install_path": "/usr"},
-            {"update": "not writable", "by hand": "npm i", "installed": "/usr"},
+            {"update": "not writable", "by hand": "npm i", "path": "/usr"},
         ),
         ({"supported": True, "writable": True, "reason": 5, "manual_command": ["x"]}, {"update": "by itself"}),
     ],
 )
 def test_self_updates_are_shown_with_reason_and_command(update: dict[str, Any], expected: dict[str, str]) -> None:
     lines = lines_of(metadata={"self_update": update})
-    assert {label: text for label, text in lines.items() if label in {"update", "by hand", "installed"}} == expected
+    assert {label: text for label, text in lines.items() if label in {"update", "by hand", "path"}} == expected
 
 
 def tree_of(metadata: dict[str, Any], **changes: Any) -> list[str]:
-    """The lines after the last one that every environment has, with their indentation."""
+    """The lines between those that every environment has, with their indentation."""
     row = environment("env-1", metadata=metadata, **changes)
     fleet = fleet_of(row)
     lines = all_lines(fleet.environments[row.id], fleet)
-    named = next(place for place, line in enumerate(lines) if line.label == "commands")
-    return [f"{'  ' * line.depth}{line.label} {line.text}".rstrip() for line in lines[named + 1 :]]
+    seen, device = (next(n for n, line in enumerate(lines) if line.label == label) for label in ("seen", "device"))
+    return [f"{'  ' * line.depth}{line.label} {line.text}".rstrip() for line in lines[seen + 1 : device]]
 
 
 def test_unknown_fields_are_shown() -> None:
@@ -252,149 +236,6 @@ def test_no_size_of_memory_breaks_the_pane(memory: float) -> None:
     assert lines_of(metadata={"machine": {"memoryBytes": memory}})
 
 
-@pytest.mark.parametrize(
-    ("age", "text"),
-    [
-        (0, "08:53:20Z (0s ago) · offline in 120 s"),
-        (119_000, "08:51:21Z (1m 59s ago) · offline in 1 s"),
-        (-30_000, "08:53:50Z (0s ago) · offline in 120 s"),
-        (-30_001, "08:53:50Z (0s ago)"),
-    ],
-)
-def test_the_countdown_ends_at_120_seconds(age: float, text: str) -> None:
-    assert ticking(environment("env-1", lastHeartbeat=NOW - age))["beat"] == text
-
-
-@pytest.mark.parametrize(("later", "ends"), [(9_000, "offline in 1 s"), (10_000, "offline at the next listing")])
-def test_no_environment_is_called_offline_before_a_listing_proves_it(later: float, ends: str) -> None:
-    assert ticking(environment("env-1", lastHeartbeat=NOW - 110_000), NOW + later)["beat"].endswith(ends)
-
-
-@pytest.mark.parametrize(
-    ("late", "beat", "bar"),
-    [
-        (15_000, "(1m 5s ago) · offline in 55 s", (4, 1)),
-        (15_001, "(1m 5s ago) · no listing for 15s", None),
-        (60_001, "(1m 50s ago) · no listing for 1m", None),
-    ],
-)
-def test_no_beat_is_counted_as_missed_without_listings(late: float, beat: str, bar: tuple[int, int] | None) -> None:
-    row = environment("env-1", lastHeartbeat=NOW - 50_000)
-    fleet, now = fleet_of(row), reading(NOW + late)
-    lines = by_label(ticking_lines(fleet.environments[row.id], fleet, now, TimeStyle.UTC))
-    assert lines["beat"].endswith(beat)
-    assert missed_beats(fleet.environments[row.id], fleet, now) == bar
-
-
-def test_no_environment_is_called_silent_while_all_heartbeats_stand_still() -> None:
-    row = environment("env-1", lastHeartbeat=NOW - 50_000)
-    fleet = replace(fleet_of(row), stall_detector=StallDetector(is_stalled=True))
-    lines = by_label(ticking_lines(fleet.environments[row.id], fleet, reading(), TimeStyle.UTC))
-    assert lines["beat"].endswith("(50s ago)")
-    assert missed_beats(fleet.environments[row.id], fleet, reading()) is None
-
-
-def test_missed_beats_are_counted_at_a_listing_and_not_between_two() -> None:
-    row = environment("env-1", lastHeartbeat=NOW - 29_000)
-    fleet = fleet_of(row)
-    assert missed_beats(fleet.environments[row.id], fleet, reading(NOW + 2_000)) == (4, 0)
-
-
-@pytest.mark.parametrize(("age", "rule"), [(110_000, "beat 110 s < 120 s"), (130_000, "beat 130 s ≥ 120 s")])
-def test_without_listings_the_rule_is_shown_as_of_the_last_one(age: float, rule: str) -> None:
-    row = environment("env-1", lastHeartbeat=NOW - age)
-    fleet = fleet_of(row)
-    reasons = [verdict_reason(fleet.environments[row.id], fleet, reading(NOW + late)) for late in (5_000, 15_001)]
-    assert reasons[0] == f"connectionId set · beat {(age + 5_000) / 1000:.0f} s {rule.partition(' s ')[2]}"
-    assert reasons[1] == f"connectionId set · {rule} at the last listing"
-
-
-@pytest.mark.parametrize(
-    ("changes", "text"),
-    [
-        ({"connectionId": None}, "no connectionId: the listener closed its link"),
-        ({"connectionId": ""}, "no connectionId: the listener closed its link"),
-        ({"lastHeartbeat": None}, "connectionId set · no lastHeartbeat"),
-        ({"lastHeartbeat": NOW - 119_000}, "connectionId set · beat 119 s < 120 s"),
-        ({"lastHeartbeat": NOW - 120_000}, "connectionId set · beat 120 s ≥ 120 s"),
-    ],
-)
-def test_the_rule_is_shown_with_its_inputs(changes: dict[str, Any], text: str) -> None:
-    row = environment("env-1", **changes)
-    fleet = fleet_of(row)
-    assert verdict_reason(fleet.environments[row.id], fleet, reading()) == text
-
-
-@pytest.mark.parametrize(
-    ("later", "text"),
-    [
-        (9_999, "connectionId set · beat 119 s < 120 s"),
-        (10_000, "connectionId set · beat 110 s < 120 s at the last listing"),
-    ],
-)
-def test_a_rule_that_no_longer_holds_is_shown_as_of_the_last_listing(later: float, text: str) -> None:
-    row = environment("env-1", lastHeartbeat=NOW - 110_000)
-    fleet = fleet_of(row)
-    assert verdict_reason(fleet.environments[row.id], fleet, reading(NOW + later)) == text
-
-
-@pytest.mark.parametrize(("age", "missed"), [(0, 0), (29_999, 0), (30_000, 1), (119_999, 3), (120_000, 4), (10**9, 4)])
-def test_missed_beats_are_counted_by_thirty_seconds(age: float, missed: int) -> None:
-    row = environment("env-1", lastHeartbeat=NOW - age)
-    fleet = fleet_of(row)
-    assert missed_beats(fleet.environments[row.id], fleet, reading()) == (4, missed)
-
-
-@pytest.mark.parametrize(
-    "changes", [{"connectionId": None}, {"connectionId": None, "lastHeartbeat": None}, {"lastHeartbeat": None}]
-)
-def test_an_environment_without_a_connection_or_heartbeat_misses_no_beats(changes: dict[str, Any]) -> None:
-    row = environment("env-1", **changes)
-    fleet = fleet_of(row)
-    assert missed_beats(fleet.environments[row.id], fleet, reading()) is None
-
-
-def test_an_environment_that_is_no_longer_listed_misses_no_beats() -> None:
-    rows = [environment("env-1"), environment("env-2")]
-    fleet, _ = watched([listed(rows), *(listed(rows[1:], NOW + 5_000 * number) for number in (1, 2))])
-    assert missed_beats(fleet.environments[rows[0].id], fleet, reading(NOW + 10_000)) is None
-
-
-def test_while_blind_the_state_is_unknown_with_the_last_one() -> None:
-    row = environment("env-1")
-    fleet, _ = watched([listed([row]), failed(at=NOW + 60_000)])
-    only = fleet.environments[row.id]
-    assert state_line(only, fleet, reading(NOW + 60_000)).text == "online"
-    assert state_line(only, fleet, reading(NOW + 60_001)).text == "unknown · last seen online"
-    assert state_line(only, fleet, reading(NOW + 60_001)).style == "unknown"
-
-
-@pytest.mark.parametrize(
-    ("style", "text"),
-    [(TimeStyle.RELATIVE, "12s ago · 2025-10-09"), (TimeStyle.UTC, "2025-10-09 08:53:08Z · 12s ago")],
-)
-def test_instants_are_shown_as_date_and_age_the_preferred_one_first(style: TimeStyle, text: str) -> None:
-    assert ticking(environment("env-1"), style=style)["last seen"].startswith(text)
-
-
-def test_only_utc_sets_a_zone() -> None:
-    assert [zone_of(style) is None for style in TimeStyle] == [True, True, False]
-
-
-def test_events_are_labelled_with_their_time() -> None:
-    lost = environment("env-1", connectionId=None)
-    _, events = watched([listed([environment("env-1")]), listed([lost], NOW + 5_000)])
-    (line,) = event_lines(events, TimeStyle.UTC)
-    assert (line.label, line.text) == ("08:53:25", "went offline · disconnected · was on for 1h")
-
-
-@given(st.floats(allow_nan=False, allow_infinity=False))
-def test_no_instant_of_the_api_breaks_the_ticking_lines(at: float) -> None:
-    row = environment("env-1", lastHeartbeat=at, lastSeenAt=at, firstSeenAt=at, connectedAt=at)
-    for style in TimeStyle:
-        assert all(text.isprintable() for text in ticking(row, style=style).values())
-
-
 def test_churn_counts_changes_of_connection() -> None:
     rows = [environment("env-1", connectionId=Clean(f"conn-{number}")) for number in range(3)]
     fleet, _ = watched([listed([row], NOW + 5_000 * number) for number, row in enumerate(rows)])
@@ -409,10 +250,10 @@ def test_the_parts_worth_copying_are_offered_by_name() -> None:
     assert texts == {
         "name": "laptop of env-1",
         "device id": "device-of-env-1",
-        "connection id": "conn-of-env-1",
         "environment id": "env-1",
+        "connection id": "conn-of-env-1",
         "update command": "npm i",
-        "letta command line": "letta server --computer-name='laptop of env-1'",
+        "start command": "letta server --computer-name='laptop of env-1'",
         "directory": "/srv",
     }
 
@@ -429,22 +270,76 @@ def test_a_text_of_several_lines_is_summed_up_by_their_number(text: str, gist: s
     assert Copy("text", Clean(text)).gist == gist
 
 
-def test_while_the_clocks_contradict_the_rule_uses_the_skew_check_and_there_is_no_countdown() -> None:
-    hour = 3_600_000.0
-    missed_beats = [
-        listed([environment("env-1", lastHeartbeat=NOW + at - 1000)], NOW + at, skew=hour, dated=False)
-        for at in (0, 30_000, 60_000)
+def test_every_copy_has_a_letter_of_its_own() -> None:
+    assert len(set(COPY_LETTERS.values())) == len(COPY_LETTERS)
+    assert {copy.label for copy in copies(environment("env-1"))} <= set(COPY_LETTERS)
+
+
+def helps(*others: Environment, **changes: Any) -> list[tuple[str, str, str]]:
+    row = environment("env-1", connectionName="nas", **changes)
+    fleet = fleet_of(row, *others)
+    return [(line.label, line.text, line.letter) for line in help_lines(fleet.environments[row.id], fleet, reading())]
+
+
+def test_what_helps_stands_with_the_letter_that_copies_it() -> None:
+    update = {"lettaCodeVersion": "0.34.12", "self_update": {"supported": False, "manual_command": "npm i -g x"}}
+    newest = environment("env-2", metadata={"lettaCodeVersion": "0.35.0"})
+    assert helps(newest, connectionId=None, metadata=update) == [
+        ("do", "letta server --computer-name=nas", "l"),
+        ("", "only if none runs there: a live one is back within a minute", ""),
+        ("update", "npm i -g x", "u"),
+        ("", "the machine itself reported this, and it may not be a command: read it first", ""),
     ]
-    fleet, _ = watched(missed_beats)
-    tracked = fleet.environments[Clean("env-1")]
-    assert tracked.clock_suspect
-    lines = by_label(ticking_lines(tracked, fleet, reading(NOW + 65_000, hour), TimeStyle.UTC))
-    assert lines["why"] == "connectionId set · clocks contradict · beat at least 5 s < 120 s"
-    assert "offline in" not in lines["beat"]
+    assert "by hand" not in lines_of(newest, metadata=update)
+    assert helps() == []
 
 
-def test_a_stall_of_all_heartbeats_is_shown_as_the_reason() -> None:
-    fleet, _ = watched([listed(beating(12), NOW + at) for at in range(0, 150_000, 5_000)])
-    assert fleet.stall_detector.is_stalled
-    reason = verdict_reason(fleet.environments[Clean("env-1")], fleet, reading(NOW + 146_000))
-    assert reason == "connectionId set · the platform's heartbeats stand still: silence proves nothing"
+@pytest.mark.parametrize(("system", "fit"), [("linux", Fit.COMMAND), ("win32", Fit.WINDOWS_COMMAND)])
+def test_a_command_is_laid_out_for_the_shells_of_its_system(system: str, fit: Fit) -> None:
+    row = environment("env-1", connectionId=None, metadata={"os": system})
+    fleet = fleet_of(row)
+    assert next(help_lines(fleet.environments[row.id], fleet, reading())).fit is fit
+
+
+def test_without_a_command_the_note_has_the_label() -> None:
+    assert helps(connectionId=None, deviceId="sandbox-1") == [
+        ("do", "nothing: it is a sandbox of the platform, there is no machine to log in to", "")
+    ]
+
+
+@pytest.mark.parametrize(("ago", "label"), [(86_399_999, "08:53:25"), (86_400_000, "1d ago")])
+def test_events_are_labelled_with_their_time_or_their_age_in_days(ago: float, label: str) -> None:
+    lost = environment("env-1", connectionId=None)
+    _, (event,) = watched([listed([environment("env-1")]), listed([lost], NOW + 5_000)])
+    line = event_line(event, event.at + ago, UTC, is_ascii=False)
+    assert (line.label, line.text) == (label, "○ went offline · disconnected · was on for 1h")
+    named = event_line(event, event.at, UTC, is_ascii=True, is_named=True)
+    assert named.text == "x laptop of env-1 went offline · disconnected · was on for 1h"
+
+
+@pytest.mark.parametrize(
+    ("style", "text"),
+    [(TimeStyle.RELATIVE, "first 1d ago · 2025-10-08"), (TimeStyle.UTC, "first 2025-10-08 08:53Z · 1d ago")],
+)
+def test_the_first_sight_is_shown_as_date_and_age_the_preferred_one_first(style: TimeStyle, text: str) -> None:
+    fleet = fleet_of(environment("env-1"))
+    (tracked,) = fleet.environments.values()
+    assert by_label(about_lines(tracked, fleet, None, style))["seen"].startswith(text)
+
+
+def test_the_availability_is_one_of_the_facts_unless_it_stands_elsewhere() -> None:
+    fleet = fleet_of(environment("env-1"))
+    (tracked,) = fleet.environments.values()
+    lines = by_label(about_lines(tracked, fleet, Clean("up 99 %"), TimeStyle.UTC))
+    assert lines["uptime"] == "up 99 %"
+    assert "uptime" not in by_label(about_lines(tracked, fleet, None, TimeStyle.UTC))
+
+
+def test_only_utc_sets_a_zone() -> None:
+    assert [zone_of(style) is None for style in TimeStyle] == [True, True, False]
+
+
+def test_of_what_was_never_listed_the_pane_shows_no_values_that_were_never_sent() -> None:
+    fleet, _ = Fleet(expect=(Clean("nas-77"),)).after(listed([environment("env-1")]))
+    (missing,) = [each for each in fleet.environments.values() if each.environment.label == "nas-77"]
+    assert all_lines(missing, fleet) == []

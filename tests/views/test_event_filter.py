@@ -164,6 +164,13 @@ def test_a_loss_is_found_by_the_pod_of_that_time_wherever_the_environments_run_n
     assert found("pod:none", [lost, back]) == []
 
 
+def test_one_that_is_gone_after_it_was_offline_is_found_by_its_last_pod() -> None:
+    stays, off = environment("env-2"), environment("env-1", podId=None, connectionId=None)
+    (lost, gone) = events_of([environment("env-1", podId="p-7"), stays], [off, stays], [stays], [stays])
+    assert (lost.kind, gone.kind) == (Kind.OFFLINE, Kind.GONE)
+    assert found("pod:p-7", [lost, gone]) == [lost, gone]
+
+
 def test_a_change_in_the_listing_of_a_loss_is_found_by_its_new_value() -> None:
     drift, *_ = events_of([environment()], [environment(connectionId=None, currentMode="plan")])[::-1]
     assert drift.kind is Kind.MODE
@@ -178,15 +185,17 @@ def test_a_status_is_the_one_that_the_event_led_to() -> None:
     assert found("status:online", event_log) == [event_log[1]]
 
 
-def test_changed_finds_arrivals_losses_and_reconnects_and_no_other_change() -> None:
+def test_changed_finds_what_marks_a_row_and_no_other_change() -> None:
     fell, drifted = event(Kind.OFFLINE), event(Kind.MODE, field="mode")
-    assert found("status:changed", [fell, drifted]) == [fell]
+    assert found("status:changed", [fell, drifted, event(Kind.BRANCH, field="branch")]) == [fell, drifted]
+    assert found("status:changed", [missing := event(Kind.MISSING)]) == [missing]
 
 
 @pytest.mark.parametrize(("status", "holds"), [("flapping", "is_flapping"), ("doubted", "clock_suspect")])
 def test_flapping_and_doubted_are_those_at_the_event(status: str, holds: str) -> None:
     verdict = JUDGE.verdict(ROWS["env-2"], NOW)
-    one = replace(FELL, then=EventState(ROWS["env-2"], verdict, **{holds: True}))
+    marked: dict[str, Any] = {holds: True}
+    one = replace(FELL, then=EventState(ROWS["env-2"], verdict, **marked))
     assert found(f"status:{status}", [FELL, one]) == [one]
 
 

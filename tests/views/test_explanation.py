@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
@@ -13,13 +14,15 @@ from support.builders import NOW, beating, environment, failed, listed, reading,
 
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.presence import Presence
-from envwatch.views.explanation import Step, answer, trace
+from envwatch.model.clock import ServerMs
+from envwatch.model.text import Clean
+from envwatch.views.explanation import Step, answer, explanation_rows, trace
+from envwatch.views.pane_layout import PaneLayout
 
 if TYPE_CHECKING:
     from envwatch.model.outcome import Outcome
 
 RULES = [
-    "verdict",
     "official client",
     "listing",
     "clock",
@@ -33,16 +36,34 @@ RULES = [
 
 
 def steps(*outcomes: Outcome, at: float = NOW, skew: float = 0.0) -> dict[str, Step]:
-    """The answer on `env-1` and its trace, after some outcomes."""
+    """The trace of `env-1` after some outcomes, with the answer as the result of `verdict`."""
     fleet, _ = watched(outcomes)
     arguments = (fleet.environments[environment().id], fleet, reading(at, skew), UTC)
-    found = [*answer(*arguments), *trace(*arguments)]
+    found = trace(*arguments)
     assert [step.rule for step in found] == RULES
-    return {step.rule: step for step in found}
+    return {"verdict": Step("verdict", Clean(""), result(answer(*arguments)))} | {step.rule: step for step in found}
+
+
+def result(sentence: str) -> Clean:
+    """The state in an answer: `It is offline: disconnected, since …`."""
+    match = re.fullmatch(r"It is ([a-z, ]+): .+, since .+\.", sentence)
+    assert match, sentence
+    return Clean(match[1])
 
 
 def of_row(**changes: Any) -> dict[str, Step]:
     return steps(listed([environment("env-1", **changes)]))
+
+
+def test_the_answer_comes_first_in_one_sentence_then_each_rule_with_its_inputs_below() -> None:
+    fleet, _ = watched([listed([environment(connectionId=None)])])
+    (tracked,) = fleet.environments.values()
+    rows = explanation_rows(tracked, fleet, reading(), UTC, PaneLayout(60))
+    texts = ["".join(piece.text for piece in row) for row in rows]
+    assert texts[0] == "It is offline: disconnected, since before envwatch first"
+    place = texts.index("connectionId → offline: disconnected")
+    assert texts[place + 1] == "  null"
+    assert rows[place][-1].style == "bold offline"
 
 
 def test_nothing_speaks_against_a_healthy_row() -> None:
@@ -119,7 +140,7 @@ def test_the_skew_check_says_when_the_heartbeat_advanced_once_it_has() -> None:
 
     rows = [environment(lastHeartbeat=NOW + 4_000)]
     twice = steps(first, listed(rows, NOW + 5_000), listed(rows, NOW + 12_000), at=NOW + 12_000)
-    assert twice["skew check"].inputs.startswith("heartbeat advanced 7.0 s before the newest listing")
+    assert twice["skew check"].inputs.startswith("heartbeat advanced 7 s before the newest listing")
     assert twice["skew check"].result == "agrees with the clock"
 
 
@@ -129,8 +150,16 @@ def test_a_heartbeat_that_contradicts_the_clock_is_not_used(seconds: int, word: 
     at = NOW + seconds * 1000
     found = steps(listed(rows), listed(rows, at), at=at)
     assert found["lastHeartbeat"].result == "cannot be right: not used, see skew check"
-    assert found["skew check"].inputs.startswith(f"heartbeat first listed {seconds}.0 s before the newest listing")
+    assert found["skew check"].inputs.startswith(f"heartbeat first listed {seconds} s before the newest listing")
     assert (found["skew check"].result, found["verdict"].result) == ("contradicts the clock: used instead of it", word)
+
+
+@pytest.mark.parametrize("beat", [1e308, -1e308, float("inf")])
+def test_a_heartbeat_of_a_recording_may_be_at_any_time(beat: float) -> None:
+    fleet, _ = watched([listed([environment()])])
+    tracked = fleet.environments[environment().id]
+    odd = replace(tracked, environment=replace(tracked.environment, last_heartbeat_at=ServerMs(beat)))
+    assert [step.rule for step in trace(odd, fleet, reading(NOW), UTC)] == RULES
 
 
 def test_a_row_that_is_missing_once_is_not_gone_and_missing_twice_is() -> None:
@@ -166,7 +195,7 @@ def test_rows_that_vanished_together_are_named() -> None:
 
 def test_before_the_first_listing_nothing_is_known() -> None:
     fleet, _ = watched([listed([environment()])])
-    first, *_ = trace(fleet.environments[environment().id], Fleet(), reading(), UTC)
+    _, first, *_ = trace(fleet.environments[environment().id], Fleet(), reading(), UTC)
     assert (first.inputs, first.result) == ("none yet", "nothing is known")
 
 
@@ -187,9 +216,8 @@ def test_the_trace_never_contradicts_the_verdict(rows: list[dict[str, Any]], ske
     )
     tracked = fleet.environments[environment().id]
     arguments = (tracked, fleet, reading(NOW + 5_000 * (len(rows) - 1), skew), UTC)
-    found = {step.rule: step for step in (*answer(*arguments), *trace(*arguments))}
-    assert found["verdict"].result == tracked.presence.value
-    assert found["verdict"].is_against is not tracked.verdict.is_up
+    found = {step.rule: step for step in trace(*arguments)}
+    assert result(answer(*arguments)) == tracked.presence.value
     if tracked.verdict.is_up and not tracked.clock_suspect:
         assert not any(found[rule].is_against for rule in ("connectionId", "lastHeartbeat", "absence"))
     if tracked.presence is Presence.OFFLINE:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,12 +10,14 @@ from support.app_harness import staged
 from support.builders import NOW, environment, listed, reading
 
 from envwatch.fleet.acknowledgements import Ack
+from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.fleets import Fleets
+from envwatch.fleet.presence import GONE
 from envwatch.model.text import Clean
-from envwatch.model.times import long_age
-from envwatch.views.group_details import group_lines
-from envwatch.views.grouping import GroupHeader, grouped
+from envwatch.views.details import EVENTS
+from envwatch.views.group_details import common_lines, group_headline, newest_events, problem_lines
+from envwatch.views.grouping import GroupHeader, groups_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,69 +36,101 @@ def off(name: str, seconds: float) -> Environment:
 
 
 def lines_of(rows: Sequence[Environment], *, acks: Sequence[str] = (), after: float = 0.0) -> dict[str, str]:
+    """The lines of a group by their labels, from top to bottom, and its headline as `head`."""
     fleets, _ = Fleets().after(NO_PROFILE, listed(rows))
     header = header_of(list(fleets.environments))
     acked = {Clean(f"env-{name}"): Ack(NOW, Clean("")) for name in acks}
-    return {line.label: line.text for line in group_lines(header, fleets, acked, reading(NOW + after))}
+    shared, different = common_lines(header)
+    lines = [*problem_lines(header, fleets, acked, reading(NOW + after)), *shared, *different]
+    return {"head": " ".join(piece.text for piece in group_headline(header))} | {
+        line.label: line.text for line in lines
+    }
 
 
 def header_of(environments: Sequence[TrackedEnvironment]) -> GroupHeader:
-    header = grouped(environments, "user", frozenset(), None)[0]
+    header = groups_of(environments, "user", frozenset())[0]
     assert isinstance(header, GroupHeader)
     return header
 
 
 def test_a_healthy_group_shows_its_count_and_shared_values() -> None:
     assert lines_of([row("a"), row("b")]) == {
-        "online": "2",
-        "modes": "standard",
-        "versions": "0.34.12",
-        "branches": "main",
-        "systems": "linux",
-        "pods": "pod-1",
+        "head": "2 environments · ● 2 online",
+        "mode": "standard",
+        "version": "0.34.12",
+        "branch": "main",
+        "os": "linux",
+        "pod": "pod-1",
     }
 
 
 def test_problems_are_named_with_the_length_of_their_silence() -> None:
     lines = lines_of([row("a"), off("b", 130), off("c", 3_900), row("d", lastHeartbeat=NOW - 50_000)], acks=["c"])
-    assert lines["online"] == "1"
-    assert lines["late"] == "1 · silent for 50s · d"
-    assert lines["offline"] == "2 · silent for 2m 10s to 1h 5m · b, c"
+    assert lines["head"] == "4 environments · ● 1 online · ◐ 1 late · ○ 2 offline"
+    assert lines["late"] == "silent for 50s · d"
+    assert lines["offline"] == "silent for 2m to 1h · b, c"
     assert lines["acked"] == "c"
 
 
-@pytest.mark.parametrize(("late", "seconds"), [(15.0, 65), (15.001, 50)])
-def test_silence_is_measured_only_up_to_the_newest_listing_once_it_is_stale(late: float, seconds: int) -> None:
+def test_an_acknowledged_one_is_named_when_it_is_gone_as_well() -> None:
+    fleets, _ = Fleets().after(NO_PROFILE, listed([row("a")]))
+    gone, acks = replace(next(iter(fleets.environments)), verdict=GONE), {Clean("env-a"): Ack(NOW, Clean(""))}
+    lines = {line.label: line.text for line in problem_lines(header_of([gone]), fleets, acks, reading())}
+    assert lines["acked"] == "a"
+
+
+@pytest.mark.parametrize(("late", "silence"), [(15.0, "1m"), (15.001, "50s")])
+def test_silence_is_measured_only_up_to_the_newest_listing_once_it_is_stale(late: float, silence: str) -> None:
     lines = lines_of([row("d", lastHeartbeat=NOW - 50_000)], after=late * 1000)
-    assert lines["late"].startswith(f"1 · silent for {long_age(timedelta(seconds=seconds))} ")
+    assert lines["late"] == f"silent for {silence} · d"
 
 
 def test_flapping_environments_are_named() -> None:
     fleets, _ = Fleets().after(NO_PROFILE, listed([row("a"), row("b")]))
     first, second = fleets.environments
-    lines = group_lines(header_of([first, replace(second, is_flapping=True)]), fleets, {}, reading())
+    lines = problem_lines(header_of([first, replace(second, is_flapping=True)]), fleets, {}, reading())
     assert {line.label: line.text for line in lines}["flapping"] == "b"
 
 
 def test_values_are_counted_the_most_frequent_first_up_to_a_limit() -> None:
     rows = [row(str(number), podId=f"p-{max(number - 2, 0)}") for number in range(12)]
-    assert lines_of(rows)["pods"] == "p-0 ×3 · " + " · ".join(f"p-{n} ×1" for n in range(1, 8)) + " · 2 more"
+    assert lines_of(rows)["pod"] == "p-0 ×3 · " + " · ".join(f"p-{n} ×1" for n in range(1, 8)) + " · 2 more"
     names = lines_of([off(f"{number:02}", 200) for number in range(10)])["offline"]
     assert names.endswith("00, 01, 02, 03, 04, 05, 06, 07 and 2 more")
 
 
+def test_a_long_value_is_shortened_so_that_it_is_not_broken() -> None:
+    pods = ("user-304173b4-49fd-4da7-b4d1-e6a39f166e3b", "bo")
+    lines = lines_of([row(pod[:2], podId=pod) for pod in pods])
+    assert lines["pod"] == "bo ×1 · user-304173b4-49…e3b ×1"
+
+
 def test_members_without_a_value_are_counted_too() -> None:
     rows = [row(str(number), podId="p-5" if number < 2 else None) for number in range(7)]
-    assert lines_of(rows)["pods"] == "p-5 ×2 · none ×5"
-    assert lines_of(rows[:2])["pods"] == "p-5"
-    assert "pods" not in lines_of(rows[2:])
+    assert lines_of(rows)["pod"] == "p-5 ×2 · none ×5"
+    assert lines_of(rows[:2])["pod"] == "p-5"
+    assert "pod" not in lines_of(rows[2:])
     many = [row(str(number), podId=f"p-{number}" if number < 9 else "") for number in range(10)]
-    assert lines_of(many)["pods"].endswith("p-7 ×1 · 1 more · none ×1")
+    assert lines_of(many)["pod"].endswith("p-7 ×1 · 1 more · none ×1")
+
+
+def test_the_newest_events_of_all_members_are_shown_the_newest_first() -> None:
+    rows = [row(name) for name in "ab"]
+    fleets, log = Fleets(), EventLog()
+    for number in range(6):
+        lost = rows[number % 2]
+        lost = off(lost.name, 200) if number else lost
+        fleets, events = fleets.after(NO_PROFILE, listed([lost, rows[(number + 1) % 2]], NOW + number * 5_000))
+        log = log.after(events)
+    found = newest_events(header_of(list(fleets.environments)), log)
+    assert len(found) == EVENTS
+    assert [event.at for event in found] == sorted((event.at for event in found), reverse=True)
+    assert {event.name for event in found} == {"a", "b"}
 
 
 def test_a_blind_dashboard_says_so_first() -> None:
     lines = lines_of([row("a"), row("b")], after=61_000)
-    assert next(iter(lines)) == "unknown"
+    assert list(lines)[1] == "unknown"
     assert lines["unknown"].startswith("2 of 2")
 
 

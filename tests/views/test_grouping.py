@@ -8,26 +8,25 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW, listed
-from support.tracked_environments import tracked
+from support.builders import NOW
+from support.tracked_environments import ALL, fleet_of, tracked
 
-from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.fleet import Fleet
-from envwatch.fleet.fleets import Fleets
 from envwatch.fleet.presence import GONE
+from envwatch.fleet.recent_changes import ChangeTag, RecentChange
+from envwatch.model.clock import ServerMs
 from envwatch.model.text import Clean
 from envwatch.query.language import parse
-from envwatch.views.grouping import GROUPINGS, OLD, GroupHeader, group_key, grouped, old_in
-from envwatch.views.table_view import Preset, View, table_lines
+from envwatch.views.arrangement import arrange, lines_of
+from envwatch.views.grouping import GROUPINGS, OLD, GroupHeader, Rule, group_key, groups_of
+from envwatch.views.table_view import Preset, View
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.views.grouping import LineKey, TableLine
+    from envwatch.views.grouping import Line, LineKey
 
 DAY = 86_400_000
-FLEETS = Fleets({NO_PROFILE: Fleet().after(listed([]))[0]})
 
 
 def named(name: str, **changes: Any) -> TrackedEnvironment:
@@ -38,16 +37,23 @@ def offline(name: str, since: float) -> TrackedEnvironment:
     return named(name, connectionId=None, podId=None, lastHeartbeat=NOW - since, lastSeenAt=NOW - since)
 
 
-def shape(lines: Iterable[TableLine]) -> list[str]:
-    return [
-        f"{'-' if line.is_open else '+'}{line.title} ({len(line)})"
-        if isinstance(line, GroupHeader)
-        else line.environment.name
-        for line in lines
-    ]
+def shape(lines: Iterable[Line]) -> list[str]:
+    def text(line: Line) -> str:
+        if isinstance(line, Rule):
+            return "--"
+        if isinstance(line, GroupHeader):
+            return f"{'-' if line.is_open else '+'}{line.title} ({len(line)})"
+        return line.environment.name
+
+    return [text(line) for line in lines]
 
 
-def members(lines: Iterable[TableLine]) -> list[TrackedEnvironment]:
+def lines(rows: Iterable[TrackedEnvironment], view: View, at: float = NOW, skew: float = 0.0) -> Sequence[Line]:
+    fleets = fleet_of(rows, skew=skew)
+    return lines_of(arrange(fleets, view, ALL, at), view, fleets)
+
+
+def members(lines: Iterable[Line]) -> list[TrackedEnvironment]:
     """The rows in groups, folded or not."""
     found: list[TrackedEnvironment] = []
     for line in lines:
@@ -56,34 +62,42 @@ def members(lines: Iterable[TableLine]) -> list[TrackedEnvironment]:
     return found
 
 
-def test_without_groups_and_without_old_ones_lines_are_rows() -> None:
-    rows = [named("b"), named("a"), offline("c", 1000)]
-    assert grouped(rows, None, frozenset({OLD}), old_in(FLEETS, NOW)) == rows
-
-
 @pytest.mark.parametrize(("since", "is_old"), [(DAY - 1, False), (DAY, True)])
 def test_an_environment_that_has_been_offline_for_a_day_is_old(since: float, *, is_old: bool) -> None:
-    assert old_in(FLEETS, NOW)(offline("a", since)) is is_old
+    assert shape(lines([offline("a", since)], View())) == (["+offline for over 24 h (1)"] if is_old else ["a"])
 
 
 def test_only_an_offline_environment_can_be_old() -> None:
-    is_old = old_in(FLEETS, NOW)
-    assert not is_old(named("a", lastHeartbeat=NOW - 10, lastSeenAt=NOW - 9 * DAY))
-    assert not is_old(replace(offline("a", 9 * DAY), verdict=GONE))
+    up = named("a", lastHeartbeat=NOW - 10, lastSeenAt=NOW - 9 * DAY)
+    assert shape(lines([up, replace(offline("b", 9 * DAY), verdict=GONE)], View())) == ["a", "b"]
 
 
 def test_the_time_offline_is_by_the_servers_clock() -> None:
-    skewed = Fleets({NO_PROFILE: Fleet().after(listed([], skew=2 * DAY))[0]})
-    assert not old_in(skewed, NOW + 2 * DAY)(offline("a", DAY - 1000))
-    assert old_in(skewed, NOW + 2 * DAY)(offline("a", DAY + 1000))
+    found = lines([offline("a", DAY - 1000), offline("b", DAY + 1000)], View(), NOW + 2 * DAY, skew=2 * DAY)
+    assert shape(found) == ["a", "+offline for over 24 h (1)"]
 
 
-def test_old_environments_are_one_folded_group_at_the_end() -> None:
+def test_old_environments_are_one_folded_group_at_the_end_in_every_order() -> None:
     rows = [offline("old-1", 2 * DAY), offline("new", 1000), offline("old-2", 3 * DAY), named("up")]
-    folded = grouped(rows, None, frozenset({OLD}), old_in(FLEETS, NOW))
-    assert shape(folded) == ["new", "up", "+offline for over 24 h (2)"]
-    opened = grouped(rows, None, frozenset(), old_in(FLEETS, NOW))
-    assert shape(opened) == ["new", "up", "-offline for over 24 h (2)", "old-1", "old-2"]
+    assert shape(lines(rows, View())) == ["new", "--", "up", "+offline for over 24 h (2)"]
+    opened = lines(rows, View(folded=frozenset()))
+    assert shape(opened) == ["new", "--", "up", "-offline for over 24 h (2)", "old-1", "old-2"]
+    assert shape(lines(rows, View(sort="name"))) == ["new", "up", "+offline for over 24 h (2)"]
+    assert shape(lines(rows, View(group="os"))) == ["-os linux (2)", "new", "up", "+offline for over 24 h (2)"]
+
+
+def test_the_rule_counts_what_follows_and_is_missing_where_it_would_say_nothing() -> None:
+    back = replace(named("back"), last_change=RecentChange(ChangeTag.BACK, ServerMs(NOW - 1)))
+    before = replace(named("before"), last_change=RecentChange(ChangeTag.BACK, ServerMs(NOW - 900_000)))
+    left = replace(offline("left", 0), verdict=GONE, since_at=ServerMs(NOW - 900_000))
+    rows = [offline("down", 1000), back, before, replace(named("clk"), is_untimed=True), left, offline("old", DAY)]
+    rule = lines(rows, View())[1]
+    assert isinstance(rule, Rule)
+    assert {what: count for (_, what), count in rule.counts.items()} == {"online": 2, "unknown": 1, "gone": 1}
+    assert rule.changed == 1
+    assert shape(lines(rows, View(preset=Preset.OFFLINE))) == ["down", "--", "left", "old"]
+    for without in ([rows[0]], [back], [rows[0], rows[-1]]):
+        assert "--" not in shape(lines(without, View()))
 
 
 def test_groups_follow_the_order_of_their_first_rows_and_missing_values_are_one_group() -> None:
@@ -94,13 +108,13 @@ def test_groups_follow_the_order_of_their_first_rows_and_missing_values_are_one_
         named("d", podId="p-2"),
         named("e", podId=""),
     ]
-    lines = grouped(rows, "pod", frozenset({group_key("pod", Clean("p-1"))}), None)
-    assert shape(lines) == ["-pod p-2 (2)", "a", "d", "-no pod (2)", "b", "e", "+pod p-1 (1)"]
+    found = groups_of(rows, "pod", frozenset({group_key("pod", Clean("p-1"))}))
+    assert shape(found) == ["-pod p-2 (2)", "a", "d", "-no pod (2)", "b", "e", "+pod p-1 (1)"]
 
 
 def test_a_header_counts_the_presences_of_its_group() -> None:
     rows = [named("a"), named("b", lastHeartbeat=NOW - 60_000), offline("c", 1000), named("d")]
-    header = grouped(rows, "os", frozenset(), None)[0]
+    header = groups_of(rows, "os", frozenset())[0]
     assert isinstance(header, GroupHeader)
     assert {presence.value: count for presence, count in header.counts.items()} == {
         "online": 2,
@@ -111,7 +125,7 @@ def test_a_header_counts_the_presences_of_its_group() -> None:
 
 def test_old_and_new_names_of_a_mode_are_one_group() -> None:
     rows = [named("a", currentMode="bypassPermissions"), named("b", currentMode="unrestricted")]
-    assert shape(grouped(rows, "mode", frozenset(), None))[0] == "-mode unrestricted (2)"
+    assert shape(groups_of(rows, "mode", frozenset()))[0] == "-mode unrestricted (2)"
 
 
 ROWS = st.lists(
@@ -131,16 +145,19 @@ ROWS = st.lists(
     folded=st.frozensets(
         st.sampled_from([OLD, group_key("pod", Clean("p-1")), group_key("pod", None), group_key("os", Clean("linux"))])
     ),
-    folds_old=st.booleans(),
+    sort=st.sampled_from([None, "name"]),
 )
 def test_every_row_appears_once_in_order_under_its_header(
-    *, rows: Sequence[TrackedEnvironment], group: str | None, folded: frozenset[LineKey], folds_old: bool
+    *, rows: Sequence[TrackedEnvironment], group: str | None, folded: frozenset[LineKey], sort: str | None
 ) -> None:
-    lines = grouped(rows, group, folded, old_in(FLEETS, NOW) if folds_old else None)
-    assert len({line.key for line in lines}) == len(lines)
+    view = View(group=group, folded=folded, sort=sort)
+    fleets = fleet_of(rows)
+    arrangement = arrange(fleets, view, ALL, NOW)
+    found = lines_of(arrangement, view, fleets)
+    assert len({line.key for line in found}) == len(found)
     below: list[TrackedEnvironment] | None = None
     loose: list[TrackedEnvironment] = []
-    for line in [*lines, None]:
+    for line in [*(line for line in found if not isinstance(line, Rule)), None]:
         if line is None or isinstance(line, GroupHeader):
             assert not below, "an open header has exactly its own rows below it"
             below = list(line.environments) if line is not None and line.is_open else None
@@ -148,10 +165,10 @@ def test_every_row_appears_once_in_order_under_its_header(
             loose.append(line)
         else:
             assert below.pop(0) is line
-    all_rows = [*loose, *members(lines)]
+    all_rows = [*loose, *members(found)]
     assert sorted(row.key for row in all_rows) == sorted(row.key for row in rows)
-    places = {row.key: place for place, row in enumerate(rows)}
-    for header in lines:
+    places = {row.key: place for place, row in enumerate(arrangement.rows)}
+    for header in found:
         if isinstance(header, GroupHeader):
             assert header.is_open is (header.key not in folded)
             inside = [places[row.key] for row in header.environments]
@@ -161,6 +178,5 @@ def test_every_row_appears_once_in_order_under_its_header(
 
 def test_old_environments_are_folded_only_without_a_filter() -> None:
     rows = [offline("old", 2 * DAY)]
-    assert shape(table_lines(rows, FLEETS, View(), NOW)) == ["+offline for over 24 h (1)"]
-    assert shape(table_lines(rows, FLEETS, View(query=parse("old")), NOW)) == ["old"]
-    assert shape(table_lines(rows, FLEETS, View(preset=Preset.OFFLINE), NOW)) == ["old"]
+    assert shape(lines(rows, View(query=parse("old")))) == ["old"]
+    assert shape(lines(rows, View(preset=Preset.OFFLINE))) == ["old"]

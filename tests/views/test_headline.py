@@ -8,10 +8,12 @@ import pytest
 from support.app_harness import staged
 from support.builders import NOW, environment
 
-from envwatch.fleet.events import Event, Kind
+from envwatch.fleet.event_log import EventLog
+from envwatch.fleet.events import NOT_RUNNING, Event, Kind
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import Clean
-from envwatch.views.headline import headline
+from envwatch.views.event_text import event_text
+from envwatch.views.headline import headline, merged, returned_since
 
 
 def event(kind: Kind, seconds: float = 0, id_: str = "env-1", *, of: Kind | None = None, count: int = 0) -> Event:
@@ -33,6 +35,14 @@ def test_without_events_there_is_no_headline() -> None:
 def test_the_newest_of_minor_events_is_chosen() -> None:
     first, second = event(Kind.MODE), event(Kind.RECONNECTED, 5)
     assert chosen(first, second) is second
+
+
+def test_of_minor_events_of_one_listing_the_one_of_most_environments_is_chosen() -> None:
+    many, one = event(Kind.TOGETHER, 5, of=Kind.ONLINE, count=3), event(Kind.RETURNED, 5, "env-9")
+    assert chosen(many, one) is chosen(one, many) is many
+    assert chosen(many, replace(one, at=ServerMs(NOW + 6_000))).kind is Kind.RETURNED  # type: ignore[union-attr]
+    assert chosen(many, replace(one, profile=Clean("other"))).kind is Kind.RETURNED  # type: ignore[union-attr]
+    assert chosen(many, event(Kind.NOTICE, 7)) is many
 
 
 @pytest.mark.parametrize("small", [Kind.MODE, Kind.VERSION, Kind.RECONNECTED, Kind.APPEARED, Kind.FLAPPING])
@@ -58,10 +68,39 @@ def test_an_event_of_many_outranks_the_loss_of_one(kind: Event) -> None:
     assert chosen(kind, event(Kind.OFFLINE, 5, "env-9")) is kind
 
 
+def test_what_changed_since_the_last_run_stands_for_a_minute_but_before_no_loss_after_it() -> None:
+    since_last_run = replace(event(Kind.WHILE_BLIND), id=None, reason=NOT_RUNNING, members=LOST.members)
+    assert chosen(since_last_run, event(Kind.RENAMED, 5, "env-9")) is since_last_run
+    assert chosen(since_last_run, fell := event(Kind.OFFLINE, 5, "env-9")) is fell
+    assert chosen(since_last_run, renamed := event(Kind.RENAMED, 5, "env-9"), after=60) is renamed
+
+
 def test_the_newer_of_two_equally_severe_events_is_chosen() -> None:
     first, second = event(Kind.OFFLINE), event(Kind.GONE, 5, "env-9")
     assert chosen(first, second) is second
     assert chosen(event(Kind.STALLED), resumed := event(Kind.RESUMED, 5)) is resumed
+
+
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [(Kind.STALLED, Kind.RESUMED), (Kind.BLIND, Kind.VISIBLE), (Kind.KEY_REFUSED, Kind.KEY_ACCEPTED)],
+)
+def test_the_end_of_a_period_ends_its_rank_and_gives_way_to_any_event(begin: Kind, end: Kind) -> None:
+    over = (LOST, event(begin, 1), event(end, 2))
+    assert chosen(*over) is LOST
+    assert chosen(*over[1:]) is over[2]
+    assert chosen(*over[1:], back := event(Kind.ONLINE, 3, "env-9")) is back
+    assert chosen(*over, again := event(begin, 3)) is again
+    assert chosen(event(begin, 1), replace(event(end, 2), profile=Clean("other"))).kind is begin  # type: ignore[union-attr]
+
+
+def test_what_has_come_back_of_a_loss_is_counted_unless_it_is_lost_again() -> None:
+    back = event(Kind.TOGETHER, 5, of=Kind.ONLINE, count=2)
+    assert [returned_since(LOST, log) for log in ((LOST,), (LOST, back))] == [0, 2]
+    assert returned_since(LOST, (LOST, back, event(Kind.OFFLINE, 6, "env-1"))) == 1
+    assert returned_since(event(Kind.OFFLINE), (event(Kind.ONLINE, -5), event(Kind.ONLINE, 0, "env-9"))) == 0
+    assert returned_since(LOST, (LOST, replace(event(Kind.ONLINE, 5, "env-1"), profile=Clean("other")))) == 0
+    assert returned_since(event(Kind.BLIND), (event(Kind.ONLINE, 5),)) == 0
 
 
 def test_a_change_to_unrestricted_is_as_severe_as_a_loss_and_the_way_back_is_minor() -> None:
@@ -88,6 +127,54 @@ def test_a_group_that_has_come_back_in_part_stays() -> None:
 def test_an_environment_lost_again_after_its_return_is_chosen() -> None:
     again = event(Kind.OFFLINE, 8)
     assert chosen(event(Kind.OFFLINE), event(Kind.ONLINE, 5), again) is again
+
+
+def test_changes_of_one_poll_become_one_sentence_and_the_number_of_the_others() -> None:
+    first, second, mode = event(Kind.OFFLINE), event(Kind.OFFLINE, 0, "env-2"), event(Kind.MODE, 0, "env-3")
+    log = EventLog().after([event(Kind.ONLINE, -5, "env-9")]).after([first, second, mode, LOST])
+    assert [*log.with_poll_of(first)] == [first, second, mode, LOST]
+    group, more = merged(first, log.with_poll_of(first))
+    assert ([member.id for member in group.members], more) == (["env-1", "env-2"], 4)
+    assert event_text(group) == "2 went offline: env-1, env-2"
+    named = replace(group, members=(first, replace(second, name=Clean("sandbox-agent-e428e89d-2b14-472f"))))
+    assert event_text(named) == "2 went offline: env-1, sandbox-agent-e428e…472f"
+    assert merged(mode, log.with_poll_of(mode)) == (mode, 5)
+    assert merged(LOST, log.with_poll_of(LOST)) == (LOST, 3)
+
+
+def test_the_polls_of_a_full_log_stay_apart() -> None:
+    log, last = EventLog(), event(Kind.MODE, 4, "env-2")
+    for n in range(5):
+        log = log.after([event(Kind.MODE, n, "env-1"), last if n == 4 else event(Kind.MODE, n, "env-2")], most=3)
+    assert len(log.with_poll_of(last)) == 2
+    assert len(log.with_poll_of(log[0])) == 1
+
+
+async def test_a_long_message_takes_two_lines_and_all_of_it_is_in_the_log() -> None:
+    async with staged((60, 15)) as stage:
+        await stage.show([environment("env-1")])
+        stage.app.answer(" ".join(["do this", *["and that"] * 9, "then stop"]))
+        await stage.pilot.pause()
+        assert "do this and that" in stage.news
+        assert "then stop" in stage.text
+        assert "then stop" not in stage.news
+        assert len(stage.app.state.event_log) == 0
+        stage.app.answer(" ".join(["do this", *["and that"] * 40, "then stop"]))
+        await stage.pilot.pause()
+        assert "e: all of it" in stage.text
+        await stage.press("e")
+        assert "do this and that" in stage.text
+
+
+async def test_recent_events_leave_room_for_why_the_table_is_empty() -> None:
+    async with staged() as stage:
+        await stage.show([environment(f"env-{n}") for n in range(30)])
+        for n in range(30):
+            stage.now += 1
+            await stage.show([environment(f"env-{i}", currentMode="plan" if i <= n else None) for i in range(30)])
+        await stage.type("/nothing")
+        assert "Nothing matches. esc clears the filter, 0 resets the view." in stage.text
+        assert "mode" in stage.news
 
 
 async def test_the_news_line_keeps_an_incident_for_a_minute() -> None:

@@ -8,6 +8,7 @@ import json
 import unicodedata
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,7 +24,7 @@ from envwatch.model.outcome import Listed, ListedPage, Snapshot
 from envwatch.model.text import Clean, cells, clean
 from envwatch.query.language import parse
 from envwatch.views.environment_list import EnvironmentList, ListedEnvironment, filtered, merged
-from envwatch.views.output import csv_of, json_of, jsonl_of, summary_of, table_of
+from envwatch.views.output import csv_of, json_of, jsonl_of, line_of, names_of, summary_of, table_of
 from envwatch.views.table_view import in_default_order
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def test_the_json_is_exactly_this() -> None:
         "filter": None,
         "preset": None,
         "total_unfiltered": 1,
-        "counts": {"online": 1, "late": 0, "offline": 0, "gone": 0, "unknown": 0, "total": 1},
+        "counts": {"online": 1, "late": 0, "offline": 0, "gone": 0, "missing": 0, "unknown": 0, "total": 1},
         "set_aside": {"total": 0, "ids": []},
         "environments": [
             {
@@ -176,7 +177,7 @@ def test_unknown_fields_are_in_one_field_at_the_end() -> None:
 
 def test_late_is_not_counted_as_online() -> None:
     counts = decoded(listing_of(*fleet_of_each_state()))["counts"]
-    assert counts == {"online": 2, "late": 2, "offline": 3, "gone": 0, "unknown": 0, "total": 7}
+    assert counts == {"online": 2, "late": 2, "offline": 3, "gone": 0, "missing": 0, "unknown": 0, "total": 7}
 
 
 def test_the_newest_loss_comes_first_then_the_oldest_beat_then_names() -> None:
@@ -323,9 +324,37 @@ def test_the_columns_of_the_table_are_aligned() -> None:
     assert [cells(line.partition("standard")[0]) for line in lines[1:]] == [column] * 3
 
 
-def test_without_a_terminal_the_table_is_as_wide_as_needed() -> None:
-    name = "n" * 300
-    assert any(name in line for line in table(listing_of(environment(connectionName=name))))
+@pytest.mark.parametrize(("length", "shown"), [(40, "n" * 40), (41, f"{'n' * 32}…{'n' * 7}")])
+def test_a_name_takes_forty_cells_of_the_table_at_most_and_is_whole_for_programs(length: int, shown: str) -> None:
+    listing = listing_of(environment(connectionName="n" * length))
+    assert table(listing)[1].split()[3] == shown
+    assert rows_of_csv(listing)[0]["name"] == "n" * length
+    assert whole(names_of(listing)).decode() == f"{'n' * length}\n"
+
+
+@pytest.mark.parametrize("width", [None, 80, 50])
+def test_twins_and_look_alikes_are_told_apart_by_the_end_of_their_ids(width: int | None) -> None:
+    names = {"env-aaaa": "twin", "env-bbbb": "twin", "env-cccc": "admin", "env-dddd": "\u0430dmin", "env-eeee": "alone"}
+    names |= {"env-ffff": "t" * 60, "env-gggg": "t" * 60}
+    lines = table(listing_of(*(environment(id_, connectionName=name) for id_, name in names.items())), width=width)
+    for tail in "abcdfg":
+        assert sum(f" {tail * 4} " in f"{line} " for line in lines) == 1
+    assert not any("eeee" in line for line in lines)
+
+
+def test_the_names_alone_are_one_a_line_with_the_id_of_what_has_none() -> None:
+    listing = listing_of(environment("env-1", connectionName="web\n10"), environment("env-2", connectionName=""))
+    assert whole(names_of(listing)) == b"env-2\nweb\\n10\n"
+
+
+def test_one_line_counts_what_there_is() -> None:
+    seen = partial(line_of, age=timedelta(seconds=2.9), encoding="utf-8", ascii_only=False)
+    listing = listing_of(*fleet_of_each_state())
+    assert seen(listing, label=Clean("acme")).decode() == "○3 ◐2 ●2 acme 2s\n"
+    plain = line_of(listing, label=Clean("\u00e0"), age=timedelta(), encoding="ascii", ascii_only=True)
+    assert plain == b"x3 ~2 +2 \\xe0 0s\n"
+    unsure = replace(listing_of(), set_aside=3, unlisted=(Clean("home"),))
+    assert seen(unsure, label=Clean("work")).decode() == "●0 ?3 work home? 2s\n"
 
 
 @given(width=st.integers(1, 130), names=st.lists(st.text("n東é ", max_size=60), max_size=4))
@@ -359,6 +388,8 @@ def test_a_name_that_the_encoding_lacks_is_written_in_escapes(encoding: str) -> 
 def test_the_summary_has_counts_and_caveats() -> None:
     assert summary_of(listing_of(*fleet_of_each_state()), "api") == "7 environments at api: 3 offline, 2 late, 2 online"
     assert summary_of(listing_of(environment()), "api") == "1 environment at api: 0 offline, 0 late, 1 online"
+    old = summary_of(listing_of(environment()), "api", timedelta(seconds=50))
+    assert old == "1 environment at api: 0 offline, 0 late, 1 online; the listing is 50s old"
     assert summary_of(listing_of(dated=False), "api").endswith(
         "; ages are by this machine's clock: no response had a Date header"
     )
@@ -435,7 +466,7 @@ def test_a_filter_keeps_exactly_the_rows_that_match_in_their_order(
     everything = list_of(Listed(snapshot, reading(), reading(), timedelta(seconds=5)))
     parsed = parse(query, UTC)
     listing = filtered(everything, parsed)
-    assert listing.rows == [row for row in everything.rows if matches(parsed, row.tracked, row.judged_at, ALL, 1)]
+    assert listing.rows == [row for row in everything.rows if matches(parsed, row.tracked, row.judged_at, ALL)]
     kept = set(ids(listing))
     rows = [row for row in decoded(everything)["environments"] if row["id"] in kept]
     document = decoded(listing)
@@ -477,6 +508,22 @@ def test_the_filter_is_printed_in_its_canonical_spelling_and_the_rest_stays() ->
     assert found(everything, "  ") == everything
 
 
+@pytest.mark.parametrize(
+    ("ack", "text"),
+    [({"by": "ops-1", "note": "on it"}, "by ops-1: on it"), ({"by": "ops-1"}, "by ops-1"), ({"note": "on it"}, None)],
+)
+def test_an_acknowledgement_of_the_serving_host_says_whose_it_is_unless_there_is_one_here(
+    ack: dict[str, str], text: str | None
+) -> None:
+    listing = listing_of(environment(envwatch={"ack": ack}))
+    (row,) = decoded(listing)["environments"]
+    assert row["acknowledged"] == text
+    assert row["unknown"] == {"envwatch": {"ack": ack}}
+    assert rows_of_csv(listing)[0]["acknowledged"] == (text or "")
+    own = replace(listing, acknowledged={listing.rows[0].tracked.environment.id: Clean("mine")})
+    assert decoded(own)["environments"][0]["acknowledged"] == "mine"
+
+
 def test_the_summary_of_a_filtered_listing_has_the_total() -> None:
     everything = listing_of(*fleet_of_each_state())
     assert summary_of(found(everything, "status:offline"), "api") == (
@@ -492,7 +539,7 @@ def test_an_outdated_state_is_unknown_and_the_last_one_is_in_its_own_field() -> 
     document = decoded(listing)
     assert {(row["state"], row["reason"]) for row in document["environments"]} == {("unknown", "cannot be known")}
     assert [row["last_state"] for row in document["environments"]] == [*["offline"] * 3, *["late"] * 2, *["online"] * 2]
-    counts = {"online": 0, "late": 0, "offline": 0, "gone": 0, "unknown": 7, "total": 7}
+    counts = {"online": 0, "late": 0, "offline": 0, "gone": 0, "missing": 0, "unknown": 7, "total": 7}
     assert document["counts"] == counts
     assert {(row["state"], row["last_state"]) for row in rows_of_csv(listing)[:3]} == {("unknown", "offline")}
     assert {tuple(line.split()[:2]) for line in table(listing)[1:]} == {("?", "unknown")}

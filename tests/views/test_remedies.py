@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from support.builders import NOW, environment, failed, listed, reading, watched, wire_row
 from support.hostile_fleet import WEAPONS
 
+from envwatch.model.text import Clean
 from envwatch.views.remedies import remedies, start_command
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ def remedies_for(*others: Environment, **changes: Any) -> list[Remedy]:
     return list(remedies(fleet.environments[row.id], fleet, reading()))
 
 
-def titles(*others: Environment, **changes: Any) -> list[str]:
-    return [remedy.title for remedy in remedies_for(*others, **changes)]
+def notes(*others: Environment, **changes: Any) -> list[str]:
+    return [note for remedy in remedies_for(*others, **changes) for note in remedy.notes]
 
 
 def test_a_healthy_environment_has_no_remedies() -> None:
@@ -48,23 +49,27 @@ def test_a_healthy_environment_has_no_remedies() -> None:
 # Environments that are down
 
 
+def test_a_key_that_starts_the_listener_is_named_where_a_listener_can_be_started() -> None:
+    for device, is_named in (("device-1", True), ("desktop:1", True), ("sandbox-1", False)):
+        row = environment("env-1", **OFFLINE, deviceId=device)
+        fleet = fleet_of(row)
+        (remedy,) = remedies(fleet.environments[row.id], fleet, reading(), Clean("R"))
+        assert ("R does that from here: this is a demo" in remedy.notes) == is_named
+    assert remedies_for() == []
+
+
 @pytest.mark.parametrize(
-    ("changes", "title", "note"),
+    ("changes", "note"),
     [
-        (OFFLINE, "its listener stopped, or lost its link", "A listener that still runs is back within a minute."),
-        (
-            {"lastHeartbeat": NOW - 120_000},
-            "its heartbeat stopped: asleep, frozen or cut off",
-            "A machine that wakes up is back at once.",
-        ),
-        ({"lastHeartbeat": None}, "connected, but without a heartbeat", "A listener that runs pings every 30 s."),
+        (OFFLINE, "a live one is back within a minute"),
+        ({"lastHeartbeat": NOW - 120_000}, "it may be asleep, frozen or cut off, and is back at once then"),
+        ({"lastHeartbeat": None}, "one that runs pings every 30 s"),
     ],
 )
-def test_a_lost_environment_is_started_again_under_its_name(changes: dict[str, Any], title: str, note: str) -> None:
+def test_a_lost_environment_is_started_again_under_its_name(changes: dict[str, Any], note: str) -> None:
     (remedy,) = remedies_for(**changes)
-    assert remedy.title == title
-    assert remedy.command == "letta server --computer-name='laptop of env-1'"
-    assert remedy.note == f"{note} If none runs there, start one under the same name."
+    assert (remedy.label, remedy.command) == ("do", "letta server --computer-name='laptop of env-1'")
+    assert remedy.notes == (f"only if none runs there: {note}",)
 
 
 def test_an_environment_that_is_no_longer_listed_is_started_again_too() -> None:
@@ -73,7 +78,7 @@ def test_an_environment_that_is_no_longer_listed_is_started_again_too() -> None:
 
     (remedy,) = remedies(fleet.environments[rows[0].id], fleet, reading(NOW + 10_000))
 
-    assert remedy.title == "no longer listed"
+    assert remedy.notes == ("only if none runs there: one that starts is listed",)
     assert remedy.command == "letta server --computer-name='laptop of env-1'"
 
 
@@ -87,24 +92,27 @@ def test_no_environment_is_called_down_while_blind() -> None:
 def test_another_listener_that_is_up_on_the_machine_is_named() -> None:
     twin = environment("env-2", deviceId="device-of-env-1", connectionName="nas")
     (remedy,) = remedies_for(twin, **OFFLINE)
-    assert remedy.note.startswith("The machine is up: nas runs there. ")
+    assert remedy.notes[1:] == ("the machine is up: nas runs there",)
+    twin = environment("env-2", deviceId="device-of-env-1", connectionName="laptop of env-1")
+    (remedy,) = remedies_for(twin, **OFFLINE)
+    assert remedy.notes[1:] == ("the machine is up: another laptop of env-1 runs there",)
 
     (alone,) = remedies_for(environment("env-2", deviceId="device-of-env-1", **OFFLINE), **OFFLINE)
-    assert "The machine is up" not in alone.note
+    assert len(alone.notes) == 1
 
 
 @pytest.mark.parametrize(
     ("changes", "note"),
     [
-        ({"deviceId": "desktop:5b49"}, "Open the Letta Code desktop app there, with remote access on."),
-        ({"organizationId": "local"}, "Open the Letta Code desktop app there, with remote access on."),
-        ({"deviceId": "sandbox-agent-1"}, "It is a sandbox of the platform: there is no machine to log in to."),
+        ({"deviceId": "desktop:5b49"}, "open the Letta Code desktop app there, with remote access on"),
+        ({"organizationId": "local"}, "open the Letta Code desktop app there, with remote access on"),
+        ({"deviceId": "sandbox-agent-1"}, "nothing: it is a sandbox of the platform, there is no machine to log in to"),
     ],
 )
 def test_desktop_apps_and_sandboxes_have_no_command(changes: dict[str, Any], note: str) -> None:
     (remedy,) = remedies_for(**OFFLINE, **changes)
     assert remedy.command is None
-    assert remedy.note.endswith(note)
+    assert remedy.notes == (note,)
 
 
 # The command that starts a listener
@@ -182,10 +190,10 @@ def test_flapping_and_unrestricted_are_explained_without_a_command() -> None:
     found = list(remedies(only, fleet, reading(NOW + 14 * 30_000)))
 
     assert only.is_flapping
-    assert [remedy.title for remedy in found] == [
-        "its heartbeat stopped: asleep, frozen or cut off",
-        "flapping: it keeps coming and going",
-        "unrestricted: agents run every tool there without approval",
+    assert [remedy.notes[0].partition(":")[0] for remedy in found] == [
+        "only if none runs there",
+        "check the network and the sleep settings of the machine, then what ends its listener",
+        "set the mode to standard in the conversation with the agent",
     ]
     assert [remedy.command is None for remedy in found] == [False, True, True]
 
@@ -200,54 +208,46 @@ def test_only_the_mode_that_approves_everything_is_a_problem(mode: str | None, *
 NEWEST = environment("env-2", metadata=METADATA | {"lettaCodeVersion": "0.35.0"})
 
 
+REPORTED = "the machine itself reported this, and it may not be a command: read it first"
+RESTART = "restart its listener: it updates itself, and runs the new version from then on"
+
+
 @pytest.mark.parametrize(
     ("metadata", "expected"),
     [
         (update("0.35.0", supported=True, writable=True), []),
-        (update("0.34.12", supported=True, writable=True), ["version 0.34.12 is behind 0.35.0"]),
-        (update("0.35.0", supported=True, writable=False), []),
-        (update("0.35.0", supported=False, writable=True), []),
-        (update("0.9.0", supported=False), ["version 0.9.0 is behind 0.35.0, it cannot update itself"]),
+        (update("0.34.12", supported=True, writable=True), [RESTART]),
+        (update("0.34.12", supported=True, writable=True, manual_command="npm i"), [RESTART, REPORTED]),
+        (update("0.34.12", supported=True, writable=False, manual_command="npm i"), [REPORTED]),
+        (update("0.35.0", supported=False, manual_command="npm i"), []),
+        (update("0.9.0", supported=False), []),
         (update("nightly", supported=True, writable=True), []),
-        ({"lettaCodeVersion": "0.35.0"}, []),
+        ({"lettaCodeVersion": "0.34.12"}, []),
         (None, []),
     ],
 )
-def test_an_outdated_environment_is_named_and_whether_it_can_update_itself(
+def test_an_outdated_environment_is_updated_or_updates_itself(
     metadata: dict[str, Any] | None, expected: list[str]
 ) -> None:
-    assert titles(NEWEST, metadata=metadata) == expected
+    assert notes(NEWEST, metadata=metadata) == expected
 
 
 def test_a_reported_command_is_shown_as_received_and_said_to_be_so() -> None:
-    (remedy,) = remedies_for(
-        NEWEST, metadata=update(supported=False, reason="managed by snap", manual_command="curl x | sh; 'a")
-    )
-    assert remedy.command == "curl x | sh; 'a"
-    assert remedy.note == (
-        "It says: managed by snap. The machine itself reported what to run, and it may not be a command: read it first."
-    )
+    (remedy,) = remedies_for(NEWEST, metadata=update(supported=False, manual_command="curl x | sh; 'a"))
+    assert (remedy.label, remedy.command, remedy.copy) == ("update", "curl x | sh; 'a", "update command")
+    assert remedy.notes == (REPORTED,)
 
 
 @pytest.mark.parametrize("command", [None, "", ["npm"], 5])
 def test_an_environment_that_names_no_command_gets_none(command: Any) -> None:
-    (remedy,) = remedies_for(NEWEST, metadata=update(supported=False, manual_command=command))
-    assert (remedy.command, remedy.note) == (None, "It names no command.")
-
-
-def test_an_environment_that_updates_itself_needs_a_restart() -> None:
-    (remedy,) = remedies_for(NEWEST, metadata=update(supported=True, writable=True))
-    assert remedy.command is None
-    assert remedy.note == "It updates itself; a new version runs once its listener has been restarted."
+    assert remedies_for(NEWEST, metadata=update(supported=False, manual_command=command)) == []
 
 
 def test_the_most_urgent_comes_first() -> None:
-    found = titles(NEWEST, currentMode="unrestricted", metadata=update(supported=False), **OFFLINE)
-    assert found == [
-        "its listener stopped, or lost its link",
-        "unrestricted: agents run every tool there without approval",
-        "version 0.34.12 is behind 0.35.0, it cannot update itself",
-    ]
+    metadata = update(supported=False, manual_command="npm i")
+    found = remedies_for(NEWEST, currentMode="unrestricted", metadata=metadata, **OFFLINE)
+    assert [remedy.label for remedy in found] == ["do", "do", "update"]
+    assert [remedy.command is None for remedy in found] == [False, True, False]
 
 
 @given(st.sampled_from(WEAPONS))
@@ -261,4 +261,4 @@ def test_text_from_outside_stays_printable_text(weapon: str) -> None:
     )
     assert len(found) == 3
     for remedy in found:
-        assert all(text.isprintable() for text in (remedy.title, remedy.note, remedy.command or ""))
+        assert all(text.isprintable() for text in (*remedy.notes, remedy.command or ""))

@@ -11,6 +11,7 @@ from support.builders import NOW
 from support.tracked_environments import tracked
 
 from envwatch.fleet.presence import Presence
+from envwatch.model.limits import Limits
 from envwatch.model.times import (
     TimeStyle,
     clock_text,
@@ -21,8 +22,10 @@ from envwatch.model.times import (
     offset_text,
     short_age,
     span,
+    state_age,
 )
-from envwatch.views.state_style import glyph_of, style_of
+from envwatch.views.legend import state_entries
+from envwatch.views.state_style import glyph_of, presence_style, style_of
 
 DURATIONS = st.floats(allow_nan=False, allow_infinity=True).map(span)
 
@@ -34,20 +37,55 @@ DURATIONS = st.floats(allow_nan=False, allow_infinity=True).map(span)
         (0.999, "0s"),
         (119.999, "119s"),
         (120, "2m"),
-        (5_999, "99m"),
-        (6_000, "1h"),
-        (359_999, "99h"),
-        (360_000, "4d"),
+        (3_599, "59m"),
+        (3_600, "1h"),
+        (86_399, "23h"),
+        (86_400, "1d"),
         (86_400 * 1_000 - 1, "999d"),
         (86_400 * 1_000, "2y"),
     ],
 )
-def test_short_ages_change_their_unit_once_the_next_one_is_exact_enough(seconds: float, text: str) -> None:
+def test_short_ages_change_their_unit_where_people_do(seconds: float, text: str) -> None:
     assert short_age(timedelta(seconds=seconds)) == text
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "<1m"), (59.999, "<1m"), (60, "1m"), (119.999, "1m"), (120, "2m"), (6_000, "1h")]
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (8.9, "8s"),
+        (59.999, "59s"),
+        (60, "1m"),
+        (3_599, "59m"),
+        (3_600, "1h"),
+        (86_399, "23h"),
+        (86_400, "1d"),
+        (89_999, "1d"),
+        (90_000, "1d 1h"),
+        (3_600 * 79, "3d 7h"),
+        (864_000 - 1, "9d 23h"),
+        (864_000, "10d"),
+        (86_400 * 1_000 - 1, "999d"),
+        (86_400 * 1_000, "2y"),
+    ],
+)
+def test_the_time_in_a_state_coarsens_with_age(seconds: float, text: str) -> None:
+    assert state_age(timedelta(seconds=seconds)) == text
+
+
+@given(DURATIONS)
+def test_the_time_in_a_state_takes_at_most_six_cells(age: timedelta) -> None:
+    assert 2 <= len(state_age(age)) <= 6
+
+
+@given(st.integers(0, 86_400 * 30))
+def test_the_time_in_a_state_repaints_at_most_once_a_minute_after_the_first(second: int) -> None:
+    texts = {state_age(timedelta(seconds=second + later)) for later in range(60)}
+    assert len(texts) <= (60 if second < 60 else 2)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "<1m"), (59.999, "<1m"), (60, "1m"), (119.999, "1m"), (120, "2m"), (3_600, "1h")]
 )
 def test_minutes_are_whole_and_less_than_one_is_marked(seconds: float, text: str) -> None:
     assert minutes_age(timedelta(seconds=seconds)) == text
@@ -96,7 +134,7 @@ def test_a_long_age_never_claims_more_than_has_passed(age: timedelta) -> None:
 
 
 def test_a_missing_value_reads_as_a_dash() -> None:
-    assert short_age(None) == long_age(None) == date_text(None, UTC) == "–"
+    assert short_age(None) == state_age(None) == long_age(None) == date_text(None, UTC) == "–"
 
 
 @pytest.mark.parametrize(
@@ -139,3 +177,10 @@ def test_unknown_outranks_every_other_look() -> None:
     style = style_of(tracked(), is_unknown=True)
     assert (style.glyph, style.word, style.style) == ("?", "on", "unknown")
     assert style_of(tracked(), is_unknown=False).style == "online"
+
+
+def test_the_legend_has_the_glyph_and_the_word_of_every_state() -> None:
+    for ascii_only in (False, True):
+        signs = {entry.sign for entry in state_entries(Limits(), ascii_only=ascii_only)}
+        looks = {presence: presence_style(presence) for presence in Presence}
+        assert {f"{look.ascii if ascii_only else look.glyph} {look.word}" for look in looks.values()} <= signs

@@ -5,32 +5,31 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from functools import partial
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW, listed
-from support.tracked_environments import ALL, tracked
+from support.builders import NOW
+from support.tracked_environments import ALL, fleet_of, gone, late, named, offline, online, tracked
 
-from envwatch.fleet.acknowledgements import Ack
-from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.fleets import Fleets
-from envwatch.fleet.presence import GONE, Presence
-from envwatch.model.text import Clean
+from envwatch.fleet.presence import Presence
+from envwatch.fleet.recent_changes import ChangeTag, RecentChange
+from envwatch.model.text import Clean, natural_key
 from envwatch.query.language import parse
+from envwatch.views.arrangement import Kept, arrange
 from envwatch.views.baseline import Baseline, comparison_columns
-from envwatch.views.columns import COLUMNS, MARK_WIDTH
+from envwatch.views.column_widths import LEFT
+from envwatch.views.columns import COLUMNS
 from envwatch.views.table_view import (
+    NameOrder,
     Preset,
     View,
     ambiguous_names,
+    by_name,
+    by_value,
     in_default_order,
-    in_order,
-    is_new_problem,
-    visible_rows,
 )
 
 if TYPE_CHECKING:
@@ -38,35 +37,8 @@ if TYPE_CHECKING:
     from random import Random
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.query.language import SearchCache
 
 IDS = [column.id for column in ALL]
-
-
-def named(name: str, **changes: Any) -> TrackedEnvironment:
-    return tracked(id=f"env-{name}", connectionName=name, **changes)
-
-
-def online(name: str) -> TrackedEnvironment:
-    return named(name)
-
-
-def late(name: str, seconds: float = 60) -> TrackedEnvironment:
-    return named(name, lastHeartbeat=NOW - seconds * 1000)
-
-
-def offline(name: str, since: float = 300) -> TrackedEnvironment:
-    return named(name, connectionId=None, lastHeartbeat=NOW - since * 1000, lastSeenAt=NOW - since * 1000)
-
-
-def gone(name: str) -> TrackedEnvironment:
-    return replace(offline(name), verdict=GONE, since_at=NOW)
-
-
-def fleet_of(environments: Iterable[TrackedEnvironment], listings: int = 9) -> Fleets:
-    fleet, _ = Fleet().after(listed([]))
-    by_id = MappingProxyType({tracked.environment.id: tracked for tracked in environments})
-    return Fleets({NO_PROFILE: replace(fleet, environments=by_id, listings=listings)})
 
 
 def names(environments: Iterable[TrackedEnvironment]) -> list[str]:
@@ -74,7 +46,7 @@ def names(environments: Iterable[TrackedEnvironment]) -> list[str]:
 
 
 def seen(environments: Iterable[TrackedEnvironment], view: View) -> list[str]:
-    return names(visible_rows(fleet_of(environments), view, ALL, NOW))
+    return names(arrange(fleet_of(environments), view, ALL, NOW).rows)
 
 
 def test_problems_come_first_with_the_newest_loss_and_the_longest_silence_on_top() -> None:
@@ -100,17 +72,17 @@ WATCHES = st.builds(
 
 @given(
     rows=st.lists(WATCHES, unique_by=lambda tracked: tracked.environment.id),
-    column=st.sampled_from([None, *IDS]),
+    column=st.sampled_from(IDS),
     is_inverted=st.booleans(),
     random=st.randoms(),
 )
 def test_the_order_is_total_and_independent_of_the_input_order(
-    *, rows: list[TrackedEnvironment], column: str | None, is_inverted: bool, random: Random
+    *, rows: list[TrackedEnvironment], column: str, is_inverted: bool, random: Random
 ) -> None:
-    ordered = in_order(rows, column, is_inverted=is_inverted)
+    ordered = by_value(by_name(rows), column, is_inverted=is_inverted)
     mixed = rows.copy()
     random.shuffle(mixed)
-    assert in_order(mixed, column, is_inverted=is_inverted) == ordered
+    assert by_value(by_name(mixed), column, is_inverted=is_inverted) == ordered
     assert sorted(names(ordered)) == sorted(names(rows))
 
 
@@ -124,24 +96,66 @@ def test_the_default_order_is_by_presence_then_urgency_then_name(*, rows: list[T
         Presence.GONE: lambda tracked: -tracked.lost_at,
     }
 
-    def place(tracked: TrackedEnvironment) -> tuple[int, float, str, str]:
+    def place(tracked: TrackedEnvironment) -> tuple[int, float, str, int, str]:
         row = tracked.environment
-        return (places[tracked.presence], urgencies[tracked.presence](tracked), row.name.casefold(), row.id)
+        number = int(row.name[1:])
+        return (places[tracked.presence], urgencies[tracked.presence](tracked), row.name[0].casefold(), number, row.id)
 
     assert in_default_order(rows) == sorted(rows, key=place)
 
 
-@given(pairs=st.sets(st.tuples(st.text(" !aAß\u0301~", min_size=1, max_size=3), st.text("a~", min_size=1, max_size=2))))
+def test_numbers_in_names_sort_as_numbers_and_a_row_without_a_name_by_its_id() -> None:
+    rows = [online("web-10"), online("Web-2"), online("5753"), online("574"), online("web-2-b"), online("web-007")]
+    unnamed = tracked(id="env-3", connectionName=" ")
+    in_their_order = ["574", "5753", " ", "Web-2", "web-2-b", "web-007", "web-10"]
+    assert names(in_default_order([*rows, unnamed])) == in_their_order
+    assert names(by_value(by_name([*rows, unnamed]), "name", is_inverted=False)) == in_their_order
+
+
+@given(numbers=st.lists(st.integers(0, 10**60), min_size=2))
+def test_names_that_differ_by_a_number_sort_by_it(*, numbers: list[int]) -> None:
+    assert sorted(numbers, key=lambda number: natural_key(f"web-{number}")) == sorted(numbers)
+
+
+NAMES = st.text(" !aAß\u0301~", min_size=1, max_size=3).filter(str.strip)
+
+
+@given(pairs=st.sets(st.tuples(NAMES, st.text("a~", min_size=1, max_size=2))))
 def test_a_name_comes_before_longer_ones_that_begin_with_it_whatever_their_ids(*, pairs: set[tuple[str, str]]) -> None:
     rows = [tracked(id=f"{id_}{number}", connectionName=name) for number, (name, id_) in enumerate(pairs)]
-    expected = sorted(rows, key=lambda tracked: (tracked.environment.name.casefold(), tracked.environment.id))
+    expected = sorted(rows, key=lambda tracked: (tracked.environment.label.casefold(), tracked.environment.id))
     assert in_default_order(rows) == expected
+
+
+@given(
+    listings=st.lists(st.dictionaries(st.sampled_from("abcd"), st.text(" aB2", max_size=2)), min_size=1, max_size=4),
+    random=st.randoms(),
+)
+def test_a_kept_order_of_names_is_the_order_of_names_though_rows_come_and_go_and_are_renamed(
+    *, listings: list[dict[str, str]], random: Random
+) -> None:
+    order = NameOrder()
+    for listing in listings:
+        rows = [tracked(id=f"env-{id_}", connectionName=name) for id_, name in listing.items()]
+        if random.random() < 0.5:
+            order.learn(rows)
+        for part in (rows, random.sample(rows, len(rows) // 2)):
+            assert order.by_name(part) == by_name(part)
+
+
+def test_many_new_rows_are_put_into_the_order_of_names_and_ranked_with_the_next_listing() -> None:
+    order, few = NameOrder(), [named("b-2"), named("b-10")]
+    many = [*few, *(named(f"{letter}-{number}") for letter in "ca" for number in range(200))]
+    order.learn(few)
+    assert order.by_name(many) == by_name(many)
+    order.learn(many)
+    assert order.by_name(many) == by_name(many)
 
 
 @pytest.mark.parametrize("is_inverted", [False, True])
 def test_rows_without_a_value_come_last_in_both_directions(*, is_inverted: bool) -> None:
     rows = [named("x", podId=None), named("a", podId="p-2"), named("b", podId="p-1"), named("c", podId="")]
-    ordered = names(in_order(rows, "pod", is_inverted=is_inverted))
+    ordered = names(by_value(by_name(rows), "pod", is_inverted=is_inverted))
     assert ordered[:2] == (["a", "b"] if is_inverted else ["b", "a"])
     assert ordered[2:] == ["c", "x"]
 
@@ -149,15 +163,15 @@ def test_rows_without_a_value_come_last_in_both_directions(*, is_inverted: bool)
 def test_ties_go_by_name_then_id_in_both_directions() -> None:
     rows = [named("b", podId="p"), named("A", podId="p"), tracked(id="env-0", connectionName="a", podId="p")]
     for is_inverted in (False, True):
-        ordered = [tracked.environment.id for tracked in in_order(rows, "pod", is_inverted=is_inverted)]
+        ordered = [tracked.environment.id for tracked in by_value(by_name(rows), "pod", is_inverted=is_inverted)]
         assert ordered == ["env-0", "env-A", "env-b"]
 
 
 def test_versions_sort_as_versions_in_the_table() -> None:
     rows = [named(version, metadata={"lettaCodeVersion": version}) for version in ("0.34.12", "0.9.0", "0.34.9")]
-    assert names(in_order(rows, "version", is_inverted=False)) == ["0.9.0", "0.34.9", "0.34.12"]
+    assert names(by_value(by_name(rows), "version", is_inverted=False)) == ["0.9.0", "0.34.9", "0.34.12"]
     rows = [named(version, metadata={"nodeVersion": version}) for version in ("v22.1.0", "v9.1.0", "v100.0.0")]
-    assert names(in_order(rows, "node", is_inverted=False)) == ["v9.1.0", "v22.1.0", "v100.0.0"]
+    assert names(by_value(by_name(rows), "node", is_inverted=False)) == ["v9.1.0", "v22.1.0", "v100.0.0"]
 
 
 ONE_OF_EACH = [
@@ -166,7 +180,7 @@ ONE_OF_EACH = [
     offline("off"),
     gone("gone"),
     replace(online("flap"), is_flapping=True),
-    replace(named("new", currentMode="strict"), changed_in=9),
+    replace(named("new", currentMode="strict"), last_change=RecentChange(ChangeTag.MODE, NOW)),
 ]
 
 
@@ -201,17 +215,17 @@ def test_search_caches_spare_reading_unchanged_rows_again() -> None:
 
     columns = (replace(COLUMNS["name"], text=text),)
     fleets = fleet_of([named("ada"), named("bob")])
-    kept: dict[Clean, SearchCache] = {}
+    kept = Kept()
     for _ in range(2):
-        assert names(visible_rows(fleets, View(query=parse("bob")), columns, NOW, kept)) == ["bob"]
+        assert names(arrange(fleets, View(query=parse("bob")), columns, NOW, kept).rows) == ["bob"]
     assert len(reads) == 2
 
 
 def test_words_are_looked_for_only_in_visible_columns() -> None:
     fleet = fleet_of([named("a", podId="p-7")])
     visible = [column for column in ALL if column.id != "pod"]
-    assert visible_rows(fleet, View(query=parse("p-7")), visible, NOW) == []
-    assert len(visible_rows(fleet, View(query=parse("p-7")), ALL, NOW)) == 1
+    assert arrange(fleet, View(query=parse("p-7")), visible, NOW).rows == []
+    assert len(arrange(fleet, View(query=parse("p-7")), ALL, NOW).rows) == 1
 
 
 def test_only_a_preset_or_a_query_narrows() -> None:
@@ -220,33 +234,9 @@ def test_only_a_preset_or_a_query_narrows() -> None:
     assert View(query=parse("x")).is_narrowed
 
 
-@pytest.mark.parametrize(("listings", "is_fresh"), [(5, True), (6, True), (7, False)])
-def test_a_change_is_fresh_for_two_listings(listings: int, *, is_fresh: bool) -> None:
-    assert replace(online("a"), changed_in=5).is_fresh(listings) is is_fresh
-    assert not online("a").is_fresh(listings)
-
-
-def test_problems_are_environments_that_are_offline_late_or_flapping() -> None:
-    rows = [online("a"), late("b"), offline("c"), gone("d"), replace(online("e"), is_flapping=True)]
-    assert names(row for row in rows if row.is_problem) == ["b", "c", "e"]
-    assert rows[3].presence is Presence.GONE
-
-
 def test_names_that_are_used_twice_or_look_alike_are_ambiguous() -> None:
     found = ambiguous_names(Counter(Clean(name) for name in ("nas", "nas", "hiro", "hirο", "mac-1")))
     assert found == {"nas", "hiro", "hirο"}
-
-
-def test_acknowledged_problems_come_after_other_problems_and_before_healthy_environments() -> None:
-    rows = [offline("o1", 10), offline("o2", 20), late("l1"), late("l2", 110), online("on"), gone("g")]
-    acks = {Clean(f"env-{name}"): Ack(NOW, Clean("")) for name in ("o1", "l2", "on")}
-    fleets = fleet_of(rows)
-    assert names(visible_rows(fleets, View(), ALL, NOW, acks=acks)) == ["o2", "l1", "o1", "l2", "on", "g"]
-    inverted = names(visible_rows(fleets, View(is_inverted=True), ALL, NOW, acks=acks))
-    assert inverted == ["g", "on", "l2", "o1", "l1", "o2"]
-    by_name = names(visible_rows(fleets, View(sort="name"), ALL, NOW, acks=acks))
-    assert by_name == sorted(names(rows))
-    assert [is_new_problem(row, acks) for row in rows] == [False, True, True, False, False, False]
 
 
 def test_a_comparison_shows_only_differing_environments_including_lost_ones() -> None:
@@ -267,8 +257,8 @@ def test_the_columns_of_a_comparison_say_what_was_and_what_is() -> None:
     before, after = [online("a"), online("b")], [offline("a", 10), online("c")]
     fleets = fleet_of(after)
     columns = comparison_columns(78, Baseline.of(before, NOW), fleets)
-    assert [column.id for column, _ in columns] == ["state", "name", "changes"]
-    texts = {row.environment.name: columns[2][0].text(row, NOW) for row in (*after, before[1])}
+    assert [column.id for column, _ in columns] == ["state", "for", "beat", "name", "changes"]
+    texts = {row.environment.name: columns[-1][0].text(row, NOW) for row in (*after, before[1])}
     assert texts == {"a": "state online → offline", "b": "gone, was online", "c": "new, online"}
 
 
@@ -276,5 +266,5 @@ def test_the_columns_of_a_comparison_say_what_was_and_what_is() -> None:
 def test_the_columns_of_a_comparison_fit(width: int) -> None:
     columns = comparison_columns(width, Baseline.of([], NOW), Fleets())
     assert all(room >= 1 for _, room in columns)
-    if width >= 20:
-        assert sum(room + 1 for _, room in columns) + MARK_WIDTH <= width + 1
+    if width >= LEFT + 4:
+        assert LEFT + sum(room + 1 for _, room in columns[3:]) <= width + 1

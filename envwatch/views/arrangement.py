@@ -1,0 +1,236 @@
+"""Which environments the table shows, in what order, and which of them stand in the block of problems.
+
+Pure. A row that is held stays in the place that it was given before, whatever happens to it: its place is decided by
+what it was then. Must not know the cursor, widgets or scrolling.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
+
+from envwatch.fleet.acknowledgements import NO_ACKS
+from envwatch.fleet.presence import Presence
+from envwatch.fleet.problems import is_old, is_problem
+from envwatch.model.clock import WallMs
+from envwatch.query.field_types import MatchContext
+from envwatch.query.language import SearchCache
+from envwatch.views.baseline import differing
+from envwatch.views.columns import LAST_DAY
+from envwatch.views.grouping import groups_of, old_group, rule_over
+from envwatch.views.table_view import PRESETS, PROBLEM_ORDER, NameOrder, by_presence, by_value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from envwatch.fleet.acknowledgements import Acks
+    from envwatch.fleet.fleets import Fleets
+    from envwatch.fleet.hours import LastDays
+    from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
+    from envwatch.model.text import Clean
+    from envwatch.views.baseline import Baseline
+    from envwatch.views.columns import Column
+    from envwatch.views.grouping import Line
+    from envwatch.views.table_view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept from one arrangement to the next, so that each costs less."""
+
+    searches: dict[Clean, SearchCache] = field(default_factory=dict)
+    """By profile."""
+    names: NameOrder = field(default_factory=NameOrder)
+
+
+class Placement(NamedTuple):
+    """What decided the place of a row."""
+
+    tracked: TrackedEnvironment
+    wall: float
+    """The moment (this machine's clock, ms)."""
+    acks: Acks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrangement:
+    """The rows that a view shows, in order."""
+
+    rows: Sequence[TrackedEnvironment] = ()
+    """The block of problems, the others, the old ones."""
+    problems: int = 0
+    """How many stand in the block of problems; 0 while a column sorts."""
+    old: int = 0
+    """How many at the end are old; 0 where these are not set apart."""
+    wall: float = 0.0
+    """The moment that decided (this machine's clock, ms)."""
+    acks: Acks = field(default_factory=lambda: NO_ACKS)
+    """The acknowledgements that decided."""
+    held: Placement | None = None
+    """What decided the place of the row that is held in it."""
+    ghost: EnvironmentKey | None = None
+    """The key of the held row, if the view would not show it."""
+
+    def without(self, key: EnvironmentKey) -> Arrangement:
+        """Return the arrangement without one of its rows."""
+        place = next(place for place, tracked in enumerate(self.rows) if tracked.key == key)
+        return replace(
+            self,
+            rows=[*self.rows[:place], *self.rows[place + 1 :]],
+            problems=self.problems - (place < self.problems),
+            old=self.old - (place >= len(self.rows) - self.old),
+            held=None,
+            ghost=None,
+        )
+
+
+def arrange(  # noqa: PLR0913, PLR0917  the state of the screen
+    fleets: Fleets,
+    view: View,
+    columns: Sequence[Column],
+    wall: float,
+    kept: Kept | None = None,
+    acks: Acks = NO_ACKS,
+    held: Placement | None = None,
+    days: LastDays | None = None,
+) -> Arrangement:
+    """Return the environments that a view shows, in its order.
+
+    Args:
+        fleets: where to look.
+        view: what to show.
+        columns: the visible ones, in which words of the query are looked for.
+        wall: the moment by this machine's clock, in ms.
+        kept: what to keep from call to call; None for a single call.
+        acks: the acknowledged problems: they come after the others.
+        held: a row that keeps its place, and stays though the view no longer shows it.
+        days: the last 24 hours, by which the column of that name sorts.
+    """
+    kept = kept or Kept()
+    chosen = _chosen(fleets, view, columns, wall, kept.searches, acks)
+    ghost = None if held is None else _put(held.tracked, chosen, fleets)
+    parts = _Parts(fleets, wall, acks, held)
+    parts.add(chosen)
+    kept.names.learn(chain(fleets.environments, chosen))
+    rows, problems = parts.ordered(view, kept.names, days)
+    if held is not None:
+        place = next(place for place, tracked in enumerate(rows) if tracked is held.tracked)
+        rows[place] = fleets.tracked(held.tracked.key) or held.tracked
+    old = 0 if view.is_narrowed else len(parts.old)
+    return Arrangement(rows=rows, problems=problems, old=old, wall=wall, acks=acks, held=held, ghost=ghost)
+
+
+def _chosen(  # noqa: PLR0913, PLR0917  the state of the screen
+    fleets: Fleets,
+    view: View,
+    columns: Sequence[Column],
+    wall: float,
+    searches: dict[Clean, SearchCache],
+    acks: Acks,
+) -> list[TrackedEnvironment]:
+    """Return what the preset, the query and the comparison leave, in no order."""
+    compared = _compared(fleets, view.baseline) if view.compares and view.baseline is not None else None
+    chosen: list[TrackedEnvironment] = []
+    for profile, fleet in fleets.by_profile.items():
+        environments: Iterable[TrackedEnvironment] = (
+            fleet.environments.values() if compared is None else compared[profile]
+        )
+        context = MatchContext(fleet.clock.at(WallMs(wall)), acks, fleet.profile_name)
+        cache = searches.setdefault(profile, SearchCache())
+        for query in filter(None, (PRESETS[view.preset], view.query)):
+            environments = filter(query.test(context, columns, cache), environments)
+        chosen += environments
+    return chosen
+
+
+def _compared(fleets: Fleets, baseline: Baseline) -> dict[Clean, list[TrackedEnvironment]]:
+    """Return the environments that differ from a baseline by profile, including those that are no longer tracked."""
+    found: dict[Clean, list[TrackedEnvironment]] = {profile: [] for profile in fleets.by_profile}
+    for tracked, _ in differing(baseline, fleets.environments):
+        found[tracked.profile].append(tracked)
+    return found
+
+
+def _put(stand_in: TrackedEnvironment, rows: list[TrackedEnvironment], fleets: Fleets) -> EnvironmentKey | None:
+    """Put a row as it was in the place of what it is now; return its key if the rows lack it."""
+    current = fleets.tracked(stand_in.key)
+    for place, tracked in enumerate(rows):
+        if tracked is current or (current is None and tracked.key == stand_in.key):
+            rows[place] = stand_in
+            return None
+    rows.append(stand_in)
+    return stand_in.key
+
+
+class _Parts:
+    """Rows by the part of the table that they belong to."""
+
+    def __init__(self, fleets: Fleets, wall: float, acks: Acks, held: Placement | None) -> None:
+        self._acks = acks
+        self._held = held
+        self._moments = fleets.moments(WallMs(wall))
+        self._held_at = None if held is None else fleets.of(held.tracked).clock.at(WallMs(held.wall))
+        self.problems: list[TrackedEnvironment] = []
+        self.acknowledged: list[TrackedEnvironment] = []
+        self.others: list[TrackedEnvironment] = []
+        self.old: list[TrackedEnvironment] = []
+
+    def add(self, rows: Sequence[TrackedEnvironment]) -> None:
+        """Add each row to its part."""
+        online = Presence.ONLINE  # without asking further: nearly all rows are
+        self.others += [row for row in rows if row.verdict.presence is online and not row.is_flapping]
+        for tracked in [row for row in rows if row.verdict.presence is not online or row.is_flapping]:
+            self._add(tracked)
+
+    def _add(self, tracked: TrackedEnvironment) -> None:
+        at, acks = self._moments[tracked.profile], self._acks
+        if self._held is not None and tracked is self._held.tracked and self._held_at is not None:
+            at, acks = self._held_at, self._held.acks
+        if is_old(tracked, at):
+            self.old.append(tracked)  # no problem
+        elif is_problem(tracked, at):
+            (self.acknowledged if tracked.environment.id in acks else self.problems).append(tracked)
+        else:
+            self.others.append(tracked)
+
+    def ordered(self, view: View, names: NameOrder, days: LastDays | None) -> tuple[list[TrackedEnvironment], int]:
+        """Return all rows in the order of a view, and how many of them form the block of problems."""
+        if view.sort is None:
+            block = [
+                *by_presence(names.by_name(self.problems), PROBLEM_ORDER),
+                *by_presence(names.by_name(self.acknowledged), PROBLEM_ORDER),
+            ]
+            others, old = by_presence(names.by_name(self.others)), by_presence(names.by_name(self.old))
+            return [*block, *others, *old], len(block)
+        parts = [[*self.problems, *self.acknowledged, *self.others], self.old]
+        parts = [[*parts[0], *parts[1]]] if view.is_narrowed else parts
+        sort, is_inverted = view.sort, view.is_inverted
+        rank = days.share if days is not None and sort == LAST_DAY else None
+        sorted_parts = (by_value(names.by_name(part), sort, is_inverted=is_inverted, rank=rank) for part in parts)
+        return list(chain.from_iterable(sorted_parts)), 0
+
+
+def lines_of(arrangement: Arrangement, view: View, fleets: Fleets) -> Sequence[Line]:
+    """Return the lines of the table: rows, the rule below the block of problems, headers of groups."""
+    rows, held = arrangement.rows, arrangement.held
+    end = len(rows) - arrangement.old
+    lines: list[Line] = []
+    if view.group is not None:
+        lines += groups_of(rows[:end], view.group, view.folded, None if held is None else held.tracked)
+    else:
+        problems, others = rows[: arrangement.problems], rows[arrangement.problems : end]
+        lines += problems
+        if problems and others:
+            lines.append(rule_over(_without_held_problem(others, held), fleets, arrangement.wall))
+        lines += others
+    lines += old_group(rows[end:], view.folded)
+    return lines
+
+
+def _without_held_problem(others: Sequence[TrackedEnvironment], held: Placement | None) -> Sequence[TrackedEnvironment]:
+    """Return rows without one that has become a problem and is only held among them."""
+    if held is None:
+        return others
+    online, key = Presence.ONLINE, held.tracked.key
+    return [tracked for tracked in others if tracked.verdict.presence is online or tracked.key != key]

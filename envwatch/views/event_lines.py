@@ -1,0 +1,122 @@
+"""Events as lines of text for people and logs: time, what happened, to which environment, and the details.
+
+One event is one line always, because all text in it is cleaned. Columns are aligned, and a long name is not cut: who
+searches a log for a name finds it. Pure.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from envwatch.fleet.events import Event, Kind
+from envwatch.model.text import Clean, cells, counted, fitted
+from envwatch.model.times import NOTHING, long_age, moment
+from envwatch.views.cloud_events import word_of
+from envwatch.views.event_text import event_text
+from envwatch.views.table_view import ambiguous_names, id_tail
+
+if TYPE_CHECKING:
+    from envwatch.fleet.fleets import Fleets
+    from envwatch.fleet.tracking import TrackedEnvironment
+
+_GAP: Final = "  "
+_WORD_CELLS: Final = 11
+"""Of `reconnected`, the longest word but some for hours in which nothing was seen."""
+_WIDEST_NAME: Final = 40
+"""Cells for names at most; a longer one moves the details of its own line."""
+_FLEET: Final = Clean("-")
+"""In place of a name, for what is about the fleet."""
+
+_ASCII: Final = {"→": "->", "…": "...", "–": "-", "·": "-"}
+"""Characters of our own words."""
+
+
+class Layout(NamedTuple):
+    """The widths of the columns in cells, and which names need a part of their id."""
+
+    name: int
+    profile: int = 0
+    """0 where only one is watched: then there is no such column."""
+    ambiguous: frozenset[Clean] = frozenset()
+    """Names that others share or resemble."""
+
+    def named(self, name: Clean, id_: Clean) -> Clean:
+        """Return a name that no other environment has."""
+        return Clean(f"{name}{id_tail(name, id_, self.ambiguous)}")
+
+
+def layout_of(fleets: Fleets) -> Layout:
+    """Return widths that suit the names of all environments."""
+    # One environment under two profiles is no pair of twins.
+    named = {(tracked.environment.id, tracked.environment.label) for tracked in fleets.environments}
+    ambiguous = ambiguous_names(Counter(label for _, label in named))
+    profile = max(map(cells, fleets.by_profile), default=0) if fleets.are_several else 0
+    layout = Layout(1, profile, ambiguous)
+    widest = max((cells(layout.named(label, id_)) for id_, label in named), default=1)
+    return layout._replace(name=min(widest, _WIDEST_NAME))
+
+
+def event_line(event: Event, layout: Layout) -> Clean:
+    """Return an event as a line, without its end."""
+    if event.members:
+        name = counted(len(event.members), "environment")
+    else:
+        name = _FLEET if event.id is None else layout.named(event.name or event.id, event.id)
+    return _line(event.at, word_of(event), event.profile, name, _details(event), layout)
+
+
+def initial_line(tracked: TrackedEnvironment, at: float, layout: Layout, *, is_unknown: bool) -> Clean:
+    """Return an environment as it is when watching begins, at a moment of the server's clock in ms."""
+    state = Clean("unknown") if is_unknown else Clean(tracked.presence)
+    reason = "" if tracked.verdict.is_up or is_unknown else f", {tracked.verdict.reason}"
+    name = layout.named(tracked.environment.label, tracked.environment.id)
+    return _line(at, Clean("initial"), tracked.profile, name, Clean(f"{state}{reason}"), layout)
+
+
+def encoded(line: Clean, encoding: str, *, ascii_only: bool) -> bytes:
+    r"""Return a line with its end as bytes; characters that the encoding lacks are written as `\x…`."""
+    if ascii_only:
+        for character, plain in _ASCII.items():
+            line = Clean(line.replace(character, plain))
+        encoding = "ascii"
+    return f"{line}\n".encode(encoding, "backslashreplace")
+
+
+def _line(at: float, word: Clean, profile: Clean, name: Clean, details: Clean, layout: Layout) -> Clean:  # noqa: PLR0913, PLR0917  the columns
+    when = moment(at, UTC)
+    time = Clean(f"{when:%Y-%m-%dT%H:%M:%SZ}") if when else NOTHING
+    columns = [time, _padded(word, _WORD_CELLS)]
+    if layout.profile:
+        columns.append(_padded(profile, layout.profile))
+    columns += [_padded(name, layout.name), details]
+    return Clean(_GAP.join(columns).rstrip(" "))
+
+
+def _padded(text: Clean, width: int) -> Clean:
+    return fitted(text, max(width, cells(text)))
+
+
+def _details(event: Event) -> Clean:
+    """Return what the columns before do not say."""
+    lasted = None if event.lasted is None else long_age(event.lasted)
+    parts: list[str | None]
+    match event.kind:
+        case Kind.OFFLINE if not event.members:
+            parts = [event.reason, lasted and f"was on for {lasted}"]
+        case Kind.ONLINE if not event.members:
+            parts = [lasted and f"was off for {lasted}"]
+        case Kind.RETURNED if not event.members:
+            parts = [event.after, lasted and f"was gone for {lasted}"]
+        case Kind.APPEARED if not event.members:
+            parts = [event.after, event.reason]
+        case Kind.GONE | Kind.MISSING if not event.members:
+            parts = [event.reason]
+        case Kind.RECONNECTED if not event.members:
+            parts = ["new connection, never seen offline"]
+        case Kind.RESTARTED if not event.members:
+            parts = ["new listener, never seen offline"]
+        case _:
+            parts = [event_text(event, UTC).replace(" · ", ", ")]
+    return Clean(", ".join(part for part in parts if part))

@@ -1,0 +1,111 @@
+"""What `watch` writes of each step of a monitor: which events, and in which format. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.fleet import Fleet
+from envwatch.fleet.fleets import Fleets
+from envwatch.fleet.monitor import Monitor
+from envwatch.model.clock import MonotonicS, Reading, WallMs
+from envwatch.query.field_types import MatchContext
+from envwatch.query.language import Query
+from envwatch.views.cloud_events import cloud_event, initial_event, line_of
+from envwatch.views.columns import COLUMNS
+from envwatch.views.event_filter import logged
+from envwatch.views.event_lines import encoded, event_line, initial_line, layout_of
+from envwatch.views.table_view import in_default_order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from envwatch.fleet.events import Event
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.text import Clean
+    from envwatch.views.event_lines import Layout
+
+
+class Format(StrEnum):
+    """The output formats of `watch`."""
+
+    TEXT = "text"
+    JSONL = "jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventStream:
+    """How events become lines."""
+
+    sources: Mapping[Clean, str]
+    """Of the events of each profile, see `cloud_events.source_of`."""
+    format: Format = Format.TEXT
+    query: Query = field(default_factory=Query)
+    """Which environments' events are written; what is about the fleet always is."""
+    profile_name: Clean = NO_PROFILE
+    """The profile's name where only one is watched."""
+    has_initial: bool = False
+    """Whether the environments of each first listing are written, before what changes in it."""
+    encoding: str = "utf-8"
+    ascii_only: bool = False
+    """Both of the text; JSON is UTF-8."""
+
+    def lines(self, before: Monitor, monitor: Monitor, events: Iterable[Event], now: Reading) -> Iterator[bytes]:
+        """Yield the lines of one step, each with its end.
+
+        Args:
+            before: the monitor before it.
+            monitor: the monitor after it.
+            events: what it brought.
+            now: this machine's clocks.
+        """
+        if chosen := self._chosen(events, monitor):
+            layout = layout_of(monitor.fleets)
+            for event in chosen:
+                yield self._line(event, monitor, now, layout)
+        if self.has_initial:
+            for profile, fleet in monitor.fleets.by_profile.items():
+                if fleet.listed is not None and before.fleets.by_profile[profile].listed is None:
+                    yield from self._initial(fleet, monitor, now)
+
+    def past_lines(self, events: Iterable[Event], fleets: Fleets) -> Iterator[bytes]:
+        """Yield the lines of events of earlier runs, each with its end; each row is as the event keeps it.
+
+        Args:
+            events: in the order in which they are written.
+            fleets: as they were last; their names decide the widths.
+        """
+        blank = Monitor(Fleets({profile: Fleet(profile=profile) for profile in self.sources}))
+        layout = layout_of(fleets)
+        for event in self._chosen(events, blank):
+            yield self._line(event, blank, Reading(WallMs(event.at), MonotonicS(0.0)), layout)
+
+    def _chosen(self, events: Iterable[Event], monitor: Monitor) -> list[Event]:
+        def is_about_fleet(event: Event) -> bool:
+            return event.id is None and not event.members
+
+        def is_found(event: Event) -> bool:
+            return bool(logged([event], self.query, None, monitor.acks, self.profile_name))
+
+        return [event for event in events if is_about_fleet(event) or is_found(event)]
+
+    def _line(self, event: Event, monitor: Monitor, now: Reading, layout: Layout) -> bytes:
+        if self.format is Format.JSONL:
+            return line_of(cloud_event(event, monitor, now, self.sources[event.profile]))
+        return encoded(event_line(event, layout), self.encoding, ascii_only=self.ascii_only)
+
+    def _initial(self, fleet: Fleet, monitor: Monitor, now: Reading) -> Iterator[bytes]:
+        at = fleet.clock.at(now.wall if fleet.listed is None else fleet.listed.wall)
+        context = MatchContext(at, monitor.acks, self.profile_name)
+        matches = self.query.test(context, tuple(COLUMNS.values()))
+        rows: list[TrackedEnvironment] = in_default_order(filter(matches, fleet.environments.values()))
+        layout = layout_of(monitor.fleets)
+        for tracked in rows:
+            if self.format is Format.JSONL:
+                yield line_of(initial_event(tracked, monitor, now, self.sources[tracked.profile]))
+            else:
+                is_unknown = monitor.fleets.is_unknown(tracked, now)
+                line = initial_line(tracked, at, layout, is_unknown=is_unknown)
+                yield encoded(line, self.encoding, ascii_only=self.ascii_only)

@@ -1,0 +1,230 @@
+"""Lays out the detail pane's labelled lines in rows of a given width.
+
+Pure. A row never exceeds the width; a word, a command's argument or an id is never broken unless it is wider than the
+pane itself. Must not know what the lines say, or colours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from itertools import groupby
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+from envwatch.model.text import Clean, cells, fitted, shortened, wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+LABEL_CELLS: Final = 9
+"""The column of the labels, with the gap behind it."""
+FAINT: Final = "faint"
+KEY: Final = "key"
+TITLE: Final = "title"
+"""Styles of pieces that are no state's."""
+
+_CONTINUED: Final = " \\"
+"""At the end of a row of a command that goes on: POSIX shells take the rows pasted together for one command."""
+_BEFORE_COMMENT: Final = ";|&()<>"
+"""Characters after which, as at the start of a word, `#` begins a comment."""
+_INDENT: Final = 2
+"""Of a command that starts below its label."""
+_SEPARATOR: Final = "·"
+_NOT_TYPEABLE: Final = Clean("this terminal cannot show all of it")
+"""In place of a command that in ASCII would name another environment."""
+
+
+class Fit(Enum):
+    """What happens to a text that is wider than its room."""
+
+    WORDS = auto()
+    """It is wrapped at spaces."""
+    ENDS = auto()
+    """It is shortened in its middle: an id."""
+    END = auto()
+    """It keeps its end: a directory."""
+    COMMAND = auto()
+    """It is wrapped between arguments, so that POSIX shells still take it."""
+    WINDOWS_COMMAND = auto()
+    """It is wrapped between arguments: no mark of continuation works in all shells of Windows."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetailLine:
+    """A label and its text."""
+
+    label: str
+    text: Clean
+    style: str = ""
+    """A state's name in the stylesheet, for its colour."""
+    depth: int = 0
+    """Steps by which the label is indented: the line belongs to the last one before it with a smaller depth."""
+    fit: Fit = Fit.WORDS
+    letter: str = ""
+    """The letter that copies the whole text, after `y`; empty if none does."""
+
+
+class Piece(NamedTuple):
+    """A part of a row with one style: a state's name, `FAINT`, `KEY`, `TITLE`, or empty for that of text."""
+
+    text: Clean
+    style: str = ""
+
+
+Row: TypeAlias = tuple[Piece, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PaneLayout:
+    """The room for the rows, and the glyphs in it."""
+
+    width: int
+    """Cells of a row."""
+    is_ascii: bool = False
+    ellipsis: str = "…"
+    rule: str = "─"
+
+    def title(self, text: Clean) -> list[Row]:
+        """Return a name; one that is wider than two rows is shortened in its middle."""
+        name = shortened(text, 2 * self.width, keep="ends", ellipsis=self.ellipsis)
+        return [(Piece(row, TITLE),) for row in wrapped(name, self.width)]
+
+    def section(self, title: str) -> Row:
+        """Return the rule that begins a section: `── about ─────`."""
+        head = shortened(Clean(f"{self.rule * 2} {title} "), self.width, ellipsis=self.ellipsis)
+        return (Piece(Clean(head + self.rule * (self.width - cells(head))), FAINT),)
+
+    def sentence(self, pieces: Iterable[Piece], indent: int = 0) -> list[Row]:
+        """Return pieces, with a space between any two, wrapped at spaces; a separator stands within a row only."""
+        width = self.width - indent
+        rows: list[list[Piece]] = [[]]
+        room = width
+        for word in _words(pieces, width):
+            needed = cells(word.text) + bool(rows[-1])
+            if needed > room and rows[-1]:
+                if rows[-1][-1].text == _SEPARATOR:
+                    rows[-1].pop()
+                rows.append([])
+                room, needed = width, cells(word.text)
+            if rows[-1] or word.text != _SEPARATOR:
+                rows[-1].append(word)
+                room -= needed
+        margin = [Piece(Clean(" " * indent))] if indent else []
+        return [(*margin, *_joined(row)) for row in rows if row]
+
+    def rows(self, line: DetailLine) -> list[Row]:
+        """Return the rows of a labelled line, its letter at the right edge of the first."""
+        hint = f"y {line.letter}" if line.letter else ""
+        label = Clean(f"{'  ' * line.depth}{line.label}")
+        body = self._beside(line, self.width - LABEL_CELLS - (len(hint) + 2 if hint else 0))
+        indent = LABEL_CELLS
+        if body is None:
+            indent = _INDENT
+            body = [part for row in self._command(line, self.width - indent) for part in _cut(row, self.width - indent)]
+        if indent == LABEL_CELLS and cells(label) < LABEL_CELLS:
+            head = [Piece(fitted(label, LABEL_CELLS), FAINT), Piece(body.pop(0), line.style)]
+        else:
+            room = self.width - (len(hint) + 1 if hint else 0)
+            head = [Piece(shortened(label, room, keep="ends", ellipsis=self.ellipsis), FAINT)]
+        if hint:
+            gap = self.width - sum(cells(piece.text) for piece in head) - len(hint)
+            head += [Piece(Clean(" " * gap)), Piece(Clean(hint), KEY)]
+        return [tuple(head), *((Piece(Clean(" " * indent)), Piece(row, line.style)) for row in body if row)]
+
+    def _beside(self, line: DetailLine, room: int) -> list[Clean] | None:
+        """Return the text as it stands beside its label; None for a command that has no room there."""
+        match line.fit:
+            case Fit.WORDS:
+                return [_without_edges(row) for row in wrapped(line.text, room)]
+            case Fit.ENDS:
+                return [shortened(line.text, room, keep="ends", ellipsis=self.ellipsis)]
+            case Fit.END:
+                return [shortened(line.text, room, keep="end", ellipsis=self.ellipsis)]
+            case _ if self.is_ascii and not line.text.isascii():
+                return wrapped(_NOT_TYPEABLE, room)
+            case _:
+                rows = self._command(line, room)
+                return rows if max(map(cells, rows)) <= room else None
+
+    def _command(self, line: DetailLine, width: int) -> list[Clean]:
+        return command_rows(line.text, width, _CONTINUED if line.fit is Fit.COMMAND else "")
+
+
+def _words(pieces: Iterable[Piece], width: int) -> Iterator[Piece]:
+    """Yield the words of pieces, those wider than `width` cells in parts."""
+    for text, style in pieces:
+        for row in wrapped(text, width):
+            yield from (Piece(Clean(word), style) for word in row.split())
+
+
+def _without_edges(row: Clean) -> Clean:
+    return Clean(row.removeprefix(f"{_SEPARATOR} ").removesuffix(f" {_SEPARATOR}"))
+
+
+def _joined(words: Sequence[Piece]) -> Row:
+    """Return words as a row, those of one style in one piece."""
+    pieces: list[Piece] = []
+    for style, group in groupby(words, key=lambda word: word.style):
+        text = " ".join(word.text for word in group)
+        pieces.append(Piece(Clean(f" {text}" if pieces else text), style))
+    return tuple(pieces)
+
+
+def _cut(text: Clean, width: int) -> Iterator[Clean]:
+    """Yield a text in parts of at most `width` cells, cut between any two characters."""
+    part = ""
+    for character in text:
+        if cells(part + character) > width:
+            yield Clean(part)
+            part = ""
+        part += character
+    yield Clean(part)
+
+
+def command_rows(command: Clean, width: int, continued: str) -> list[Clean]:
+    """Return a command in rows of at most `width` cells, broken between arguments only.
+
+    An argument that is wider stands in a row of its own and exceeds the width.
+
+    Args:
+        command: for a shell; its arguments are not changed.
+        width: cells.
+        continued: ends every row but the last.
+    """
+    if cells(command) <= width:
+        return [command]
+    first, *others = shell_arguments(command)
+    rows = [first]
+    for left, argument in enumerate(others, start=1 - len(others)):
+        joined = Clean(f"{rows[-1]} {argument}")
+        if cells(joined) + (len(continued) if left else 0) <= width:
+            rows[-1] = joined
+        else:
+            rows.append(argument)
+    return [*(Clean(row + continued) for row in rows[:-1]), rows[-1]]
+
+
+def shell_arguments(command: Clean) -> list[Clean]:
+    """Return the parts of a command between which a POSIX shell allows a break: at spaces outside quotes.
+
+    A comment is one part up to the end: broken, its second row would be a command. So is what follows an open quote.
+    """
+    parts: list[str] = []
+    part, quote, is_escaped = "", "", False
+    for place, character in enumerate(command):
+        if is_escaped:
+            is_escaped = False
+        elif character == "\\" and quote != "'":
+            is_escaped = True
+        elif quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        elif character == " ":
+            parts, part = ([*parts, part] if part else parts), ""
+            continue
+        elif character == "#" and part[-1:] in _BEFORE_COMMENT:
+            part += command[place:]
+            break
+        part += character
+    return [Clean(each) for each in (*parts, part) if each] or [command]

@@ -1,0 +1,211 @@
+"""What happened in a period: the report that is handed over, made of what was recorded.
+
+Pure: `now` is an argument, and so is the history. Reading it belongs to `storage`, the forms of the report to
+`report_markdown` and `report_json`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from itertools import chain, pairwise
+from typing import TYPE_CHECKING, Final
+
+from envwatch.fleet.events import flatten
+from envwatch.fleet.fleet import blind_after
+from envwatch.fleet.history import PollResult
+from envwatch.fleet.presence import UNTIMED, Presence
+from envwatch.fleet.watched_time import Span, WatchedTime
+from envwatch.model import limits
+from envwatch.model.times import MS, span
+from envwatch.views.event_filter import tracked_then
+from envwatch.views.report_changes import flappers_of, members_of, modes_of, versions_of
+from envwatch.views.report_gaps import doubts_in, periods_of, with_causes
+from envwatch.views.report_losses import (
+    after_gaps,
+    available_of,
+    courses_of,
+    down_of,
+    downtimes_of,
+    incidents_of,
+    losses_together,
+    places_of,
+)
+from envwatch.views.report_values import ProfileReport, Standing, Subject, Watch
+from envwatch.views.state_style import clock_warning
+from envwatch.views.table_view import ambiguous_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+
+    from envwatch.fleet.alert_policy import Matcher
+    from envwatch.fleet.events import Event
+    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.history import Moment, RecordedPoll
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.clock import ServerMs, WallMs
+    from envwatch.model.text import Clean
+
+LEAD: Final = timedelta(minutes=30)
+"""How long before a period its polls are read: the longest time between two polls that leaves no gap."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What was recorded under one profile in a period."""
+
+    profile: Clean
+    """The profile's name in the settings."""
+    host: Clean
+    since: WallMs
+    until: WallMs
+    polls: Sequence[RecordedPoll]
+    """From `LEAD` before the period to its end, in the order of recording; at least one."""
+    events: Sequence[Event]
+    """Those of the period, in the order of recording; groups with their members."""
+    first: Moment
+    """What was known as the period began, or when the first listing in it came."""
+    last: Moment
+    """What was known after the last poll."""
+
+
+def matching(recorded: Recorded, matcher: Matcher) -> Recorded:
+    """Return what was recorded of the environments that a query finds at the begin, at the end, or at an event between.
+
+    What is about the whole fleet stays. The newest version stays that of the whole fleet.
+    """
+    ids = {
+        id_
+        for moment in (recorded.first, recorded.last)
+        for id_, tracked in moment.fleet.environments.items()
+        if matcher.matches(tracked, moment.fleet.clock.at(moment.now.wall))
+    }
+    for event in flatten(recorded.events):
+        if event.id is not None and (tracked := tracked_then(event)) is not None and matcher.matches(tracked, event.at):
+            ids.add(event.id)
+    first, last = (_narrowed(moment, ids) for moment in (recorded.first, recorded.last))
+    events = tuple(kept for event in recorded.events if (kept := _of_those(event, ids)) is not None)
+    return replace(recorded, first=first, last=last, events=events)
+
+
+def _narrowed(moment: Moment, ids: Collection[Clean]) -> Moment:
+    environments = {id_: tracked for id_, tracked in moment.fleet.environments.items() if id_ in ids}
+    return replace(moment, fleet=replace(moment.fleet, environments=environments))
+
+
+def _of_those(event: Event, ids: Collection[Clean]) -> Event | None:
+    """Return an event about some environments only; None if it is about none of them."""
+    if event.members:
+        members = tuple(kept for member in event.members if (kept := _of_those(member, ids)) is not None)
+        return replace(event, members=members) if members else None
+    return event if event.id is None or event.id in ids else None
+
+
+def report_of(recorded: Recorded) -> ProfileReport:
+    """Return the report on one profile."""
+    fleet, polls = recorded.last.fleet, recorded.polls
+    clock, environments = fleet.clock, fleet.environments
+    period = Span(clock.at(recorded.since), clock.at(recorded.until))
+    leaves = flatten(recorded.events)
+    known = (recorded.first.fleet.environments, environments)
+    subject = _namer(chain.from_iterable(each.values() for each in known), leaves)
+    watched = _watched(recorded, period)
+    courses = courses_of(*known, leaves, watched, period, subject)
+    together = losses_together(recorded.events)
+    downtimes = downtimes_of(courses, places_of(together))
+    run_ends = [clock.at(before.at) for before, poll in pairwise(polls) if poll.run != before.run]
+    return ProfileReport(
+        profile=recorded.profile,
+        host=recorded.host,
+        period=period,
+        standing=_standing(fleet, recorded.until, subject),
+        watch=_watch(recorded, watched, leaves, run_ends, period),
+        down=down_of(recorded.last, courses, subject, found_after_gap=after_gaps(recorded.events)),
+        incidents=incidents_of(together, downtimes, subject),
+        outages=downtimes,
+        flappers=flappers_of(leaves, environments, downtimes, subject, run_ends=run_ends, period=period),
+        modes=modes_of(leaves, environments.values(), subject),
+        versions=versions_of(leaves, fleet, subject),
+        members=members_of(leaves, environments, subject),
+        available=available_of(courses, environments),
+    )
+
+
+def _namer(environments: Iterable[TrackedEnvironment], events: Iterable[Event]) -> Callable[[Clean], Subject]:
+    """Return the function that gives an environment by its id, under the last name that it has."""
+    names = {event.id: event.name for event in events if event.id is not None and event.name is not None}
+    names |= {tracked.environment.id: tracked.environment.label for tracked in environments}
+    ambiguous = ambiguous_names(Counter(names.values()))
+
+    def subject(id_: Clean) -> Subject:
+        name = names.get(id_, id_)
+        return Subject(id_, name, name in ambiguous)
+
+    return subject
+
+
+def _watched(recorded: Recorded, period: Span) -> WatchedTime:
+    """Return when the profile was watched within the period; the newest listing holds until it would be blind."""
+    fleet = recorded.last.fleet
+    watched = WatchedTime.recorded(recorded.polls, recorded.events, fleet.clock)
+    if watched.until is not None and period.until - watched.until <= blind_after(fleet.interval) / MS:
+        watched = watched.seen_until(period.until)
+    return watched.between(*period)
+
+
+def _standing(fleet: Fleet, until: WallMs, subject: Callable[[Clean], Subject]) -> Standing | None:
+    if fleet.listed is None:
+        return None
+    tracked = fleet.environments.values()
+    unknown = [each for each in tracked if fleet.is_unproven(each) or each.verdict == UNTIMED]
+    ids = {each.environment.id for each in unknown}
+    proven = [each for each in tracked if each.environment.id not in ids]
+    counts = Counter(each.presence for each in proven)
+    return Standing(
+        listed_at=fleet.clock.at(fleet.listed.wall),
+        age=span(until - fleet.listed.wall),
+        total=len(tracked),
+        up=sum(each.verdict.is_up for each in proven),
+        late=counts[Presence.LATE],
+        offline=counts[Presence.OFFLINE],
+        gone=counts[Presence.GONE],
+        missing=counts[Presence.MISSING],
+        unknown=tuple(subject(each.environment.id) for each in unknown),
+    )
+
+
+def _watch(
+    recorded: Recorded, watched: WatchedTime, leaves: Sequence[Event], run_ends: Sequence[ServerMs], period: Span
+) -> Watch:
+    fleet = recorded.last.fleet
+    causes = periods_of(leaves, fleet.periods, run_ends, period)
+    run_starts = [_asked_at(poll, watched, fleet) for poll in recorded.polls if poll.number == poll.run]
+    gaps = with_causes(_holes(watched, period), causes, run_starts, period)
+    return Watch(
+        watched=sum((span(until - since) for since, until in watched.spans), timedelta()),
+        period=span(period.until - period.since),
+        gaps=gaps,
+        doubts=doubts_in(causes, gaps),
+        clock=clock_warning(fleet),
+    )
+
+
+def _asked_at(poll: RecordedPoll, watched: WatchedTime, fleet: Fleet) -> ServerMs:
+    """Return when the first poll of a run was asked for, if its listing began a span; else when it was recorded."""
+    at = fleet.clock.at(poll.at)
+    if poll.result is not PollResult.LISTED:
+        return at
+    begins = (each.since for each in reversed(watched.spans) if each.since <= at)
+    return next((since for since in begins if at - since <= limits.BLIND_AT_LEAST / MS), at)
+
+
+def _holes(watched: WatchedTime, period: Span) -> Iterator[Span]:
+    """Yield the times of a period that were not watched."""
+    at = period.since
+    for since, until in watched.spans:
+        if since > at:
+            yield Span(at, since)
+        at = until
+    if at < period.until:
+        yield Span(at, period.until)

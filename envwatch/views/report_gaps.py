@@ -1,0 +1,114 @@
+"""What was not seen in a period and why, and what was seen with doubts.
+
+Pure: from the polls, the events of periods and the times without watching, which others compute.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from envwatch.fleet.events import Event, Kind
+from envwatch.fleet.periods import ENDS
+from envwatch.views.report_changes import first_after
+from envwatch.views.report_values import Cause, Gap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from envwatch.fleet.watched_time import Span
+    from envwatch.model.clock import ServerMs
+
+_CAUSES: Final[Mapping[Kind, Cause]] = {
+    Kind.SLEPT: Cause.SLEPT,
+    Kind.KEY_REFUSED: Cause.KEY_REFUSED,
+    Kind.FAILING: Cause.FAILING,
+    Kind.HELD: Cause.HELD,
+    Kind.STALLED: Cause.STALLED,
+    Kind.BLIND: Cause.BLIND,
+}
+"""By the kind of event that begins the time; the first one that applies is named for a gap."""
+_ORDER: Final = tuple(_CAUSES.values())
+
+
+def periods_of(
+    events: Sequence[Event], open_at_end: Iterable[Kind], run_ends: Sequence[ServerMs], period: Span
+) -> tuple[Gap, ...]:
+    """Return the times within a period for which events give a cause, oldest first; they may overlap.
+
+    Args:
+        events: without groups, oldest first.
+        open_at_end: the kinds of events whose periods are open at the end.
+        run_ends: the last polls of runs of envwatch, oldest first: a period ends with its run at the latest.
+        period: what the times are cut to.
+    """
+    found: list[Gap] = []
+    begun: dict[Kind, Event] = {}
+    still_open = frozenset(open_at_end)
+
+    def add(begin: Event | None, kind: Kind, since: ServerMs, until: ServerMs, *, is_open: bool = False) -> None:
+        began_at, ended_at = max(since, period.since), min(until, period.until)
+        if began_at < ended_at:
+            reason = None if begin is None else begin.reason
+            found.append(Gap(began_at=began_at, ended_at=ended_at, is_open=is_open, cause=_CAUSES[kind], reason=reason))
+
+    def cut(kind: Kind, begin: Event, *, is_open: bool = False) -> None:
+        until = period.until if is_open else first_after(run_ends, begin.at, period.until)
+        add(begin, kind, _since(begin), until, is_open=is_open)
+
+    kind_of_end = {end: begin for begin, end in ENDS.items()}
+    for event in events:
+        if event.kind in ENDS:
+            if (earlier := begun.pop(event.kind, None)) is not None:
+                cut(event.kind, earlier)  # its run ended first
+            begun[event.kind] = event
+        elif (kind := kind_of_end.get(event.kind)) is not None:
+            begin = begun.pop(kind, None)
+            add(begin, kind, _since(event if begin is None else begin), event.at)
+        elif event.kind is Kind.SLEPT:
+            add(None, Kind.SLEPT, _since(event), event.at)
+    for kind, begin in begun.items():
+        cut(kind, begin, is_open=kind in still_open)
+    return tuple(sorted(found, key=lambda gap: gap.began_at))
+
+
+def with_causes(
+    unwatched: Iterable[Span], causes: Sequence[Gap], run_starts: Sequence[ServerMs], period: Span
+) -> tuple[Gap, ...]:
+    """Return times without watching, each with why nothing was seen.
+
+    Args:
+        unwatched: the times, oldest first, within the period.
+        causes: see `periods_of`.
+        run_starts: the first polls of runs of envwatch, oldest first.
+        period: what the report is about.
+    """
+    gaps = []
+    for began_at, ended_at in unwatched:
+        is_open = ended_at >= period.until
+        within = [cause for cause in causes if cause.began_at < ended_at and cause.ended_at > began_at]
+        named = min(within, key=lambda cause: _ORDER.index(cause.cause), default=None)
+        if _has_start(run_starts, began_at, ended_at) or (named is None and is_open):
+            gap = Gap(began_at=began_at, ended_at=ended_at, is_open=is_open, cause=Cause.NOT_RUNNING, reason=None)
+        else:
+            cause, reason = (Cause.NO_POLLS, None) if named is None else (named.cause, named.reason)
+            gap = Gap(began_at=began_at, ended_at=ended_at, is_open=is_open, cause=cause, reason=reason)
+        gaps.append(gap)
+    return tuple(gaps)
+
+
+def doubts_in(causes: Iterable[Gap], gaps: Sequence[Gap]) -> tuple[Gap, ...]:
+    """Return the times that are in doubt and no gap names: blind ones and sleeps are gaps as far as they count."""
+
+    def is_in_a_gap(doubt: Gap) -> bool:
+        return any(gap.began_at < doubt.ended_at and doubt.began_at < gap.ended_at for gap in gaps)
+
+    return tuple(doubt for doubt in causes if doubt.cause not in {Cause.SLEPT, Cause.BLIND} and not is_in_a_gap(doubt))
+
+
+def _since(event: Event) -> ServerMs:
+    return event.at if event.since is None else event.since
+
+
+def _has_start(run_starts: Sequence[ServerMs], began_at: ServerMs, ended_at: ServerMs) -> bool:
+    """Whether a run of envwatch began within a time, or with its end."""
+    return any(began_at < start <= ended_at for start in run_starts)

@@ -1,0 +1,227 @@
+"""The head of the detail pane: the state with its duration and its cause, what proves it, and who knows of it.
+
+Pure: the moment is an argument. All of it may change with time alone, so it says durations in units that seldom change.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from envwatch.fleet.events import Kind
+from envwatch.fleet.fleet import Freshness
+from envwatch.fleet.presence import NEVER_LISTED, UNTIMED, Presence, Reason, heartbeat_age
+from envwatch.fleet.problems import state_began_at
+from envwatch.model import limits
+from envwatch.model.shared_marks import shared_ack_of, shared_silence_of
+from envwatch.model.text import Clean, cells
+from envwatch.model.times import MS, clock_text, date_text, long_age, minutes_age, short_age, span, state_age
+from envwatch.views.pane_layout import DetailLine, Piece
+from envwatch.views.state_style import IMPOSSIBLE, style_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import tzinfo
+
+    from envwatch.fleet.acknowledgements import Acks
+    from envwatch.fleet.events import Event
+    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.silences import Silence
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.clock import Reading
+    from envwatch.model.environment import Environment
+
+_PING_REASONS: Final = frozenset({Reason.BEATING, Reason.MISSED, Reason.HEARTBEAT_LOST})
+_OF_PRESENCE: Final = frozenset({Kind.APPEARED, Kind.ONLINE, Kind.OFFLINE, Kind.GONE, Kind.RETURNED})
+_DAY_MS: Final = timedelta(days=1) / MS
+
+
+def headline(
+    tracked: TrackedEnvironment, fleet: Fleet, own_events: Sequence[Event], now: Reading, *, is_ascii: bool = False
+) -> list[Piece]:
+    """Return the state, how long it has lasted, and its cause: `○ OFFLINE for 8s · disconnected · was on for 2m 10s`.
+
+    Args:
+        tracked: the environment.
+        fleet: its fleet.
+        own_events: its events, oldest first, without groups.
+        now: this machine's clocks.
+        is_ascii: whether the glyph has to be ASCII.
+    """
+    is_unknown = fleet.is_unknown(tracked, now)
+    look = style_of(tracked, is_unknown=is_unknown)
+    word = "unknown" if is_unknown else tracked.presence.value
+    lasted = _lasted(tracked, fleet, now)
+    duration = "" if lasted is None else f" for {state_age(lasted)}"
+    text = f"{look.ascii if is_ascii else look.glyph} {word.upper()}{duration}"
+    causes = (Piece(Clean(f"· {cause}")) for cause in _causes(tracked, fleet, own_events, now))
+    return [Piece(Clean(text), f"bold {look.style}"), *causes]
+
+
+def _lasted(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> timedelta | None:
+    """Return how long the state that is shown has lasted, as far as is known."""
+    if fleet.is_unknown(tracked, now):
+        return fleet.age(now) if fleet.freshness(now) is Freshness.BLIND else None
+    began_at = state_began_at(tracked, fleet.limits)
+    return None if began_at is None else span(fleet.clock.at(now.wall) - began_at)
+
+
+def _causes(tracked: TrackedEnvironment, fleet: Fleet, own_events: Sequence[Event], now: Reading) -> Iterator[str]:
+    if fleet.is_unknown(tracked, now):
+        if tracked.verdict != UNTIMED:
+            yield f"last seen {tracked.presence}"
+    elif tracked.verdict.is_up:
+        yield from _heartbeat_text(tracked, fleet, now)
+    else:
+        yield tracked.verdict.reason.value
+        last = next((event for event in reversed(own_events) if event.kind in _OF_PRESENCE), None)
+        if last is not None and last.kind is Kind.OFFLINE and last.lasted is not None:
+            yield f"was on for {long_age(last.lasted)}"
+    if tracked.clock_suspect:
+        yield "clock?"
+    if tracked.is_flapping:
+        yield "flapping"
+
+
+def _heartbeat_text(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> Iterator[str]:
+    """Yield the age of the last heartbeat; for a late one, when it would be offline."""
+    age = heartbeat_age(tracked.environment, fleet.clock.at(now.wall))
+    if age is None or tracked.clock_suspect or not _silence_counts(fleet, now):
+        return
+    if tracked.presence is Presence.ONLINE:
+        yield f"beat {short_age(age)} ago"
+    else:
+        left = (fleet.limits.online_for - age).total_seconds()
+        yield f"offline in {left:.0f} s" if left > 0 else "offline at the next listing"
+
+
+def _silence_counts(fleet: Fleet, now: Reading) -> bool:
+    """Whether a missing heartbeat means anything: listings arrive, and heartbeats of other rows advance."""
+    return fleet.freshness(now) is Freshness.LIVE and fleet.stall_detector.beats_count
+
+
+def missed_beats(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> tuple[int, int] | None:
+    """Return how many pings an environment can miss before it is offline, and how many it has missed.
+
+    Returns:
+        None if the verdict does not rest on pings (a closed connection), or silence proves nothing at the moment.
+    """
+    if fleet.listed is None or not _silence_counts(fleet, now) or tracked.verdict.reason not in _PING_REASONS:
+        return None
+    age = heartbeat_age(tracked.environment, fleet.clock.at(fleet.listed.wall))
+    if age is None:
+        return None
+    limit = int(fleet.limits.online_for / limits.HEARTBEAT_EVERY)
+    return limit, min(int(age / limits.HEARTBEAT_EVERY), limit)
+
+
+def proof(tracked: TrackedEnvironment, fleet: Fleet, now: Reading, zone: tzinfo | None) -> Clean:
+    """Return what the verdict rests on, with its instants in `zone` (None is the local one), and how old that is."""
+    server_now = fleet.clock.at(now.wall)
+    sign = f"last sign of life {instant_text(tracked.quiet_at, server_now, zone)}"
+    if tracked.verdict == NEVER_LISTED:
+        text = "the configuration expects it, and no complete listing held its name or device id"
+    elif tracked.presence.is_absent:
+        text = f"absent from {tracked.absent} complete listings in a row · {sign}"
+    elif fleet.is_unreadable(tracked):
+        text = "the newest listing holds its row, which cannot be read: this was the last verdict"
+    elif not tracked.environment.connection_id:
+        since = "" if tracked.since_at is None else f" since {instant_text(tracked.since_at, server_now, zone)}"
+        text = f"no live connection{since} · {sign}"
+    elif tracked.is_untimed:
+        text = f"{Reason.UNTIMED}: {IMPOSSIBLE}"
+    else:
+        text = _proof_by_heartbeat(tracked, fleet, now, zone)
+    is_old = fleet.listed is not None and fleet.freshness(now) is not Freshness.LIVE
+    return Clean(f"{text} · no listing for {state_age(fleet.age(now))}" if is_old else text)
+
+
+def _proof_by_heartbeat(tracked: TrackedEnvironment, fleet: Fleet, now: Reading, zone: tzinfo | None) -> str:
+    environment, server_now = tracked.environment, fleet.clock.at(now.wall)
+    if environment.last_heartbeat_at is None:
+        return "connected, without a heartbeat"
+    if tracked.verdict.is_up and not fleet.stall_detector.beats_count:
+        return "connected · the platform's heartbeats stand still: silence proves nothing"
+    if tracked.clock_suspect and fleet.date_error is None:
+        still = span(tracked.skew_check.least_age_ms(now.monotonic))
+        return f"clocks contradict: judged by its heartbeat, which has stood still for {state_age(still)} or longer"
+    beat = instant_text(environment.last_heartbeat_at, server_now, zone)
+    limit = f"{fleet.limits.online_for.total_seconds():.0f} s"
+    if tracked.verdict.reason is Reason.HEARTBEAT_LOST:
+        return f"connected, but no heartbeat since {beat} · the limit is {limit}"
+    total, missed = missed_beats(tracked, fleet, now) or (0, 0)
+    if missed and tracked.presence is Presence.LATE:
+        return f"last heartbeat {beat} · {missed} of {total} pings missed · the limit is {limit}"
+    connected_at = environment.connected_at
+    since = "" if connected_at is None else f" since {instant_text(connected_at, server_now, zone)}"
+    return f"connected{since} · last heartbeat {beat}"
+
+
+def instant_text(at: float, now: float, zone: tzinfo | None) -> Clean:
+    """Return an instant: the time of day, or the date and the minute if it is more than a day from now.
+
+    Args:
+        at: server's clock in ms.
+        now: the same.
+        zone: in which it is shown, named if it is not the local one, which is None.
+    """
+    text = clock_text(at, zone)[:8] if abs(now - at) < _DAY_MS else date_text(at, zone)[:16]
+    return Clean(text if zone is None or not text[:1].isdigit() else f"{text}Z")
+
+
+def acknowledgement_lines(tracked: TrackedEnvironment, acks: Acks, server_now: float) -> Iterator[DetailLine]:
+    """Yield the acknowledgement of a problem: how long ago, where, and the note."""
+    if (ack := acks.get(tracked.environment.id)) is not None:
+        note = f": {ack.note}" if ack.note else ""
+        yield DetailLine("acked", Clean(f"{minutes_age(span(server_now - ack.at))} ago on this machine{note}"))
+
+
+def shared_lines(
+    tracked: TrackedEnvironment, now: Reading, zone: tzinfo | None, *, is_acked: bool, is_silenced: bool
+) -> Iterator[DetailLine]:
+    """Yield what the serving host says of it: who has acknowledged and silenced it there.
+
+    Args:
+        tracked: the environment.
+        now: this machine's clocks.
+        zone: of the instants; None for the local one.
+        is_acked: whether it is acknowledged here, which is said in place of that.
+        is_silenced: whether it is silenced here, likewise.
+    """
+    ack, silence = shared_ack_of(tracked.environment), shared_silence_of(tracked.environment, now.wall)
+    if ack is not None and not is_acked:
+        yield DetailLine("shared", Clean(f"acknowledged {ack.text}"))
+    if silence is not None and not is_silenced:
+        is_near = silence.until - now.wall < _DAY_MS
+        until = clock_text(silence.until, zone)[:5] if is_near else date_text(silence.until, zone)[:16]
+        until = until if zone is None else f"{until}Z"
+        reason = f": {silence.reason}" if silence.reason else ""
+        yield DetailLine("shared", Clean(f"silenced by {silence.by} until {until}{reason}"))
+
+
+def shared_text(environment: Environment, wall: float, width: int) -> Clean | None:
+    """Return the same in a few words, for the row; None if there is nothing to say.
+
+    Args:
+        environment: the row.
+        wall: the local clock in ms.
+        width: cells; what was done is left out where there is no room for it, as the mark beside the name shows it.
+    """
+    ack, silence = shared_ack_of(environment), shared_silence_of(environment, wall)
+    if ack is None and silence is None:
+        return None
+    what, by = ("acked", ack.by) if ack is not None else ("silenced", silence.by if silence is not None else "")
+    text = Clean(f"{what} by {by}")
+    return text if cells(text) <= width else Clean(f"by {by}")
+
+
+def silence_text(silence: Silence, wall: float) -> Clean:
+    """Return that an environment is silenced, and for how long yet; `wall` is the local clock in ms."""
+    return Clean(f"silenced {minutes_age(span(silence.until - wall))}")
+
+
+def silence_lines(silence: Silence | None, wall: float) -> Iterator[DetailLine]:
+    """Yield the silence that keeps it quiet: for how long, by whom, and the note; `wall` is the local clock in ms."""
+    if silence is not None:
+        note = f": {silence.note}" if silence.note else ""
+        yield DetailLine("silenced", Clean(f"for {minutes_age(span(silence.until - wall))} more by {silence.by}{note}"))

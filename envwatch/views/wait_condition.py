@@ -1,0 +1,74 @@
+"""What `wait` waits for: that so many environments match a query, or that none does. Pure.
+
+Only a complete listing that is believed proves anything, and only of rows that can be judged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.query.field_types import MatchContext
+from envwatch.views.columns import COLUMNS
+from envwatch.views.table_view import in_default_order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.clock import Reading
+    from envwatch.model.text import Clean
+    from envwatch.query.language import Query
+
+
+class Progress(NamedTuple):
+    """How far a condition is met."""
+
+    matching: Sequence[TrackedEnvironment]
+    """Problems first."""
+    is_met: bool
+    is_proven: bool
+    """Whether all fleets are visible: not blind, held or stalled, and listed at least once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitCondition:
+    """What is waited for."""
+
+    queries: Sequence[Query]
+    """An environment matches if it matches all of them."""
+    count: int = 1
+    """How many must match."""
+    is_absence: bool = False
+    """Whether none must match instead."""
+    profile_name: Clean = NO_PROFILE
+    """The profile's name where only one is watched."""
+
+    def progress(self, monitor: Monitor, now: Reading) -> Progress:
+        """Return how far the condition is met after a listing.
+
+        What is gone or missing matches only a query for states, as it is listed no more. An environment that cannot be
+        judged does not count as matching, and is no proof that none matches.
+        """
+        fleets = monitor.fleets
+        matching = in_default_order(tracked for fleet in fleets for tracked in self._matching(fleet, monitor))
+        known = [tracked for tracked in matching if not fleets.is_unknown(tracked, now)]
+        is_proven = all(
+            monitor.sees(profile, now) and fleet.listed is not None and not fleet.stall_detector.is_stalled
+            for profile, fleet in fleets.by_profile.items()
+        )
+        is_met = not matching if self.is_absence else len(known) >= self.count
+        return Progress(matching if self.is_absence else known, is_met and is_proven, is_proven)
+
+    def _matching(self, fleet: Fleet, monitor: Monitor) -> Iterator[TrackedEnvironment]:
+        if fleet.listed is None:
+            return
+        context = MatchContext(fleet.clock.at(fleet.listed.wall), monitor.acks, self.profile_name)
+        tests = [query.test(context, tuple(COLUMNS.values())) for query in self.queries]
+        has_states = any(query.demands("status") for query in self.queries)
+        for tracked in fleet.environments.values():
+            if (has_states or not tracked.presence.is_absent) and all(test(tracked) for test in tests):
+                yield tracked

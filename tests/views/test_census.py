@@ -1,0 +1,250 @@
+"""What `check` counts, what it does not know, and the verdict and words that follow."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.builders import NOW, environment, listed, reading
+from support.hostile_fleet import hostile_rows
+from support.served_listings import served
+from support.tracked_environments import tracked
+
+from envwatch.fleet.acknowledgements import ack_of
+from envwatch.fleet.alert_policy import EVERYTHING, AlertPolicy
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.silences import silence_of_query
+from envwatch.model.clock import WallMs
+from envwatch.model.environment import environment_of
+from envwatch.model.limits import Limits
+from envwatch.model.text import Clean
+from envwatch.model.threshold import threshold_of
+from envwatch.views.census import Census, Counted, census_of
+from envwatch.views.matching import matcher_of
+from envwatch.views.plugin_output import Status, output_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from envwatch.model.environment import Environment
+    from envwatch.model.outcome import Listed
+
+HOUR = timedelta(hours=1)
+ZERO = threshold_of("0")
+
+
+def row(name: str, **changes: Any) -> Environment:
+    return environment(f"id-{name}", connectionName=name, **changes)
+
+
+def offline(name: str, *, seen_s: float = 3_600, **changes: Any) -> Environment:
+    wire = {"connectionId": None, "lastHeartbeat": None, "lastSeenAt": NOW - seen_s * 1000}
+    return row(name, **(wire | changes))
+
+
+UP = row("up")
+LATE = row("late", lastHeartbeat=NOW - 60_000)
+DOWN = offline("down")
+OLD = offline("old", seen_s=2 * 86_400)
+UNTIMED = row("untimed", lastHeartbeat=NOW * 1000)
+FLEET = [UP, LATE, DOWN, OLD]
+BLANK = offline(" ")
+
+
+def census(
+    rows: list[Environment] | Listed,
+    of: Counted = Counted.PROBLEMS,
+    query: str = "",
+    policy: AlertPolicy | None = None,
+    at: float = NOW,
+    **state: Any,
+) -> Census:
+    policies = {NO_PROFILE: policy or AlertPolicy()}
+    outcome = listed(rows) if isinstance(rows, list) else rows
+    monitor, _ = Monitor.of({NO_PROFILE: Limits()}, policies=policies, **state).after(NO_PROFILE, outcome, reading(at))
+    return census_of(monitor, of, matcher_of(query), reading(at))
+
+
+def unreadable(rows: list[Environment], count: int = 1, ids: Sequence[str] = ()) -> Listed:
+    outcome = listed(rows)
+    snapshot = replace(outcome.snapshot, set_aside=count, set_aside_ids=frozenset(map(Clean, ids)))
+    return replace(outcome, snapshot=snapshot)
+
+
+def names(found: Census) -> list[str]:
+    return [each.name for each in found.named]
+
+
+def metrics(found: Census) -> Mapping[str, float]:
+    return {metric.label: metric.value for metric in found.metrics(None, ZERO)}
+
+
+def test_problems_are_what_the_alert_policy_finds() -> None:
+    found = census(FLEET)
+    assert names(found) == ["down", "late"]
+    assert found.result(None, ZERO) == (
+        Status.CRITICAL,
+        "2 problems in 4 environments (1 offline, 1 late): down, late",
+    )
+    assert metrics(found) == {"problems": 2, "offline": 2, "late": 1, "online": 1, "missing": 0, "unknown": 0}
+    assert [str(detail) for detail in found.details] == [
+        "down: offline (disconnected), last seen 1h ago",
+        "late: late (a ping was missed), last heartbeat 1m ago",
+    ]
+
+
+def test_a_served_listing_that_is_old_says_so_in_the_first_line() -> None:
+    recent, old = (census(served(listed([UP, DOWN]), age_s), at=NOW + age_s * 1000) for age_s in (15, 50))
+    assert recent.text == "1 problem in 2 environments (1 offline): down"
+    assert old.text == "1 problem in 2 environments (1 offline, listing 50s old): down"
+
+
+@pytest.mark.parametrize(
+    "quiet",
+    [
+        {"policy": AlertPolicy(alert=matcher_of("!name:down"))},
+        {"acks": {DOWN.id: ack_of(tracked(connectionId=None, lastHeartbeat=None), NOW, Clean("known"))}},
+        {"silences": {"1": silence_of_query(matcher_of("name:down"), WallMs(NOW), HOUR, Clean(""), Clean("me"))}},
+        {"policy": AlertPolicy(alert_after=timedelta(hours=2))},
+    ],
+    ids=["policy", "acknowledged", "silenced", "too new"],
+)
+def test_what_is_quiet_is_no_problem_and_still_offline(quiet: dict[str, Any]) -> None:
+    found = census([UP, DOWN], **quiet)
+    assert found.result(None, ZERO) == (Status.OK, "no problem in 2 environments (1 quiet)")
+    assert names(census([UP, DOWN], Counted.OFFLINE, **quiet)) == ["down"]
+    assert names(census([UP, DOWN])) == ["down"]
+
+
+@pytest.mark.parametrize(("age_s", "count"), [(129.9, 0), (130.1, 1)])
+def test_a_lost_heartbeat_is_a_problem_once_the_loss_has_lasted(age_s: float, count: int) -> None:
+    found = census([UP, row("lost", lastHeartbeat=NOW - age_s * 1000)])
+    assert (found.count, found.quiet) == (count, 1 - count)
+
+
+def test_an_expected_name_that_is_not_listed_is_a_problem() -> None:
+    policy = AlertPolicy(expect=(Clean("up"), Clean("build-1")))
+    found = census([UP], policy=policy)
+    assert found.text == "1 problem in 2 environments (1 missing): build-1"
+    assert found.details == ["build-1: missing (expected, never listed)"]
+    assert names(census([UP], Counted.MISSING, policy=policy)) == ["build-1"]
+
+
+@pytest.mark.parametrize(
+    ("of", "found"),
+    [
+        (Counted.OFFLINE, ["down", "old"]),
+        (Counted.LATE, ["late"]),
+        (Counted.MISSING, []),
+        (Counted.UNRESTRICTED, ["free", "older"]),
+        (Counted.BEHIND, ["older"]),
+    ],
+)
+def test_other_kinds_count_all_of_them(of: Counted, found: list[str]) -> None:
+    metadata = {"lettaCodeVersion": "0.30.1"}
+    more = [
+        row("free", currentMode="unrestricted"),
+        row("older", metadata=metadata, currentMode="bypassPermissions"),
+        offline("off", currentMode="unrestricted", metadata=metadata, seen_s=9),
+    ]
+    rows = FLEET if of in (Counted.OFFLINE, Counted.LATE) else [*FLEET, *more]
+    result = census(rows, of)
+    assert sorted(names(result)) == found
+    assert result.text.startswith(f"{len(found)} of {len(rows)} {of}")
+
+
+def test_of_those_online_the_others_are_named() -> None:
+    found = census(FLEET, Counted.ONLINE)
+    at_least_2 = threshold_of("2:")
+    assert found.result(None, at_least_2) == (Status.CRITICAL, "1 of 4 online, others: down, old, late")
+    assert [metric.label for metric in found.metrics(None, at_least_2)] == [
+        "online",
+        "offline",
+        "late",
+        "missing",
+        "unknown",
+    ]
+
+
+def test_more_than_three_names_are_counted() -> None:
+    found = census([offline(f"down-{number}", seen_s=100 + number) for number in range(5)])
+    assert found.text == "5 problems in 5 environments (5 offline): down-0, down-1, down-2 and 2 more"
+    assert len(found.details) == 5
+
+
+def test_a_filter_leaves_the_others_out() -> None:
+    found = census(FLEET, query="!name:late")
+    assert (names(found), found.total) == (["down"], 3)
+
+
+@pytest.mark.parametrize("of", [of for of in Counted if of is not Counted.MISSING])
+def test_what_cannot_be_judged_may_be_one_more(of: Counted) -> None:
+    for outcome, total in ((unreadable([UP]), 2), (listed([UP, UNTIMED]), 2)):
+        found = census(outcome, of)
+        assert (found.unknown, found.total) == (1, total)
+        assert len(found.details) >= 1
+    found = census(unreadable([UP, DOWN], 2, ["env-8"]))
+    assert found.result(None, threshold_of("3")) == (
+        Status.OK,
+        "1 problem in 4 environments (1 offline, 2 unknown): down",
+    )
+    assert found.result(None, threshold_of("2"))[0] is Status.UNKNOWN
+    assert found.result(None, ZERO)[0] is Status.CRITICAL
+    assert found.details[0] == "unknown: 2 rows could not be read (env-8 and 1 more)"
+
+
+def test_an_unreadable_row_may_be_any_of_the_expected_ones() -> None:
+    policy = AlertPolicy(expect=(Clean("up"), Clean("build-1"), Clean("build-2")))
+    found = census(unreadable([UP]), Counted.MISSING, policy=policy)
+    assert (found.count, found.unknown) == (0, 2)
+    assert found.result(None, ZERO)[0] is Status.UNKNOWN
+    assert found.result(None, threshold_of("2"))[0] is Status.OK
+    assert found.details[-1] == "unknown: 2 expected names may be among the rows that could not be read"
+    assert census(unreadable([UP]), policy=policy).unknown == 3
+
+
+def test_an_empty_listing_proves_nothing_unless_something_is_expected() -> None:
+    for of in Counted:
+        assert census([], of).result(None, threshold_of("1:"))[0] is Status.UNKNOWN
+    found = census([], policy=AlertPolicy(expect=(Clean("build-1"),)))
+    assert found.result(None, ZERO) == (Status.CRITICAL, "1 problem in 1 environment (1 missing): build-1")
+
+
+def test_where_a_filter_finds_nothing_only_an_alert_stands() -> None:
+    found = census([UP], Counted.ONLINE, query="name:other")
+    assert found.result(None, threshold_of("1:")) == (Status.CRITICAL, "0 of 0 online")
+    assert found.result(None, ZERO) == (Status.UNKNOWN, "no environment matches the filter")
+
+
+def test_a_clock_that_is_wrong_is_said() -> None:
+    found = census(listed([UP], skew=600_000))
+    assert found.details == ["this machine's clock is 10m ahead of the server's; ages are by the server's"]
+
+
+def test_several_profiles_are_one_fleet_whose_names_have_the_profile() -> None:
+    home, work = Clean("home"), Clean("work")
+    monitor = Monitor.of({home: Limits(), work: Limits()})
+    monitor, _ = monitor.after(home, listed([DOWN]), reading())
+    monitor, _ = monitor.after(work, listed([UP, DOWN]), reading())
+    found = census_of(monitor, Counted.PROBLEMS, EVERYTHING, reading())
+    assert found.text == "2 problems in 3 environments (2 offline): home: down, work: down"
+
+
+def test_a_hostile_fleet_adds_no_line_and_no_separator() -> None:
+    rows = [environment_of(wire) for wire in hostile_rows(NOW)]
+    for of in Counted:
+        found = census(rows, of)
+        status, text = found.result(None, ZERO)
+        output = output_of(status, text, found.metrics(None, ZERO), found.details)
+        assert output.count("|") == 1
+        assert output.replace("\n", "").isprintable()
+        lines = output.splitlines()
+        assert lines == output.removesuffix("\n").split("\n")
+        assert len(lines) <= 1 + len(found.details)
+
+
+def test_one_whose_name_is_blank_is_named_by_its_id() -> None:
+    assert census([UP, BLANK]).text == f"1 problem in 2 environments (1 offline): {BLANK.id}"

@@ -1,0 +1,117 @@
+"""The line of a day's events."""
+
+from __future__ import annotations
+
+from datetime import UTC, timedelta, timezone
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from envwatch.fleet.events import Event, Kind
+from envwatch.fleet.watched_time import Span, WatchedTime
+from envwatch.model.clock import ServerMs
+from envwatch.model.text import Clean
+from envwatch.views.day_line import Day, Run, day_cells, day_of, day_runs, ends_of
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+HOUR = 3_600_000.0
+BEGIN = 1_760_000_400_000.0
+"""2025-10-09 09:00 UTC."""
+
+
+def event(hours: float, kind: Kind = Kind.OFFLINE, **changes: object) -> Event:
+    return Event(kind=kind, at=ServerMs(BEGIN + hours * HOUR), id=Clean("env-1"), **changes)  # type: ignore[arg-type]
+
+
+def watched(*hours: tuple[float, float]) -> WatchedTime:
+    return WatchedTime(tuple(Span(ServerMs(BEGIN + a * HOUR), ServerMs(BEGIN + b * HOUR)) for a, b in hours))
+
+
+def day(*events: Event, spans: tuple[tuple[float, float], ...] = ((0, 10),), until: float = 10) -> Day:
+    return day_of(events, [watched(*spans)], ServerMs(BEGIN + until * HOUR))
+
+
+def text(day: Day, at: float | None = None, width: int = 10, *, ascii_only: bool = False) -> str:
+    instant = None if at is None else BEGIN + at * HOUR
+    return "".join(run.text for run in runs(day, instant, width, ascii_only=ascii_only))
+
+
+def runs(day: Day, at: float | None, width: int, *, ascii_only: bool = False) -> list[Run]:
+    return day_runs(day, day_cells(day, width, ascii_only=ascii_only), at, ascii_only=ascii_only)
+
+
+def test_events_are_marks_gaps_are_blank_and_one_cell_says_where_one_stands() -> None:
+    line = day(event(2.5), event(9, Kind.ONLINE), spans=((0, 4), (7, 10)))
+    assert text(line) == "──○──  ──●"
+    assert text(line, 1.2) == "─┃○──  ──●"
+    assert text(line, 1.2, ascii_only=True) == "-|x--  --+"
+
+
+def test_a_cell_shows_its_gravest_event_in_the_colour_of_what_it_is() -> None:
+    mass = Event(kind=Kind.WHILE_BLIND, at=ServerMs(BEGIN + 5.5 * HOUR), members=(event(5.5), event(5.5, Kind.VERSION)))
+    line = day(event(2.1), event(2.2, Kind.ONLINE), event(4.1, Kind.VERSION), event(4.2, Kind.MODE), mass)
+    assert [(run.text, run.style) for run in runs(line, None, 10)] == [
+        *(("──", "faint"), ("○", "offline"), ("─", "faint"), ("△", "plain"), ("?", "offline"), ("────", "faint")),
+    ]
+
+
+def test_the_cell_where_one_stands_keeps_the_sign_of_its_event() -> None:
+    (before, here, after) = runs(day(event(2.5)), BEGIN + 2.5 * HOUR, 10)
+    assert (before.text, here, after.text) == ("──", ("○", "rewound"), "───────")
+
+
+@pytest.mark.parametrize(("at", "place"), [(-5, 0), (0, 0), (9.99, 9), (10, 9), (12, 9)])
+def test_what_is_beyond_an_end_is_marked_there(at: float, place: int) -> None:
+    assert text(day(), at).index("┃") == place
+
+
+def test_it_covers_a_day_at_most_and_no_more_than_was_watched() -> None:
+    line = day(event(-40), event(3), spans=((-50, -30), (1, 10)))
+    assert (line.since, line.until) == (BEGIN + HOUR, BEGIN + 10 * HOUR)
+    assert len(line.marks) == 1
+    whole = day(spans=((-50, 10),))
+    assert whole.since == BEGIN - 14 * HOUR
+    nothing = day(spans=())
+    assert nothing.since == nothing.until
+    assert text(nothing, 10, 5) == "┃    "
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "zone", "labels"),
+    [
+        (0.0, 10.0, UTC, ("09:00", "19:00")),
+        (0.0, 10.0, timezone(timedelta(hours=8)), ("10-09 17:00", "03:00")),
+        (0.0, 9.9 / 60, UTC, ("09:00:00", "09:09:54")),
+        (0.0, 10 / 60, UTC, ("09:00", "09:10")),
+    ],
+)
+def test_labels_have_a_date_or_seconds_where_they_are_needed(
+    since: float, until: float, zone: tzinfo, labels: tuple[str, str]
+) -> None:
+    assert ends_of(Day(BEGIN + since * HOUR, BEGIN + until * HOUR), zone) == labels
+
+
+@given(
+    st.lists(st.tuples(st.floats(-30, 30), st.sampled_from(Kind)), max_size=20),
+    st.lists(st.tuples(st.floats(-30, 30), st.floats(0, 5)), max_size=5),
+    st.one_of(st.none(), st.floats(-30, 30)),
+    st.integers(0, 200),
+)
+def test_it_always_fills_its_cells(
+    events: list[tuple[float, Kind]], spans: list[tuple[float, float]], at: float | None, width: int
+) -> None:
+    whole = watched(*((begin, begin + lasts) for begin, lasts in spans))
+    line = day_of([event(hours, kind) for hours, kind in events], [WatchedTime().united(whole)], ServerMs(BEGIN))
+    for ascii_only in (False, True):
+        assert len(text(line, at, width, ascii_only=ascii_only)) == width
+        assert not ascii_only or text(line, at, width, ascii_only=True).isascii()
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_only_the_cell_where_one_stands_is_drawn_in_reverse(kind: Kind) -> None:
+    styles = {run.style for run in runs(day(event(3, kind)), None, 10)}
+    assert not styles & {"unknown", "rewound"}

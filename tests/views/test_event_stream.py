@@ -1,0 +1,185 @@
+"""What `watch` writes: replayed over its first lines, it gives the fleet; and what filters leave out."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from support.budget import examples
+from support.builders import NOW, beating, environment, failed, listed, reading
+from support.fleet_state_machine import MonitoredMachine
+
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.presence import Presence
+from envwatch.model.limits import Limits
+from envwatch.model.modes import mode_of
+from envwatch.model.outcome import Listed
+from envwatch.model.text import Clean
+from envwatch.query.language import parse
+from envwatch.views.event_stream import EventStream, Format
+
+if TYPE_CHECKING:
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.environment import Environment
+    from envwatch.model.outcome import Outcome
+
+SOURCES = {NO_PROFILE: "https://api.letta.com/v1/environments"}
+UP = {"online", "late"}
+
+
+def fields_of_row(row: dict[str, Any]) -> dict[str, Any]:
+    """What a reader of the lines knows of an environment; pod and connection only while it is up."""
+    state = row["last_state"] or row["state"]
+    is_up = state in UP
+    return {
+        "state": "up" if is_up else state,
+        "name": row["name"],
+        "mode": mode_of(row["mode"]),
+        "version": row["version"],
+        "branch": row["branch"],
+        "directory": row["working_directory"],
+        "node": row["node_version"],
+        "os": row["os"],
+        "user": row["user_id"],
+        "pod": row["pod_id"] if is_up else None,
+        "connection": row["connection_id"] if is_up else None,
+    }
+
+
+def fields_of(tracked: TrackedEnvironment) -> dict[str, Any]:
+    environment, is_up = tracked.environment, tracked.verdict.is_up
+    return {
+        "state": "up" if is_up else tracked.presence.value,
+        "name": environment.name,
+        "mode": mode_of(environment.mode),
+        "version": environment.version,
+        "branch": environment.branch,
+        "directory": environment.working_directory,
+        "node": environment.node_version,
+        "os": environment.os,
+        "user": environment.user_id,
+        "pod": environment.pod_id if is_up else None,
+        "connection": environment.connection_id if is_up else None,
+    }
+
+
+class ReplayMachine(MonitoredMachine):
+    """The simulated platform of the fleets' invariants, whose lines a reader replays."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stream = EventStream(sources=SOURCES, format=Format.JSONL, has_initial=True)
+        self.known: dict[str, dict[str, Any]] = {}
+        self.ids: set[str] = set()
+
+    def _take(self, rows: list[Environment], seed: int) -> None:
+        if not self._could_be_either_clock(rows):
+            self.now, self.monotonic = self.now + 1, self.monotonic + 0.001  # no two polls begin at one moment
+            self._poll(self._listed(rows, 0))
+            super()._take(rows, seed)
+
+    def _poll(self, outcome: Outcome) -> None:
+        before, now = self.monitor, self._clocks(0)
+        self.monitor, update = before.after(NO_PROFILE, outcome, now)
+        for line in self.stream.lines(before, self.monitor, update.events, now):
+            event = json.loads(line)
+            assert event["id"] not in self.ids, "an id came twice"
+            self.ids.add(event["id"])
+            for data in event["data"]["members"] or [event["data"]]:
+                if "id" in data:
+                    self.known[data["id"]] = fields_of_row(data)
+        fleet = {tracked.environment.id: fields_of(tracked) for tracked in self.monitor.fleets.environments}
+        left = self.known.keys() - fleet.keys()
+        assert all(self.known[id_]["state"] == Presence.GONE for id_ in left), "forgotten, and not gone"
+        assert {id_: self.known[id_] for id_ in self.known.keys() - left} == fleet, "the lines disagree with the fleet"
+
+
+TestReplay = ReplayMachine.TestCase
+TestReplay.settings = settings(
+    max_examples=examples(60), stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+
+
+def lines(stream: EventStream, *outcomes: Outcome) -> list[str]:
+    """The lines of all outcomes."""
+    monitor, found = Monitor.of({NO_PROFILE: Limits()}), []
+    for outcome in outcomes:
+        now = outcome.ended if isinstance(outcome, Listed) else reading(NOW + 100_000)
+        before = monitor
+        monitor, update = monitor.after(NO_PROFILE, outcome, now)
+        found += [line.decode() for line in stream.lines(before, monitor, update.events, now)]
+    return found
+
+
+def text(query: str = "", *, initial: bool = False) -> EventStream:
+    return EventStream(sources=SOURCES, query=parse(query), has_initial=initial)
+
+
+OFF = {"connectionId": None, "lastHeartbeat": None}
+FIRST = listed([*beating(2), environment("env-3", podId="p-7")])
+THEN = listed([environment("env-1", **OFF), *beating(2)[1:], environment("env-3", podId=None, **OFF)], NOW + 5_000)
+
+
+def test_the_first_listing_is_written_only_if_asked_for() -> None:
+    assert lines(text(), FIRST) == []
+    assert len(lines(text(initial=True), FIRST)) == 3
+    assert len(lines(text(initial=True), FIRST, FIRST)) == 3
+
+
+@pytest.mark.parametrize(
+    ("query", "first", "then"),
+    [("", 3, {"env-1", "env-3"}), ("pod:p-7", 1, {"env-3"}), ("!pod:p-7", 2, {"env-1"}), ("env-1", 1, {"env-1"})],
+)
+def test_a_filter_keeps_the_environments_that_match_as_they_were(query: str, first: int, then: set[str]) -> None:
+    found = lines(text(query, initial=True), FIRST, THEN)
+    assert len([line for line in found if " initial " in line]) == first
+    assert {id_ for line in found if " offline " in line for id_ in ("env-1", "env-3") if id_ in line} >= then
+    assert len([line for line in found if " initial " not in line]) == len(then)
+
+
+def test_a_filter_keeps_what_is_about_the_fleet() -> None:
+    found = lines(text("pod:none-such"), FIRST, failed(at=NOW + 100_000))
+    assert [line.split()[1] for line in found] == ["blind"]
+
+
+def test_each_profile_has_its_own_first_lines_and_source() -> None:
+    names = (Clean("home"), Clean("work"))
+    stream = EventStream(
+        sources={name: f"https://{name}.example/v1/environments" for name in names},
+        format=Format.JSONL,
+        has_initial=True,
+    )
+    monitor = Monitor.of(dict.fromkeys(names, Limits()))
+    found = []
+    for name in names:
+        before = monitor
+        monitor, update = monitor.after(name, listed(beating(1)), reading())
+        found += [json.loads(line) for line in stream.lines(before, monitor, update.events, reading())]
+    assert [(each["source"], each["data"]["profile"]) for each in found] == [
+        ("https://home.example/v1/environments", "home"),
+        ("https://work.example/v1/environments", "work"),
+    ]
+    assert found[0]["id"] != found[1]["id"]
+
+
+@pytest.mark.parametrize(("query", "ids"), [("", ["env-1", "env-3"]), ("pod:p-7", ["env-3"])])
+def test_events_of_earlier_runs_have_the_same_lines_without_their_fleet(query: str, ids: list[str]) -> None:
+    """Of a row, what the event keeps: as it was then, whatever became of it."""
+    stream = EventStream(sources=SOURCES, format=Format.JSONL, query=parse(query))
+    live = [json.loads(line) for line in lines(stream, FIRST, THEN)]
+    first, _ = Monitor.of({NO_PROFILE: Limits()}).after(NO_PROFILE, FIRST, FIRST.ended)
+    monitor, update = first.after(NO_PROFILE, THEN, THEN.ended)
+    past = [json.loads(line) for line in stream.past_lines(update.events, monitor.fleets)]
+    for then, now in zip(past, live, strict=True):
+        assert {name: then[name] for name in then if name != "data"} == {
+            name: now[name] for name in now if name != "data"
+        }
+        assert then["data"].keys() == now["data"].keys()
+        same = ("id", "name", "state", "before", "after", "reason", "lasted_s")
+        assert [then["data"][name] for name in same] == [now["data"][name] for name in same]
+    assert [event["subject"] for event in past] == ids
+    words = [line.decode() for line in text(query).past_lines(update.events, monitor.fleets)]
+    assert words == lines(text(query), FIRST, THEN)

@@ -1,0 +1,157 @@
+"""The strip of the last 24 hours in the detail pane, and what it says in words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.builders import NOW, beating, listed, reading
+from support.pasts import ALL_TIMES, at, day, monitor_now, with_past
+
+from envwatch.fleet.events import NO_PROFILE, Event, Kind
+from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.outages import State
+from envwatch.fleet.watched_time import Span, WatchedTime
+from envwatch.model.clock import ServerMs
+from envwatch.model.limits import Limits
+from envwatch.model.text import Clean, cells
+from envwatch.views.event_text import watched_text
+from envwatch.views.last_day import hour_marks, last_day_rows, uptime_text
+from envwatch.views.legend import hour_entries
+from envwatch.views.pane_layout import PaneLayout
+from envwatch.views.state_style import HOUR_STYLES
+
+if TYPE_CHECKING:
+    from envwatch.fleet.tracking import TrackedEnvironment
+
+WITH_PAST = with_past(monitor_now(), day())
+
+
+def row_of(monitor: Monitor, name: str) -> TrackedEnvironment:
+    return monitor.fleets.by_profile[NO_PROFILE].environments[Clean(f"env-{name}")]
+
+
+def lines(name: str, monitor: Monitor = WITH_PAST, width: int = 48, *, is_ascii: bool = False) -> list[str]:
+    layout = PaneLayout(width, is_ascii=is_ascii)
+    rows = last_day_rows(row_of(monitor, name), monitor, reading(NOW + 1), UTC, layout)
+    return ["".join(piece.text for piece in row) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("name", "strip", "words"),
+    [
+        ("steady", "uuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu?????uuuuuuuuuuu", "up 100 % of the 20h 57m watched in 24h"),
+        (
+            "once",
+            "uuuuuuuuuuuuuuuuuuDDDDDDuuuuuuuu?????uuuuuuuuuuu",
+            "up 85.6 % of the 20h 57m watched in 24h · 1 outage: 3h from 17:53:20Z to 20:53:20Z disconnected",
+        ),
+        (
+            "lost",
+            "uuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu?????uuuuuuDDDDD",
+            (
+                "up 90.6 % of the 20h 57m watched in 24h · 1 outage: 1h 57m since 06:53:20Z "
+                "· not watched for 3m of it · disconnected"
+            ),
+        ),
+        ("new", "...........................uuuuu?????uuuuuuuuuuu", "up 100 % of the 6h 57m watched in 24h"),
+    ],
+)
+def test_a_strip_shows_the_day_and_says_it(name: str, strip: str, words: str) -> None:
+    looks = {"u": "▄", "D": "█", "?": "░", ".": "·"}
+    drawn, marks, *sentence = lines(name)
+    assert " ".join(sentence) == words
+    assert marks == "-24h        -18h        -12h       -6h       now"
+    assert drawn == "".join(looks[letter] for letter in strip)
+    in_ascii, *_ = lines(name, is_ascii=True)
+    assert in_ascii == strip.replace("u", "+").replace("D", "x")
+
+
+def test_no_strip_is_drawn_that_says_nothing() -> None:
+    new = monitor_now()
+    assert lines("steady", new) == []
+    assert uptime_text(row_of(new, "steady"), new, reading(NOW + 60_000)) == "up 100 % of the 1m watched in 24h"
+    assert uptime_text(row_of(new, "steady"), new, reading(NOW + 59_000)) is None
+
+
+@pytest.mark.parametrize(("minutes", "is_drawn"), [(59.9, False), (60, True)])
+def test_an_hour_of_watching_is_a_past(minutes: float, *, is_drawn: bool) -> None:
+    monitor = Monitor.of({NO_PROFILE: Limits()})
+    for hours in (0, minutes / 60):
+        outcome = listed(beating(1, at(hours)), at(hours))
+        monitor, _ = monitor.after(NO_PROFILE, outcome, outcome.ended)
+    watched = {NO_PROFILE: WatchedTime((Span(NOW, at(minutes / 60)),))}
+    monitor = replace(monitor, watched=watched)
+    (row,) = monitor.fleets.environments
+    rows = last_day_rows(row, monitor, reading(at(minutes / 60)), UTC, PaneLayout(40))
+    assert bool(rows) is is_drawn
+
+
+def test_of_several_outages_the_longest_is_described_with_its_gap() -> None:
+    spans = (Span(at(-20), at(-9)), Span(at(-8), ServerMs(NOW + 1)))
+    events = day().events(*ALL_TIMES)
+    fell = next(event for event in events if event.name == "once" and event.after == "offline")
+    rose = next(event for event in events if event.name == "once" and event.after == "online")
+    life = [fell, rose, replace(fell, at=at(-10)), replace(rose, at=at(-4))]
+    monitor = replace(monitor_now(), watched={NO_PROFILE: WatchedTime(spans)})
+    monitor = replace(monitor, event_log=monitor.event_log.with_past(life))
+    _, _, *words = lines("once", monitor, 200)
+    assert " ".join(words) == (
+        "up 57.8 % of the 19h watched in 24h · 2 outages, the longest: 5h from 22:53:20Z to 04:53:20Z · "
+        "not watched for 1h of it · disconnected"
+    )
+
+
+@given(name=st.sampled_from(["steady", "once", "lost", "new"]), width=st.integers(33, 140), is_ascii=st.booleans())
+def test_every_row_fits_the_pane_and_the_strip_fills_it(name: str, width: int, *, is_ascii: bool) -> None:
+    drawn = lines(name, width=width, is_ascii=is_ascii)
+    assert all(cells(Clean(line)) <= width for line in drawn)
+    assert cells(Clean(drawn[0])) == width
+    assert all(line.isascii() for line in drawn[:2]) or not is_ascii
+
+
+@given(st.integers(1, 200), st.sampled_from(["-24h", "24H", "24H▲"]))
+def test_marks_stand_at_their_hours_and_never_touch(width: int, first: str) -> None:
+    marks = hour_marks(width, first)
+    assert len(marks) == width
+    assert marks.split() == [
+        each for each in (first[:width], "-18h", "-12h", "-6h", "now") if f" {each} " in f" {marks} "
+    ]
+    for hours in (18, 12, 6):
+        place = marks.find(f"-{hours}h")
+        assert place < 0 or place == round((24 - hours) / 24 * (width - 1))
+    if width >= 24:
+        assert marks.endswith(" now")
+
+
+def test_the_column_has_room_for_all_marks() -> None:
+    assert hour_marks(24, "24H▲") == "24H▲  -18h  -12h -6h now"
+
+
+def test_every_state_of_an_hour_looks_different_with_and_without_colours_and_in_ascii() -> None:
+    assert set(HOUR_STYLES) == set(State)
+    for glyphs in ([look.glyph for look in HOUR_STYLES.values()], [look.ascii for look in HOUR_STYLES.values()]):
+        assert len(set(glyphs)) == len(State)
+        assert all(cells(Clean(glyph)) == 1 for glyph in glyphs)
+    assert all(look.ascii.isascii() for look in HOUR_STYLES.values())
+    assert [entry.meaning for entry in hour_entries(ascii_only=True)] == [
+        "down",
+        "flapping",
+        "up",
+        "not there",
+        "not watched",
+    ]
+
+
+def test_the_event_log_says_since_when_it_covers_what_happened_and_what_was_not_seen() -> None:
+    now = reading(NOW + 1)
+    assert watched_text(Monitor(), now, UTC) == "no listing yet"
+    assert watched_text(monitor_now(), now, UTC) == "watched since 08:53:20Z"
+    assert watched_text(WITH_PAST, now, UTC) == "watched since 2025-10-08 08:53Z · 3h 3m not seen in 2 gaps"
+    notice = Event(kind=Kind.NOTICE, at=at(-1))
+    cut = replace(WITH_PAST, event_log=WITH_PAST.event_log.after([notice]).after([notice], 1))
+    assert watched_text(cut, now, UTC).endswith(" · before 07:53:20Z dropped")

@@ -1,0 +1,156 @@
+"""The output of a monitoring plugin, read back by a reader that is written from the guidelines' text alone."""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.hostile_fleet import WEAPONS
+
+from envwatch.model.text import Clean, clean
+from envwatch.model.threshold import threshold_of
+from envwatch.views.plugin_output import Metric, Status, output_of, status_of
+
+RANGES = ("10", "10:", "~:10", "10:20", "@10:20", "0", "@0:0", "~:", "0.5:2.")
+
+
+class Item(NamedTuple):
+    value: str
+    unit: str
+    warning: str
+    critical: str
+    least: str
+    greatest: str
+
+
+def performance_data_of(text: str) -> dict[str, Item]:
+    """`'label'=value[UOM];[warn];[crit];[min];[max]`, separated by spaces.
+
+    Quotes around a label are optional, and required around one with spaces; a quote in it is doubled. Value, min and
+    max are of the class [-0-9.], trailing semicolons may be dropped.
+    """
+    items = {}
+    rest = text.strip()
+    while rest:
+        match = re.match(
+            r"(?:'((?:[^']|'')*)'|([^ '=]+))=(-?[0-9.]+)(s|us|ms|%|[KMGT]?B|c|)((?:;[^ ;]*){0,4})(?: +|$)", rest
+        )
+        assert match is not None, rest
+        label = (match[1] or "").replace("''", "'") or match[2]
+        assert label not in items
+        fields = [*match[5].removeprefix(";").split(";"), "", "", "", ""]
+        assert all(re.fullmatch(r"(?:-?[0-9.]+)?", field) for field in fields[2:4])
+        items[label] = Item(match[3], match[4], *fields[:4])
+        rest = rest[match.end() :]
+    return items
+
+
+def parsed(output: str) -> tuple[str, dict[str, Item], list[str]]:
+    """Text, performance data and further lines, as callers split them."""
+    assert output.endswith("\n")
+    first, *others = output.removesuffix("\n").split("\n")
+    text, _, performance = first.partition("|")
+    assert not [line for line in (performance, *others) if "|" in line]
+    return text.strip(), performance_data_of(performance), others
+
+
+texts = st.one_of(st.text(), st.sampled_from(WEAPONS), st.text(alphabet="|a\n'=; é漢\u0301")).map(clean)
+metrics = st.builds(
+    Metric,
+    label=st.sampled_from(("problems", "offline", "time")),
+    value=st.one_of(st.integers(0, 10**7), st.floats(0, 600)),
+    unit=st.sampled_from(("", "s")),
+    warning=st.none() | st.sampled_from(RANGES).map(threshold_of),
+    critical=st.none() | st.sampled_from(RANGES).map(threshold_of),
+    greatest=st.integers(0, 10**7),
+)
+
+
+@given(
+    status=st.sampled_from(Status),
+    text=texts,
+    written=st.lists(metrics, unique_by=lambda metric: metric.label),
+    details=st.lists(texts, max_size=80),
+)
+def test_whatever_names_say_the_data_is_read_back_and_each_text_is_one_line(
+    status: Status, text: Clean, written: list[Metric], details: list[Clean]
+) -> None:
+    output = output_of(status, text, written, details)
+    assert output.replace("\n", "").isprintable()
+    assert len(output.encode()) <= 4096
+    first, items, others = parsed(output)
+    assert first.startswith(f"ENVWATCH {status.name} -")
+    assert list(items) == [metric.label for metric in written]
+    for metric, item in zip(written, items.values(), strict=True):
+        assert float(item.value) == pytest.approx(metric.value, abs=0.0005)
+        if isinstance(metric.value, int):
+            assert item.value == str(metric.value)
+        assert (item.unit, item.least, int(item.greatest)) == (metric.unit, "0", metric.greatest)
+        ranges = [each.text if each else "" for each in (metric.warning, metric.critical)]
+        assert [item.warning, item.critical] == ranges
+        assert all(threshold_of(each).text == each for each in ranges if each)
+    rest = re.fullmatch("and ([0-9,]+) more", others[-1]) if others else None
+    left_out = int(rest[1].replace(",", "")) - 1 if rest else 0  # its own line is none of them
+    assert len(others) + left_out == len(details)
+
+
+def test_the_line_is_as_the_guidelines_show_it() -> None:
+    counted = Metric(label="offline", value=5, warning=threshold_of("3"), critical=threshold_of("10"), greatest=47)
+    took = Metric(label="time", value=0.2149, unit="s", greatest=10)
+    output = output_of(Status.WARNING, Clean("5 of 47 offline: a|b"), [counted, took], [Clean("a|b: offline")])
+    assert output == (
+        "ENVWATCH WARNING - 5 of 47 offline: a/b | offline=5;3;10;0;47 time=0.215s;;;0;10\na/b: offline\n"
+    )
+
+
+def test_a_failure_has_no_performance_data() -> None:
+    assert output_of(Status.UNKNOWN, Clean("timeout")) == "ENVWATCH UNKNOWN - timeout\n"
+
+
+def test_numbers_of_any_fleet_are_written_out() -> None:
+    output = output_of(Status.OK, Clean("-"), [Metric(label="online", value=1_234_567, greatest=7_654_321)])
+    assert output.endswith("| online=1234567;;;0;7654321\n")
+
+
+def test_details_beyond_4_kib_are_counted() -> None:
+    details = [Clean(f"name-{number}: offline") for number in range(1_000)]
+    output = output_of(Status.OK, Clean("text"), details=details)
+    assert 4_000 < len(output.encode()) <= 4_096
+    *shown, last = output.splitlines()[1:]
+    assert shown == details[: len(shown)]
+    assert last == f"and {1_000 - len(shown)} more"
+
+
+@pytest.mark.parametrize(
+    ("value", "warning", "critical", "status"),
+    [
+        (3, "3", "10", Status.OK),
+        (4, "3", "10", Status.WARNING),
+        (10, "3", "10", Status.WARNING),
+        (11, "3", "10", Status.CRITICAL),
+        (11, None, "10", Status.CRITICAL),
+        (11, "3", None, Status.WARNING),
+        (11, None, None, Status.OK),
+        (2, None, "3:", Status.CRITICAL),
+        (3, None, "3:", Status.OK),
+    ],
+)
+def test_critical_comes_before_warning(value: int, warning: str | None, critical: str | None, status: Status) -> None:
+    assert status_of([value], *(None if text is None else threshold_of(text) for text in (warning, critical))) is status
+
+
+def test_a_doubt_hides_no_alert_and_makes_none() -> None:
+    for low, more, warning, critical in product(range(5), range(5), ("0", "2", "@1:1"), ("1", "3", "2:")):
+        thresholds = threshold_of(warning), threshold_of(critical)
+        certain = status_of(range(low, low + more + 1), *thresholds)
+        each = [status_of([value], *thresholds) for value in range(low, low + more + 1)]
+        if certain is Status.UNKNOWN:
+            assert Status.OK in each
+            assert max(each) > Status.OK
+        else:
+            assert certain == min(each)
+            assert certain is not Status.OK or set(each) == {Status.OK}

@@ -1,0 +1,543 @@
+"""The report on a period: what it says, and that it says it of every environment, whatever happened."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections import Counter
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from support.eventful_life import Life
+from support.markdown import HOSTILE, assert_is_harmless
+from support.night import HOUR_MS, ZONE, Night
+
+from envwatch.cli.commands.report import recorded_in
+from envwatch.fleet.history import RecordedPoll
+from envwatch.model.clock import WallMs
+from envwatch.model.outcome import Cause
+from envwatch.model.text import Clean, clean
+from envwatch.views.matching import matcher_of
+from envwatch.views.report import Recorded, matching, report_of
+from envwatch.views.report_clock import ReportClock
+from envwatch.views.report_json import json_of
+from envwatch.views.report_markdown import markdown_of
+from envwatch.views.report_values import ProfileReport, Report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from envwatch.fleet.history import Past
+
+GOLDEN = Path(__file__).with_name("report_of_a_night.md")
+EDGES = tuple(f"edge-{number}" for number in range(1, 13))
+
+
+def recorded(past: Past, until: float, hours: float = 8) -> Recorded:
+    since = WallMs(until - hours * HOUR_MS)
+    found = recorded_in(past, since, WallMs(until), profile=Clean("work"), host=Clean("api.letta.com"))
+    assert found is not None
+    return found
+
+
+def whole(profile: ProfileReport) -> Report:
+    since, until = (WallMs(at) for at in profile.period)
+    return Report(since=since, until=until, made_at=until, filter=None, profiles=[profile])
+
+
+def report(night: Night, hours: float = 8) -> ProfileReport:
+    return report_of(recorded(night.history, night.wall, hours))
+
+
+def markdown(profile: ProfileReport) -> str:
+    return markdown_of(whole(profile), ZONE)
+
+
+def lines(night: Night, hours: float = 8) -> list[str]:
+    return markdown(report(night, hours)).splitlines()
+
+
+@cache
+def eventful_night() -> Night:
+    """From 22:00 to 6:00: a bit of everything."""
+    night = Night()
+    machines = ("ana-devbox", "ben-box", "chen-imac", "divya-mini", "eve-laptop", "fra-1", "fra-2", "hiro-gpu-3")
+    night.add(*machines, podId="p-5").add(*EDGES, podId="p-7").add("sandbox-4f2a", podId="p-5")
+    night.add("old-nas", "old-jenkins", down_h=80)
+    night.change("hiro-gpu-3", version="0.33.7").change("ben-box", version="0.33.7").change("fra-2", version="0.34.11")
+    night.until("22:30").change("chen-imac", currentMode="unrestricted")
+    night.until("23:10").change("chen-imac", currentMode="standard")
+    night.until("23:30").lose("ben-box").until("00:11").restore("ben-box")
+    night.until("00:30").lose("ana-devbox").stop("01:00")
+    night.until("02:13").lose(*EDGES).until("02:15").restore(*(name for name in EDGES if name != "edge-4"))
+    night.until("02:40").acknowledge("edge-4", "disk is full, see https://tracker.example/4711")
+    night.until("03:00").fail("03:08").until("03:30").sleep("03:45").until("04:00")
+    for _ in range(8):
+        night.lose("divya-mini").poll(2).restore("divya-mini").poll(2)
+    night.until("04:30").change("fra-1", version="0.34.13").change("edge-1", version="0.34.13")
+    night.until("04:45").add("build-9", podId="p-5", metadata={"lettaCodeVersion": "0.34.13"})
+    night.until("05:00").remove("sandbox-4f2a").change("eve-laptop", connectionName="eve-macbook")
+    night.until("05:20").change("fra-2", currentMode="unrestricted")
+    return night.until("05:30").empty(2).until("05:50").freeze("hiro-gpu-3").until("06:00")
+
+
+def test_the_report_of_a_night_is_the_handover_that_it_was_written_to_be() -> None:
+    """After a wanted change, write `markdown(report(eventful_night()))` into the file, and read it."""
+    assert markdown(report(eventful_night())) == GOLDEN.read_text(encoding="utf-8")
+
+
+def test_a_quiet_night_is_three_sentences_and_what_was_looked_at() -> None:
+    night = Night().add("ana", "ben").until("06:00")
+    fine = (
+        "Nothing is down. No environments were lost together. No other outage came and went. None flapped. "
+        "No mode changed, and none is unrestricted. None is behind `0.34.12`. None is new, gone or renamed. "
+        "Nothing went unseen. All were up all of the time watched."
+    )
+    assert lines(night) == [
+        "# envwatch: `work` on `api.letta.com`",
+        "",
+        "Tue 24 Nov 22:00 to Wed 25 Nov 06:00 (8h), times in CET (UTC+1).",
+        "All of it was watched.",
+        "",
+        "2 of 2 up, by the listing of 05:59 (30s old).",
+        "",
+        fine,
+    ]
+
+
+# Long lists.
+
+
+@pytest.mark.parametrize(("count", "shown"), [(13, 13), (14, 12), (500, 12)])
+def test_a_long_list_of_losses_is_bounded_and_says_how_many_more(count: int, shown: int) -> None:
+    names = [f"web-{number}" for number in range(count)]
+    night = Night().add(*names, "db").poll(2).lose(*names).poll(2)
+    text = lines(night, hours=1)
+    down = text[text.index(f"## Still down: {count}") + 1 :]
+    assert sum("disconnected, pod `pod-1`" in line for line in down) == shown
+    assert (f"- and {count - shown} more" in down) == (shown < count)
+    assert any(
+        f"{count} went offline together" in line and f"and {count - 4} more. None is back." in line for line in text
+    )
+    assert max(map(len, text)) < 400
+    assert len(json.loads(json_of(whole(report(night, hours=1))))["profiles"][0]["down"]) == count
+
+
+# Times.
+
+
+@pytest.mark.parametrize(
+    ("begins", "hours", "headline", "lost"),
+    [
+        ("2026-11-24 22:00", 8, "Tue 24 Nov 22:00 to Wed 25 Nov 06:00 (8h), times in CET (UTC+1).", "since 05:59"),
+        ("2026-11-24 06:00", 24, "Tue 24 Nov 06:00 to Wed 25 Nov 06:00 (1d), times in CET (UTC+1).", "since 05:59"),
+        (
+            "2026-11-24 05:00",
+            25,
+            "Tue 24 Nov 05:00 to Wed 25 Nov 06:00 (1d 1h), times in CET (UTC+1).",
+            "since Wed 25 Nov 05:59",
+        ),
+        ("2026-10-24 22:00", 8, "Sat 24 Oct 22:00 CEST to Sun 25 Oct 05:00 CET (8h).", "since 04:59 CET"),
+        (
+            "2026-12-31 22:00",
+            8,
+            "Thu 31 Dec 2026 22:00 to Fri 01 Jan 06:00 (8h), times in CET (UTC+1).",
+            "since 05:59",
+        ),
+    ],
+)
+def test_times_are_short_and_the_zone_is_named_once_or_with_each(
+    begins: str, hours: int, headline: str, lost: str
+) -> None:
+    night = Night(begins)
+    night.at += hours * HOUR_MS - 120_000
+    night.add("ana", "ben").poll(2).lose("ana").poll(2)
+    text = lines(night, hours)
+    assert text[2] == headline
+    assert any(line.startswith(f"- `ana` offline {lost} (30s): disconnected") for line in text)
+
+
+# When what began.
+
+
+def outages(night: Night, hours: float = 1) -> list[tuple[str, str | None, str | None]]:
+    """Name, begin and end of each outage, in local time, as far as they are known."""
+
+    def clock(at: float | None) -> str | None:
+        return None if at is None else f"{datetime.fromtimestamp(at / 1000, ZONE):%H:%M:%S}"
+
+    found = sorted(report(night, hours).outages, key=lambda each: (each.subject.name, each.ended_at or 0.0))
+    return [(each.subject.name, clock(each.began_at), clock(each.ended_at)) for each in found]
+
+
+def test_an_outage_that_began_before_the_period_has_its_begin() -> None:
+    night = Night().add("ana", "ben").until("22:10").lose("ana").until("22:30").restore("ana").until("23:00")
+    assert outages(night, hours=0.75) == [("ana", "22:10:00", "22:30:00")]
+    assert "- `ana` for 20m, 22:10 to 22:30: disconnected" in lines(night, hours=0.75)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "period_h", "text"),
+    [
+        (24 * 60 - 1, 24, "22:01"),
+        (24 * 60, 24, "Mon 23 Nov 22:00"),
+        (60, 24, "21:00"),
+        (60, 24.1, "Tue 24 Nov 21:00"),
+        (-1, 24, "Tue 24 Nov 22:01"),
+    ],
+)
+def test_a_time_of_day_stands_alone_within_a_day_before_the_end(minutes: int, period_h: float, text: str) -> None:
+    end = datetime(2026, 11, 24, 22, 0, tzinfo=ZONE).timestamp() * 1000
+    assert ReportClock(end - period_h * HOUR_MS, end, ZONE).text(end - minutes * 60_000) == text
+
+
+def test_what_appears_offline_has_been_down_since_then() -> None:
+    night = Night().add("ana").until("22:10").add("ben", down_h=3).until("22:30").restore("ben").until("22:45")
+    assert outages(night) == [("ben", "22:10:00", "22:30:00")]
+
+
+def test_where_nothing_says_what_changed_between_two_runs_a_begin_is_not_known() -> None:
+    night = Night(compares_runs=False).add("ana", "ben").poll(2).lose("ana").until("22:10").restore("ana")
+    night.until("22:20").lose("ana").stop("22:30").until("22:40")
+    assert outages(night) == [("ana", None, None), ("ana", "22:01:00", "22:10:00")]
+    (down,) = report(night).down
+    assert (down.since, down.is_after_gap) == (night.at - 20 * 60_000.0, False)
+    night = Night(compares_runs=True).add("ana", "ben").until("22:20").lose("ana").stop("22:30").until("22:40")
+    assert outages(night) == [("ana", "22:30:00", None)]
+    assert "- `ana` offline since 22:30 or before (9m 30s, found after a gap): disconnected, pod `pod-1`" in lines(
+        night, 1
+    )
+
+
+def test_what_flapped_at_the_end_of_a_run_is_not_known_to_flap_after_it() -> None:
+    night = Night().add("ana", "ben").poll(2)
+    for _ in range(8):
+        night.lose("ana").poll(2).restore("ana").poll(2)
+    (flapper,) = report(night).flappers
+    assert flapper.is_flapping
+    assert flapper.spans[-1].until == float(night.at)
+    ended_at = night.at - 30_000.0
+    night.stop_for(1_200_000).poll(4)
+    (flapper,) = report(night).flappers
+    assert not flapper.is_flapping
+    assert flapper.spans[-1].until == ended_at
+
+
+def test_what_left_the_list_is_not_unrestricted_any_more_and_what_is_offline_still_is() -> None:
+    night = Night().add("ana", "ben", "chen", currentMode="unrestricted").add("dan", "eve", "fay").until("22:10")
+    night.remove("ana").lose("ben").until("22:20")
+    assert [(each.subject.name, each.is_up) for each in report(night).modes.unrestricted] == [
+        ("chen", True),
+        ("ben", False),
+    ]
+    assert "- `ben` since before 21:20, offline" in lines(night, hours=1)
+
+
+# How much was watched.
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(90, "All of it was watched."), (91, "Watched 97.5 % of it; 1m 31s not seen.")]
+)
+def test_the_newest_listing_holds_until_it_would_be_blind(seconds: int, text: str) -> None:
+    """With 30 s from poll to poll that is after 90 s."""
+    night = Night().add("ana").until("23:00")
+    until = night.at - 30_000 + seconds * 1000
+    watched = recorded(night.history, until, (until - (night.at - HOUR_MS)) / HOUR_MS)
+    assert markdown(report_of(watched)).splitlines()[3] == text
+
+
+def test_what_still_fails_or_is_held_at_the_end_is_said_before_anything_else() -> None:
+    night = Night().add("ana", "ben", "chen").until("05:40").fail("06:00", Cause.UNAUTHORIZED)
+    text = lines(night)
+    assert text[5] == "3 of 3 up, by the listing of 05:39 (20m 30s old)."
+    assert text[6] == "Careful, this may be out of date: key refused: `key refused`, since 05:39."
+    assert "- since 05:39 (20m 30s): key refused: `key refused`" in text
+    night = Night().add("ana", "ben", "chen").until("05:59").empty(2)
+    assert lines(night)[6].startswith("Careful, this may be out of date: not believed: `the list came back empty`")
+
+
+def test_what_cannot_be_judged_is_named_and_is_not_said_to_be_down() -> None:
+    night = Night().add("ana", "ben").add("clock", lastHeartbeat=1_795_000_000.0).until("22:10")
+    profile = report(night)
+    assert "2 of 3 up, 1 not known (`clock`), by the listing of 22:09 (30s old)." in markdown(profile).splitlines()
+    assert not profile.down
+    assert [each.subject.name for each in profile.available] == ["ana", "ben"]
+
+
+def test_names_that_look_alike_have_the_end_of_their_ids() -> None:
+    night = Night().add("id-of-aaaa", "id-of-bbbb", connectionName="web").add("ana").poll(2)
+    night.lose("id-of-aaaa", "id-of-bbbb").poll(2)
+    named = [line.split(" offline")[0] for line in section(markdown(report(night)), "Still down")]
+    assert [name for name in named if name] == ["- `web` `aaaa`", "- `web` `bbbb`"]
+
+
+@pytest.mark.parametrize("latency_ms", [0, 200, 5_000])
+def test_what_was_lost_while_nothing_was_seen_is_not_said_to_be_lost_together(latency_ms: int) -> None:
+    """The poll of the first listing after the gap is recorded with its answer, later than its events."""
+    night = Night(latency_ms=latency_ms).add("ana", "ben", "chen").until("22:10").lose("ana", "ben")
+    night.stop("22:30").until("22:40")
+    (line,) = [line for line in section(markdown(report(night)), "Lost together") if line]
+    assert line == "- 22:30 2 were found offline after a gap, all on pod `pod-1`: `ana` and `ben`. None is back."
+    assert outages(night) == [("ana", "22:30:00", None), ("ben", "22:30:00", None)]
+    assert [gap.cause.value for gap in report(night, 0.5).watch.gaps] == ["envwatch did not run"]
+
+
+def test_a_loss_that_a_single_listing_between_two_gaps_found_belongs_to_its_outage() -> None:
+    night = Night().add("ana", "ben", "chen").until("22:10").lose("ana", "ben").stop("22:30").poll().stop("22:40")
+    night.until("22:50")
+    assert outages(night) == [("ana", "22:30:00", None), ("ben", "22:30:00", None)]
+    (line,) = [line for line in section(markdown(report(night)), "Lost together") if line]
+    assert line.endswith("None is back.")
+
+
+def test_a_gap_before_a_run_of_a_single_listing_is_named_by_that() -> None:
+    night = Night(latency_ms=200).add("ana", "ben", "chen").until("22:10").lose("ana").stop("22:30").poll()
+    night.lose("ben").stop("22:40").until("22:50")
+    assert {gap.cause.value for gap in report(night, 0.5).watch.gaps} == {"envwatch did not run"}
+
+
+def test_what_was_lost_while_envwatch_was_started_anew_has_its_begin() -> None:
+    night = Night(latency_ms=200).add("ana", "ben", "chen").until("22:10").lose("ana").stop_for(1_000).until("22:40")
+    assert outages(night) == [("ana", "22:10:01", None)]
+
+
+@pytest.mark.parametrize(
+    ("skew_s", "warnings"),
+    [
+        (4, []),
+        (90, ["this machine's clock is 1m 30s ahead of the server's; ages are by the server's"]),
+        (-3600, ["this machine's clock is 1h behind the server's; ages are by the server's"]),
+    ],
+)
+def test_times_are_the_servers_and_a_clock_that_is_wrong_is_named(skew_s: int, warnings: list[str]) -> None:
+    night = Night(skew_ms=skew_s * 1000).add("ana", "ben").until("22:10").lose("ana").until("22:20").restore("ana")
+    night.until("22:30").stop("22:40").until("23:00")
+    text = lines(night, hours=1)
+    assert text[2].startswith("Tue 24 Nov 22:00 to 23:00 (1h)")
+    assert "- `ana` for 10m, 22:10 to 22:20: disconnected" in text
+    assert "- 22:29 to 22:40 (10m 30s): envwatch did not run" in text
+    assert [line for line in text if "clock is" in line] == [f"- {warning}" for warning in warnings]
+
+
+def test_what_goes_back_to_an_older_version_is_named() -> None:
+    night = Night().add("ana", "ben", "chen").until("22:10").change("ana", version="0.34.13").until("22:20")
+    night.change("ana", version="0.33.1").change("ben", version="0.34.13").until("22:30")
+    found = [line for line in section(markdown(report(night)), "Versions") if line]
+    assert found == [
+        "- `0.33.1` (1): `ana`",
+        "- 3 changes of version in `ana` and `ben`: to `0.34.13` (2) and `0.33.1` (1)",
+        "- went back to an older version (1): `ana`",
+    ]
+
+
+def test_of_an_outage_whose_begin_is_not_known_the_least_length_is_said() -> None:
+    """A row that says when it was last seen by an instant that cannot be true says nothing of it."""
+    night = Night().add("ana", "ben").lose("ana", lastSeenAt=1_000.0).until("22:20").restore("ana").until("22:30")
+    assert "- `ana` for at least 20m, until 22:20: disconnected" in lines(night, hours=0.5)
+
+
+def test_without_any_listing_nothing_is_said_to_be_fine() -> None:
+    night = Night().fail("22:10")
+    text = lines(night, hours=1)
+    assert "No listing came: what is up is not known." in text
+    assert not any("Nothing is down" in line or "fine" in line for line in text)
+
+
+# As JSON.
+
+
+def shape(value: Any) -> Any:
+    """What names and types a JSON value has; of a list, those of its first element."""
+    if isinstance(value, dict):
+        return {name: shape(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [shape(each) for each in value[:1]]
+    return type(value).__name__
+
+
+def test_the_json_has_these_names_and_types_which_programs_rely_on() -> None:
+    environment = {"id": "str", "name": "str"}
+    change = environment | {"at": "str", "before": "str", "after": "str"}
+    arrival = environment | {"at": "str", "state": "str", "reason": "NoneType"}
+    gap = {"began_at": "str", "ended_at": "str", "lasted_s": "float", "cause": "str", "reason": "NoneType"}
+    incident = {
+        "began_at": "str",
+        "kind": "str",
+        "environments": [environment],
+        "shared": "str",
+        "pods": {"p-7": "int"},
+        "found_after_gap": "bool",
+        "still_down": [environment],
+        "back_at": "str",
+    }
+    down = {"state": "str", "since": "str", "lasted_s": "float", "found_after_gap": "bool", "reason": "str"}
+    outage = {"began_at": "str", "ended_at": "NoneType", "lasted_s": "float", "seen_s": "float", "reason": "str"}
+    times = [{"began_at": "str", "ended_at": "str"}]
+    counts = dict.fromkeys(("total", "up", "late", "offline", "gone", "missing"), "int")
+    profile = {
+        "profile": "str",
+        "host": "str",
+        "fleet": {"listed_at": "str", "age_s": "float", **counts, "unknown": []},
+        "watch": {
+            "watched_s": "float",
+            "period_s": "float",
+            "share": "float",
+            "gaps": [gap],
+            "doubts": [gap | {"reason": "str"}],
+            "clock": "NoneType",
+        },
+        "down": [environment | down | {"pod": "str", "acknowledged": "NoneType"}],
+        "incidents": [incident],
+        "outages": [environment | outage | {"incident": "NoneType"}],
+        "flapping": [environment | {"times": times, "still": "bool", "outages": "int", "down_s": "float"}],
+        "mode_changes": [change],
+        "unrestricted": [environment | {"since": "str", "up": "bool"}],
+        "newest_version": "str",
+        "behind": [{"version": "str", "environments": [environment]}],
+        "version_changes": [change],
+        "appeared": [arrival],
+        "gone": [arrival | {"reason": "str"}],
+        "renamed": [change],
+        "availability": [environment | {"share": "float", "down_s": "float", "outages": "int"}],
+    }
+    document = json.loads(json_of(whole(report(eventful_night()))))
+    head = {"version": "int", "since": "str", "until": "str", "made_at": "str", "filter": "NoneType"}
+    assert shape(document) == head | {"profiles": [profile]}
+    assert document["version"] == 1
+    assert (document["since"], document["until"]) == ("2026-11-24T21:00:00.000Z", "2026-11-25T05:00:00.000Z")
+
+
+# A part of the fleet.
+
+
+def test_a_filter_leaves_what_was_found_at_the_begin_at_an_event_or_at_the_end() -> None:
+    night = eventful_night()
+    of_pod = matching(recorded(night.history, night.at), matcher_of("pod:p-7"))
+    profile = report_of(of_pod)
+    assert profile.standing is not None
+    assert (profile.standing.total, profile.standing.up) == (12, 11)
+    assert [each.subject.name for each in profile.down] == ["edge-4"]
+    assert [len(each.subjects) for each in profile.incidents] == [12]
+    assert len(profile.watch.gaps) == 3
+    of_one = report_of(matching(recorded(night.history, night.at), matcher_of("name:chen-imac")))
+    assert [each.after for each in of_one.modes.changes] == ["unrestricted", "standard"]
+    assert not of_one.incidents
+    text = markdown_of(dataclasses.replace(whole(profile), filter=Clean("pod:p-7")), ZONE)
+    assert "Only environments that match `pod:p-7`." in text.splitlines()
+
+
+# Laws.
+
+
+HAPPENINGS: dict[str, Callable[[Night, str, int], Night]] = {
+    "lose": lambda night, name, _: night.lose(name),
+    "restore": lambda night, name, _: night.restore(name),
+    "freeze": lambda night, name, _: night.freeze(name),
+    "remove": lambda night, name, _: night.remove(name),
+    "mode": lambda night, name, _: night.change(name, currentMode="unrestricted"),
+    "version": lambda night, name, number: night.change(name, version=f"0.35.{number}"),
+    "fail": lambda night, _, number: night.fail_times(number + 1),
+    "sleep": lambda night, _, number: night.sleep_for(number * 60_000 + 10_000),
+    "stop": lambda night, _, number: night.stop_for(number * 60_000 + 10_000),
+    "wait": lambda night, _, number: night.poll(number + 1),
+}
+
+
+def life(actions: list[tuple[str, int]]) -> Night:
+    """Some machines to which anything may happen, a poll after each."""
+    names = [f"m{number}" for number in range(5)]
+    night = Night().add(*names).add("old", down_h=100).poll(2)
+    for action, number in actions:
+        HAPPENINGS[action](night, names[number], number).poll()
+    return night
+
+
+ACTIONS = st.lists(st.tuples(st.sampled_from(sorted(HAPPENINGS)), st.integers(0, 4)), max_size=25)
+
+
+def durations(value: Any) -> Iterator[timedelta]:
+    """Every duration in a report."""
+    if isinstance(value, timedelta):
+        yield value
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from durations(getattr(value, field.name))
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from durations(each)
+
+
+@settings(max_examples=60)
+@given(ACTIONS, st.integers(0, 20), st.integers(1, 60))
+@example([("lose", 0), ("stop", 1), ("restore", 0)], 0, 60)
+@example([("remove", 0), ("wait", 2), ("stop", 4)], 1, 60)
+def test_whatever_happened_every_environment_that_is_down_is_named_once_and_all_figures_fit(
+    actions: list[tuple[str, int]], steps_back: int, minutes: int
+) -> None:
+    night = life(actions)
+    until = night.at - steps_back * 5_000
+    what = recorded_in(
+        night.history, WallMs(until - minutes * 60_000), WallMs(until), profile=Clean("work"), host=Clean("h")
+    )
+    if what is None:
+        return
+    profile = report_of(what)
+    fleet = what.last.fleet
+    down = [id_ for id_, tracked in fleet.environments.items() if not tracked.verdict.is_up]
+    assert sorted(each.subject.id for each in profile.down) == sorted(down)
+    if profile.standing is not None:
+        standing = profile.standing
+        assert standing.up + standing.offline + standing.gone + standing.missing == standing.total
+        assert not standing.unknown
+    assert all(each >= timedelta() for each in durations(profile))
+    watch = profile.watch
+    unseen = sum(gap.ended_at - gap.began_at for gap in watch.gaps)
+    assert watch.watched / timedelta(milliseconds=1) + unseen == pytest.approx(watch.period / timedelta(milliseconds=1))
+    assert all(profile.period.since <= gap.began_at < gap.ended_at <= profile.period.until for gap in watch.gaps)
+    assert all(0 <= each.share <= 1 and (each.share == 1) == (not each.outages) for each in profile.available)
+    assert all(set(incident.still_down) <= set(incident.subjects) for incident in profile.incidents)
+    assert all(outage.began_at is None or outage.began_at <= profile.period.until for outage in profile.outages)
+    names = Counter(re.findall(r"`([^`]*)`", "\n".join(section(markdown(profile), "Still down"))))
+    assert all(names[id_] == 1 for id_ in down)
+    document = json.loads(json_of(whole(profile)))
+    assert [each["id"] for each in document["profiles"][0]["down"]] == [each.subject.id for each in profile.down]
+
+
+def test_hostile_text_in_every_field_acts_nowhere_in_the_markdown_and_is_whole_in_the_json() -> None:
+    life_of_all = Life([clean(text) or clean(f"text {number}") for number, text in enumerate(HOSTILE * 3)])
+    end = life_of_all.moments[-1].now.wall
+    steps = enumerate(life_of_all.steps, 1)
+    hostile = report_of(
+        Recorded(
+            profile=clean(HOSTILE[0]),
+            host=clean(HOSTILE[2]),
+            since=WallMs(end - HOUR_MS),
+            until=end,
+            polls=[RecordedPoll(number, moment.now.wall, result, 1, 5.0) for number, (moment, result, _) in steps],
+            events=life_of_all.events,
+            first=life_of_all.moments[0],
+            last=life_of_all.moments[-1],
+        )
+    )
+    text = markdown(hostile)
+    assert_is_harmless(text)
+    assert {"Still down", "New, gone", "Not seen", "Versions"} <= {title for title in TITLES if f"## {title}" in text}
+    names = {each.subject.name for each in hostile.down} | {each.subject.name for each in hostile.members.appeared}
+    assert names
+    assert all(json.dumps(name, ensure_ascii=False) in json_of(whole(hostile)).decode() for name in names)
+
+
+TITLES = ("Still down", "Lost together", "Unrestricted", "Versions", "New, gone", "Not seen", "Availability")
+
+
+def section(text: str, title: str) -> list[str]:
+    """The lines of one section."""
+    parts = re.split(r"^## ", text, flags=re.MULTILINE)
+    return next((part.splitlines()[1:] for part in parts if part.startswith(title)), [])
