@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from envwatch.model.clock import Reading
+    from envwatch.model.outcome import Served
     from envwatch.storage.redactor import Redactor
 
 LIMIT: Final = 1 << 20
@@ -65,7 +66,8 @@ def log_line_of(outcome: Outcome) -> LogLine:
             ids = named_ids(snapshot.set_aside_ids, snapshot.set_aside)
             aside = f", {snapshot.set_aside} rows set aside{ids}" if snapshot.set_aside else ""
             size = f"{len(snapshot.pages)} pages, {snapshot.received} bytes, {rows} rows{aside}"
-            return LogLine(Level.INFO, Clean(f"poll: {_seconds(outcome.started, outcome.ended)}, {size}"))
+            age = "" if snapshot.served is None else f", {_age_text(snapshot.served)}"
+            return LogLine(Level.INFO, Clean(f"poll: {_seconds(outcome.started, outcome.ended)}, {size}{age}"))
         case Failed():
             wait = f", asked to wait {long_age(outcome.retry_after)}" if outcome.retry_after else ""
             reason = f"{outcome.pages_read} pages, {outcome.cause}: {outcome.message}{wait}"
@@ -73,6 +75,11 @@ def log_line_of(outcome: Outcome) -> LogLine:
         case Slept(last_awake=last, awake=awake):
             gap = timedelta(milliseconds=max(awake.wall - last.wall, (awake.monotonic - last.monotonic) * 1000))
             return LogLine(Level.WARNING, Clean(f"this machine or process stood still for {long_age(gap)}"))
+
+
+def _age_text(served: Served) -> str:
+    """Return how old a served listing was."""
+    return f"{'the same listing' if served.is_repeat else 'a listing'} of {served.age_s:.1f} s before"
 
 
 def _seconds(started: Reading, ended: Reading) -> str:
@@ -92,7 +99,7 @@ class BlindnessLog:
         age = self._fleet.age(now)
         if isinstance(outcome, Listed):
             # Only the listing's age counts here: the rows would cost time and memory.
-            self._fleet = replace(self._fleet, listed=outcome.started, interval=outcome.interval)
+            self._fleet = replace(self._fleet, listed=outcome.asked, interval=outcome.interval)
         else:
             self._fleet, _ = self._fleet.after(outcome)
         before, self._freshness = self._freshness, self._fleet.freshness(now)

@@ -5,13 +5,12 @@ Owns their content, and checks everything that it reads from them. `state_file` 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from envwatch.fleet.acknowledgements import Acks, acks_of, content_of
 from envwatch.model.text import Clean, clean
-from envwatch.storage.state_file import StateFile, StateFormat
+from envwatch.storage.state_file import StateFile, StateFormat, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,20 +30,21 @@ class Remembered:
     """The screen's settings as the last run left them; None for what was never chosen."""
 
     theme: str | None = None
-    sort: str | None = None
     columns: tuple[str, ...] | None = None
     bell: bool | None = None
+    hints: bool | None = None
+    """False once the hints of the demo were closed, or followed."""
 
 
 def remembered(path: Path) -> Remembered:
     """Return the screen's settings in a file: none, where it is missing or damaged."""
     content = REMEMBERED.read_or_empty(path)
-    bell = content.get("bell")
+    bell, hints = content.get("bell"), content.get("hints")
     return Remembered(
         theme=_word(content.get("theme")),
-        sort=_word(content.get("sort")),
         columns=_words(content.get("columns")),
         bell=bell if isinstance(bell, bool) else None,
+        hints=hints if isinstance(hints, bool) else None,
     )
 
 
@@ -66,14 +66,7 @@ def _with_acks(content: dict[str, Any], changes: Mapping[Clean, Ack | None]) -> 
     before = {clean(name): value for name, value in content.items() if isinstance(value, dict)}
     for id_, entry in content_of(newest_first).items():
         entries[id_] = entry if id_ in changes else {**before[Clean(id_)], **entry}
-    kept: dict[str, Any] = {}
-    room = ACKNOWLEDGEMENTS.limit
-    for name, entry in entries.items():
-        size = len(json.dumps({name: entry}, indent=2)) + 1  # its own braces make up for the comma
-        if size <= room:
-            kept[name] = entry
-            room -= size
-    return kept
+    return within(ACKNOWLEDGEMENTS.limit, entries)
 
 
 def _word(value: object) -> str | None:

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeAlias, TypeVar
 
 from envwatch.storage.private_files import make_private_folder, open_private, set_aside
 from envwatch.storage.regular_files import open_regular
@@ -29,6 +29,8 @@ Changes: TypeAlias = "Mapping[Any, Any]"
 """New values by name, of the types that the format expects; None removes a name."""
 
 _CLOSE_TIMEOUT_S: Final = 0.3
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,13 @@ class StateFormat:
         except OSError:
             return {}
 
+    def is_damaged(self, path: Path) -> bool:
+        """Whether a file exists and its content cannot be read."""
+        try:
+            return self.read(path) is None
+        except OSError:
+            return True
+
     def read(self, path: Path) -> dict[str, Any] | None:
         """Return the content of a file, empty if it is missing; None if it is damaged.
 
@@ -63,6 +72,48 @@ class StateFormat:
         except (ValueError, RecursionError):
             return None
         return content if isinstance(content, dict) else None
+
+
+def within(limit: int, entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the first entries of a file that fit into so many bytes; one that is too large is left out alone."""
+    kept: dict[str, Any] = {}
+    room = limit
+    for name, entry in entries.items():
+        size = len(json.dumps({name: entry}, indent=2)) + 1  # its own braces make up for the comma
+        if size <= room:
+            kept[name] = entry
+            room -= size
+    return kept
+
+
+class ChangedFile(Generic[T]):
+    """Reads a file again when another process has changed it.
+
+    Args:
+        path: the file, which need not exist.
+        read: returns its content; never fails.
+    """
+
+    def __init__(self, path: Path, read: Callable[[Path], T]) -> None:
+        self._path = path
+        self._read = read
+        self._seen: tuple[int, int, int] | None = None
+
+    def changed(self) -> T | None:
+        """Return the content if the file changed since the last call, the first one included; None if not."""
+        seen = self._signature()
+        if seen == self._seen:
+            return None
+        self._seen = seen
+        return self._read(self._path)
+
+    def _signature(self) -> tuple[int, int, int]:
+        """Return what differs after each change: a file is replaced as a whole, so it has another inode."""
+        try:
+            status = self._path.stat()
+        except OSError:
+            return (0, 0, 0)
+        return (status.st_ino, status.st_mtime_ns, status.st_size)
 
 
 class StateFile:

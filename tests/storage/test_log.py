@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.builders import NOW, beating, failed, listed, reading, slept
 from support.pty_terminal import Terminal
+from support.served_listings import served
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.outcome import Cause, Listed
@@ -35,6 +36,20 @@ def test_a_listing_is_one_line_with_duration_pages_bytes_and_rows() -> None:
     assert log_line_of(outcome).text.endswith(", 250 rows, 2 rows set aside")
     outcome = replace(outcome, snapshot=replace(outcome.snapshot, set_aside_ids=frozenset({Clean("env-7")})))
     assert log_line_of(outcome).text.endswith(", 2 rows set aside (env-7 and 1 more)")
+
+
+def test_a_served_listing_says_how_old_it_was_and_whether_it_came_before() -> None:
+    whole = listed(beating(2))
+    assert log_line_of(served(whole, 4.25)).text.endswith(" 2 rows, a listing of 4.2 s before")
+    assert log_line_of(served(whole, 9.0, is_repeat=True)).text.endswith(" 2 rows, the same listing of 9.0 s before")
+
+
+def test_blindness_of_a_viewer_counts_from_when_the_platform_was_asked() -> None:
+    log = BlindnessLog()
+    assert log.after(served(listed(beating(2)), 50)) is None
+    line = log.after(failed(at=NOW + 60_001))
+    assert line is not None
+    assert line.text == "blind: the last listing is 1m old"
 
 
 def test_a_failure_is_one_line_with_its_cause_and_what_the_server_asked_for() -> None:
@@ -189,7 +204,7 @@ def test_a_log_that_cannot_be_written_is_reported_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["below a file", "a full disk"])
 def test_the_dashboard_says_that_its_log_cannot_be_written(kind: str, tmp_path: Path) -> None:
     log = unwritable(tmp_path, kind)
-    with Terminal.of_envwatch("demo", "--log-file", str(log), home=tmp_path, columns=160) as terminal:
+    with Terminal.of_envwatch("demo", "--no-history", "--log-file", str(log), home=tmp_path, columns=160) as terminal:
         terminal.wait_for(rf"no log is kept: No.*; --log-file names another \({log}\)")
         terminal.press("q")
         assert terminal.wait_for_end() == 0

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import resource
-import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support import programs
 from support.pty_terminal import environment
 
 from envwatch.storage.regular_files import open_regular, read_regular
@@ -53,15 +51,7 @@ ODD: Mapping[str, tuple[Callable[[Path], Path], str]] = {
 
 def run(home: Path, *arguments: str, **environ: str) -> tuple[int, str]:
     """Run envwatch in little memory; return its exit code and its standard error."""
-    done = subprocess.run(
-        [sys.executable, "-m", "envwatch", *arguments],
-        env=environment(home, **environ),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=60,
-        check=False,
-        preexec_fn=partial(resource.setrlimit, resource.RLIMIT_AS, (MEMORY, MEMORY)),
-    )
+    done = programs.run([sys.executable, "-m", "envwatch", *arguments], environment(home, **environ), memory=MEMORY)
     return done.returncode, done.stderr.decode()
 
 

@@ -1,0 +1,252 @@
+"""Tracked environments as rows of cells: what frames compare, write and read.
+
+Pure. The number of a cell is part of the format: new ones are appended, and numbers that are unknown here are ignored.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import inf
+from operator import attrgetter
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+from envwatch.fleet.clock_check import LastHeartbeat, SkewCheck
+from envwatch.fleet.presence import Presence, Reason, Verdict
+from envwatch.fleet.recent_changes import ChangeTag, RecentChange
+from envwatch.fleet.tracking import TrackedEnvironment
+from envwatch.model.environment import Environment
+from envwatch.storage.history.encoding.sameness import is_same
+from envwatch.storage.history.encoding.shapes import (
+    COUNT,
+    FLAG,
+    NUMBER,
+    TEXT,
+    Shape,
+    defaults_of,
+    list_of,
+    number_of,
+    optional,
+    several,
+    text_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from envwatch.model.clock import MonotonicS, ServerMs
+    from envwatch.model.text import Clean
+
+Row: TypeAlias = "list[Any]"
+"""The cells of one environment, by number."""
+
+_ENVIRONMENT: Final = (
+    "id",
+    "name",
+    "device_id",
+    "organization_id",
+    "first_seen_at",
+    "last_seen_at",
+    "connection_id",
+    "connected_at",
+    "last_heartbeat_at",
+    "pod_id",
+    "listener_instance_id",
+    "api_key_owner",
+    "user_id",
+    "mode",
+    "metadata",
+    "unknown",
+)
+_TRACKED: Final = (
+    "verdict",
+    "since_at",
+    "last_change",
+    "skew_check",
+    "clock_suspect",
+    "is_untimed",
+    "withheld",
+    "left_pod_id",
+    "absent",
+    "transitions",
+    "is_flapping",
+)
+NAMES: Final = (*_ENVIRONMENT, *_TRACKED)
+"""The fields by the number of their cell."""
+
+DEFAULTS: Final[Mapping[str, Any]] = {**defaults_of(Environment), **defaults_of(TrackedEnvironment)}
+"""What a row has in a field that its version did not know yet."""
+
+ID: Final = 0
+SEEN: Final = NAMES.index("last_seen_at")
+BEAT: Final = NAMES.index("last_heartbeat_at")
+CHECK: Final = NAMES.index("skew_check")
+UNKNOWN: Final = NAMES.index("unknown")
+MEMBERS: Final = (NAMES.index("metadata"), UNKNOWN)
+
+_environment_cells: Callable[[Environment], tuple[Any, ...]] = attrgetter(*_ENVIRONMENT)
+_tracked_cells: Callable[[TrackedEnvironment], tuple[Any, ...]] = attrgetter(*_TRACKED)
+
+_TOLERANCE_MS: Final = 30_000.0
+"""Part of the format, as is the sum in `Check.of`."""
+
+
+class Check(NamedTuple):
+    """A skew check of the row's own heartbeat: what it takes besides that."""
+
+    listed_at: MonotonicS
+    previous_elapsed_ms: float | None
+
+    @classmethod
+    def read(cls, listed_at: object, previous_elapsed_ms: object) -> Check:
+        """Return the one of plain values, which may be anything."""
+        return cls(number_of(listed_at), _NUMBER_OR_NONE.value(previous_elapsed_ms))
+
+    def of(self, beat_at: ServerMs) -> SkewCheck:
+        """Return the skew check."""
+        listed_at, previous_ms = self
+        highest_ms = inf if previous_ms is None else beat_at - previous_ms + _TOLERANCE_MS
+        return SkewCheck(listed_at, previous_ms, beat_at - listed_at * 1000 - _TOLERANCE_MS, highest_ms)
+
+
+def row_of(tracked: TrackedEnvironment) -> Row:
+    """Return the cells of an environment."""
+    return [*_environment_cells(tracked.environment), *_tracked_cells(tracked)]
+
+
+def tracked_of(row: Row, profile: Clean) -> TrackedEnvironment:
+    """Return the environment of a row, under a profile's label."""
+    # Written out for speed: this runs for every row of a moment.
+    check = row[CHECK]
+    return TrackedEnvironment(
+        environment=Environment(
+            id=row[0],
+            name=row[1],
+            device_id=row[2],
+            organization_id=row[3],
+            first_seen_at=row[4],
+            last_seen_at=row[5],
+            connection_id=row[6],
+            connected_at=row[7],
+            last_heartbeat_at=row[8],
+            pod_id=row[9],
+            listener_instance_id=row[10],
+            api_key_owner=row[11],
+            user_id=row[12],
+            mode=row[13],
+            metadata=row[14],
+            unknown=row[15],
+        ),
+        profile=profile,
+        verdict=row[16],
+        since_at=row[17],
+        last_change=row[18],
+        skew_check=check.of(row[BEAT]) if type(check) is Check else check,
+        clock_suspect=row[20],
+        is_untimed=row[21],
+        withheld=row[22],
+        left_pod_id=row[23],
+        absent=row[24],
+        transitions=row[25],
+        is_flapping=row[26],
+    )
+
+
+def changed_cells(before: Row, after: Row) -> list[int]:
+    """Return the numbers of the cells that differ, in value or type."""
+    return [
+        number
+        for number, (old, new) in enumerate(zip(before, after, strict=True))
+        if old is not new and not is_same(old, new)
+    ]
+
+
+@lru_cache(maxsize=256)
+def _verdict(presence: str, reason: str, is_up: bool) -> Verdict:  # noqa: FBT001  as its fields
+    if type(is_up) is not bool:
+        raise ValueError("no flag")
+    return Verdict(Presence(presence), Reason(reason), is_up)
+
+
+def _change(tag: str, at: object) -> RecentChange:
+    return RecentChange(ChangeTag(tag), number_of(at))
+
+
+def _withheld(connection_id: object, at: object, elapsed_ms: object) -> LastHeartbeat:
+    return LastHeartbeat(text_of(connection_id), number_of(at), number_of(elapsed_ms))
+
+
+def _listed(make: Callable[..., Any]) -> Shape[Any]:
+    """Return the shape of a named tuple as a list."""
+    return Shape(list, lambda plain: make(*list_of(plain)))
+
+
+def _plain_check(check: SkewCheck) -> list[Any]:
+    return [] if is_same(check, _UNCHECKED) else [*check]
+
+
+def _check_of(plain: object) -> SkewCheck | Check:
+    numbers = list_of(plain)
+    if not numbers:
+        return _UNCHECKED
+    listed_at, previous_ms, *bounds = numbers
+    check = Check.read(listed_at, previous_ms)
+    if not bounds:
+        return check
+    lowest_ms, highest_ms = bounds
+    return SkewCheck(*check, number_of(lowest_ms), number_of(highest_ms))
+
+
+_UNCHECKED: Final = SkewCheck()
+_TEXT_OR_NONE: Final = optional(TEXT)
+_NUMBER_OR_NONE: Final = optional(NUMBER)
+
+_SHAPES: Final[dict[str, Shape[Any]]] = {
+    "id": TEXT,
+    "name": TEXT,
+    "device_id": TEXT,
+    "organization_id": TEXT,
+    "first_seen_at": NUMBER,
+    "last_seen_at": NUMBER,
+    "connected_at": _NUMBER_OR_NONE,
+    "last_heartbeat_at": _NUMBER_OR_NONE,
+    "verdict": _listed(_verdict),
+    "since_at": _NUMBER_OR_NONE,
+    "last_change": optional(_listed(_change)),
+    "skew_check": Shape(_plain_check, _check_of),
+    "clock_suspect": FLAG,
+    "is_untimed": FLAG,
+    "withheld": optional(_listed(_withheld)),
+    "absent": COUNT,
+    "transitions": several(NUMBER),
+    "is_flapping": FLAG,
+}
+SHAPES: Final = tuple(_SHAPES.get(name, _TEXT_OR_NONE) for name in NAMES)
+"""How each cell is written and read; those of `MEMBERS` are not."""
+
+_AS_THEY_ARE: Final[Mapping[int, frozenset[type]]] = {
+    id(TEXT): frozenset({str}),
+    id(_TEXT_OR_NONE): frozenset({str, NoneType}),
+    id(NUMBER): frozenset({int, float}),
+    id(_NUMBER_OR_NONE): frozenset({int, float, NoneType}),
+    id(COUNT): frozenset({int}),
+    id(FLAG): frozenset({bool}),
+}
+AS_THEY_ARE: Final = {
+    number: _AS_THEY_ARE[id(shape)] for number, shape in enumerate(SHAPES) if id(shape) in _AS_THEY_ARE
+}
+"""By the number of a cell, the types of which each plain value is the value itself; texts have to be clean as well."""
+
+
+def plain_check(row: Row) -> list[Any]:
+    """Return a row's skew check as a plain value, by the row's heartbeat if it is that heartbeat's."""
+    check, beat_at = row[CHECK], row[BEAT]
+    short = Check(check.listed_at, check.previous_elapsed_ms)
+    return [*short] if beat_at is not None and is_same(short.of(beat_at), check) else _plain_check(check)
+
+
+def settle_check(row: Row) -> None:
+    """Make a skew check independent of the row's heartbeat, before that changes."""
+    check = row[CHECK]
+    if type(check) is Check:
+        row[CHECK] = check.of(row[BEAT])

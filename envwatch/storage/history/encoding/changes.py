@@ -1,0 +1,202 @@
+"""What changed from one moment to a later one, as a part of a frame; a whole moment is a change of nothing.
+
+Pure. Most rows of a poll do not change. Most that do have a new heartbeat, and were seen as much later as it came, and
+their skew check follows: such a *beat* is a few small numbers. Of a row each other cell that changed is written, and
+of a new row every cell, column by column. `state` reads it back.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from envwatch.storage.history.encoding.cells import (
+    BEAT,
+    CHECK,
+    MEMBERS,
+    SEEN,
+    SHAPES,
+    Check,
+    changed_cells,
+    plain_check,
+    row_of,
+)
+from envwatch.storage.history.encoding.members import MembersWriter
+from envwatch.storage.history.encoding.numbers import signed
+from envwatch.storage.history.encoding.order import runs_between
+from envwatch.storage.history.encoding.packing import Part
+from envwatch.storage.history.encoding.sameness import is_same
+from envwatch.storage.history.encoding.values import FLEET, READING, plain_acks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.history import Moment
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.text import Clean
+    from envwatch.storage.history.encoding.cells import Row
+
+USUAL_MS: Final = 30_000
+"""From heartbeat to heartbeat: what is written is the difference to it."""
+SCALES: Final = (1, 4_096)
+"""Differences are in ms, or in the fraction of a ms to which a float rounds an instant of today."""
+
+_LONGEST_STEPS: Final = 1 << 60
+
+
+class _Beat(NamedTuple):
+    """A new heartbeat in a row."""
+
+    place: int
+    """Of the row, in the order after the change."""
+    steps: int
+    """By how much it is later, in the unit of its group."""
+    apart: int
+    """By how much more the row was seen later."""
+
+
+class _Group(NamedTuple):
+    """The beats that one listing brought."""
+
+    check: Check
+    scale: int
+    beats: list[_Beat]
+
+
+def difference(before: Moment | None, after: Moment, base: int = 0) -> Part:
+    """Return what changed, everything if there was no moment before.
+
+    Args:
+        before: the moment before.
+        after: the moment.
+        base: the checksum of the frame of the moment before.
+    """
+    fleet, old = after.fleet, None if before is None else before.fleet
+    rows = _Rows({} if old is None else old.environments, fleet.environments)
+    plain = {"now": READING.plain(after.now), "fleet": _plain_fleet(old, fleet), **rows.plain()}
+    if before is None or before.acks is not after.acks:
+        plain["acks"] = plain_acks(after.acks)
+    return Part(plain, rows.numbers(), base)
+
+
+def _plain_fleet(before: Fleet | None, after: Fleet) -> dict[str, Any]:
+    if before is None:
+        return {name: shape.plain(getattr(after, name)) for name, shape in FLEET.items()}
+    plain = {
+        name: shape.plain(getattr(after, name))
+        for name, shape in FLEET.items()
+        if not is_same(getattr(before, name), getattr(after, name))
+    }
+    if "clock" in plain and (taken := _taken_samples(before, after)):
+        plain["clock"] = taken
+    return plain
+
+
+def _taken_samples(before: Fleet, after: Fleet) -> list[int] | None:
+    """Return how many newest samples of the clock before, then of the listing, make the clock; None if they do not."""
+    samples, old = after.clock.samples, before.clock.samples
+    listed = () if after.snapshot is None else after.snapshot.clock
+    for count in range(min(len(samples), len(listed)), 0, -1):
+        kept = len(samples) - count
+        if is_same((*old[len(old) - kept :], *listed[-count:]), samples):
+            return [kept, count]
+    return None
+
+
+class _Rows:
+    """What changed in the rows."""
+
+    def __init__(self, before: Mapping[Clean, TrackedEnvironment], after: Mapping[Clean, TrackedEnvironment]) -> None:
+        self._members = MembersWriter()
+        self._groups: dict[tuple[object, ...], _Group] = {}
+        self._changed: list[list[Any]] = []
+        self._changed_place = 0
+        self._new: list[Row] = []
+        old_order, order = [*before], [*after]
+        self._runs = None if old_order == order else runs_between(old_order, order)
+        for place, (id_, tracked) in enumerate(after.items()):
+            was = before.get(id_)
+            if was is None:
+                self._new.append(row_of(tracked))
+            elif was is not tracked:
+                self._compare(place, row_of(was), row_of(tracked))
+
+    def _compare(self, place: int, old: Row, new: Row) -> None:
+        numbers = changed_cells(old, new)
+        if BEAT in numbers and self._is_beat(place, old, new):
+            numbers = [number for number in numbers if number not in (SEEN, BEAT, CHECK)]
+        if numbers:
+            cells = [each for number in numbers for each in (number, self._plain(number, old, new))]
+            self._changed.append([place - self._changed_place, *cells])
+            self._changed_place = place
+
+    def _plain(self, number: int, old: Row, new: Row) -> Any:  # noqa: ANN401  any JSON value
+        if number in MEMBERS:
+            return self._members.plain_change(old[number], new[number])
+        return plain_check(new) if number == CHECK else SHAPES[number].plain(new[number])
+
+    def _is_beat(self, place: int, old: Row, new: Row) -> bool:
+        """Put a row to the beats, if it is one."""
+        before, after = old[BEAT], new[BEAT]
+        if before is None or after is None:
+            return False
+        check = Check(new[CHECK].listed_at, new[CHECK].previous_elapsed_ms)
+        if not is_same(check.of(after), new[CHECK]):
+            return False
+        for scale in SCALES:
+            steps, seen_steps = _steps(before, after, scale), _steps(old[SEEN], new[SEEN], scale)
+            if steps is not None and seen_steps is not None:
+                group = self._groups.setdefault((scale, check, *map(type, check)), _Group(check, scale, []))
+                group.beats.append(_Beat(place, steps, seen_steps - steps))
+                return True
+        return False
+
+    def plain(self) -> dict[str, Any]:
+        """Return all of it but `numbers`, as a plain value; what is empty is left out."""
+        written = {
+            "beats": [
+                [*group.check, group.scale, len(group.beats), any(beat.apart for beat in group.beats)]
+                for group in self._groups.values()
+            ],
+            "rows": self._changed,
+            "new": list(self._columns()) if self._new else [],
+            "nested": self._members.table,
+        }
+        order = {} if self._runs is None else {"order": self._runs}
+        return order | {name: each for name, each in written.items() if each}
+
+    def _columns(self) -> Iterator[list[Any]]:
+        for number, shape in enumerate(SHAPES):
+            if number == CHECK:
+                yield list(map(plain_check, self._new))
+            elif number in MEMBERS:
+                yield [self._members.plain_change(None, row[number]) for row in self._new]
+            else:
+                yield [shape.plain(row[number]) for row in self._new]
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of the beats: of each group the places, each from the last one on, and the steps."""
+        numbers: list[int] = []
+        for _, scale, beats in self._groups.values():
+            last = 0
+            for beat in beats:
+                numbers.append(beat.place - last)
+                last = beat.place
+            numbers += signed(beat.steps - USUAL_MS * scale for beat in beats)
+            if any(beat.apart for beat in beats):
+                numbers += signed(beat.apart for beat in beats)
+        return numbers
+
+
+def _steps(before: float, after: float, scale: int) -> int | None:
+    """Return by how many parts of a ms an instant is later; None if adding them does not give it exactly."""
+    steps = (after - before) * scale
+    if not -_LONGEST_STEPS < steps < _LONGEST_STEPS:
+        return None
+    whole = int(steps)
+    return whole if is_same(later(before, whole, scale), after) else None
+
+
+def later(instant: float, steps: int, scale: int) -> float:
+    """Return the instant after some steps; part of the format."""
+    return instant + (steps if scale == 1 else steps / scale)

@@ -1,0 +1,218 @@
+"""Events as bytes, and back: groups with their members, and the environment as it was then.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from envwatch.fleet.events import Event, EventState, Kind
+from envwatch.fleet.history import HistoryError
+from envwatch.storage.history.encoding.members import difference_of, patched
+from envwatch.storage.history.encoding.packing import NONSENSE, Part, packed, unpacked
+from envwatch.storage.history.encoding.shapes import (
+    FLAG,
+    NUMBER,
+    SPAN,
+    TEXT,
+    Shape,
+    list_of,
+    optional,
+    record,
+    word,
+)
+from envwatch.storage.history.encoding.values import ENVIRONMENT, VERDICT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from envwatch.model.text import Clean
+
+_LEVEL: Final = 9
+_OBJECTS: Final = frozenset({"metadata", "unknown"})
+_OF_ROW: Final = ("id", "name")
+"""Fields of an event that are mostly those of its row."""
+_MOST_CHANGED: Final = 9
+"""Fields of a row that changed, from which it is written whole: an environment that connects anew changes eight."""
+
+_STATE: Final = record(
+    EventState,
+    environment=ENVIRONMENT,
+    verdict=VERDICT,
+    is_flapping=FLAG,
+    clock_suspect=FLAG,
+    left_pod_id=optional(TEXT),
+)
+_FIELDS: Final[Mapping[str, Shape[Any]]] = {
+    "kind": word(Kind),
+    "at": NUMBER,
+    "id": optional(TEXT),
+    "name": optional(TEXT),
+    "field": optional(TEXT),
+    "before": optional(TEXT),
+    "after": optional(TEXT),
+    "reason": optional(TEXT),
+    "lasted": optional(SPAN),
+    "of": optional(word(Kind)),
+    "since": optional(NUMBER),
+    "incident": optional(TEXT),
+    "then": optional(_STATE),
+}
+"""All of them but the profile and the members."""
+
+
+def encode_event(event: Event) -> bytes:
+    """Return an event as bytes that stand alone, without its profile.
+
+    Raises:
+        HistoryError: if it cannot be written.
+    """
+    return packed([Part(_shape(event.profile).plain(event))], _LEVEL)
+
+
+def decode_event(data: bytes, profile: Clean) -> Event:
+    """Return the event that `encode_event` made bytes of, under a profile's label.
+
+    Raises:
+        HistoryError: if the bytes are damaged, or do not stand alone.
+    """
+    return EventDecoder(profile, _nothing).decode(data)
+
+
+class _Row(NamedTuple):
+    """A row that later events refer to."""
+
+    number: int
+    """Of the event that has it whole."""
+    place: int
+    """Which one it is there: a group has several."""
+    plain: Mapping[str, Any]
+
+
+class EventEncoder:
+    """Turns the events of one file into bytes: of a row that an earlier event has, only what changed is written.
+
+    A row takes four fifths of an event, and most environments have many events a day.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[str, _Row] = {}
+        """The rows that were written whole, by the environment's id."""
+
+    def encode(self, event: Event, number: int) -> bytes:
+        """Return an event as bytes, without its profile.
+
+        Args:
+            event: the next one of the file.
+            number: identifies it there; its bytes can be read by it later.
+
+        Raises:
+            HistoryError: if it cannot be written.
+        """
+        plain = _shape(event.profile).plain(event)
+        for place, one in enumerate(_with_rows(plain)):
+            row = one["then"]["environment"]
+            known = self._rows.get(row["id"])
+            change = None if known is None else _row_change(known.plain, row)
+            if known is None or change is None:
+                self._rows[row["id"]] = _Row(number, place, row)
+                continue
+            one["then"]["environment"] = [known.number, known.place, *change]
+            for name in _OF_ROW:
+                if one.get(name) == row[name]:
+                    one[name] = True
+        return packed([Part(plain)], _LEVEL)
+
+
+class EventDecoder:
+    """Turns the bytes of one file's events back into events.
+
+    Args:
+        profile: whose label they get.
+        data_of: returns the bytes of the event with a number, and may raise `HistoryError`.
+    """
+
+    def __init__(self, profile: Clean, data_of: Callable[[int], bytes]) -> None:
+        self._profile = profile
+        self._data_of = data_of
+        self._rows: dict[tuple[int, int], Mapping[str, Any]] = {}
+
+    def decode(self, data: bytes) -> Event:
+        """Return the event that `EventEncoder` or `encode_event` made bytes of.
+
+        Raises:
+            HistoryError: if the bytes are damaged, or those of the event that they refer to.
+        """
+        try:
+            plain = _plain_of(data)
+            for one in _with_rows(plain):
+                row = one["then"]["environment"]
+                if type(row) is list:
+                    number, place, changed, gone = row
+                    one["then"]["environment"] = row = _changed_row(self._row(number, place), changed, gone)
+                    one.update({name: row[name] for name in _OF_ROW if one.get(name) is True})
+            return _shape(self._profile).value(plain)
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
+            raise HistoryError(NONSENSE) from error
+
+    def _row(self, number: int, place: int) -> Mapping[str, Any]:
+        row = self._rows.get((number, place))
+        if row is None:
+            row = self._rows[number, place] = _row_in(_plain_of(self._data_of(number)), place)
+        if type(row) is not dict:
+            raise ValueError("a row that is not whole")
+        return row
+
+
+def _nothing(_: int) -> bytes:
+    raise HistoryError("damaged: it does not stand alone")
+
+
+def _plain_of(data: bytes) -> Any:  # noqa: ANN401  any JSON value
+    (part,) = unpacked(data)
+    return part.plain
+
+
+def _row_change(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]] | None:
+    """Return what changed in a row, of its objects only what changed in them; None if it is better written whole."""
+    changed, gone = difference_of(before, after)
+    if len(changed) > _MOST_CHANGED:
+        return None
+    for name in _OBJECTS & changed.keys() & before.keys():
+        members = difference_of(before[name], after[name])
+        if [*patched(before[name], *members)] == [*after[name]]:
+            changed[name] = members
+    return changed, gone
+
+
+def _changed_row(row: Mapping[str, Any], changed: Mapping[str, Any], gone: Sequence[str]) -> Mapping[str, Any]:
+    """Return the row after what `_row_change` wrote."""
+    result = patched(row, changed, gone)
+    for name in _OBJECTS & changed.keys():
+        if type(changed[name]) is list:
+            result[name] = patched(row[name], *changed[name])
+    return result
+
+
+def _with_rows(plain: Any) -> list[dict[str, Any]]:  # noqa: ANN401  any JSON value
+    """Return an event and its members, in their order, as far as they have a row."""
+    members = [each for member in plain.get("members", ()) for each in _with_rows(member)]
+    return members if plain.get("then") is None else [plain, *members]
+
+
+def _row_in(plain: Any, place: int) -> Mapping[str, Any]:  # noqa: ANN401  any JSON value
+    row: Mapping[str, Any] = _with_rows(plain)[place]["then"]["environment"]
+    return row
+
+
+@lru_cache(maxsize=64)
+def _shape(profile: Clean) -> Shape[Event]:
+    """Return the shape of an event; those that are read are of the profile."""
+    members: Shape[tuple[Event, ...]] = Shape(
+        lambda events: [shape.plain(member) for member in events],
+        lambda plain: tuple([shape.value(member) for member in list_of(plain)]),
+    )
+    shape = record(partial(Event, profile=profile), members=members, **_FIELDS)
+    return shape

@@ -1,0 +1,118 @@
+"""Parts of a frame, and events, as bytes: compressed, with a checksum, and bounded when they are read.
+
+Pure. The bytes are a CRC-32 of the rest, and raw deflate of the parts. A part is a head (the checksum of the frame that
+it is relative to, the length of its JSON text, the length of its numbers), then both.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from pydantic_core import from_json
+
+from envwatch.fleet.history import HistoryError
+from envwatch.storage.history.encoding.numbers import numbers_of, packed_numbers
+from envwatch.storage.history.encoding.usual_text import USUAL_TEXT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_HEAD: Final = struct.Struct("<III")
+_CHECKSUM_BYTES: Final = 4
+_LONGEST: Final = 256 * 1024 * 1024
+"""Bytes of all parts: `Limits.max_rows` rows of twice the usual size."""
+_MOST_DEFLATED: Final = 100
+"""How many bytes a byte may stand for: rows are deflated to a tenth. What would be more is not deflated at all."""
+_ALWAYS_ALLOWED: Final = 1024 * 1024
+"""Bytes that any number of bytes may stand for."""
+_RAW_DEFLATE: Final = -15
+NONSENSE: Final = "damaged: its content makes no sense"
+"""Says, to people, that something cannot be what was written."""
+
+_write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+class Part(NamedTuple):
+    """A plain value, and whole numbers that it refers to."""
+
+    plain: Any
+    """What `json` can write; the infinities are allowed."""
+    numbers: Sequence[int] = ()
+    """From 0 on."""
+    base: int = 0
+    """The checksum of the frame that it is relative to."""
+
+
+def checksum_of(data: bytes) -> int:
+    """Return the checksum that packed bytes begin with: it identifies a frame."""
+    return int.from_bytes(data[:_CHECKSUM_BYTES], "little")
+
+
+def packed(parts: Sequence[Part], level: int) -> bytes:
+    """Return parts as bytes.
+
+    Args:
+        parts: at least one.
+        level: how hard zlib tries, 1 to 9.
+
+    Raises:
+        HistoryError: if they are too large, or hold what JSON cannot.
+    """
+    pieces = []
+    try:
+        for part in parts:
+            text, numbers = _write(part.plain).encode(), packed_numbers(part.numbers)
+            pieces += [_HEAD.pack(part.base, len(text), len(numbers)), text, numbers]
+    except (ValueError, TypeError, RecursionError, struct.error) as error:
+        raise HistoryError(f"what is to be recorded cannot be written: {type(error).__name__}") from error
+    if sum(map(len, pieces)) > _LONGEST:
+        raise HistoryError(f"what is to be recorded takes more than {_LONGEST:,} bytes")
+    inflated = b"".join(pieces)
+    body = _deflated(inflated, level)
+    if len(inflated) > _longest(body):
+        body = _deflated(inflated, 0)
+    return zlib.crc32(body).to_bytes(_CHECKSUM_BYTES, "little") + body
+
+
+def unpacked(data: bytes) -> list[Part]:
+    """Return the parts that `packed` made bytes of.
+
+    Raises:
+        HistoryError: if the bytes are damaged; memory and time are bounded by their length whatever they are.
+    """
+    if len(data) <= _CHECKSUM_BYTES or zlib.crc32(data[_CHECKSUM_BYTES:]) != checksum_of(data):
+        raise HistoryError("damaged: the checksum does not fit")
+    try:
+        inflater = zlib.decompressobj(_RAW_DEFLATE, USUAL_TEXT)
+        longest = _longest(data[_CHECKSUM_BYTES:])
+        body = inflater.decompress(data[_CHECKSUM_BYTES:], longest + 1)
+        if len(body) > longest or not inflater.eof or inflater.unused_data:
+            raise HistoryError("damaged: it is cut, or too large")
+        return list(_parts_in(body))
+    except (zlib.error, ValueError, RecursionError, struct.error) as error:
+        raise HistoryError(NONSENSE) from error
+
+
+def _deflated(data: bytes, level: int) -> bytes:
+    deflater = zlib.compressobj(level, zlib.DEFLATED, _RAW_DEFLATE, zdict=USUAL_TEXT)
+    return b"".join([deflater.compress(data), deflater.flush()])
+
+
+def _longest(deflated: bytes) -> int:
+    """Return how many bytes they may stand for."""
+    return min(max(_MOST_DEFLATED * len(deflated), _ALWAYS_ALLOWED), _LONGEST)
+
+
+def _parts_in(body: bytes) -> Iterator[Part]:
+    at = 0
+    while at < len(body):
+        base, text_bytes, number_bytes = _HEAD.unpack_from(body, at)
+        text_at = at + _HEAD.size
+        numbers_at = text_at + text_bytes
+        at = numbers_at + number_bytes
+        if at > len(body):
+            raise ValueError("cut")
+        yield Part(from_json(body[text_at:numbers_at]), numbers_of(body[numbers_at:at]), base)

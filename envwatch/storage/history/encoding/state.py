@@ -1,0 +1,207 @@
+"""A moment while it is rebuilt: rows of cells that frames change, made into objects only when they are asked for.
+
+Pure. What it reads may be anything: each value is checked, and each text cleaned again.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate, islice, repeat
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from envwatch.fleet.fleet import Fleet
+from envwatch.fleet.history import HistoryError, Moment
+from envwatch.model.clock import ServerClock
+from envwatch.storage.history.encoding.cells import (
+    AS_THEY_ARE,
+    BEAT,
+    CHECK,
+    DEFAULTS,
+    ID,
+    MEMBERS,
+    NAMES,
+    SEEN,
+    SHAPES,
+    UNKNOWN,
+    Check,
+    settle_check,
+    tracked_of,
+)
+from envwatch.storage.history.encoding.changes import SCALES, USUAL_MS, later
+from envwatch.storage.history.encoding.members import MembersReader
+from envwatch.storage.history.encoding.numbers import unsigned
+from envwatch.storage.history.encoding.order import NEW
+from envwatch.storage.history.encoding.packing import NONSENSE
+from envwatch.storage.history.encoding.shapes import COUNT, list_of
+from envwatch.storage.history.encoding.values import FLEET, READING, acks_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.text import Clean
+    from envwatch.storage.history.encoding.cells import Row
+    from envwatch.storage.history.encoding.members import Members
+    from envwatch.storage.history.encoding.packing import Part
+
+_BUILT: Final = len(NAMES)
+"""The last cell of a row: its object, or None if it changed since that was made."""
+
+
+class State:
+    """One moment of one profile; empty before its first part."""
+
+    def __init__(self, profile: Clean) -> None:
+        self._profile = profile
+        self._rows: list[Row] = []
+        self._fields: dict[str, Any] = {}
+
+    def copy(self) -> State:
+        """Return the same state, which changes on its own from here."""
+        copy = State(self._profile)
+        copy.__dict__ |= self.__dict__ | {"_rows": [row[:] for row in self._rows]}
+        return copy
+
+    def apply(self, part: Part) -> None:
+        """Change it as a part says.
+
+        Raises:
+            HistoryError: if the part makes no sense; the state is none any more.
+        """
+        try:
+            self._apply(part.plain, iter(part.numbers))
+        except (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError) as error:
+            raise HistoryError(NONSENSE) from error
+
+    def _apply(self, plain: Any, numbers: Iterator[int]) -> None:  # noqa: ANN401  any JSON value
+        self._now = READING.value(plain["now"])
+        if "acks" in plain:
+            self._acks = acks_of(plain["acks"])
+        self._apply_fields(plain["fleet"])
+        members = MembersReader(list_of(plain.get("nested", [])))
+        if "order" in plain:
+            new = _new_rows(list_of(plain["new"]), members) if "new" in plain else []
+            self._reorder(list_of(plain["order"]), new)
+        for group in list_of(plain.get("beats", [])):
+            self._beat(list_of(group), numbers)
+        place = 0
+        for gap, *cells in map(list_of, list_of(plain.get("rows", []))):
+            place += COUNT.value(gap)
+            self._change(place, cells, members)
+
+    def moment(self) -> Moment:
+        """Return the moment; what did not change since the last call is the same object.
+
+        Raises:
+            HistoryError: if it makes no sense.
+        """
+        try:
+            environments = {row[ID]: row[_BUILT] or self._built(row) for row in self._rows}
+            fleet = Fleet(profile=self._profile, environments=MappingProxyType(environments), **self._fields)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise HistoryError(NONSENSE) from error
+        if len(environments) != len(self._rows):
+            raise HistoryError("damaged: two rows have one id")
+        return Moment(self._now, fleet, self._acks)
+
+    def _built(self, row: Row) -> TrackedEnvironment:
+        row[_BUILT] = tracked = tracked_of(row, self._profile)
+        return tracked
+
+    def _apply_fields(self, plain: dict[str, Any]) -> None:
+        taken = plain.get("clock")
+        fields = {
+            name: shape.value(plain[name])
+            for name, shape in FLEET.items()
+            if name in plain and not (name == "clock" and type(taken) is list)
+        }
+        fields = self._fields | fields
+        if type(taken) is list:
+            kept, count = map(COUNT.value, taken)
+            old, listed = fields["clock"].samples, fields["snapshot"].clock
+            fields["clock"] = ServerClock((*old[len(old) - kept :], *listed[len(listed) - count :]))
+        self._fields = fields
+
+    def _reorder(self, runs: list[Any], new: list[Row]) -> None:
+        before, added = self._rows, iter(new)
+        rows: list[Row] = []
+        for start, length in map(list_of, runs):
+            if not 0 < length <= len(before) + len(new) - len(rows):
+                raise ValueError("more rows than there are")
+            rows += islice(added, length) if start == NEW else before[COUNT.value(start) : start + length]
+        if any(added):
+            raise ValueError("a row without a place")
+        self._rows = rows
+
+    def _beat(self, group: list[Any], numbers: Iterator[int]) -> None:
+        listed_at, previous_ms, scale, count, is_apart = group
+        check = Check.read(listed_at, previous_ms)
+        if scale not in SCALES:
+            raise ValueError("an unknown unit")
+        rows = self._rows
+        beating = [rows[place] for place in accumulate(_taken(numbers, count))]
+        steps = [step + USUAL_MS * scale for step in unsigned(_taken(numbers, count))]
+        if is_apart or scale != 1:
+            aparts = unsigned(_taken(numbers, count)) if is_apart else repeat(0)
+            for row, step, apart in zip(beating, steps, aparts, strict=False):
+                row[BEAT] = later(row[BEAT], step, scale)
+                row[SEEN] = later(row[SEEN], step + apart, scale)
+        else:  # Nearly always; `later` written out for speed.
+            for row, step in zip(beating, steps, strict=True):
+                row[BEAT] += step
+                row[SEEN] += step
+        for row in beating:
+            row[CHECK] = check
+            row[_BUILT] = None
+
+    def _change(self, place: int, cells: list[Any], members: MembersReader) -> None:
+        if place < 0:
+            raise ValueError("no place")
+        row = self._rows[place]
+        row[_BUILT] = None
+        numbers = cells[::2]
+        if BEAT in numbers:
+            settle_check(row)
+        for number, plain in zip(numbers, cells[1::2], strict=True):
+            if COUNT.value(number) < len(NAMES):  # others are of a later version
+                row[number] = (
+                    _members_of(number, row[number], plain, members)
+                    if number in MEMBERS
+                    else SHAPES[number].value(plain)
+                )
+
+
+def _taken(numbers: Iterator[int], count: int) -> list[int]:
+    taken = list(islice(numbers, count))
+    if len(taken) != count:
+        raise ValueError("too few numbers")
+    return taken
+
+
+def _new_rows(columns: list[Any], members: MembersReader) -> list[Row]:
+    """Return rows that are given column by column; columns of a later version are ignored."""
+    known = [_column(number, list_of(column), members) for number, column in enumerate(columns[: len(NAMES)])]
+    later_cells = [DEFAULTS[name] for name in NAMES[len(known) :]]
+    return [[*cells, *later_cells, None] for cells in zip(*known, strict=True)]
+
+
+def _column(number: int, column: list[Any], members: MembersReader) -> list[Any]:
+    if number in MEMBERS:
+        return [_members_of(number, None, plain, members) for plain in column]
+    kinds = AS_THEY_ARE.get(number)
+    if kinds is not None and kinds.issuperset(map(type, column)) and (str not in kinds or _are_plain(column)):
+        return column
+    return list(map(SHAPES[number].value, column))
+
+
+def _members_of(number: int, before: Members | None, plain: object, members: MembersReader) -> Members | None:
+    after = members.changed(before, plain)
+    if after is None and number == UNKNOWN:
+        raise ValueError("no object")
+    return after
+
+
+def _are_plain(texts: list[Any]) -> bool:
+    """Whether no text needs to be cleaned."""
+    text = "".join([text for text in texts if text is not None])
+    return text.isascii() and text.isprintable()

@@ -1,0 +1,208 @@
+"""The shapes of what a moment and an event are made of.
+
+Pure. A profile's label is not part of them: it is stamped on what is read, see `FrameDecoder`. A name in here is part
+of the format: a field that is renamed in the code keeps its name in `record`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import accumulate
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from envwatch.fleet.acknowledgements import Ack
+from envwatch.fleet.anomalies import Anomaly, Finding, HeldListing, StallDetector
+from envwatch.fleet.events import Kind
+from envwatch.fleet.presence import Presence, Reason, Verdict
+from envwatch.model.clock import OffsetBounds, Reading, ServerClock
+from envwatch.model.environment import Environment
+from envwatch.model.limits import Limits
+from envwatch.model.outcome import Cause, Failed, Snapshot
+from envwatch.storage.history.encoding.members import members_of
+from envwatch.storage.history.encoding.sameness import is_same
+from envwatch.storage.history.encoding.shapes import (
+    COUNT,
+    FLAG,
+    IDS,
+    NUMBER,
+    SPAN,
+    TEXT,
+    Shape,
+    list_of,
+    number_of,
+    optional,
+    record,
+    several,
+    text_of,
+    whole_record,
+    word,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from envwatch.fleet.acknowledgements import Acks
+
+_TEXT_OR_NONE: Final = optional(TEXT)
+_NUMBER_OR_NONE: Final = optional(NUMBER)
+
+_LATEST_CLOCK: Final = 1e15
+"""What a clock of ours may show at most, in its unit: some 30,000 years."""
+
+
+def _clock_of(plain: object) -> float:
+    """Return what a clock shows: everything that is shown of a moment is relative to it."""
+    number: float = number_of(plain)
+    if not -_LATEST_CLOCK <= number <= _LATEST_CLOCK:
+        raise ValueError("no clock shows that")
+    return number
+
+
+_CLOCK: Final[Shape[Any]] = Shape(lambda number: number, _clock_of)
+READING: Final = record(Reading, wall=_CLOCK, monotonic=_CLOCK)
+READING_OR_NONE: Final = optional(READING)
+
+VERDICT: Final = record(Verdict, presence=word(Presence), reason=word(Reason), is_up=FLAG)
+
+
+MEMBERS: Final[Shape[dict[str, Any]]] = Shape(lambda members: members, members_of)
+
+ENVIRONMENT: Final = record(
+    Environment,
+    id=TEXT,
+    name=TEXT,
+    device_id=TEXT,
+    organization_id=TEXT,
+    first_seen_at=NUMBER,
+    last_seen_at=NUMBER,
+    connection_id=_TEXT_OR_NONE,
+    connected_at=_NUMBER_OR_NONE,
+    last_heartbeat_at=_NUMBER_OR_NONE,
+    pod_id=_TEXT_OR_NONE,
+    listener_instance_id=_TEXT_OR_NONE,
+    api_key_owner=_TEXT_OR_NONE,
+    user_id=_TEXT_OR_NONE,
+    mode=_TEXT_OR_NONE,
+    metadata=optional(MEMBERS),
+    unknown=MEMBERS,
+)
+
+_FRACTIONS: Final = 4_096
+"""Parts of a ms to which a float rounds an instant of today, and so most differences of two."""
+
+
+def _plain_samples(samples: tuple[OffsetBounds, ...]) -> list[Any]:
+    """Return bounds as whole parts of a ms, each from the one before on; as they stand where that is not exact."""
+    try:
+        whole = [(int(bounds.low * _FRACTIONS), int(bounds.high * _FRACTIONS)) for bounds in samples]
+    except (ValueError, OverflowError):
+        whole = []
+    plain: list[Any] = []
+    last = 0
+    for low, high in whole:
+        plain += [low - last, high - low - 1_000 * _FRACTIONS]
+        last = low
+    if whole and is_same(_samples_of(plain), samples):
+        return plain
+    return [[bounds.low, bounds.high] for bounds in samples]
+
+
+def _samples_of(plain: object) -> tuple[OffsetBounds, ...]:
+    numbers = list_of(plain)
+    if numbers and type(numbers[0]) is list:
+        return tuple([OffsetBounds(*map(number_of, pair)) for pair in map(list_of, numbers)])
+    lows = accumulate(map(COUNT.value, numbers[::2]))
+    pairs = zip(lows, map(COUNT.value, numbers[1::2]), strict=True)
+    return tuple([OffsetBounds(low / _FRACTIONS, (low + span) / _FRACTIONS + 1_000) for low, span in pairs])
+
+
+_SAMPLES: Final = Shape(_plain_samples, _samples_of)
+
+_HELD: Final = record(
+    HeldListing,
+    finding=record(Finding, anomaly=word(Anomaly), text=TEXT),
+    since=NUMBER,
+    missing=IDS,
+    confirmed_absent=IDS,
+    listings=COUNT,
+)
+
+_SNAPSHOT: Final = record(
+    partial(Snapshot, pages=(), served=None),
+    clock=_SAMPLES,
+    set_aside=COUNT,
+    set_aside_ids=IDS,
+    confirmed_absent=IDS,
+    in_doubt=IDS,
+    requests=COUNT,
+    received=COUNT,
+)
+
+_FAILED: Final = record(
+    Failed,
+    cause=word(Cause),
+    message=TEXT,
+    started=READING,
+    ended=READING,
+    interval=SPAN,
+    retry_after=optional(SPAN),
+    pages_read=COUNT,
+    page=optional(COUNT),
+)
+
+_LIMITS: Final = whole_record(
+    Limits,
+    online_for=SPAN,
+    late_after=SPAN,
+    interval=SPAN,
+    requests_per_minute=COUNT,
+    page_size=COUNT,
+    page_deadline=SPAN,
+    walk_deadline=SPAN,
+    refused_recheck=SPAN,
+    max_pages=COUNT,
+    max_rows=COUNT,
+)
+
+_PERIODS: Final[Shape[Any]] = Shape(
+    lambda periods: [[kind.value, since] for kind, since in periods.items()],
+    lambda plain: MappingProxyType({Kind(kind): number_of(since) for kind, since in map(list_of, list_of(plain))}),
+)
+
+FLEET: Final[Mapping[str, Shape[Any]]] = MappingProxyType(
+    {
+        "limits": _LIMITS,
+        "profile_name": TEXT,
+        "expect": several(TEXT),
+        "listings": COUNT,
+        "began_at": _NUMBER_OR_NONE,
+        "listed": READING_OR_NONE,
+        "elapsed_ms": NUMBER,
+        "newest": _TEXT_OR_NONE,
+        "clock": record(ServerClock, samples=_SAMPLES),
+        "date_error": _NUMBER_OR_NONE,
+        "interval": SPAN,
+        "failure": optional(_FAILED),
+        "failures": COUNT,
+        "hold": optional(_HELD),
+        "stall_detector": record(StallDetector, silent_s=NUMBER, is_stalled=FLAG, resumed_at=_NUMBER_OR_NONE),
+        "snapshot": optional(_SNAPSHOT),
+        "unseen_since": READING_OR_NONE,
+        "last_up": READING_OR_NONE,
+        "periods": _PERIODS,
+    }
+)
+"""The fields of `Fleet`, all but its profile and its environments."""
+
+_ACK: Final = record(Ack, at=NUMBER, note=TEXT, sign_at=_NUMBER_OR_NONE)
+
+
+def plain_acks(acks: Acks) -> list[Any]:
+    """Return acknowledgements in their order."""
+    return [[id_, _ACK.plain(ack)] for id_, ack in acks.items()]
+
+
+def acks_of(plain: object) -> Acks:
+    """Return what `plain_acks` wrote."""
+    return MappingProxyType({text_of(id_): _ACK.value(ack) for id_, ack in map(list_of, list_of(plain))})

@@ -1,0 +1,187 @@
+"""The folder of one profile's history: its name, its day files, the lock of its recorder, and what is kept of it."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import quote, unquote
+
+from envwatch.model.limits import HISTORY_DAYS, HISTORY_MB
+from envwatch.storage.private_files import open_private
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from envwatch.model.clock import WallMs
+
+SUFFIX: Final = ".sqlite"
+BESIDE: Final = ("-wal", "-shm")
+"""What SQLite keeps beside a file: the newest polls, and an index of them."""
+DAMAGED: Final = ".damaged"
+LOCK: Final = "lock"
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LONGEST_NAME: Final = 200
+"""Bytes of a folder's name; file systems take 255."""
+_OF_DAY: Final = re.compile(r"(\d{4}-\d{2}-\d{2})\.sqlite(?:\.damaged)?(?:-wal|-shm)?", re.ASCII)
+
+
+class Retention(NamedTuple):
+    """How much of a history is kept, in whole days."""
+
+    days: int = HISTORY_DAYS
+    """Days before today."""
+    megabytes: int = HISTORY_MB
+    """Of the whole folder at most, in units of 2^20 bytes."""
+
+    @property
+    def bytes(self) -> int:
+        """The same in bytes."""
+        return self.megabytes << 20
+
+
+def history_folder(state_folder: Path, profile: str, server: str) -> Path:
+    """Return the folder of what is recorded of a server under a profile; it need not exist.
+
+    Args:
+        state_folder: where envwatch keeps its state.
+        profile: the profile's name.
+        server: its host, with the port if it is not the usual one, and the path of its base URL.
+    """
+    name = f"{quote(profile, safe='')}@{quote(server, safe=':')}"
+    if len(name) > _LONGEST_NAME:
+        name = f"{name[: _LONGEST_NAME - 17]}~{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    return history_root(state_folder) / name
+
+
+def history_root(state_folder: Path) -> Path:
+    """Return the folder of the histories of all profiles; it need not exist."""
+    return state_folder / "history"
+
+
+def profile_and_host(folder: Path) -> tuple[str, str]:
+    """Return what a folder is of, as far as its name says it."""
+    profile, _, host = folder.name.partition("@")
+    return unquote(profile), unquote(host)
+
+
+def day_of(wall: WallMs) -> date:
+    """Return the UTC day of a moment of this machine's wall clock; the first or last one that exists beyond them."""
+    try:
+        return (_EPOCH + timedelta(milliseconds=wall)).date()
+    except (OverflowError, ValueError):
+        return date.max if wall > 0 else date.min
+
+
+def day_path(folder: Path, day: date) -> Path:
+    """Return the file of a day, existing or not."""
+    return folder / f"{day}{SUFFIX}"
+
+
+def day_paths(folder: Path, first: date = date.min, last: date = date.max) -> list[Path]:
+    """Return the files of days that exist, both ends included, oldest first.
+
+    Raises:
+        OSError: if the folder exists and cannot be read.
+    """
+    paths = [day_path(folder, day) for day, names in _by_day(folder) if day_path(folder, day).name in names]
+    return [path for path in paths if str(first) <= path.stem <= str(last)]
+
+
+def size_of(folder: Path) -> int:
+    """Return the bytes of all days together, with what is beside them.
+
+    Raises:
+        OSError: if the folder exists and cannot be read.
+    """
+    return sum(_size(folder / name) for _, names in _by_day(folder) for name in names)
+
+
+def tidy(folder: Path, retention: Retention, today: date) -> None:
+    """Delete the days that are too old, and the oldest ones as long as all together are too large; never today.
+
+    Raises:
+        OSError: if the folder cannot be read or a file cannot be deleted.
+    """
+    oldest = today - timedelta(days=retention.days)
+    days = [(day, names, sum(_size(folder / name) for name in names)) for day, names in _by_day(folder)]
+    total = sum(size for _, _, size in days)
+    for day, names, size in days:
+        if day < today and (day < oldest or total > retention.bytes):
+            for name in names:
+                (folder / name).unlink(missing_ok=True)
+            total -= size
+
+
+def _by_day(folder: Path) -> Iterator[tuple[date, list[str]]]:
+    """Yield each day with the names of its files, damaged ones as well, oldest first."""
+    found: dict[date, list[str]] = {}
+    with suppress(FileNotFoundError):
+        for path in folder.iterdir():
+            if match := _OF_DAY.fullmatch(path.name):
+                with suppress(ValueError):  # no date
+                    found.setdefault(date.fromisoformat(match[1]), []).append(path.name)
+    yield from sorted(found.items())
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+class FolderLock:
+    """Lets one process record into a folder; the system releases it even if that process is killed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / LOCK
+        self._descriptor: int | None = None
+
+    def take(self) -> bool:
+        """Return whether this process holds the lock, after taking it if it is free. Never waits.
+
+        Raises:
+            OSError: if there can be no lock.
+        """
+        if self._descriptor is not None:
+            if self._is_in_place(self._descriptor):
+                return True
+            self.release()
+        descriptor = open_private(self._path)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            if isinstance(error, BlockingIOError):
+                return False
+            raise
+        self._descriptor = descriptor
+        with suppress(OSError):  # a full disk; the number is for people only
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
+        return True
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this process holds it."""
+        return self._descriptor is not None
+
+    def release(self) -> None:
+        """Let another process record."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _is_in_place(self, descriptor: int) -> bool:
+        """Whether the file is still the one that others look at."""
+        try:
+            return os.path.samestat(self._path.lstat(), os.fstat(descriptor))
+        except FileNotFoundError:
+            return False

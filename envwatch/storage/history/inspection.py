@@ -1,0 +1,85 @@
+"""What can be found out about the history on a disk without changing it, for `envwatch doctor`."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.history import HistoryError
+from envwatch.storage.history.folder import DAMAGED, LOCK, SUFFIX, day_paths, profile_and_host, size_of
+from envwatch.storage.history.reading import DayReader, Rebuilder
+from envwatch.storage.history.troubles import GoneError, NewerError
+from envwatch.storage.regular_files import open_regular
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_LOCK_BYTES: Final = 32
+
+
+class Inspection(NamedTuple):
+    """The history of one profile and server."""
+
+    profile: str
+    host: str
+    days: int
+    bytes: int
+    recorder: int | None
+    """The process that records; None if none does. 0 if it is unknown."""
+    problems: tuple[str, ...]
+    """What is wrong with files, each with its name."""
+    newer: tuple[str, ...]
+    """Names of files that a newer envwatch wrote."""
+
+
+def inspected(history: Path) -> list[Inspection]:
+    """Return what is known of each folder in the folder of all histories, which need not exist.
+
+    Of each day the beginning is read, of the newest one everything.
+
+    Raises:
+        OSError: if a folder cannot be read.
+    """
+    folders = sorted(path for path in history.iterdir() if path.is_dir()) if history.exists() else []
+    return [_inspected(folder) for folder in folders]
+
+
+def _inspected(folder: Path) -> Inspection:
+    paths = day_paths(folder)
+    problems, newer = [], []
+    for path in paths:
+        try:
+            with suppress(GoneError):
+                _check(path, is_newest=path == paths[-1])
+        except NewerError:
+            newer.append(path.name)
+        except HistoryError as error:
+            problems.append(f"{path.name}: {error}")
+    problems += [f"{path.name}: set aside" for path in sorted(folder.glob(f"*{SUFFIX}{DAMAGED}"))]
+    profile, host = profile_and_host(folder)
+    return Inspection(profile, host, len(paths), size_of(folder), _recorder(folder), tuple(problems), tuple(newer))
+
+
+def _check(path: Path, *, is_newest: bool) -> None:
+    """Raise a `HistoryError` if a day cannot be read."""
+    with DayReader(path) as reader:
+        if not is_newest:
+            reader.last_numbers()
+            return
+        reader.quick_check()
+        if number := reader.last_numbers().poll:
+            Rebuilder(NO_PROFILE).moment(reader, number)
+
+
+def _recorder(folder: Path) -> int | None:
+    """Return which process records into a folder; None if none does, 0 if it is unknown."""
+    with suppress(OSError), os.fdopen(open_regular(folder / LOCK), "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            number = file.read(_LOCK_BYTES).strip()
+            return int(number) if number.isdigit() else 0
+    return None

@@ -1,0 +1,140 @@
+"""The history in a folder, read day by day, also while another process records it."""
+
+from __future__ import annotations
+
+import threading
+from math import inf
+from operator import itemgetter
+from typing import TYPE_CHECKING
+
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.history import HistoryError, RecordedStep
+from envwatch.model.clock import WallMs
+from envwatch.storage.history.folder import day_of, day_path, day_paths
+from envwatch.storage.history.reading import DayReader, Rebuilder
+from envwatch.storage.history.troubles import GoneError, explained
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import date
+    from pathlib import Path
+    from typing import TypeVar
+
+    from envwatch.fleet.events import Event
+    from envwatch.fleet.history import Moment, RecordedPoll
+    from envwatch.model.text import Clean
+    from envwatch.storage.history.reading import RecordedEvent
+
+    T = TypeVar("T")
+
+
+class StoredPast:
+    """Reads the history in a folder: a `Past`. Days that cannot be read are left out, as long as others can be.
+
+    Args:
+        folder: which need not exist.
+        profile: under whose label everything is returned; `NO_PROFILE` where only one is watched.
+    """
+
+    def __init__(self, folder: Path, profile: Clean = NO_PROFILE) -> None:
+        self._folder = folder
+        self._profile = profile
+        self._rebuilder = Rebuilder(profile)
+        self._rebuilding = threading.Lock()
+
+    def polls(self, since: WallMs, until: WallMs) -> Sequence[RecordedPoll]:
+        """Return the polls of a time, both ends included, in the order of recording.
+
+        Raises:
+            HistoryError: if there are days of that time, and none can be read.
+        """
+        days = self._each_day(since, until, lambda reader: reader.polls(since, until))
+        return sorted((poll for day in days for poll in day), key=itemgetter(0))
+
+    def moment(self, poll: RecordedPoll) -> Moment:
+        """Return what was known right after a poll.
+
+        Raises:
+            HistoryError: if it cannot be read, or is no longer there.
+        """
+        with self._rebuilding, self._reader_of(poll) as reader:
+            return self._rebuilder.moment(reader, poll.number)
+
+    def moments(self, polls: Iterable[RecordedPoll]) -> Iterator[Moment]:
+        """Yield what was known after each of consecutive polls.
+
+        Raises:
+            HistoryError: at the first one that cannot be read, or is no longer there.
+        """
+        rebuilder = Rebuilder(self._profile)
+        day: date | None = None
+        reader: DayReader | None = None
+        try:
+            for poll in polls:
+                if reader is None or day_of(poll.at) != day:
+                    if reader is not None:
+                        reader.close()
+                    day, reader = day_of(poll.at), self._reader_of(poll)
+                yield rebuilder.moment(reader, poll.number)
+        finally:
+            if reader is not None:
+                reader.close()
+
+    def events(self, since: WallMs, until: WallMs) -> Sequence[Event]:
+        """Return the events of a time, both ends included, in the order of recording; groups with their members.
+
+        Raises:
+            HistoryError: if there are days of that time, and none can be read.
+        """
+        return [each.event for each in self._recorded_events(since, until)]
+
+    def steps(self, since: WallMs, until: WallMs) -> Iterator[RecordedStep]:
+        """Yield the polls of a time, each with its events, and what time alone changed, in the order of recording.
+
+        Raises:
+            HistoryError: if there are days of that time, and none can be read.
+        """
+        events: dict[tuple[int, WallMs], list[Event]] = {}
+        for each in self._recorded_events(since, until):
+            events.setdefault((each.poll, each.at), []).append(each.event)
+        polls = {(poll.number, poll.at): poll for poll in self.polls(since, until)}
+        for number, at in sorted({**polls, **events}, key=itemgetter(0)):  # stable: a poll is before what came after it
+            yield RecordedStep(at, polls.get((number, at)), events.get((number, at), ()))
+
+    def _recorded_events(self, since: WallMs, until: WallMs) -> list[RecordedEvent]:
+        days = self._each_day(since, until, lambda reader: reader.events(since, until, self._profile))
+        return sorted((each for day in days for each in day), key=itemgetter(0))
+
+    def last_listing(self) -> RecordedPoll | None:
+        """Return the newest poll that gave a listing; None without one.
+
+        Raises:
+            HistoryError: if there are days, and none can be read.
+        """
+        days = self._each_day(WallMs(-inf), WallMs(inf), lambda reader: reader.last_listing())
+        return max(filter(None, days), key=itemgetter(0), default=None)
+
+    def _reader_of(self, poll: RecordedPoll) -> DayReader:
+        return DayReader(day_path(self._folder, day_of(poll.at)))
+
+    def _each_day(self, since: WallMs, until: WallMs, read: Callable[[DayReader], T]) -> list[T]:
+        """Return what can be read of each day of a time."""
+        found: list[T] = []
+        error: HistoryError | None = None
+        for path in self._paths(since, until):
+            try:
+                with DayReader(path) as reader:
+                    found.append(read(reader))
+            except GoneError:  # deleted by now, as it is too old; or just begun
+                continue
+            except HistoryError as its_error:
+                error = its_error
+        if error is not None and not found:
+            raise error
+        return found
+
+    def _paths(self, since: WallMs, until: WallMs) -> list[Path]:
+        try:
+            return day_paths(self._folder, day_of(since), day_of(until))
+        except OSError as error:
+            raise HistoryError(explained(error)) from error

@@ -1,0 +1,89 @@
+"""Whether the numbers in a moment are some that a clock can show: a recording may come from anybody.
+
+Pure. Of a row, which the platform may fill with anything, it asks no more than that one can calculate with them.
+"""
+
+from __future__ import annotations
+
+import sys
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+from envwatch.fleet.history import HistoryError
+from envwatch.model.times import MS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.history import Moment
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.clock import Reading
+    from envwatch.model.text import Clean
+
+LATEST: Final = 1e15
+"""Milliseconds: more than from the first to the last year of a calendar, and few enough for a `timedelta`."""
+LONGEST_INTERVAL_S: Final = 1e9
+"""Seconds from poll to poll: some 30 years."""
+_LARGEST: Final = sys.float_info.max
+
+
+class ClockCheck:
+    """Checks moments; rows that are those of the moment before cost nothing."""
+
+    def __init__(self) -> None:
+        self._checked: Mapping[Clean, TrackedEnvironment] = {}
+
+    def __call__(self, moment: Moment) -> None:
+        """Check a moment.
+
+        Raises:
+            HistoryError: if a number in it is impossible.
+        """
+        now, fleet = moment.now, moment.fleet
+        # No comparison holds for what is no number.
+        is_possible = all(map(_is_time, (*_in_ms(now), *_numbers(fleet))))
+        known, self._checked = self._checked, {}
+        for id_, tracked in fleet.environments.items():
+            if known.get(id_) is not tracked:
+                is_possible = is_possible and all(map(_is_time, tracked.transitions))
+                is_possible = is_possible and all(
+                    -_LARGEST <= number <= _LARGEST or number in {-inf, inf} for number in _numbers_of_row(tracked)
+                )
+        if not is_possible:
+            raise HistoryError("a clock in it shows what none can")
+        self._checked = fleet.environments
+
+
+def _is_time(number: float) -> bool:
+    return -LATEST < number < LATEST
+
+
+def _in_ms(reading: Reading) -> tuple[float, float]:
+    return reading.wall, reading.monotonic * 1000
+
+
+def _numbers(fleet: Fleet) -> Iterator[float]:
+    """Yield the numbers that clocks show, all in ms."""
+    failure, stall, hold = fleet.failure, fleet.stall_detector, fleet.hold
+    polls = () if failure is None else (failure.started, failure.ended)
+    for reading in (fleet.listed, fleet.last_up, fleet.unseen_since, *polls):
+        if reading is not None:
+            yield from _in_ms(reading)
+    for bounds in fleet.clock.samples:
+        yield from (bounds.low, bounds.high)
+    yield from (fleet.elapsed_ms, fleet.interval / MS, stall.silent_s * 1000, *fleet.periods.values())
+    yield from (number for number in (fleet.began_at, fleet.date_error, stall.resumed_at) if number is not None)
+    if hold is not None:
+        yield hold.since * 1000
+
+
+def _numbers_of_row(tracked: TrackedEnvironment) -> Iterator[float]:
+    row, change, withheld = tracked.environment, tracked.last_change, tracked.withheld
+    yield from (row.first_seen_at, row.last_seen_at)
+    rest = (row.connected_at, row.last_heartbeat_at, tracked.since_at, *tracked.skew_check)
+    yield from (number for number in rest if number is not None)
+    if change is not None:
+        yield change.at
+    if withheld is not None:
+        yield from (withheld.at, withheld.elapsed_ms)

@@ -1,0 +1,284 @@
+"""Reads a file of a history, while another process may write it: polls, events, and moments from their frames.
+
+A day file and a recording are read alike. Of a file that is cut off, the whole pages before the cut are read.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
+
+from envwatch.fleet.history import HistoryError, PollResult, RecordedPoll
+from envwatch.storage.history.connecting import connected
+from envwatch.storage.history.encoding.events import EventDecoder
+from envwatch.storage.history.encoding.frames import Frame, FrameDecoder, FrameKind
+from envwatch.storage.history.encoding.packing import NONSENSE
+from envwatch.storage.history.possible_clocks import LATEST, LONGEST_INTERVAL_S
+from envwatch.storage.history.schema import Numbers, check_regular, check_whole, last_numbers
+from envwatch.storage.history.troubles import DamagedError, GoneError, explained, is_damage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from envwatch.fleet.events import Event
+    from envwatch.fleet.history import Moment
+    from envwatch.model.clock import WallMs
+    from envwatch.model.text import Clean
+
+
+_NEAR: Final = 8
+"""Frames before a moment out of order where a mark is left, so that several steps back cost few frames each."""
+
+_IS_TIME: Final = f"at BETWEEN -{LATEST} AND {LATEST}"
+"""What is no number is not between two numbers."""
+_POLLS: Final = (
+    "SELECT number, at, result, run, interval_s FROM polls"  # noqa: S608 - numbers of our own
+    f" WHERE {_IS_TIME} AND interval_s BETWEEN 0 AND {LONGEST_INTERVAL_S} AND typeof(run) = 'integer'"
+)
+_EVENTS: Final = (
+    f"SELECT number, at, poll, data FROM events WHERE {_IS_TIME} AND at BETWEEN ? AND ? AND typeof(poll) = 'integer'"  # noqa: S608
+)
+_NONSENSE: Final = (sqlite3.DatabaseError, KeyError, TypeError)
+"""What is raised where a column holds something else, or a page cannot be right."""
+_poll: Final = RecordedPoll._make
+_RESULTS: Final = {result.value: result for result in PollResult}
+
+
+class RecordedEvent(NamedTuple):
+    """An event, and when it was recorded."""
+
+    number: int
+    """Grows from event to event, also over days and runs."""
+    at: WallMs
+    poll: int
+    """The number of the newest poll then; 0 before the first."""
+    event: Event
+
+
+class DayReader:
+    """One file, open for reading; of one thread at a time. Use it in a `with` statement.
+
+    Every method raises `HistoryError` if the file cannot be read.
+
+    Args:
+        path: the file.
+
+    Raises:
+        GoneError: if there is no such file, or nothing in it yet.
+        HistoryError: if it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with _explaining():
+            status = check_regular(path)
+            self._path = path
+            self._connection, self._is_cut = connected(path)
+        self.identity = (path.name, status.st_dev, status.st_ino)
+        """Differs from that of another file that takes its place."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def about(self) -> dict[str, str]:
+        """Return what is noted in the file, by name."""
+        with _explaining():
+            return dict(self._connection.execute("SELECT name, value FROM about"))
+
+    def polls(self, since: WallMs, until: WallMs) -> list[RecordedPoll]:
+        """Return the polls of a time, both ends included, in the order of recording."""
+        with _explaining():
+            if not self._is_cut:
+                rows = self._connection.execute(f"{_POLLS} AND at BETWEEN ? AND ? ORDER BY number", (since, until))
+                with suppress(*_NONSENSE):
+                    # A day has 17,280 polls, of which `_make` makes values in two thirds of the time.
+                    return [_poll((n, at, _RESULTS[result], run, every)) for n, at, result, run, every in rows]
+            last = max((number for (number, *_) in self._intact("SELECT number, data FROM frames")), default=0)
+            found = []
+            for n, at, result, run, every in self._intact(_POLLS):
+                if result in _RESULTS and since <= at <= until and n <= last:
+                    found.append(RecordedPoll(n, at, _RESULTS[result], run, every))
+            return found
+
+    def last_listing(self) -> RecordedPoll | None:
+        """Return the newest poll that gave a listing; None without one."""
+        with _explaining():
+            row = self._row(f"{_POLLS} AND result = ? ORDER BY number DESC LIMIT 1", PollResult.LISTED)
+            return None if row is None else RecordedPoll(row[0], row[1], _RESULTS[row[2]], *row[3:])
+
+    def last_numbers(self) -> Numbers:
+        """Return the numbers of the newest poll and event; 0 without any."""
+        with _explaining():
+            return last_numbers(self._connection)
+
+    def events(self, since: WallMs, until: WallMs, profile: Clean) -> list[RecordedEvent]:
+        """Return the events of a time, both ends included, in the order of recording.
+
+        A damaged one is left out.
+
+        Args:
+            since: this machine's wall clock when they were recorded.
+            until: likewise.
+            profile: whose they are to be.
+        """
+        found = []
+        decoder = EventDecoder(profile, self._event_bytes)
+        with _explaining():
+            for number, at, poll, data in self._intact(_EVENTS, since, until):
+                with suppress(HistoryError, TypeError):
+                    found.append(RecordedEvent(number, at, poll, decoder.decode(data)))
+        return found
+
+    def chain(self, number: int) -> Chain:
+        """Return which frames give the moment of a poll."""
+        with _explaining():
+            newest = "SELECT number FROM polls WHERE kind = ? AND number BETWEEN ? AND ? ORDER BY number DESC LIMIT 1"
+            key = self._row(newest, FrameKind.KEY, 0, number)
+            if key is None or self._row("SELECT 1 FROM polls WHERE number = ?", number) is None:
+                raise HistoryError("that poll is no longer there")
+            bridge = self._row(newest, FrameKind.BRIDGE, key[0], number)
+            return Chain(key[0], bridge[0] if bridge else key[0])
+
+    def frames(self, first: int, last: int) -> list[Frame]:
+        """Return the frames of polls with these numbers, both included."""
+        query = "SELECT kind, data FROM polls JOIN frames USING (number) WHERE number BETWEEN ? AND ? ORDER BY number"
+        with _explaining():
+            rows = self._connection.execute(query, (first, last))
+            found = [Frame(FrameKind(kind), memoryview(data).tobytes()) for kind, data in rows]
+        if len(found) != last - first + 1:
+            raise HistoryError("a poll is no longer there")
+        return found
+
+    def quick_check(self) -> None:
+        """Check the whole file.
+
+        Raises:
+            DamagedError: with the first thing that is wrong.
+        """
+        with _explaining():
+            if self._is_cut:
+                raise DamagedError("its end is missing")
+            check_whole(self._connection, self._path)
+
+    def _event_bytes(self, number: int) -> bytes:
+        with _explaining():
+            row = self._row("SELECT data FROM events WHERE number = ?", number)
+        if row is None or type(row[0]) is not bytes:
+            raise HistoryError("an event that another one refers to is no longer there")
+        return row[0]
+
+    def _row(self, query: str, *values: object) -> tuple[Any, ...] | None:
+        row: tuple[Any, ...] | None = self._connection.execute(query, values).fetchone()
+        return row
+
+    def _intact(self, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a table in the order of their numbers, up to where the file is damaged or cut off."""
+        self._connection.text_factory = _text
+        try:
+            yield from self._connection.execute(f"{query} ORDER BY number", values)
+        except sqlite3.Error as error:
+            if not is_damage(error):
+                raise
+
+
+class Chain(NamedTuple):
+    """The numbers of the polls where the frames begin that give a moment."""
+
+    key: int
+    bridge: int
+    """The newest BRIDGE, which comes right after the KEY; the KEY itself if there is none."""
+
+
+class _Mark(NamedTuple):
+    """A decoder, and the frame that it has reached."""
+
+    file: object
+    number: int
+    decoder: FrameDecoder
+
+
+class FrameSource(Protocol):
+    """A file that has frames."""
+
+    @property
+    def identity(self) -> object:
+        """What no other file has."""
+
+    def chain(self, number: int) -> Chain:
+        """Return which frames give the moment of a poll."""
+
+    def frames(self, first: int, last: int) -> list[Frame]:
+        """Return the frames of polls with these numbers, both included."""
+
+
+class Rebuilder:
+    """Rebuilds moments from frames: the next one in a file costs one frame, one shortly before a few. Of one thread."""
+
+    def __init__(self, profile: Clean) -> None:
+        self._profile = profile
+        self._newest: _Mark | None = None
+        self._marks: tuple[_Mark, ...] = ()
+        """Earlier ones, from which steps back start: the newest BRIDGE, and a frame shortly before."""
+
+    def moment(self, reader: FrameSource, number: int) -> Moment:
+        """Return what was known right after a poll.
+
+        Raises:
+            HistoryError: if that cannot be read.
+        """
+        newest, self._newest = self._newest, None
+        if newest is not None and newest.file == reader.identity and newest.number in (number - 1, number):
+            decoder = newest.decoder
+            _apply(decoder, reader.frames(newest.number + 1, number))
+        else:
+            decoder = self._rebuilt(reader, number)
+        self._newest = _Mark(reader.identity, number, decoder)
+        return decoder.moment()
+
+    def _rebuilt(self, reader: FrameSource, number: int) -> FrameDecoder:
+        """Return a decoder that has reached a frame, by way of the nearest mark or of the KEY before it."""
+        chain, marks, self._marks = reader.chain(number), self._marks, ()
+        marks = tuple(mark for mark in marks if mark.file == reader.identity and chain.bridge <= mark.number <= number)
+        if not marks:
+            decoder = FrameDecoder(self._profile)
+            _apply(decoder, reader.frames(chain.key, chain.key))
+            if chain.bridge != chain.key:
+                _apply(decoder, reader.frames(chain.bridge, chain.bridge))
+            marks = (_Mark(reader.identity, chain.bridge, decoder),)
+        start = marks[-1]
+        decoder, near = start.decoder.copy(), max(number - _NEAR, start.number)
+        _apply(decoder, reader.frames(start.number + 1, near))
+        self._marks = (marks[0], _Mark(reader.identity, near, decoder.copy()))
+        _apply(decoder, reader.frames(near + 1, number))
+        return decoder
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="replace")
+
+
+def _apply(decoder: FrameDecoder, frames: Iterable[Frame]) -> None:
+    for frame in frames:
+        decoder.apply(frame)
+
+
+@contextmanager
+def _explaining() -> Iterator[None]:
+    """Turn every error of reading into a `HistoryError`."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise GoneError("it is no longer there") from None
+    except (OSError, sqlite3.Error) as error:
+        kind = DamagedError if is_damage(error) else HistoryError
+        raise kind(explained(error)) from error
+    except (KeyError, TypeError, ValueError) as error:  # a column that holds something else
+        raise DamagedError(NONSENSE) from error

@@ -1,0 +1,201 @@
+"""Records what a monitor knows, of several profiles, in one thread of its own: a `Recorder`.
+
+Owns the queue, the thread, and what is said when polls are left out. Whatever happens to a disk, the caller neither
+waits nor fails.
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from functools import partial
+from queue import SimpleQueue
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from envwatch.fleet.history import Moment, PollResult
+from envwatch.model.outcome import Failed
+from envwatch.storage.history.folder import Retention
+from envwatch.storage.history.troubles import explained
+from envwatch.storage.history.writer import FolderWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from envwatch.fleet.acknowledgements import Acks
+    from envwatch.fleet.events import Event
+    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.monitor import Monitor, Update
+    from envwatch.model.clock import Reading
+    from envwatch.model.outcome import Outcome
+    from envwatch.model.text import Clean
+    from envwatch.storage.history.writer import BetweenRuns
+
+_QUEUED: Final = 12
+"""What waits for the disk at most, for each profile: a minute of polls at the usual interval, with their rows."""
+_SECOND: Final = timedelta(seconds=1)
+_CLOSE_TIMEOUT_S: Final = 0.5
+
+
+def nothing(*_: object) -> None:
+    """Do nothing."""
+
+
+class _Entry(NamedTuple):
+    """What is recorded at once."""
+
+    profile: Clean | None
+    """Whose poll it is; None if only time has passed."""
+    outcome: Outcome | None
+    fleet: Fleet | None
+    """After the poll."""
+    acks: Acks
+    events: tuple[Event, ...]
+    """Of any profile."""
+    now: Reading
+    is_after_gap: bool
+    """Whether what came before under the profile was left out."""
+
+
+class HistoryRecorder:
+    """Records polls and events of several profiles; a thread writes them.
+
+    Of several processes with the same folder one records; another one takes over with its next poll when that one ends.
+
+    Args:
+        folders: where each profile is recorded.
+        retentions: how much is kept of each profile, where it is not the usual.
+        notify: called from any thread with one line when polls are left out, and when recording goes on.
+        prepare: called first, in the thread.
+        between_runs: see `FolderWriter`; called in the thread.
+        on_ready: called once for each profile, in the thread, when its first listing can be read in the history, or
+            nothing can be recorded, or another process records.
+    """
+
+    def __init__(  # noqa: PLR0913 - all but two have a default
+        self,
+        folders: Mapping[Clean, Path],
+        retentions: Mapping[Clean, Retention] = MappingProxyType({}),
+        *,
+        notify: Callable[[str], None],
+        prepare: Callable[[], None] = nothing,
+        between_runs: BetweenRuns | None = None,
+        on_ready: Callable[[Clean], None] = nothing,
+    ) -> None:
+        self._folders = folders
+        self._writers = {
+            profile: FolderWriter(
+                folder,
+                retentions.get(profile, Retention()),
+                profile=profile,
+                between_runs=between_runs,
+                note=notify,
+            )
+            for profile, folder in folders.items()
+        }
+        self._notify = notify
+        self._prepare = prepare
+        self._on_ready = on_ready
+        self._entries: SimpleQueue[_Entry | None] = SimpleQueue()
+        self._most = _QUEUED * len(folders)
+        self._gaps: set[Clean | None] = set()
+        """Profiles of which a poll was left out."""
+        self._is_slow = False
+        self._unready = set(folders)
+        self._troubles: dict[Clean, str] = {}
+        """Why the newest poll of a profile was left out."""
+        self._acks: dict[Clean, Acks] = {}
+        self._thread = threading.Thread(target=self._run_thread, name="history", daemon=True)
+        self._thread.start()
+
+    def record(
+        self, profile: Clean | None, outcome: Outcome | None, monitor: Monitor, update: Update, now: Reading
+    ) -> None:
+        """Queue one outcome, or what time alone changed; see `Recorder`."""
+        is_poll = outcome is not None and profile in self._writers
+        fleet = monitor.fleets.by_profile[profile] if is_poll and profile is not None else None
+        if fleet is None and not update.events:
+            return
+        if self._entries.qsize() >= self._most:
+            self._gaps.add(profile)
+            if not self._is_slow:
+                self._is_slow = True
+                self._notify(f"no history is kept: the disk is too slow; see what else uses it ({self._place})")
+            return
+        self._entries.put(
+            _Entry(profile, outcome, fleet, monitor.acks, update.events, now, is_after_gap=profile in self._gaps)
+        )
+        self._gaps.discard(profile)
+
+    def close(self, timeout_s: float = _CLOSE_TIMEOUT_S) -> None:
+        """Write what is left, unless that takes too long."""
+        self._entries.put(None)
+        self._thread.join(timeout_s)
+
+    @property
+    def _place(self) -> Path:
+        """The folder of all profiles' histories."""
+        return next(iter(self._folders.values())).parent
+
+    def _run_thread(self) -> None:
+        try:
+            self._prepare()
+        except Exception as error:  # noqa: BLE001 - as below
+            self._notify(f"no history from before: {explained(error)} ({self._place})")
+        for profile in self._writers:
+            self._try(profile, lambda writer: not writer.take())
+        while (entry := self._entries.get()) is not None:
+            concerned = {entry.profile, *(event.profile for event in entry.events)}
+            for profile in [profile for profile in self._writers if profile in concerned]:
+                self._try(profile, partial(self._write, profile, entry))
+            if self._is_slow and self._entries.empty():
+                self._is_slow = False
+                self._notify("history is kept again")
+        for writer in self._writers.values():
+            writer.close()
+
+    def _try(self, profile: Clean, write: Callable[[FolderWriter], bool]) -> None:
+        """Let a profile's writer do something; say once if it cannot, and once when it can again."""
+        is_ready = True
+        trouble = None
+        try:
+            is_ready = write(self._writers[profile])
+        except Exception as error:  # noqa: BLE001 - a bug here costs the history, and nothing else
+            trouble = explained(error)
+        had_trouble = bool(self._troubles)
+        if trouble is None:
+            self._troubles.pop(profile, None)
+            if had_trouble and not self._troubles:
+                self._notify("history is kept again")
+        else:
+            is_new = trouble not in self._troubles.values()
+            self._troubles[profile] = trouble
+            if is_new:
+                self._notify(f"no history is kept: {trouble} ({self._place})")
+        if is_ready and profile in self._unready:
+            self._unready.discard(profile)
+            self._on_ready(profile)
+
+    def _write(self, profile: Clean, entry: _Entry, writer: FolderWriter) -> bool:
+        """Write what concerns a profile; return whether its first listing can be read, or is not ours to write."""
+        if not writer.take():
+            return True
+        if entry.is_after_gap and profile == entry.profile:
+            writer.restart()
+        events = [event for event in entry.events if event.profile == profile]
+        outcome, fleet = entry.outcome, entry.fleet
+        if outcome is None or fleet is None or profile != entry.profile:
+            writer.write_events(entry.now, events)
+            return False
+        moment = Moment(entry.now, fleet, self._acks_of(profile, fleet, entry.acks))
+        cause = f"{outcome.cause}: {outcome.message}" if isinstance(outcome, Failed) else None
+        writer.write(moment, PollResult.of(outcome), fleet.interval / _SECOND, events, cause)
+        return fleet.listings > 0
+
+    def _acks_of(self, profile: Clean, fleet: Fleet, acks: Acks) -> Acks:
+        """Return the acknowledgements of a fleet's rows; the same value as long as they do not change."""
+        found = {id_: ack for id_, ack in acks.items() if id_ in fleet.environments}
+        if found != self._acks.get(profile):
+            self._acks[profile] = found
+        return self._acks[profile]

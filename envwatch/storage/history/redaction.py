@@ -1,0 +1,363 @@
+"""Redaction of a recording: what may identify a person, a machine, a customer or a path becomes a pseudonym.
+
+Pure: the salt is an argument. A text stays only if it is known to be harmless: a word of our own, a version, a mode, a
+platform; what is not known is replaced or dropped. Times and numbers stay. Equal texts get equal pseudonyms within one
+file, so that whatever is linked stays linked; names, ids and device ids of environments share one kind of pseudonym,
+because an inventory or an event may have any of them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from hashlib import blake2s
+from itertools import chain
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from envwatch.fleet.acknowledgements import Ack
+from envwatch.fleet.anomalies import Anomaly
+from envwatch.fleet.events import NOT_RUNNING, Event, EventState, Kind
+from envwatch.fleet.history import Moment
+from envwatch.fleet.inventory import missing_id
+from envwatch.fleet.presence import Presence, Reason
+from envwatch.fleet.since_last_run import LACKED
+from envwatch.model.environment import Environment
+from envwatch.model.modes import is_known_mode
+from envwatch.model.outcome import Cause
+from envwatch.model.text import Clean
+from envwatch.storage.history.about import About
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pydantic import JsonValue
+
+    from envwatch.fleet.acknowledgements import Acks
+    from envwatch.fleet.anomalies import HeldListing
+    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.outcome import Snapshot
+
+T = TypeVar("T")
+
+REDACTED: Final = Clean("(redacted)")
+"""In place of a free text, such as a note."""
+
+_DIGEST_BYTES: Final = 6
+"""Of a pseudonym: two of 10,000 names get the same one in one file of five million."""
+
+_VERSION: Final = re.compile(r"v?[0-9]{1,5}(?:\.[0-9]{1,5}){0,2}(?:-(?:alpha|beta|dev|next|rc)(?:\.?[0-9]{1,5})?)?")
+"""A version with at most three numbers, so that it is no address."""
+_PLATFORMS: Final = frozenset({"aix", "android", "darwin", "freebsd", "linux", "openbsd", "sunos", "win32"})
+"""Values of Node's `process.platform`."""
+_ARCHITECTURES: Final = frozenset({"arm", "arm64", "ia32", "loong64", "ppc64", "riscv64", "s390x", "x64"})
+"""Values of Node's `process.arch`."""
+_SYSTEM: Final = re.compile(
+    r"macOS|Linux|(?:Alpine|Amazon|Arch) Linux|Debian(?: GNU/Linux)?|Fedora(?: Linux)?|Ubuntu"
+    r"|Windows (?:10|11)(?: Home| Pro| Enterprise)?|Windows Server 20[0-9]{2}"
+)
+_SYSTEM_VERSION: Final = re.compile(rf"(?:{_VERSION.pattern})(?: LTS)?")
+
+_LOCAL: Final = Clean("local")
+"""The organization of a row of the Desktop app."""
+_DEVICES: Final = ("desktop:", "sandbox-")
+"""Begins of device ids that say what kind of machine it is."""
+_EXPECTED: Final = missing_id(Clean(""))
+_RELATION: Final = re.compile(r"(twin of|replaces) (.+)(, same device)", re.DOTALL)
+"""The reason of a newcomer, see `fleet.newcomers`."""
+
+_PRESENCES: Final = frozenset({*Presence, "unknown"})
+_CONNECTIONS: Final = frozenset({Kind.RECONNECTED, Kind.RESTARTED})
+"""The kinds of events whose values are connections."""
+_OWN_WORDS: Final = re.compile(
+    rf"(?:{'|'.join(map(re.escape, chain(Reason, Cause, Anomaly)))})(?: \([0-9]+ s\))?"
+    rf"|[0-9,]+ of [0-9,]+ rows vanished at once|believed now|a later listing contradicts it|{NOT_RUNNING}|{LACKED}"
+)
+"""The reasons of events that are no text of anybody else."""
+
+
+class Redaction:
+    """Replaces texts by pseudonyms; those of one salt are the same for the same text.
+
+    Args:
+        salt: random bytes, at most 32, that are kept nowhere: without them a pseudonym cannot be looked up.
+    """
+
+    def __init__(self, salt: bytes) -> None:
+        self._salt = salt
+        self._pseudonyms: dict[tuple[str, str], Clean] = {}
+        self._tracked: dict[Clean, tuple[TrackedEnvironment, TrackedEnvironment]] = {}
+        """The last one of each id, and what became of it: most stay the same from poll to poll."""
+        self._newest: dict[str, tuple[Any, Any]] = {}
+        """The newest value of other fields, and what became of it."""
+        self._by_field: dict[str, Callable[[Clean], Clean]] = {
+            "name": self._machine,
+            "mode": self._mode,
+            "user": self._user,
+            "key owner": self._user,
+            "organization": self._organization,
+            "version": self._version,
+            "branch": self._branch,
+            "directory": self._directory,
+            "node": self._version,
+            "os": self._platform,
+            "pod": self._pod,
+        }
+        """By the names of fields in events, see `fleet.diff` and `fleet.mass_changes`."""
+        self._by_key: dict[str, Callable[[JsonValue], JsonValue]] = {
+            "lettaCodeVersion": _of_text(self._version),
+            "gitBranch": _of_text(self._branch),
+            "workingDirectory": _of_text(self._directory),
+            "os": _of_text(self._platform),
+            "nodeVersion": _of_text(self._version),
+            "self_update": _update_without_texts,
+            "machine": _known_machine,
+        }
+        """By the key in metadata; all other keys are dropped."""
+
+    def moment(self, moment: Moment) -> Moment:
+        """Return a moment without what identifies anybody."""
+        return Moment(moment.now, self._fleet(moment.fleet), self._again("acks", moment.acks, self._acks))
+
+    def event(self, event: Event) -> Event:
+        """Return an event without what identifies anybody."""
+        return Event(
+            kind=event.kind,
+            at=event.at,
+            profile=self._profile(event.profile),
+            id=_optional(self._machine, event.id),
+            name=_optional(self._machine, event.name),
+            field=event.field,
+            before=self._value(event, event.before),
+            after=self._value(event, event.after),
+            reason=self._reason(event),
+            lasted=event.lasted,
+            of=event.of,
+            members=tuple(map(self.event, event.members)),
+            since=event.since,
+            incident=_optional(self._incident, event.incident),
+            then=None if event.then is None else self._state(event.then),
+        )
+
+    def about(self, about: About) -> About:
+        """Return what a redacted recording is of: a server of a name that does not exist."""
+        base_url = Clean(f"https://{self._pseudonym('host', about.base_url)}.invalid")
+        return About(profile=self._profile(about.profile), base_url=base_url, version=about.version, is_redacted=True)
+
+    def _fleet(self, fleet: Fleet) -> Fleet:
+        environments = {}
+        for tracked in fleet.environments.values():
+            redacted = self._tracked_environment(tracked)
+            environments[redacted.environment.id] = redacted
+        return replace(
+            fleet,
+            profile=self._profile(fleet.profile),
+            profile_name=self._profile(fleet.profile_name),
+            expect=self._again("expect", fleet.expect, lambda names: tuple(map(self._machine, names))),
+            environments=MappingProxyType(environments),
+            newest=_optional(self._version, fleet.newest),
+            failure=self._again("failure", fleet.failure, lambda failure: replace(failure, message=REDACTED)),
+            hold=self._again("hold", fleet.hold, self._hold),
+            snapshot=self._again("snapshot", fleet.snapshot, self._snapshot),
+        )
+
+    def _again(self, name: str, value: T, redact: Callable[[Any], Any]) -> T:
+        """Return a redacted value, and the very same one as long as the field has the same value, if it has any."""
+        if value is None:
+            return value
+        known = self._newest.get(name)
+        if known is None or known[0] is not value:
+            known = self._newest[name] = (value, redact(value))
+        redacted: T = known[1]
+        return redacted
+
+    def _acks(self, acks: Acks) -> Acks:
+        return {
+            self._machine(id_): Ack(ack.at, REDACTED if ack.note else ack.note, ack.sign_at)
+            for id_, ack in acks.items()
+        }
+
+    def _hold(self, hold: HeldListing) -> HeldListing:
+        text = hold.finding.text if _OWN_WORDS.fullmatch(hold.finding.text) else REDACTED
+        return replace(
+            hold,
+            finding=hold.finding._replace(text=text),
+            missing=self._machines(hold.missing),
+            confirmed_absent=self._machines(hold.confirmed_absent),
+        )
+
+    def _snapshot(self, snapshot: Snapshot) -> Snapshot:
+        return replace(
+            snapshot,
+            pages=(),
+            set_aside_ids=self._machines(snapshot.set_aside_ids),
+            confirmed_absent=self._machines(snapshot.confirmed_absent),
+            in_doubt=self._machines(snapshot.in_doubt),
+        )
+
+    def _tracked_environment(self, tracked: TrackedEnvironment) -> TrackedEnvironment:
+        known = self._tracked.get(tracked.environment.id)
+        if known is not None and known[0] is tracked:
+            return known[1]
+        withheld = tracked.withheld
+        redacted = replace(
+            tracked,
+            environment=self._environment(tracked.environment),
+            profile=self._profile(tracked.profile),
+            withheld=withheld and withheld._replace(connection_id=self._connection(withheld.connection_id)),
+            left_pod_id=_optional(self._pod, tracked.left_pod_id),
+        )
+        self._tracked[tracked.environment.id] = (tracked, redacted)
+        return redacted
+
+    def _state(self, state: EventState) -> EventState:
+        return EventState(
+            environment=self._environment(state.environment),
+            verdict=state.verdict,
+            is_flapping=state.is_flapping,
+            clock_suspect=state.clock_suspect,
+            left_pod_id=_optional(self._pod, state.left_pod_id),
+        )
+
+    def _environment(self, row: Environment) -> Environment:
+        return Environment(
+            id=self._machine(row.id),
+            name=self._machine(row.name),
+            device_id=self._machine(row.device_id),
+            organization_id=self._organization(row.organization_id),
+            first_seen_at=row.first_seen_at,
+            last_seen_at=row.last_seen_at,
+            connection_id=_optional(self._connection, row.connection_id),
+            connected_at=row.connected_at,
+            last_heartbeat_at=row.last_heartbeat_at,
+            pod_id=_optional(self._pod, row.pod_id),
+            listener_instance_id=None
+            if row.listener_instance_id is None
+            else self._pseudonym("listener", row.listener_instance_id),
+            api_key_owner=_optional(self._user, row.api_key_owner),
+            user_id=_optional(self._user, row.user_id),
+            mode=_optional(self._mode, row.mode),
+            metadata=self._again(f"metadata of {row.id}", row.metadata, self._metadata),
+        )
+
+    def _metadata(self, metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        known = {key: redact(metadata[key]) for key, redact in self._by_key.items() if key in metadata}
+        return {key: value for key, value in known.items() if value is not None}
+
+    def _value(self, event: Event, value: Clean | None) -> Clean | None:
+        """Return the value before or after an event."""
+        if value is None:
+            return None
+        if event.field is not None:
+            return self._in_field(event.field, value)
+        if event.kind in _CONNECTIONS:
+            return self._connection(value)
+        return value if value in _PRESENCES else REDACTED
+
+    def _in_field(self, field: str, value: Clean) -> Clean:
+        return self._by_field[field](value) if field in self._by_field else REDACTED
+
+    def _reason(self, event: Event) -> Clean | None:
+        reason = event.reason
+        if reason is None or _OWN_WORDS.fullmatch(reason):
+            return reason
+        if event.kind is Kind.TOGETHER:
+            return Clean(", ".join(self._shared(reason.split(", "))))
+        if event.kind is Kind.APPEARED and (relation := _RELATION.fullmatch(reason)):
+            before, label, after = relation.groups()
+            return Clean(f"{before} {self._machine(Clean(label))}{after}")
+        cause = reason.partition(":")[0]
+        return Clean(f"{cause}: {REDACTED}") if event.kind is Kind.FAILING and cause in set(Cause) else REDACTED
+
+    def _shared(self, parts: Iterable[str]) -> Iterable[str]:
+        """Yield what the members of a group share, `pod p-7`; values that hold a comma come in several parts."""
+        for part in parts:
+            field = next((field for field in self._by_field if part.startswith(f"{field} ")), None)
+            yield REDACTED if field is None else f"{field} {self._in_field(field, Clean(part[len(field) + 1 :]))}"
+
+    def _machines(self, ids: Iterable[Clean]) -> frozenset[Clean]:
+        return frozenset(map(self._machine, ids))
+
+    def _machine(self, text: Clean) -> Clean:
+        """Return the pseudonym of an environment's name, id or device id; a blank name stays blank."""
+        if text.startswith(_EXPECTED):
+            return missing_id(self._machine(Clean(text[len(_EXPECTED) :])))
+        if text.isspace():
+            return Clean(" ")
+        kind = next((begin for begin in _DEVICES if text.startswith(begin)), "")
+        return Clean(f"{kind}{self._pseudonym('env', text)}")
+
+    def _organization(self, text: Clean) -> Clean:
+        return text if text == _LOCAL else self._pseudonym("org", text)
+
+    def _profile(self, text: Clean) -> Clean:
+        return self._pseudonym("profile", text)
+
+    def _user(self, text: Clean) -> Clean:
+        return self._pseudonym("user", text)
+
+    def _connection(self, text: Clean) -> Clean:
+        return self._pseudonym("conn", text)
+
+    def _pod(self, text: Clean) -> Clean:
+        return self._pseudonym("pod", text)
+
+    def _branch(self, text: Clean) -> Clean:
+        return self._pseudonym("branch", text)
+
+    def _directory(self, text: Clean) -> Clean:
+        return self._pseudonym("/dir", text)
+
+    def _incident(self, text: Clean) -> Clean:
+        return self._pseudonym("inc", text)
+
+    def _mode(self, text: Clean) -> Clean:
+        return text if is_known_mode(text) else self._pseudonym("mode", text)
+
+    def _version(self, text: Clean) -> Clean:
+        return text if _VERSION.fullmatch(text) else self._pseudonym("version", text)
+
+    def _platform(self, text: Clean) -> Clean:
+        return text if text in _PLATFORMS else self._pseudonym("os", text)
+
+    def _pseudonym(self, kind: str, text: str) -> Clean:
+        """Return the pseudonym of a text of a kind, `kind-0123456789ab`; that of an empty text is empty."""
+        if not text:
+            return Clean("")
+        if (known := self._pseudonyms.get((kind, text))) is None:
+            digest = blake2s(f"{kind}\0{text}".encode(), key=self._salt, digest_size=_DIGEST_BYTES).hexdigest()
+            known = self._pseudonyms[kind, text] = Clean(f"{kind}-{digest}")
+        return known
+
+
+def _optional(redact: Callable[[Clean], Clean], text: Clean | None) -> Clean | None:
+    return None if text is None else redact(text)
+
+
+def _of_text(redact: Callable[[Clean], Clean]) -> Callable[[JsonValue], JsonValue]:
+    """Return a function that redacts a text, and drops any other value."""
+    return lambda value: redact(Clean(value)) if isinstance(value, str) else None
+
+
+def _update_without_texts(value: JsonValue) -> JsonValue:
+    """Return whether a listener can update itself, without paths and commands."""
+    if not isinstance(value, dict):
+        return None
+    return {key: value[key] for key in ("supported", "writable") if isinstance(value.get(key), bool)}
+
+
+def _known_machine(value: JsonValue) -> JsonValue:
+    """Return what kind of machine it is."""
+    if not isinstance(value, dict):
+        return None
+    kept: dict[str, JsonValue] = {}
+    if isinstance(architecture := value.get("architecture"), str) and architecture in _ARCHITECTURES:
+        kept["architecture"] = architecture
+    if isinstance(memory := value.get("memoryBytes"), (int, float)):
+        kept["memoryBytes"] = memory
+    if isinstance(name := value.get("osName"), str) and _SYSTEM.fullmatch(name):
+        kept["osName"] = name
+    if isinstance(version := value.get("osVersion"), str) and _SYSTEM_VERSION.fullmatch(version):
+        kept["osVersion"] = version
+    return kept

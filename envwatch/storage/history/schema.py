@@ -1,0 +1,115 @@
+"""The form of a file of a history: its tables in SQLite, and what marks it as such."""
+
+from __future__ import annotations
+
+import errno
+import stat
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from envwatch.storage.history.encoding.frames import FORMAT_VERSION
+from envwatch.storage.history.troubles import DamagedError, NewerError
+
+if TYPE_CHECKING:
+    import os
+    import sqlite3
+    from pathlib import Path
+
+APPLICATION_ID: Final = int.from_bytes(b"envw", "big")
+"""Marks a file of ours, see `PRAGMA application_id`."""
+
+PAGE_BYTES: Final = 16_384
+"""At this size the tree of a table has two levels up to 30 MB, so that a file cut off anywhere loses only its end."""
+
+TABLES: Final = """
+CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE polls (
+    number INTEGER PRIMARY KEY,
+    at REAL NOT NULL,          -- wall clock of the machine that recorded it, ms since the epoch
+    result TEXT NOT NULL,      -- listed, failed, slept
+    run INTEGER NOT NULL,      -- the number of the first poll of the same process
+    interval_s REAL NOT NULL,
+    cause TEXT,                -- of a failure
+    kind INTEGER NOT NULL      -- of its frame: 0 KEY, 1 BRIDGE, 2 STEP
+);
+CREATE TABLE frames (number INTEGER PRIMARY KEY, data BLOB NOT NULL);
+CREATE TABLE events (
+    number INTEGER PRIMARY KEY,
+    at REAL NOT NULL,          -- wall clock when it was recorded
+    poll INTEGER NOT NULL,     -- the newest poll then; 0 for none
+    data BLOB NOT NULL
+);
+"""
+
+
+class Numbers(NamedTuple):
+    """Of a poll and of an event."""
+
+    poll: int
+    event: int
+
+
+def check_form(connection: sqlite3.Connection) -> bool:
+    """Return whether a file has our tables; False if it has none at all yet, also while another process makes them.
+
+    Raises:
+        DamagedError: if it has others.
+        NewerError: if a newer envwatch wrote it.
+        sqlite3.Error: if it cannot be read.
+    """
+    connection.execute("BEGIN")  # all that is read is of one moment
+    try:
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        has_tables = connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
+    finally:
+        if connection.in_transaction:  # some failures have ended it already
+            connection.execute("ROLLBACK")
+    if application != APPLICATION_ID:
+        if application or version or has_tables:
+            raise DamagedError("it is no history of envwatch")
+        return False
+    if version > FORMAT_VERSION:
+        raise NewerError("a newer envwatch recorded this day; update this one")
+    return True
+
+
+def last_numbers(connection: sqlite3.Connection) -> Numbers:
+    """Return the numbers of the newest poll and event; 0 without any."""
+    newest = "SELECT (SELECT max(number) FROM polls), (SELECT max(number) FROM events)"
+    poll, event = connection.execute(newest).fetchone()
+    return Numbers(poll or 0, event or 0)
+
+
+def is_cut(connection: sqlite3.Connection, path: Path) -> bool:
+    """Whether a file ends within a page; while it grows that may seem so for an instant."""
+    (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+    size = path.lstat().st_size
+    return size % page_bytes != 0 and path.lstat().st_size == size
+
+
+def check_whole(connection: sqlite3.Connection, path: Path) -> None:
+    """Check a whole file of our form; it takes some 10 ms.
+
+    Raises:
+        DamagedError: with the first thing that is wrong.
+        sqlite3.Error: if it cannot be read.
+    """
+    if is_cut(connection, path):
+        raise DamagedError("its end is missing")
+    (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if result != "ok":
+        raise DamagedError(str(result))
+
+
+def check_regular(path: Path) -> os.stat_result:
+    """Return the status of a file. It is not opened: to close it would end the locks that SQLite has on it.
+
+    Raises:
+        OSError: if there is none, or it is a link or no regular file.
+    """
+    status = path.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        raise OSError(errno.ELOOP, "It is a link, which is not followed here")
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "Not a regular file")
+    return status

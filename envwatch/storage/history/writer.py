@@ -1,0 +1,246 @@
+"""Writes the history of one profile: which file, which numbers, who may, and what is deleted. Of one thread."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import suppress
+from itertools import filterfalse
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+from envwatch import __version__
+from envwatch.fleet.events import NO_PROFILE, Kind
+from envwatch.fleet.history import HistoryError, PollResult
+from envwatch.model.clock import WallMs
+from envwatch.storage.history.day_file import DayFile
+from envwatch.storage.history.folder import (
+    BESIDE,
+    DAMAGED,
+    FolderLock,
+    day_of,
+    day_path,
+    day_paths,
+    profile_and_host,
+    tidy,
+)
+from envwatch.storage.history.past import StoredPast
+from envwatch.storage.history.reading import DayReader
+from envwatch.storage.history.schema import Numbers
+from envwatch.storage.history.troubles import is_damage
+from envwatch.storage.private_files import set_aside
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import date
+    from pathlib import Path
+
+    from envwatch.fleet.events import Event
+    from envwatch.fleet.history import Moment
+    from envwatch.model.clock import Reading
+    from envwatch.model.text import Clean
+    from envwatch.storage.history.folder import Retention
+
+    BetweenRuns = Callable[[Moment, Moment], Sequence[Event]]
+
+_TIDY_EVERY_S: Final = 3600.0
+_NOT_COMPARED: Final = frozenset({Kind.FLAPPING, Kind.STEADY, Kind.MISSING})
+"""The events of environments that a comparison of two moments does not find."""
+
+
+class FolderWriter:
+    """Writes polls and events into the files of their days, while it holds the folder's lock.
+
+    After any error, the next call begins anew: with the file opened again, and a KEY.
+
+    Args:
+        folder: which is made if it does not exist.
+        retention: what is kept of it.
+        profile: under whose label the run before is read.
+        between_runs: returns the events to record with the first listing that is written, after another run or after
+            polls that were left out, in place of its own changes: from the last listing that was written, and from it.
+        note: called with one line when a damaged file was set aside.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        retention: Retention,
+        *,
+        profile: Clean = NO_PROFILE,
+        between_runs: BetweenRuns | None = None,
+        note: Callable[[str], None] = lambda _line: None,
+    ) -> None:
+        self._folder = folder
+        self._retention = retention
+        self._profile = profile
+        self._between_runs = between_runs
+        self._note = note
+        self._lock = FolderLock(folder)
+        self._day: date | None = None
+        self._file: DayFile | None = None
+        self._numbers: Numbers | None = None
+        """The ones that come next; None before they are known."""
+        self._run: int | None = None
+        """The number of this run's first poll; None before it is written."""
+        self._is_compared = False
+        """Whether a listing was compared with the last one that was written before; none was left out since."""
+        self._before: Moment | None = None
+        """With what the next listing is compared, once that was read: it is tried again until it can be written."""
+        self._tidied_at = -inf
+
+    def take(self) -> bool:
+        """Return whether this process is the one that records here; it becomes that if there is none. Never waits.
+
+        Raises:
+            OSError: if there can be no lock.
+        """
+        had, has = self._lock.is_held, self._lock.take()
+        if had and not has:
+            self._leave()
+            self._before = None
+        return has
+
+    def write(
+        self,
+        moment: Moment,
+        result: PollResult,
+        interval_s: float,
+        events: Sequence[Event] = (),
+        cause: str | None = None,
+    ) -> None:
+        """Add one poll with its events, see `DayFile.write`; call `take` before. Then delete what is too old.
+
+        Raises:
+            HistoryError: if it cannot be written, or there is no room for it.
+            OSError: if it cannot be written.
+            sqlite3.Error: likewise.
+        """
+
+        def add(file: DayFile) -> None:
+            run = self._run or file.numbers.poll
+            file.write(moment, result, interval_s, all_events, cause, run)
+            self._run = run
+
+        is_first = result is PollResult.LISTED and moment.fleet.listings > 0 and not self._is_compared
+        between = self._changes_between_runs(moment) if is_first else None
+        all_events = events if between is None else (*between, *filterfalse(_is_compared, events))
+        self._add(moment.now, add)
+        if is_first:
+            self._is_compared, self._before = True, None
+        now, clock = moment.now, moment.fleet.clock
+        # A clock that is ahead must not make everything too old.
+        if clock.is_known and now.monotonic - self._tidied_at >= _TIDY_EVERY_S:
+            self._tidied_at = now.monotonic
+            today = day_of(min(now.wall, WallMs(clock.at(now.wall))))
+            with suppress(OSError):  # the poll is written; the next hour tries again
+                tidy(self._folder, self._retention, today)
+
+    def write_events(self, now: Reading, events: Sequence[Event]) -> None:
+        """Add events that came with no poll; call `take` before. Raises what `write` raises."""
+        self._add(now, lambda file: file.write_events(now.wall, events))
+
+    def restart(self) -> None:
+        """Go on after polls that were left out: the next frame is a KEY, and the next listing is compared."""
+        self._is_compared = False
+        if self._file is not None:
+            self._file.restart()
+
+    def close(self) -> None:
+        """Close the file and let another process record."""
+        self._leave()
+        self._lock.release()
+
+    def _add(self, now: Reading, add: Callable[[DayFile], None]) -> None:
+        day = day_of(now.wall)
+        try:
+            try:
+                add(self._file_of(day))
+            except (HistoryError, sqlite3.Error) as error:
+                if not is_damage(error):
+                    raise
+                self._set_aside(day)
+                add(self._file_of(day))
+        except BaseException:
+            self._leave()
+            raise
+
+    def _file_of(self, day: date) -> DayFile:
+        """Return the file of a day, open.
+
+        Raises:
+            HistoryError: if there is no room in it, or it cannot be opened.
+            OSError: likewise.
+            sqlite3.Error: likewise.
+        """
+        file = self._file
+        if file is None or day != self._day or file.size() is None:
+            self._close_file()
+            if self._numbers is None:
+                self._numbers = _next_numbers(self._folder)
+            profile, host = profile_and_host(self._folder)
+            about = {"profile": profile, "host": host, "envwatch": __version__}
+            is_checked = day == self._day
+            file = self._file = DayFile(day_path(self._folder, day), about, self._numbers, is_checked=is_checked)
+            self._day = day
+        if (file.size() or 0) > self._retention.bytes:
+            limit = f"history_mb = {self._retention.megabytes}"
+            raise HistoryError(f"this day alone has reached {limit}; set it higher, or it goes on tomorrow (UTC)")
+        return file
+
+    def _set_aside(self, day: date) -> None:
+        """Rename the damaged file of a day, with what is beside it.
+
+        Raises:
+            OSError: if that cannot be done.
+        """
+        self._close_file()
+        path = day_path(self._folder, day)
+        aside = set_aside(path, f"{path.name}{DAMAGED}")
+        for suffix in BESIDE:
+            with suppress(FileNotFoundError):
+                path.with_name(f"{path.name}{suffix}").replace(aside.with_name(f"{aside.name}{suffix}"))
+        self._note(f"a damaged day of the history was set aside, and a new one begun ({aside})")
+
+    def _changes_between_runs(self, first: Moment) -> Sequence[Event] | None:
+        """Return what changed since the last listing that was written; None if it is not known."""
+        if self._between_runs is None:
+            return None
+        past = StoredPast(self._folder, self._profile)
+        try:
+            if self._before is None and (poll := past.last_listing()) is not None:
+                self._before = past.moment(poll)
+        except HistoryError:  # what is damaged is not compared
+            return None
+        return None if self._before is None else self._between_runs(self._before, first)
+
+    def _close_file(self) -> None:
+        if self._file is not None:
+            self._numbers = self._file.numbers
+            file, self._file = self._file, None
+            with suppress(sqlite3.Error):
+                file.close()
+
+    def _leave(self) -> None:
+        """Close the file, and forget what another process may change."""
+        self._close_file()
+        self._numbers = None
+        self._is_compared = False
+
+
+def _is_compared(event: Event) -> bool:
+    """Whether an event is of a change that a comparison of two moments finds."""
+    return bool(event.members or event.id is not None) and event.kind not in _NOT_COMPARED
+
+
+def _next_numbers(folder: Path) -> Numbers:
+    """Return the numbers after all that can be read.
+
+    Raises:
+        OSError: if the folder exists and cannot be read.
+    """
+    poll, event = 0, 0
+    for path in day_paths(folder):
+        with suppress(HistoryError), DayReader(path) as reader:
+            last = reader.last_numbers()
+            poll, event = max(poll, last.poll), max(event, last.event)
+    return Numbers(poll + 1, event + 1)

@@ -1,0 +1,143 @@
+"""A recording of somebody else may hold any number where a clock should stand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from math import inf, nan
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from support.builders import NOW, beating, failed, listed, reading
+from support.eventful_life import plain_life
+
+from envwatch.fleet.anomalies import Anomaly, Finding, HeldListing, StallDetector
+from envwatch.fleet.clock_check import LastHeartbeat, SkewCheck
+from envwatch.fleet.events import Kind
+from envwatch.fleet.fleet import Fleet
+from envwatch.fleet.history import HistoryError, Moment, PollResult
+from envwatch.fleet.recent_changes import ChangeTag, RecentChange
+from envwatch.model.clock import MonotonicS, OffsetBounds, Reading, ServerClock, ServerMs, WallMs
+from envwatch.model.text import Clean
+from envwatch.storage.history.about import About
+from envwatch.storage.history.possible_clocks import ClockCheck
+from envwatch.storage.history.recording import RecordedFile, RecordingWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+FLEET: Final = Fleet().after(listed(beating(3)))[0]
+
+
+def wall(at: Any) -> Reading:
+    return Reading(WallMs(at), MonotonicS(0.0))
+
+
+def held(since: Any) -> HeldListing:
+    return HeldListing(Finding(Anomaly.EMPTIED, Clean("empty")), since)
+
+
+PLACES: Final[dict[str, Callable[[Any], Fleet]]] = {
+    "listed": lambda n: replace(FLEET, listed=wall(n)),
+    "listed, monotonic": lambda n: replace(FLEET, listed=Reading(WallMs(NOW), n)),
+    "last up": lambda n: replace(FLEET, last_up=wall(n)),
+    "unseen since": lambda n: replace(FLEET, unseen_since=wall(n)),
+    "failure": lambda n: replace(FLEET, failure=replace(failed(), started=wall(n))),
+    "failure, its end": lambda n: replace(FLEET, failure=replace(failed(), ended=wall(n))),
+    "clock": lambda n: replace(FLEET, clock=ServerClock((OffsetBounds(n, 0.0),))),
+    "clock, its end": lambda n: replace(FLEET, clock=ServerClock((OffsetBounds(0.0, n),))),
+    "elapsed": lambda n: replace(FLEET, elapsed_ms=n),
+    "stall": lambda n: replace(FLEET, stall_detector=StallDetector(silent_s=n)),
+    "end of a stall": lambda n: replace(FLEET, stall_detector=StallDetector(resumed_at=n)),
+    "period": lambda n: replace(FLEET, periods=MappingProxyType({Kind.BLIND: n})),
+    "begin": lambda n: replace(FLEET, began_at=n),
+    "error of a date": lambda n: replace(FLEET, date_error=n),
+    "hold": lambda n: replace(FLEET, hold=held(n)),
+    "transitions": lambda n: with_row(transitions=(ServerMs(0.0), n)),
+}
+
+
+IN_SECONDS: Final = frozenset({"listed, monotonic", "stall", "hold"})
+
+
+@pytest.mark.parametrize("number", [nan, inf, -inf, 1e15, -1e15, 10**400])
+@pytest.mark.parametrize("place", PLACES)
+def test_what_no_clock_shows_is_refused(place: str, number: float) -> None:
+    number = number / 1000 if place in IN_SECONDS and number != 10**400 else number
+    with pytest.raises(HistoryError, match="a clock in it shows what none can"):
+        ClockCheck()(Moment(reading(), PLACES[place](number)))
+
+
+def test_polls_are_no_longer_apart_than_a_clock_can_show() -> None:
+    with pytest.raises(HistoryError):
+        ClockCheck()(Moment(reading(), replace(FLEET, interval=timedelta(milliseconds=1e15))))
+    ClockCheck()(Moment(reading(), replace(FLEET, interval=timedelta(milliseconds=9.99e14))))
+
+
+@pytest.mark.parametrize("number", [0.0, NOW, 9.99e14, -9.99e14])
+@pytest.mark.parametrize("place", PLACES)
+def test_what_a_clock_may_show_is_taken(place: str, number: float) -> None:
+    ClockCheck()(Moment(reading(), PLACES[place](number / 1000 if place in IN_SECONDS else number)))
+
+
+@pytest.mark.parametrize("now", [wall(nan), Reading(WallMs(NOW), MonotonicS(inf))])
+def test_so_is_the_present_of_a_moment(now: Reading) -> None:
+    with pytest.raises(HistoryError):
+        ClockCheck()(Moment(now, FLEET))
+
+
+def with_row(**changes: Any) -> Fleet:
+    """The fleet, of which the first row has another number."""
+    first, tracked = next(iter(FLEET.environments.items()))
+    in_row = {name: number for name, number in changes.items() if hasattr(tracked.environment, name)}
+    changed = replace(tracked, environment=replace(tracked.environment, **in_row))
+    changed = replace(changed, **{name: number for name, number in changes.items() if name not in in_row})
+    return replace(FLEET, environments={**FLEET.environments, first: changed})
+
+
+ROWS: Final[dict[str, Callable[[Any], Fleet]]] = {
+    **{
+        name: lambda n, name=name: with_row(**{name: n})  # type: ignore[misc]
+        for name in ("first_seen_at", "last_seen_at", "connected_at", "last_heartbeat_at", "since_at")
+    },
+    "last_change": lambda n: with_row(last_change=RecentChange(ChangeTag.NEW, n)),
+    "skew_check": lambda n: with_row(skew_check=SkewCheck(MonotonicS(0.0), None, n, n)),
+    "withheld": lambda n: with_row(withheld=LastHeartbeat(Clean("c"), n, 0.0)),
+    "withheld, elapsed": lambda n: with_row(withheld=LastHeartbeat(Clean("c"), ServerMs(0.0), n)),
+}
+
+
+@pytest.mark.parametrize("place", ROWS)
+def test_a_row_may_have_any_number_with_which_one_can_calculate(place: str) -> None:
+    check = ClockCheck()
+    for number in (0.0, NOW, inf, -inf, 1e300, 0):
+        check(Moment(reading(), ROWS[place](number)))
+    for number in (nan, 10**400):
+        with pytest.raises(HistoryError):
+            check(Moment(reading(), ROWS[place](number)))
+    check(Moment(reading(), FLEET))
+
+
+def test_what_is_impossible_is_no_moment_of_a_file_and_the_others_are(tmp_path: Path) -> None:
+    path = tmp_path / "a.rec"
+    about = About(profile=Clean("prod"), base_url=Clean("https://letta.example"), version=Clean("1.0"))
+    with RecordingWriter(path, about) as writer:
+        for fleet in (PLACES["clock"](inf), ROWS["last_heartbeat_at"](nan), FLEET):
+            writer.start_run()
+            writer.write(Moment(reading(), fleet), PollResult.LISTED, 5.0)
+    with RecordedFile(path) as file:
+        *impossible, fine = file.all_polls()
+        for poll in impossible:
+            with pytest.raises(HistoryError, match="shows what none can"):
+                file.moment(poll)
+            with pytest.raises(HistoryError, match="shows what none can"):
+                list(file.moments([poll]))
+        assert file.moment(fine).fleet == FLEET
+
+
+def test_a_whole_life_is_possible() -> None:
+    check = ClockCheck()
+    for moment in plain_life().moments:
+        check(moment)

@@ -1,0 +1,259 @@
+"""The recorder: a thread that writes, and whose caller neither waits nor fails."""
+
+from __future__ import annotations
+
+import resource
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.builders import NOW, beating, failed, listed, reading
+from support.exact import exact
+from support.memory_history import MemoryHistory
+from support.recording import PATIENCE_S, content, kinds, life, record
+from support.rights import folder_for_anyone, without_rights
+
+from envwatch.fleet.acknowledgements import Ack, ack_of
+from envwatch.fleet.events import NO_PROFILE, Event, Kind
+from envwatch.fleet.monitor import Monitor, Update
+from envwatch.model.clock import ServerMs
+from envwatch.model.limits import Limits
+from envwatch.model.outcome import Slept
+from envwatch.model.text import Clean
+from envwatch.storage.history.encoding.frames import FrameKind
+from envwatch.storage.history.folder import Retention
+from envwatch.storage.history.past import StoredPast
+from envwatch.storage.history.recorder import HistoryRecorder
+from envwatch.storage.history.writer import FolderWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from envwatch.model.outcome import Outcome
+
+TODAY = "2025-10-09.sqlite"
+A, B, OTHER = Clean("a"), Clean("b"), Clean("other")
+
+
+class Session:
+    """A recorder of one profile, beside a history in memory; each poll can be awaited."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.folder = folder
+        self.said: SimpleQueue[str] = SimpleQueue()
+        self.ready = threading.Event()
+        self.history = MemoryHistory()
+        self.recorder = HistoryRecorder(
+            {NO_PROFILE: folder},
+            notify=self.said.put,
+            **({"on_ready": lambda _: self.ready.set()} | settings),
+        )
+        self.monitor = Monitor.of({NO_PROFILE: Limits()})
+
+    def take(self, outcomes: Iterable[Outcome], *, is_kept: bool = True) -> None:
+        """Record outcomes; `is_kept` says whether memory records them as well."""
+        for outcome in outcomes:
+            now = outcome.awake if isinstance(outcome, Slept) else outcome.ended
+            self.monitor, update = self.monitor.after(NO_PROFILE, outcome, now)
+            for each in (self.history, self.recorder) if is_kept else (self.recorder,):
+                each.record(NO_PROFILE, outcome, self.monitor, update, now)
+
+    def close(self) -> list[str]:
+        """Close it, and return what was said since the last line that was read."""
+        self.recorder.close(PATIENCE_S)
+        return [self.said.get_nowait() for _ in range(self.said.qsize())]
+
+    def line(self) -> str:
+        """Wait for the next line that is said."""
+        return self.said.get(timeout=PATIENCE_S)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the folder holds what memory holds, apart from numbers."""
+        stored, kept = content(StoredPast(self.folder)), content(self.history)
+        return exact(stored[1:]) == exact(kept[1:]) and len(stored[0]) == len(kept[0])
+
+
+def test_what_is_recorded_can_be_read_and_is_announced_with_the_first_listing(tmp_path: Path) -> None:
+    polls_when_ready: list[int] = []
+    session = Session(tmp_path, on_ready=lambda _: polls_when_ready.append(len(content(StoredPast(tmp_path))[0])))
+    session.take([failed(at=NOW - 5000), *life(8)])
+    assert session.close() == []
+    assert session.is_exact
+    assert polls_when_ready == [2]
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[str]:
+    with without_rights(folder.parent):
+        yield "Permission denied; check the owner and the mode of that folder, or set history = false"
+
+
+@contextmanager
+def full(_: Path) -> Iterator[str]:
+    """No file can grow over 10 KB, which SQLite sees as a failing disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        yield "disk I/O error; see whether the disk is full or fails"
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[str]:
+    folder.mkdir(exist_ok=True)
+    connection = sqlite3.connect(folder / TODAY, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield "another program holds it locked; end that program"
+    finally:
+        connection.execute("ROLLBACK")
+        connection.close()
+
+
+@contextmanager
+def no_folder(folder: Path) -> Iterator[str]:
+    folder.touch()
+    try:
+        yield "Not a directory; check the owner and the mode of that folder, or set history = false"
+    finally:
+        folder.unlink()
+
+
+AT_ANY_TIME = [full, locked]
+Trouble = Callable[[Path], AbstractContextManager[str]]
+
+
+@pytest.mark.parametrize("trouble", [*AT_ANY_TIME, read_only, no_folder])
+def test_what_cannot_be_written_is_said_once_and_recording_goes_on_once_it_can(trouble: Trouble) -> None:
+    with folder_for_anyone() as place:
+        folder, outcomes = place / "a@b", life(12)
+        with trouble(folder) as reason:
+            session = Session(folder)
+            session.take(outcomes[:4])
+            assert session.close() == [f"no history is kept: {reason} ({place})"]
+            session = Session(folder)
+            session.take(outcomes[:1])
+            session.line()
+            assert session.ready.wait(PATIENCE_S)
+        session.take(outcomes[1:])
+        assert session.close() == ["history is kept again"]
+        stored, kept = content(StoredPast(folder))[1], content(session.history)[1]
+        assert len(stored) in {11, 12}  # the thread may have reached the first one only afterwards
+        assert exact(stored) == exact(kept[-len(stored) :])
+
+
+@pytest.mark.parametrize("trouble", AT_ANY_TIME)
+def test_trouble_in_the_middle_costs_what_is_polled_meanwhile_and_nothing_else(trouble: Trouble) -> None:
+    with folder_for_anyone() as place:
+        folder, outcomes = place / "a@b", life(9)
+        session = Session(folder)
+        session.take(outcomes[:1])
+        assert session.ready.wait(PATIENCE_S)
+        with trouble(folder) as reason:
+            session.take(outcomes[1:2], is_kept=False)
+            assert session.line() == f"no history is kept: {reason} ({place})"
+        session.take(outcomes[2:])
+        assert session.close() == ["history is kept again"]
+        assert session.is_exact
+
+
+def test_a_disk_that_is_too_slow_costs_polls_and_no_time(tmp_path: Path) -> None:
+    goes_on = threading.Event()
+    session, outcomes = Session(tmp_path, prepare=lambda: goes_on.wait(PATIENCE_S) and None), life(20)
+    session.take(outcomes[:12])
+    session.take(outcomes[12:15], is_kept=False)
+    assert session.line().startswith("no history is kept: the disk is too slow; ")
+    goes_on.set()
+    assert session.line() == "history is kept again"
+    session.take(outcomes[15:])
+    assert session.close() == []
+    assert session.is_exact
+    assert kinds(tmp_path / TODAY)[11:14] == [FrameKind.STEP, FrameKind.KEY, FrameKind.STEP]
+
+
+def test_of_two_at_once_one_records_and_the_other_takes_over_when_it_ends(tmp_path: Path) -> None:
+    one, outcomes = Session(tmp_path), life(12)
+    one.take(outcomes[:1])
+    assert one.ready.wait(PATIENCE_S)
+    two = Session(tmp_path)
+    assert two.ready.wait(PATIENCE_S)
+    two.take(outcomes[:4])
+    one.take(outcomes[1:4])
+    assert one.close() == []
+    two.take(outcomes[4:])
+    assert two.close() == []
+    _, moments, _ = content(StoredPast(tmp_path))
+    assert exact(moments[:4]) == exact(content(one.history)[1])
+    taken_over = moments[4:]
+    assert 8 <= len(taken_over) <= 12  # its first polls may have waited until the other one had ended
+    assert exact(taken_over) == exact(content(two.history)[1][-len(taken_over) :])
+    assert kinds(tmp_path / TODAY)[4] is FrameKind.KEY
+
+
+def test_one_that_loses_its_folder_before_its_first_listing_is_ready_as_another_records(tmp_path: Path) -> None:
+    folder, outcomes = tmp_path / "history", life(3)
+    one = Session(folder)
+    one.take([failed(at=NOW - 5000)])
+    while not content(StoredPast(folder))[0]:  # then it has the lock, and a poll
+        assert one.said.empty()
+    folder.rename(tmp_path / "moved")
+    other = FolderWriter(folder, Retention())
+    record(other, outcomes)
+    assert not one.ready.is_set()
+    one.take(outcomes, is_kept=False)
+    assert one.ready.wait(PATIENCE_S)
+    assert one.close() == []
+    assert len(content(StoredPast(folder))[0]) == 3
+    other.close()
+
+
+def test_events_that_come_with_no_poll_and_those_of_another_profile_are_recorded(tmp_path: Path) -> None:
+    said: list[str] = []
+    recorder = HistoryRecorder({A: tmp_path / "a@h", B: tmp_path / "b@h"}, notify=said.append)
+    monitor = Monitor.of({A: Limits(), B: Limits(), OTHER: Limits()})
+    events = tuple(Event(kind=Kind.BLIND, at=ServerMs(NOW + n), profile=p) for n, p in enumerate((A, B, OTHER, A)))
+    recorder.record(None, None, monitor, Update(events=events), reading(NOW))
+    outcome = listed(beating(3))
+    monitor, update = monitor.after(A, outcome, outcome.ended)
+    recorder.record(A, outcome, monitor, update._replace(events=events), outcome.ended)
+    monitor, update = monitor.after(OTHER, outcome, outcome.ended)
+    recorder.record(OTHER, outcome, monitor, update, outcome.ended)
+    recorder.close(PATIENCE_S)
+    a, b = (content(StoredPast(tmp_path / f"{profile}@h", profile)) for profile in (A, B))
+    assert a[2] == [events[0], events[3]] * 2
+    assert b[2] == [events[1]] * 2
+    assert (len(a[0]), len(b[0])) == (1, 0)
+    assert said == []
+
+
+def test_what_one_profile_lacks_is_said_once_and_costs_another_nothing(tmp_path: Path) -> None:
+    (tmp_path / "bad").touch()
+    said: list[str] = []
+    folders = {A: tmp_path / "bad" / "a", B: tmp_path / "good", OTHER: tmp_path / "bad" / "other"}
+    recorder = HistoryRecorder(folders, notify=said.append)
+    monitor, outcome = Monitor.of(dict.fromkeys(folders, Limits())), listed(beating(3))
+    for profile in [*folders, *folders]:
+        monitor, update = monitor.after(profile, outcome, outcome.ended)
+        recorder.record(profile, outcome, monitor, update, outcome.ended)
+    recorder.close(PATIENCE_S)
+    assert len(content(StoredPast(tmp_path / "good", B))[0]) == 2
+    assert len(said) == 1
+
+
+def test_acknowledgements_are_those_of_the_fleets_own_rows(tmp_path: Path) -> None:
+    session, down = Session(tmp_path), listed(beating(2, connectionId=None))
+    session.take([down])
+    own = ack_of(session.monitor.fleets.by_profile[NO_PROFILE].environments[Clean("env-1")], NOW, Clean("known"))
+    session.monitor = session.monitor.with_acks({Clean("env-1"): own, Clean("another's"): Ack(NOW, Clean(""))})
+    session.take([down])
+    session.close()
+    _, moments, _ = content(StoredPast(tmp_path))
+    assert [moment.acks for moment in moments] == [{}, {Clean("env-1"): own}]

@@ -1,0 +1,237 @@
+"""Redaction: nothing that identifies anybody stays, and what was linked stays linked."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.builders import NOW, environment, listed, reading
+from support.eventful_life import CAST, Life, plain_life
+
+from envwatch.fleet.acknowledgements import Ack
+from envwatch.fleet.diff import _FIELDS
+from envwatch.fleet.events import NOT_RUNNING, Event, EventState, Kind, flatten
+from envwatch.fleet.fleet import Fleet
+from envwatch.fleet.history import Moment
+from envwatch.fleet.inventory import missing_id
+from envwatch.fleet.mass_changes import _SHAREABLE
+from envwatch.fleet.since_last_run import LACKED
+from envwatch.fleet.tracking import TrackedEnvironment
+from envwatch.model.environment import Environment
+from envwatch.model.modes import is_known_mode
+from envwatch.model.outcome import Failed, Snapshot
+from envwatch.model.text import Clean, clean
+from envwatch.storage.history.redaction import REDACTED, Redaction
+
+SALT: Final = b"salt of a test"
+
+PRIVATE: Final = st.text(st.sampled_from("GHJKQWXYZ ,:/→é雨"), min_size=4, max_size=12).filter(
+    lambda text: text == clean(text) and not text.isspace()
+)
+"""Texts that are no words of our own, and no part of a pseudonym."""
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Every text in a value, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from texts_in(getattr(value, field.name))
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from (*texts_in(key), *texts_in(item))
+    elif isinstance(value, Collection):
+        for item in value:
+            yield from texts_in(item)
+
+
+@given(st.lists(PRIVATE, min_size=CAST, max_size=CAST, unique=True))
+def test_no_text_of_others_is_left(texts: list[str]) -> None:
+    life, redaction = Life(texts), Redaction(SALT)
+    redacted: list[Any] = [redaction.moment(moment) for moment in life.moments]
+    redacted += map(redaction.event, life.events)
+    left = set(texts_in(redacted))
+    assert not {text for text in texts if any(text in each for each in left)}
+
+
+def test_the_life_has_every_kind_of_text() -> None:
+    life = plain_life()
+    kinds = {event.kind for event in (*flatten(life.events), *life.events)}
+    assert kinds >= {
+        *(Kind.APPEARED, Kind.ONLINE, Kind.OFFLINE, Kind.RESTARTED, Kind.MISSING, Kind.GONE, Kind.RETURNED),
+        *(Kind.MODE, Kind.VERSION, Kind.BRANCH, Kind.RENAMED, Kind.CHANGED, Kind.TOGETHER, Kind.WHILE_BLIND),
+        *(Kind.HELD, Kind.BLIND, Kind.FAILING, Kind.KEY_REFUSED, Kind.SLEPT, Kind.NOTICE),
+    }
+    fleets = [moment.fleet for moment in life.moments]
+    assert any(fleet.failure for fleet in fleets)
+    assert any(fleet.hold and fleet.hold.missing for fleet in fleets)
+    assert any(moment.acks for moment in life.moments)
+    tracked = [each for fleet in fleets for each in fleet.environments.values()]
+    assert any(each.withheld for each in tracked)
+    assert any(each.left_pod_id for each in tracked)
+
+
+def test_what_was_linked_stays_linked() -> None:
+    life, redaction = plain_life(), Redaction(SALT)
+    pairs = [(moment, redaction.moment(moment)) for moment in life.moments]
+    for moment, redacted in pairs:
+        assert len(redacted.fleet.environments) == len(moment.fleet.environments)
+        assert [tracked.environment.id for tracked in redacted.fleet.environments.values()] == [
+            *redacted.fleet.environments
+        ]
+        assert redacted.acks.keys() <= redacted.fleet.environments.keys()
+        assert redacted.fleet.counts() == moment.fleet.counts()
+    last = pairs[-1][1].fleet
+    assert last.environments[missing_id(last.expect[0])].environment.name == last.expect[0]
+    for event in flatten(map(redaction.event, life.events)):
+        if event.then is not None and event.kind is not Kind.OFFLINE:
+            assert event.then.environment.id == event.id
+            assert event.then.environment.label == event.name
+    (appeared,) = [event for event in flatten(life.events) if "twin of" in (event.reason or "")]
+    first = next(iter(pairs[0][1].fleet.environments.values())).environment
+    assert redaction.event(appeared).reason == f"twin of {first.name}, same device"
+
+
+def test_what_stays_the_same_is_the_very_same_value_so_that_a_step_is_small() -> None:
+    life, redaction = plain_life(), Redaction(SALT)
+    for before, after in zip(life.moments, life.moments[1:], strict=False):
+        old, new = redaction.moment(before), redaction.moment(after)
+        assert (old.acks is new.acks) == (before.acks is after.acks)
+        for id_, tracked in after.fleet.environments.items():
+            if before.fleet.environments.get(id_) is tracked:
+                name = Redaction(SALT)._machine(id_)  # noqa: SLF001  the id of the same row
+                assert old.fleet.environments[name] is new.fleet.environments[name]
+
+
+def test_a_pseudonym_depends_on_the_salt_alone() -> None:
+    moment = plain_life().moments[0]
+    assert Redaction(SALT).moment(moment) == Redaction(SALT).moment(moment)
+    ids = [Redaction(salt).moment(moment).fleet.environments.keys() for salt in (SALT, b"another")]
+    assert not ids[0] & ids[1]
+
+
+KEPT: Final[Mapping[str, Sequence[Any]]] = {
+    "lettaCodeVersion": ["0.34.12", "v1.2", "0.35.0-rc.1", "1.0-beta2"],
+    "nodeVersion": ["v22.1.0"],
+    "os": ["linux", "darwin", "win32"],
+    "self_update": [{"supported": True, "writable": False}],
+    "machine": [{"architecture": "arm64", "memoryBytes": 34_359_738_368, "osName": "macOS", "osVersion": "26.1"}],
+}
+"""What a recording is read for, by the key in metadata."""
+
+REPLACED: Final[Mapping[str, Sequence[Any]]] = {
+    "lettaCodeVersion": ["0.34.12-acme", "10.0.17.4", "1.0-rc1+acme", 5],
+    "nodeVersion": ["v22.1.0 (acme)"],
+    "os": ["acmeos"],
+    "self_update": ["acme", {"supported": "acme"}],
+    "machine": [{"architecture": ["acme"], "cpu": "acme", "osName": "macOS acme", "osVersion": "1 acme"}, ["acme"]],
+    "supported_commands": [["acme"]],
+    "acme": [True],
+}
+
+
+def metadata_of(key: str, value: Any) -> dict[str, Any]:
+    return Redaction(SALT)._metadata({key: value})  # noqa: SLF001  one key at a time
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in KEPT.items() for value in values])
+def test_versions_platforms_and_sizes_stay(key: str, value: Any) -> None:
+    assert metadata_of(key, value) == {key: value}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in REPLACED.items() for value in values])
+def test_whatever_else_stands_there_goes(key: str, value: Any) -> None:
+    assert not any("acme" in text or text == value for text in texts_in(metadata_of(key, value)))
+
+
+@pytest.mark.parametrize("mode", ["standard", "default", "acceptEdits", "strict", "fullAccess"])
+def test_known_modes_stay(mode: str) -> None:
+    assert Redaction(SALT).moment(moment_of(environment(currentMode=mode))).fleet.environments
+    (tracked,) = Redaction(SALT).moment(moment_of(environment(currentMode=mode))).fleet.environments.values()
+    assert is_known_mode(mode)
+    assert tracked.environment.mode == mode
+
+
+def moment_of(*rows: Environment) -> Moment:
+    fleet, _ = Fleet().after(listed(rows))
+    return Moment(reading(), fleet)
+
+
+def test_what_the_screen_reads_from_an_id_stays() -> None:
+    """The Desktop app and sandboxes have remedies of their own."""
+    rows = (
+        environment("1", organizationId="local", deviceId="desktop:acme"),
+        environment("2", deviceId="sandbox-acme", connectionName=" "),
+    )
+    desktop, sandbox = (
+        tracked.environment for tracked in Redaction(SALT).moment(moment_of(*rows)).fleet.environments.values()
+    )
+    assert desktop.organization_id == "local"
+    assert desktop.device_id.startswith("desktop:env-")
+    assert sandbox.device_id.startswith("sandbox-env-")
+    assert sandbox.label == sandbox.id
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        (Event(kind=Kind.OFFLINE, at=NOW, reason=Clean("heartbeat lost (121 s)")), "heartbeat lost (121 s)"),
+        (Event(kind=Kind.HELD, at=NOW, reason=Clean("9 of 1,012 rows vanished at once")), None),
+        (Event(kind=Kind.BLIND, at=NOW, reason=Clean("server error")), None),
+        (Event(kind=Kind.WHILE_BLIND, at=NOW, reason=NOT_RUNNING), None),
+        (Event(kind=Kind.GONE, at=NOW, reason=LACKED), None),
+        (Event(kind=Kind.RELEASED, at=NOW, reason=Clean("believed now")), None),
+        (Event(kind=Kind.FAILING, at=NOW, reason=Clean("timeout: acme.com is slow")), f"timeout: {REDACTED}"),
+        (Event(kind=Kind.FAILING, at=NOW, reason=Clean("acme: no")), REDACTED),
+        (Event(kind=Kind.KEY_REFUSED, at=NOW, reason=Clean("acme.com says no")), REDACTED),
+        (Event(kind=Kind.OFFLINE, at=NOW, reason=Clean("heartbeat lost (121 s) acme")), REDACTED),
+    ],
+)
+def test_reasons_in_our_own_words_stay(event: Event, reason: str | None) -> None:
+    assert Redaction(SALT).event(event).reason == (reason or event.reason)
+
+
+def test_what_a_group_shares_is_replaced_field_by_field() -> None:
+    shared = Clean("pod p-7, key owner acme, os linux, version 0.34.1, node v22.1.0, mode standard")
+    event = Event(kind=Kind.TOGETHER, of=Kind.OFFLINE, at=NOW, reason=shared)
+    reason = Redaction(SALT).event(event).reason or ""
+    pod, owner, *rest = reason.split(", ")
+    assert pod.startswith("pod pod-")
+    assert owner.startswith("key owner user-")
+    assert rest == ["os linux", "version 0.34.1", "node v22.1.0", "mode standard"]
+
+
+def test_every_field_that_an_event_can_name_has_its_rule() -> None:
+    redaction = Redaction(SALT)
+    named = {field for _, field, _ in _FIELDS} | {field for field, _ in _SHAREABLE} | {"pod"}
+    assert named <= redaction._by_field.keys()  # noqa: SLF001  the table of rules
+
+
+FIELDS: Final = {
+    Environment: "id name device_id organization_id first_seen_at last_seen_at connection_id connected_at"
+    " last_heartbeat_at pod_id listener_instance_id api_key_owner user_id mode metadata unknown",
+    TrackedEnvironment: "environment verdict profile since_at last_change skew_check clock_suspect is_untimed withheld"
+    " left_pod_id absent transitions is_flapping",
+    Fleet: "limits profile profile_name expect environments listings began_at listed elapsed_ms newest clock"
+    " date_error interval failure failures hold stall_detector snapshot unseen_since last_up periods",
+    Event: "kind at profile id name field before after reason lasted of members since incident then",
+    EventState: "environment verdict is_flapping clock_suspect left_pod_id",
+    Failed: "cause message started ended interval retry_after pages_read page",
+    Snapshot: "pages clock set_aside set_aside_ids confirmed_absent in_doubt requests received served",
+    Moment: "now fleet acks",
+    Ack: "at note sign_at",
+}
+
+
+@pytest.mark.parametrize("type_", FIELDS)
+def test_a_new_field_needs_a_decision(type_: type) -> None:
+    """Whether it may identify anybody: decide in `redaction`, and add its name here."""
+    names = (
+        [field.name for field in dataclasses.fields(type_)] if dataclasses.is_dataclass(type_) else type_._fields  # type: ignore[attr-defined]
+    )
+    assert list(names) == FIELDS[type_].split()

@@ -1,0 +1,83 @@
+"""The file of silences: two instances at once lose nothing, and neither damage nor age stops the program."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from envwatch.fleet.silences import Silence, content_of, silence_of_environments, silence_of_query, silences_of
+from envwatch.model.clock import WallMs
+from envwatch.model.text import Clean
+from envwatch.storage.silences_file import MOST_SILENCES, SILENCES, SilencesReader, silences_in
+from envwatch.storage.state_file import merge
+from envwatch.views.matching import matcher_of, matcher_or_none
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOUR = timedelta(hours=1)
+
+
+def made(query: str = "pod:p-7", at: float = 0.0, lasts: timedelta = HOUR) -> Silence:
+    return silence_of_query(matcher_of(query), WallMs(at), lasts, Clean("disks"), Clean("ada"))
+
+
+def test_what_two_instances_make_stands_in_the_file_and_each_reads_the_other_once(tmp_path: Path) -> None:
+    path = tmp_path / "silences.json"
+    reader = SilencesReader(path, matcher_or_none)
+    assert reader.changed() == {}
+    assert reader.changed() is None
+    one, other = made(), silence_of_environments([Clean("env-1")], WallMs(1), HOUR, Clean(""), Clean("bob"))
+    merge(path, SILENCES, {one.id: one})
+    merge(path, SILENCES, {other.id: other})
+    assert reader.changed() == {one.id: one, other.id: other}
+    assert reader.changed() is None
+    merge(path, SILENCES, {one.id: None})
+    assert reader.changed() == {other.id: other}
+
+
+@pytest.mark.parametrize(("at", "count"), [(3_599_999, 2), (3_600_000, 1)])
+def test_what_ended_before_a_new_one_began_is_dropped(tmp_path: Path, at: float, count: int) -> None:
+    path, one, new = tmp_path / "silences.json", made(), made("web", at)
+    merge(path, SILENCES, {one.id: one})
+    merge(path, SILENCES, {new.id: new})
+    assert len(silences_in(path, matcher_or_none)) == count
+
+
+def test_what_is_not_understood_is_not_used_and_stays(tmp_path: Path) -> None:
+    path = tmp_path / "silences.json"
+    strange = {"a": {"query": "newfield:x", "at": 0, "until": 9e12}, "b": 5, "c": {"query": "x", "at": "?", "until": 1}}
+    path.write_text(json.dumps(strange))
+    assert silences_in(path, matcher_or_none) == {}
+    one = made()
+    merge(path, SILENCES, {one.id: one})
+    assert strange.items() <= json.loads(path.read_text()).items()
+    assert silences_in(path, matcher_or_none) == {one.id: one}
+
+
+def test_a_silence_beyond_the_most_is_refused_and_the_others_stay(tmp_path: Path) -> None:
+    path = tmp_path / "silences.json"
+    many = {each.id: each for each in (made(f"x{number}") for number in range(MOST_SILENCES))}
+    merge(path, SILENCES, many)
+    before, more = path.read_bytes(), made("more")
+    with pytest.raises(OSError, match="too many silences"):
+        merge(path, SILENCES, {more.id: more})
+    assert path.read_bytes() == before
+    merge(path, SILENCES, dict.fromkeys([next(iter(many))]))
+    merge(path, SILENCES, {more.id: more})
+
+
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)
+VALUES = st.none() | st.booleans() | st.floats() | TEXTS | st.lists(TEXTS, max_size=3)
+ENTRIES = st.dictionaries(st.sampled_from(["query", "environments", "at", "until", "note", "by"]), VALUES) | VALUES
+
+
+@given(st.dictionaries(TEXTS, ENTRIES, max_size=5))
+def test_no_content_is_too_strange_and_what_is_read_is_written_alike(content: dict[str, object]) -> None:
+    found = silences_of(content, matcher_or_none)
+    assert silences_of(json.loads(json.dumps(content_of(found))), matcher_or_none) == found
