@@ -1,0 +1,192 @@
+"""Runs a hook's command: no shell, no terminal, its own process group, bounded output and time.
+
+The message comes as a CloudEvent on standard input and in variables. The command may ignore either, print without end,
+leave children behind, or never end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Final, NamedTuple
+
+from pydantic_core import to_json
+
+from envwatch.hooks.delivery import DeliveryError
+from envwatch.model import limits
+from envwatch.model.text import Clean, clean
+from envwatch.views.command_context import ending_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import timedelta
+
+    from pydantic import SecretStr
+
+    from envwatch.hooks.message import Message
+
+_LOOK_S: Final = 0.05
+"""Seconds between checks whether the command has ended: its output may stay open in a child."""
+_CHUNK: Final = 1 << 16
+_LOGGED: Final = 500
+"""Characters of the output that are logged: its end, which says why it failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A program that takes messages."""
+
+    arguments: Sequence[str]
+    environ: Mapping[str, str]
+    """Without secrets that are not the command's."""
+    time_limit: timedelta = limits.HOOK_TIME
+
+    async def send(self, message: Message) -> Clean:
+        """Run the command once; see `Delivery`."""
+        environ = {**self.environ, **message.variables}
+        return await _run(_Job(self.arguments, environ, message.cloud_event, self.time_limit.total_seconds()))
+
+
+@dataclass(frozen=True, slots=True)
+class Apprise:
+    """Services that the package apprise knows; it runs in a process of its own, which can be ended."""
+
+    urls: Sequence[SecretStr]
+    environ: Mapping[str, str]
+    time_limit: timedelta = limits.HOOK_TIME
+
+    async def send(self, message: Message) -> Clean:
+        """Hand a message to apprise; see `Delivery`."""
+        urls = [url.get_secret_value() for url in self.urls]
+        request = to_json({"urls": urls, "title": message.summary, "body": message.text})
+        arguments = [sys.executable, "-P", "-m", "envwatch.hooks.apprise_child"]
+        return await _run(_Job(arguments, self.environ, request, self.time_limit.total_seconds()))
+
+
+class _Job(NamedTuple):
+    arguments: Sequence[str]
+    environ: Mapping[str, str]
+    standard_input: bytes
+    time_limit_s: float
+
+
+async def _run(job: _Job) -> Clean:
+    is_over = threading.Event()
+    running = asyncio.ensure_future(asyncio.to_thread(_run_to_end, job, is_over))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        is_over.set()
+        with suppress(DeliveryError):
+            await running  # which kills it, so that nothing is left behind
+        raise
+
+
+def _run_to_end(job: _Job, is_over: threading.Event) -> Clean:
+    try:
+        process = subprocess.Popen(  # noqa: S603 - the user's own program
+            job.arguments,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=job.environ,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:  # the latter: a NUL in a variable
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise DeliveryError(f"cannot run {job.arguments[0]}: {why}") from None
+    exchange = _Exchange(process, job.standard_input)
+    try:
+        exchange.until_end(is_over, job.time_limit_s)
+    except DeliveryError as error:
+        error.output = exchange.text
+        raise
+    finally:
+        exchange.close()
+    if process.returncode:
+        raise DeliveryError(ending_text(process.returncode), output=exchange.text)
+    return exchange.text
+
+
+class _Exchange:
+    """What goes to a process and comes from it; closing it kills the group of one that still runs."""
+
+    def __init__(self, process: subprocess.Popen[bytes], standard_input: bytes) -> None:
+        self._process = process
+        self._rest = memoryview(standard_input)
+        self._output = bytearray()
+        self._selector = selectors.DefaultSelector()
+        for stream, event in ((process.stdin, selectors.EVENT_WRITE), (process.stdout, selectors.EVENT_READ)):
+            if stream is not None:
+                os.set_blocking(stream.fileno(), False)
+                self._selector.register(stream, event)
+
+    @property
+    def text(self) -> Clean:
+        """The end of the output, on one line."""
+        lines = bytes(self._output[-4 * _LOGGED :]).decode(errors="replace").split("\n")
+        return clean(" | ".join(filter(None, map(str.strip, lines)))[-_LOGGED:])
+
+    def until_end(self, is_over: threading.Event, time_limit_s: float) -> None:
+        """Exchange until the process has ended.
+
+        Args:
+            is_over: set from another thread when it must end at once.
+            time_limit_s: how long it may take.
+
+        Raises:
+            DeliveryError: if it does not end in time, or prints too much.
+        """
+        ends_at = time.monotonic() + time_limit_s
+        while not is_over.is_set():
+            left = ends_at - time.monotonic()
+            if left <= 0:
+                raise DeliveryError(f"did not end within {time_limit_s:g} s, and was killed")
+            has_ended = self._process.poll() is not None
+            for key, _ in self._selector.select(0 if has_ended else min(left, _LOOK_S)):
+                self._move(key.fileobj)  # type: ignore[arg-type]  # the streams that were registered
+            if has_ended:
+                return
+            if not self._selector.get_map():
+                is_over.wait(min(left, _LOOK_S))
+        raise DeliveryError("was killed, because envwatch ends")
+
+    def _move(self, stream: IO[bytes]) -> None:
+        """Write or read once, and close what the other side has closed."""
+        try:
+            if stream is self._process.stdin:
+                self._rest = self._rest[os.write(stream.fileno(), self._rest[:_CHUNK]) :]
+                is_done = not self._rest
+            else:
+                chunk = os.read(stream.fileno(), _CHUNK)
+                self._output += chunk
+                is_done = not chunk
+        except BlockingIOError:
+            return
+        except OSError:  # it reads nothing more
+            is_done = True
+        if is_done:
+            self._selector.unregister(stream)
+            stream.close()
+        if len(self._output) > limits.HOOK_OUTPUT_BYTES:
+            raise DeliveryError(f"printed more than {limits.HOOK_OUTPUT_BYTES // 1024} KiB, and was killed")
+
+    def close(self) -> None:
+        """Kill the process group unless the process has ended by itself, and close everything."""
+        self._selector.close()
+        if self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with suppress(OSError):
+                    stream.close()

@@ -1,0 +1,199 @@
+"""Which hook fires for what, and when: filter, `after`, `cooldown`, once for each incident.
+
+Pure: the monitor and the moment are arguments. Fires nothing for what cannot be seen: while blind, held or asleep, what
+is due waits. What a message looks like is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+from envwatch.fleet.events import Event, Kind
+from envwatch.fleet.incidents import LOSSES, RETURNS, Standing, key_of
+from envwatch.fleet.periods import ENDS
+from envwatch.model.text import Clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from envwatch.fleet.incidents import Incident, Judge
+    from envwatch.fleet.monitor import Monitor, Update
+    from envwatch.model.clock import MonotonicS, Reading
+
+_PAIRS: Final[Mapping[Kind, Kind]] = {**ENDS, Kind.FLAPPING: Kind.STEADY}
+_PRESENCE: Final = LOSSES | RETURNS
+
+_Topic: TypeAlias = tuple[Clean, Clean, str]
+"""Profile, environment (empty for the fleet), and what of it changes: of one topic, the newest event is true."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """When one hook fires."""
+
+    kinds: frozenset[Kind] = frozenset()
+    """The kinds of events; of a group, each member counts for itself."""
+    has_incidents: bool = True
+    """Whether it fires when an incident opens and when that resolves."""
+    matches: Callable[[Event], bool] = field(default=lambda _event: True, compare=False, repr=False)
+    """Whether the filter finds an event's environment as it was then; never asked about events of the fleet."""
+    after: timedelta = timedelta()
+    """How long it must have held: an incident since its first loss, an event since it was found."""
+    cooldown: timedelta = timedelta()
+    """How long the next message about the same environment and kind of event waits."""
+
+
+class Fired(NamedTuple):
+    """What one hook has to send now."""
+
+    subject: Event | Incident
+    """Of a group, the members that the hook is about; one alone is no group."""
+    is_resolved: bool = False
+    """Whether the incident is over."""
+
+
+class _Waiting(NamedTuple):
+    """An event that has not held for long enough, or is in a cooldown."""
+
+    event: Event
+    group: Event | None
+    """The group that it came in."""
+    since: MonotonicS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookState:
+    """One hook between two moments."""
+
+    rule: Rule
+    announced: frozenset[Clean] = frozenset()
+    """The ids of open incidents whose opening was sent."""
+    waiting: Mapping[_Topic, _Waiting] = field(default_factory=dict)
+    sent: Mapping[tuple[_Topic, str], MonotonicS] = field(default_factory=dict)
+    """When the newest message was sent, by topic and kind, as long as the cooldown lasts."""
+
+    def after(self, update: Update, monitor: Monitor, now: Reading) -> tuple[HookState, tuple[Fired, ...]]:
+        """Return the hook after a change, or after time alone has passed, and what fires now.
+
+        Args:
+            update: what changed.
+            monitor: after the change.
+            now: this machine's clocks.
+        """
+        state, incidents = _after_incidents(self, update, monitor, now) if self.rule.has_incidents else (self, [])
+        state, events = _due(_with_events(state, update.events, now.monotonic), monitor, now)
+        cooling = {what: at for what, at in state.sent.items() if state.is_cooling(what, now.monotonic)}
+        return replace(state, sent=cooling), (*incidents, *events)
+
+    def is_cooling(self, what: tuple[_Topic, str], at: MonotonicS) -> bool:
+        """Whether a message about a topic and kind of event must wait."""
+        return what in self.sent and at - self.sent[what] < self.rule.cooldown.total_seconds()
+
+
+def _after_incidents(state: HookState, update: Update, monitor: Monitor, now: Reading) -> tuple[HookState, list[Fired]]:
+    rule, announced, sent = state.rule, state.announced, dict(state.sent)
+    judge = monitor.standings(now)
+    resolved = [incident for incident in update.resolved if incident.id in announced]
+    fired = [Fired(incident, is_resolved=True) for incident in resolved]
+    announced -= {incident.id for incident in resolved}
+    for incident in monitor.incidents.open:
+        has_held = now.monotonic - incident.noticed_at >= rule.after.total_seconds()
+        if incident.id in announced or not has_held:
+            continue
+        topics = {_incident_topic(loss): loss for loss in incident.losses if key_of(loss) in incident.remaining}
+        ready = (loss for topic, loss in topics.items() if not state.is_cooling((topic, ""), now.monotonic))
+        if any(judge(key_of(loss)) is Standing.ALERTING and rule.matches(_with_row(loss, monitor)) for loss in ready):
+            fired.append(Fired(incident))
+            announced |= {incident.id}
+            sent |= dict.fromkeys(((topic, "") for topic in topics), now.monotonic)
+    return replace(state, announced=announced, sent=sent), fired
+
+
+def _with_row(loss: Event, monitor: Monitor) -> Event:
+    """Return a loss with a row for the filter: one of an earlier run has none, and gets the present one."""
+    if loss.then is not None or (tracked := monitor.fleets.tracked(key_of(loss))) is None:
+        return loss
+    return replace(loss, then=tracked.as_event_state)
+
+
+def _with_events(state: HookState, events: Iterable[Event], at: MonotonicS) -> HookState:
+    """Return a hook with the events that wait, and without those that newer ones undo."""
+    if not state.rule.kinds or not events:
+        return state
+    waiting = dict(state.waiting)
+    for event, group in _leaves(events):
+        topic = _topic_of(event)
+        before = waiting.get(topic)
+        # One that is lost, and then gone, is lost since the first of the two.
+        is_longer = before is not None and {event.kind, before.event.kind} <= LOSSES
+        if before is not None and _undoes(event, before.event):
+            del waiting[topic]  # neither of the two has held, so neither is sent
+        elif event.kind in state.rule.kinds and (event.id is None or state.rule.matches(event)):
+            waiting[topic] = _Waiting(event, group, before.since if before and is_longer else at)
+        elif not is_longer:
+            waiting.pop(topic, None)
+    return replace(state, waiting=waiting)
+
+
+def _due(state: HookState, monitor: Monitor, now: Reading) -> tuple[HookState, list[Fired]]:
+    """Return a hook without the events that are due, and these; those of one group are one message."""
+    waiting, sent = dict(state.waiting), dict(state.sent)
+    judge = monitor.standings(now)
+    groups: dict[int, tuple[Event | None, list[Event]]] = {}
+    for topic, (event, group, since) in state.waiting.items():
+        hold = state.rule.after
+        if event.kind in LOSSES:
+            hold = max(hold, monitor.alert_after(event.profile))
+        has_held = now.monotonic - since >= hold.total_seconds()
+        # That envwatch sees nothing is an event that can be seen.
+        is_seen = event.id is None or monitor.sees(event.profile, now)
+        if has_held and is_seen and not state.is_cooling((topic, event.kind), now.monotonic):
+            del waiting[topic]
+            if _is_worth_sending(event, monitor, now, judge):
+                sent[topic, event.kind] = now.monotonic
+                groups.setdefault(id(event if group is None else group), (group, []))[1].append(event)
+    fired = [
+        Fired(members[0] if group is None or len(members) == 1 else replace(group, members=tuple(members)))
+        for group, members in groups.values()
+    ]
+    return replace(state, waiting=waiting, sent=sent), fired
+
+
+def _leaves(events: Iterable[Event], group: Event | None = None) -> Iterator[tuple[Event, Event | None]]:
+    """Yield the events without members, each with the outermost group that it is in."""
+    for event in events:
+        if event.members:
+            yield from _leaves(event.members, group or event)
+        else:
+            yield event, group
+
+
+def _topic_of(event: Event) -> _Topic:
+    what = "presence" if event.kind in _PRESENCE else f"{event.kind} {event.field or ''}"
+    what = next((begin for begin, end in _PAIRS.items() if event.kind in (begin, end)), what)
+    return (event.profile, event.id or Clean(""), what)
+
+
+def _incident_topic(loss: Event) -> _Topic:
+    return (*key_of(loss), "incident")
+
+
+def _undoes(event: Event, before: Event) -> bool:
+    """Whether an event makes true again what was so before an earlier one of its topic."""
+    if event.kind in _PRESENCE:
+        return (event.kind in LOSSES) is not (before.kind in LOSSES)
+    if event.kind in _PAIRS or event.kind in _PAIRS.values():
+        return event.kind is not before.kind
+    return event.before is not None and event.after == before.before
+
+
+def _is_worth_sending(event: Event, monitor: Monitor, now: Reading, judge: Judge) -> bool:
+    """Whether the alert policy finds an environment and nothing keeps it quiet; of a loss, whether it still is one."""
+    if event.id is None:
+        return True
+    if event.kind in LOSSES:
+        return judge(key_of(event)) is Standing.ALERTING
+    tracked = monitor.fleets.tracked(key_of(event))
+    return tracked is not None and monitor.is_loud(tracked, now)

@@ -1,0 +1,223 @@
+"""What a hook sends: a CloudEvent, variables, a PagerDuty event, a line and a text. Pure.
+
+Sources of the formats: CloudEvents 1.0 (structured JSON), PagerDuty Events API v2. Everything in them is cleaned text,
+and lists of names are bounded: 500 environments lost together are one short message.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC
+from typing import TYPE_CHECKING, Final
+
+from pydantic_core import to_json
+
+from envwatch.fleet.alerts import ring_text
+from envwatch.fleet.events import Event
+from envwatch.fleet.incidents import key_of
+from envwatch.model.text import Clean, clean
+from envwatch.model.times import long_age, span
+from envwatch.views.cloud_events import cloud_event, envelope, word_of
+from envwatch.views.command_context import NO_ROW, row_variables
+from envwatch.views.environment_list import ListedEnvironment
+from envwatch.views.event_filter import tracked_then
+from envwatch.views.event_text import event_text
+from envwatch.views.output import iso
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from envwatch.fleet.incidents import Incident
+    from envwatch.fleet.monitor import Monitor
+    from envwatch.hooks.decision import Fired
+    from envwatch.model.clock import Reading, ServerMs
+
+_NAMES: Final = 20
+"""Environments that a text names."""
+_LISTED: Final = 1_000
+"""Environments that the CloudEvent of an incident lists: some 200 KiB."""
+_SUMMARY_CELLS: Final = 1_000
+"""PagerDuty takes 1,024 characters of a summary."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message, in every form that a hook may want."""
+
+    summary: Clean
+    """One line."""
+    text: str
+    """Lines for people: names and reasons."""
+    cloud_event: bytes
+    variables: Mapping[str, Clean]
+    """`ENVWATCH_*`."""
+    pagerduty: Mapping[str, object] | None = None
+    """An event of its Events API v2 without the routing key; None if it is about no incident."""
+    incident: Clean | None = None
+    """The id of the incident that opens or resolves; None if it is about none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a message says beside what happened."""
+
+    source: str
+    """Of CloudEvents: see `cloud_events.source_of`."""
+    host: str
+    profile: str
+    """The name by which `--profile` chooses it; empty if the file has no such profile."""
+
+
+def message_of(fired: Fired, hook: Clean, context: Context, monitor: Monitor, now: Reading) -> Message:
+    """Return what a hook sends.
+
+    Args:
+        fired: what it is about.
+        hook: the hook's name.
+        context: of the profile that it happened in.
+        monitor: at that moment.
+        now: this machine's clocks.
+    """
+    if isinstance(fired.subject, Event):
+        cloud = to_json(cloud_event(fired.subject, monitor, now, context.source))
+        return _of_event(fired.subject, hook, context, cloud)
+    at = monitor.fleets.by_profile[fired.subject.profile].clock.at(now.wall)
+    return _of_incident(fired.subject, at if fired.is_resolved else None, hook, context, monitor)
+
+
+def _of_event(event: Event, hook: Clean, context: Context, cloud: bytes) -> Message:
+    leaves = event.members or (event,)
+    summary = clean(f"{event.name} {event_text(event, UTC)}" if event.name else event_text(event, UTC), _SUMMARY_CELLS)
+    variables = {
+        "ENVWATCH_HOOK": hook,
+        "ENVWATCH_EVENT": word_of(event),
+        "ENVWATCH_SUMMARY": summary,
+        "ENVWATCH_REASON": event.reason or Clean(""),
+        "ENVWATCH_INCIDENT": event.incident or Clean(""),
+        "ENVWATCH_COUNT": Clean(str(len(leaves))),
+        "ENVWATCH_TIME": Clean(iso(event.at) or ""),
+    }
+    return Message(
+        summary=summary,
+        text=_lines(leaves),
+        cloud_event=cloud,
+        variables=_row_variables(leaves, context) | variables,
+    )
+
+
+def _of_incident(
+    incident: Incident, resolved_at: ServerMs | None, hook: Clean, context: Context, monitor: Monitor
+) -> Message:
+    losses = incident.losses
+    what, summary = ("opened" if resolved_at is None else "resolved"), _incident_text(incident, resolved_at)
+    at = incident.began_at if resolved_at is None else resolved_at
+    variables = {
+        "ENVWATCH_HOOK": hook,
+        "ENVWATCH_EVENT": Clean(f"incident {what}"),
+        "ENVWATCH_SUMMARY": summary,
+        "ENVWATCH_REASON": (losses[0].reason if len(losses) == 1 else incident.shared) or Clean(""),
+        "ENVWATCH_INCIDENT": incident.id,
+        "ENVWATCH_COUNT": Clean(str(len(losses))),
+        "ENVWATCH_TIME": Clean(iso(at) or ""),
+    }
+    rows = _row_variables(losses, context)
+    if resolved_at is not None and len(losses) == 1 and (tracked := monitor.fleets.tracked(key_of(losses[0]))):
+        rows = row_variables(ListedEnvironment(tracked, resolved_at), context.profile)
+    data = {
+        "incident": incident.id,
+        "summary": summary,
+        "profile": context.profile or None,
+        "began_at": iso(incident.began_at),
+        "resolved_at": None if resolved_at is None else iso(resolved_at),
+        "count": len(losses),
+        "shared": incident.shared,
+        "environments": [_loss_json(loss) for loss in losses[:_LISTED]],
+    }
+    event = envelope(
+        f"envwatch.incident.{what}",
+        data,
+        source=context.source,
+        at=at,
+        subject=incident.id,
+        identity=(incident.profile, incident.id, what),
+    )
+    return Message(
+        summary=summary,
+        text=_lines(losses),
+        cloud_event=to_json(event),
+        variables=rows | variables,
+        pagerduty=_pagerduty(incident, summary, context, is_resolved=resolved_at is not None),
+        incident=incident.id,
+    )
+
+
+def _incident_text(incident: Incident, resolved_at: ServerMs | None) -> Clean:
+    losses = incident.losses
+    if len(losses) == 1:
+        text = f"{losses[0].name or losses[0].id} {event_text(losses[0], UTC)}"
+    else:
+        shared = f", lost together: {incident.shared}" if incident.shared else ""
+        text = f"{ring_text([incident])}{shared}"
+    if resolved_at is not None:
+        text = f"resolved after {long_age(span(max(resolved_at - incident.began_at, 0.0)))}: {text}"
+    return clean(text, _SUMMARY_CELLS)
+
+
+def _pagerduty(incident: Incident, summary: Clean, context: Context, *, is_resolved: bool) -> dict[str, object]:
+    if is_resolved:
+        return {"event_action": "resolve", "dedup_key": incident.id}
+    losses = incident.losses
+    details = {
+        "count": len(losses),
+        "environments": [loss.name or loss.id for loss in losses[:_NAMES]],
+        "reasons": sorted({loss.reason for loss in losses if loss.reason})[:_NAMES],
+        "shared": incident.shared,
+        "profile": context.profile or None,
+    }
+    payload = {
+        "summary": summary,
+        "source": context.host,
+        "severity": "critical" if incident.is_mass else "error",
+        "timestamp": iso(incident.began_at),
+        "component": losses[0].name or losses[0].id if len(losses) == 1 else incident.shared,
+        "class": losses[0].kind.value,
+        "custom_details": _without_none(details),
+    }
+    return {
+        "event_action": "trigger",
+        "dedup_key": incident.id,
+        "client": "envwatch",
+        "payload": _without_none(payload),
+    }
+
+
+def _without_none(values: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _row_variables(leaves: tuple[Event, ...], context: Context) -> dict[str, Clean]:
+    leaf = leaves[0]
+    if len(leaves) == 1 and (tracked := tracked_then(leaf)) is not None:
+        return row_variables(ListedEnvironment(tracked, leaf.at), context.profile)
+    named = {"ENVWATCH_ID": leaf.id or Clean(""), "ENVWATCH_NAME": leaf.name or Clean("")} if len(leaves) == 1 else {}
+    return {**NO_ROW, **named, "ENVWATCH_PROFILE": Clean(context.profile)}
+
+
+def _loss_json(loss: Event) -> dict[str, object]:
+    environment = None if loss.then is None else loss.then.environment
+    return {
+        "id": loss.id,
+        "name": loss.name,
+        "device_id": environment and environment.device_id,
+        "pod_id": environment and environment.pod_id,
+        "kind": loss.kind.value,
+        "reason": loss.reason,
+        "at": iso(loss.at),
+    }
+
+
+def _lines(leaves: tuple[Event, ...]) -> str:
+    lines = [f"{leaf.name or leaf.id or 'envwatch'}: {event_text(leaf, UTC)}" for leaf in leaves[:_NAMES]]
+    if len(leaves) > _NAMES:
+        lines.append(f"and {len(leaves) - _NAMES} more")
+    return "\n".join(lines)

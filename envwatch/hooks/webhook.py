@@ -1,0 +1,138 @@
+"""Posts a message to a web service: one request, in bounds of time and size.
+
+The address, the proxy and the trusted certificates follow the rules of the API (`network_settings`). No redirect is
+followed, no cookie kept, and Letta's key is never sent. Messages name the host alone, as the rest of an address may be
+a secret.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from pydantic_core import from_json, to_json
+
+from envwatch import __version__
+from envwatch.hooks.delivery import DeliveryError
+from envwatch.model import limits
+from envwatch.model.text import Clean, clean
+from envwatch.sources.letta.errors import network_failure, retry_after
+from envwatch.sources.letta.httpx_import import httpx
+from envwatch.sources.letta.network_settings import proxy_for, trust_for
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Mapping
+    from datetime import timedelta
+
+    from pydantic import SecretStr
+
+    from envwatch.hooks.message import Message
+
+PAGERDUTY: Final = "https://events.pagerduty.com/v2/enqueue"
+
+_TIMEOUT: Final = httpx.Timeout(limits.READ_TIMEOUT.total_seconds(), connect=limits.CONNECT_TIMEOUT.total_seconds())
+_BODY_BYTES: Final = 4096
+"""Bytes of the answer to a refused message that are read."""
+_LONGEST_WORDS: Final = 200
+_LATER: Final = frozenset({408, 425, 429})
+"""Statuses below 500 with which the same message may be taken later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A web service that takes messages.
+
+    Raises:
+        SettingsError: if the proxy or the certificates in the environment cannot be used.
+    """
+
+    url: httpx.URL
+    environ: Mapping[str, str]
+    key: SecretStr | None = None
+    """PagerDuty's routing key; for others, sent as `Authorization: Bearer`."""
+    is_pagerduty: bool = False
+    time_limit: timedelta = limits.HOOK_TIME
+    """For one request in all; httpx's own limits are for single operations."""
+    proxy: httpx.Proxy | None = field(init=False)
+    """None for a direct connection."""
+    _trust: ssl.SSLContext = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_trust", trust_for(self.url, self.environ))
+        object.__setattr__(self, "proxy", proxy_for(self.url, self.environ))
+
+    async def send(self, message: Message) -> Clean:
+        """Post a message; see `Delivery`. A connection is opened for each: the last was days ago."""
+        transport = httpx.AsyncHTTPTransport(verify=self._trust, trust_env=False, proxy=self.proxy)
+        try:
+            async with asyncio.timeout(self.time_limit.total_seconds()), transport:
+                response = await transport.handle_async_request(self._request(message))
+                try:
+                    await self._check(response)
+                finally:
+                    await response.aclose()
+        except (httpx.TimeoutException, TimeoutError):
+            raise DeliveryError(f"{self.url.host} does not answer in time", is_temporary=True) from None
+        except (httpx.HTTPError, OSError) as error:
+            nearest = self.url if self.proxy is None else self.proxy.url
+            port = nearest.port or (443 if nearest.scheme == "https" else 80)
+            _, why = network_failure(error, self.url.host, f"{nearest.host}:{port}")
+            raise DeliveryError(why, is_temporary=True) from None
+        return Clean("")
+
+    def _request(self, message: Message) -> httpx.Request:
+        headers = {"Content-Type": "application/cloudevents+json", "User-Agent": f"envwatch/{__version__}"}
+        content = message.cloud_event
+        if self.is_pagerduty:
+            if message.pagerduty is None:
+                raise DeliveryError("PagerDuty takes incidents only")
+            key = {} if self.key is None else {"routing_key": self.key.get_secret_value()}
+            headers["Content-Type"], content = "application/json", to_json(key | dict(message.pagerduty))
+        elif self.key is not None:
+            headers["Authorization"] = f"Bearer {self.key.get_secret_value()}"
+        extensions = {"timeout": _TIMEOUT.as_dict()}
+        return httpx.Request("POST", self.url, headers=headers, content=content, extensions=extensions)
+
+    async def _check(self, response: httpx.Response) -> None:
+        """Raise unless the message was taken."""
+        status = response.status_code
+        if response.is_success:
+            return
+        what = f"{self.url.host} answers {status}"
+        if response.is_redirect:
+            raise DeliveryError(f"{what}, a redirect: give it the final address")
+        words = _message_in(await self._body_of(response))
+        raise DeliveryError(
+            f"{what}: {words}" if words else what,
+            is_temporary=status in _LATER or response.is_server_error,
+            wait=retry_after(response.headers, time.time() * 1000),
+        )
+
+    async def _body_of(self, response: httpx.Response) -> bytes:
+        """Return the body of a refusal as far as it comes soon: the status alone says what went wrong."""
+        body = bytearray()
+        with suppress(TimeoutError, httpx.HTTPError):
+            async with asyncio.timeout(self.time_limit.total_seconds() / 4):
+                async for chunk in response.aiter_raw():
+                    body += chunk
+                    if len(body) >= _BODY_BYTES:
+                        break
+        return bytes(body[:_BODY_BYTES])
+
+
+def _message_in(body: bytes) -> Clean:
+    """Return what an answer says in words: the usual fields of JSON, else its first line unless that is markup."""
+    try:
+        document = from_json(body)
+    except ValueError:
+        document = None
+    if isinstance(document, dict):
+        errors = document.get("errors")
+        found = [document.get("message"), document.get("error"), *(errors if isinstance(errors, list) else ())]
+        return clean(", ".join(word for word in found if isinstance(word, str)), _LONGEST_WORDS)
+    text = body.decode(errors="replace").strip()
+    return Clean("") if text.startswith("<") else clean(text.partition("\n")[0], _LONGEST_WORDS)

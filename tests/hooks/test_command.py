@@ -1,0 +1,152 @@
+"""Running a hook's command: what it gets, and that nothing it does gets out of hand."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import SecretStr
+from support.messages import message
+from support.receiver import Answer, receiver
+
+from envwatch.hooks.command import Apprise, Command
+from envwatch.hooks.delivery import DeliveryError
+from envwatch.model.text import Clean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ENVIRON = {"PATH": os.environ["PATH"], "HOME": "/nowhere"}
+PATIENCE_S = 20.0
+"""How long a test waits for a process that should do something at once."""
+
+
+def shell(script: str, **settings: Any) -> Command:
+    return Command(["sh", "-c", script], ENVIRON, **settings)
+
+
+async def failure_of(command: Command, **changes: Any) -> DeliveryError:
+    with pytest.raises(DeliveryError) as caught:
+        await command.send(message(**changes))
+    assert not caught.value.is_temporary
+    return caught.value
+
+
+def content_of(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+async def until_there(path: Path) -> str:
+    async with asyncio.timeout(PATIENCE_S):
+        while not (text := content_of(path)):  # noqa: ASYNC110 - another process writes it
+            await asyncio.sleep(0.01)
+    return text
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def until_ended(pid: int) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while is_running(pid):  # noqa: ASYNC110 - another process ends
+            await asyncio.sleep(0.01)
+
+
+async def test_the_event_comes_on_standard_input_and_in_variables() -> None:
+    output = await shell('cat; echo " $ENVWATCH_SUMMARY $HOME"').send(message())
+    assert output == '{"specversion":"1.0","id":"evt-1"} web went offline /nowhere'
+
+
+@pytest.mark.parametrize("script", ["exit 0", "exec 0<&-; sleep 0.1", "exec 0<&- 1>&- 2>&-; sleep 0.1"])
+async def test_a_command_need_not_read_a_long_event(script: str) -> None:
+    assert await shell(script).send(message(cloud_event=b"x" * 1_000_000)) == ""
+
+
+async def test_a_long_event_arrives_whole() -> None:
+    assert await shell("wc -c").send(message(cloud_event=b"x" * 1_000_000)) == "1000000"
+
+
+async def test_what_a_command_says_when_it_fails_is_cleaned() -> None:
+    error = await failure_of(shell(r"printf 'no \033[31mpager\nat all\n' >&2; exit 3"))
+    assert (str(error), error.output) == ("failed with exit status 3", r"no \x1b[31mpager | at all")
+
+
+async def test_a_command_that_dies_is_named_by_its_signal() -> None:
+    assert str(await failure_of(shell("kill -SEGV $$"))) == "ended by signal 11"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["/nonexistent/page"], "No such file or directory"),
+        (["/etc"], "Permission denied"),
+        ([__file__], "Permission denied"),
+    ],
+)
+async def test_a_command_that_cannot_run_is_named(arguments: Sequence[str], why: str) -> None:
+    assert str(await failure_of(Command(arguments, ENVIRON))) == f"cannot run {arguments[0]}: {why}"
+
+
+async def test_a_variable_that_no_process_can_have_is_a_failure() -> None:
+    error = await failure_of(shell("true"), variables={"ENVWATCH_SUMMARY": Clean("x" * 1_000_000)})
+    assert str(error) == "cannot run sh: Argument list too long"
+
+
+async def test_a_command_that_hangs_is_killed() -> None:
+    error = await failure_of(shell("exec sleep 1000", time_limit=timedelta(seconds=0.2)))
+    assert str(error) == "did not end within 0.2 s, and was killed"
+
+
+async def test_a_command_that_floods_its_output_is_killed() -> None:
+    error = await failure_of(shell("yes"))
+    assert str(error) == "printed more than 64 KiB, and was killed"
+    assert error.output is not None
+    assert len(error.output) <= 500
+
+
+async def test_a_child_that_outlives_its_command_delays_nothing(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    assert await shell(f"sleep 1000 & echo $! > {pids}; echo done").send(message()) == "done"
+    child = int(pids.read_text())
+    assert is_running(child)
+    os.kill(child, 9)
+
+
+async def test_a_command_is_killed_with_its_children_when_its_caller_is_cancelled(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    sending = asyncio.ensure_future(shell(f"sleep 1000 & echo $$ $! > {pids}; wait").send(message()))
+    command, child = map(int, (await until_there(pids)).split())
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    assert not is_running(command)
+    await until_ended(child)
+
+
+async def test_apprise_delivers_from_a_process_of_its_own() -> None:
+    async with receiver() as service:
+        url = service.url.replace("http://", "json://")
+        await Apprise([SecretStr(url)], ENVIRON).send(message())
+    (posted,) = service.posted
+    assert (posted.json["title"], posted.json["message"]) == ("web went offline", "web went offline")
+
+
+async def test_what_apprise_does_not_deliver_or_know_is_a_failure_that_shows_no_address() -> None:
+    async with receiver(Answer(500)) as service:
+        url = service.url.replace("http://", "json://")
+        with pytest.raises(DeliveryError) as caught:
+            await Apprise([SecretStr(url)], ENVIRON).send(message())
+    assert "a service did not take the message" in (caught.value.output or "")
+    with pytest.raises(DeliveryError) as caught:
+        await Apprise([SecretStr("nosuch://secret")], ENVIRON).send(message())
+    assert "address 1 is none that apprise knows" in (caught.value.output or "")
+    assert "secret" not in (caught.value.output or "")

@@ -1,0 +1,208 @@
+"""Which hook fires for what, and when."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from support.builders import NOW
+from support.hooked import hooked
+
+from envwatch.fleet.acknowledgements import Ack
+from envwatch.fleet.alert_policy import AlertPolicy
+from envwatch.fleet.events import NO_PROFILE, Event, Kind
+from envwatch.fleet.silences import silence_of_query
+from envwatch.model.clock import WallMs
+from envwatch.model.text import Clean
+from envwatch.views.matching import event_test, matcher_of
+
+BOTH = (Kind.OFFLINE, Kind.ONLINE)
+
+
+# Incidents.
+
+
+def test_an_incident_is_sent_once_when_it_opens_and_once_when_it_resolves() -> None:
+    assert hooked("a", "b").hold(60, "a").hold(60).said == ["opened a", "resolved a"]
+
+
+def test_five_hundred_lost_together_are_one_message_and_one_when_all_are_back() -> None:
+    names = [f"e{number}" for number in range(500)]
+    mass = hooked(*names).hold(60, *names)
+    assert mass.said == ["opened 500"]
+    assert mass.hold(30, "e7").said == ["opened 500"]
+    assert mass.hold(30).said == ["opened 500", "resolved 500"]
+
+
+@pytest.mark.parametrize(("held", "count"), [(119.999, 0), (120.0, 1)])
+def test_it_opens_after_exactly_its_own_time(held: float, count: int) -> None:
+    one = hooked("a", after=120).hold(60, "a").hold(50, "a")
+    assert one.wait(held - 105).said == ["opened a"] * count
+
+
+def test_one_that_ends_before_that_time_is_never_sent() -> None:
+    assert hooked("a", after=120).hold(100, "a").hold(300).said == []
+
+
+def test_the_filter_sees_the_environment_as_it_was_before_it_was_lost() -> None:
+    in_pod = {"matches": event_test("pod:pod-1")}
+    assert hooked("a", rule=in_pod).hold(30, "a").said == ["opened a"]
+    assert hooked("a", rule={"matches": event_test("pod:pod-2")}).hold(30, "a").said == []
+
+
+def test_what_the_filter_finds_in_a_mass_sends_all_of_it() -> None:
+    one_of_them = {"matches": event_test("name:a")}
+    assert hooked("a", "b", "c", "d", rule=one_of_them).hold(30, "a", "b", "c", "d").said == ["opened a+b+c+d"]
+
+
+def test_nothing_is_sent_while_blind_and_what_still_holds_is_sent_afterwards() -> None:
+    one = hooked("a", "b", after=90).hold(20, "a")
+    for _ in range(30):
+        one.fail()
+    assert one.said == []
+    assert one.poll("a").said == ["opened a"]
+
+
+def test_nothing_is_sent_of_what_came_back_while_blind() -> None:
+    one = hooked("a", "b", after=90).hold(20, "a")
+    for _ in range(30):
+        one.fail()
+    assert one.hold(60).said == []
+
+
+def test_what_was_acknowledged_before_its_time_is_not_sent() -> None:
+    one = hooked("a", after=60).hold(30, "a")
+    one.monitor = one.monitor.with_acks({Clean("a"): Ack(at=WallMs(NOW + 30_000), note=Clean("known"))})
+    assert one.hold(90, "a").hold(30).said == []
+
+
+@pytest.mark.parametrize(("later", "count"), [(299.0, 1), (300.0, 2)])
+def test_the_next_loss_of_the_same_environment_waits_for_the_cooldown(later: float, count: int) -> None:
+    one = hooked("a", "b", cooldown=300).hold(20, "a").hold(20).hold(20, "a")
+    ((opened_at, _), (resolved_at, _)) = one.fired
+    assert resolved_at > opened_at
+    one.hold(200, "a")
+    one.wait(opened_at + later - one.now)
+    assert one.said.count("opened a") == count
+
+
+def test_a_loss_that_ends_within_the_cooldown_is_not_sent_and_nor_is_its_end() -> None:
+    one = hooked("a", cooldown=300).hold(20, "a").hold(20).hold(50, "a").hold(300)
+    assert one.said == ["opened a", "resolved a"]
+
+
+def test_the_cooldown_of_one_environment_does_not_hold_up_another() -> None:
+    said = hooked("a", "b", "c", "d", cooldown=300).hold(20, "a").hold(20).hold(20, "b").said
+    assert said == ["opened a", "resolved a", "opened b"]
+
+
+def test_an_incident_of_an_earlier_run_resolves_once_its_environments_are_back() -> None:
+    before = hooked("a", "b").hold(20, "a")
+    ((_, opened),) = before.fired
+    again = hooked("a", "b")
+    monitor = again.monitor.with_open_incidents([opened.subject])  # type: ignore[list-item]
+    after = hooked("a", "b")
+    after.monitor, after.state = monitor, before.state
+    assert after.hold(60, "a").said == []
+    assert after.poll().said == ["resolved a"]
+
+
+def test_a_first_listing_that_lacks_a_row_of_an_earlier_incident_resolves_nothing() -> None:
+    before = hooked("a", "b").hold(20, "a")
+    ((_, opened),) = before.fired
+    after = hooked()
+    after.monitor = type(before.monitor).of({NO_PROFILE: before.monitor.fleets.by_profile[NO_PROFILE].limits})
+    after.monitor, after.state = after.monitor.with_open_incidents([opened.subject]), before.state  # type: ignore[list-item]
+    after.names = ["b"]
+    assert after.wait(1).poll().said == []
+    assert after.poll().said == ["resolved a"]
+
+
+# Events.
+
+
+def test_a_loss_and_a_return_are_sent_each() -> None:
+    assert hooked("a", on=BOTH).hold(30, "a").hold(30).said == ["offline a", "online a"]
+
+
+@pytest.mark.parametrize(("held", "count"), [(9.999, 0), (10.0, 1)])
+def test_a_loss_is_sent_after_the_time_of_the_alert_policy_at_least(held: float, count: int) -> None:
+    assert len(hooked("a", on=BOTH).poll("a").wait(held).fired) == count
+
+
+def test_a_loss_that_does_not_hold_is_not_sent_and_nor_is_its_end() -> None:
+    assert hooked("a", on=BOTH, after=120).hold(60, "a").hold(300).said == []
+    assert hooked("a", on=(Kind.OFFLINE,), after=120).hold(60, "a").hold(300).said == []
+
+
+def test_a_hook_about_returns_alone_is_sent_each() -> None:
+    assert hooked("a", on=(Kind.ONLINE,)).hold(30, "a").hold(30).said == ["online a"]
+
+
+def test_a_mode_that_changes_back_in_time_is_not_sent() -> None:
+    one = hooked("a", on=(Kind.MODE,), after=60)
+    assert one.poll(currentMode="unrestricted").wait(30).poll(currentMode="standard").hold(120).said == []
+    one.poll(currentMode="unrestricted").hold(0)
+    assert one.wait(59.9).said == []
+    assert one.wait(0.1).said == ["mode a"]
+
+
+def test_a_group_is_one_message_with_the_members_that_the_filter_finds() -> None:
+    names = [f"e{number:02}" for number in range(20)]
+    two = {"matches": event_test("name:e01,e02")}
+    assert hooked(*names, on=BOTH, rule=two).hold(20, *names).said == ["offline e01+e02"]
+    one = {"matches": event_test("name:e01")}
+    assert hooked(*names, on=BOTH, rule=one).hold(20, *names).said == ["offline e01"]
+
+
+def test_what_the_alert_policy_does_not_find_sends_nothing() -> None:
+    policies = {NO_PROFILE: AlertPolicy(alert=matcher_of("!name:a"))}
+    quiet = hooked("a", "b", on=(*BOTH, Kind.MODE), policies=policies)
+    assert quiet.hold(30, "a").hold(30).said == []
+    assert quiet.poll(currentMode="unrestricted").said == ["mode b"]
+
+
+def test_what_is_silenced_sends_nothing() -> None:
+    silence = silence_of_query(matcher_of("name:a"), WallMs(NOW), timedelta(hours=1), Clean(""), Clean("me"))
+    assert hooked("a", on=BOTH, silences={silence.id: silence}).hold(30, "a").hold(30).said == []
+
+
+def test_the_cooldown_is_of_each_kind() -> None:
+    one = hooked("a", on=BOTH, cooldown=300).hold(20, "a").hold(20)
+    assert one.said == ["offline a", "online a"]
+    assert one.hold(20, "a").hold(20).said == ["offline a", "online a"], "neither has held beyond the cooldown"
+    assert one.hold(300, "a").said == ["offline a", "online a", "offline a"]
+
+
+def test_that_nothing_can_be_seen_is_sent_while_it_is_so() -> None:
+    one = hooked("a", on=(Kind.BLIND, Kind.VISIBLE, Kind.OFFLINE))
+    for _ in range(30):
+        one.fail()
+    assert one.said == ["blind None"]
+    assert one.poll().said == ["blind None", "visible again None"]
+
+
+def test_a_loss_that_becomes_due_while_blind_waits_until_it_can_be_seen() -> None:
+    one = hooked("a", on=(Kind.OFFLINE,), after=90).poll("a").poll("a")
+    for _ in range(30):
+        one.fail()
+    assert one.said == []
+    assert one.poll("a").said == ["offline a"]
+
+
+def test_what_waits_and_what_cools_down_does_not_grow_with_time() -> None:
+    one = hooked("a", "b", on=(*BOTH, Kind.MODE), cooldown=60)
+    for _ in range(50):
+        one.poll("a", currentMode="unrestricted").poll(currentMode="standard")
+    one.hold(120)
+    assert (one.state.waiting, one.state.sent) == ({}, {})
+
+
+def test_events_of_the_fleet_are_never_put_to_the_filter() -> None:
+    def refuse(event: Event) -> bool:
+        raise AssertionError(event)
+
+    one = hooked("a", on=(Kind.BLIND,), rule={"matches": refuse})
+    for _ in range(30):
+        one.fail()
+    assert one.said == ["blind None"]

@@ -1,0 +1,161 @@
+"""What holds of hooks whatever happens, and a month of faults in which nothing is lost."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.builders import NOW, beating, failed, listed, reading, slept
+from support.hooked import Hooked, hooked
+
+from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
+from envwatch.fleet.incidents import Incident
+from envwatch.fleet.monitor import Monitor
+from envwatch.hooks.decision import Fired, HookState, Rule
+from envwatch.model.clock import ServerMs
+from envwatch.model.limits import Limits
+
+if TYPE_CHECKING:
+    from envwatch.fleet.monitor import Update
+    from envwatch.model.clock import Reading
+    from envwatch.model.environment import Environment
+    from envwatch.model.outcome import Outcome
+
+NAMES = tuple("abcdefg")
+CHANGES = frozenset({Kind.OFFLINE, Kind.ONLINE, Kind.GONE, Kind.RETURNED, Kind.MISSING, Kind.MODE, Kind.VERSION})
+
+POLLS = st.tuples(st.just("poll"), st.sets(st.sampled_from(NAMES)), st.sampled_from([1, 5, 15, 40]))
+STEPS = st.lists(
+    st.one_of(
+        POLLS,
+        POLLS,
+        st.tuples(st.just("fail"), st.just(set[str]()), st.sampled_from([5, 20, 70])),
+        st.tuples(st.just("wait"), st.just(set[str]()), st.sampled_from([1, 10, 30, 59, 60])),
+        st.tuples(st.just("sleep"), st.just(set[str]()), st.sampled_from([60, 3_600])),
+    ),
+    max_size=40,
+)
+SPANS = st.sampled_from([0.0, 5.0, 60.0, 300.0])
+
+
+def play(one: Hooked, steps: list[tuple[str, set[str], int]]) -> None:
+    """Let things happen; while nothing can be seen, nothing about an environment may fire."""
+    for what, down, seconds in steps:
+        count = len(one.fired)
+        match what:
+            case "poll":
+                one.poll(*down, after=seconds)
+            case "fail":
+                one.fail(after=seconds)
+            case "wait":
+                one.wait(seconds)
+            case _:
+                one.sleep(seconds)
+        if not one.monitor.sees(NO_PROFILE, reading(NOW + one.now * 1000)):
+            assert one.fired[count:] == [], "fired while nothing can be seen"
+
+
+@given(STEPS, SPANS, SPANS)
+def test_an_incident_is_sent_once_resolved_at_most_once_and_only_after_it_was_sent(
+    steps: list[tuple[str, set[str], int]], after: float, cooldown: float
+) -> None:
+    one = hooked(*NAMES, after=after, cooldown=cooldown)
+    play(one, steps)
+    sent: dict[str, str] = {}
+    opened_at: dict[str | None, float] = {}
+    for at, fired in one.fired:
+        assert isinstance(fired.subject, Incident)
+        incident = fired.subject
+        assert sent.get(incident.id) == ("opened" if fired.is_resolved else None)
+        sent[incident.id] = "resolved" if fired.is_resolved else "opened"
+        if not fired.is_resolved:
+            assert at - incident.noticed_at >= after
+            assert any(at - opened_at.get(loss.id, -cooldown) >= cooldown for loss in incident.losses)
+            opened_at |= dict.fromkeys((loss.id for loss in incident.losses), at)
+    assert one.state.announced == {id_ for id_, what in sent.items() if what == "opened"}
+
+
+@given(STEPS, SPANS, SPANS)
+def test_of_one_environment_losses_and_returns_alternate_and_keep_to_the_cooldown(
+    steps: list[tuple[str, set[str], int]], after: float, cooldown: float
+) -> None:
+    one = hooked(*NAMES, on=(Kind.OFFLINE, Kind.ONLINE), after=after, cooldown=cooldown)
+    play(one, steps)
+    newest: dict[str | None, Kind] = {}
+    sent_at: dict[tuple[str | None, Kind], float] = {}
+    for at, fired in one.fired:
+        assert isinstance(fired.subject, Event)
+        leaves = flatten([fired.subject])
+        assert max(Counter(leaf.id for leaf in leaves).values()) == 1
+        for leaf in leaves:
+            assert newest.get(leaf.id) is not leaf.kind
+            assert at - sent_at.get((leaf.id, leaf.kind), -cooldown) >= cooldown
+            newest[leaf.id] = leaf.kind
+            sent_at[leaf.id, leaf.kind] = at
+
+
+ROWS = beating(12)
+"""Made once: parsing them for each of 10,000 polls would take most of the time."""
+
+
+def beating_at(at: float | None) -> list[Environment]:
+    return [replace(each, last_heartbeat_at=None if at is None else ServerMs(at - 10_000)) for each in ROWS]
+
+
+@pytest.mark.slow
+def test_a_month_of_faults_without_a_loss_has_no_incident_and_no_message() -> None:
+    """Failed polls, empty and partial listings, lost heartbeats, a wrong wall clock, sleep, a stalled platform."""
+    dice = random.Random(20_251_125)
+    monitor = Monitor.of({NO_PROFILE: Limits()})
+    rules = (Rule(), Rule(kinds=CHANGES, has_incidents=False), Rule(kinds=CHANGES, cooldown=timedelta(minutes=5)))
+    hooks = [HookState(rule=rule) for rule in rules]
+    fired: list[Fired] = []
+
+    def note(update: Update, now: Reading) -> int:
+        for number, hook in enumerate(hooks):
+            hooks[number], sent = hook.after(update, monitor, now)
+            fired.extend(sent)
+        return len(update.opened)
+
+    now, skew, opened, polls = NOW + 0.0, 0.0, 0, 0
+    month_ends_at = NOW + 30 * 86_400_000
+    beat_at = now
+    while now < month_ends_at:
+        fault = dice.choice(
+            ["none"] * 6 + ["failed", "empty", "partial", "no beats", "skew", "slept", "slept", "stalled"]
+        )
+        length = dice.randint(1, 2) if fault in {"empty", "partial", "no beats"} else dice.randint(1, 30)
+        if fault == "skew":
+            skew = dice.uniform(-86_400_000, 86_400_000)
+        if fault == "slept":
+            awake_at = now + dice.choice([10, 60, 3_600, 9 * 3_600]) * 1000
+            outcome: Outcome = slept(now, awake_at, skew=skew)
+            now = awake_at
+            monitor, update = monitor.after(NO_PROFILE, outcome, reading(now, skew))
+            opened += note(update, reading(now, skew))
+        for number in range(length + 1):
+            polls += 1
+            fault = "none" if number == length else fault  # a true loss would last
+            now += 5_000 if dice.random() < 0.7 else 55_000
+            beat_at = beat_at if fault == "stalled" and now - beat_at < 100_000 else now
+            rows = beating_at(beat_at)
+            if fault == "failed":
+                outcome = failed(at=now, skew=skew)
+            elif fault == "no beats":
+                outcome = listed(beating_at(None), now, skew=skew)
+            else:
+                shown = {"empty": [], "partial": rows[:5]}.get(fault, rows)
+                outcome = listed(shown, now, skew=skew)
+            monitor, update = monitor.after(NO_PROFILE, outcome, reading(now, skew))
+            opened += note(update, reading(now, skew))
+            monitor, update = monitor.at(reading(now + 4_000, skew))
+            opened += note(update, reading(now + 4_000, skew))
+    assert polls > 10_000
+    assert opened == 0
+    assert fired == []

@@ -1,0 +1,110 @@
+"""Posting to a real web service on loopback: what goes there, and what each answer means."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import SecretStr
+from support.messages import message
+from support.receiver import Answer, receiver
+
+from envwatch.hooks.delivery import DeliveryError
+from envwatch.hooks.webhook import Webhook
+from envwatch.sources.letta.network_settings import checked_hook_url
+
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def webhook(url: str, **settings: Any) -> Webhook:
+    return Webhook(checked_hook_url(url), {}, **settings)
+
+
+async def refusal(answer: Answer, **settings: Any) -> DeliveryError:
+    async with receiver(answer) as service:
+        with pytest.raises(DeliveryError) as caught:
+            await webhook(service.url, **settings).send(message())
+    assert len(service.posted) == 1
+    return caught.value
+
+
+async def test_the_event_is_posted_as_it_is_with_the_query_of_the_address() -> None:
+    async with receiver() as service:
+        await webhook(service.url).send(message())
+    (posted,) = service.posted
+    assert posted.target == "/hook?token=t0"
+    assert posted.body == message().cloud_event
+    assert posted.headers["content-type"] == "application/cloudevents+json"
+    assert not {"authorization", "cookie"} & posted.headers.keys()
+
+
+async def test_a_key_is_a_bearer_token_and_for_pagerduty_the_routing_key() -> None:
+    async with receiver() as service:
+        await webhook(service.url, key=SecretStr("k" * 32)).send(message())
+        await webhook(service.url, key=SecretStr("k" * 32), is_pagerduty=True).send(message())
+    bearer, pagerduty = service.posted
+    assert bearer.headers["authorization"] == f"Bearer {'k' * 32}"
+    assert "authorization" not in pagerduty.headers
+    assert pagerduty.json == {"routing_key": "k" * 32, **dict(message().pagerduty or {})}
+    assert pagerduty.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("status", "tries"), [(400, 1), (404, 1), (408, 2), (410, 1), (429, 2), (499, 1), (500, 2), (503, 2)]
+)
+async def test_which_answers_are_worth_another_try(status: int, tries: int) -> None:
+    error = await refusal(Answer(status))
+    assert (str(error), error.is_temporary) == (f"127.0.0.1 answers {status}", tries == 2)
+
+
+async def test_a_wait_that_is_asked_for_is_known() -> None:
+    assert (await refusal(Answer(429, headers=("Retry-After: 17",)))).wait == timedelta(seconds=17)
+    assert (await refusal(Answer(503))).wait is None
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    error = await refusal(Answer(307, headers=("Location: http://127.0.0.1:1/elsewhere",)))
+    assert str(error) == "127.0.0.1 answers 307, a redirect: give it the final address"
+    assert not error.is_temporary
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ('{"status": "invalid event", "message": "Bad", "errors": ["no routing_key"]}', ": Bad, no routing_key"),
+        ('{"error": {"nested": 1}}', ""),
+        ("<html>long</html>", ""),
+        ("no_\x1b[31mteam\nsecond line", ": no_\\x1b[31mteam"),
+        ("x" * 100_000, ": " + "x" * 199 + "…"),
+    ],
+)
+async def test_what_a_refusal_says_is_cleaned_and_bounded(body: str, words: str) -> None:
+    assert str(await refusal(Answer(400, body))) == f"127.0.0.1 answers 400{words}"
+
+
+@pytest.mark.parametrize("stalls", [True, False])
+async def test_a_refusal_whose_words_do_not_come_is_one_all_the_same(*, stalls: bool) -> None:
+    error = await refusal(Answer(400, "no te", missing=2, stalls=stalls), time_limit=timedelta(seconds=2))
+    assert (str(error), error.is_temporary) == ("127.0.0.1 answers 400: no te", False)
+
+
+async def test_a_service_that_stalls_is_left_after_the_time_limit() -> None:
+    error = await refusal(Answer(stalls=True), time_limit=timedelta(seconds=2))
+    assert (str(error), error.is_temporary) == ("127.0.0.1 does not answer in time", True)
+
+
+async def test_a_service_that_breaks_off_or_is_not_there_is_tried_again() -> None:
+    error = await refusal(Answer(breaks=True))
+    assert error.is_temporary
+    async with receiver() as service:
+        url = service.url
+    with pytest.raises(DeliveryError, match=r"^nothing listens at 127\.0\.0\.1:\d+: is the address right") as caught:
+        await webhook(url).send(message())
+    assert caught.value.is_temporary
+
+
+async def test_no_failure_shows_more_of_the_address_than_its_host() -> None:
+    for answer in (Answer(404), Answer(500), Answer(breaks=True)):
+        assert "t0" not in str(await refusal(answer))
