@@ -105,7 +105,8 @@ async def poll_once(source: Source, interval: timedelta) -> Listed | Failed:
     """Poll one time, by this machine's clocks."""
     started = read_clocks()
     try:
-        return Listed(await source.snapshot(), started, read_clocks(), interval)
+        snapshot = await source.snapshot()
+        return Listed(snapshot, started, read_clocks(), _listing_interval(snapshot, interval))
     except SourceError as error:
         return _failed(error, started, read_clocks(), interval)
 
@@ -140,6 +141,10 @@ class Poller:
         """From poll to poll as the user set it, see `want_interval`."""
         self._last_requests = 1  # for the newest listing
         self._failures = 0  # in a row
+        self._source_interval = timedelta()
+        """From listing to listing of a server that answers from its own, as the newest one said."""
+        self._is_relayed = False
+        """Whether the newest failure is of another server than the one that was polled, see `SourceError`."""
         self._refusals = 0  # polls since the last listing whose key was refused
         self._failing_since = 0.0  # monotonic second
         self._started_at = self._forbidden_until = float("-inf")
@@ -238,9 +243,12 @@ class Poller:
             try:
                 snapshot = task.result()
             except SourceError as error:
-                return _failed(error, started, self._runtime.clocks(), self.interval)
+                self._is_relayed = error.is_relayed
+                interval = max(self.interval, self._source_interval)
+                return _failed(error, started, self._runtime.clocks(), interval)
             self._last_requests = max(snapshot.requests, 1)
-            return Listed(snapshot, started, self._runtime.clocks(), self.interval)
+            self._source_interval = _listing_interval(snapshot, timedelta())
+            return Listed(snapshot, started, self._runtime.clocks(), max(self.interval, self._source_interval))
         finally:
             task.cancel()
             # Retrieves its exception, which asyncio would otherwise log.
@@ -301,6 +309,9 @@ class Poller:
                 return self._limits.refused_recheck
             case Cause.FORBIDDEN:
                 return limits.FORBIDDEN_RECHECK
+        if self._is_relayed:
+            # The server is well and tells when it has a listing again: there is nothing to spare it from.
+            return self.interval * (1 + limits.POLL_SPREAD * (2 * self._runtime.random() - 1))
         lasted = timedelta(seconds=failed.started.monotonic - self._failing_since)
         is_long = failed.cause.is_overload or lasted > limits.LONG_OUTAGE
         cap = limits.LONG_BACKOFF_CAP if is_long else limits.BACKOFF_CAP
@@ -351,6 +362,12 @@ class Poller:
         """Return whether the machine slept, or the process was stopped for several intervals."""
         overrun_s = now.monotonic - last.monotonic - waited
         return now.slept_since(last) or overrun_s > limits.SLEPT_TICKS * self.interval.total_seconds()
+
+
+def _listing_interval(snapshot: Snapshot, interval: timedelta) -> timedelta:
+    """Return the time from listing to listing: the interval of polls, or longer where the server has them seldomer."""
+    served = snapshot.served
+    return interval if served is None or served.interval is None else max(interval, served.interval)
 
 
 def _server_wait(failed: Failed) -> timedelta:

@@ -24,7 +24,6 @@ from envwatch.sources.letta.network_settings import (
     checked_base_url,
     is_loopback,
     proxy_for,
-    unusable_settings,
 )
 
 if TYPE_CHECKING:
@@ -32,6 +31,11 @@ if TYPE_CHECKING:
 
 CERTS = Path(__file__).parents[1] / "support" / "certs"
 SERVER = httpx.URL("https://api.letta.com/v1/environments")
+PROXY = {"HTTPS_PROXY": "proxy:3128"}
+
+
+def client_of(base_url: str, environ: Mapping[str, str]) -> Client:
+    return Client(base_url=base_url, key=SecretStr(KEY), limits=Limits(), environ=environ)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +84,8 @@ def test_https_and_this_machine_are_addresses_for_the_key(text: str, url: str) -
         "https://[::1",
         "https://",
         "https:///v1",
+        "https://api.letta.com/v1",
+        "https://letta.example.com/api/v1/",
         "ftp://example.com",
         "api.letta.com",
         "localhost:8283",
@@ -140,8 +146,8 @@ def test_plain_http_never_leaves_this_machine(text: str) -> None:
         ({"HTTPS_PROXY": "http://u:hunter2@h:port"}, "HTTPS_PROXY is no usable proxy: http://host:port is"),
         ({"https_proxy": "http://u:hunter2@[bad"}, "https_proxy names no host: http://host:port does"),
         ({"HTTPS_PROXY": "http://:3128"}, "HTTPS_PROXY names no host: http://host:port does"),
-        ({"NO_PROXY": "a, [::1"}, "entry 2 of NO_PROXY is neither a host nor an address nor a network"),
-        ({"no_proxy": "http://a"}, "entry 1 of no_proxy is neither a host nor an address nor a network"),
+        ({**PROXY, "NO_PROXY": "a, [::1"}, "entry 2 of NO_PROXY is neither a host nor an address nor a network"),
+        ({**PROXY, "no_proxy": "http://a"}, "entry 1 of no_proxy is neither a host nor an address nor a network"),
         ({"SSL_CERT_FILE": "/no/such/file"}, "SSL_CERT_FILE names /no/such/file: No such file or directory"),
         ({"SSL_CERT_FILE": "/no\x1b[31m"}, "SSL_CERT_FILE names /no\\x1b[31m: No such file or directory"),
         ({"SSL_CERT_FILE": __file__}, f"SSL_CERT_FILE names {__file__}: holds no certificates"),
@@ -149,7 +155,9 @@ def test_plain_http_never_leaves_this_machine(text: str) -> None:
     ],
 )
 def test_an_unusable_setting_is_named_in_one_line_without_its_secrets(environ: dict[str, str], message: str) -> None:
-    assert unusable_settings(environ) == message
+    with pytest.raises(SettingsError) as caught:
+        client_of("https://api.letta.com", environ)
+    assert str(caught.value) == message
 
 
 @pytest.mark.parametrize(
@@ -161,10 +169,9 @@ def test_an_unusable_setting_is_named_in_one_line_without_its_secrets(environ: d
     ],
 )
 def test_an_unusable_setting_stops_the_client_unless_it_stays_on_this_machine(environ: dict[str, str]) -> None:
-    with pytest.raises(SettingsError) as caught:
-        Client(base_url="https://api.letta.com", key=SecretStr(KEY), limits=Limits(), environ=environ)
-    assert str(caught.value) == unusable_settings(environ)
-    Client(base_url="http://127.0.0.1", key=SecretStr(KEY), limits=Limits(), environ=environ)
+    with pytest.raises(SettingsError):
+        client_of("https://api.letta.com", environ)
+    client_of("http://127.0.0.1", environ)
 
 
 @pytest.mark.parametrize(
@@ -180,8 +187,8 @@ def test_an_unusable_setting_stops_the_client_unless_it_stays_on_this_machine(en
         {"SSL_CERT_DIR": str(CERTS)},
     ],
 )
-def test_usable_settings_give_no_message(environ: dict[str, str]) -> None:
-    assert unusable_settings(environ) is None
+def test_usable_settings_stop_no_client(environ: dict[str, str]) -> None:
+    client_of("https://api.letta.com", environ)
 
 
 @pytest.mark.parametrize(

@@ -8,25 +8,35 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import resource
 import sys
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
 from support.builders import environment
 from support.fake_clock import World, error
 from support.pty_terminal import Terminal
 
+from envwatch.cli.line_writer import LineWriter
+from envwatch.cli.monitoring import steps
+from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.fleet import Fleet
+from envwatch.fleet.history import Moment, PollResult
+from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListedPage, Slept, Snapshot
 from envwatch.model.text import Clean
 from envwatch.sources.poller import Poller
+from envwatch.sources.session import Session, Target
+from envwatch.storage.history.folder import Retention, size_of
+from envwatch.storage.history.writer import FolderWriter
+from envwatch.views.event_stream import EventStream, Format
 
 if TYPE_CHECKING:
     from envwatch.model.environment import Environment
@@ -39,6 +49,11 @@ WARM = 500
 
 MIB = 2**20
 
+DAY = 17_280
+"""Polls of a day."""
+WARM_WATCH = 2_000
+"""Polls after which rows that are gone leave as fast as they come: they are kept for an hour, which has 720."""
+
 WARM_SCREEN = 15
 """Polls after which the real dashboard has shown most of what it shows; its caches still fill for some minutes."""
 MEASURED = 30
@@ -48,13 +63,20 @@ MOST_A_POLL = 0.15
 
 
 class BusyPlatform:
-    """A source whose rows beat, reconnect, change, disconnect and leave for ever, and that sometimes fails."""
+    """A source whose rows beat, reconnect, change, disconnect and leave for ever, and that sometimes fails.
 
-    def __init__(self, world: World) -> None:
+    Args:
+        world: the clocks.
+        rows: how many there are.
+        every: polls from one round of changes to the next.
+    """
+
+    def __init__(self, world: World, rows: int = ROWS, every: int = 1) -> None:
         self._world = world
+        self._every = every
         self._polls = count(1)
         self._names = count(1)
-        self._rows = [self._new_row() for _ in range(ROWS)]
+        self._rows = [self._new_row() for _ in range(rows)]
 
     async def snapshot(self) -> Snapshot:
         poll = next(self._polls)
@@ -63,15 +85,21 @@ class BusyPlatform:
             raise error(pages_read=3)
         now = self._world.clocks().wall
         rows = self._rows
-        for index in range(poll % 6, ROWS, 6):
-            rows[index] = replace(rows[index], last_heartbeat_at=ServerMs(now))
-        rows[poll * 7 % ROWS] = self._new_row()
-        index = poll * 11 % ROWS
-        rows[index] = replace(rows[index], connection_id=Clean(f"conn-{poll}"), mode=Clean(f"mode-{poll % 5}"))
-        index = poll * 13 % ROWS
-        rows[index] = replace(rows[index], connection_id=None, last_heartbeat_at=None)
-        pages = [ListedPage(rows[first : first + 100], now) for first in range(0, ROWS, 100)]
+        for index in range(poll % 6, len(rows), 6):
+            if rows[index].connection_id:
+                rows[index] = replace(rows[index], last_heartbeat_at=ServerMs(now))
+        if poll % self._every == 0:
+            self._change(poll)
+        pages = [ListedPage(rows[first : first + 100], now) for first in range(0, len(rows), 100)]
         return Snapshot(pages=tuple(pages), requests=len(pages))
+
+    def _change(self, poll: int) -> None:
+        rows = self._rows
+        rows[poll * 7 % len(rows)] = self._new_row()
+        index = poll * 11 % len(rows)
+        rows[index] = replace(rows[index], connection_id=Clean(f"conn-{poll}"), mode=Clean(f"mode-{poll % 5}"))
+        index = poll * 13 % len(rows)
+        rows[index] = replace(rows[index], connection_id=None, last_heartbeat_at=None)
 
     def _new_row(self) -> Environment:
         return environment(f"env-{next(self._names)}", lastHeartbeat=self._world.clocks().wall)
@@ -134,10 +162,51 @@ async def test_two_hours_of_polls_leave_nothing_behind() -> None:
     assert_flat(*await soak(1_500))
 
 
+async def test_a_day_of_watching_leaves_nothing_behind(tmp_path: Path) -> None:
+    """17,280 polls, as `watch -o jsonl` has them in a day: its loop, its monitor, its writer and its history."""
+    world = World()
+    history = FolderWriter(tmp_path, Retention())
+    assert history.take()
+    poller = Poller(BusyPlatform(world, rows=50, every=20), Limits(), world.runtime())
+    target = Target(profile="", host="", key_origin="", poller=poller, limits=Limits())
+    stream = EventStream(sources={NO_PROFILE: "https://api.letta.com/v1/environments"}, format=Format.JSONL)
+    polls, lines, warm = 0, 0, Use.now()
+    with open_sink() as sink:
+        writer = LineWriter(sink.fileno())
+        async with (
+            Session({NO_PROFILE: target}) as session,
+            aclosing(steps(session, Monitor.of({NO_PROFILE: Limits()}), runtime=world.runtime())) as all_steps,
+        ):
+            async for step in all_steps:
+                found = list(stream.lines(step.before, step.monitor, step.update.events, step.now))
+                await writer.write(found)
+                lines += len(found)
+                if step.outcome is None:
+                    continue
+                moment = Moment(step.now, step.monitor.fleets.by_profile[NO_PROFILE], step.monitor.acks)
+                result = PollResult.LISTED if step.has_new_listing else PollResult.FAILED
+                history.write(moment, result, 5.0, step.update.events)
+                polls += 1
+                if polls == WARM_WATCH:
+                    warm = Use.now()
+                if polls == DAY:
+                    break
+            end = Use.now()
+    history.close()
+    assert size_of(tmp_path) < 20 * MIB
+    assert lines > polls / 10
+    assert_flat(warm, end)
+
+
+def open_sink() -> BinaryIO:
+    """What takes every line at once."""
+    return Path(os.devnull).open("wb")
+
+
 def test_the_real_dashboard_keeps_next_to_nothing_of_a_poll(tmp_path: Path) -> None:
     log = tmp_path / "polls.log"
     command = ("demo", "--interval", "1s", "--log-file", str(log))
-    # Wide enough for the detail pane, which makes most of the garbage.
+    # Wide enough for the detail pane, which makes most of the garbage; each poll is recorded, too.
     with Terminal.of_envwatch(*command, home=tmp_path, columns=120, lines=40) as terminal:
 
         def wait_for_polls(count: int) -> None:

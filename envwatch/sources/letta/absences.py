@@ -17,10 +17,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from envwatch.model import limits
-from envwatch.model.clock import WallMs
 from envwatch.model.outcome import ListedPage
 from envwatch.model.page import page_of
 from envwatch.sources.letta.errors import FAILURES
+from envwatch.sources.letta.served import asked_at_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -129,7 +129,7 @@ class Absences:
             response = await self._get(missing.row, results)
             row = None if response is None else _row_in(response)
             if row is not None and response is not None and row.id == missing.row.id:
-                results.found.append(ListedPage([row], WallMs(response.asked_at)))
+                results.found.append(ListedPage([row], asked_at_of(response)))
                 results.is_route_proven = True
             elif response is not None and response.status == HTTPStatus.NOT_FOUND:
                 results.not_found.add(missing.row.id)

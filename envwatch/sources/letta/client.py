@@ -8,18 +8,20 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 from envwatch.model.outcome import Cause, Snapshot, SourceError
 from envwatch.model.pool import Pool
-from envwatch.model.text import Clean, clean
+from envwatch.model.text import Clean
+from envwatch.sources.in_thread import in_thread
 from envwatch.sources.letta.absences import Absences
 from envwatch.sources.letta.errors import FAILURES, Endpoint, failure_of, offset_in, page_in
 from envwatch.sources.letta.httpx_import import httpx
 from envwatch.sources.letta.network_settings import SettingsError, checked_base_url
 from envwatch.sources.letta.pagination import PageHistory, Walk
+from envwatch.sources.letta.served import SourceListing, asked_at_of, served_of
 from envwatch.sources.letta.transport import Transport
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class Client:
         base_url: the part of the URL before `/v1/environments`.
         key: the API key; sent in requests to that host, and nowhere else.
         key_origin: where the key came from, for messages.
+        find_key: looks for the key again after it was refused, in a thread of its own; it may have been renewed.
         limits: page size, deadlines and limits.
         query: which environments to list.
         wall: this machine's wall clock, milliseconds since the epoch.
@@ -71,6 +74,7 @@ class Client:
         base_url: str,
         key: SecretStr,
         key_origin: str = "LETTA_API_KEY",
+        find_key: Callable[[], SecretStr] | None = None,
         limits: Limits,
         query: ListParams = ALL,
         wall: Callable[[], float] = lambda: time.time() * 1000,
@@ -82,6 +86,11 @@ class Client:
         url = httpx.URL(f"{checked_base_url(base_url)}/v1/environments")
         if not _is_printable(key.get_secret_value()):
             raise SettingsError("the API key is empty or holds characters that no key has")
+        self._find_key = find_key
+        self._search: asyncio.Future[SecretStr] | None = None
+        """For a new key, if one is under way."""
+        self._is_refused = False
+        """Whether the newest listing failed because of the key."""
         self._limits = limits
         self._query = query
         self.on_page = on_page
@@ -90,11 +99,12 @@ class Client:
         self._history = PageHistory()
         self._rows: Mapping[Clean, Environment] = {}  # of the newest complete listing, by id
         self._pool = Pool()  # of the current walk
+        self._listing: SourceListing | None = None
+        """That of the newest snapshot that was no repetition, where the server answers from listings of its own."""
         self._transport = Transport(url, key=key, wall=wall, error_patience=limits.page_deadline / 4, environ=environ)
-        proxy = self._transport.proxy
         # In a listing of online rows only, a row that goes offline is missing, but still exists.
         self._absences = None if query.online_only else Absences(partial(self._transport.get, {}))
-        self._endpoint = Endpoint(_host_of(url), _host_of(proxy.url) if proxy else None, key, clean(key_origin, 200))
+        self._endpoint = Endpoint.of(url, self._transport.proxy, key, key_origin)
 
     async def snapshot(self) -> Snapshot:
         """Return one complete listing, read page by page.
@@ -102,23 +112,35 @@ class Client:
         Raises:
             SourceError: if there is none; the next call starts again with the first page.
         """
+        if self._is_refused and self._find_key is not None:
+            await self._renew_key(self._find_key)
         walk = Walk(self._limits, self._history.last_pages)
         self._pool = Pool()
         failure: SourceError
         try:
             async with asyncio.timeout(self._limits.walk_deadline.total_seconds()) as deadline:
-                snapshot = await self._read(walk)
+                if not await self._read(walk):
+                    # Only once: a walk that takes longer than the time between two listings is always of several.
+                    walk = Walk(self._limits, self._history.last_pages, walk)
+                    await self._read(walk, to_the_end=True)
+                snapshot = walk.snapshot()
         except SourceError as error:
             failure = error
         except TimeoutError:
             failure = self._too_slow("the whole listing", self._limits.walk_deadline)
         else:
+            self._is_refused = False
             self._history.note_complete(len(snapshot.pages))
+            snapshot = replace(snapshot, served=served_of(walk.listing, self._listing))
+            if snapshot.is_repeat:
+                return snapshot
             snapshot = await self._with_absences_checked(snapshot, deadline.when())
+            self._listing = walk.listing
             self._rows = {row.id: row for page in snapshot.pages for row in page.environments}
             return snapshot
         # Raised outside of the `except`, without the original exception and the frames that hold the response.
         failure.pages_read = walk.pages_read
+        self._is_refused = failure.cause is Cause.UNAUTHORIZED
         self._history.note_failed(failure.cause)
         try:
             raise failure.with_traceback(None)
@@ -126,8 +148,27 @@ class Client:
             # The traceback holds this frame, which must neither form a reference cycle nor keep the pages.
             del failure, walk
 
+    async def refusal(self) -> Clean | None:
+        """Return what the server says if it refuses the key; None if it takes it or cannot be asked."""
+        try:
+            await self._read_page(Walk(self._limits, self._history.last_pages), None)
+        except SourceError as error:
+            return error.message if error.cause is Cause.UNAUTHORIZED else None
+        return None
+
+    async def _renew_key(self, find_key: Callable[[], SecretStr]) -> None:
+        """Look for the key, in limited time: a keyring may hang. A search that goes on is not begun a second time."""
+        self._search = self._search or asyncio.ensure_future(in_thread(find_key))
+        done, _ = await asyncio.wait([self._search], timeout=self._limits.page_deadline.total_seconds() / 4)
+        if done:
+            self._transport.key = self._search.result()
+            self._endpoint = replace(self._endpoint, key=self._transport.key)
+            self._search = None
+
     async def aclose(self) -> None:
         """Close the connection."""
+        if self._search is not None:
+            self._search.cancel()
         await self._transport.aclose()
 
     async def __aenter__(self) -> Self:
@@ -136,7 +177,8 @@ class Client:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    async def _read(self, walk: Walk) -> Snapshot:
+    async def _read(self, walk: Walk, *, to_the_end: bool = False) -> bool:
+        """Read all pages; return False where the server turns out to answer from a later listing than at first."""
         requested_at = self._monotonic()
         cursor = await self._read_page(walk, None)
         while cursor is not None:
@@ -145,7 +187,9 @@ class Client:
                 await self._sleep(pause)
             requested_at = now + pause  # as planned, so that sleeping a bit too long does not add up
             cursor = await self._read_page(walk, cursor)
-        return walk.snapshot()
+            if walk.is_outrun and not to_the_end:
+                return False
+        return True
 
     async def _with_absences_checked(self, snapshot: Snapshot, deadline: float | None) -> Snapshot:
         """Return a complete listing after the check of the rows that it lacks, as far as time allows."""
@@ -160,7 +204,9 @@ class Client:
         failure: SourceError
         try:
             async with asyncio.timeout(self._limits.page_deadline.total_seconds()):
+                asked = self._monotonic()
                 response = await self._transport.get(self._params(cursor))
+                listing = SourceListing.of(response, asked, self._monotonic())
                 page = page_in(response, self._endpoint, self._rows, self._pool)
         except TimeoutError:
             failure = self._too_slow(f"page {walk.pages_read + 1}", self._limits.page_deadline)
@@ -170,10 +216,11 @@ class Client:
             if not isinstance(page, SourceError):
                 cursor = walk.add(
                     page,
-                    asked_at=response.asked_at,
+                    asked_at=asked_at_of(response),
                     offset=offset_in(response),
                     requests=response.requests,
                     received=response.received,
+                    listing=listing,
                 )
                 self.on_page(walk.pages_read)
                 return cursor
@@ -198,8 +245,3 @@ class Client:
 
 def _is_printable(key: str) -> bool:
     return bool(key) and key.isascii() and key.isprintable() and " " not in key
-
-
-def _host_of(url: httpx.URL) -> Clean:
-    """Return host and port, for messages."""
-    return clean(url.netloc.decode(), 100)

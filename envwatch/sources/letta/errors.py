@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.model import limits
 from envwatch.model.clock import OffsetBounds
+from envwatch.model.listing_api import WRONG_BASE_URL
 from envwatch.model.outcome import Cause, SourceError
 from envwatch.model.page import Page, PageError, page_of
 from envwatch.model.text import Clean, clean
 from envwatch.sources.letta.httpx_import import httpx
+from envwatch.sources.letta.served import relayed_words
 from envwatch.sources.letta.transport import ERROR_BYTES, BodyError
 from envwatch.storage.redactor import Redactor
 
@@ -88,17 +90,30 @@ class Endpoint:
     """The key, which no message may repeat, even if the server does."""
     key_origin: Clean
     """Where the key came from."""
+    is_plain: bool = False
+    """Whether it is asked without TLS."""
 
     @property
     def nearest(self) -> str:
         """The first host of a connection: the proxy if there is one."""
         return f"the proxy {self.proxy}" if self.proxy else self.host
 
+    @classmethod
+    def of(cls, url: httpx.URL, proxy: httpx.Proxy | None, key: SecretStr, key_origin: str) -> Endpoint:
+        """Return the server at a URL."""
+        nearest = host_of(proxy.url) if proxy else None
+        return cls(host_of(url), nearest, key, clean(key_origin, 200), is_plain=url.scheme == "http")
+
     def quoted(self, text: str, limit: int = 200) -> Clean:
         """Return the server's text as one line that is safe to show, without any part of the key."""
         key = self.key.get_secret_value()
         # Redacted after cleaning, because cleaning removes characters and can so join parts of the key.
         return Clean(Redactor(key)(clean(" ".join(text.replace(key, "(your key)").split()), limit)))
+
+
+def host_of(url: httpx.URL) -> Clean:
+    """Return host and port, for messages."""
+    return clean(url.netloc.decode(), 100)
 
 
 def page_in(
@@ -142,11 +157,12 @@ def failure_of(error: Exception, endpoint: Endpoint) -> SourceError:
             cause, what = Cause.UNREACHABLE, f"{nearest} refused: {endpoint.quoted(str(error), 100)}"
         # Only the texts of httpcore and h11 distinguish a response that broke off from one that is not HTTP.
         case httpx.RemoteProtocolError() if "disconnected" in str(error) or "closed connection" in str(error):
-            cause, what = Cause.UNREACHABLE, f"{host} closed the connection before its answer was complete"
+            hint = ": is it https there?" if endpoint.is_plain else ""
+            cause, what = Cause.UNREACHABLE, f"{host} closed the connection before its answer was complete{hint}"
         case httpx.RemoteProtocolError():
             what = f"{host} answered in something that is not HTTP: wrong LETTA_BASE_URL?"
         case httpx.NetworkError() | OSError():
-            cause, what = _network_failure(error, endpoint)
+            cause, what = network_failure(error, endpoint.host, endpoint.nearest)
         case httpx.InvalidURL() | UnicodeError():
             what = f"{host} sent the id of a row that cannot be sent back to go on from"
         case _:
@@ -162,15 +178,23 @@ def _refusal(response: Response, endpoint: Endpoint) -> SourceError:
     what = f"{endpoint.host} answered {status}"
     if status < 300:
         return _failure(Cause.GARBLED, f"{what}, which is no listing")
+    if (words := relayed_words(response)) is not None:
+        wait = retry_after(response.headers, response.answered_at)
+        what = f"{endpoint.host}: {endpoint.quoted(words)}"
+        return _failure(Cause.UNAVAILABLE, what, retry_after=wait, is_relayed=True)
     cause = _CAUSES.get(status, Cause.REFUSED if status < 500 else Cause.SERVER)
     words = _words(response, endpoint) or httpx.codes.get_reason_phrase(status)
-    advice = _ADVICE.get(cause, "").format(key_origin=endpoint.key_origin)
+    advice = "" if words.startswith(WRONG_BASE_URL) else _ADVICE.get(cause, "").format(key_origin=endpoint.key_origin)
     details = ". ".join(filter(None, [words.rstrip("."), advice]))
-    return _failure(cause, f"{what}: {details}" if details else what, retry_after=_retry_after(response))
+    return _failure(
+        cause,
+        f"{what}: {details}" if details else what,
+        retry_after=retry_after(response.headers, response.answered_at),
+    )
 
 
-def _failure(cause: Cause, what: str, *, retry_after: timedelta | None = None) -> SourceError:
-    return SourceError(cause, Clean(what), retry_after=retry_after)
+def _failure(cause: Cause, what: str, *, retry_after: timedelta | None = None, is_relayed: bool = False) -> SourceError:
+    return SourceError(cause, Clean(what), retry_after=retry_after, is_relayed=is_relayed)
 
 
 def _words(response: Response, endpoint: Endpoint) -> Clean:
@@ -216,17 +240,22 @@ def _target(response: Response, endpoint: Endpoint) -> Clean:
     return endpoint.quoted(f"{host}{url.path}" if host == endpoint.host else host, 100)
 
 
-def _retry_after(response: Response) -> timedelta | None:
-    """Return the wait that `Retry-After` asks for, bounded; a date is compared with the server's own clock."""
-    text = response.headers.get("Retry-After", "").strip()
+def retry_after(headers: Mapping[str, str], answered_at: float) -> timedelta | None:
+    """Return the wait that `Retry-After` asks for, bounded; a date is compared with the server's own clock.
+
+    Args:
+        headers: of a response, in any case.
+        answered_at: this machine's wall clock when it came, ms, for a response without `Date`.
+    """
+    text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
         seconds = float(text)
     else:
         until = _instant(text)
         if until is None:
             return None
-        now = _instant(response.headers.get("Date"))
-        seconds = (until - (response.answered_at if now is None else now)) / 1000
+        now = _instant(headers.get("Date"))
+        seconds = (until - (answered_at if now is None else now)) / 1000
     cap = limits.RETRY_AFTER_CAP.total_seconds()
     return timedelta(seconds=min(max(seconds, 0.0), cap))
 
@@ -240,9 +269,14 @@ def _instant(date: str | None) -> float | None:
     return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1000
 
 
-def _network_failure(error: Exception, endpoint: Endpoint) -> tuple[Cause, str]:
-    """Return cause and message by the system's error behind those of httpx, httpcore and anyio."""
-    host, nearest = endpoint.host, endpoint.nearest
+def network_failure(error: Exception, host: str, nearest: str) -> tuple[Cause, str]:
+    """Return cause and message by the system's error behind those of httpx, httpcore and anyio.
+
+    Args:
+        error: what a request has raised.
+        host: the server's.
+        nearest: to which the connection is made: the server or a proxy, with its port.
+    """
     for reason in _behind(error):
         match reason:
             case ssl.SSLCertVerificationError():

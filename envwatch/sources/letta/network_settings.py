@@ -28,6 +28,8 @@ _PROXIES: Final = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 _NO_PROXY: Final = ("no_proxy", "NO_PROXY")
 """Lower case first, as in curl. `HTTP_PROXY` is not read: plain http never leaves this machine."""
 
+_TRUST: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+
 _HOST: Final = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?")
 _EXEMPT_NAME: Final = re.compile(r"(?:\*?\.)?(?P<name>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)\.?(?::(?P<port>\d{1,5}))?")
 _LOOPBACK: Final = (ip_network("127.0.0.0/8"), ip_network("::1"))
@@ -47,22 +49,37 @@ def checked_base_url(text: str) -> str:
     Raises:
         SettingsError: unless it is https, or http to this machine, and has only host, port and path.
     """
-    text = text.strip()
+    url = _checked_url(text.strip(), "the base URL", "key")
+    if "?" in text or "#" in text:
+        raise SettingsError("the base URL must end with its path, without ? or #")
+    if url.path.rstrip("/").endswith("/v1"):
+        raise SettingsError("the base URL must end before /v1, which is added to it, as by Letta's own clients")
+    return str(url).rstrip("/")
+
+
+def checked_hook_url(text: str) -> httpx.URL:
+    """Return the address of a web service that gets messages; it may have a query.
+
+    Raises:
+        SettingsError: unless it is https, or http to this machine, without a user or a password.
+    """
+    return _checked_url(text.strip(), "the address", "messages")
+
+
+def _checked_url(text: str, what: str, secret: str) -> httpx.URL:
     if not (text.isascii() and text.isprintable()) or " " in text:
-        raise SettingsError("the base URL holds characters that no address has")
+        raise SettingsError(f"{what} holds characters that no address has")
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL:
-        raise SettingsError("the base URL is no address") from None
+        raise SettingsError(f"{what} is no address") from None
     if url.scheme not in {"http", "https"} or not _has_host(url):
-        raise SettingsError("the base URL must start with https:// and a host")
-    if "@" in text:
-        raise SettingsError("the base URL must not hold a user or a password")
-    if "?" in text or "#" in text:
-        raise SettingsError("the base URL must end with its path, without ? or #")
+        raise SettingsError(f"{what} must start with https:// and a host (http:// for this machine only)")
+    if "@" in text.partition("?")[0]:
+        raise SettingsError(f"{what} must not hold a user or a password")
     if url.scheme == "http" and not is_loopback(url.host):
-        raise SettingsError("the base URL must start with https://: plain http would show your key to the network")
-    return str(url).rstrip("/")
+        raise SettingsError(f"{what} must start with https://: plain http would show your {secret} to the network")
+    return url
 
 
 def is_loopback(host: str) -> bool:
@@ -77,15 +94,14 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def unusable_settings(environ: Mapping[str, str]) -> str | None:
-    """Return one line about the first proxy or certificate setting that is unusable, None if there is none."""
-    try:
-        _proxy(environ)
-        _is_exempt("", 0, environ)
-        _trust(environ)
-    except SettingsError as error:
-        return str(error)
-    return None
+def proxy_variable(environ: Mapping[str, str]) -> str | None:
+    """Return the variable that names a proxy, whether it applies to a URL or not; None if none is set."""
+    return _first_set(environ, _PROXIES)
+
+
+def trust_variable(environ: Mapping[str, str]) -> str | None:
+    """Return the variable that names the trusted certificates; None for the usual ones."""
+    return _first_set(environ, _TRUST)
 
 
 def proxy_for(url: httpx.URL, environ: Mapping[str, str]) -> httpx.Proxy | None:
@@ -121,7 +137,7 @@ def _has_host(url: httpx.URL) -> bool:
 
 
 def _proxy(environ: Mapping[str, str]) -> httpx.Proxy | None:
-    variable = _first_set(environ, _PROXIES)
+    variable = proxy_variable(environ)
     if variable is None:
         return None
     value = environ[variable].strip()
@@ -166,7 +182,7 @@ def _matches(entry: str, host: str, port: int, what: str) -> bool:
 
 
 def _trust(environ: Mapping[str, str]) -> ssl.SSLContext:
-    variable = _first_set(environ, ("SSL_CERT_FILE", "SSL_CERT_DIR"))
+    variable = trust_variable(environ)
     return _context(variable, environ[variable]) if variable else httpx.create_ssl_context(trust_env=False)
 
 

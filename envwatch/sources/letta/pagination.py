@@ -8,11 +8,13 @@ from envwatch.model import limits
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import Cause, ListedPage, Snapshot, SourceError
 from envwatch.model.text import Clean
+from envwatch.sources.letta.served import united
 
 if TYPE_CHECKING:
     from envwatch.model.clock import OffsetBounds
     from envwatch.model.limits import Limits
     from envwatch.model.page import Page
+    from envwatch.sources.letta.served import SourceListing
 
 
 class PageHistory:
@@ -46,9 +48,10 @@ class Walk:
     Args:
         limits: the user's limits.
         last_pages: pages of the last complete walk, if there is one.
+        before: a walk that was given up for this one: its requests count as well.
     """
 
-    def __init__(self, limits: Limits, last_pages: int | None = None) -> None:
+    def __init__(self, limits: Limits, last_pages: int | None = None, before: Walk | None = None) -> None:
         self._limits = limits
         self._last_pages = last_pages
         self._pages: list[ListedPage] = []
@@ -58,8 +61,20 @@ class Walk:
         self._set_aside_ids: set[Clean] = set()
         self._rows = 0
         self._set_aside = 0
-        self._requests = 0
-        self._received = 0
+        self.requests: int = 0 if before is None else before.requests
+        self.received: int = 0 if before is None else before.received
+        """Bytes of the bodies on the wire."""
+        self._listings: list[SourceListing] = []
+
+    @property
+    def listing(self) -> SourceListing | None:
+        """The listing that the server took the pages from; None if it answers by itself."""
+        return united(self._listings)
+
+    @property
+    def is_outrun(self) -> bool:
+        """Whether the newest page is of a later listing than the first one."""
+        return len(self._listings) > 1 and self._listings[-1].is_surely_after(self._listings[0])
 
     @property
     def pages_read(self) -> int:
@@ -80,17 +95,25 @@ class Walk:
             return 0.0
         return max(limits.PAGE_EVERY.total_seconds() - since_request_s, 0.0)
 
-    def add(
-        self, page: Page, *, asked_at: float, offset: OffsetBounds | None, requests: int, received: int
+    def add(  # noqa: PLR0913  # what a response says, by keyword
+        self,
+        page: Page,
+        *,
+        asked_at: float,
+        offset: OffsetBounds | None,
+        requests: int,
+        received: int,
+        listing: SourceListing | None = None,
     ) -> str | None:
         """Add the next page and return the cursor of the one after it, None after the last.
 
         Args:
             page: the page.
-            asked_at: this machine's wall clock before the request, milliseconds since the epoch.
+            asked_at: see `ListedPage`.
             offset: bounds of the server's clock, if the response has any.
             requests: how many it took.
             received: bytes of the body, before inflating.
+            listing: that from which the server took it, unless it answers by itself.
 
         Raises:
             SourceError: if the listing does not end, or too many of its rows are unusable.
@@ -98,13 +121,15 @@ class Walk:
         ids_before = self._id_count()
         self._ids.update(row.id for row in page.environments)
         self._set_aside_ids.update(page.set_aside_ids)
-        self._pages.append(ListedPage(page.environments, WallMs(asked_at)))
+        self._pages.append(ListedPage(page.environments, WallMs(asked_at), page.received_ids))
         if offset is not None:
             self._clock.append(offset)
+        if listing is not None:
+            self._listings.append(listing)
         self._rows += len(page.environments) + page.set_aside
         self._set_aside += page.set_aside
-        self._requests += requests
-        self._received += received
+        self.requests += requests
+        self.received += received
         if self._rows > self._limits.max_rows:
             raise _endless(f"it has more than {self._limits.max_rows:,} rows")
         return self._next(page, new_rows=self._id_count() - ids_before) if page.has_next_page else None
@@ -121,8 +146,8 @@ class Walk:
             clock=tuple(self._clock),
             set_aside=self._set_aside,
             set_aside_ids=frozenset(self._set_aside_ids - self._ids),
-            requests=self._requests,
-            received=self._received,
+            requests=self.requests,
+            received=self.received,
         )
 
     def _id_count(self) -> int:

@@ -13,7 +13,7 @@ import asyncio
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from envwatch import __version__
@@ -68,7 +68,7 @@ class Transport:
 
     Args:
         url: of the request, without a query.
-        key: sent with every request.
+        key: see `Transport.key`.
         wall: this machine's wall clock, milliseconds since the epoch.
         error_patience: time for which an error's body is read; the status is enough to know what went wrong.
         environ: variables with proxy and certificate settings.
@@ -87,8 +87,11 @@ class Transport:
         environ: Mapping[str, str],
     ) -> None:
         self._url = url
-        self._key = key
+        self.key = key
+        """Sent with every request."""
         self._wall = wall
+        self.observe: Callable[[str, Mapping[str, Any]], None] = lambda _event, _details: None
+        """Called with the name and the details of each of httpcore's trace events; may be set later."""
         self._error_patience = error_patience.total_seconds()
         self.proxy = proxy_for(url, environ)
         """None for a direct connection."""
@@ -112,7 +115,7 @@ class Transport:
         Raises:
             Exception: one of `errors.FAILURES`. Exceptions of httpx hold the key: they must not leave this package.
         """
-        attempt = _Attempt()
+        attempt = _Attempt(self.observe)
         url = self._url
         if segment:
             url = url.copy_with(raw_path=url.raw_path + b"/" + quote(segment, safe="").encode())
@@ -121,7 +124,7 @@ class Transport:
         except (httpx.NetworkError, httpx.RemoteProtocolError):
             if attempt.is_new_connection or attempt.has_response:
                 raise
-        return await self._send(url, params, _Attempt(), requests=2)
+        return await self._send(url, params, _Attempt(self.observe), requests=2)
 
     async def aclose(self) -> None:
         """Close the connection."""
@@ -161,7 +164,7 @@ class Transport:
             headers={
                 "Accept": "application/json",
                 "Accept-Encoding": "gzip",
-                "Authorization": f"Bearer {self._key.get_secret_value()}",
+                "Authorization": f"Bearer {self.key.get_secret_value()}",
                 "User-Agent": f"envwatch/{__version__}",
             },
             extensions={"timeout": _TIMEOUT.as_dict(), "trace": attempt.trace},
@@ -169,15 +172,23 @@ class Transport:
 
 
 class _Attempt:
-    """The progress of one request, from httpcore's trace events."""
+    """The progress of one request, from httpcore's trace events.
+
+    Args:
+        observe: see `Transport`.
+    """
 
     is_new_connection = False
     """Whether a connection was opened for it."""
     has_response = False
     """Whether the head of a response has come."""
 
-    async def trace(self, event: str, _details: object) -> None:
+    def __init__(self, observe: Callable[[str, Mapping[str, Any]], None]) -> None:
+        self._observe = observe
+
+    async def trace(self, event: str, details: Mapping[str, Any]) -> None:
         """Note one of httpcore's trace events."""
+        self._observe(event, details)
         if event == "connection.connect_tcp.started":
             self.is_new_connection = True
         elif event == "http11.receive_response_headers.complete":

@@ -1,0 +1,162 @@
+"""Which environments have series of their own, and what those say.
+
+Pure. At most as many environments as the caller allows have series: what needs a person comes first, and among equals
+the order of ids decides, which no heartbeat changes. So one that is in stays in while the fleet is as it was. Values
+are as the rows of the dashboard read: what is unknown there has no value here, because a 0 would call it down.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
+
+from envwatch.fleet.fleet import Freshness
+from envwatch.model import limits
+from envwatch.model.modes import mode_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from prometheus_client import Metric
+
+    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
+    from envwatch.model.clock import Reading
+    from envwatch.model.text import Clean
+
+_EARLIEST_MS: Final = limits.EARLIEST_TIME.timestamp() * 1000
+_ALERTING, _PROBLEM, _UP, _OTHER = range(4)
+"""What comes first where not all environments have series; the last are old, or gone."""
+
+
+class Shown(NamedTuple):
+    """An environment that has series of its own."""
+
+    profile: Clean
+    """The value of its label `profile`."""
+    tracked: TrackedEnvironment
+    is_alerting: bool
+    is_known: bool
+    """Whether the dashboard shows its state; see `Counts.unknown`."""
+
+
+class Selection(NamedTuple):
+    """The environments that have series, and of each profile how many have none."""
+
+    shown: Sequence[Shown]
+    omitted: Mapping[Clean, int]
+    """By label, of each profile whose environments can be seen."""
+
+
+def is_seen(fleet: Fleet, now: Reading) -> bool:
+    """Whether a fleet's environments have series: not while it is blind, nor before its first listing."""
+    return fleet.freshness(now) not in (Freshness.WAITING, Freshness.BLIND)
+
+
+def label_of(fleet: Fleet) -> Clean:
+    """Return the value of the label `profile`: the name in the settings, also where there is only one."""
+    return fleet.profile_name
+
+
+def selection_of(monitor: Monitor, now: Reading, largest: int) -> Selection:
+    """Return which environments have series at a moment.
+
+    Args:
+        monitor: the state of everything that is polled.
+        now: this machine's clocks.
+        largest: how many have series at most, of all profiles together.
+    """
+    is_alerting = monitor.alerting(now)
+    seen = [fleet for fleet in monitor.fleets if is_seen(fleet, now)]
+    everything = [
+        Shown(
+            label_of(fleet),
+            tracked,
+            is_alerting(tracked),
+            not (tracked.clock_suspect or fleet.is_unproven(tracked)),
+        )
+        for fleet in seen
+        for tracked in fleet.environments.values()
+    ]
+    shown = everything
+    if len(everything) > largest:
+        shown = sorted(everything, key=lambda each: _place(each, monitor, now))[:largest]
+    omitted = {label_of(fleet): len(fleet.environments) for fleet in seen}
+    for each in shown:
+        omitted[each.profile] -= 1
+    return Selection(shown, omitted)
+
+
+def _place(shown: Shown, monitor: Monitor, now: Reading) -> tuple[int, str, str]:
+    tracked = shown.tracked
+    if shown.is_alerting:
+        rank = _ALERTING
+    elif monitor.is_problem(tracked, now):
+        rank = _PROBLEM
+    else:
+        rank = _UP if tracked.verdict.is_up else _OTHER
+    return rank, shown.profile, tracked.environment.id
+
+
+def environment_families(selection: Selection, mass_losses: Mapping[EnvironmentKey, Clean]) -> Iterator[Metric]:
+    """Yield the families with a sample for each environment.
+
+    Args:
+        selection: the environments.
+        mass_losses: the open mass loss of each environment that is a part of one.
+    """
+    keys = ("profile", "id")
+    info = InfoMetricFamily("envwatch_environment", "What an environment is, as last listed; always 1.", labels=keys)
+    up = GaugeMetricFamily("envwatch_environment_up", "1 if it is online or late, 0 if it is down.", labels=keys)
+    beat = GaugeMetricFamily(
+        "envwatch_environment_last_heartbeat_timestamp_seconds",
+        "When its newest heartbeat came, by the platform's clock.",
+        labels=keys,
+    )
+    down = GaugeMetricFamily(
+        "envwatch_environment_down_since_timestamp_seconds",
+        "Since when it is down, by the platform's clock; absent while it is up.",
+        labels=keys,
+    )
+    alerting = GaugeMetricFamily(
+        "envwatch_environment_alerting", "1 while it is a problem that needs a person; absent otherwise.", labels=keys
+    )
+    flapping = GaugeMetricFamily(
+        "envwatch_environment_flapping", "1 while it comes and goes again and again; absent otherwise.", labels=keys
+    )
+    together = GaugeMetricFamily(
+        "envwatch_environment_lost_together",
+        "1 while it is a part of an open mass loss; absent otherwise.",
+        labels=(*keys, "incident"),
+    )
+    for profile, tracked, is_alerting, is_known in selection.shown:
+        key = (profile, tracked.environment.id)
+        info.add_metric(key, _info_of(tracked))
+        if is_alerting:
+            alerting.add_metric(key, 1)
+        if (incident := mass_losses.get(tracked.key)) is not None:
+            together.add_metric((*key, incident), 1)
+        if not is_known:
+            continue
+        is_up = tracked.verdict.is_up
+        up.add_metric(key, int(is_up))
+        if (beat_at := tracked.environment.last_heartbeat_at) is not None:
+            beat.add_metric(key, beat_at / 1000)
+        if not is_up and tracked.lost_at >= _EARLIEST_MS:
+            down.add_metric(key, tracked.lost_at / 1000)
+        if tracked.is_flapping:
+            flapping.add_metric(key, 1)
+    yield from (info, up, beat, down, alerting, flapping, together)
+
+
+def _info_of(tracked: TrackedEnvironment) -> dict[str, str]:
+    environment = tracked.environment
+    return {
+        "name": environment.label,
+        "os": environment.os or "",
+        "version": environment.version or "",
+        "mode": mode_of(environment.mode) or "",
+        "pod": tracked.pod_id or "",
+    }

@@ -1,0 +1,170 @@
+"""The text that Prometheus scrapes: all series of a moment, in the text format or in OpenMetrics.
+
+Pure. Owns the series of profiles; those of environments are in `environment_series`. While a profile is blind, and
+before its first listing, nothing is said of its environments: their series are absent, since a value would freeze.
+No label is a connection's id: each reconnect would begin new series.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.registry import Collector
+
+from envwatch import __version__
+from envwatch.fleet.counts import counts_at
+from envwatch.fleet.presence import Presence
+from envwatch.metrics.environment_series import environment_families, is_seen, label_of, selection_of
+from envwatch.metrics.poll_counts import BOUNDS_S
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from prometheus_client import Metric
+
+    from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.tracking import EnvironmentKey
+    from envwatch.metrics.poll_counts import PollCounts, ProfilePolls
+    from envwatch.model.clock import Reading
+    from envwatch.model.text import Clean
+
+LARGEST: Final = 2000
+"""How many environments have series of their own, if nothing else is asked for."""
+
+TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+_UNKNOWN: Final = "unknown"
+
+
+def exposition(
+    monitor: Monitor, polls: PollCounts, now: Reading, *, largest: int = LARGEST, accept: str = ""
+) -> tuple[bytes, str]:
+    """Return all series of a moment and their content type.
+
+    Args:
+        monitor: the state of everything that is polled.
+        polls: the counts of its polls.
+        now: this machine's clocks.
+        largest: how many environments have series of their own at most, of all profiles together.
+        accept: the header `Accept` of the request; OpenMetrics if it names that, otherwise the text format.
+    """
+    registry = CollectorRegistry()
+    registry.register(_Families(families(monitor, polls, now, largest)))
+    if "application/openmetrics-text" in accept:
+        body: bytes = generate_openmetrics(registry)  # type: ignore[no-untyped-call]
+        return body, OPENMETRICS
+    return generate_latest(registry), TEXT
+
+
+class _Families(Collector):
+    """Families of one moment, in the form in which the encoders take them."""
+
+    def __init__(self, of_the_moment: Iterable[Metric]) -> None:
+        self._families = of_the_moment
+
+    def collect(self) -> Iterable[Metric]:
+        """Return them."""
+        return self._families
+
+
+def families(monitor: Monitor, polls: PollCounts, now: Reading, largest: int) -> Iterator[Metric]:
+    """Yield the families of a moment that have any sample; see `exposition`."""
+    selection = selection_of(monitor, now, largest)
+    omitted = GaugeMetricFamily(
+        "envwatch_environments_omitted",
+        "Environments without series of their own, as there are more than the limit.",
+        labels=("profile",),
+    )
+    for profile, count in selection.omitted.items():
+        omitted.add_metric((profile,), count)
+    build = InfoMetricFamily("envwatch_build", "The version of envwatch; always 1.", {"version": __version__})
+    every = (
+        build,
+        *_of_polls(monitor, polls, now),
+        *_of_fleets(monitor, now),
+        _mass_losses(monitor, now),
+        omitted,
+        *environment_families(selection, _lost_together(monitor)),
+    )
+    return (family for family in every if family.samples)
+
+
+def _of_polls(monitor: Monitor, polls: PollCounts, now: Reading) -> Iterator[Metric]:
+    up = GaugeMetricFamily("envwatch_up", "1 if the newest poll gave a complete listing.", labels=("profile",))
+    blind = GaugeMetricFamily(
+        "envwatch_blind",
+        "1 while nothing is known of any environment: no listing yet, or the newest one is too old.",
+        labels=("profile",),
+    )
+    last = GaugeMetricFamily(
+        "envwatch_last_success_timestamp_seconds",
+        "When the newest complete listing that is believed was asked for, by the clock of this machine.",
+        labels=("profile",),
+    )
+    total = CounterMetricFamily("envwatch_polls", "Polls by their result.", labels=("profile", "result"))
+    duration = HistogramMetricFamily(
+        "envwatch_poll_duration_seconds", "How long a poll took, all pages of it.", labels=("profile",)
+    )
+    for name, fleet in monitor.fleets.by_profile.items():
+        profile = label_of(fleet)
+        has_listing = fleet.listed is not None or fleet.hold is not None
+        up.add_metric((profile,), int(has_listing and fleet.failure is None))
+        blind.add_metric((profile,), int(not is_seen(fleet, now)))
+        if fleet.listed is not None:
+            last.add_metric((profile,), fleet.listed.wall / 1000)
+        of_profile = polls.of(name)
+        for result, count in of_profile.results.items():
+            total.add_metric((profile, result), count)
+        duration.add_metric((profile,), list(_buckets(of_profile)), of_profile.seconds)
+    yield from (up, blind, last, total, duration)
+
+
+def _buckets(polls: ProfilePolls) -> Iterator[tuple[str, float]]:
+    """Yield each bound with the number of polls that took no longer."""
+    count = 0
+    for bound, more in zip(BOUNDS_S, polls.durations, strict=True):
+        count += more
+        yield "+Inf" if bound == inf else str(bound), count
+
+
+def _of_fleets(monitor: Monitor, now: Reading) -> Iterator[Metric]:
+    environments = GaugeMetricFamily(
+        "envwatch_environments", "Environments by their state.", labels=("profile", "state")
+    )
+    alerting = GaugeMetricFamily(
+        "envwatch_alerting", "Environments that are a problem that needs a person.", labels=("profile",)
+    )
+    for fleet in monitor.fleets:
+        if not is_seen(fleet, now):
+            continue
+        profile, counts = label_of(fleet), counts_at(fleet, now, monitor.alerting(now))
+        for presence in Presence:
+            environments.add_metric((profile, presence.value), counts.of(presence))
+        environments.add_metric((profile, _UNKNOWN), counts.unknown)
+        alerting.add_metric((profile,), sum(counts.alerting.values()))
+    yield from (environments, alerting)
+
+
+def _mass_losses(monitor: Monitor, now: Reading) -> Metric:
+    lost = GaugeMetricFamily(
+        "envwatch_mass_loss_environments",
+        "Environments that were lost together and are not back yet, for each open mass loss.",
+        labels=("profile", "incident", "shared"),
+    )
+    for incident in monitor.incidents.open:
+        fleet = monitor.fleets.by_profile.get(incident.profile)
+        if not incident.is_mass or fleet is None or not is_seen(fleet, now):
+            continue
+        if count := sum(id_ in fleet.environments for _, id_ in incident.remaining):
+            lost.add_metric((label_of(fleet), incident.id, incident.shared or ""), count)
+    return lost
+
+
+def _lost_together(monitor: Monitor) -> Mapping[EnvironmentKey, Clean]:
+    """Return the open mass loss of each environment that is a part of one and not back yet."""
+    return {key: incident.id for incident in monitor.incidents.open if incident.is_mass for key in incident.remaining}

@@ -1,0 +1,227 @@
+"""Answers to the requests of viewers, for one profile: status, headers and body.
+
+Pure: the moment is an argument. Owns what is answered, and which headers say how old it is. Must not know sockets,
+tokens, or a library for HTTP.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from email.utils import formatdate
+from http import HTTPStatus
+from math import ceil
+from typing import TYPE_CHECKING, Final
+
+from envwatch.fleet.fleet import Freshness
+from envwatch.model.listing_api import (
+    AGE_HEADER,
+    INTERVAL_HEADER,
+    RefusedError,
+    accepts_gzip,
+    device_in,
+    unknown_device,
+)
+from envwatch.model.outcome import Listed
+from envwatch.serving.bodies import Body, PageBodies
+from envwatch.serving.listing import ServedListing
+from envwatch.serving.shared_state import NO_NOTES, NOTHING_SHARED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import JsonValue
+
+    from envwatch.fleet.fleet import Fleet
+    from envwatch.model.clock import Reading, WallMs
+    from envwatch.model.outcome import Outcome
+    from envwatch.serving.shared_state import Notes, SharedState
+
+_RETRY_AT_MOST_S: Final = 30
+_RETRY_WHILE_STOPPING_S: Final = 5.0
+"""A restart takes no longer."""
+_LAST_DATE_S: Final = 253_402_300_799
+"""The end of the year 9999."""
+
+_CONTENT_TYPE: Final = ("Content-Type", "application/json; charset=utf-8")
+_VARY: Final = ("Vary", "Accept-Encoding")
+_CACHE_CONTROL: Final = ("Cache-Control", "private, no-cache")
+"""Nothing between server and viewer may keep an answer, as it would grow older than its headers say."""
+_GZIP: Final = ("Content-Encoding", "gzip")
+_ALLOW: Final = ("Allow", "GET")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request whose token was accepted."""
+
+    path: str
+    """Within the profile, still quoted: `/v1/environments`."""
+    query: str = ""
+    """Without the question mark."""
+    method: str = "GET"
+    if_none_match: str = ""
+    accept_encoding: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One response; its headers lack only `Content-Length` and those of the connection."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+class Board:
+    """The newest state of one profile, and the answers from it; to be used by one thread."""
+
+    def __init__(self) -> None:
+        self._fleet: Fleet | None = None
+        self._listing: ServedListing | None = None
+        self._pages: PageBodies | None = None
+        self._notes: Notes = NO_NOTES
+        self._shared: SharedState = NOTHING_SHARED
+        self._silences: frozenset[str] = frozenset()
+        """Ids of those that held when the notes were made."""
+        self._is_ending = False
+
+    def update(self, fleet: Fleet, outcome: Outcome | None, now: Reading, shared: SharedState = NOTHING_SHARED) -> None:
+        """Note what a step of monitoring changed.
+
+        Args:
+            fleet: of the profile, after the step.
+            outcome: of a poll of the profile; None if only time has passed.
+            now: the moment of the step.
+            shared: what to tell viewers of environments.
+        """
+        listed = outcome if isinstance(outcome, Listed) else None
+        # Of a listing that another server has handed on twice, absences are not looked up the second time.
+        if listed is not None and listed.snapshot.is_repeat and self._has_believed_as_many_as(fleet):
+            listed = None
+        self._fleet = fleet
+        silences = shared.holding(now)
+        if listed is not None or shared != self._shared or silences != self._silences:
+            self._notes = shared.notes(fleet, now)
+            self._shared, self._silences = shared, silences
+            if listed is not None:
+                self._show(ServedListing.of(listed, fleet, self._listing, self._notes))
+            elif self._listing is not None:
+                self._show(self._listing.with_notes(self._notes))
+
+    @property
+    def listing(self) -> ServedListing | None:
+        """What is served; None before the first listing."""
+        return self._listing
+
+    def end(self) -> None:
+        """Answer 503 from now on: the server is about to stop."""
+        self._is_ending = True
+
+    def answer(self, request: Request, now: Reading) -> Answer:
+        """Return the answer to a request at a moment: 200, 304, 400, 404, 405 or 503."""
+        try:
+            return self._answer(request, now)
+        except RefusedError as refusal:
+            return self._refused(refusal, now)
+
+    def plain(
+        self,
+        status: int,
+        body: Mapping[str, JsonValue],
+        now: Reading,
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> Answer:
+        """Return an answer that depends on no listing, dated as all others are.
+
+        Args:
+            status: of HTTP.
+            body: as JSON.
+            now: the moment.
+            headers: further ones.
+        """
+        content = json.dumps(body, separators=(",", ":")).encode()
+        return Answer(status, (_CONTENT_TYPE, *headers, _VARY, _CACHE_CONTROL, _date(self._fleet, now.wall)), content)
+
+    def _has_believed_as_many_as(self, fleet: Fleet) -> bool:
+        return self._fleet is not None and self._fleet.listings == fleet.listings
+
+    def _show(self, listing: ServedListing) -> None:
+        if self._pages is None or self._listing is None or not listing.is_same_as(self._listing):
+            self._pages = PageBodies(listing)
+        self._listing = listing
+
+    def _answer(self, request: Request, now: Reading) -> Answer:
+        if request.method != "GET":
+            raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, {"error": HTTPStatus.METHOD_NOT_ALLOWED.phrase})
+        device_id = device_in(request.path)
+        fleet, listing, pages = self._fleet, self._listing, self._pages
+        if self._is_ending:
+            return self._unavailable("envwatch_stopping", "envwatch serve is stopping", now)
+        if fleet is None or listing is None or pages is None:
+            return self._unavailable("envwatch_waiting", _why("envwatch serve has no listing yet", fleet), now)
+        if (blindness := _blindness(fleet, listing, now)) is not None:
+            return self._unavailable("envwatch_blind", blindness, now)
+        may_be_gzip = accepts_gzip(request.accept_encoding)
+        if device_id is None:
+            body = pages.body(request.query, fleet.clock.at(now.wall), may_be_gzip=may_be_gzip)
+        elif (row := listing.row_of(device_id)) is not None:
+            body = Body.of(row.data, may_be_gzip=may_be_gzip)
+        else:
+            raise unknown_device()
+        headers = (_VARY, _CACHE_CONTROL, _date(fleet, now.wall), ("ETag", body.tag), *_ages(fleet, listing, now))
+        if _matches(request.if_none_match, body.tag):
+            return Answer(HTTPStatus.NOT_MODIFIED, headers, b"")
+        encoding = (_GZIP,) if body.is_gzip else ()
+        return Answer(HTTPStatus.OK, (_CONTENT_TYPE, *encoding, *headers), body.content)
+
+    def _refused(self, refusal: RefusedError, now: Reading) -> Answer:
+        allow = (_ALLOW,) if refusal.status is HTTPStatus.METHOD_NOT_ALLOWED else ()
+        return self.plain(refusal.status, refusal.body, now, allow)
+
+    def _unavailable(self, code: str, why: str, now: Reading) -> Answer:
+        wait_s = 0.0 if self._fleet is None else self._fleet.interval.total_seconds()
+        if self._is_ending:
+            wait_s = _RETRY_WHILE_STOPPING_S
+        retry_after = ("Retry-After", str(min(max(ceil(wait_s), 1), _RETRY_AT_MOST_S)))
+        body: dict[str, JsonValue] = {"error": why, "errorCode": code, "retryable": True}
+        return self.plain(HTTPStatus.SERVICE_UNAVAILABLE, body, now, (retry_after,))
+
+
+def _ages(fleet: Fleet, listing: ServedListing, now: Reading) -> tuple[tuple[str, str], ...]:
+    """Return the headers that say how old a listing is, and how long after it the next one comes."""
+    age_s = max(now.monotonic - listing.asked.monotonic, 0.0)
+    return (AGE_HEADER, f"{age_s:.3f}"), (INTERVAL_HEADER, f"{fleet.interval.total_seconds():.3f}")
+
+
+def _blindness(fleet: Fleet, listing: ServedListing, now: Reading) -> str | None:
+    """Return why nothing can be said of the environments at a moment; None if something can."""
+    if fleet.unseen_since is not None or now.slept_since(listing.asked):
+        return _why("envwatch serve slept, and has no listing since", fleet)
+    if fleet.freshness(now) is not Freshness.BLIND:
+        return None
+    age = fleet.age(now)
+    seconds = 0 if age is None else int(age.total_seconds())
+    return _why(f"envwatch serve has had no listing for {seconds} s", fleet)
+
+
+def _why(what: str, fleet: Fleet | None) -> str:
+    if fleet is not None and fleet.failure is not None:
+        return f"{what}: {fleet.failure.message}"
+    if fleet is not None and fleet.hold is not None:
+        return f"{what} that can be believed: {fleet.hold.finding.text}"
+    return what
+
+
+def _date(fleet: Fleet | None, wall: WallMs) -> tuple[str, str]:
+    """Return the `Date` header: upstream's clock as it is believed, so that a viewer calculates as it would there."""
+    at = wall if fleet is None else fleet.clock.at(wall)
+    return "Date", formatdate(min(max(at // 1000, 0), _LAST_DATE_S), usegmt=True)
+
+
+def _matches(if_none_match: str, tag: str) -> bool:
+    """Whether the value of `If-None-Match` names a tag, by weak comparison."""
+    if not if_none_match:
+        return False
+    tags = [each.strip() for each in if_none_match.split(",")]
+    return "*" in tags or tag.removeprefix("W/") in [each.removeprefix("W/") for each in tags]

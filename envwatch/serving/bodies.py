@@ -1,0 +1,124 @@
+"""Bodies of answers: encoded, compressed and tagged once for all viewers that ask for the same.
+
+Pure, but for the cache, which holds nothing that could not be made again. Must not know statuses and headers.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from hashlib import blake2b
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+from envwatch.model.listing_api import GZIP_FROM_BYTES, ListParams, is_online, listing_body
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from envwatch.serving.listing import ServedListing, ServedRow
+
+LARGEST_PAGE: Final = 1_000
+"""Rows; a larger `limit` is reduced to it silently."""
+CACHED_BYTES: Final = 16 << 20
+"""Of bodies and their queries: 10,000 rows in pages of 100 take 2 MB compressed."""
+
+_GZIP_LEVEL: Final = 1
+_GZIP_WBITS: Final = 31
+"""zlib's number for the gzip format."""
+_TAG_BYTES: Final = 12
+_ENTRY_BYTES: Final = 500
+"""What an entry of the cache takes beside its body and its query."""
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The body of an answer."""
+
+    content: bytes
+    tag: str
+    """An entity tag: equal for two bodies only if their JSON is the same."""
+    is_gzip: bool = False
+
+    @classmethod
+    def of(cls, data: bytes, *, may_be_gzip: bool) -> Body:
+        """Return the body for some JSON, compressed if that is allowed and of use."""
+        tag = f'W/"{blake2b(data, digest_size=_TAG_BYTES).hexdigest()}"'
+        if may_be_gzip and len(data) >= GZIP_FROM_BYTES:
+            return cls(zlib.compress(data, _GZIP_LEVEL, _GZIP_WBITS), tag, is_gzip=True)
+        return cls(data, tag)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    body: Body
+    made_at: float = -inf
+    """From when on it holds, in ms of upstream's clock."""
+    oldest_beat_at: float | None = None
+    """It holds until this heartbeat is too old; None if it does not depend on time."""
+
+    def holds(self, now_ms: float) -> bool:
+        if self.oldest_beat_at is None:
+            return now_ms >= self.made_at
+        return now_ms >= self.made_at and is_online("any", self.oldest_beat_at, now_ms)
+
+
+class PageBodies:
+    """The bodies of one listing's pages.
+
+    Args:
+        listing: whose pages.
+        cached_bytes: the most that is kept.
+    """
+
+    def __init__(self, listing: ServedListing, cached_bytes: int = CACHED_BYTES) -> None:
+        self.cached = 0
+        """Bytes that are kept."""
+        self._listing = listing
+        self._cached_bytes = cached_bytes
+        self._entries: dict[tuple[str, bool], _Entry] = {}
+        """By query and whether gzip is accepted, the least recently used first."""
+
+    def body(self, query: str, now_ms: float, *, may_be_gzip: bool) -> Body:
+        """Return the body of the page that a query asks for.
+
+        Args:
+            query: of the request's URL.
+            now_ms: the moment, by upstream's clock.
+            may_be_gzip: whether the client accepts that.
+
+        Raises:
+            RefusedError: a parameter is not allowed (400).
+        """
+        key = (query, may_be_gzip)
+        entry = self._entries.pop(key, None)
+        if entry is not None and entry.holds(now_ms):
+            self._entries[key] = entry
+            return entry.body
+        if entry is not None:
+            self.cached -= _size(key, entry)
+        entry = self._made(ListParams.of(query, LARGEST_PAGE), now_ms, may_be_gzip=may_be_gzip)
+        self._keep(key, entry)
+        return entry.body
+
+    def _made(self, params: ListParams, now_ms: float, *, may_be_gzip: bool) -> _Entry:
+        rows, has_next_page = self._listing.page(params, now_ms)
+        data = listing_body((row.data for row in rows), has_next_page=has_next_page)
+        body = Body.of(data, may_be_gzip=may_be_gzip)
+        return _Entry(body, now_ms, _oldest_beat(rows)) if params.online_only else _Entry(body)
+
+    def _keep(self, key: tuple[str, bool], entry: _Entry) -> None:
+        self._entries[key] = entry
+        self.cached += _size(key, entry)
+        while self.cached > self._cached_bytes:
+            oldest = next(iter(self._entries))
+            self.cached -= _size(oldest, self._entries.pop(oldest))
+
+
+def _size(key: tuple[str, bool], entry: _Entry) -> int:
+    return len(key[0]) + len(entry.body.content) + _ENTRY_BYTES
+
+
+def _oldest_beat(rows: Sequence[ServedRow]) -> float | None:
+    beats = (row.environment.last_heartbeat_at for row in rows)
+    return min((beat for beat in beats if beat is not None), default=None)

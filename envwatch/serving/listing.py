@@ -1,0 +1,238 @@
+"""The listing that is served: the rows of upstream's last complete listing, each as the bytes of its JSON.
+
+Pure. Rows are neither judged nor held back: a viewer judges for itself, as if it had asked upstream. Bytes of a row
+that has not changed are kept from listing to listing.
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pydantic_core import to_json
+
+from envwatch.fleet.listed_rows import rows_of
+from envwatch.model import limits
+from envwatch.model.clock import ServerMs
+from envwatch.model.environment import Environment, wire_row
+from envwatch.model.listing_api import is_online, page_of_rows
+from envwatch.model.shared_marks import SHARED_FIELD
+from envwatch.model.text import Clean, clean_key
+from envwatch.serving.shared_state import NO_NOTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from pydantic import JsonValue
+
+    from envwatch.fleet.fleet import Fleet
+    from envwatch.model.clock import MonotonicS, Reading
+    from envwatch.model.listing_api import ListParams
+    from envwatch.model.outcome import Listed
+    from envwatch.serving.shared_state import Note, Notes
+
+PAGE_BYTES: Final = 4 << 20
+"""A page ends before it would be larger, with fewer rows than its limit; envwatch reads 8 MiB, usual rows take 2 KB."""
+
+_GONE_KEPT_S: Final = 60.0
+"""For how long a row that has left the listing still marks its place: a walk takes 30 s at most."""
+
+_NULL_IF_UNREADABLE: Final = ("connectionId", "connectedAt", "lastHeartbeat", "firstSeenAt", "lastSeenAt", "podId")
+_UNKNOWN: Final = Environment(
+    id=Clean("-"),
+    name=Clean(""),
+    device_id=Clean(""),
+    organization_id=Clean(""),
+    first_seen_at=ServerMs(0.0),
+    last_seen_at=ServerMs(0.0),
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ServedRow:
+    """One row; two of them are equal only if they are the same object."""
+
+    environment: Environment
+    id: str
+    """As upstream sent it, and so the cursor."""
+    note: Note | None
+    data: bytes
+    """The row as JSON."""
+    is_readable: bool = True
+    """Whether it could be read from upstream; if not, the environment is what was last known of it."""
+
+    def is_online(self, now_ms: float) -> bool:
+        """Return what the official rule says at a moment of upstream's clock."""
+        return is_online(self.environment.connection_id, self.environment.last_heartbeat_at, now_ms)
+
+
+class _Gone(NamedTuple):
+    """The place of a row that has left the listing."""
+
+    after: str | None
+    """The id of the nearest row before it that is still listed; None if it would be the first."""
+    at: MonotonicS
+    """When the first listing without it was asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ServedListing:
+    """One complete listing."""
+
+    asked: Reading
+    """When upstream was asked for it."""
+    rows: tuple[ServedRow, ...]
+    """In upstream's order, one for each id; those that could not be read stand at the end."""
+    in_doubt: tuple[ServedRow, ...]
+    """Rows that it lacks and that may exist according to upstream, as an earlier listing held them."""
+    gone: Mapping[str, _Gone] = field(default_factory=lambda: MappingProxyType({}))
+    """Rows that have left the listing lately, by their ids as served."""
+    places: Mapping[str, int]
+    """Of each row, by its id as served."""
+    devices: Mapping[str, ServedRow]
+    """The first row of each device, by `deviceId`."""
+
+    @classmethod
+    def of(
+        cls, outcome: Listed, fleet: Fleet, previous: ServedListing | None = None, notes: Notes = NO_NOTES
+    ) -> ServedListing:
+        """Return the listing of a poll.
+
+        Args:
+            outcome: the poll.
+            fleet: after it.
+            previous: the listing before it, if there is one.
+            notes: what to add to rows.
+        """
+        snapshot = outcome.snapshot
+        known = {} if previous is None else previous.by_key()
+        received_ids = ChainMap(*(dict(page.received_ids) for page in snapshot.pages if page.received_ids))
+        taken: set[str] = set()
+
+        def id_of(key: Clean) -> str:
+            id_ = received_ids.get(key) or (known[key].id if key in known else key)
+            while id_ in taken:  # it was received, and is also what cleaning made of one that cannot be sent
+                id_ = clean_key(id_)
+            taken.add(id_)
+            return id_
+
+        listed = (environment for environment, _ in rows_of(snapshot, fleet.clock).values())
+        rows = [_served(row, id_of(row.id), notes.get(row.id), known.get(row.id)) for row in listed]
+        rows += [_unreadable(key, id_of(key), known.get(key)) for key in sorted(snapshot.set_aside_ids)]
+        in_doubt = [known[key] for key in sorted(snapshot.in_doubt & known.keys())]
+        listing = cls._from_rows(outcome.asked, rows, in_doubt)
+        return listing if previous is None else replace(listing, gone=_gone(previous, listing))
+
+    @classmethod
+    def _from_rows(cls, asked: Reading, rows: Iterable[ServedRow], in_doubt: Iterable[ServedRow]) -> ServedListing:
+        rows, in_doubt = tuple(rows), tuple(in_doubt)
+        places = {row.id: place for place, row in enumerate(rows)}
+        devices: dict[str, ServedRow] = {}
+        for row in (*rows, *in_doubt):
+            if row.environment.device_id:
+                devices.setdefault(row.environment.device_id, row)
+        return cls(asked=asked, rows=rows, in_doubt=in_doubt, places=places, devices=devices)
+
+    def with_notes(self, notes: Notes) -> ServedListing:
+        """Return the listing with other notes on its rows."""
+        rows, in_doubt = (
+            [_served(row.environment, row.id, notes.get(row.environment.id), row) if row.is_readable else row
+             for row in each]
+            for each in (self.rows, self.in_doubt)
+        )  # fmt: skip
+        return replace(self._from_rows(self.asked, rows, in_doubt), gone=self.gone)
+
+    def by_key(self) -> dict[Clean, ServedRow]:
+        """Return the rows by the environments' ids."""
+        return {row.environment.id: row for row in (*self.in_doubt, *self.rows)}
+
+    def is_same_as(self, other: ServedListing) -> bool:
+        """Whether all rows are the same; when upstream was asked may differ."""
+        return self.rows == other.rows and self.in_doubt == other.in_doubt
+
+    def page(self, params: ListParams, now_ms: float) -> tuple[list[ServedRow], bool]:
+        """Return one page, and whether there are more rows.
+
+        Args:
+            params: of the request; an unknown cursor starts from the top.
+            now_ms: the moment, by upstream's clock.
+        """
+        rows, has_next_page = page_of_rows(self._wanted(params, now_ms), params.limit)
+        size = 0
+        for count, row in enumerate(rows):
+            size += len(row.data)
+            if size > PAGE_BYTES and count:
+                return rows[:count], True
+        return rows, has_next_page
+
+    def row_of(self, device_id: str) -> ServedRow | None:
+        """Return the first row of a device; two listeners may share it."""
+        return self.devices.get(device_id)
+
+    def _wanted(self, params: ListParams, now_ms: float) -> Iterator[ServedRow]:
+        for place in range(self._first_after(params.after), len(self.rows)):
+            row = self.rows[place]
+            if params.admits(row.environment.organization_id, row.environment.user_id) and (
+                not params.online_only or row.is_online(now_ms)
+            ):
+                yield row
+
+    def _first_after(self, cursor: str | None) -> int:
+        """Return the place of the first row after a cursor: 0 if it is unknown."""
+        if cursor is not None and cursor not in self.places and cursor in self.gone:
+            cursor = self.gone[cursor].after
+        return 0 if cursor is None else self.places.get(cursor, -1) + 1
+
+
+def _gone(before: ServedListing, listing: ServedListing) -> Mapping[str, _Gone]:
+    """Return the rows that have left lately, each with the nearest row before it that a listing still has."""
+    now = listing.asked.monotonic
+    missing = before.places.keys() - listing.places.keys()
+    gone: dict[str, _Gone] = {}
+    if missing:
+        nearest: str | None = None
+        for row in before.rows:
+            if row.id in missing:
+                gone[row.id] = _Gone(nearest, now)
+            else:
+                nearest = row.id
+    for id_, earlier in before.gone.items():
+        if id_ not in listing.places and now - earlier.at <= _GONE_KEPT_S:
+            after = gone[earlier.after].after if earlier.after in gone else earlier.after
+            gone.setdefault(id_, _Gone(after, earlier.at))
+    return gone
+
+
+def _served(row: Environment, id_: str, note: Note | None, before: ServedRow | None) -> ServedRow:
+    """Return a row as it is served: the one before, if nothing has changed."""
+    if before is not None and before.environment is row and before.id == id_ and before.note == note:
+        return before
+    wire = wire_row(row) | {"id": id_}
+    if note is not None:
+        data = to_json({**wire, SHARED_FIELD: dict(note)})
+        if len(data) < limits.ROW_BYTES:  # a viewer must not set it aside because of the note
+            return ServedRow(row, id_, note, data)
+    return ServedRow(row, id_, note, to_json(wire))
+
+
+def _unreadable(key: Clean, id_: str, before: ServedRow | None) -> ServedRow:
+    """Return a row that says that there is one and nothing of its state: viewers that check rows set it aside, too.
+
+    Without it, a viewer would take the environment for gone.
+    """
+    if before is not None and not before.is_readable:
+        return before
+    environment = replace(
+        _UNKNOWN if before is None else before.environment,
+        id=key,
+        connection_id=None,
+        connected_at=None,
+        last_heartbeat_at=None,
+        pod_id=None,
+        metadata=None,
+        unknown={},
+    )
+    nothing: dict[str, JsonValue] = dict.fromkeys(_NULL_IF_UNREADABLE)
+    return ServedRow(environment, id_, None, to_json(wire_row(environment) | {"id": id_} | nothing), is_readable=False)

@@ -1,0 +1,242 @@
+"""The HTTP server of `envwatch serve`: its thread, and a graceful end.
+
+It has a thread with an event loop of its own, so that no viewer holds up the polls. uvicorn speaks HTTP on connections
+that `connections.py` keeps within limits. Must not know what is served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import threading
+import time
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from uvicorn import Config
+from uvicorn.server import ServerState
+
+from envwatch.serving.app import IS_VIEWER
+from envwatch.serving.connections import MOST_CONNECTIONS, Connection, Connections
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from envwatch.serving.handshakes import ListeningSocket
+
+_SWEEP_S: Final = 1.0
+"""How often connections are looked for that have taken too long."""
+_HANDSHAKE_S: Final = 5.0
+"""How long a TLS handshake may take; a connection counts from its end on."""
+_LEAST_HANDSHAKES: Final = 32
+"""How many there may be at once, however many connections there are; otherwise half as many as there is room for."""
+_LAST_ANSWERS_S: Final = 1.0
+"""How long requests are still answered once the end has begun, as long as a client is connected."""
+_LAST_BYTES_S: Final = 2.0
+"""How long answers may still be read after that."""
+_OWN_DESCRIPTORS: Final = 256
+"""Files and sockets that are left for polls, history, log and hooks, and for connections that are about to be closed.
+
+asyncio accepts 100 of them in a row, before any is counted."""
+_USUAL_DESCRIPTORS: Final = 1_024
+"""What Linux and systemd allow a process to open, if nothing else is set."""
+_NEVER_S: Final = 1 << 20
+"""For uvicorn's own timeout of idle connections, which would wait for a client that does not read."""
+_CONNECTION: Final = "connection"
+"""Name in the state of a request."""
+
+
+def most_connections() -> int:
+    """Return how many connections there may be at once within this process's limit of open files."""
+    try:
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    except OSError:  # the system call is forbidden, as a hardened service may have it
+        files = _USUAL_DESCRIPTORS
+    if files == resource.RLIM_INFINITY:
+        return MOST_CONNECTIONS
+    return max(min(files - _OWN_DESCRIPTORS, MOST_CONNECTIONS), 16)
+
+
+class HttpServer:
+    """A server in its own thread.
+
+    Args:
+        app: what answers.
+        listening: the socket to take connections from; it is closed at the end.
+        note: called with one line about what should not happen; in any thread.
+        tls: None for plain HTTP.
+        connections: where they are kept; None for as many as this process can have.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        listening: ListeningSocket,
+        note: Callable[[str], None],
+        tls: ssl.SSLContext | None = None,
+        connections: Connections | None = None,
+    ) -> None:
+        self._app = app
+        self._listening = listening
+        self._note = note
+        self._tls = tls
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._connections = Connections(most_connections(), time.monotonic) if connections is None else connections
+        self._state = ServerState()
+        self._thread = threading.Thread(target=self._run, name="envwatch-serve", daemon=True)
+        self.error: Exception | None = None
+        """The bug that ended it."""
+
+    def start(self) -> None:
+        """Take connections from now on."""
+        self._thread.start()
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Call a function in the server's thread, soon; it is not called if the server has ended.
+
+        An exception of it ends the server: what is served could be old from then on.
+        """
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._called, function)
+
+    async def close(self) -> None:
+        """End: answer for another moment as long as a client is connected, then close the port and the connections."""
+        self.call(self._stop.set)
+        await asyncio.to_thread(self._thread.join, _LAST_ANSWERS_S + _LAST_BYTES_S + _SWEEP_S)
+
+    def _called(self, function: Callable[[], object]) -> None:
+        try:
+            function()
+        except Exception as error:  # noqa: BLE001 - raised in the main thread, see `error`
+            self.error = self.error or error
+            self._stop.set()
+
+    def _run(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._serve())
+        except Exception as error:  # noqa: BLE001 - raised in the main thread, see `error`
+            self.error = self.error or error
+        finally:
+            self._listening.close()
+
+    async def _serve(self) -> None:
+        self._loop.set_exception_handler(self._on_error)
+        speaking = partial(self._speaking, self._config())
+        make: Callable[[], Connection] = partial(Connection, self._connections, speaking)
+        if self._tls is not None:
+            make = partial(_TlsConnection, self._listening.agreed, self._connections, speaking)
+            self._listening.most_handshakes = self._most_handshakes
+        server = await self._loop.create_server(
+            make,
+            sock=self._listening,
+            ssl=self._tls,
+            ssl_handshake_timeout=None if self._tls is None else _HANDSHAKE_S,
+            ssl_shutdown_timeout=None if self._tls is None else _LAST_BYTES_S,
+        )
+        while not self._stop.is_set():
+            await _set_within(self._stop, _SWEEP_S)
+            self._connections.cut_overdue()
+        if self._connections:
+            await _set_within(self._connections.emptied, _LAST_ANSWERS_S)
+        server.close()
+        for protocol in list(self._state.connections):
+            protocol.shutdown()
+        if self._connections:
+            await _set_within(self._connections.emptied, _LAST_BYTES_S)
+        self._connections.cut_all()
+
+    def _most_handshakes(self) -> int:
+        return max((most_connections() - len(self._connections)) // 2, _LEAST_HANDSHAKES)
+
+    def _config(self) -> Config:
+        logger = logging.getLogger("uvicorn.error")
+        logger.propagate, logger.handlers = False, [_Notes(self._note)]
+        config = Config(
+            self._timed,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=_NEVER_S,
+        )
+        config.load()
+        return config
+
+    def _speaking(self, config: Config, connection: Connection) -> asyncio.Protocol:
+        """Return what speaks HTTP on a connection."""
+        make: Any = config.http_protocol_class
+        state = {_CONNECTION: connection}
+        protocol: asyncio.Protocol = make(config=config, server_state=self._state, app_state=state, _loop=self._loop)
+        return protocol
+
+    async def _timed(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, and let its connection know."""
+        connection: Connection = scope["state"][_CONNECTION]
+        connection.answering()
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            connection.answered(is_viewer=IS_VIEWER in scope["state"])
+
+    def _on_error(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Note what asyncio complains of; a client may break a connection at any time."""
+        error = context.get("exception")
+        if not isinstance(error, ConnectionError | TimeoutError):
+            self._note(f"serving: {context.get('message')}: {error!r}")
+
+
+class _TlsConnection(Connection):
+    """One that begins with a handshake.
+
+    Args:
+        agreed: called with its descriptor at the end of the handshake.
+        connections: see `Connection`.
+        speaking: likewise.
+    """
+
+    def __init__(
+        self,
+        agreed: Callable[[int], None],
+        connections: Connections,
+        speaking: Callable[[Connection], asyncio.Protocol],
+    ) -> None:
+        super().__init__(connections, speaking)
+        self._agreed = agreed
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, if there is room."""
+        self._agreed(transport.get_extra_info("socket").fileno())
+        super().connection_made(transport)
+
+
+class _Notes(logging.Handler):
+    """Takes what uvicorn logs as an error; less is about clients that do not speak HTTP."""
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        super().__init__(logging.ERROR)
+        self._note = note
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        self._note(f"serving: {record.getMessage().strip()}{'' if error is None else f': {error!r}'}")
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> None:
+    """Wait for an event, for so long at most."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        pass

@@ -1,0 +1,73 @@
+"""What the serving host knows of an environment, given to viewers as one more field of its row.
+
+Pure. Stock clients ignore an unknown field, and envwatch shows it. Nothing that a viewer judges depends on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from envwatch.fleet.acknowledgements import NO_ACKS
+from envwatch.fleet.silences import NO_SILENCES, silencing
+from envwatch.model.text import Clean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import JsonValue
+
+    from envwatch.fleet.acknowledgements import Acks
+    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.silences import Silences
+    from envwatch.model.clock import Reading
+
+Note: TypeAlias = "Mapping[str, JsonValue]"
+"""The value of the field: `{"ack": {"by", "at", "note"}, "silence": {"by", "until", "reason"}}`, either or both."""
+
+Notes: TypeAlias = "Mapping[Clean, Note]"
+"""By the environment's id; only those of which there is something to say."""
+
+NO_NOTES: Final[Notes] = MappingProxyType({})
+
+
+NO_NAME: Final = Clean("")
+
+
+@dataclass(frozen=True, slots=True)
+class SharedState:
+    """What users of the serving host have said of environments."""
+
+    name: Clean = NO_NAME
+    """How the host calls itself: the setting `serve_name`."""
+    acks: Acks = field(default_factory=lambda: NO_ACKS)
+    silences: Silences = field(default_factory=lambda: NO_SILENCES)
+
+    def holding(self, now: Reading) -> frozenset[Clean]:
+        """Return the ids of the silences that hold at a moment."""
+        return frozenset(id_ for id_, silence in self.silences.items() if silence.holds(now.wall))
+
+    def notes(self, fleet: Fleet, now: Reading) -> Notes:
+        """Return what there is to say of a fleet's environments at a moment."""
+        notes: dict[Clean, dict[str, JsonValue]] = {}
+        for id_, ack in self.acks.items():
+            if id_ in fleet.environments:
+                notes[id_] = {"ack": {"by": self.name, "at": _instant(ack.at), "note": ack.note}}
+        if not self.holding(now):
+            return notes
+        at = fleet.clock.at(now.wall)
+        for id_, tracked in fleet.environments.items():
+            silence = silencing(self.silences, tracked, now.wall, at)
+            if silence is not None:
+                note: dict[str, JsonValue] = {"by": self.name, "until": _instant(silence.until), "reason": silence.note}
+                notes[id_] = {**notes.get(id_, {}), "silence": note}
+        return notes
+
+
+NOTHING_SHARED: Final = SharedState()
+
+
+def _instant(at: float) -> float:
+    """Return milliseconds since the epoch as the API sends them: a whole number, where it is one."""
+    return int(at) if at.is_integer() else at

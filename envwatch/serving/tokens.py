@@ -1,0 +1,270 @@
+"""The tokens of viewers: the file that holds them, who a request comes from, and a limit on guessing.
+
+A token is no key of the platform: it opens this server alone. Only digests of tokens are kept, and each request is
+compared with every one of them in constant time. No message contains a token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import shlex
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address, ip_address
+from math import ceil
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from envwatch.model.text import clean
+from envwatch.storage.private_files import make_private_folder, open_private
+from envwatch.storage.regular_files import open_regular
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from envwatch.model.clock import MonotonicS
+
+FILE_BYTES: Final = 1 << 17
+"""Of a file of tokens at most."""
+MOST_TOKENS: Final = 200
+"""In one file: each request is compared with all of them."""
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,39}")
+_TOKEN: Final = re.compile(r"[\x21-\x7e]{16,512}")
+_SCHEME: Final = re.compile(r"bearer +", re.IGNORECASE)
+"""RFC 9110 11.1: the name of a scheme is case-insensitive, and blanks follow it."""
+
+GUESSES: Final = 10
+GUESSES_WITHIN_S: Final = 60.0
+"""Wrong tokens that one address may send in this time before it is asked to wait."""
+_MOST_ADDRESSES: Final = 4_096
+"""Addresses whose guesses are counted: the one that guessed longest ago is forgotten first."""
+
+
+class TokensError(ValueError):
+    """The file of tokens cannot be used; the message is one line that says why, and never a token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Who may ask: names with the digests of their tokens."""
+
+    digests: tuple[tuple[str, bytes], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.digests)
+
+    def name_of(self, authorization: str) -> str | None:
+        """Return whose token an `Authorization` header has; None if it is no one's here.
+
+        Takes as long whether the token is right, nearly right, or wrong.
+        """
+        scheme = _SCHEME.match(authorization)
+        sent = _digest(authorization[scheme.end() :].strip() if scheme else "")
+        found = None
+        for name, digest in self.digests:
+            if hmac.compare_digest(digest, sent):
+                found = name
+        return found
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def tokens_in(path: Path, learn: Callable[[str], None]) -> Tokens:
+    """Return the tokens in a file that belongs to this user and that no other user can read.
+
+    A line has a name and a token, with blanks between them; `#` begins a comment. Links are followed.
+
+    Args:
+        path: the file.
+        learn: gets each token, so that texts can be rid of it.
+
+    Raises:
+        TokensError: if the file cannot be used.
+    """
+    return _tokens_of(_content(path), clean(str(path)), learn)
+
+
+class TokensFile:
+    """A file of tokens that is read again when it changes.
+
+    Args:
+        path: the file.
+        learn: see `tokens_in`.
+
+    Raises:
+        TokensError: see `tokens_in`.
+    """
+
+    def __init__(self, path: Path, learn: Callable[[str], None]) -> None:
+        self.path = path
+        self._learn = learn
+        self._signature = self._signed()
+        self.tokens = tokens_in(path, learn)
+        """Those of the last time when the file could be used."""
+
+    def reread(self) -> bool:
+        """Read the file if it has changed since the last call, and return whether it has.
+
+        Raises:
+            TokensError: it has changed, and cannot be used; the tokens stay as they are.
+        """
+        signature = self._signed()
+        if signature == self._signature:
+            return False
+        self._signature = signature
+        self.tokens = tokens_in(self.path, self._learn)
+        return True
+
+    def _signed(self) -> tuple[int, ...]:
+        """Return what differs after each change, of the mode too."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            return ()
+        return (status.st_ino, status.st_mtime_ns, status.st_size, status.st_mode, status.st_uid)
+
+
+def _content(path: Path) -> bytes:
+    name = clean(str(path))
+    try:
+        descriptor = open_regular(path, limit=FILE_BYTES)
+        try:
+            status = os.fstat(descriptor)
+            content = os.read(descriptor, FILE_BYTES)
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError:
+        raise TokensError(f"there is no file of tokens {name}: `envwatch serve --new-token NAME` makes one") from None
+    except OSError as error:
+        raise TokensError(f"the file of tokens {name} cannot be read: {error.strerror}") from None
+    if status.st_uid != os.geteuid():
+        raise TokensError(f"the file of tokens {name} belongs to another user: make one of your own")
+    if status.st_mode & 0o077:
+        quoted = clean(shlex.quote(str(path)))
+        raise TokensError(f"the file of tokens {name} can be read by others: `chmod 600 {quoted}`")
+    return content
+
+
+def _tokens_of(content: bytes, name: str, learn: Callable[[str], None]) -> Tokens:
+    # One wrong line is no reason to lock out the others, but a typing error must not remove a user silently either.
+    found: dict[str, bytes] = {}
+    for number, line in enumerate(content.decode("utf-8-sig", "replace").splitlines(), 1):
+        words = re.sub(r"(?:^|\s)#.*", "", line).split()
+        if not words:
+            continue
+        place = f"{name}:{number}"
+        if len(words) != 2:
+            raise TokensError(f"{place}: must be a name and a token, with a blank between them")
+        user, token = words
+        if not _NAME.fullmatch(user):
+            raise TokensError(f"{place}: the name must be letters, digits, and - _ . @ between them, 40 at most")
+        if not _TOKEN.fullmatch(token):
+            raise TokensError(f"{place}: the token must be 16 to 512 printable characters without blanks")
+        if user in found:
+            raise TokensError(f"{place}: there is a token of that name already; two may not share one")
+        if (digest := _digest(token)) in found.values():
+            raise TokensError(f"{place}: another name has the same token")
+        found[user] = digest
+        learn(token)
+    if not found:
+        raise TokensError(f"the file of tokens {name} has none: `envwatch serve --new-token NAME` adds one")
+    if len(found) > MOST_TOKENS:
+        raise TokensError(f"{name}: has more than {MOST_TOKENS} tokens")
+    return Tokens(tuple(found.items()))
+
+
+def add_token(path: Path, user: str) -> str:
+    """Add a new token to a file, which is made if it is missing, and return the token.
+
+    Raises:
+        TokensError: if that cannot be done; the file then is as it was.
+    """
+    if not _NAME.fullmatch(user):
+        raise TokensError("the name of a token must be letters, digits, and - _ . @ between them, 40 at most")
+    content = b""
+    if path.exists():
+        content = _content(path)
+        names = {line.split()[0] for line in content.decode("utf-8-sig", "replace").splitlines() if line.split()}
+        if user in names:
+            raise TokensError(f"{clean(str(path))} has a token of {user} already: remove its line first")
+        if content.strip():
+            _tokens_of(content, clean(str(path)), lambda _: None)
+    token = f"ew-{secrets.token_urlsafe(32)}"
+    try:
+        make_private_folder(path.parent)
+        descriptor = open_private(path, follows_link=True)
+        with os.fdopen(descriptor, "ab") as file:
+            file.write(b"" if not content or content.endswith(b"\n") else b"\n")
+            file.write(f"{user} {token}\n".encode())
+            file.flush()
+            os.fsync(descriptor)
+    except OSError as error:
+        raise TokensError(f"cannot write {clean(str(path))}: {error.strerror}") from None
+    return token
+
+
+class Guess(NamedTuple):
+    """What follows from one wrong token."""
+
+    wait_s: int
+    """For how many seconds its sender must wait; 0 if it need not."""
+    is_news: bool
+    """Whether it is the first one of its address that must wait, after a minute without a wrong token."""
+
+
+@dataclass(slots=True)
+class _Guesses:
+    """The wrong tokens of one address."""
+
+    at: deque[MonotonicS] = field(default_factory=lambda: deque(maxlen=GUESSES))
+    """When they came, the newest last."""
+    is_known: bool = False
+    """Whether it was said that there are too many."""
+
+
+@dataclass(slots=True)
+class GuessLimit:
+    """Counts the wrong tokens of each address. Right ones do not matter to it."""
+
+    _by_address: OrderedDict[str, _Guesses] = field(default_factory=OrderedDict)
+    """The address that sent the newest wrong token comes last."""
+
+    def after(self, address: str, now: MonotonicS) -> Guess:
+        """Note a wrong token.
+
+        Args:
+            address: of the sender; an IPv6 network of one customer (/64) counts as one.
+            now: the moment.
+        """
+        network = _network(address)
+        guesses = self._by_address.setdefault(network, _Guesses())
+        self._by_address.move_to_end(network)
+        while len(self._by_address) > _MOST_ADDRESSES:
+            self._by_address.popitem(last=False)
+        while guesses.at and now - guesses.at[0] >= GUESSES_WITHIN_S:
+            guesses.at.popleft()
+        guesses.is_known = guesses.is_known and bool(guesses.at)
+        if len(guesses.at) < GUESSES:
+            guesses.at.append(now)
+            return Guess(0, is_news=False)
+        is_news, guesses.is_known = not guesses.is_known, True
+        return Guess(max(ceil(guesses.at[0] + GUESSES_WITHIN_S - now), 1), is_news)
+
+
+def _network(address: str) -> str:
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if not isinstance(parsed, IPv6Address):
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(int(parsed) >> 64)

@@ -1,0 +1,262 @@
+"""Measures the way to the server step by step: addresses, a connection, TLS, single requests. For `envwatch doctor`.
+
+Goes the way that the client goes, with the same proxy, certificates and messages, but one step at a time. Only
+measures: which values are good is judged elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import ssl
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import SecretStr
+
+from envwatch.model import limits
+from envwatch.model.clock import WallMs
+from envwatch.model.outcome import Cause, SourceError
+from envwatch.model.pool import Pool
+from envwatch.model.text import Clean, clean
+from envwatch.sources.in_thread import in_thread
+from envwatch.sources.letta.errors import FAILURES, Endpoint, failure_of, offset_in, page_in
+from envwatch.sources.letta.httpx_import import httpx
+from envwatch.sources.letta.network_settings import proxy_for
+from envwatch.sources.letta.served import age_in
+from envwatch.sources.letta.transport import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from envwatch.model.clock import OffsetBounds
+    from envwatch.model.limits import Limits
+    from envwatch.sources.letta.transport import Response
+
+_LONGEST_VERSION: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A TCP connection that was made, and closed again."""
+
+    address: Clean
+    """The address that took it."""
+    took: timedelta
+    refused: tuple[Clean, ...]
+    """Addresses that were tried before and did not take one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """What was agreed on in a TLS handshake."""
+
+    version: Clean
+    """As OpenSSL writes it: `TLSv1.3`."""
+    valid_until: WallMs | None
+    """The end of the certificate; None if it names none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """One request and its response."""
+
+    status: int
+    took: timedelta
+    """From the request to the end of the response, on a connection that is open."""
+    offset: OffsetBounds | None
+    """Bounds of the server's clock; None if the response does not date itself."""
+    failure: SourceError | None = None
+    """Why the response is no listing; None if it is one, or if none was requested."""
+    version: Clean | None = None
+    """The server's, if it says so where it is asked for its health."""
+    rows: int = 0
+    is_whole: bool = True
+    """Whether the listing has no further page."""
+    listing_age_s: float | None = None
+    """How old the listing is, if the server answers from one of its own as `envwatch serve` does."""
+
+
+class Probe:
+    """The way to one server.
+
+    Args:
+        base_url: the part of the URL before `/v1`, checked.
+        limits: page size and deadline.
+        environ: variables with proxy and certificate settings.
+        wall: this machine's wall clock, milliseconds since the epoch.
+        monotonic: a clock that is never set, in seconds.
+
+    Raises:
+        SettingsError: if the proxy setting that applies cannot be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        limits: Limits,
+        environ: Mapping[str, str],
+        wall: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.url = httpx.URL(f"{base_url}/v1")
+        self.proxy = proxy_for(self.url, environ)
+        nearest = self.proxy.url if self.proxy else self.url
+        self.host = nearest.host
+        """Of the first machine of a connection: the proxy if there is one."""
+        self.port = nearest.port or {"https": 443, "http": 80}.get(nearest.scheme, 1080)
+        self._limits = limits
+        self._environ = environ
+        self._wall = wall
+        self._monotonic = monotonic
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the server is reached by TLS; if not, it is this machine."""
+        return self.url.scheme == "https"
+
+    async def addresses(self) -> tuple[Clean, ...]:
+        """Return the addresses of the nearest host, in the order in which they are tried.
+
+        Raises:
+            SourceError: if none is known in time.
+        """
+        try:
+            async with asyncio.timeout(limits.CONNECT_TIMEOUT.total_seconds()):
+                found = await in_thread(lambda: socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM))
+        except TimeoutError:
+            what = f"no address of {self.host} was found within {limits.CONNECT_TIMEOUT.total_seconds():g} s"
+            raise SourceError(Cause.TIMEOUT, clean(what)) from None
+        except (OSError, UnicodeError) as error:  # the latter: a name that cannot be one
+            raise self._unreachable(error) from None
+        return tuple(dict.fromkeys(clean(str(address[0]), 100) for *_, address in found))
+
+    async def connect(self, addresses: tuple[Clean, ...]) -> Connected:
+        """Open a TCP connection to the first address that takes one, and close it.
+
+        Raises:
+            SourceError: if none takes one.
+        """
+        patience_s = limits.CONNECT_TIMEOUT.total_seconds() / len(addresses)
+        refused: list[Clean] = []
+        problem: OSError = TimeoutError()
+        for address in addresses:
+            started = self._monotonic()
+            try:
+                async with asyncio.timeout(patience_s):
+                    _, writer = await asyncio.open_connection(address, self.port)
+            except OSError as error:
+                refused.append(address)
+                problem = error
+            else:
+                writer.close()
+                return Connected(address, timedelta(seconds=self._monotonic() - started), tuple(refused))
+        raise self._unreachable(problem)
+
+    def requests(self, key: SecretStr, key_origin: str) -> Requests:
+        """Return a connection for requests with a key; it connects with the first one."""
+        endpoint = Endpoint.of(self.url, self.proxy, key, key_origin)
+        transport = Transport(
+            self.url,
+            key=key,
+            wall=self._wall,
+            error_patience=self._limits.page_deadline / 4,
+            environ=self._environ,
+        )
+        return Requests(transport, endpoint, self._limits, self._monotonic)
+
+    def _unreachable(self, error: Exception) -> SourceError:
+        """Return the failure, with a plain message, for an error before anything was sent."""
+        problem = httpx.ConnectTimeout("") if isinstance(error, TimeoutError) else httpx.ConnectError("")
+        problem.__cause__ = error
+        return failure_of(problem, Endpoint.of(self.url, self.proxy, SecretStr(""), ""))
+
+
+class Requests:
+    """Single requests over one connection. Made by `Probe.requests`."""
+
+    def __init__(
+        self, transport: Transport, endpoint: Endpoint, limits: Limits, monotonic: Callable[[], float]
+    ) -> None:
+        self._transport = transport
+        self._endpoint = endpoint
+        self._limits = limits
+        self._monotonic = monotonic
+        self._sent_at = 0.0
+        self.tls: Tls | None = None
+        """Of the newest handshake with the server."""
+        transport.observe = self._note
+
+    async def health(self) -> Exchange:
+        """Request `GET /v1/health`; any status is a response.
+
+        Raises:
+            SourceError: if there is no response.
+        """
+        response, took = await self._get("health", {})
+        return Exchange(
+            status=response.status, took=took, offset=offset_in(response), version=self._version_in(response)
+        )
+
+    async def first_page(self) -> Exchange:
+        """Request the first page of the listing.
+
+        Raises:
+            SourceError: if there is no response.
+        """
+        response, took = await self._get("environments", {"limit": str(self._limits.page_size)})
+        page = page_in(response, self._endpoint, {}, Pool())
+        exchange = Exchange(status=response.status, took=took, offset=offset_in(response))
+        if isinstance(page, SourceError):
+            return replace(exchange, failure=page)
+        return replace(
+            exchange,
+            rows=len(page.environments),
+            is_whole=not page.has_next_page,
+            listing_age_s=age_in(response.headers),
+        )
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._transport.aclose()
+
+    def _version_in(self, response: Response) -> Clean | None:
+        """Return the version in a response about the server's health; None without one."""
+        try:
+            health = json.loads(response.body)
+        except (ValueError, RecursionError):
+            return None
+        version = health.get("version") if isinstance(health, dict) else None
+        return self._endpoint.quoted(version, _LONGEST_VERSION) if isinstance(version, str) and version else None
+
+    async def _get(self, route: str, params: Mapping[str, str]) -> tuple[Response, timedelta]:
+        """Return a response and how long it took to its end."""
+        deadline = self._limits.page_deadline
+        failure: SourceError
+        try:
+            async with asyncio.timeout(deadline.total_seconds()):
+                response = await self._transport.get(params, route)
+        except TimeoutError:
+            what = f"{self._endpoint.host} did not answer within {deadline.total_seconds():g} s"
+            failure = SourceError(Cause.TIMEOUT, Clean(what))
+        except FAILURES as error:
+            failure = failure_of(error, self._endpoint)
+        else:
+            return response, timedelta(seconds=self._monotonic() - self._sent_at)
+        raise failure  # outside of the `except`: exceptions of httpx hold the key
+
+    def _note(self, event: str, details: Mapping[str, Any]) -> None:
+        """Note one of httpcore's trace events: the start of a request, the end of a handshake with the server."""
+        layer, _, what = event.partition(".")
+        if what == "send_request_headers.started":
+            self._sent_at = self._monotonic()
+        stream = details.get("return_value")
+        # Through a proxy there may be two handshakes, and the one that is not the connection's is the server's.
+        if what == "start_tls.complete" and (layer == "connection") == (self._transport.proxy is None) and stream:
+            connection = stream.get_extra_info("ssl_object")
+            end = connection.getpeercert().get("notAfter")
+            until = None if end is None else WallMs(ssl.cert_time_to_seconds(end) * 1000)
+            self.tls = Tls(clean(connection.version() or "TLS"), until)

@@ -1,0 +1,86 @@
+"""The text formats: whatever is in the values, Prometheus' own tools and parsers read what was meant."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.builders import environment, failed, listed, reading
+from support.series import Watch, complaints_of_promtool, eventful, needs_promtool, rows
+
+from envwatch.metrics.exposition import OPENMETRICS, TEXT, exposition
+from envwatch.model.text import Clean
+
+
+@needs_promtool
+@pytest.mark.parametrize("watch", [eventful(), Watch(), Watch().take(failed())], ids=["eventful", "new", "failing"])
+def test_promtool_has_nothing_to_say_against_it(watch: Watch) -> None:
+    body, _ = exposition(watch.monitor, watch.polls, reading(watch.now))
+    assert complaints_of_promtool(body) == ""
+
+
+@needs_promtool
+def test_promtool_would_complain() -> None:
+    assert "counter" in complaints_of_promtool(b"# HELP a b\n# TYPE a counter\na 1\n")
+
+
+def test_the_eventful_moment_has_every_family() -> None:
+    watch = eventful()
+    names = {name for name, _ in watch.series().samples}
+    assert names >= {
+        "envwatch_environment_alerting",
+        "envwatch_environment_down_since_timestamp_seconds",
+        "envwatch_environment_flapping",
+        "envwatch_environment_lost_together",
+        "envwatch_mass_loss_environments",
+    }
+
+
+@given(
+    st.lists(
+        st.tuples(
+            *[st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(["", "\\", '"', "\n", "\r"])] * 2
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_no_name_can_break_the_format(texts: list[tuple[str, str]]) -> None:
+    """Even text that was not cleaned: what is written is read back as it was, by both parsers."""
+    named = [
+        replace(environment(f"env-{n}"), name=Clean(name or "x"), pod_id=Clean(pod))
+        for n, (name, pod) in enumerate(texts)
+    ]
+    series = Watch().take(listed(named)).series()
+    found = {labels["id"]: (labels["name"], labels["pod"]) for labels in series.of("envwatch_environment_info")}
+    assert found == {row.id: (row.label, row.pod_id) for row in named}
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        ("", TEXT),
+        ("*/*", TEXT),
+        ("text/plain;version=0.0.4;q=1", TEXT),
+        ("text/plain; version=nonsense", TEXT),
+        ("application/openmetrics-text", OPENMETRICS),
+        (
+            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.3",
+            OPENMETRICS,
+        ),
+        ("application/openmetrics-text;version=oh\tno", OPENMETRICS),
+    ],
+)
+def test_the_header_accept_chooses_the_format(accept: str, content_type: str) -> None:
+    watch = Watch().take(listed(rows(1)))
+    body, found = exposition(watch.monitor, watch.polls, reading(watch.now), accept=accept)
+    assert found == content_type
+    assert body.endswith(b"# EOF\n") == (content_type == OPENMETRICS)
+
+
+def test_one_moment_gives_one_text() -> None:
+    watch = eventful()
+    first, second = (exposition(watch.monitor, watch.polls, reading(watch.now)) for _ in range(2))
+    assert first == second

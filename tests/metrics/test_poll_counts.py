@@ -1,0 +1,52 @@
+"""The counts of polls: by result and by duration."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from support.builders import NOW, failed, listed, reading, slept
+
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.metrics.poll_counts import BOUNDS_S, RESULTS, PollCounts
+from envwatch.model.outcome import Cause
+from envwatch.model.text import Clean
+
+
+def test_every_result_is_counted_from_zero_on() -> None:
+    polls = PollCounts()
+    assert set(polls.of(NO_PROFILE).results.values()) == {0}
+
+    polls = polls.after(NO_PROFILE, listed([])).after(NO_PROFILE, listed([]))
+    for cause in Cause:
+        polls = polls.after(NO_PROFILE, failed(cause))
+    assert polls.of(NO_PROFILE).results == dict.fromkeys(RESULTS, 1) | {"success": 2}
+    assert {"key_refused", "tls", "listing_does_not_end"} <= set(RESULTS)
+
+
+def test_a_sleep_is_no_poll() -> None:
+    polls = PollCounts()
+    assert polls.after(NO_PROFILE, slept(NOW, NOW + 60_000)) is polls
+
+
+def test_each_profile_has_its_own() -> None:
+    work, home = Clean("work"), Clean("home")
+    polls = PollCounts().after(work, listed([])).after(home, failed()).after(home, failed())
+    assert polls.of(work).results["success"] == 1
+    assert polls.of(home).results["timeout"] == 2
+    assert polls.of(work).results["timeout"] == 0
+
+
+@pytest.mark.parametrize(
+    ("took_ms", "bucket"), [(0, 0.1), (100, 0.1), (101, 0.25), (2_500, 2.5), (31_000, float("inf"))]
+)
+def test_a_duration_is_in_the_first_bucket_that_is_large_enough(took_ms: float, bucket: float) -> None:
+    outcome = replace(listed([]), ended=reading(NOW + took_ms))
+    of_profile = PollCounts().after(NO_PROFILE, outcome).of(NO_PROFILE)
+    assert [bound for bound, count in zip(BOUNDS_S, of_profile.durations, strict=True) if count] == [bucket]
+    assert of_profile.seconds == pytest.approx(took_ms / 1000)
+
+
+def test_a_failure_takes_time_as_well() -> None:
+    outcome = replace(failed(), ended=reading(NOW + 10_000))
+    assert sum(PollCounts().after(NO_PROFILE, outcome).of(NO_PROFILE).durations) == 1

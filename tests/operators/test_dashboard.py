@@ -1,0 +1,137 @@
+"""The Grafana dashboard and the alert rules: the first can be imported, and each query is about series that exist."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from support.builders import NOW, environment, failed, listed, reading
+from support.dashboards import concrete, dashboard, expressions
+from support.prometheus_programs import OPERATORS, PROMTOOL, needs_promtool
+
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.monitor import Monitor
+from envwatch.metrics.exposition import exposition
+from envwatch.metrics.poll_counts import PollCounts
+from envwatch.model.limits import Limits
+from envwatch.model.text import Clean
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from envwatch.model.environment import Environment
+
+OF_PROMETHEUS = {"up", "ALERTS", "node_textfile_mtime_seconds"}
+"""Series that come from Prometheus itself, or from node_exporter."""
+
+RULES = (OPERATORS / "alerts.yml").read_text(encoding="utf-8")
+
+_NAME = re.compile(r"\b(?:envwatch[\w:]*|ALERTS\w*|node_\w+|up)\b(?!\")")
+"""What can be a series in an expression; the names of alerts, jobs and files stand in quotes."""
+
+
+def names_in(expression: str) -> set[str]:
+    return set(_NAME.findall(re.sub(r'"[^"]*"', '""', expression)))
+
+
+def rows(at: float, *, flapping_is_up: bool, pod_is_up: bool) -> list[Environment]:
+    """Twelve rows: one that comes and goes, and eight of one pod."""
+
+    def row(number: int) -> Environment:
+        is_up = {0: flapping_is_up, 1: True, 2: True, 3: True}.get(number, pod_is_up)
+        beat = {"lastHeartbeat": at - 1_000, "lastSeenAt": at - 1_000, "podId": f"p-{number // 4}"}
+        return environment(f"env-{number}", **(beat if is_up else {"connectionId": None, "lastHeartbeat": None}))
+
+    return [row(number) for number in range(12)]
+
+
+@pytest.fixture(scope="module")
+def existing() -> set[str]:
+    """The names of all series of a fleet in which everything happens, and those that the rules record."""
+    monitor, polls = Monitor.of({NO_PROFILE: Limits()}, profile_name=Clean("work")), PollCounts()
+    at: float = NOW
+    for number in range(13):
+        at = NOW + number * 31_000
+        outcome = listed(rows(at, flapping_is_up=number % 2 == 0, pod_is_up=number < 11), at)
+        monitor, _ = monitor.after(NO_PROFILE, outcome, outcome.ended)
+        polls = polls.after(NO_PROFILE, outcome).after(NO_PROFILE, failed(at=at))
+    body, _ = exposition(monitor, polls, reading(at + 1_000))
+    samples = [sample for family in text_string_to_metric_families(body.decode()) for sample in family.samples]
+    return {sample.name for sample in samples} | set(re.findall(r"- record: (\S+)", RULES)) | OF_PROMETHEUS
+
+
+def test_the_fleet_of_these_tests_has_every_series(existing: set[str]) -> None:
+    assert {"envwatch_mass_loss_environments", "envwatch_environment_flapping"} <= existing
+
+
+@pytest.mark.parametrize("title", expressions())
+def test_each_query_of_the_dashboard_is_about_series_that_exist(title: str, existing: set[str]) -> None:
+    names = names_in(expressions()[title])
+    assert names
+    assert names <= existing
+
+
+def test_each_alert_is_about_series_that_exist(existing: set[str]) -> None:
+    texts = re.findall(r"expr: \|\n((?: {10}.*\n)+)", RULES)
+    assert len(texts) == len(re.findall(r"expr:", RULES))
+    names = {name for text in texts for name in names_in(text)}
+    assert "envwatch_environment_lost_together" in names
+    assert names <= existing
+
+
+def test_each_variable_and_each_mark_is_about_series_that_exist(existing: set[str]) -> None:
+    loaded = dashboard()
+    queries = [each["definition"] for each in loaded["templating"]["list"] if each["type"] == "query"]
+    queries += [each["expr"] for each in loaded["annotations"]["list"]]
+    assert len(queries) == 3
+    for query in queries:
+        assert names_in(query.replace("label_values", "")) <= existing
+
+
+@needs_promtool
+def test_prometheus_takes_each_query_of_the_dashboard(tmp_path: Path) -> None:
+    rules = [{"record": f"query:{number}", "expr": each} for number, each in enumerate(expressions().values())]
+    assert len(rules) >= 15
+    path = tmp_path / "queries.yml"
+    path.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}), encoding="utf-8")  # YAML as well
+    command = [str(PROMTOOL), "check", "rules", "--lint-fatal", str(path)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_the_dashboard_asks_whatever_data_source_is_chosen() -> None:
+    loaded = dashboard()
+    assert loaded["templating"]["list"][0]["type"] == "datasource"
+
+    def sources(value: Any) -> list[Any]:
+        if isinstance(value, dict):
+            own = [value["datasource"]] if "datasource" in value else []
+            return own + [found for each in value.values() for found in sources(each)]
+        return [found for each in value for found in sources(each)] if isinstance(value, list) else []
+
+    found = sources(loaded)
+    assert len(found) > 30
+    assert all(each == {"type": "prometheus", "uid": "${datasource}"} for each in found)
+
+
+def test_the_panels_stand_beside_each_other_and_each_has_its_own_number() -> None:
+    panels = dashboard()["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    for panel in panels:
+        assert panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24
+    for one, other in combinations((panel["gridPos"] for panel in panels), 2):
+        beside = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
+        below = one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
+        assert beside or below
+
+
+def test_nothing_of_another_installation_is_in_the_dashboard() -> None:
+    loaded = dashboard()
+    assert loaded["id"] is None
+    assert {each["name"] for each in loaded["templating"]["list"]} == {"datasource", "instance", "profile"}
+    assert concrete('{instance=~"$instance"}') == '{instance=~".*"}'

@@ -1,0 +1,371 @@
+"""Statuses and headers: how old an answer is, when it may be kept, and why there is none."""
+
+from __future__ import annotations
+
+import json
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.budget import examples
+from support.builders import NOW, environment, failed, slept, wire_row, wire_rows
+from support.served import Row, Served, any_rows, header, inflated
+
+from envwatch.fleet.fleet import Freshness
+from envwatch.model.clock import OffsetBounds, ServerClock, WallMs
+from envwatch.model.listing_api import LISTING_PATH
+from envwatch.model.outcome import Cause
+from envwatch.model.page import page_of
+from envwatch.serving.bodies import PageBodies
+from envwatch.serving.listing import ServedListing
+
+if TYPE_CHECKING:
+    from envwatch.serving.answers import Answer
+
+DEVICE = f"{LISTING_PATH}/device-of-env-1"
+HOUR_MS = 3_600_000.0
+
+
+def served(count: int = 3, *, skew: float = 0.0) -> Served:
+    polled = Served(skew=skew)
+    polled.poll(wire_rows(count))
+    return polled
+
+
+def refusal(answer: Answer) -> tuple[int, dict[str, object]]:
+    return answer.status, json.loads(answer.body)
+
+
+# Clocks and ages
+
+
+@given(st.floats(-24 * HOUR_MS, 24 * HOUR_MS), st.integers(0, 50_000))
+def test_the_date_is_upstreams_whatever_this_machines_clock_says(skew: float, later: int) -> None:
+    profile = served(skew=float(round(skew)))
+    for answer in (
+        profile.ask(at=NOW + later),
+        profile.ask("limit=x", NOW + later),
+        profile.ask(path="/x", at=NOW + later),
+    ):
+        date = header(answer, "Date")
+        assert date is not None
+        assert parsedate_to_datetime(date).timestamp() == (NOW + later) // 1_000
+
+
+@pytest.mark.parametrize("at", [-1e15, 1e18])
+def test_a_clock_beyond_all_dates_stops_no_answer(at: float) -> None:
+    assert header(Served().ask(at=at), "Date") in {"Thu, 01 Jan 1970 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT"}
+
+
+@given(st.integers(0, 50_000), st.sampled_from([LISTING_PATH, DEVICE]))
+def test_the_age_counts_from_when_upstream_was_asked(later: int, path: str) -> None:
+    profile = served(skew=HOUR_MS)
+    first = profile.ask(path=path, at=NOW + later)
+    again = profile.ask(path=path, at=NOW + later, if_none_match=str(header(first, "ETag")))
+    assert (first.status, again.status) == (200, 304)
+    for answer in (first, again):
+        assert header(answer, "Envwatch-Listing-Age") == f"{later / 1_000:.3f}"
+        assert header(answer, "Envwatch-Listing-Interval") == "5.000"
+        assert header(answer, "Age") is None
+
+
+def test_a_failed_poll_makes_nothing_younger() -> None:
+    profile = served()
+    before = profile.ask(at=NOW + 4_000)
+    profile.step(failed(at=NOW + 5_000), NOW + 5_000)
+    profile.step(None, NOW + 6_000)
+    after = profile.ask(at=NOW + 6_000)
+    assert after.body == before.body
+    assert header(after, "Envwatch-Listing-Age") == "6.000"
+
+
+@given(any_rows(), st.lists(st.integers(0, 50_000), min_size=2, max_size=4))
+def test_a_listing_served_later_has_the_same_rows(rows: list[Row], moments: list[int]) -> None:
+    profile = Served()
+    profile.poll(rows)
+    assert len({profile.ask("limit=50", NOW + later).body for later in moments}) == 1
+
+
+def test_refusals_have_no_age_and_no_tag() -> None:
+    for answer in (served().ask("limit=x"), served().ask(path="/x"), Served().ask()):
+        assert header(answer, "Envwatch-Listing-Age") is None
+        assert header(answer, "Envwatch-Listing-Interval") is None
+        assert header(answer, "ETag") is None
+
+
+@given(
+    st.integers(-86_400_000, 86_400_000),
+    st.integers(-86_400_000, 86_400_000),
+    st.integers(0, 999),
+    st.integers(0, 5_000),
+    st.integers(0, 119_999),  # older ones, all at once, look like a wrong `Date`
+)
+def test_a_viewer_sees_a_heartbeat_as_old_as_it_is_whatever_its_clock_and_that_of_this_machine_say(
+    skew: int, viewers_skew: int, fraction: int, later: int, age: int
+) -> None:
+    profile, at = Served(skew=skew), NOW + fraction
+    profile.poll([wire_row("env-1", lastHeartbeat=at - age)], at)
+    answer = profile.ask(at=at + later)
+    asked = at + later + viewers_skew
+    date = parsedate_to_datetime(str(header(answer, "Date"))).timestamp() * 1_000
+    clock = ServerClock().after(OffsetBounds.of_answer(date, asked, asked))
+    (row,) = page_of(answer.body).environments
+    assert row.last_heartbeat_at is not None
+    assert abs(clock.at(WallMs(asked)) - row.last_heartbeat_at - (age + later)) <= 500
+
+
+# 304
+
+_REQUESTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "limit": st.sampled_from(["1", "2", "50"]),
+        "after": st.sampled_from(["env-1", "env-2", "unknown"]),
+        "onlineOnly": st.sampled_from(["true", "false"]),
+    },
+)
+_LIVES = st.lists(
+    st.tuples(
+        st.lists(st.sampled_from([0, 100_000, 119_000]), max_size=3),  # ages of heartbeats in a new listing, or
+        st.integers(0, 20_000),  # only time that passes
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=examples(300), deadline=None)
+@given(_LIVES, st.lists(_REQUESTS, min_size=1, max_size=3), st.sampled_from([LISTING_PATH, DEVICE]), st.booleans())
+def test_304_says_that_the_body_would_be_the_same_and_nothing_else(
+    life: list[tuple[list[int], int, bool]],
+    requests: list[dict[str, str]],
+    path: str,
+    is_gzip: bool,  # noqa: FBT001  # drawn
+) -> None:
+    profile, at = Served(), NOW
+    profile.poll(wire_rows(3))
+    bodies: dict[str, bytes] = {}
+    for ages, passed, is_listed in life:
+        at = type(at)(at + passed)
+        if is_listed:
+            profile.poll([wire_row(f"env-{n}", lastHeartbeat=at - age) for n, age in enumerate(ages, 1)], at)
+        for params in requests:
+            encodings = {"accept_encoding": "gzip"} if is_gzip else {}
+            query = urlencode(params)
+            answer = profile.ask(query, at, path=path, **encodings)
+            if answer.status != 200:
+                continue
+            body = inflated(answer)
+            for tag, earlier in bodies.items():
+                again = profile.ask(query, at, path=path, if_none_match=tag, **encodings)
+                assert (again.status == 304) is (earlier == body)
+                assert again.body == (b"" if again.status == 304 else answer.body)
+            bodies[str(header(answer, "ETag"))] = body
+
+
+@pytest.mark.parametrize("form", ["{}", 'W/"other", {}', "*", '"other",{}  ', "{strong}"])
+def test_a_tag_may_stand_among_others_and_be_weak_or_strong(form: str) -> None:
+    profile = served()
+    tag = str(header(profile.ask(), "ETag"))
+    assert tag.startswith('W/"')
+    sent = form.replace("{}", tag).replace("{strong}", tag.removeprefix("W/"))
+    assert profile.ask(if_none_match=sent).status == 304
+
+
+@pytest.mark.parametrize("sent", ["", '"other"', "other", '""', ","])
+def test_another_tag_is_answered_in_full(sent: str) -> None:
+    assert served().ask(if_none_match=sent).status == 200
+
+
+def test_an_unchanged_listing_keeps_its_tag() -> None:
+    profile = served()
+    tag = header(profile.ask(), "ETag")
+    profile.poll(wire_rows(3), NOW + 5_000)
+    assert header(profile.ask(at=NOW + 5_000), "ETag") == tag
+
+
+def test_the_tag_of_rows_online_changes_with_time_alone() -> None:
+    profile = served()
+    tag = str(header(profile.ask("onlineOnly=true", NOW), "ETag"))
+    profile.poll(wire_rows(3), NOW + 90_000)
+    assert profile.ask("onlineOnly=true", NOW + 107_999, if_none_match=tag).status == 304
+    assert profile.ask("onlineOnly=true", NOW + 108_000, if_none_match=tag).status == 200
+
+
+# Encodings
+
+
+def test_a_page_is_compressed_for_those_who_accept_it() -> None:
+    profile = served()
+    plain, packed = profile.ask(), profile.ask(accept_encoding="br, gzip")
+    assert (header(plain, "Content-Encoding"), header(packed, "Content-Encoding")) == (None, "gzip")
+    assert inflated(packed) == plain.body
+    assert header(packed, "ETag") == header(plain, "ETag")
+    for answer in (plain, packed, profile.ask(path=DEVICE), profile.ask("limit=x")):
+        assert header(answer, "Vary") == "Accept-Encoding"
+        assert header(answer, "Cache-Control") == "private, no-cache"
+        assert header(answer, "Content-Type") == "application/json; charset=utf-8"
+
+
+def test_a_small_body_is_not_worth_compressing() -> None:
+    profile = served()
+    assert header(profile.ask("limit=1", accept_encoding="gzip"), "Content-Encoding") is None
+    assert header(profile.ask("limit=3", accept_encoding="gzip"), "Content-Encoding") == "gzip"
+
+
+def test_a_page_is_made_once_for_all_who_ask_for_it() -> None:
+    profile = served()
+    first = profile.ask("limit=2", accept_encoding="gzip")
+    assert profile.ask("limit=2", NOW + 3_000, accept_encoding="gzip").body is first.body
+    profile.poll(wire_rows(3), NOW + 5_000)
+    assert profile.ask("limit=2", NOW + 5_000, accept_encoding="gzip").body is first.body
+
+
+@given(st.lists(st.tuples(st.integers(1, 99), st.booleans()), max_size=60))
+def test_what_is_kept_is_bounded(asked: list[tuple[int, bool]]) -> None:
+    profile = served(20)
+    listing = profile.board.listing
+    assert isinstance(listing, ServedListing)
+    pages = PageBodies(listing, 50_000)
+    for limit, is_gzip in asked:
+        body = pages.body(f"limit={limit}", NOW, may_be_gzip=is_gzip)
+        assert body.tag == pages.body(f"limit={limit}", NOW, may_be_gzip=not is_gzip).tag
+        assert 0 <= pages.cached <= 50_000
+    if len({limit for limit, _ in asked}) > 20:
+        assert pages.cached > 20_000
+
+
+def test_what_no_longer_holds_is_not_kept() -> None:
+    profile = served(20)
+    listing = profile.board.listing
+    assert isinstance(listing, ServedListing)
+    pages = PageBodies(listing)
+    pages.body("onlineOnly=true", NOW, may_be_gzip=False)
+    kept = pages.cached
+    for at in (NOW - 1_000, NOW - 2_000, NOW - 3_000):
+        pages.body("onlineOnly=true", at, may_be_gzip=False)
+        assert pages.cached == kept
+
+
+# Refusals
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "HEAD", "OPTIONS", "BREW"])
+def test_only_get_exists(method: str) -> None:
+    answer = served().ask(method=method)
+    assert refusal(answer) == (405, {"error": "Method Not Allowed"})
+    assert header(answer, "Allow") == "GET"
+
+
+def test_other_paths_devices_and_values_are_refused_like_the_demo_does() -> None:
+    assert refusal(served().ask(path="/v1/agents")) == (404, {"detail": "Not Found"})
+    assert refusal(served().ask(path=f"{LISTING_PATH}/unknown")) == (404, {"error": "Environment connection not found"})
+    assert refusal(served().ask("limit=0")) == (400, {"error": "limit must be a positive whole number"})
+
+
+# Without a listing that can be believed
+
+
+def test_before_the_first_listing_there_is_none() -> None:
+    profile = Served()
+    for at in (NOW, NOW + 1_000):
+        answer = profile.ask(at=at)
+        assert refusal(answer) == (
+            503,
+            {"error": "envwatch serve has no listing yet", "errorCode": "envwatch_waiting", "retryable": True},
+        )
+        assert header(answer, "Retry-After") == "1"
+        profile.step(None, at)
+
+
+def test_why_there_is_no_first_listing_is_said() -> None:
+    profile = Served()
+    profile.step(failed(Cause.UNREACHABLE), NOW)
+    status, body = refusal(profile.ask())
+    assert status == 503
+    assert body["error"] == "envwatch serve has no listing yet: unreachable"
+    assert body["errorCode"] == "envwatch_waiting"
+
+
+@pytest.mark.parametrize("path", [LISTING_PATH, DEVICE])
+def test_a_listing_that_is_too_old_is_served_to_nobody(path: str) -> None:
+    profile = served()
+    profile.step(failed(at=NOW + 5_000), NOW + 5_000)
+    assert profile.ask(path=path, at=NOW + 60_000).status == 200
+    answer = profile.ask(path=path, at=NOW + 60_001)
+    assert profile.fleet.freshness(profile.now(NOW + 60_001)) is Freshness.BLIND
+    assert refusal(answer) == (
+        503,
+        {
+            "error": "envwatch serve has had no listing for 60 s: timeout",
+            "errorCode": "envwatch_blind",
+            "retryable": True,
+        },
+    )
+    assert header(answer, "Retry-After") == "5"
+    profile.poll(wire_rows(3), NOW + 70_000)
+    assert profile.ask(path=path, at=NOW + 70_000).status == 200
+
+
+@given(st.integers(0, 200_000))
+def test_rows_are_served_exactly_while_the_fleet_is_not_blind(later: int) -> None:
+    profile = served()
+    is_blind = profile.fleet.freshness(profile.now(NOW + later)) is Freshness.BLIND
+    assert profile.ask(at=NOW + later).status == (503 if is_blind else 200)
+
+
+def test_after_a_sleep_there_is_nothing_until_the_next_listing() -> None:
+    profile = served()
+    profile.step(slept(NOW + 1_000, NOW + 20_000), NOW + 20_000)
+    status, body = refusal(profile.ask(at=NOW + 20_000))
+    assert status == 503
+    assert body["error"] == "envwatch serve slept, and has no listing since"
+    profile.poll(wire_rows(3), NOW + 21_000)
+    assert profile.ask(at=NOW + 21_000).status == 200
+
+
+def test_a_sleep_is_noticed_before_its_outcome_has_come() -> None:
+    profile = served()
+    profile.skew = 6_000
+    assert profile.ask(at=NOW + 1_000).status == 503
+    profile.skew = 4_000
+    assert profile.ask(at=NOW + 1_000).status == 200
+
+
+def test_a_listing_that_is_not_believed_yet_is_served_as_it_came() -> None:
+    """A viewer holds it back by its own rules, as if it had asked upstream."""
+    profile = served(10)
+    profile.poll([], NOW + 5_000)
+    assert profile.fleet.hold is not None
+    assert json.loads(profile.ask(at=NOW + 5_000).body) == {"connections": [], "hasNextPage": False}
+    status, body = refusal(profile.ask(at=NOW + 200_000))
+    assert status == 503
+    why = "envwatch serve has had no listing for 200 s that can be believed: the list came back empty"
+    assert body["error"] == why
+
+
+@pytest.mark.parametrize("path", [LISTING_PATH, DEVICE])
+def test_a_server_that_stops_says_so(path: str) -> None:
+    profile = served()
+    profile.board.end()
+    answer = profile.ask(path=path)
+    assert refusal(answer) == (
+        503,
+        {"error": "envwatch serve is stopping", "errorCode": "envwatch_stopping", "retryable": True},
+    )
+    assert header(answer, "Retry-After") == "5"
+    profile.poll(wire_rows(3), NOW + 5_000)
+    assert profile.ask(at=NOW + 5_000).status == 503
+
+
+def test_a_wrong_request_is_refused_even_while_there_is_no_listing() -> None:
+    assert Served().ask(path="/x").status == 404
+    assert Served().ask(method="POST").status == 405
+
+
+def test_a_builder_and_a_row_on_the_wire_are_the_same() -> None:
+    assert served(1).environments == [environment("env-1")]

@@ -1,0 +1,36 @@
+"""Bugs in the server's thread: each must end the program, as what is served would grow old unnoticed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from support.upstream import wait_until
+
+from envwatch.serving.listening import Address, listen
+from envwatch.serving.server import HttpServer
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+
+async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    """Send no answer."""
+
+
+def test_a_change_that_cannot_be_shown_ends_the_server_with_the_bug() -> None:
+    notes: list[str] = []
+    server = HttpServer(nothing, listen(Address("127.0.0.1", 0)), notes.append)
+    bug, later = KeyError("row"), ValueError("of the next step")
+
+    def fail(error: Exception) -> None:
+        raise error
+
+    server.start()
+    server.call(lambda: fail(bug))
+    server.call(lambda: fail(later))
+    wait_until(lambda: server.error, "the server names the bug")
+    asyncio.run(server.close())
+    assert server.error is bug
+    server.call(lambda: fail(later))
+    assert notes == []

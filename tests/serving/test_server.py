@@ -1,0 +1,285 @@
+"""The server under clients that are slow, greedy or broken, and its end: real sockets, and a clock that a test sets."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import ssl
+from pathlib import Path
+
+import pytest
+from support.builders import environment
+from support.demo_client import Client
+from support.serving import TIMEOUT_S, TOKEN, Serving, ends, serving, until
+
+from envwatch.serving.connections import ANSWER_S, HEAD_BYTES, HEAD_S, IDLE_S, Connections, Phase, longest_s
+from envwatch.serving.listening import Address, ServerError, address_of, listen
+from envwatch.serving.tls import Tls
+
+CERTS = Path(__file__).parents[1] / "support" / "certs"
+REQUEST = f"GET /v1/environments HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()
+
+
+class Clock:
+    """A clock that stands still between two lines of a test."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("phase", "is_viewer", "has_unsent", "seconds"),
+    [
+        (Phase.READING, True, False, HEAD_S),
+        (Phase.ANSWERING, True, True, ANSWER_S),
+        (Phase.IDLE, True, False, IDLE_S),
+        (Phase.IDLE, True, True, ANSWER_S),
+        (Phase.IDLE, False, False, HEAD_S),
+    ],
+)
+def test_each_phase_has_its_longest_time(phase: Phase, *, is_viewer: bool, has_unsent: bool, seconds: float) -> None:
+    assert longest_s(phase, is_viewer=is_viewer, has_unsent=has_unsent) == seconds
+
+
+def test_idle_and_half_sent_requests_delay_no_viewer_and_are_cut() -> None:
+    clock = Clock()
+    connections = Connections(1_000, clock)
+    with serving(connections=connections) as served, Client(served.url, TOKEN) as viewer:
+        assert viewer.ask("/v1/environments").status == 200
+        idle = [served.connect() for _ in range(300)]
+        for connection in idle[:100]:
+            connection.sendall(REQUEST[:-2])
+        until(lambda: len(connections) == 301 and connections.reading == 100)
+        assert served.ask().status == 200
+        clock.now += HEAD_S
+        for connection in idle:
+            assert ends(connection) == b""
+            connection.close()
+        assert viewer.ask("/v1/environments").status == 200  # the same connection: a viewer may be idle for longer
+        assert served.ask().status == 200  # so the server is done with the answer before
+        clock.now += IDLE_S
+        assert ends(viewer.connection.sock) == b""
+
+
+def test_a_request_that_trickles_is_cut_however_often_a_byte_comes() -> None:
+    clock = Clock()
+    connections = Connections(1_000, clock)
+    with serving(connections=connections) as served, served.connect() as connection:
+        connection.sendall(REQUEST[:1])
+        until(lambda: connections.reading == 1)
+        for byte in REQUEST[1:5]:
+            clock.now += HEAD_S / 4
+            connection.sendall(bytes([byte]))
+            assert served.ask().status == 200
+        assert ends(connection) == b""
+
+
+def test_one_more_connection_than_there_may_be_ends_the_idle_one_that_never_had_a_token() -> None:
+    clock = Clock()
+    connections = Connections(3, clock)
+    with serving(connections=connections) as served, Client(served.url, TOKEN) as viewer:
+        assert viewer.ask("/v1/environments").status == 200
+        stranger = served.connect()
+        until(lambda: len(connections) == 2)
+        clock.now += 1
+        others = [served.connect(), served.connect()]
+        assert ends(stranger) == b""
+        assert viewer.ask("/v1/environments").status == 200
+        for each in (stranger, *others):
+            each.close()
+
+
+def test_connections_are_never_more_than_there_may_be() -> None:
+    connections = Connections(5, Clock())
+    with serving(connections=connections) as served:
+        opened = [served.connect() for _ in range(50)]
+        assert served.ask().status == 200
+        assert len(connections) <= 5
+        for each in opened:
+            each.close()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /" + b"a" * HEAD_BYTES,
+        b"GET / HTTP/1.1\r\nHost: x\r\nCookie: " + b"a" * HEAD_BYTES,
+        b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * HEAD_BYTES,
+    ],
+)
+def test_a_huge_request_is_cut(head: bytes) -> None:
+    with serving(connections=Connections(1_000, Clock())) as served, served.connect() as connection:
+        try:
+            connection.sendall(head)
+        except ConnectionError:
+            return
+        received = ends(connection)
+        assert received == b"" or received.startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 400 "))
+        assert served.ask().status == 200
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"\0" * 100, b"\x16\x03\x01\x02\x00\x01\x00", b"GET / HTTP/9.9\r\n\r\n", b"GET\r\n\r\n"]
+)
+def test_what_is_no_http_is_refused_and_says_nothing_of_the_inside(garbage: bytes) -> None:
+    with serving() as served, served.connect() as connection:
+        connection.sendall(garbage + b"\r\n\r\n")
+        received = ends(connection)
+        assert received == b"" or received.startswith(b"HTTP/1.1 400 ")
+        assert b"uvicorn" not in received.lower()
+        assert served.notes == []
+
+
+def test_a_client_that_reads_nothing_is_cut_and_holds_no_other() -> None:
+    clock = Clock()
+    connections = Connections(1_000, clock)
+    with serving(connections=connections) as served, socket.socket() as greedy:
+        _show_many(served)
+        greedy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 12)
+        greedy.connect(("127.0.0.1", served.port))
+        greedy.sendall(REQUEST.replace(b"environments ", b"environments?limit=1000 ") * 20)  # 20 MB of answers
+        for _ in range(25):  # as many turns, after which no more is taken of them
+            assert served.ask("/v1/environments?limit=1").status == 200
+        clock.now += ANSWER_S
+        until(lambda: len(connections) == 0)
+
+
+def _show_many(served: Serving) -> None:
+    served.show([environment(f"env-{i}") for i in range(1_000)])
+
+
+def test_pipelined_requests_are_answered_in_their_order() -> None:
+    with serving() as served, served.connect() as connection:
+        first, second = REQUEST, REQUEST.replace(b"environments ", b"environments?limit=1 ")
+        connection.sendall(first + second + REQUEST.replace(b"Host", b"Connection: close\r\nHost"))
+        lengths = [int(length) for length in re.findall(rb"content-length: (\d+)", ends(connection))]
+        assert len(lengths) == 3
+        assert lengths[0] == lengths[2] > lengths[1]
+
+
+# The end.
+
+
+def test_after_the_end_the_port_is_closed_and_connections_too() -> None:
+    with serving() as served, Client(served.url, TOKEN) as viewer:
+        assert viewer.ask("/v1/environments").status == 200
+        served.server.call(served.profiles["office"].board.end)
+        assert viewer.ask("/v1/environments").json["errorCode"] == "envwatch_stopping"
+        asyncio.run(served.server.close())
+        assert ends(viewer.connection.sock) == b""
+        with pytest.raises(ConnectionRefusedError):
+            served.connect()
+
+
+def test_a_client_that_reads_nothing_does_not_delay_the_end() -> None:
+    with serving() as served, served.connect() as greedy:
+        _show_many(served)
+        for _ in range(20):
+            greedy.sendall(REQUEST.replace(b"environments ", b"environments?limit=1000 "))
+        assert served.ask().status == 200
+        asyncio.run(asyncio.wait_for(served.server.close(), TIMEOUT_S))
+        ends(greedy)
+        with pytest.raises(ConnectionRefusedError):
+            served.connect()
+
+
+# Addresses and TLS.
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port", "is_loopback"),
+    [
+        ("127.0.0.1:8283", "127.0.0.1", 8283, True),
+        ("localhost:0", "127.0.0.1", 0, True),
+        ("127.9.9.9:1", "127.9.9.9", 1, True),
+        ("[::1]:8283", "::1", 8283, True),
+        ("0.0.0.0:8283", "0.0.0.0", 8283, False),
+        ("[::]:65535", "::", 65535, False),
+        ("192.0.2.7:443", "192.0.2.7", 443, False),
+    ],
+)
+def test_an_address_has_a_host_and_a_port(text: str, host: str, port: int, *, is_loopback: bool) -> None:
+    address = address_of(text)
+    assert address == Address(host, port)
+    assert address.is_loopback == is_loopback
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "8283",
+        ":8283",
+        "127.0.0.1",
+        "127.0.0.1:",
+        "127.0.0.1:65536",
+        "::1:8283",
+        "host:1",
+        "[::1%lo]:1",
+        "[::ffff:127.0.0.1]:1",
+        "1.2.3:1",
+    ],
+)
+def test_anything_else_is_no_address(text: str) -> None:
+    with pytest.raises(ValueError, match="must be an IP address and a port"):
+        address_of(text)
+
+
+def test_a_port_that_is_taken_is_one_line() -> None:
+    with listen(Address("127.0.0.1", 0)) as first:
+        port = first.getsockname()[1]
+        with pytest.raises(ServerError, match=rf"^127\.0\.0\.1:{port} is in use, maybe by another `envwatch serve`"):
+            listen(Address("127.0.0.1", port))
+
+
+def test_no_body_waits_for_the_acknowledgement_of_its_head() -> None:
+    with listen(Address("127.0.0.1", 0)) as listening, socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_it_speaks_tls_and_takes_over_a_renewed_certificate(tmp_path: Path) -> None:
+    files = tmp_path / "cert.pem"
+    files.write_bytes((CERTS / "localhost.pem").read_bytes())
+    tls = Tls(files, files)
+    with serving(tls=tls.context) as served:
+        first = _certificate(served)
+        assert not tls.is_renewed()
+        files.write_bytes((CERTS / "expired.pem").read_bytes())
+        assert tls.is_renewed()
+        served.server.call(tls.renew)
+        assert _certificate(served) != first
+        files.write_bytes(b"half a fi")
+        with pytest.raises(ServerError, match="cannot be used for TLS: a certificate or its key is missing"):
+            tls.is_renewed()
+        assert not tls.is_renewed()  # said once
+        assert _certificate(served) != first
+        with served.connect() as plain:
+            plain.sendall(REQUEST)
+            assert b"200" not in ends(plain)
+
+
+def _certificate(served: Serving) -> bytes | None:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with served.connect() as connection, context.wrap_socket(connection) as wrapped:
+        wrapped.sendall(REQUEST)
+        assert wrapped.recv(100).startswith(b"HTTP/1.1 200 ")
+        return wrapped.getpeercert(binary_form=True)
+
+
+def test_a_certificate_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.pem"
+    empty.touch()
+    for certificate, key, message in (
+        (tmp_path / "none.pem", empty, "none.pem cannot be used for TLS: No such file or directory"),
+        (empty, empty, "empty.pem cannot be used for TLS: a certificate or its key is missing"),
+        (CERTS / "localhost.pem", CERTS / "expired.pem", "the key is not the certificate's"),
+    ):
+        with pytest.raises(ServerError, match=re.escape(message)):
+            Tls(certificate, key)

@@ -1,0 +1,126 @@
+"""What the serving host knows of an environment reaches its viewers, and changes nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic_core import to_json
+from support.builders import NOW, wire_row, wire_rows
+from support.served import Row, Served, any_rows, header
+
+from envwatch.fleet.acknowledgements import Ack
+from envwatch.fleet.alert_policy import Matcher
+from envwatch.fleet.silences import Silence, silence_of_environments
+from envwatch.model import limits
+from envwatch.model.clock import WallMs
+from envwatch.model.text import Clean
+from envwatch.model.times import MS
+from envwatch.serving.shared_state import SharedState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+HOST = Clean("ops-1")
+ACK = Ack(NOW - 60_000, Clean("on it"))
+
+
+def silence(ids: Iterable[str], until: float = NOW + 30_000) -> Silence:
+    return silence_of_environments(
+        [Clean(id_) for id_ in ids], WallMs(NOW), (until - NOW) * MS, Clean("work on the rack"), Clean("ada")
+    )
+
+
+def shared(acked: Iterable[str] = (), *silences: Silence) -> SharedState:
+    return SharedState(HOST, {Clean(id_): ACK for id_ in acked}, {each.id: each for each in silences})
+
+
+def notes(profile: Served, at: float = NOW) -> dict[str, Any]:
+    return {row["id"]: row["envwatch"] for row in profile.rows(at=at) if "envwatch" in row}
+
+
+def test_an_acknowledgement_stands_in_its_row() -> None:
+    profile = Served()
+    profile.poll(wire_rows(3), shared=shared(["env-2", "unknown"]))
+    assert notes(profile) == {"env-2": {"ack": {"by": "ops-1", "at": NOW - 60_000, "note": "on it"}}}
+
+
+def test_a_silence_stands_in_its_rows_until_it_ends() -> None:
+    profile, state = Served(), shared([], silence(["env-1", "env-3"]))
+    profile.poll(wire_rows(3), shared=state)
+    note = {"silence": {"by": "ops-1", "until": NOW + 30_000, "reason": "work on the rack"}}
+    assert notes(profile) == {"env-1": note, "env-3": note}
+    profile.step(None, NOW + 29_999, state)
+    assert notes(profile, NOW + 29_999) == {"env-1": note, "env-3": note}
+    profile.step(None, NOW + 30_000, state)
+    assert notes(profile, NOW + 30_000) == {}
+
+
+def test_a_silence_of_a_query_stands_in_the_rows_that_it_finds() -> None:
+    matcher = Matcher(Clean("id:env-2"), lambda tracked, now: tracked.environment.id == "env-2" and now == NOW)
+    profile = Served()
+    profile.poll(wire_rows(3), shared=shared([], replace(silence([]), matcher=matcher)))
+    assert notes(profile).keys() == {"env-2"}
+
+
+def test_both_may_stand_in_one_row() -> None:
+    profile = Served()
+    profile.poll(wire_rows(3), shared=shared(["env-2"], silence(["env-2"])))
+    assert notes(profile)["env-2"].keys() == {"ack", "silence"}
+
+
+def test_a_change_between_two_polls_is_served_at_once_and_has_another_tag() -> None:
+    profile = Served()
+    profile.poll(wire_rows(3))
+    before, rows = profile.ask(), profile.board.listing
+    profile.step(None, NOW + 1_000, shared(["env-2"]))
+    after = profile.ask(at=NOW + 1_000)
+    assert notes(profile, NOW + 1_000).keys() == {"env-2"}
+    assert header(after, "ETag") != header(before, "ETag")
+    assert header(after, "Envwatch-Listing-Age") == "1.000"
+    assert rows is not None
+    assert profile.board.listing is not None
+    assert [new is old for new, old in zip(profile.board.listing.rows, rows.rows, strict=True)] == [True, False, True]
+    profile.step(None, NOW + 2_000, shared())
+    assert profile.ask(at=NOW + 2_000).body == before.body
+    assert header(profile.ask(at=NOW + 2_000), "ETag") == header(before, "ETag")
+
+
+@given(any_rows(), st.data())
+def test_a_viewer_reads_the_same_row_but_for_the_note(rows: list[Row], data: st.DataObject) -> None:
+    profile = Served()
+    profile.poll(rows)
+    ids = [environment.id for environment in profile.environments]
+    acked = data.draw(st.lists(st.sampled_from(ids), unique=True)) if ids else []
+    profile.step(None, NOW, shared(acked))
+    decoded = [environment for page in profile.pages() for environment in page.environments]
+    for read, polled in zip(decoded, profile.environments, strict=True):
+        assert ("envwatch" in read.unknown) is (polled.id in acked)
+        assert (
+            replace(read, unknown={name: each for name, each in read.unknown.items() if name != "envwatch"}) == polled
+        )
+
+
+def test_a_note_of_upstream_itself_is_handed_on_where_this_host_has_none() -> None:
+    """Upstream may be another `envwatch serve`."""
+    profile = Served()
+    theirs = {"ack": {"by": "far", "at": 1, "note": ""}}
+    profile.poll([wire_row("a", envwatch=theirs), wire_row("b", envwatch=theirs)], shared=shared(["b"]))
+    assert notes(profile)["a"] == theirs
+    assert notes(profile)["b"]["ack"]["by"] == "ops-1"
+
+
+@pytest.mark.parametrize(("spare", "is_noted"), [(1_000, True), (50, False)])
+def test_a_row_is_never_too_large_because_of_its_note(spare: int, is_noted: bool) -> None:  # noqa: FBT001  # a column
+    row = wire_row("a", metadata={f"m{number}": "x" * 1_000 for number in range(255)})
+    room = limits.ROW_BYTES - spare - len(to_json(row))
+    row["metadata"] |= {f"n{number}": "x" * (room // 5 - 9) for number in range(5)}
+    profile = Served()
+    profile.poll([row], shared=shared(["a"]))
+    (page,) = profile.pages()
+    assert [each.metadata for each in page.environments] == [each.metadata for each in profile.environments]
+    assert (len(page.environments), page.set_aside) == (1, 0)
+    assert ("a" in notes(profile)) is is_noted

@@ -1,0 +1,294 @@
+"""A server that answers from a listing of its own, as `envwatch serve` does: how old that is, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import SecretStr
+from support.builders import wire_row, wire_rows
+from support.fake_clock import Script, World, outcomes_of, poller_of
+from support.faulty_server import KEY, Faulty, Reply, faulty_server, says
+
+from envwatch.model.limits import Limits
+from envwatch.model.outcome import Cause, Failed, Listed, Served, Snapshot, SourceError
+from envwatch.model.text import Clean
+from envwatch.sources.letta.client import Client
+from envwatch.sources.letta.served import age_in
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+PATIENT = Limits(page_size=2)
+
+
+class Serving:
+    """A fault of `Faulty` that says how old the listing is: none at all for None."""
+
+    def __init__(self) -> None:
+        self.listed_at: float | None = time.monotonic() - 100
+        """When upstream was asked; each new value is a new listing."""
+        self.headers: dict[str, str | None] = {}
+        self.on_page: Callable[[], None] = lambda: None
+
+    def list_anew(self, after_s: float = 0.9) -> None:
+        """Let the server have a new listing; 0.9 s is the soonest that there can be one."""
+        self.listed_at = (self.listed_at or 0.0) + after_s
+
+    def __call__(self, reply: Reply) -> Reply:
+        self.on_page()
+        age = {} if self.listed_at is None else {"Envwatch-Listing-Age": f"{time.monotonic() - self.listed_at:.3f}"}
+        return replace(reply, headers={**reply.headers, **age, **self.headers})
+
+
+@pytest.fixture
+def serving() -> Serving:
+    return Serving()
+
+
+@pytest.fixture
+async def server(serving: Serving) -> AsyncIterator[Faulty]:
+    async with faulty_server(wire_rows(5)) as faulty:
+        faulty.break_every_page(serving)
+        faulty.break_devices(serving)
+        yield faulty
+
+
+def client_of(server: Faulty, **changes: Any) -> Client:
+    settings: dict[str, Any] = {"base_url": server.url, "key": SecretStr(KEY), "limits": PATIENT, "environ": {}}
+    return Client(**settings | changes)
+
+
+async def failure_of(client: Client) -> SourceError:
+    with pytest.raises(SourceError) as raised:
+        await client.snapshot()
+    return raised.value
+
+
+def served(snapshot: Snapshot) -> Served:
+    assert snapshot.served is not None
+    return snapshot.served
+
+
+@pytest.mark.parametrize(
+    ("text", "age"),
+    [
+        ("0", 0.0),
+        ("4.213", 4.213),
+        ("86400", 86_400.0),
+        ("86400.001", None),
+        ("-1", None),
+        ("+1", None),
+        ("nan", None),
+        ("inf", None),
+        ("1e3", None),
+        ("1_0", None),
+        ("٤", None),
+        ("", None),
+        ("4, 5", None),
+        ("9" * 5000, None),
+    ],
+)
+def test_an_age_that_cannot_be_true_is_ignored(text: str, age: float | None) -> None:
+    assert age_in({"Envwatch-Listing-Age": text}) == age
+
+
+async def test_a_listing_counts_from_when_upstream_was_asked_for_it(server: Faulty, serving: Serving) -> None:
+    async with client_of(server) as client:
+        before = time.time() * 1000
+        serving.listed_at = time.monotonic() - 40
+        snapshot = await client.snapshot()
+        after = time.time() * 1000
+
+    assert 40.0 <= served(snapshot).age_s < 41.0 + (after - before) / 1000
+    assert all(before - 40_000 - (after - before) - 1 <= page.asked_at <= after - 40_000 for page in snapshot.pages)
+    assert snapshot.clock[0].high - snapshot.clock[0].low < 5_000 + (after - before), "the Date is that of the request"
+
+
+async def test_a_server_that_says_no_age_answers_by_itself(server: Faulty, serving: Serving) -> None:
+    serving.listed_at = None
+    async with client_of(server) as client:
+        assert [(await client.snapshot()).served for _ in range(2)] == [None, None]
+
+
+async def test_a_listing_that_comes_again_is_known_as_such_until_there_is_a_new_one(
+    server: Faulty, serving: Serving
+) -> None:
+    async with client_of(server) as client:
+        repeats = [served(await client.snapshot()).is_repeat for _ in range(3)]
+        serving.list_anew()
+        repeats += [served(await client.snapshot()).is_repeat for _ in range(2)]
+
+    assert repeats == [False, True, True, False, True]
+
+
+async def test_no_device_is_asked_about_for_a_listing_that_comes_again(server: Faulty, serving: Serving) -> None:
+    async with client_of(server) as client:
+        await client.snapshot()
+        server.rows = server.rows[:4]
+        await client.snapshot()
+        assert all(seen.path == "/v1/environments" for seen in server.seen)
+        serving.list_anew()
+        assert (await client.snapshot()).confirmed_absent == {"env-5"}
+
+
+async def test_a_row_that_only_its_own_request_finds_is_as_old_as_the_listing(server: Faulty, serving: Serving) -> None:
+    async with client_of(server) as client:
+        serving.listed_at = time.monotonic() - 50
+        await client.snapshot()
+        server.unlisted, server.rows = server.rows[4:], server.rows[:4]
+        serving.listed_at = time.monotonic() - 40
+        found = (await client.snapshot()).pages[-1]
+
+    assert [row.id for row in found.environments] == ["env-5"]
+    assert time.time() * 1000 - found.asked_at >= 40_000 - 1
+
+
+async def test_a_walk_that_a_new_listing_overtakes_begins_anew_and_is_of_one_listing(
+    server: Faulty, serving: Serving
+) -> None:
+    new = [wire_row(f"new-{number}") for number in range(5)]
+
+    def overtake() -> None:
+        if len(server.seen) == 2:
+            serving.list_anew()
+            server.rows = new
+
+    serving.on_page = overtake
+    async with client_of(server) as client:
+        snapshot = await client.snapshot()
+
+    assert [row.id for page in snapshot.pages for row in page.environments] == [row["id"] for row in new]
+    assert snapshot.requests == len(server.seen) == 2 + 3
+
+
+async def test_a_walk_that_every_page_overtakes_ends_all_the_same_and_counts_from_the_oldest(
+    server: Faulty, serving: Serving
+) -> None:
+    serving.on_page = serving.list_anew
+    async with client_of(server) as client:
+        snapshot = await client.snapshot()
+        requests = len(server.seen)
+        again = await client.snapshot()
+
+    assert (len(snapshot.pages), requests) == (3, 2 + 3)
+    assert served(snapshot).age_s >= 100 - 0.9 * (requests - 2)
+    assert not served(again).is_repeat
+
+
+@pytest.mark.parametrize(
+    ("text", "interval"), [("60", timedelta(minutes=1)), ("0", None), ("x", None), ("99999", None)]
+)
+async def test_the_interval_of_the_server_is_read(
+    server: Faulty, serving: Serving, text: str, interval: timedelta | None
+) -> None:
+    serving.headers = {"Envwatch-Listing-Interval": text}
+    async with client_of(server) as client:
+        assert served(await client.snapshot()).interval == interval
+
+
+# What it refuses
+
+
+def refusal(code: str, words: Any = "envwatch serve has had no listing for 62 s: nothing listens at up:1") -> str:
+    return json.dumps({"error": words, "errorCode": code, "retryable": True})
+
+
+@pytest.mark.parametrize("code", ["envwatch_blind", "envwatch_waiting", "envwatch_stopping"])
+async def test_a_server_without_a_listing_says_plainly_why(server: Faulty, code: str) -> None:
+    server.break_every_page(says(503, refusal(code), Retry_After="7"))
+    async with client_of(server) as client:
+        error = await failure_of(client)
+
+    host = server.url.removeprefix("http://")
+    assert error.message == f"{host}: envwatch serve has had no listing for 62 s: nothing listens at up:1"
+    assert (error.cause, error.is_relayed, error.retry_after) == (Cause.UNAVAILABLE, True, timedelta(seconds=7))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        refusal("other_code"),
+        refusal("envwatch_blind", 7),
+        refusal("envwatch_blind", ""),
+        json.dumps({"error": "down", "errorCode": ["envwatch_blind"]}),
+        "[" * 100_000,
+        '"envwatch_blind"',
+        "",
+    ],
+)
+async def test_any_other_503_is_that_of_a_server_in_trouble(server: Faulty, body: str) -> None:
+    server.break_every_page(says(503, body))
+    async with client_of(server) as client:
+        error = await failure_of(client)
+
+    assert not error.is_relayed
+    assert "answered 503" in error.message
+
+
+async def test_no_key_and_no_control_character_comes_back_in_its_words(server: Faulty) -> None:
+    server.break_every_page(says(503, refusal("envwatch_blind", f"no\x1b[31m listing, {KEY}\nand more" + "x" * 5_000)))
+    async with client_of(server) as client:
+        message = (await failure_of(client)).message
+
+    assert KEY not in message
+    assert message.isprintable()
+    assert len(message) < 300
+
+
+def relayed(retry_after: float | None = None) -> SourceError:
+    wait = None if retry_after is None else timedelta(seconds=retry_after)
+    return SourceError(Cause.UNAVAILABLE, Clean("no listing"), retry_after=wait, is_relayed=True)
+
+
+@pytest.mark.parametrize(("random", "gap"), [(0.0, 4.5), (0.5, 5.0)])
+async def test_a_server_that_is_well_is_asked_at_the_usual_pace_however_long_it_has_no_listing(
+    random: float, gap: float
+) -> None:
+    script = Script(world := World(random), relayed())
+    await outcomes_of(poller_of(world, script), 200)
+
+    gaps = {round(after - before, 6) for before, after in zip(script.asked_at, script.asked_at[1:], strict=False)}
+    assert gaps == {gap}
+
+
+async def test_its_retry_after_is_obeyed() -> None:
+    script = Script(world := World(), relayed(30))
+    await outcomes_of(poller_of(world, script), 4)
+
+    assert script.asked_at == [0, 30, 60, 90]
+
+
+async def test_another_failure_after_that_backs_off_as_ever() -> None:
+    other = SourceError(Cause.UNAVAILABLE, Clean("down"))
+    script = Script(world := World(0.5), *[relayed()] * 3, other)
+    await outcomes_of(poller_of(world, script), 12)
+
+    gaps = [after - before for before, after in zip(script.asked_at, script.asked_at[1:], strict=False)]
+    assert gaps[:3] == [5, 5, 5]
+    assert gaps[-1] == 30
+
+
+async def test_outcomes_carry_the_longer_interval_and_polls_keep_their_own() -> None:
+    slow = Snapshot(pages=(), requests=1, served=Served(1.0, timedelta(seconds=60)))
+    script = Script(world := World(), slow, slow, relayed())
+    outcomes = await outcomes_of(poller_of(world, script), 4)
+
+    assert [outcome.interval for outcome in outcomes if isinstance(outcome, Listed | Failed)] == [
+        timedelta(seconds=60)
+    ] * 4
+    assert script.asked_at == [0, 5, 10, 15]
+
+
+async def test_polls_follow_the_requests_whatever_the_age_of_what_they_bring() -> None:
+    old = Snapshot(pages=(), requests=1, served=Served(50.0))
+    script = Script(world := World(), old)
+    outcomes = await outcomes_of(poller_of(world, script), 3)
+
+    assert script.asked_at == [0, 5, 10]
+    asked = [float(outcome.asked.monotonic) for outcome in outcomes if isinstance(outcome, Listed)]
+    assert asked == [-50, -45, -40]
