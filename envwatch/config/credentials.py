@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 import pydantic_core
 from pydantic import SecretStr
 
-from envwatch.config.settings import KEY_SETTINGS
+from envwatch.config.settings import DEFAULT, KEY_SETTINGS, PROFILE
 from envwatch.model.limits import SETTINGS_BYTES
 from envwatch.model.text import clean
 from envwatch.sources.letta.network_settings import SettingsError, checked_base_url
@@ -67,19 +67,42 @@ _USABLE: Final = re.compile(r"[\x21-\x7e]{8,512}")
 _KEY_FILE_BYTES: Final = 4096
 """More than any key has, with blanks around it."""
 
-NO_KEY: Final = (
-    f"no API key: make one at https://app.letta.com/api-keys and `export {KEY}=…`, or log in with `letta`; "
-    "`envwatch demo` needs none"
-)
+KEYS_PAGE: Final = "https://app.letta.com/api-keys"
 
-_NO_KEY_OF_ITS_OWN: Final = (
-    "profile {} names no key: of several profiles, each needs its own api_key_env or api_key_file "
+_GET_ONE: Final = f"make one at {KEYS_PAGE} and `export {KEY}=…`, or log in with `letta`; `envwatch demo` needs none"
+NO_KEY: Final = f"no API key: {_GET_ONE}"
+
+HELP_WITHOUT_KEY: Final = (
+    f"No API key in {KEY}, the keyring, or the login of the Letta CLI.",
+    f"  make one     at {KEYS_PAGE}",
+    f"  keep it      export {KEY}=…, or log in with `letta`",
+    "               or in a file that `envwatch config init` explains",
+    "  look around  `envwatch demo` needs none",
+)
+"""The same as `NO_KEY` for the person who is asked for one: lines of at most 80 cells."""
+
+_GET_ONE_OF_ITS_OWN: Final = (
+    "of several profiles, each needs its own api_key_env or api_key_file "
     f"({KEY} and {BASE_URL} count for one profile alone)"
 )
 
 
 class CredentialsError(ValueError):
-    """There is no usable key or address; the message is one line that says what to do, and never the key."""
+    """There is no usable key or address; the message is one line that says what to do, and never the key.
+
+    Args:
+        problem: what is wrong.
+        remedy: what to do, if `problem` does not say it.
+    """
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        super().__init__(f"{problem}: {remedy}" if remedy else problem)
+        self.problem = problem
+        self.remedy = remedy
+
+
+class AddressError(CredentialsError):
+    """There is a key, and the address that it would go to cannot be used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +116,10 @@ class Credentials:
     """Where the key comes from, for people; never the key."""
     base_url_origin: str = "default"
     """Where the address comes from, for people."""
+    file: Path | None = None
+    """The file that holds the key, if one does."""
+    expires_at_ms: float | None = None
+    """When the key expires, milliseconds since the epoch; None if it does not say."""
 
 
 class _Address(NamedTuple):
@@ -110,6 +137,8 @@ class _Key:
     origin: str
     base_url: str = ""
     """The address that stands beside it, unchecked; it holds for this key alone."""
+    file: Path | None = None
+    expires_at_ms: float | None = None
 
 
 class _Candidate(NamedTuple):
@@ -144,24 +173,44 @@ def credentials_of(
     found = ((key, addresses) for find, addresses in candidates if (key := find()) is not None)
     key, addresses = next(found, (None, ()))
     if key is None:
-        several = settings.is_one_of_several
-        raise CredentialsError(_NO_KEY_OF_ITS_OWN.format(settings.profile) if several else NO_KEY)
+        if settings.is_one_of_several:
+            raise CredentialsError(f"profile {settings.profile} names no key", _GET_ONE_OF_ITS_OWN)
+        raise CredentialsError("; ".join((*unchosen_profiles(settings), "no API key")), _GET_ONE)
     _check(key)
     possible = (*addresses, _Address(key.base_url, key.origin), _Address(LETTA_CLOUD, "default"))
     address = next(address for address in possible if address.base_url)
     try:
         base_url = checked_base_url(address.base_url)
     except SettingsError as error:
-        raise CredentialsError(f"{error} (see {address.origin})") from None
-    return Credentials(key=key.secret, base_url=base_url, origin=key.origin, base_url_origin=address.origin)
+        raise AddressError(f"{error} (see {address.origin})") from None
+    return Credentials(
+        key=key.secret,
+        base_url=base_url,
+        origin=key.origin,
+        base_url_origin=address.origin,
+        file=key.file,
+        expires_at_ms=key.expires_at_ms,
+    )
+
+
+def address_without_key(settings: Settings, environ: Mapping[str, str]) -> tuple[str, str]:
+    """Return the unchecked address of a profile whose key is not known, and its origin, for people."""
+    variable, configured = _addresses(settings, environ)
+    candidates = (configured,) if settings.is_one_of_several else (variable, configured)
+    return next((address for address in candidates if address.base_url), _Address(LETTA_CLOUD, "default"))
+
+
+def _addresses(settings: Settings, environ: Mapping[str, str]) -> tuple[_Address, _Address]:
+    """Return the address in the variable and the configured one; either may be empty."""
+    variable = _Address(environ.get(BASE_URL, "").strip(), BASE_URL)
+    return variable, _Address(settings.base_url, settings.origin("base_url"))
 
 
 def _candidates(
     settings: Settings, environ: Mapping[str, str], login: Callable[[], _Key | None], ask: Callable[[], str] | None
 ) -> list[_Candidate]:
     """Return the places to look for a profile's key, in order; the module says why."""
-    variable = _Address(environ.get(BASE_URL, "").strip(), BASE_URL)
-    configured = _Address(settings.base_url, settings.origin("base_url"))
+    variable, configured = _addresses(settings, environ)
     has_own_key = bool(settings.own & KEY_SETTINGS)
     has_first_address = settings.is_by_option and "base_url" in settings.own
     addresses = (configured,) if has_first_address else (variable, configured)
@@ -181,6 +230,22 @@ def _candidates(
         _Candidate(lambda: _key_of(ask(), "the terminal") if ask else None, addresses),
     ]
     return table[1:] if settings.is_by_option and has_own_key else table
+
+
+def unchosen_profiles(settings: Settings) -> tuple[str, ...]:
+    """Return a line with the profiles of the file and how to choose one, none if there are none or one is chosen."""
+    document = settings.document
+    if document is None or settings.origin("profile") != DEFAULT or settings.profile in document.config.profiles:
+        return ()
+    if not (names := list(document.config.profiles)):
+        return ()
+    how = f"--profile {names[0]}, {PROFILE}={names[0]}, or default_profile in that file"
+    return (f"no profile is chosen: {clean(str(document.path))} has {', '.join(names)}; choose by {how}",)
+
+
+def is_usable(text: str) -> bool:
+    """Whether a text may be a key."""
+    return _USABLE.fullmatch(text) is not None
 
 
 def mistake_in_file(path: Path) -> str | None:
@@ -226,8 +291,9 @@ def _echo_restored() -> Iterator[None]:
 
 def _check(key: _Key) -> None:
     """Raise unless a key can be one."""
-    if not _USABLE.fullmatch(key.secret.get_secret_value()):
-        raise CredentialsError(f"the key in {key.origin} is no API key: it must be 8 to 512 characters without spaces")
+    if not is_usable(key.secret.get_secret_value()):
+        remedy = "it must be 8 to 512 characters without spaces"
+        raise CredentialsError(f"the key in {key.origin} is no API key", remedy)
 
 
 def _key_of(text: str, origin: str) -> _Key | None:
@@ -246,7 +312,8 @@ def _key_of_profile(settings: Settings, environ: Mapping[str, str]) -> _Key | No
         return None if settings.api_key_file is None else _key_in_file(settings.api_key_file)
     key = _key_of(environ.get(variable, ""), variable)
     if key is None:
-        raise CredentialsError(f"no API key: profile {settings.profile} wants it in {variable}, which is not set")
+        remedy = f"profile {settings.profile} wants it in {variable}, which is not set"
+        raise CredentialsError("no API key", remedy)
     return key
 
 
@@ -263,14 +330,14 @@ def _key_in_file(path: Path) -> _Key:
     except OSError as error:
         raise CredentialsError(f"the key file {name} cannot be read: {error.strerror}") from None
     if status.st_uid != os.geteuid():
-        raise CredentialsError(f"the key file {name} belongs to somebody else: make one of your own")
+        raise CredentialsError(f"the key file {name} belongs to another user", "make one of your own")
     if status.st_mode & 0o077:
         quoted = clean(shlex.quote(str(path)))
-        raise CredentialsError(f"the key file {name} can be read by others: `chmod 600 {quoted}`")
+        raise CredentialsError(f"the key file {name} can be read by others", f"`chmod 600 {quoted}`")
     key = _key_of(content.decode("latin-1"), name)
     if key is None:
         raise CredentialsError(f"the key file {name} is empty")
-    return key
+    return replace(key, file=path)
 
 
 def _key_in_keyring(*users: str) -> _Key | None:
@@ -301,12 +368,20 @@ def _login(path: Path, now_ms: float) -> _Key | None:
     try:
         parsed: JsonValue = pydantic_core.from_json(content)
     except ValueError:
-        raise CredentialsError(f"{path} is half-written or damaged: try again, or `export {KEY}=…`") from None
+        raise CredentialsError(f"{path} is half-written or damaged", f"try again, or `export {KEY}=…`") from None
     settings = parsed if isinstance(parsed, dict) else {}
     variables = settings.get("env")
     text, base_url = (variables.get(KEY), variables.get(BASE_URL)) if isinstance(variables, dict) else (None, None)
     key = _key_of(text, str(path)) if isinstance(text, str) else None
-    expires_at = settings.get("tokenExpiresAt")
-    if key and isinstance(expires_at, (int, float)) and expires_at <= now_ms:
-        raise CredentialsError(f"the login in {path} has expired: run `letta` to log in again, or `export {KEY}=…`")
-    return replace(key, base_url=base_url.strip()) if key and isinstance(base_url, str) else key
+    end = settings.get("tokenExpiresAt")
+    expires_at_ms = end if isinstance(end, (int, float)) else None
+    if key is None:
+        return None
+    if expires_at_ms is not None and expires_at_ms <= now_ms:
+        raise CredentialsError(f"the login in {path} has expired", f"run `letta` to log in again, or `export {KEY}=…`")
+    return replace(
+        key,
+        base_url=base_url.strip() if isinstance(base_url, str) else "",
+        file=path.expanduser(),
+        expires_at_ms=expires_at_ms,
+    )

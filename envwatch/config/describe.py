@@ -11,20 +11,40 @@ from dataclasses import fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from envwatch.config.settings import DEFAULT_PROFILE, Settings, Sources, settings_of
-from envwatch.config.values import ConfigError
+from envwatch.config.settings import DEFAULT_PROFILE, PREFIX, Settings, Sources, mistakes_in_limits, settings_of
+from envwatch.config.values import seconds_text
 from envwatch.model.limits import Limits
-from envwatch.model.text import Clean, clean
+from envwatch.model.text import Clean, clean, counted
 from envwatch.views.columns import PROBLEMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from envwatch.config.credentials import Credentials
     from envwatch.config.schema import Document
 
-_NAMES: Final = ("filter", "columns", "sort", "theme", "bell", "notify", "online_only", "source", "user")
+_NAMES: Final = (
+    "filter",
+    "columns",
+    "sort",
+    "theme",
+    "bell",
+    "notify",
+    "title",
+    "alert",
+    "alert_after",
+    "expect",
+    "expect_file",
+    "online_only",
+    "source",
+    "user",
+    "history",
+    "history_days",
+    "history_mb",
+    "serve_tokens_file",
+    "serve_name",
+)
 
 
 def settings_table(settings: Settings, credentials: Credentials | str, path: Path) -> str:
@@ -47,33 +67,54 @@ def settings_table(settings: Settings, credentials: Credentials | str, path: Pat
     values = {name: getattr(settings, name) for name in _NAMES} | {"sort": settings.sort or PROBLEMS}
     values |= {limit.name: getattr(settings.limits, limit.name) for limit in fields(Limits)}
     values |= {f"keys.{id_}": keys for id_, keys in settings.keys.items()}
+    values |= {f"commands.{name}": f"{each.key}: {' '.join(each.run)}" for name, each in settings.commands.items()}
+    values |= {f"hooks.{hook.name}": f"{','.join(hook.on)}: {hook.target}" for hook in settings.hooks}
     rows += [(clean(name), _text_of(value), settings.origin(name)) for name, value in values.items()]
     name_width = max(len(name) for name, _, _ in rows)
     value_width = min(max(len(value) for _, value, _ in rows[1:]), 32)
     return "".join(f"{name:<{name_width}}  {value:<{value_width}}  {origin}\n" for name, value, origin in rows)
 
 
-def mistakes_in(document: Document, outside: Callable[[Settings], Iterator[str]]) -> tuple[Clean, ...]:
-    """Return a line for each mistake of a configuration file that can be read, in the file's order.
+def mistakes_in(
+    document: Document, found: Iterable[Clean], outside: Callable[[Settings], Iterator[str]]
+) -> tuple[Clean, ...]:
+    """Return a line for each mistake of a configuration file, in the file's order.
 
     Args:
-        document: the file.
+        document: what is right in the file, taken alone.
+        found: the lines about what is wrong, taken alone.
         outside: yields the mistakes of a profile's settings that the file alone does not show.
     """
-    mistakes: dict[Clean, None] = {}
+    mistakes = dict.fromkeys(found)
     for profile in dict.fromkeys((document.config.default_profile or DEFAULT_PROFILE, *document.config.profiles)):
-        try:
-            settings = settings_of(Sources(document=document), profile, Clean("the file"))
-        except ConfigError as error:
-            mistakes |= dict.fromkeys(error.lines)
-        else:
-            mistakes |= dict.fromkeys(map(clean, outside(settings)))
+        settings = settings_of(Sources(document=document), profile, Clean("the file"))
+        mistakes |= dict.fromkeys(map(clean, (*mistakes_in_limits(settings), *outside(settings))))
 
     def line_number(mistake: Clean) -> int:
         number = re.match(r":([0-9]+):", mistake.removeprefix(clean(str(document.path))))
         return int(number[1]) if number else 0
 
     return tuple(sorted(mistakes, key=line_number))
+
+
+def checked_text(document: Document, environ: Mapping[str, str]) -> Clean:
+    """Return what was checked of a file without mistakes: settings, profiles, keys, key files, variables."""
+    config = document.config
+    sections = (config, *config.profiles.values())
+    settings = sum(len(section.model_fields_set - {"profiles", "keys", "hooks", "commands"}) for section in sections)
+    parts: list[str] = [counted(settings, "setting")]
+    if config.profiles:
+        parts.append(f"{counted(len(config.profiles), 'profile')} ({', '.join(config.profiles)})")
+    if config.keys:
+        parts.append(f"the keys of {counted(len(config.keys), 'action')}")
+    if config.commands:
+        parts.append(f"{counted(len(config.commands), 'command')} ({', '.join(config.commands)})")
+    if config.hooks:
+        parts.append(counted(len(config.hooks), "hook"))
+    if files := sum(section.api_key_file is not None for section in sections):
+        parts.append(counted(files, "key file"))
+    parts += sorted(name for name, text in environ.items() if name.startswith(PREFIX) and text.strip())
+    return clean(f"fine; checked {', '.join(parts)}")
 
 
 def schema() -> str:
@@ -86,7 +127,7 @@ def schema() -> str:
 def _text_of(value: object) -> Clean:
     match value:
         case timedelta():
-            text = f"{value.total_seconds():g}s"
+            text = seconds_text(value.total_seconds())
         case bool():
             text = str(value).lower()
         case tuple():

@@ -10,31 +10,41 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
-from envwatch.config.values import ConfigError, path_text
-from envwatch.model.limits import SETTINGS_BYTES, Limits
+from envwatch.config.values import ConfigError, path_text, seconds_text
+from envwatch.model.limits import ALERT_AFTER, HISTORY_DAYS, HISTORY_MB, SETTINGS_BYTES, Limits
 from envwatch.model.text import Clean, clean, shortened
 from envwatch.storage.regular_files import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import timedelta
 
     from envwatch.config.schema import Document
+    from envwatch.hooks.hook import Hook
+    from envwatch.views.command_context import RowCommand
 
 PREFIX: Final = "ENVWATCH_"
 CONFIG: Final = "ENVWATCH_CONFIG"
 PROFILE: Final = "ENVWATCH_PROFILE"
+ROW: Final = "ENVWATCH_ID"
 """Variables. Each setting of how to watch has one too: the prefix, and its name in capitals."""
 
 DEFAULT_PROFILE: Final = "default"
 """The profile where nothing names another; it need not be in the file."""
 
-DEMO_SETTINGS: Final = frozenset({"theme", "columns", "sort", "bell", "notify", "interval", "page_size"})
+DEMO_SETTINGS: Final = frozenset(
+    {"theme", "columns", "sort", "bell", "notify", "title", "interval", "page_size", "history", "history_days"}
+)
 """The settings that the demo takes from file and variables: the others are about the user's own environments."""
 
 KEY_SETTINGS: Final = frozenset({"api_key_env", "api_key_file"})
 """The settings that name where the key is; a profile has one of them at most."""
 
-_DEFAULT: Final = Clean("default")
+_PATHS: Final = frozenset({"api_key_file", "expect_file", "serve_tokens_file"})
+"""The settings that are paths; in the file, a relative one starts at the file's folder."""
+
+DEFAULT: Final = Clean("default")
+"""The origin of a value that nothing sets."""
 _PROFILE_OPTION: Final = Clean("--profile")
 _OPTIONS: Final = ("interval", "page_size", "online_only", "source", "user", "filter")
 
@@ -60,14 +70,36 @@ class Settings:
     theme: str | None = None
     bell: bool = False
     notify: Literal["off", "osc9", "osc777"] = "off"
+    title: bool = True
+    """Whether the terminal's title has the counts."""
+    alert: str = ""
+    """The query of the alert policy; empty for everything."""
+    alert_after: timedelta = ALERT_AFTER
+    expect: tuple[Clean, ...] = ()
+    expect_file: Path | None = None
     online_only: bool = False
     source: Literal["local", "remote"] | None = None
     user: str | None = None
+    history: bool = True
+    """Whether what is seen is recorded."""
+    history_days: int = HISTORY_DAYS
+    history_mb: int = HISTORY_MB
+    serve_tokens_file: Path | None = None
+    """None for the one beside the configuration file."""
+    serve_name: str | None = None
+    """None for the name of this machine."""
     limits: Limits = field(default_factory=Limits)
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Keys by the id of a binding; the screen checks that the binding exists."""
+    commands: Mapping[str, RowCommand] = field(default_factory=dict)
+    """The user's own commands for a row, by name."""
+    hooks: tuple[Hook, ...] = ()
+    """What is run or posted when something happens, in the file's order."""
+    key_variables: frozenset[str] = frozenset()
+    """Names of the variables that any profile of the file names for its key."""
     origins: Mapping[str, Clean] = field(default_factory=dict)
-    """The origin of each value that is not a default, by its name; those of keys by `keys.` and the id."""
+    """The origin of each value that is not a default, by its name: `keys.` with the id, `commands.` and `hooks.` with
+    name."""
     document: Document | None = None
     """The file, if there is one."""
 
@@ -76,9 +108,14 @@ class Settings:
         """Whether the command line names the profile."""
         return self.origin("profile") == _PROFILE_OPTION
 
+    @property
+    def profile_in_file(self) -> str:
+        """The profile's name; empty if the file has no such profile, so that another envwatch cannot ask for it."""
+        return self.profile if self.document and self.profile in self.document.config.profiles else ""
+
     def origin(self, name: str) -> Clean:
         """Return where a value comes from, for people."""
-        return self.origins.get(name, _DEFAULT)
+        return self.origins.get(name, DEFAULT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,15 +169,41 @@ def document_at(path: Path, *, must_exist: bool) -> Document | None:
     Raises:
         ConfigError: if it cannot be used, or is missing and must exist.
     """
+    document, mistakes = document_and_mistakes(path, must_exist=must_exist)
+    if mistakes:
+        raise ConfigError(*mistakes)
+    return document
+
+
+def document_and_mistakes(path: Path, *, must_exist: bool) -> tuple[Document | None, tuple[Clean, ...]]:
+    """Return what is right in the configuration file, None if there is none, and a line for each mistake.
+
+    Raises:
+        ConfigError: if it cannot be read, or is missing and must exist.
+    """
     try:
         content = read_regular(path, limit=SETTINGS_BYTES)
     except OSError as error:
         if isinstance(error, (FileNotFoundError, NotADirectoryError)) and not must_exist:
-            return None
+            return None, ()
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     from envwatch.config.schema import document_of  # noqa: PLC0415 - only with a file
 
     return document_of(path, content)
+
+
+def mistakes_in_variables(environ: Mapping[str, str], document: Document | None, path: Path) -> tuple[Clean, ...]:
+    """Return a line for each variable that cannot be used, whatever the file says."""
+    lines: list[Clean] = []
+    try:
+        _variable_layer(Sources(document=None, environ=environ))
+    except ConfigError as error:
+        lines += error.lines
+    try:
+        _profiles(None, environ, document, path)
+    except ConfigError as error:
+        lines += error.lines
+    return tuple(lines)
 
 
 def all_settings_of(
@@ -160,7 +223,10 @@ def all_settings_of(
     names, origin = _profiles(options.get("profile"), environ, document, path)
     sources = Sources(document=document, options=options, environ=environ, remembered=remembered or {}, only=only)
     are_several = len(names) > 1
-    return [replace(settings_of(sources, name, origin), is_one_of_several=are_several) for name in names]
+    found = [replace(settings_of(sources, name, origin), is_one_of_several=are_several) for name in names]
+    if mistakes := [mistake for settings in found for mistake in mistakes_in_limits(settings)]:
+        raise ConfigError(*dict.fromkeys(mistakes))
+    return found
 
 
 def settings_of(sources: Sources, profile: str, origin: Clean) -> Settings:
@@ -172,7 +238,7 @@ def settings_of(sources: Sources, profile: str, origin: Clean) -> Settings:
         origin: what named it.
 
     Raises:
-        ConfigError: if variables make no sense, or values do not fit together.
+        ConfigError: if variables make no sense.
     """
     common, own = _file_layers(sources, profile)
     layers = (_remembered_layer(sources), common, own, _variable_layer(sources), _option_layer(sources))
@@ -181,19 +247,24 @@ def settings_of(sources: Sources, profile: str, origin: Clean) -> Settings:
     origins = {"profile": origin} | {name: value.origin for name, value in merged.items()}
     document = sources.document
     keys = document.config.keys if document else {}
+    commands = {name: each.named(name) for name, each in document.config.commands.items()} if document else {}
+    hooks = tuple(each.hook(number) for number, each in enumerate(document.config.hooks, 1)) if document else ()
+    origins |= {f"hooks.{hook.name}": document.origin("hooks", str(i)) for i, hook in enumerate(hooks) if document}
     origins |= {f"keys.{id_}": document.origin("keys", id_) for id_ in keys if document}
+    origins |= {f"commands.{name}": document.origin("commands", name, "key") for name in commands if document}
     limits = Limits(**{limit.name: values.pop(limit.name) for limit in fields(Limits) if limit.name in values})
-    settings = Settings(
+    return Settings(
         profile=profile,
         own=frozenset(own),
         keys=keys,
+        commands=commands,
+        hooks=hooks,
+        key_variables=_key_variables(document) if document else frozenset(),
         origins=origins,
         document=document,
         limits=limits,
         **values,
     )
-    _check(settings)
-    return settings
 
 
 def _remembered_layer(sources: Sources) -> _Layer:
@@ -216,19 +287,30 @@ def _section_layer(document: Document, sources: Sources, *path: str) -> _Layer:
     """Return the settings at the top of the file, or in the profile at `path`."""
     config = document.config
     section = config.profiles.get(path[-1]) if path else config
-    names = section.model_fields_set - {"default_profile", "profiles", "keys"} if section else ()
+    names = section.model_fields_set - {"default_profile", "profiles", "keys", "hooks", "commands"} if section else ()
     values = {name: getattr(section, name) for name in names if sources.takes(name)}
-    if "api_key_file" in values:
-        values["api_key_file"] = document.path.parent / values["api_key_file"]
+    for name in _PATHS & values.keys():
+        values[name] = document.path.parent / values[name]
     return {name: _Value(value, document.origin(*path, name)) for name, value in values.items()}
 
 
+def _key_variables(document: Document) -> frozenset[str]:
+    """Return the names of the variables that the file names for keys."""
+    sections = (document.config, *document.config.profiles.values())
+    return frozenset(each.api_key_env for each in sections if each.api_key_env)
+
+
 def _variable_layer(sources: Sources) -> _Layer:
-    """Return the settings in variables; an empty variable counts as unset."""
+    """Return the settings in variables; an empty variable counts as unset, and one about a row is none."""
+    ignored = {CONFIG, PROFILE}
+    if ROW in sources.environ:  # a dashboard started us for a row, or a hook did
+        from envwatch.views.command_context import EVENT_VARIABLES, ROW_VARIABLES  # noqa: PLC0415 - only there
+
+        ignored |= ROW_VARIABLES | EVENT_VARIABLES
     raw = {
         name.removeprefix(PREFIX): text
         for name, text in sources.environ.items()
-        if name.startswith(PREFIX) and name not in {CONFIG, PROFILE} and text.strip()
+        if name.startswith(PREFIX) and name not in ignored and text.strip()
     }
     if not raw:
         return {}
@@ -262,7 +344,9 @@ def _profiles(
         if not names:
             raise ConfigError(f"{origin}: a name is missing")
         if document is None:
-            raise ConfigError(f"{origin}: there are no profiles, as there is no file {path}")
+            raise ConfigError(
+                f"{origin}: there are no profiles, as there is no file {path}; `envwatch config init` writes one"
+            )
         profiles = document.config.profiles
         for name in names:
             if name not in profiles:
@@ -271,19 +355,21 @@ def _profiles(
         return names, origin
     if document is not None and document.config.default_profile is not None:
         return [document.config.default_profile], document.origin("default_profile")
-    return [DEFAULT_PROFILE], _DEFAULT
+    return [DEFAULT_PROFILE], DEFAULT
 
 
-def _check(settings: Settings) -> None:
-    """Raise unless the limits fit together, from whichever source each of them is."""
+def mistakes_in_limits(settings: Settings) -> list[str]:
+    """Return a line for each pair of limits that do not fit together, from whichever source each of them is."""
     limits = settings.limits
+    mistakes = []
     if limits.late_after >= limits.online_for:
-        raise _mismatch(settings, "late_after", "must be shorter than", "online_for")
+        mistakes.append(_mismatch(settings, "late_after", "must be shorter than", "online_for"))
     if limits.page_deadline > limits.walk_deadline:
-        raise _mismatch(settings, "page_deadline", "must not be longer than", "walk_deadline")
+        mistakes.append(_mismatch(settings, "page_deadline", "must not be longer than", "walk_deadline"))
+    return mistakes
 
 
-def _mismatch(settings: Settings, name: str, relation: str, other: str) -> ConfigError:
-    one, two = (f"{limit} ({getattr(settings.limits, limit).total_seconds():g} s)" for limit in (name, other))
+def _mismatch(settings: Settings, name: str, relation: str, other: str) -> str:
+    one, two = (f"{limit} ({seconds_text(getattr(settings.limits, limit).total_seconds())})" for limit in (name, other))
     origin = settings.origins.get(name) or settings.origins[other]  # the defaults fit, so one of the two has an origin
-    return ConfigError(f"{origin}: {one} {relation} {two}")
+    return f"{origin}: {one} {relation} {two}"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from unicodedata import category
 
 from envwatch.model.text import Clean, clean
+from envwatch.model.times import duration_of
 from envwatch.storage.redactor import LIKE_A_KEY
 
 if TYPE_CHECKING:
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 
 # Without named groups: the JSON schema contains the same pattern, and its dialect has none.
 DURATION: Final = re.compile(r"(?=.)(?:([0-9]{1,4})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,8}(?:\.[0-9]{1,6})?)s?)?")
+
+MOST_EXPECTED: Final = 10_000
+"""Names that an inventory may have."""
+
+PROFILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
+"""Names of profiles: no shell changes one."""
 
 _UNTYPEABLE: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Categories of controls, line ends, and bytes that are not UTF-8."""
@@ -45,8 +52,20 @@ def duration(low: int, high: int) -> Callable[[object], timedelta]:
             value = timedelta(hours=hours, minutes=minutes, seconds=seconds)
             if timedelta(seconds=low) <= value <= timedelta(seconds=high):
                 return value
-        bounds = f"{_seconds_text(low)} to {_seconds_text(high)}"
+        bounds = f"{seconds_text(low)} to {seconds_text(high)}"
         raise ValueError(f"must be {bounds}, written like 45s, 2m or a number of seconds")
+
+    return read
+
+
+def period(low: int, high: timedelta) -> Callable[[object], timedelta]:
+    """Return a reader of durations that must name a unit, from `low` seconds: `30m`, `2h`, `1d`, `1h30m`."""
+
+    def read(raw: object) -> timedelta:
+        value = duration_of(raw) if isinstance(raw, str) else None
+        if value is None or not timedelta(seconds=low) <= value <= high:
+            raise ValueError(f"must be {seconds_text(low)} to {high.days}d, written like 30m, 2h, 1d or 1h30m")
+        return value
 
     return read
 
@@ -87,8 +106,9 @@ def query(raw: object) -> str:
     raise ValueError("must be a text of one line")
 
 
-def _seconds_text(seconds: int) -> str:
+def seconds_text(seconds: float) -> str:
+    """Return a duration as `duration` reads it, in its largest whole unit: `1h`, `90s`."""
     for size, unit in ((3600, "h"), (60, "m")):
         if seconds >= size and seconds % size == 0:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"
+            return f"{seconds // size:g}{unit}"
+    return f"{seconds:g}s"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,12 +17,14 @@ from hypothesis import strategies as st
 from support.builders import NOW
 from support.pty_terminal import ROOT, Terminal, environment
 
-from envwatch.config.credentials import Credentials, CredentialsError, credentials_of
-from envwatch.config.settings import Settings
+from envwatch.cli.bootstrap import renewed_key
+from envwatch.config.credentials import Credentials, CredentialsError, credentials_of, unchosen_profiles
+from envwatch.config.settings import Settings, all_settings_of
 from envwatch.demo.server import Server
 from envwatch.model.text import Clean
 
 KEY = "sk-let-from-the-environment"
+OTHER_KEY = "sk-let-of-another-time"
 LOGIN_KEY = "sk-let-from-the-login"
 LOGIN_URL = "https://login.example.com"
 NO_FILE = Path("/nowhere/settings.json")
@@ -75,7 +78,7 @@ def test_without_any_key_the_line_says_where_to_get_one() -> None:
 
 
 def test_an_unknown_home_counts_as_no_login() -> None:
-    assert "no API key" in refusal({}, Path("~nobody-of-this-name/.letta/settings.json"))
+    assert "no API key" in refusal({}, Path("~no-such-user/.letta/settings.json"))
 
 
 def test_blanks_around_a_key_are_cut_off(tmp_path: Path) -> None:
@@ -251,7 +254,7 @@ def test_a_key_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
         os.chown(path, 12_345, -1)
     else:
         path = Path("/etc/passwd")
-    assert "belongs to somebody else" in profile_refusal(Settings(api_key_file=path))
+    assert "belongs to another user" in profile_refusal(Settings(api_key_file=path))
 
 
 def test_the_mode_of_a_linked_key_file_counts_and_not_the_links(tmp_path: Path) -> None:
@@ -381,29 +384,83 @@ def test_without_a_typed_key_the_program_ends_with_one_line_and_an_exit_code(
     tmp_path: Path, answer: str, code: int
 ) -> None:
     with Terminal.of_envwatch(home=tmp_path) as terminal:
-        terminal.wait_for("API key")
+        terminal.wait_for("not shown")
         terminal.press(answer)
         assert terminal.wait_for_end() == code
         assert "envwatch: no API key" in terminal.text
         assert b"\x1b" not in terminal.received
 
 
-def test_a_typed_key_is_never_shown_and_leads_to_the_dashboard(tmp_path: Path) -> None:
+def test_the_prompt_explains_and_asks_again_until_the_server_takes_the_key(tmp_path: Path) -> None:
     with Server(size=3, seed=1, key=KEY, now=lambda: int(NOW)) as server:
         environ = {"LETTA_BASE_URL": server.base_url}
         with Terminal.of_envwatch(home=tmp_path, environ=environ) as terminal:
-            terminal.wait_for("API key")
+            terminal.wait_for("not shown")
+            for word in ("api-keys", "LETTA_API_KEY", "`letta`", "config init", "`envwatch demo` needs none"):
+                assert word in terminal.text
+            terminal.press("short\r")
+            terminal.wait_for(r"no API key: it must be 8 to 512[^\0]*\n.*not shown")
+            terminal.press(f"{OTHER_KEY}\r")
+            terminal.wait_for(r"401[^\0]*\n.*not shown")
             terminal.press(f"{KEY}\r")
             terminal.wait_for("[0-9] on")
             terminal.press("q")
             assert terminal.wait_for_end() == 0
         assert KEY.encode() not in terminal.received
+        assert OTHER_KEY.encode() not in terminal.received
+
+
+def test_after_three_refused_keys_the_program_ends_with_one_line(tmp_path: Path) -> None:
+    with Server(size=3, seed=1, key=KEY, now=lambda: int(NOW)) as server:
+        environ = {"LETTA_BASE_URL": server.base_url}
+        with Terminal.of_envwatch(home=tmp_path, environ=environ, lines=50) as terminal:
+            for refused in range(3):
+                terminal.wait_until(lambda: terminal.text.count("not shown") == refused + 1)  # noqa: B023
+                terminal.press(f"{OTHER_KEY}\r")
+            assert terminal.wait_for_end() == 4
+            assert len(re.findall(r"\b401\b", terminal.text)) == 3
+            assert b"\x1b" not in terminal.received
+
+
+def settings_in(folder: Path, text: str, **options: str) -> Settings:
+    """The settings that a configuration file and options give."""
+    path = folder / "config.toml"
+    path.write_text(text)
+    (settings,) = all_settings_of({"config": str(path), **options}, {})
+    return settings
+
+
+def test_profiles_of_which_none_is_chosen_are_named_with_the_ways_to_choose(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, '[profiles.work]\napi_key_env = "W"\n[profiles.home]\napi_key_env = "H"')
+    with pytest.raises(CredentialsError) as caught:
+        found(settings, {})
+    line = str(caught.value)
+    assert f"no profile is chosen: {tmp_path}/config.toml has work, home; choose by --profile work, " in line
+    assert "\n" not in line
+    assert unchosen_profiles(settings_in(tmp_path, 'default_profile = "work"\n[profiles.work]')) == ()
+    assert unchosen_profiles(settings_in(tmp_path, "[profiles.default]")) == ()
+    assert unchosen_profiles(settings_in(tmp_path, "bell = true")) == ()
+
+
+def test_a_renewed_key_is_found_but_only_for_the_same_server(tmp_path: Path) -> None:
+    path = tmp_path / "work.key"
+    path.touch(0o600)
+    path.write_text(KEY)
+    text = '[profiles.work]\napi_key_file = "work.key"\nbase_url = "https://{}"\n'
+    one, other = (settings_in(tmp_path, text.format(host), profile="work") for host in ("one.example", "two.example"))
+    credentials = found(one, {})
+    assert renewed_key(credentials, one).get_secret_value() == KEY
+    path.write_text(OTHER_KEY)
+    assert renewed_key(credentials, one).get_secret_value() == OTHER_KEY
+    assert renewed_key(credentials, other).get_secret_value() == KEY
+    path.unlink()
+    assert renewed_key(credentials, one).get_secret_value() == KEY
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_during_the_prompt_restores_the_echo(tmp_path: Path, number: signal.Signals, code: int) -> None:
     with Terminal.of_envwatch(home=tmp_path) as terminal:
-        terminal.wait_for("API key")
+        terminal.wait_for("not shown")
         assert not terminal.echoes
         terminal.send_signal(number)
         assert terminal.wait_for_end() == code

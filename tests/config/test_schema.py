@@ -20,6 +20,7 @@ from envwatch.config.settings import DEMO_SETTINGS, Settings, all_settings_of, d
 from envwatch.config.values import ConfigError, duration, whole
 from envwatch.model.limits import Limits
 from envwatch.views.columns import COLUMNS
+from envwatch.views.command_context import ROW_VARIABLES, RowCommand
 
 WHOLE = """\
 default_profile = "work"
@@ -43,6 +44,8 @@ requests_per_minute = 30
 page_deadline = 5.5
 walk_deadline = "1m30s"
 refused_recheck = "10m"
+serve_tokens_file = "tokens"
+serve_name = "ops-1"
 max_pages = 10
 max_rows = 1_000
 
@@ -97,6 +100,7 @@ def test_every_setting_of_a_profile_is_taken(tmp_path: Path) -> None:
     assert held.columns == ("name", "mode", "up")
     assert (held.sort, held.theme) == ("version", "envwatch-light")
     assert (held.online_only, held.source, held.user) == (True, "remote", "user-1")
+    assert (held.serve_tokens_file, held.serve_name) == (tmp_path / "tokens", "ops-1")
     assert held.limits == Limits(
         online_for=timedelta(seconds=90),
         late_after=timedelta(seconds=40),
@@ -181,7 +185,7 @@ def test_a_filter_may_hold_whatever_the_filter_box_takes(tmp_path: Path, typed: 
 def test_a_filter_with_characters_that_cannot_be_typed_is_refused(tmp_path: Path, control: str) -> None:
     message = refusal(tmp_path, "", {"ENVWATCH_FILTER": f"a{control}b"})
     assert message == "ENVWATCH_FILTER must be a text of one line"
-    with pytest.raises(StopError, match=r"^argument --filter: must be a text of one line; see "):
+    with pytest.raises(StopError, match=r"^--filter: must be a text of one line; see "):
         options_in(["--filter", f"a{control}b"])
 
 
@@ -212,8 +216,8 @@ def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
     [
         ("a = ", ":1: Invalid value"),
         ("theme = 'x'\n\nb ! c\n", ":3: "),
-        ("theme = 'x'\ntheme = 'y'\n", ":2: Cannot overwrite a value"),
-        ("theme = '''\n\n", ":3: "),
+        ("theme = 'x'\ntheme = 'y'\n", ":2: this key or table stands in the file twice"),
+        ("theme = '''\n\n", ":1: Expected "),
         ("[profiles.a]\n[profiles.b]\n[profiles.a]\n", ":3: profiles.a stands in this file twice"),
         ("profiles = { a = {} }\n[profiles.a]\n", ":2: profiles.a stands in this file twice"),
         ("# \u2028 \u2029 \x85\nx = 1\n", ":2: x is no setting"),
@@ -245,12 +249,31 @@ def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
             ":1: default_profile names no profile of this file; did you mea",
         ),
         ("api_key_file = 'a'\napi_key_env = 'A'\n", ":1: api_key_file and api_key_env are two places for one key"),
+        ("[commands.a]\nrun = ['x']\n", ":1: commands.a.key is missing"),
+        ("[commands.a]\nkey = 'S'\n", ":1: commands.a.run is missing"),
+        (
+            "[commands.a]\nkey = 'S'\nrun = 'ssh'\n",
+            ':3: commands.a.run must be a list of texts, a program and its arguments: ["ssh-to-env", "--quiet"]',
+        ),
+        (
+            "[commands.a]\nkey = 'S'\nrun = []\n",
+            ':3: commands.a.run must be a list of texts, a program and its arguments: ["ssh-to-env", "--quiet"]',
+        ),
+        ("[commands.a]\nkey = 'S'\nrun = ['x']\nkeys = 1\n", ":4: commands.a.keys is no setting; did you mean key?"),
+        (
+            "[commands.'a b']\nkey = 'S'\nrun = ['x']\n",
+            ":1: commands.a b is no name for a command: letters, digits, and - _ . between them, 40 at most",
+        ),
         ("[keys]\nrow.explain = 5\n", ":2: keys.row.explain must be a text, or a list of texts"),
         ("[keys]\nrow.explain = ['x', 5]\n", ":2: keys.row.explain must be a text, or a list of texts"),
         ("profiles = { work = { intervall = 5 } }\n", ":1: profiles.work.intervall is no setting"),
-        ("columns = ['name', 'nmae']\n", ":1: columns must be a list of state, name"),
-        ("columns = ['name', 'name']\n", ":1: columns must be a list of state, name"),
-        ("columns = []\n", ":1: columns must be a list of state, name"),
+        (
+            "columns = ['name', 'nmae']\n",
+            f":1: columns must be a list of {', '.join(COLUMNS)}, each at most once; did you mean name?",
+        ),
+        ("columns = ['name', 'zzz']\n", ":1: columns must be a list of state, for, beat, name"),
+        ("columns = ['name', 'name']\n", ":1: columns must be a list of state, for, beat, name"),
+        ("columns = []\n", ":1: columns must be a list of state, for, beat, name"),
         ("a = " + "[" * 5000, ": holds a number or a nesting"),
         (b"# fine\ntheme = '\xff'\n", ":2: is not UTF-8"),
     ],
@@ -408,9 +431,9 @@ def test_all_mistakes_in_variables_are_reported(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "environ", "message"),
     [
-        ("late_after = 120", {}, ":1: late_after (120 s) must be shorter than online_for (120 s)"),
-        ("online_for = '45s'", {}, ":1: late_after (45 s) must be shorter than online_for (45 s)"),
-        ("page_deadline = 31", {}, ":1: page_deadline (31 s) must not be longer than walk_deadline (30 s)"),
+        ("late_after = 120", {}, ":1: late_after (2m) must be shorter than online_for (2m)"),
+        ("online_for = '45s'", {}, ":1: late_after (45s) must be shorter than online_for (45s)"),
+        ("page_deadline = 31", {}, ":1: page_deadline (31s) must not be longer than walk_deadline (30s)"),
     ],
 )
 def test_limits_must_fit_together(tmp_path: Path, text: str, environ: dict[str, str], message: str) -> None:
@@ -484,3 +507,23 @@ def test_without_a_file_nothing_of_it_is_imported(tmp_path: Path) -> None:
     home = {"HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", script], env=home, capture_output=True, text=True, check=False)
     assert done.stderr == "[]\n"
+
+
+def test_an_envwatch_that_is_started_for_a_row_takes_its_variables_for_no_settings() -> None:
+    row = dict.fromkeys(ROW_VARIABLES, "x")
+    (found,) = all_settings_of({}, {**row, "ENVWATCH_PROFILE": "", "ENVWATCH_INTERVAL": "7"})
+    assert found.user is None
+    assert found.limits.interval.total_seconds() == 7
+    with pytest.raises(ConfigError, match="ENVWATCH_NAME is no setting"):
+        all_settings_of({}, {"ENVWATCH_NAME": "x"})
+
+
+def test_commands_have_their_key_variables_beside_them(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(
+        "api_key_env = 'ONE'\n[profiles.a]\napi_key_env = 'TWO'\n[commands.ssh]\nkey = 'S'\nrun = ['ssh', '-t']\n"
+    )
+    (found,) = all_settings_of({"config": str(path)}, {})
+    assert found.commands["ssh"] == RowCommand(name="ssh", key="S", run=("ssh", "-t"), description="ssh")
+    assert found.key_variables == {"ONE", "TWO"}
+    assert found.origin("commands.ssh") == f"{path}:5"

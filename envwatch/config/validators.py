@@ -1,0 +1,143 @@
+"""What pydantic reads settings with: validators that return a value, or raise `ValueError` with the end of a sentence.
+
+The second argument of each validator is the type that the JSON schema shows. No message repeats a value: a key may
+stand where it does not belong.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
+
+from pydantic import BeforeValidator, Field
+
+from envwatch.config.values import DURATION, MOST_EXPECTED, duration, line, path_text, query, whole
+from envwatch.model.text import Clean, clean, did_you_mean
+from envwatch.query.language import parse
+from envwatch.query.lexer import QueryError
+from envwatch.sources.letta.network_settings import SettingsError, checked_base_url
+from envwatch.views.columns import COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+_BOOLEANS: Final = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
+
+_VARIABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+
+
+def duration_between(low: int, high: int) -> BeforeValidator:
+    """Read a duration from `low` to `high` seconds."""
+    number, text = Annotated[float, Field(ge=low, le=high)], Annotated[str, Field(pattern=f"^{DURATION.pattern}$")]
+    return BeforeValidator(duration(low, high), json_schema_input_type=number | text)
+
+
+def whole_between(low: int, high: int) -> BeforeValidator:
+    """Read a whole number within bounds, both included."""
+    return BeforeValidator(whole(low, high), json_schema_input_type=Annotated[int, Field(ge=low, le=high)])
+
+
+def _enumerated(words: Iterable[str]) -> Any:  # noqa: ANN401 - as pydantic declares `Field`
+    return Field(json_schema_extra={"enum": list(words)})
+
+
+def one_of(*words: str, none: str | None = None) -> BeforeValidator:
+    """Read one of some words; `none` is the word that means None."""
+
+    def read(raw: object) -> str | None:
+        word = raw.strip() if isinstance(raw, str) else ""
+        if word not in words:
+            raise ValueError(f"must be one of {', '.join(words)}")
+        return None if word == none else word
+
+    return BeforeValidator(read, json_schema_input_type=Annotated[str, _enumerated(words)])
+
+
+def _columns(raw: object) -> tuple[str, ...]:
+    """Read a list of different columns, or their names with commas between them."""
+    parts, hint = raw.split(",") if isinstance(raw, str) else raw, ""
+    if isinstance(parts, list) and all(isinstance(part, str) for part in parts):
+        words = tuple(part.strip() for part in parts)
+        if words and set(words) <= COLUMNS.keys() and len(set(words)) == len(words):
+            return words
+        wrong = [word for word in words if word not in COLUMNS]
+        hint = did_you_mean(wrong[0], COLUMNS) if wrong else ""
+    raise ValueError(f"must be a list of {', '.join(COLUMNS)}, each at most once{hint}")
+
+
+def _names(raw: object) -> tuple[Clean, ...]:
+    """Read a list of names, or names with commas between them."""
+    parts = raw.split(",") if isinstance(raw, str) else raw
+    if isinstance(parts, list) and len(parts) <= MOST_EXPECTED:
+        with suppress(ValueError):
+            return tuple(clean(line(part)) for part in parts)
+    raise ValueError(f"must be a list of names or device ids, {MOST_EXPECTED:,} at most")
+
+
+def _boolean(raw: object) -> bool:
+    """Read true or false, or one of the words that variables have for them."""
+    value = _BOOLEANS.get(raw.strip().casefold()) if isinstance(raw, str) else raw
+    if isinstance(value, bool):
+        return value
+    raise ValueError("must be true or false")
+
+
+def _read_filter(raw: object) -> str:
+    text = query(raw)
+    try:
+        parse(text)
+    except QueryError as mistake:
+        raise ValueError(f"cannot be used: {mistake}") from None
+    return text
+
+
+def _read_base_url(raw: object) -> str:
+    try:
+        return checked_base_url(line(raw))
+    except SettingsError as mistake:
+        raise ValueError(f"cannot be used: {mistake}") from None
+
+
+def _read_variable(raw: object) -> str:
+    if isinstance(raw, str) and _VARIABLE_NAME.fullmatch(raw):
+        return raw
+    raise ValueError("must be the name of an environment variable")
+
+
+def _read_file(raw: object) -> Path:
+    try:
+        return Path(path_text(line(raw))).expanduser()
+    except RuntimeError:
+        raise ValueError("begins with ~, and there is no such home") from None
+
+
+def read_keys(raw: object) -> object:
+    """Flatten the tables of `[keys]`: to TOML, `row.explain` is a table with one key."""
+    return dict(_flat(raw)) if isinstance(raw, dict) else raw
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, str) and value != ",":
+            yield f"{prefix}{name}", tuple(key.strip() for key in value.split(","))
+        else:  # a comma alone is a key of its own
+            yield f"{prefix}{name}", (value,) if value == "," else value
+
+
+NON_EMPTY: TypeAlias = Annotated[str, Field(min_length=1)]
+FLAG: Final = BeforeValidator(_boolean, json_schema_input_type=bool)
+LINE: Final = BeforeValidator(line, json_schema_input_type=NON_EMPTY)
+_COLUMN: TypeAlias = Annotated[str, _enumerated(COLUMNS)]
+COLUMN_LIST: Final = BeforeValidator(_columns, json_schema_input_type=Annotated[set[_COLUMN], Field(min_length=1)])
+VARIABLE: Final = BeforeValidator(
+    _read_variable, json_schema_input_type=Annotated[str, Field(pattern=f"^{_VARIABLE_NAME.pattern}$")]
+)
+QUERY: Final = BeforeValidator(_read_filter, json_schema_input_type=str)
+BASE_URL: Final = BeforeValidator(_read_base_url, json_schema_input_type=NON_EMPTY)
+NAMES: Final = BeforeValidator(_names, json_schema_input_type=list[NON_EMPTY])
+FILE: Final = BeforeValidator(_read_file, json_schema_input_type=NON_EMPTY)
+KEYS: Final = BeforeValidator(read_keys, json_schema_input_type=dict[str, str | list[str] | dict[str, Any]])

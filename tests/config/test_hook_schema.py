@@ -1,0 +1,199 @@
+"""The tables `[[hooks]]`: what they mean, every mistake in one go, and what is never shown of them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import SecretStr
+
+from envwatch.config.describe import settings_table
+from envwatch.config.schema import document_of
+from envwatch.config.settings import Settings, all_settings_of
+from envwatch.fleet.events import NO_PROFILE, Kind
+from envwatch.hooks.command import Command
+from envwatch.hooks.hook import KINDS, Hook, deliveries_of
+from envwatch.hooks.webhook import PAGERDUTY, Webhook
+from envwatch.model.text import Clean
+from envwatch.sources.letta.network_settings import SettingsError
+from envwatch.storage.redactor import redactor
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SECRET = "x7Gh28sKq0Lm55Tz"
+
+WHOLE = f"""\
+[[hooks]]
+name = "pager"
+on = ["incident", "mode"]
+filter = "pod:p-7"
+after = "2m"
+cooldown = 300
+command = ["/usr/local/bin/page", "--quiet"]
+
+[[hooks]]
+url = "https://hooks.example.com/services/{SECRET}?key={SECRET}"
+
+[[hooks]]
+format = "pagerduty"
+key_env = "PD_KEY"
+
+[[hooks]]
+url_env = "CHAT_URL"
+
+[[hooks]]
+apprise = ["ntfy://{SECRET}"]
+"""
+
+
+def settings_of(folder: Path, text: str) -> Settings:
+    path = folder / "config.toml"
+    path.write_text(text)
+    (settings,) = all_settings_of({"config": str(path)}, {})
+    return settings
+
+
+def mistakes_of(folder: Path, text: str) -> list[str]:
+    path = folder / "config.toml"
+    return [line.removeprefix(f"{path}:") for line in document_of(path, text.encode())[1]]
+
+
+def test_a_hook_has_what_the_file_says(tmp_path: Path) -> None:
+    pager, chat, duty, secret, apprise = settings_of(tmp_path, WHOLE).hooks
+    assert [hook.name for hook in (pager, chat, duty, secret, apprise)] == ["pager", "2", "3", "4", "5"]
+    assert pager.command == ("/usr/local/bin/page", "--quiet")
+    rule = pager.rule(NO_PROFILE)
+    assert (rule.kinds, rule.has_incidents) == (frozenset({Kind.MODE}), True)
+    assert (rule.after, rule.cooldown) == (timedelta(minutes=2), timedelta(minutes=5))
+    rule = chat.rule(NO_PROFILE)
+    assert (rule.kinds, rule.has_incidents, duty.is_pagerduty) == (frozenset(), True, True)
+
+
+def test_what_delivers_a_message_follows_from_the_hook(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, f'api_key_env = "WORK_KEY"\n{WHOLE}')
+    variables = {"LETTA_API_KEY": "a", "WORK_KEY": "b", "PD_KEY": "c" * 32, "CHAT_URL": "https://chat.example/x"}
+    found = deliveries_of(settings.hooks, variables | {"HOME": "/h"}, settings.key_variables)
+    pager, chat, duty, secret, _ = found.values()
+    assert isinstance(pager, Command)
+    assert pager.environ == {"HOME": "/h"}, "no key of the API, and no secret of another hook"
+    assert isinstance(chat, Webhook)
+    assert isinstance(duty, Webhook)
+    assert isinstance(secret, Webhook)
+    assert (str(duty.url), duty.key and duty.key.get_secret_value()) == (PAGERDUTY, "c" * 32)
+    assert str(secret.url) == "https://chat.example/x"
+
+
+def test_no_secret_of_a_hook_is_shown(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, WHOLE)
+    shown = settings_table(settings, "no key", tmp_path) + repr(settings.hooks) + repr(settings.document)
+    assert SECRET not in shown
+    assert "hooks.2" in shown
+    assert "incident: https://hooks.example.com/…" in shown
+    assert "incident: ntfy://…" in shown
+    deliveries_of(
+        settings.hooks, {"PD_KEY": "routing-key-0123456789", "CHAT_URL": "https://c.example/abcdefghijkl"}, ()
+    )
+    for secret in (SECRET, "routing-key-0123456789", "abcdefghijkl"):
+        assert redactor()(f"refused: {secret}") == "refused: …"
+    assert redactor()("https://hooks.example.com/services") == "https://hooks.example.com/services"
+
+
+def test_a_short_password_of_a_service_is_a_secret_and_its_user_is_none() -> None:
+    mail = Hook(name=Clean("mail"), apprise=(SecretStr("mailto://oncaller:w0rd-pass@mail.test"),))
+    deliveries_of([mail], {}, ())
+    assert redactor()("oncaller w0rd-pass mail.test") == "oncaller … mail.test"
+
+
+@pytest.mark.parametrize(
+    ("variables", "why"),
+    [
+        ({}, "hook 3: PD_KEY is not set"),
+        ({"PD_KEY": "k" * 20}, "hook 4: CHAT_URL is not set"),
+        (
+            {"PD_KEY": "k" * 20, "CHAT_URL": "ftp://x"},
+            "hook 4: the address must start with https:// and a host (http:// for this machine only)",
+        ),
+        ({"PD_KEY": "k\x1b"}, "hook 3: PD_KEY holds characters that no address or key has"),
+    ],
+)
+def test_a_variable_that_cannot_be_used_names_its_hook(tmp_path: Path, variables: dict[str, str], why: str) -> None:
+    settings = settings_of(tmp_path, WHOLE)
+    with pytest.raises(SettingsError) as caught:
+        deliveries_of(settings.hooks, variables, ())
+    assert str(caught.value) == why
+
+
+def test_all_mistakes_come_at_once_each_with_its_line(tmp_path: Path) -> None:
+    text = """\
+[[hooks]]
+on = ["offlin"]
+command = []
+
+[[hooks]]
+url = "http://example.com/x"
+filter = "podd:7"
+key_env = "A B"
+foo = 1
+
+[[hooks]]
+name = "x"
+command = ["a"]
+url = "https://a.example/c?d=e"
+
+[[hooks]]
+name = "x"
+format = "pagerduty"
+on = ["offline"]
+
+[[hooks]]
+after = "-1"
+cooldown = "2d"
+"""
+    network = "the address must start with https://: plain http would show your messages to the network"
+    needs = "needs what takes its messages: command, url, url_env or apprise"
+    assert mistakes_of(tmp_path, text) == [
+        "2: hooks.on names a kind of event that does not exist; did you mean offline?",
+        '3: hooks.command must be a list of texts, a program and its arguments: ["ssh-to-env", "--quiet"]',
+        f"6: hooks.url cannot be used: {network}",
+        "7: hooks.filter cannot be used: there is no field podd; the nearest: pod, node; or quote it",
+        "8: hooks.key_env must be the name of an environment variable",
+        "9: hooks.foo is no setting",
+        "11: hooks has command and url, and can have one of them only",
+        "16: hooks needs key_env, the variable with PagerDuty's routing key",
+        '16: hooks can have on = ["incident"] only, because PagerDuty takes incidents',
+        "17: hooks.name is the name of another hook as well",
+        f"21: hooks {needs}",
+        "22: hooks.after must be 0s to 24h, written like 45s, 2m or a number of seconds",
+        "23: hooks.cooldown must be 0s to 24h, written like 45s, 2m or a number of seconds",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("hooks = 3", "1: hooks must be tables, each of which begins with [[hooks]]"),
+        ("hooks = [3]", "1: hooks must be a table"),
+        ("[hooks]\non = []", "1: hooks must be tables, each of which begins with [[hooks]]"),
+        ('[[hooks]]\ncommand = ["a"]\non = []', "3: hooks.on must be a list of kinds"),
+        ('[[hooks]]\ncommand = ["a\\u0000"]', "2: hooks.command must be a list of texts"),
+        ('[[hooks]]\napprise = ["nothing"]', "2: hooks.apprise must be a list of addresses"),
+        ('[[hooks]]\nurl = "https://user:pass@a.example/"', "2: hooks.url cannot be used: the address must not hold"),
+        ('[[hooks]]\ncommand = ["a"]\nkey_env = "A"', "1: hooks has key_env, which goes with url only"),
+        (
+            '[[hooks]]\ncommand = ["a"]\nformat = "pagerduty"',
+            "1: hooks has format, which goes with url only",
+        ),
+        ('[[hooks]]\nurl = "https://a.example"\nkey = "sk-1"', "3: hooks.key must not stand here"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_one_line(tmp_path: Path, value: str, why: str) -> None:
+    (mistake,) = mistakes_of(tmp_path, value)
+    assert mistake.startswith(why)
+    assert "pass@" not in mistake
+
+
+def test_every_kind_of_event_but_groups_and_notices_has_one_word() -> None:
+    assert set(KINDS.values()) == set(Kind) - {Kind.TOGETHER, Kind.WHILE_BLIND, Kind.NOTICE}
+    assert all(word.isprintable() and " " not in word for word in KINDS)
