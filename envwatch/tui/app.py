@@ -6,74 +6,65 @@ Owns the `MonitorState` and hands it down to the screens; the rules are `Monitor
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-from collections import Counter
 from dataclasses import replace
-from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from textual import on
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 
-from envwatch.fleet.acknowledgements import NO_ACKS
 from envwatch.fleet.alerts import ring_text
+from envwatch.fleet.history import HistoryError
 from envwatch.fleet.monitor import Monitor
-from envwatch.model import limits
+from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.query.language import parse
-from envwatch.sources.poller import read_clocks
+from envwatch.tui.arguments import DEFAULTS
+from envwatch.tui.exporting import exported
 from envwatch.tui.glyphs import ASCII, UNICODE
+from envwatch.tui.past_loading import PastLoading
 from envwatch.tui.poll_control import POLLING_KEYS, PollControl
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.event_log import EventLogScreen
-from envwatch.tui.screens.explain import ExplainScreen
 from envwatch.tui.screens.help import HelpScreen, help_on, help_sections
 from envwatch.tui.screens.menu import Choice, Menu
 from envwatch.tui.screens.row_actions import RowActions
-from envwatch.tui.state import DisplayOptions, MonitorState, Notice
+from envwatch.tui.screens.time_actions import TimeActions
+from envwatch.tui.state import NO_NOTICE, DisplayOptions, MonitorState, Notice
 from envwatch.tui.terminal.app import TerminalApp
-from envwatch.tui.terminal.escape_codes import clipboard_sequence, notification_sequence
+from envwatch.tui.terminal.job_control import has_shell
+from envwatch.tui.terminal.requirements import advice
 from envwatch.tui.terminal.textual_internals import forget_detached_watchers
-from envwatch.tui.themes import STATE_COLOURS, THEMES, in_menu_order, without_colours
-from envwatch.views.table_view import View, ambiguous_names
+from envwatch.tui.themes import STATE_COLOURS, THEMES, in_menu_order, stylesheet, without_colours
+from envwatch.tui.time_machine import TimeMachine
+from envwatch.tui.widgets.footer import has_key, without_key
+from envwatch.tui.widgets.news_bar import NewsBar
+from envwatch.tui.widgets.status_bar import StatusBar
+from envwatch.views.event_text import unchanged_text
+from envwatch.views.table_view import AmbiguousNames, View
+from envwatch.views.window_title import window_title
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import Callable
 
     from textual.command import Provider
     from textual.screen import Screen
 
-    from envwatch.fleet.acknowledgements import Ack, Acks
-    from envwatch.fleet.fleets import Fleets
+    from envwatch.fleet.monitor import Update
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.model.clock import Reading
     from envwatch.model.outcome import Outcome
     from envwatch.model.text import Clean
-    from envwatch.sources.session import Target
-
-_NO_KEYMAP: Final[Mapping[str, str]] = MappingProxyType({})
+    from envwatch.tui.arguments import Inputs, Preferences, SavedState
 
 _FUNCTION_KEY: Final = re.compile("f[0-9]+")
-
+_FRAME_S: Final = 0.2
+"""Seconds between the looks at where a replay is."""
 _YIELD: Final = 0.001
 """Seconds between the steps of taking a large listing, in which keys are handled."""
 
 ScreenT = TypeVar("ScreenT", bound="Screen[Any]")
-
-_PACKAGE = Path(__file__).resolve().parent.parent
-
-
-def ignore(*_: object, **__: object) -> None:
-    """Save nothing."""
-
-
-def stylesheet() -> Path:
-    """Return the stylesheet: the package's copy if installed, the repository's in a checkout."""
-    packaged = _PACKAGE / "styles.tcss"
-    return packaged if packaged.exists() else _PACKAGE.parent / "styles.tcss"
 
 
 def _commands() -> type[Provider]:
@@ -84,41 +75,22 @@ def _commands() -> type[Provider]:
 
 
 class EnvwatchApp(TerminalApp):
-    """The dashboard in a terminal.
-
-    Args:
-        targets: what is polled, by profile (`NO_PROFILE` if there is only one).
-        outcomes: what each poll gave, with its profile, from the first on.
-        theme: name of the first theme; the default one if it does not exist.
-        sort: id of the column to sort by at first; None for problems first.
-        columns: ids of the columns; empty for those that fit the width.
-        filter_text: the first query.
-        export: writes a file with a suffix such as `.json` and returns its path.
-        keymap: the user's own keys, by binding id, in Textual's form.
-        keep: saves a setting for the next run, by keyword: `sort`, `columns`, `theme`, `bell`.
-        acks: problems that were acknowledged in an earlier run.
-        keep_acks: saves changed acknowledgements by environment id; None for one that ended.
-        notices: lines for the news bar, one each.
-        rings: whether the bell is on at first.
-        notify: the desktop notification that goes with the bell.
-        ascii_only: whether the terminal shows nothing but ASCII.
-        clocks: reads this machine's clocks.
-    """
+    """The dashboard in a terminal."""
 
     CSS_PATH = stylesheet()
+    ALLOW_SELECT = False  # selecting is the terminal's: without motion reports, a drag is not seen
     HORIZONTAL_BREAKPOINTS = [(0, "-slim"), (40, "-narrow"), (120, "-wide")]  # noqa: RUF012  as Textual declares it
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (8, "-short"), (40, "-tall")]  # noqa: RUF012
     COMMANDS = {_commands}  # noqa: RUF012  as Textual declares it
     COMMAND_PALETTE_BINDING = "ctrl+p"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("e", "events", "Events", id="app.events"),
-        Binding("E", "explain", "Explain", id="row.explain"),
         *POLLING_KEYS,
-        Binding("B", "switch_bell", "Bell on or off", show=False, id="app.bell"),
-        Binding("t", "times", "Times: relative, local, UTC", show=False, id="app.times"),
+        without_key("switch_bell", "Bell on or off", "app.bell"),
+        without_key("times", "Times: relative, local, UTC", "app.times"),
+        without_key("change_theme", "Theme …", "app.theme"),
         Binding("colon,ctrl+p", "command_palette", "Palette", key_display=":", show=False, id="app.palette"),
         Binding("question_mark,f1", "help", "Help", key_display="?", id="app.help"),
-        Binding("q", "leave(0)", "Quit", id="app.quit"),
         Binding("ctrl+c", "leave(130)", "Quit", show=False, priority=True, id="app.interrupt"),
         Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True, id="app.suspend"),
     ]
@@ -128,50 +100,40 @@ class EnvwatchApp(TerminalApp):
     options: reactive[DisplayOptions] = reactive(DisplayOptions)
     """How it is displayed."""
 
-    def __init__(  # noqa: PLR0913  all of them named, none of them optional wiring
-        self,
-        *,
-        targets: Mapping[Clean, Target],
-        outcomes: AsyncIterator[tuple[Clean, Outcome]],
-        theme: str | None = None,
-        sort: str | None = None,
-        columns: tuple[str, ...] = (),
-        filter_text: str = "",
-        export: Callable[[bytes, str], Path],
-        keymap: Mapping[str, str] = _NO_KEYMAP,
-        keep: Callable[..., None] = ignore,
-        acks: Acks = NO_ACKS,
-        keep_acks: Callable[[Mapping[Clean, Ack | None]], None] = ignore,
-        notices: asyncio.Queue[str] | None = None,
-        rings: bool = False,
-        notify: Literal["off", "osc9", "osc777"] = "off",
-        ascii_only: bool = False,
-        clocks: Callable[[], Reading] = read_clocks,
-    ) -> None:
-        super().__init__(ascii_only=ascii_only)
+    def __init__(self, inputs: Inputs, saved: SavedState, preferences: Preferences = DEFAULTS) -> None:
+        super().__init__(ascii_only=preferences.ascii_only, has_title=preferences.has_title)
         for own in THEMES:
             self.register_theme(own)
-        self.targets = targets
-        self.poll_control = PollControl(targets)
-        self._outcomes = outcomes
-        self._clocks = clocks
-        self._first_view = View(sort=sort, query=parse(filter_text), columns=columns)
-        self._keep = keep
-        self._keep_acks = keep_acks
-        self._export = export
-        self._notices = notices or asyncio.Queue()
-        self._notify_by = notify
-        self._monitor = Monitor.of({profile: target.limits for profile, target in targets.items()}, acks)
-        """The newest state; published to the screens as a part of `state`."""
-        self._names: Mapping[Clean, int] = {}
+        self.targets = inputs.targets
+        self.poll_control = PollControl(inputs.targets)
+        self._inputs = inputs
+        self._saved = saved
+        self._preferences = preferences
+        limits = {profile: target.limits for profile, target in inputs.targets.items()}
+        limits = limits or dict.fromkeys(inputs.pasts, Limits())
+        name = clean(self._watched()[0])
+        self._monitor = Monitor.of(limits, saved.acks, inputs.policies, profile_name=name)
+        """The newest state."""
+        self._past_loading = PastLoading(inputs.pasts)
+        self._names = AmbiguousNames()
+        self._present = MonitorState(monitor=self._monitor, now=inputs.clocks())
+        """What is known now; published to the screens as `state`, unless they show the past."""
+        self.time_machine = TimeMachine(inputs, self)
+        theme = preferences.theme
         self.theme = theme if theme in self.available_themes else THEMES[0].name
-        self.set_keymap(keymap)
-        self.set_reactive(EnvwatchApp.options, DisplayOptions(rings=rings, glyphs=ASCII if ascii_only else UNICODE))
-        self.set_reactive(EnvwatchApp.state, MonitorState(monitor=self._monitor, now=clocks()))
+        self.set_keymap(preferences.keymap)
+        glyphs = ASCII if preferences.ascii_only else UNICODE
+        self.set_reactive(
+            EnvwatchApp.options,
+            DisplayOptions(rings=preferences.rings, glyphs=glyphs, start_key=preferences.commands.start_key),
+        )
+        self.set_reactive(EnvwatchApp.state, self.time_machine.shown(self._present))
         self.read_schedules()
 
     def get_default_screen(self) -> Screen[None]:
-        dashboard = self._fitted(Dashboard(watched=self._watched(), view=self._first_view))
+        first = self._preferences
+        view = View(sort=first.sort, query=parse(first.filter_text), columns=first.columns)
+        dashboard = self._fitted(Dashboard(watched=self._watched(), view=view, commands=first.commands))
         self.watch(dashboard, "view", self._keep_view, init=False)
         return dashboard.data_bind(EnvwatchApp.state, EnvwatchApp.options)
 
@@ -186,91 +148,145 @@ class EnvwatchApp(TerminalApp):
 
     def on_mount(self) -> None:
         """Start the clock and the workers."""
-        self.theme_changed_signal.subscribe(self, lambda theme: self._keep(theme=theme.name))
+        self.theme_changed_signal.subscribe(self, lambda theme: self._saved.keep(theme=theme.name))
         self.set_interval(1, self._tick)
         self.run_worker(self._take_outcomes(), exit_on_error=True)
         self.run_worker(self._take_notices())
+        if self.lacking:
+            self._inputs.notices.put_nowait(advice(self.lacking, "it draws by itself, with more bytes"))
+        self.run_worker(self._load_pasts())
+        if self._inputs.replay is not None:
+            self.call_after_refresh(lambda: self.run_worker(self.time_machine.start_replay()))
+            self.set_interval(_FRAME_S, lambda: self.time_machine.play(self._inputs.clocks()))
 
     # State.
 
     async def _take_outcomes(self) -> None:
-        async for profile, outcome in self._outcomes:
-            now = self._clocks()
+        async for profile, outcome in self._inputs.outcomes:
+            if (silences := await self._saved.silence_control.newest()) is not None:
+                self._monitor = replace(self._monitor, silences=silences)
+            now = self._inputs.clocks()
             self.read_schedules()
             self._monitor, update = self._monitor.after(profile, outcome, now)
+            self._record(profile, outcome, update, now)
+            self._past_loading.note(profile, self._monitor, now)
+            self.time_machine.note(profile, self._monitor, now)
             if update.ended_acks:
-                self._keep_acks(dict.fromkeys(update.ended_acks))
+                self._saved.keep_acks(dict.fromkeys(update.ended_acks))
             await asyncio.sleep(_YIELD)
-            ambiguous = self._ambiguous_names(self._monitor.fleets)
+            ambiguous = self._names.among(self._monitor.fleets.environments)
             await asyncio.sleep(_YIELD)
-            self._publish(replace(self.state, now=now, ambiguous_names=ambiguous))
+            self._publish(replace(self._present, now=now, ambiguous_names=ambiguous))
 
     async def _take_notices(self) -> None:
         while True:
-            text = clean(await self._notices.get())
-            self._publish(replace(self.state, notice=Notice(text, self._clocks().monotonic)))
+            self._warn(clean(await self._inputs.notices.get()))
+
+    def _warn(self, text: Clean) -> None:
+        now = self._inputs.clocks()
+        self._monitor = self._monitor.with_notice(text, now)
+        self._publish(replace(self._present, notice=Notice(text, now.monotonic)))
+
+    async def _load_pasts(self) -> None:
+        while True:
+            self.run_worker(self._load_past(await self._inputs.readable.get()))
+
+    async def _load_past(self, profile: Clean) -> None:
+        """Let the screen know what earlier runs recorded, and say if nothing has changed since the last one."""
+        try:
+            past = await self._past_loading.load(profile)
+        except HistoryError as error:
+            if self.state.notice is NO_NOTICE:  # that nothing can be recorded says the same
+                self._warn(clean(f"nothing is known from before: {error}"))
+            return
+        self._monitor = await past.seed(lambda: self._monitor)
+        state = replace(self._present, ambiguous_names=self._names.among(self._monitor.fleets.environments))
+        if past.unchanged_for is not None:
+            text = unchanged_text(profile, past.unchanged_for)
+            notice = Notice(text, self._inputs.clocks().monotonic, "plain")
+            state = replace(state, notice=notice)
+        self._publish(state)
+
+    def _record(self, profile: Clean | None, outcome: Outcome | None, update: Update, now: Reading) -> None:
+        if self._inputs.recorder is not None:
+            self._inputs.recorder.record(profile, outcome, self._monitor, update, now)
 
     def _tick(self) -> None:
         self.read_schedules()
-        now = self._clocks()
+        now = self._inputs.clocks()
+        self._monitor, update = self._monitor.at(now)
+        if update.events:
+            self._record(None, None, update, now)
         pages_read = sum(poller.pages_read for poller in self.poll_control.pollers)
-        self._publish(replace(self.state, now=now, pages_read=pages_read))
+        self.time_machine.play(now)
+        self._publish(replace(self._present, now=now, pages_read=pages_read))
         self._ring(now)
         forget_detached_watchers(self)
 
-    def _publish(self, state: MonitorState) -> None:
-        """Hand a state down to the screens, with the newest monitor in it."""
-        self.state = replace(state, monitor=self._monitor)
+    def _publish(self, present: MonitorState) -> None:
+        """Hand a state down to the screens, with the newest monitor in it, or the moment to which they went back."""
+        self._present = replace(present, monitor=self._monitor)
+        self.state = self.time_machine.shown(self._present)
+
+    def republish(self) -> None:
+        """Hand the state down anew."""
+        self._publish(self._present)
 
     def read_schedules(self) -> None:
         """Publish what the pollers do next; their intervals decide when a fleet counts as blind."""
         schedules = self.poll_control.schedules
         self._monitor = self._monitor.with_intervals({profile: each.interval for profile, each in schedules.items()})
-        if schedules != self.state.schedules:
-            self._publish(replace(self.state, schedules=schedules))
-
-    def _ambiguous_names(self, fleets: Fleets) -> frozenset[Clean]:
-        names = dict(Counter([tracked.environment.name for tracked in fleets.environments]))  # compares faster so
-        if names == self._names:
-            return self.state.ambiguous_names
-        self._names = names
-        return ambiguous_names(names)
+        if schedules != self._present.schedules:
+            self._publish(replace(self._present, schedules=schedules))
 
     # Saving, ringing, exporting.
 
     def _keep_view(self, old: View, new: View) -> None:
-        if new.sort != old.sort:
-            self._keep(sort=new.sort)
         if new.columns != old.columns:
-            self._keep(columns=new.columns)
+            self._saved.keep(columns=new.columns)
 
     def _ring(self, now: Reading) -> None:
-        """Ring for losses that have lasted long enough, if the bell is on."""
-        self._monitor, losses = self._monitor.due_alerts(now)
-        if losses and self.options.rings:
-            self.bell()
-            if self._notify_by != "off":
-                in_tmux = "TMUX" in os.environ
-                self.send(notification_sequence(ring_text(losses), self._notify_by, in_tmux=in_tmux))
+        """Ring for incidents that have opened, if the bell is on; those of the time spent in the past after it."""
+        if self.time_machine.is_rewound:
+            return
+        self._monitor, incidents = self._monitor.due_alerts(now)
+        if incidents and self.options.rings:
+            self.ring(ring_text(incidents), self._preferences.notify)
+
+    @on(StatusBar.Counted)
+    def _show_title(self, message: StatusBar.Counted) -> None:
+        self.show_title(
+            window_title(
+                message.counts, clean(self._watched()[0]), self.time_machine.title_mark, ascii_only=self.ascii_only
+            )
+        )
+
+    @on(NewsBar.Cut)
+    def _log_message(self, message: NewsBar.Cut) -> None:
+        """Keep a message that was cut where all of it can be read."""
+        self._monitor = self._monitor.with_notice(clean(message.text), self._inputs.clocks())
+        self.republish()
 
     @on(RowActions.ExportRequested)
     def _start_export(self, message: RowActions.ExportRequested) -> None:
-        self.run_worker(self._export_to_file(message))
-
-    async def _export_to_file(self, request: RowActions.ExportRequested) -> None:
-        self.answer(f"exporting {request.what}")
-        try:
-            path = await asyncio.to_thread(lambda: self._export(request.make(), request.suffix))
-        except OSError as error:
-            self.answer(f"cannot export here: {error.strerror}; start envwatch in a folder where you may write")
-        else:
-            self.answer(f"exported to {path.name}: {request.what}")
+        self.run_worker(exported(message, self._saved.export, self.answer))
 
     @on(RowActions.Acknowledged)
     def _acknowledge(self, message: RowActions.Acknowledged) -> None:
         self._monitor = self._monitor.with_acks(message.changes)
-        self._publish(self.state)
-        self._keep_acks(message.changes)
+        self.republish()
+        self._saved.keep_acks(message.changes)
+
+    @on(RowActions.Silenced)
+    @on(RowActions.Unsilenced)
+    def _silence(self, message: RowActions.Silenced | RowActions.Unsilenced) -> None:
+        self._monitor, text = message.change(self._saved.silence_control, self._monitor, self._inputs.clocks().wall)
+        self.republish()
+        self.answer(text)
+
+    @on(TimeActions.Wanted)
+    def _go(self, message: TimeActions.Wanted) -> None:
+        self.time_machine.go(message.goal)
 
     # What others ask for.
 
@@ -279,19 +295,21 @@ class EnvwatchApp(TerminalApp):
         """The screen below all others."""
         return next(screen for screen in self.screen_stack if isinstance(screen, Dashboard))
 
-    def _watched(self) -> str:
-        """Return the profile and its host, or several profiles."""
+    def _watched(self) -> tuple[str, str]:
+        """Return the names of the profiles, and the host if there is only one."""
+        if (replay := self._inputs.replay) is not None:
+            return f"{replay.name} {self.options.glyphs.separator} {replay.profile}", replay.host
         targets = list(self.targets.values())
-        if len(targets) > 1:
-            return ", ".join(target.profile for target in targets)
-        return f"{targets[0].profile} {self.options.glyphs.separator} {targets[0].host}"
+        return ", ".join(target.profile for target in targets), "" if len(targets) > 1 else targets[0].host
 
     def answer(self, text: str) -> None:
-        """Answer a key in the dashboard's news bar."""
-        self.dashboard.show_message(text)
+        """Answer a key in the dashboard's news bar; an empty text takes the last answer away."""
+        self.dashboard.show_message(text, self._present.now)
 
     def get_key_display(self, binding: Binding) -> str:
         """Return a key's name for people, in ASCII where the terminal needs that."""
+        if not has_key(binding):
+            return ""
         if _FUNCTION_KEY.fullmatch(binding.key):
             return binding.key.upper()  # the binding's own display belongs to its first key: `?` of `?,f1`
         display = super().get_key_display(binding)
@@ -308,25 +326,30 @@ class EnvwatchApp(TerminalApp):
             self.theme_variables = variables = without_colours(variables)
         return variables
 
-    def copy_to_clipboard(self, text: str) -> None:
-        """Ask the terminal to take a text, through tmux as well."""
-        self.send(clipboard_sequence(text, in_tmux="TMUX" in os.environ))
-
     # Keys.
 
+    def action_suspend_process(self) -> None:
+        """Stop the process, if there is a shell that can resume it."""
+        if has_shell():
+            super().action_suspend_process()
+        else:
+            self.answer("cannot be suspended: no shell started it that could resume it")
+
     def action_pause(self) -> None:
-        """Pause polling, or resume it."""
-        self._answer_poll_key(self.poll_control.toggle_pause())
+        """Pause polling, or resume it; likewise a replay."""
+        if not self.time_machine.pause():
+            self._answer_poll_key(self.poll_control.toggle_pause)
 
     def action_refresh_now(self) -> None:
         """Poll now."""
-        self._answer_poll_key(self.poll_control.refresh())
+        self._answer_poll_key(self.poll_control.refresh)
 
     def action_interval(self, step: int) -> None:
         """Poll less often (1) or more often (-1)."""
-        self._answer_poll_key(self.poll_control.change_interval(step))
+        self._answer_poll_key(lambda: self.poll_control.change_interval(step))
 
-    def _answer_poll_key(self, text: str) -> None:
+    def _answer_poll_key(self, act: Callable[[], str]) -> None:
+        text = self.time_machine.refuses_polling or act()
         self.read_schedules()
         self.answer(text)
 
@@ -343,9 +366,8 @@ class EnvwatchApp(TerminalApp):
     def action_switch_bell(self) -> None:
         rings = not self.options.rings
         self.options = replace(self.options, rings=rings)
-        self._keep(bell=rings)
-        delay = f"{limits.BELL_HOLDS.total_seconds():.0f} s"
-        self.answer(f"bell on: rings when an environment has been down for {delay}" if rings else "bell off")
+        self._saved.keep(bell=rings)
+        self.answer("bell on: rings when an environment stays down" if rings else "bell off")
 
     def action_times(self) -> None:
         self.options = replace(self.options, times=self.options.times.following)
@@ -358,18 +380,13 @@ class EnvwatchApp(TerminalApp):
             if key is not None:
                 self.dashboard.select(key)
 
-        self.push_screen(EventLogScreen().data_bind(EnvwatchApp.state, EnvwatchApp.options), select)
-
-    def action_explain(self) -> None:
-        """Show every rule behind the verdict on the environment under the cursor."""
-        if (tracked := self.dashboard.selected()) is not None:
-            self.push_screen(ExplainScreen(tracked.key).data_bind(EnvwatchApp.state, EnvwatchApp.options))
+        log = EventLogScreen(self.dashboard.query_one(NewsBar).cut_text)
+        self.push_screen(log.data_bind(EnvwatchApp.state, EnvwatchApp.options), select)
 
     def action_help(self) -> None:
-        sections = help_sections((*self.dashboard.nodes_with_keys, self))
-        if self.screen is not self.dashboard:
-            sections = {"Here": help_on(self.screen)} | sections
-        self.push_screen(self._fitted(HelpScreen(sections, self.targets.values())))
+        nodes, glyphs = (*self.dashboard.nodes_with_keys, self), self.options.glyphs
+        here = [] if self.focused is self.dashboard.table else help_on(self.screen)
+        self.push_screen(self._fitted(HelpScreen(help_sections(nodes), here, self.targets.values(), glyphs)))
 
     def action_command_palette(self) -> None:
         from envwatch.tui.screens.command_palette import Palette  # noqa: PLC0415  as in `_commands`

@@ -13,8 +13,12 @@ class Glyphs:
 
     is_ascii: bool
     cursor: str
-    changed: str
+    lost: str
+    """The bar at the left edge of what was lost lately."""
+    returned: str
+    """The bar of what came or came back lately."""
     acknowledged: str
+    silenced: str
     behind: str
     """On a version older than the fleet's newest."""
     ascending: str
@@ -23,44 +27,48 @@ class Glyphs:
     nothing: Clean
     """In place of a missing value."""
     separator: str
+    above: str
+    below: str
     rule: str
-    beat: str
-    missed: str
     opened: str
     closed: str
 
 
 UNICODE = Glyphs(
     is_ascii=False,
-    cursor="▌",
-    changed="Δ",
+    cursor="►",
+    lost="▌",
+    returned="▌",
     acknowledged="✓",
+    silenced="⊘",
     behind="↓",
     ascending="▲",
     descending="▼",
     ellipsis="…",
     nothing=Clean("–"),
     separator="·",
+    above="▲",
+    below="▼",
     rule="─",
-    beat="▇",
-    missed="▁",
     opened="▾",
     closed="▸",
 )
 ASCII = Glyphs(
     is_ascii=True,
     cursor=">",
-    changed="*",
+    lost="!",
+    returned="*",
     acknowledged="a",
+    silenced="M",
     behind="<",
     ascending="^",
     descending="v",
     ellipsis="..",
     nothing=Clean("-"),
     separator="-",
+    above="^",
+    below="v",
     rule="-",
-    beat="#",
-    missed="_",
     opened="-",
     closed="+",
 )

@@ -1,4 +1,4 @@
-"""The user's own keys: which bindings can be changed, and what is wrong with a setting.
+"""The user's own keys and commands: which bindings can be changed, and what is wrong with a setting.
 
 Checks before the screen starts; `App.set_keymap` of Textual applies the keys.
 """
@@ -6,6 +6,7 @@ Checks before the screen starts; `App.set_keymap` of Textual applies the keys.
 from __future__ import annotations
 
 import unicodedata
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from textual.binding import Binding
@@ -13,10 +14,19 @@ from textual.keys import KEY_NAME_REPLACEMENTS, Keys
 
 from envwatch.model.text import Clean, clean, did_you_mean, shortened
 from envwatch.tui.app import EnvwatchApp
+from envwatch.tui.screens.column_picker import ColumnPicker
 from envwatch.tui.screens.dashboard import Dashboard
+from envwatch.tui.screens.event_log import EventLogScreen
+from envwatch.tui.screens.help import HelpScreen
+from envwatch.tui.screens.menu import CopyMenu, Menu, PickList, SortMenu
+from envwatch.tui.screens.plain_text import PlainText
+from envwatch.tui.screens.prompt import Prompt
 from envwatch.tui.widgets.detail_pane import DetailPane
 from envwatch.tui.widgets.environment_table import EnvironmentTable
+from envwatch.tui.widgets.event_list import EventList
 from envwatch.tui.widgets.filter_bar import FilterBar
+from envwatch.tui.widgets.pager import Pager
+from envwatch.tui.widgets.text_input import TextInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -24,21 +34,40 @@ if TYPE_CHECKING:
 
     from textual.dom import DOMNode
 
+    from envwatch.views.command_context import RowCommand
+
 _MODIFIERS: Final = frozenset({"ctrl", "shift", "alt", "super", "hyper", "meta"})
 _NAMED: Final = frozenset(key.value for key in Keys) | frozenset(KEY_NAME_REPLACEMENTS.values())
 """Names of keys that are no characters, and of characters to which Textual gives other names than Unicode."""
 
-_NODES: Final[tuple[type[DOMNode], ...]] = (EnvironmentTable, DetailPane, FilterBar, Dashboard, EnvwatchApp)
-_ACTIVE_TOGETHER: Final[tuple[tuple[type[DOMNode], ...], ...]] = (
-    (EnvironmentTable, Dashboard, EnvwatchApp),
-    (DetailPane, Dashboard, EnvwatchApp),
-)
-"""Nodes whose keys work at the same time; in the filter bar, most keys are text."""
+
+@cache
+def together() -> tuple[tuple[type[DOMNode], ...], ...]:
+    """Return the nodes whose keys work at the same time: the dashboard's, then those of each screen over it.
+
+    In the filter bar, most keys are text. The palette is imported late, as the start needs none of it.
+    """
+    from envwatch.tui.screens.command_palette import Palette  # noqa: PLC0415
+
+    return (
+        (EnvironmentTable, Dashboard, EnvwatchApp),
+        (DetailPane, Dashboard, EnvwatchApp),
+        (FilterBar,),
+        (EventList, EventLogScreen),
+        (Pager, HelpScreen),
+        (Pager, PlainText),
+        (Menu.LIST, Menu),
+        (SortMenu.LIST, SortMenu),
+        (CopyMenu.LIST, CopyMenu),
+        (PickList, ColumnPicker),
+        (TextInput, Prompt),
+        (Palette,),
+    )
 
 
 def binding_ids() -> tuple[str, ...]:
     """Return the id of every binding whose keys can be changed."""
-    return tuple(dict.fromkeys(id_ for id_, _ in _default_keys(_NODES)))
+    return tuple(dict.fromkeys(id_ for nodes in together() for id_, _ in _default_keys(nodes)))
 
 
 def keymap_of(keys: Mapping[str, Iterable[str]]) -> dict[str, str]:
@@ -55,23 +84,51 @@ def mistakes(keys: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, Clean]]:
             continue
         invalid = next((key for key in own if not _is_key(key)), None)
         if invalid is not None or not any(True for _ in own):
-            key = shortened(clean(invalid or ""), 20) or "nothing"
-            yield id_, Clean(f"cannot have {key} as a key; write x, f5, ctrl+x or question_mark")
+            yield id_, _no_key(invalid or "")
         elif clash := _clash(id_, keys):
             yield id_, Clean(f"has a key that {clash} has too: give that another one")
 
 
+def command_mistakes(
+    commands: Mapping[str, RowCommand], keys: Mapping[str, Iterable[str]]
+) -> Iterator[tuple[str, Clean]]:
+    """Yield the name of each command whose key is invalid or taken, and the rest of a sentence about its key.
+
+    Args:
+        commands: the user's own, by name.
+        keys: the user's own, by binding id.
+    """
+    owners = {key: id_ for nodes in reversed(together()[:2]) for id_, key in _keys_of(nodes, keys)}
+    for name, command in commands.items():
+        key = _textual_name(command.key)
+        if not _is_key(command.key):
+            yield name, _no_key(command.key)
+        elif key in owners:
+            yield name, Clean(f"is the key of {owners[key]} already: give the command another one")
+        owners.setdefault(key, f"commands.{name}")
+
+
+def _no_key(text: str) -> Clean:
+    return Clean(
+        f"cannot have {shortened(clean(text), 20) or 'nothing'} as a key; write x, f5, ctrl+x or question_mark"
+    )
+
+
 def _clash(id_: str, keys: Mapping[str, Iterable[str]]) -> str | None:
     """Return the id of another binding that would have one of a binding's keys at the same time."""
-    for nodes in _ACTIVE_TOGETHER:
-        defaults = list(_default_keys(nodes))
-        ids = {other for other, _ in defaults}
-        owners = [(other, _textual_name(key)) for other, key in defaults if other not in keys]
-        owners += [(other, _textual_name(key)) for other, own in keys.items() if other in ids for key in own]
+    for nodes in together():
+        owners = list(_keys_of(nodes, keys))
         mine = {key for other, key in owners if other == id_}
         if found := next((other for other, key in owners if other != id_ and key in mine), None):
             return found
     return None
+
+
+def _keys_of(nodes: Iterable[type[DOMNode]], keys: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, str]]:
+    """Yield the id and one key of each binding of nodes, with the user's keys in place of the defaults."""
+    defaults = list(_default_keys(nodes))
+    yield from ((id_, _textual_name(key)) for id_, key in defaults if id_ not in keys)
+    yield from ((id_, _textual_name(key)) for id_ in dict(defaults) if id_ in keys for key in keys[id_])
 
 
 def _default_keys(nodes: Iterable[type[DOMNode]]) -> Iterator[tuple[str, str]]:

@@ -14,6 +14,7 @@ from textual.binding import Binding, BindingType
 
 from envwatch.model import limits
 from envwatch.model.times import long_age
+from envwatch.tui.widgets.footer import without_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,8 +28,8 @@ _INTERVALS: Final = [timedelta(seconds=seconds) for seconds in (1, 2, 5, 10, 15,
 POLLING_KEYS: Final[list[BindingType]] = [
     Binding("p", "pause", "Pause", id="poll.pause"),
     Binding("r", "refresh_now", "Refresh now", show=False, id="poll.now"),
-    Binding("plus", "interval(1)", "Poll less often", key_display="+", show=False, id="poll.slower"),
-    Binding("minus", "interval(-1)", "Poll more often", key_display="-", show=False, id="poll.faster"),
+    without_key("interval(1)", "Poll less often", "poll.slower"),
+    without_key("interval(-1)", "Poll more often", "poll.faster"),
 ]
 """Bindings for the app, a constant because the footer shows keys in the order of declaration."""
 

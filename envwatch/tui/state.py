@@ -7,17 +7,21 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import MonotonicS, Reading, WallMs
+from envwatch.model.text import Clean
 from envwatch.model.times import TimeStyle
 from envwatch.tui.glyphs import UNICODE, Glyphs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from envwatch.fleet.acknowledgements import Acks
     from envwatch.fleet.event_log import EventLog
     from envwatch.fleet.fleets import Fleets
-    from envwatch.model.text import Clean
+    from envwatch.fleet.silences import Silence, Silences
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.clock import ServerMs
     from envwatch.sources.poller import PollSchedule
+    from envwatch.views.day_line import Day
 
 
 class Notice(NamedTuple):
@@ -26,10 +30,39 @@ class Notice(NamedTuple):
     text: str
     given_at: float
     """Monotonic seconds."""
+    style: str = "late"
+    """Of `STATE_STYLES`: what is no warning has another one."""
 
 
 NO_NOTICE: Final = Notice("", float("-inf"))
+_NOTHING: Final = Clean("")
 _NO_READING: Final = Reading(WallMs(0), MonotonicS(0))
+
+
+class Playing(NamedTuple):
+    """How a replay goes on."""
+
+    speed: float
+    """Recorded seconds in one second."""
+    is_paused: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rewound:
+    """That the screen shows a recorded moment."""
+
+    present: Reading
+    """This machine's clocks."""
+    end: WallMs
+    """Up to when one can go: the present, or the end of a replay."""
+    at: ServerMs | None = None
+    """The moment by its server's clock; None before the first one has been read."""
+    day: Day | None = None
+    """The events around it; None as long as they have not been read."""
+    live: Clean = _NOTHING
+    """What is new in the present, in a few words; empty if nothing is."""
+    playing: Playing | None = None
+    """Set in a replay, which has no present to go back to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -42,7 +75,7 @@ class MonitorState:
 
     monitor: Monitor = field(default_factory=Monitor)
     now: Reading = _NO_READING
-    """This machine's clocks."""
+    """This machine's clocks at the moment that is shown: in the present, unless `rewound`."""
     ambiguous_names: frozenset[Clean] = frozenset()
     """Names that more than one environment has, or that look alike."""
     schedules: Mapping[Clean, PollSchedule] = field(default_factory=dict)
@@ -51,6 +84,20 @@ class MonitorState:
     """Pages read so far of the listings that are being fetched."""
     notice: Notice = NO_NOTICE
     """The last notice that did not answer a key."""
+    rewound: Rewound | None = None
+    """Set while a recorded moment is shown."""
+    is_leaving: bool = False
+    """Whether a recorded moment is being read, in place of the present that is still shown."""
+
+    @property
+    def present(self) -> Reading:
+        """This machine's clocks in the present, also while a recorded moment is shown."""
+        return self.now if self.rewound is None else self.rewound.present
+
+    @property
+    def last(self) -> WallMs:
+        """The newest moment that can be shown."""
+        return self.now.wall if self.rewound is None else self.rewound.end
 
     @property
     def fleets(self) -> Fleets:
@@ -61,6 +108,34 @@ class MonitorState:
     def acks(self) -> Acks:
         """Acknowledged problems, by the environment's id."""
         return self.monitor.acks
+
+    @property
+    def silences(self) -> Silences:
+        """Silences, by id."""
+        return self.monitor.silences
+
+    def has_rows_of(self, other: MonitorState) -> bool:
+        """Whether the rows of another state are these: the same fleets, marks and past."""
+        one, two = self.monitor, other.monitor
+        return (
+            one.fleets is two.fleets
+            and one.acks is two.acks
+            and one.silences is two.silences
+            and one.watched is two.watched
+        )
+
+    def silence_of(self, tracked: TrackedEnvironment) -> Silence | None:
+        """Return the silence that keeps an environment quiet now."""
+        return self.monitor.silence_of(tracked, self.now)
+
+    def is_problem(self, tracked: TrackedEnvironment) -> bool:
+        """Whether an environment is a problem, worth a person's attention or not."""
+        return self.monitor.is_problem(tracked, self.now)
+
+    @property
+    def is_alerting(self) -> Callable[[TrackedEnvironment], bool]:
+        """The test whether an environment is a problem that is worth a person's attention."""
+        return self.monitor.alerting(self.now)
 
     @property
     def event_log(self) -> EventLog:
@@ -77,3 +152,5 @@ class DisplayOptions:
     """Those that the terminal can show."""
     rings: bool = False
     """Whether the bell is on."""
+    start_key: Clean = _NOTHING
+    """The key that starts the listener of an environment that is down; empty if none does."""

@@ -1,12 +1,15 @@
 """Colours: envwatch's own themes, and the states' colours for any other.
 
-Colour is never the only sign of a state. The hues (blue for online, yellow for late, orange for offline) differ for
-people with any kind of colour blindness. The dark and the light theme use the palette of 256 colours only, so that a
-terminal without true colour shows the same ones. Tests measure the contrast of each colour on each background.
+Colour is never the only sign of a state. The hues (blue for online, yellow for late, orange for offline; crimson on
+white, where no orange is legible) differ for people with red-green blindness, those of `envwatch-safe` for every kind
+of colour vision and by more. The colour of offline means loss, and nothing else has it. The dark, the light and the
+safe theme use the palette of 256 colours only, so that a terminal without true colour shows the same ones. Tests
+measure the contrast of each colour on each background.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual.theme import BUILTIN_THEMES, Theme
@@ -14,28 +17,38 @@ from textual.theme import BUILTIN_THEMES, Theme
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def stylesheet() -> Path:
+    """Return the stylesheet: the package's copy if installed, the repository's in a checkout."""
+    packaged = _PACKAGE / "styles.tcss"
+    return packaged if packaged.exists() else _PACKAGE.parent / "styles.tcss"
+
+
 _SELECTED = ("block-cursor", "input-cursor", "input-selection", "screen-selection")
 """Parts of Textual's own widgets: menus, boxes, the palette."""
 
 _COLOURS = {
-    # name: dark, light, high contrast, ANSI
-    "state-online": ("#87d7ff", "#005f87", "#5fd7ff", "ansi_default"),
-    "state-late": ("#ffd75f", "#875f00", "#ffff5f", "ansi_magenta"),
-    "state-offline": ("#ff8700", "#870000", "#ffaf5f", "ansi_red"),
-    "state-flapping": ("#ff5fff", "#8700af", "#ffafd7", "ansi_magenta"),
-    "state-unknown": ("#d0d0d0", "#444444", "#ffffff", "ansi_default"),
-    "state-gone": ("#b2b2b2", "#585858", "#d0d0d0", "ansi_default"),
-    "state-unrestricted": ("#ff8700", "#870000", "#ffaf5f", "ansi_red"),
-    "state-plain": ("#d0d0d0", "#262626", "#ffffff", "ansi_default"),
-    "row-cursor": ("#3a3a3a", "#e4e4e4", "#00005f", "ansi_default"),
-    "row-fresh": ("#00005f", "#ffffaf", "#303030", "ansi_default"),
-    "faint": ("#a8a8a8", "#585858", "#d0d0d0", "ansi_default"),
+    # name: dark, light, high contrast, colour-blind-safe, ANSI
+    "state-online": ("#87d7ff", "#005f87", "#5fd7ff", "#00afff", "ansi_default"),
+    "state-late": ("#ffd75f", "#5f5f00", "#ffff5f", "#ffffaf", "ansi_magenta"),
+    "state-offline": ("#ff8700", "#af005f", "#ffaf5f", "#ff8700", "ansi_red"),
+    "state-flapping": ("#ff5fff", "#8700af", "#ffafd7", "#ffafd7", "ansi_magenta"),
+    "state-unknown": ("#d0d0d0", "#444444", "#ffffff", "#ffffff", "ansi_default"),
+    "state-gone": ("#b2b2b2", "#585858", "#d0d0d0", "#b2b2b2", "ansi_default"),
+    "state-unrestricted": ("#ff87af", "#5f00d7", "#ffafaf", "#ff5fff", "ansi_magenta"),
+    "state-plain": ("#d0d0d0", "#262626", "#ffffff", "#ffffff", "ansi_default"),
+    "rewound": ("#afffaf", "#00005f", "#00ff87", "#5fff5f", "ansi_default"),
+    "row-cursor": ("#3a3a3a", "#dadada", "#262650", "#3a3a3a", "ansi_default"),
+    "faint": ("#a8a8a8", "#585858", "#d0d0d0", "#a8a8a8", "ansi_default"),
 }
 """The ANSI theme has only colours that are legible on light and dark backgrounds: a terminal's yellow, green and cyan
-vanish on white, its blue on black. So alarms are red and magenta, and everything else has the colour of text."""
+vanish on white, its blue on black. So alarms are red and magenta, and everything else has the colour of text. The
+colour `rewound` marks that the screen shows the past, and nothing else has it."""
 
-STATE_COLOURS, _LIGHT, _CONTRAST, _ANSI_STATES = (
-    {name: colours[theme] for name, colours in _COLOURS.items()} for theme in range(4)
+STATE_COLOURS, _LIGHT, _CONTRAST, _SAFE, _ANSI_STATES = (
+    {name: colours[theme] for name, colours in _COLOURS.items()} for theme in range(5)
 )
 """Variables by theme; those of the dark one serve as defaults for Textual's themes."""
 
@@ -70,6 +83,7 @@ THEMES = (
     _theme("envwatch-dark", STATE_COLOURS, "#121212", "#262626"),
     _theme("envwatch-light", _LIGHT, "#ffffff", "#eeeeee", dark=False),
     _theme("envwatch-contrast", _CONTRAST, "#000000", "#303030"),
+    _theme("envwatch-safe", _SAFE, "#121212", "#262626"),
     _theme("envwatch-ansi", _ANSI, "ansi_default", "ansi_default"),
 )
 
@@ -91,5 +105,5 @@ def without_colours(variables: Mapping[str, str]) -> dict[str, str]:
     An alarming orange makes a duller grey than a calm blue. So every state has the shade of text, and alarms stand out
     by bold and reverse; only gone environments stay dim.
     """
-    states = [name for name in STATE_COLOURS if name.startswith("state-") and name != "state-gone"]
-    return {**variables, **dict.fromkeys(states, variables["foreground"])}
+    hues = [name for name in STATE_COLOURS if name not in {"state-gone", "row-cursor", "faint"}]
+    return {**variables, **dict.fromkeys(hues, variables["foreground"])}

@@ -57,8 +57,8 @@ async def change(stage: Stage) -> None:
 def differences(stage: Stage) -> dict[str, str]:
     """What the table says of each row."""
     start = stage.lines[1].index("SINCE THE BASELINE")
-    rows = [line for line in stage.lines[2:-2] if re.match(r"[▌ ][●◐○·?] ", line)]
-    return {line[13:].split()[0]: line[start:].strip() for line in rows}
+    rows = [line for line in stage.lines[2:-2] if re.match(r"[▌ ][► ][●◐○·?] ", line)]
+    return {line[20:].split()[0]: line[start:].strip() for line in rows}
 
 
 async def test_marking_and_comparing_say_what_they_do() -> None:
@@ -69,7 +69,10 @@ async def test_marking_and_comparing_say_what_they_do() -> None:
         assert "BASELINE" not in stage.lines[0]
         await stage.press("equals_sign")
         assert "BASELINE" in stage.lines[0]
-        assert "Nothing differs from the baseline. = shows everything again, m marks a new one." in " ".join(stage.body)
+        assert re.search(
+            "Nothing differs from the baseline of .*Z; what does appears here. = shows everything again, m marks a new",
+            " ".join(stage.body),
+        )
 
 
 async def test_comparing_without_a_baseline_says_how_to_mark_one() -> None:
@@ -225,7 +228,7 @@ async def test_problems_that_are_no_difference_count_as_hidden() -> None:
     async with staged() as stage:
         await stage.show([lost("ada", stage.at), *those(stage.at, "bob")])
         await stage.press("m", "equals_sign")
-        assert "1 problem hidden" in stage.lines[0]
+        assert "1 hidden" in stage.lines[1]
         await stage.press("equals_sign", "m", "n")
         assert stage.cursor == "ada"
 
@@ -237,7 +240,7 @@ async def test_the_pane_shows_what_differs_with_and_without_comparing() -> None:
         stage.app.dashboard.select((Clean(""), Clean("env-ada")))
         await stage.pilot.pause()
         pane = "\n".join(line.partition("▏")[2].strip() for line in stage.lines)
-        assert re.search(r"── since the baseline\nmode +standard → unrestricted\n\n── events", pane)
+        assert re.search(r"── since the baseline ─+\nmode +standard → unrestricted\n── events", pane)
         stage.app.dashboard.select((Clean(""), Clean("env-dan")))
         await stage.pilot.pause()
         assert "since the baseline" not in stage.text

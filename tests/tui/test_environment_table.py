@@ -17,11 +17,11 @@ from envwatch.fleet.fleets import Fleets
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.text import Clean, cells
 from envwatch.query.language import parse
-from envwatch.tui.app import stylesheet
 from envwatch.tui.glyphs import ASCII
 from envwatch.tui.state import DisplayOptions
-from envwatch.tui.themes import STATE_COLOURS
+from envwatch.tui.themes import STATE_COLOURS, THEMES, stylesheet
 from envwatch.tui.widgets.environment_table import EnvironmentTable
+from envwatch.views.grouping import GroupHeader
 from envwatch.views.table_view import Preset, View
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class Stand:
 
     @property
     def cursor_line(self) -> int | None:
-        return next((y for y, line in enumerate(self.lines) if line.startswith("▌")), None)
+        return next((y for y, line in enumerate(self.lines) if line[1:2] == "►"), None)
 
 
 @asynccontextmanager
@@ -154,6 +154,35 @@ async def test_until_it_is_moved_the_cursor_stands_on_the_worst_problem() -> Non
         assert [table.cursor, table.names] == ["b", ["b", "a"]]
 
 
+async def test_a_row_is_drawn_once_while_only_the_cursor_and_what_is_in_sight_move() -> None:
+    async with stand(height=4) as table:
+        await table.show(several(*"abcdef"))
+        await table.press("j")
+        before = [table.table.render_line(y) for y in range(4)]
+        await table.press("j", "j", "k", "k")
+        assert (table.cursor, table.cursor_line) == ("b", 1)
+        assert table.table.render_line(1) is before[2]
+        assert table.table.render_line(2) is before[3]
+        await table.wait(1)
+        assert table.table.render_line(2) is not before[3]
+
+
+async def test_rows_that_were_drawn_before_take_the_colours_of_another_theme() -> None:
+    async with stand() as table:
+        await table.show(several("a"))
+        before, dark = table.table.render_line(1), THEMES[0]
+        table.app.register_theme(dark)
+        table.app.theme = dark.name
+        await table.pilot.pause()
+        drawn = table.table.render_line(1)
+        other = replace(dark, name="other", variables={**dark.variables, "state-online": "#ff0000"})
+        table.app.register_theme(other)
+        table.app.theme = other.name
+        await table.pilot.pause()
+        assert "#ff0000" not in str([segment.style for segment in [*before, *drawn]])
+        assert "#ff0000" in str([segment.style for segment in table.table.render_line(1)])
+
+
 async def test_the_cursor_follows_its_row_through_refresh_sort_and_filter() -> None:
     async with stand() as table:
         await table.show(several("a", "b", "c", "d"))
@@ -170,13 +199,30 @@ async def test_the_cursor_follows_its_row_through_refresh_sort_and_filter() -> N
         assert table.cursor == "c"
 
 
+async def test_the_cursor_returns_to_a_row_that_a_filter_hid_unless_it_was_moved_meanwhile() -> None:
+    async with stand() as table:
+        await table.show(several("ann", "bob", "cyd", "dan"))
+        await table.press("j", "j")
+        for query, cursor in (("name:b", "bob"), ("absent", None), ("name:d", "cyd"), ("name:b", "bob")):
+            await table.set_view(View(query=parse(query)))
+            assert table.cursor == cursor
+        await table.show(several("ann", "bob", "cyd", "dan", at=NOW + 10_000))
+        assert table.cursor == "bob", "only another view brings it back"
+        await table.set_view(View(query=parse("name:an")))
+        assert table.cursor == "ann"
+        await table.press("j")
+        assert table.cursor == "dan"
+        await table.set_view(View())
+        assert table.cursor == "dan"
+
+
 async def test_a_filter_that_hides_the_row_under_the_cursor_leaves_no_ghost() -> None:
     async with stand() as table:
         await table.show(several("ann", "bob", "cyd"))
         await table.press("j")
         await table.set_view(View(query=parse("cyd")))
         assert [table.names, table.cursor] == [["cyd"], "cyd"]
-        await table.set_view(View(query=parse("nobody")))
+        await table.set_view(View(query=parse("absent")))
         assert [table.names, table.cursor] == [[], None]
         assert "Nothing matches" in "\n".join(table.lines)
 
@@ -194,9 +240,9 @@ async def test_a_row_that_vanishes_under_the_cursor_stays_as_a_ghost_until_it_is
         await table.show(several("a", "c", at=NOW + table.now * 1000))
         await table.show(several("a", "c", at=NOW + table.now * 1000))
         assert "env-b" not in table.fleet.environments
-        assert [table.names, table.cursor] == [["a", "c", "b"], "b"]
+        assert [table.names, table.cursor] == [["a", "b", "c"], "b"]
         await table.press("k")
-        assert [table.names, table.cursor] == [["a", "c"], "c"]
+        assert [table.names, table.cursor] == [["a", "c"], "a"]
 
 
 async def test_a_row_that_leaves_a_preset_stays_under_the_cursor_until_it_is_left() -> None:
@@ -244,9 +290,9 @@ async def test_keys_move_and_stop_at_the_ends() -> None:
             (("G",), 99),
             (("j",), 99),
             (("g",), 0),
-            (("ctrl+d",), 5),
+            (("ctrl+d",), 10),
             (("ctrl+u",), 0),
-            (("pagedown", "space"), 20),
+            (("pagedown", "ctrl+d"), 20),
             (("pageup",), 10),
             (("end",), 99),
             (("home",), 0),
@@ -273,15 +319,16 @@ async def test_problems_are_walked_around_the_end_and_there_may_be_none() -> Non
         await table.show([named("a"), lost("b"), named("c", lastHeartbeat=NOW - 60_000)])
         assert table.names == ["b", "c", "a"]
         visited = []
-        for _ in range(3):
-            assert table.table.go_to_problem(1)
+        for direction in (1, 1, 1, -1):
+            line = table.table.next_problem(direction)
+            assert line is not None
+            assert not isinstance(line, GroupHeader)
+            assert table.table.select(line.key)
             visited.append(table.cursor)
-        assert visited == ["c", "b", "c"]
-        assert table.table.go_to_problem(-1)
-        assert table.cursor == "b"
+        assert visited == ["c", "b", "c", "b"]
         table.now = 20
         await table.show(several("a", "b", "c", at=NOW + 20_000))
-        assert not table.table.go_to_problem(1)
+        assert table.table.next_problem(1) is None
 
 
 async def test_the_mouse_selects_opens_sorts_and_scrolls() -> None:
@@ -292,9 +339,9 @@ async def test_the_mouse_selects_opens_sorts_and_scrolls() -> None:
         await table.pilot.click(CountingTable, offset=(20, 5), times=2)
         assert [table.cursor, table.app.messages] == ["m004", ["opened"]]
         table.app.messages.clear()
-        for x in (1, 12, 13, 36, 40, 56, 66):
+        for x in (2, 8, 13, 15, 20, 41, 55, 65):
             await table.pilot.click(CountingTable, offset=(x, 0))
-        assert table.app.messages == ["state", "state", "name", "name", "mode", "version", "branch"]
+        assert table.app.messages == ["state", "for", "for", "beat", "name", "mode", "version", "why"]
         table.table.scroll_to(y=50, animate=False)
         await table.pilot.pause()
         assert table.cursor == "m004"
@@ -312,17 +359,18 @@ async def test_a_click_below_the_last_row_does_nothing() -> None:
 @pytest.mark.parametrize(
     ("width", "titles"),
     [
-        (79, ["NAME", "MODE", "VERSION", "BRANCH"]),
-        (80, ["NAME", "MODE", "VERSION", "BRANCH"]),
-        (99, ["NAME", "MODE", "VERSION", "BRANCH"]),
-        (100, ["NAME", "MODE", "VERSION", "BRANCH", "UP", "OS"]),
-        (120, ["NAME", "MODE", "VERSION", "BRANCH", "UP", "OS", "USER", "POD"]),
+        (79, ["NAME", "MODE", "VERSION", "WHY"]),
+        (80, ["NAME", "MODE", "VERSION", "WHY"]),
+        (99, ["NAME", "MODE", "VERSION", "WHY"]),
+        (100, ["NAME", "MODE", "VERSION", "WHY", "UP", "OS"]),
+        (120, ["NAME", "MODE", "VERSION", "WHY", "UP", "OS", "BRANCH"]),
+        (140, ["NAME", "MODE", "VERSION", "WHY", "UP", "OS", "BRANCH", "USER", "POD"]),
     ],
 )
 async def test_columns_come_with_the_width(width: int, titles: list[str]) -> None:
     async with stand(width) as table:
         await table.show(several("a"))
-        assert table.lines[0].split() == ["STATE", "BEAT", *titles]
+        assert table.lines[0].split() == ["STATE", "FOR", "BEAT", *titles]
 
 
 async def test_filter_words_look_into_the_columns_that_are_visible_after_a_resize() -> None:
@@ -357,17 +405,20 @@ async def test_an_empty_fleet_says_what_to_do_and_an_unknown_one_does_not() -> N
         assert table.cursor == "a"
 
 
-async def test_a_fresh_change_is_marked_for_two_listings() -> None:
+async def test_a_recent_change_has_a_tag_and_a_bar_for_15_minutes_also_when_only_time_passes() -> None:
     async with stand() as table:
         await table.show(several("a", "b"))
-        assert "Δ" not in "".join(table.lines)
+        assert not any(sign in "".join(table.lines) for sign in ("NEW", "▌"))
         table.now = 5
         await table.show([*several("a"), lost("b")])
-        assert [" Δ " in line for line in table.lines[1:3]] == [True, False]
-        for is_marked in (True, False):
-            table.now += 5
-            await table.show([*several("a"), lost("b")])
-            assert (" Δ " in table.lines[1]) is is_marked
+        marks = [(line[:2], " NEW " in line) for line in (table.lines[1], table.lines[3])]
+        assert marks == [("▌►", True), ("  ", False)]
+        for seconds, is_marked in ((899, True), (1, False)):
+            CountingTable.stale.clear()
+            await table.wait(seconds)
+            (line,) = (line for line in table.lines if " b " in line)
+            assert (line[0] == "▌", " NEW " in line) == (is_marked, is_marked)
+            assert any(region.y == 1 and region.width == 80 for region in CountingTable.stale) is not is_marked
 
 
 async def test_ascii_marks_are_ascii() -> None:
@@ -425,13 +476,12 @@ async def test_every_sort_shows_every_row_and_inverts() -> None:
     async with stand(300, 12) as table:
         rows = [named("a", podId=None), named("b", metadata=None), lost("c"), named("d", userId="u")]
         await table.show(rows)
-        assert len(table.table.columns) == 17
+        assert len(table.table.columns) == 21
         for column in table.table.columns:
             view = View(sort=column.id)
             await table.set_view(view)
             assert sorted(table.names) == ["a", "b", "c", "d"]
-            glyphs = "▼▲" if column.id == "state" else "▲▼"
-            assert glyphs[0] in table.lines[0]
+            assert "▲" in table.lines[0]
             await table.set_view(replace(view, is_inverted=True))
             assert sorted(table.names) == ["a", "b", "c", "d"]
-            assert glyphs[1] in table.lines[0]
+            assert "▼" in table.lines[0]

@@ -1,7 +1,8 @@
-"""The list of events alone: which groups are open."""
+"""The list of events alone: which groups are open, and what is filtered when."""
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -13,10 +14,11 @@ from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import ServerMs
+from envwatch.model.limits import EVENTS_KEPT
 from envwatch.model.text import Clean
-from envwatch.tui.app import stylesheet
+from envwatch.query.language import Query, Word, parse
 from envwatch.tui.state import MonitorState
-from envwatch.tui.themes import STATE_COLOURS
+from envwatch.tui.themes import STATE_COLOURS, stylesheet
 from envwatch.tui.widgets.event_list import EventList
 
 if TYPE_CHECKING:
@@ -78,4 +80,71 @@ async def test_groups_of_other_moments_environments_and_kinds_open_apart() -> No
         show(events, group(NOW - 1_000), same_moment, replace(group(), of=Kind.RECONNECTED), group())
         events.action_choose()
         assert len(lines(events)) == 7
-        assert sum("web-" in line for line in lines(events)) == 3
+        assert sum("web-" in line and "together" not in line for line in lines(events)) == 3
+
+
+class Searched(list[str]):
+    """A word that every text contains, and the texts that were searched for it."""
+
+    @property
+    def query(self) -> Query:
+        return Query((Word("any", self._is_in, state=None),))
+
+    def _is_in(self, text: str) -> bool:
+        self.append(text)
+        return True
+
+
+def singles(count: int, start: int = 0) -> list[Event]:
+    return [
+        Event(kind=Kind.ONLINE, at=ServerMs(NOW + n), id=Clean(f"env-{n}"), name=Clean(f"web-{n}"))
+        for n in range(start, start + count)
+    ]
+
+
+async def test_of_a_longer_log_only_the_new_events_are_searched() -> None:
+    async with event_list() as events:
+        searched = Searched()
+        log = EventLog().after(singles(5))
+        events.state = MonitorState(monitor=Monitor(event_log=log))
+        events.filter_by(searched.query)
+        assert len(searched) == 5
+        events.state = MonitorState(monitor=Monitor(event_log=log.after(singles(2, start=5))))
+        assert len(searched) == 7
+        assert events.matches == 7
+
+
+async def test_events_from_before_the_start_that_are_read_later_are_listed_and_filtered_as_well() -> None:
+    async with event_list() as events:
+        since_start = EventLog().after([group(NOW)])
+        for query in (Query(), parse("web")):
+            events.filter_by(query)
+            events.state = MonitorState(monitor=Monitor(event_log=since_start))
+            assert len(lines(events)) == 1
+            past = [group(NOW - 2_000), group(NOW - 1_000, prefix="db")]
+            events.state = MonitorState(monitor=Monitor(event_log=since_start.with_past(past)))
+            assert len(lines(events)) == (2 if query else 3)
+
+
+async def test_events_that_the_log_drops_leave_the_filtered_list() -> None:
+    async with event_list() as events:
+        log = EventLog().after(singles(5))
+        events.state = MonitorState(monitor=Monitor(event_log=log))
+        events.filter_by(Searched().query)
+        events.state = MonitorState(monitor=Monitor(event_log=log.after(singles(2, start=5), most=4)))
+        assert ["".join(line.split()[-3:-2]) for line in lines(events)] == ["web-6", "web-5", "web-4", "web-3"]
+
+
+async def test_other_work_goes_on_while_a_long_log_is_filtered_and_new_events_are_listed_with_it() -> None:
+    async with event_list() as events:
+        log = EventLog().after(singles(EVENTS_KEPT // 10))
+        events.state = MonitorState(monitor=Monitor(event_log=log))
+        events.filter_by(parse("none of them"), parse("web-1"))
+        events.state = MonitorState(monitor=Monitor(event_log=log.after(singles(1, start=19_999))))
+        assert events.matches == EVENTS_KEPT // 10
+        turns = 0
+        while events.filter_query != parse("web-1") or "web-19999" not in lines(events)[0]:
+            await asyncio.sleep(0)
+            turns += 1
+        assert turns > 10
+        assert events.matches == 1_112

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,20 +12,25 @@ from support.app_harness import staged
 from support.builders import beating, environment
 from textual.binding import Binding
 from textual.command import CommandList
+from textual.dom import DOMNode
 
+from envwatch.model.limits import Limits
 from envwatch.model.text import Clean
 from envwatch.tui.app import EnvwatchApp
-from envwatch.tui.keymap import binding_ids
+from envwatch.tui.glyphs import UNICODE
+from envwatch.tui.keymap import binding_ids, together
 from envwatch.tui.screens.command_palette import Commands
 from envwatch.tui.screens.dashboard import Dashboard
-from envwatch.tui.screens.help import HelpScreen, help_sections
+from envwatch.tui.screens.event_log import EventLogScreen
+from envwatch.tui.screens.help import FIRST_FILTERS, FIRST_KEYS, HelpScreen, help_sections
 from envwatch.tui.widgets.detail_pane import DetailPane
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.filter_bar import FilterBar
+from envwatch.tui.widgets.footer import has_key
+from envwatch.views.legend import state_entries, tag_entries
 
 if TYPE_CHECKING:
     from support.app_harness import Stage
-    from textual.dom import DOMNode
 
     from envwatch.model.environment import Environment
 
@@ -44,6 +50,7 @@ def keys_of(binding: Binding) -> list[str]:
 
 
 ALL: Final = declared(*NODES)
+EVERYWHERE: Final = declared(*dict.fromkeys(node for nodes in together() for node in nodes))
 IDS: Final = {binding.id: binding for binding in ALL if binding.id}
 
 LEAVES: Final = {"app.quit", "app.interrupt", "app.suspend"}
@@ -68,18 +75,47 @@ async def settle(stage: Stage) -> None:
 # What is declared.
 
 
-def test_every_binding_has_an_id_of_its_own_a_section_and_a_description() -> None:
-    assert all(binding.id and binding.description for binding in ALL)
-    assert [id_ for id_, count in Counter(binding.id for binding in ALL).items() if count > 1] == []
-    assert set(IDS) == set(binding_ids())
+def test_every_binding_of_every_screen_and_dialog_has_an_id_of_its_own_and_a_description() -> None:
+    assert all(binding.id and binding.description for binding in EVERYWHERE)
+    counts = Counter(binding.id for binding in dict.fromkeys(EVERYWHERE))
+    assert [id_ for id_, count in counts.items() if count > 1] == ["app.help"]  # the app's, and that of its screens
+    assert {binding.id for binding in EVERYWHERE} == set(binding_ids())
     assert {id_.partition(".")[0] for id_ in IDS} == {
-        "move",
-        "find",
-        "sort",
-        "baseline",
-        "row",
-        "poll",
-        "app",
+        *("move", "find", "sort", "baseline", "row", "history", "poll", "app")
+    }
+
+
+def test_every_screen_and_widget_with_bindings_is_known_to_the_keymap() -> None:
+    def subclasses(node: type[DOMNode]) -> set[type[DOMNode]]:
+        return {node}.union(*(subclasses(each) for each in node.__subclasses__()))
+
+    binding = {
+        node for node in subclasses(DOMNode) if node.__module__.startswith("envwatch.") and vars(node).get("BINDINGS")
+    }
+    known = {base for nodes in together() for node in nodes for base in node.__mro__}
+    assert binding - known == set()
+
+
+def test_the_table_has_at_most_32_keys_by_default_and_6_of_the_time_machine() -> None:
+    """Count a binding with several keys once, and the digits that show a part of the fleet as one.
+
+    Not counted are ctrl+c and ctrl+z, which are the terminal's.
+    """
+    bound = [binding for binding in declared(EnvironmentTable, Dashboard, EnvwatchApp) if has_key(binding)]
+    kinds = {"preset" if binding.action.startswith("preset(") else binding.id for binding in bound}
+    history = {binding.id for binding in bound if (binding.id or "").startswith("history.")}
+    assert len(kinds - history - {"app.interrupt", "app.suspend"}) <= 32
+    keys = {key for binding in bound for key in keys_of(binding)}
+    assert not keys & {"v", "X", "comma", "full_stop", "I", "plus", "minus", "t", "B"}
+    of_time = {"left_square_bracket", "right_square_bracket", "left_curly_bracket", "right_curly_bracket", "T", "L"}
+    assert {key for binding in bound if binding.id in history for key in keys_of(binding)} == of_time
+
+
+def test_what_has_no_key_by_default_is_in_the_palette_and_can_get_one() -> None:
+    without = {binding.id for binding in ALL if not has_key(binding)}
+    assert without == {
+        *("sort.left", "sort.right", "sort.invert", "sort.fold_all", "row.pane"),
+        *("poll.slower", "poll.faster", "app.bell", "app.times", "app.theme"),
     }
 
 
@@ -103,25 +139,120 @@ def test_no_key_is_one_of_screen_or_tmux() -> None:
     assert not {key for binding in ALL for key in keys_of(binding)} & {"ctrl+a", "ctrl+b"}
 
 
+def top(stage: Stage) -> type[DOMNode]:
+    return type(stage.app.screen)
+
+
+async def test_the_keymap_reaches_dialogs_and_the_event_log() -> None:
+    async with staged(keymap={"log.close": "z", "menu.close": "w", "app.help": "f5"}) as stage:
+        await stage.show(problems_and_old(stage.at))
+        await stage.press("e", "f5")
+        assert top(stage) is HelpScreen
+        await stage.press("escape", "q")
+        assert top(stage) is EventLogScreen
+        await stage.press("z")
+        assert top(stage) is Dashboard
+        await stage.press("o", "w")
+        assert top(stage) is Dashboard
+
+
+@pytest.mark.parametrize(
+    "size", [(80, 24), *(pytest.param(size, marks=pytest.mark.slow) for size in ((120, 24), (80, 40)))], ids=str
+)
+async def test_q_closes_layers_and_quits_only_on_the_table(size: tuple[int, int]) -> None:
+    async with staged(size) as stage:
+        await stage.show(problems_and_old(stage.at))
+        await stage.press("enter", "enter")
+        detail = stage.app.dashboard.query_one(DetailPane)
+        assert detail.has_focus
+        for opener in ("e", "?", "o", "y", "C", "E"):
+            await stage.press(opener if opener != "?" else "question_mark", "q")
+            assert isinstance(stage.app.screen, Dashboard), opener
+            assert detail.has_focus
+        await stage.press("q")
+        assert stage.table.has_focus
+        assert stage.app.is_running
+        await stage.press("q")
+        assert stage.app.return_code == 0
+
+
+@pytest.mark.parametrize("keys", [("escape",), ("enter", "enter", "enter"), ("1",), ("x",), ("equals_sign",), ("n",)])
+async def test_a_key_that_can_do_nothing_now_says_so(keys: tuple[str, ...]) -> None:
+    async with staged() as stage:
+        await stage.show(beating(3, stage.at))
+        before = stage.news
+        await stage.press(*keys)
+        assert stage.news not in {before, ""}
+
+
 # What is documented.
 
 
-async def test_help_shows_every_binding_once_with_all_of_its_keys() -> None:
+async def test_the_first_page_of_the_help_has_legend_ten_keys_and_three_filters() -> None:
+    async with staged((80, 24), keymap={"find.filter": "f"}) as stage:
+        await stage.press("question_mark")
+        legend = (*state_entries(Limits(), ascii_only=False), *tag_entries())
+        for sign, _, meaning in legend:
+            assert re.search(rf" {re.escape(sign)} +{re.escape(meaning)}", stage.text), sign
+        for mark in (UNICODE.lost, UNICODE.returned, UNICODE.behind, UNICODE.acknowledged):
+            assert f"   {mark} " in stage.text
+        assert len(FIRST_KEYS) == 10
+        assert all(text in stage.text for text in FIRST_KEYS.values())
+        assert re.search("  f +filter", stage.text)  # the user's own key
+        assert len(FIRST_FILTERS) == 3
+        assert all(f"  {example} " in stage.text for example in FIRST_FILTERS)
+
+
+@pytest.mark.parametrize(("width", "columns"), [(99, 1), (100, 2)])
+async def test_the_help_has_two_columns_from_100_cells(width: int, columns: int) -> None:
+    async with staged((width, 120)) as stage:
+        await stage.press("question_mark")
+        titles = [line for line in stage.lines if re.match(r" (Move|Find) ", line)]
+        beside = [line for line in stage.lines if re.search(r"^ .*\S +(Polling|Everywhere) *$", line)]
+        assert titles
+        assert bool(beside) is (columns == 2)
+
+
+async def test_the_help_on_a_dialog_shows_its_keys_before_all_others() -> None:
     async with staged((80, 120)) as stage:
+        await stage.press("C", "question_mark")
+        text = stage.text
+        assert text.index(" Here") < text.index("Show or hide") < text.index(" Move")
+
+
+async def test_the_palette_has_a_line_a_command_with_its_key_at_the_right_edge() -> None:
+    async with staged((80, 24)) as stage:
+        await stage.show(problems_and_old(stage.at))
+        await stage.press("colon")
+        listed = stage.app.screen.query_one(CommandList)
+        async with asyncio.timeout(30):
+            while not listed.option_count:
+                await stage.pilot.pause()
+        await settle(stage)
+        lines = [line for line in stage.lines if line.startswith("│ ")]
+        assert len(lines) >= 14
+        assert re.fullmatch(r"│ Filter +/ *.│", lines[0])
+        ends = {len(line.rstrip(" │▁▂▃▄▅▆▇█")) for line in lines if re.search(r"  \S *.?│$", line)}
+        assert len(ends) == 1
+
+
+async def test_help_shows_every_binding_once_with_all_of_its_keys() -> None:
+    async with staged((80, 140), keymap={}) as stage:
         await stage.press("question_mark")
         assert isinstance(stage.app.screen, HelpScreen)
         nodes = (*stage.app.dashboard.nodes_with_keys, stage.app)
         entries_found = [entry for entries in help_sections(nodes).values() for entry in entries]
         assert sorted(entry.id for entry in entries_found) == sorted(IDS)
         for entry in entries_found:
-            assert len(entry.keys) == len({*map(stage.app.get_key_display, Binding.make_bindings([IDS[entry.id]]))})
-            assert f"{' '.join(entry.keys):<15}{entry.text}" in stage.text
+            keys = {*map(stage.app.get_key_display, Binding.make_bindings([IDS[entry.id]]))} - {""}
+            assert len(entry.keys) == len(keys)
+            assert f"{' '.join(entry.keys) or 'palette':<15}{entry.text}" in stage.text
 
 
 async def offered(stage: Stage) -> dict[str, str]:
     """What the palette offers now: keys by the descriptions."""
     hits = [hit async for hit in Commands(stage.app.screen).discover()]
-    return {str(hit.prompt): hit.help or "" for hit in hits}
+    return {hit.text or "": str(hit.prompt).removeprefix(hit.text or "").strip() for hit in hits}
 
 
 @pytest.mark.parametrize(("keys", "node"), [((), EnvironmentTable), (("enter",), DetailPane)])
@@ -131,11 +262,8 @@ async def test_the_palette_offers_what_works_now_with_its_key(keys: tuple[str, .
         await stage.press("2", *keys)
         titles = await offered(stage)
         for binding in declared(node, Dashboard, EnvwatchApp):
-            owner = stage.app if binding in EnvwatchApp.BINDINGS else stage.app.dashboard
-            is_disabled = owner.check_action(binding.action.partition("(")[0], ()) is False
-            is_hidden = is_disabled or binding.id == "app.palette"
-            assert (binding.description in titles) is not is_hidden, binding.id
-        assert titles["Reset all of the view but its columns"] == "key 0"
+            assert (binding.description in titles) is (binding.id != "app.palette"), binding.id
+        assert titles["Reset all of the view but its columns"] == "0"
 
 
 async def test_in_the_filter_bar_the_palette_offers_its_keys_and_none_that_is_typed() -> None:
@@ -172,12 +300,12 @@ async def test_a_name_that_begins_as_typed_comes_before_commands_that_only_hold_
 async def test_nothing_that_comes_from_outside_is_markup_in_the_palette() -> None:
     evil = "[link=javascript:x]my-box[/link][/]"
     profile = Clean(evil)
-    async with staged(profiles=(profile, Clean("other"))) as stage:
+    async with staged((200, 24), profiles=(profile, Clean("other"))) as stage:
         await stage.show([environment(evil, connectionName=evil)], profile)
         await stage.press("colon")
         await stage.type("my-box")
         listed = stage.app.screen.query_one(CommandList)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not any(f"{evil}  {evil}  {evil}" in str(option.prompt) for option in listed.options):
                 await stage.pilot.pause()
 
@@ -188,7 +316,7 @@ async def test_the_palette_finds_each_action_by_its_description(key: str) -> Non
         await stage.show(problems_and_old(stage.at))
         provider = Commands(stage.app.screen)
         for title in await offered(stage):
-            assert title in [str(hit.prompt) async for hit in provider.search(title.casefold())]
+            assert title in [hit.text async for hit in provider.search(title.casefold())]
         await stage.press(key)
         assert "Search for commands" in stage.text
 
@@ -200,8 +328,6 @@ ACTS: Final[dict[str, tuple[str, ...]]] = {
     "move.up": ("G",),
     "move.top": ("G",),
     "move.bottom": (),
-    "move.half_down": (),
-    "move.half_up": ("G",),
     "move.page_down": (),
     "move.page_up": ("G",),
     "move.pane_down": ("enter",),
@@ -223,41 +349,39 @@ ACTS: Final[dict[str, tuple[str, ...]]] = {
     "find.flapping": (),
     "find.changed": (),
     "find.reset": ("2",),
-    "sort.right": (),
-    "sort.left": (),
-    "sort.invert": (),
     "sort.pick": (),
     "sort.columns": (),
     "sort.group": (),
     "sort.fold": (),
-    "sort.fold_all": (),
     "baseline.mark": (),
     "baseline.compare": ("m",),
     "row.acknowledge": (),
+    "row.silence": (),
     "row.copy_name": (),
     "row.copy": (),
     "row.open": (),
-    "row.pane": (),
     "row.explain": (),
+    "history.back": (),
+    "history.forward": (),
+    "history.event_back": (),
+    "history.event_forward": (),
+    "history.time": (),
+    "history.live": (),
     "poll.pause": (),
     "poll.now": (),
-    "poll.slower": (),
-    "poll.faster": (),
     "app.back": ("2",),
-    "app.bell": (),
     "app.events": (),
     "app.export": (),
     "app.help": (),
     "app.interrupt": (),
     "app.palette": (),
     "app.quit": (),
-    "app.times": (),
 }
 """For each binding, the keys that bring the dashboard where its own must act."""
 
 
 def test_every_binding_is_tried() -> None:
-    assert set(ACTS) == set(IDS) - {"app.suspend"}
+    assert set(ACTS) == {id_ for id_, binding in IDS.items() if has_key(binding)} - {"app.suspend"}
 
 
 def state(stage: Stage) -> tuple[Any, ...]:
@@ -310,6 +434,7 @@ async def press_every_key(stage: Stage, *before: str) -> None:
         dashboard.view, dashboard.wants_detail = view, None
 
 
+@pytest.mark.slow
 async def test_every_key_before_the_first_listing() -> None:
     async with staged() as stage:
         await press_every_key(stage)
@@ -322,6 +447,7 @@ async def test_every_key_with_an_empty_fleet_on_the_smallest_screen() -> None:
         await press_every_key(stage)
 
 
+@pytest.mark.slow
 async def test_every_key_with_ten_thousand_rows() -> None:
     async with staged() as stage:
         await stage.show(beating(10_000))
@@ -336,6 +462,7 @@ async def test_every_key_on_a_group_header() -> None:
         await press_every_key(stage, "g")
 
 
+@pytest.mark.slow
 async def test_every_key_while_comparing() -> None:
     async with staged() as stage:
         await stage.show(problems_and_old(stage.at))

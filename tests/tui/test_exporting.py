@@ -186,7 +186,7 @@ async def test_the_picture_shows_the_screen_without_the_menu(folder: Path) -> No
         picture = only_file(folder).read_text()
         assert picture.startswith("<svg")
         text = picture.replace("&#160;", " ")
-        assert all(name in text for name in ("STATE", "ada", "bob", "cyd", "offline"))
+        assert all(name in text for name in ("STATE", "ada", "bob", "cyd", "○ off"))
         assert "Export what is shown" not in text
 
 
@@ -208,7 +208,7 @@ async def test_two_exports_in_one_second_are_two_files(folder: Path) -> None:
 
 
 async def test_a_folder_that_takes_no_file_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir("/proc")  # where nobody can write, not even root
+    monkeypatch.chdir("/proc")  # where not even root can write
     async with dashboard() as stage:
         await export(stage, "json")
         assert stage.news.startswith("cannot export here: ")

@@ -11,7 +11,6 @@ from support.builders import NOW, beating, environment
 from envwatch.tui.glyphs import ASCII
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.event_log import EventLogScreen
-from envwatch.tui.screens.explain import ExplainScreen
 from envwatch.tui.screens.help import HelpScreen
 from envwatch.tui.screens.menu import Menu
 from envwatch.tui.widgets.detail_pane import DetailPane
@@ -32,29 +31,19 @@ async def click(stage: Stage, label: str) -> None:
 # What they say.
 
 
-async def test_on_a_group_header_enter_folds_or_opens_it_and_explain_is_hidden() -> None:
+async def test_on_a_group_header_enter_folds_or_opens_it_and_copy_is_hidden() -> None:
     async with staged() as stage:
         await stage.show(beating(3))
         assert "⏎ Detail" in foot(stage)
-        assert "E Explain" in foot(stage)
+        assert "y Copy" in foot(stage)
         await stage.press("b", "p", "enter", "g")
         assert "⏎ Fold" in foot(stage)
-        assert "E Explain" not in foot(stage)
+        assert "y Copy" not in foot(stage)
         await stage.press("enter")
         assert "⏎ Open" in foot(stage)
         await stage.press("enter", "j")
         assert "⏎ Detail" in foot(stage)
-        assert "E Explain" in foot(stage)
-
-
-async def test_while_paused_the_key_goes_on() -> None:
-    async with staged() as stage:
-        await stage.show(beating(3))
-        assert "p Pause" in foot(stage)
-        await stage.press("p")
-        assert "p Resume" in foot(stage)
-        await stage.press("p")
-        assert "p Pause" in foot(stage)
+        assert "y Copy" in foot(stage)
 
 
 @pytest.mark.parametrize("key", ["o", "b", "ctrl+s", "C", "y", "a", "colon"])
@@ -76,11 +65,11 @@ async def test_the_palette_asks_with_a_sign_that_ascii_has() -> None:
 async def test_keys_of_the_users_own_keep_their_places() -> None:
     async with staged((100, 24), keymap={"find.filter": "f", "app.events": "w"}) as stage:
         await stage.show([environment(connectionId=None)])
-        assert foot(stage) == "f Filter ⏎ Detail n Next problem w Events E Explain p Pause ? Help q Quit"
+        assert foot(stage) == "f Filter ⏎ Detail n Next problem w Events a Ack y Copy ? Help q Quit"
 
 
 def test_in_ascii_no_mark_of_the_table_means_two_things() -> None:
-    glyphs = [ASCII.cursor, ASCII.changed, ASCII.acknowledged, ASCII.behind, ASCII.opened, ASCII.closed]
+    glyphs = [ASCII.cursor, ASCII.lost, ASCII.returned, ASCII.acknowledged, ASCII.behind, ASCII.opened, ASCII.closed]
     assert len(set(glyphs)) == len(glyphs)
 
 
@@ -90,8 +79,8 @@ def test_in_ascii_no_mark_of_the_table_means_two_things() -> None:
 async def test_a_click_on_a_key_does_what_the_key_does() -> None:
     async with staged() as stage:
         await stage.show(beating(3))
-        await click(stage, "Explain")
-        assert [type(screen) for screen in stage.app.screen_stack] == [Dashboard, ExplainScreen]
+        await click(stage, "Help")
+        assert [type(screen) for screen in stage.app.screen_stack] == [Dashboard, HelpScreen]
         await click(stage, "Close")
         await click(stage, "Events")
         assert [type(screen) for screen in stage.app.screen_stack] == [Dashboard, EventLogScreen]
@@ -132,7 +121,6 @@ async def test_a_click_on_the_row_under_the_cursor_opens_it_and_one_on_another_o
     ("keys", "text"),
     [
         (("e",), "Open group, or go to the row"),
-        (("E",), "Scroll the text down"),
         (("o",), "Choose"),
         (("C",), "Show or hide"),
     ],
@@ -172,8 +160,9 @@ async def test_the_themes_begin_with_our_own_and_the_one_that_is_seen_is_marked(
         menu = stage.app.screen
         assert isinstance(menu, Menu)
         names = [choice.title for choice in menu._choices]  # noqa: SLF001
-        assert names[:4] == ["envwatch-dark", "envwatch-light", "envwatch-contrast", "envwatch-ansi"]
-        assert names[4:] == sorted(names[4:])
+        own = ["envwatch-dark", "envwatch-light", "envwatch-contrast", "envwatch-safe", "envwatch-ansi"]
+        assert names[:5] == own
+        assert names[5:] == sorted(names[5:])
         assert re.findall("([a-z-]+) +in use", stage.text) == ["envwatch-light"]
         await stage.press("k", "enter")
         assert stage.app.theme == "envwatch-dark"

@@ -11,6 +11,7 @@ from support.builders import beating, environment
 from textual.events import Key, MouseDown, MouseEvent, MouseMove, MouseScrollDown, MouseUp, Paste
 
 from envwatch.tui.screens.dashboard import Dashboard
+from envwatch.tui.screens.event_log import EventLogScreen
 from envwatch.tui.widgets.detail_pane import DetailPane
 
 if TYPE_CHECKING:
@@ -50,27 +51,22 @@ async def prepare(stage: Stage) -> None:
     await stage.press("g")
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "aquit, then 0\r4",
-        "jGkgaGjk\rjjn",
-        "\rjjGk\x1bjE",
-        "/status:onl\t\rj",
-        "/quit\x1bj",
-        "bm\rGx",
-        "Cj J \r",
-        "C0oj\r",
-        "yj \x1bG",
-        "yJ jjk",
-        "yj\r j",
-        "e/off\r\x1b\x1bj",
-        "ej\r\r",
-        "\r\x1bG",
-        "mj=\x1b0",
-        "?jj\x1bEq",
-    ],
+SOME = ("aquit, then 0\r4", "\rjjGk\x1bjE", "/status:onl\t\rj", "bm\rGx", "e/off\r\x1b\x1bj", "mj=\x1b0")
+OTHERS = (
+    "jGkgaGjk\rjjn",
+    "/quit\x1bj",
+    "Cj J \r",
+    "C0oj\r",
+    "yj \x1bG",
+    "yJ jjk",
+    "yj\r j",
+    "ej\r\r",
+    "\r\x1bG",
+    "?jj\x1bEj",
 )
+
+
+@pytest.mark.parametrize("text", [*SOME, *(pytest.param(text, marks=pytest.mark.slow) for text in OTHERS)])
 async def test_keys_in_one_packet_have_the_same_effect_as_one_by_one(text: str) -> None:
     async with staged() as slow, staged() as fast:
         for stage in (slow, fast):
@@ -130,7 +126,7 @@ async def test_a_blocked_table_delays_quitting_by_half_a_second_at_most() -> Non
         for key in (Key("j", "j"), Key("ctrl+c", None)):
             stage.app.post_message(key)
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while stage.app.return_code is None:  # noqa: ASYNC110  nothing signals it while the table is blocked
                     await asyncio.sleep(0)
         finally:
@@ -151,3 +147,35 @@ async def test_a_key_handled_while_the_app_ends_does_not_crash() -> None:
         await prepare(stage)
     assert not stage.app.screen_stack
     await stage.app.input_queue.settle()  # called directly: which of the two comes first varies by milliseconds
+
+
+@pytest.mark.parametrize(
+    ("key", "second"),
+    [
+        (Key("alt+x", "x"), "x"),
+        (Key("alt+shift+n", "N"), "N"),
+        (Key("alt+slash", "/"), "slash"),
+        (Key("alt+enter", "\r"), "enter"),
+        (Key("alt+e", None), "e"),  # Kitty's protocol sends no character
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.key,
+)
+async def test_an_unbound_key_with_alt_is_escape_and_then_the_key(key: Key, second: str) -> None:
+    async with staged() as one, staged() as two:
+        for stage in (one, two):
+            await prepare(stage)
+            await stage.press("3")
+        await packet(one, [key])
+        await packet(two, [Key("escape", "\x1b"), Key(second, key.character or second)])
+        assert not one.app.dashboard.view.is_narrowed
+        assert one.lines[1:] == two.lines[1:]
+        assert [type(screen) for screen in one.app.screen_stack] == [type(screen) for screen in two.app.screen_stack]
+
+
+async def test_a_key_with_alt_that_the_keymap_binds_stays_one_key() -> None:
+    async with staged(keymap={"app.events": "alt+x"}) as stage:
+        await prepare(stage)
+        await stage.press("3")
+        await packet(stage, [Key("alt+x", "x")])
+        assert isinstance(stage.app.screen, EventLogScreen)
+        assert stage.app.dashboard.view.is_narrowed

@@ -78,8 +78,8 @@ async def test_an_interval_changed_without_a_key_counts_from_the_next_second() -
     ("width", "rows", "shown"),
     [
         (80, 1, "live 2s/5s"),
-        (40, 99, "live 2s/5s"),
-        (40, 100, "live 2s"),
+        (50, 99, "live 2s/5s"),
+        (40, 99, "live 2s"),
     ],
 )
 async def test_the_interval_follows_the_age_of_the_data_and_is_dropped_first_in_little_room(

@@ -13,7 +13,7 @@ from textual.widgets import OptionList
 from envwatch.model.text import Clean
 from envwatch.tui.screens.column_picker import ColumnPicker
 from envwatch.tui.screens.dashboard import Dashboard
-from envwatch.tui.screens.menu import Menu
+from envwatch.tui.screens.menu import Menu, SortMenu
 from envwatch.views.grouping import OLD
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ async def dashboard(
 def offered(stage: Stage) -> dict[str, str]:
     """What the menu on top offers, by its title."""
     menu = stage.app.screen
-    assert isinstance(menu, Menu)
+    assert isinstance(menu, Menu | SortMenu)
     return {choice.title: choice.note for choice in menu._choices}  # noqa: SLF001
 
 
@@ -112,7 +112,7 @@ async def test_rows_stand_under_what_they_have_in_common_those_without_it_too() 
             "bob",
             "dan",
         ]
-        assert stage.news == "grouped by POD: x folds a group, X all"
+        assert stage.news == "grouped by POD: x folds a group, x again all"
 
 
 async def test_the_menu_highlights_the_present_grouping_and_can_remove_it() -> None:
@@ -157,7 +157,7 @@ async def test_an_empty_fleet_offers_no_groups() -> None:
 
 
 @pytest.mark.parametrize("fold", ["x", "enter"])
-async def test_enter_on_a_group_header_folds_the_group_and_opens_it_again(fold: str) -> None:
+async def test_a_group_is_folded_and_opened_from_its_header(fold: str) -> None:
     async with dashboard(in_pods()) as stage:
         await group_by_pod(stage)
         await stage.press("g")
@@ -165,10 +165,39 @@ async def test_enter_on_a_group_header_folds_the_group_and_opens_it_again(fold: 
         await stage.press(fold)
         assert stage.body[:2] == ["▸ pod p-1  ● 2", "▾ pod p-2  ● 1"]
         assert stage.cursor == "pod p-1"
-        await stage.press(fold)
+        await stage.press("j", "k", fold)
         assert stage.body[0] == "▾ pod p-1  ● 2"
-        assert [stage.body[1].split()[3], stage.body[2].split()[3]] == ["ada", "cyd"]
+        assert [stage.body[1].split()[4], stage.body[2].split()[4]] == ["ada", "cyd"]
         assert stage.cursor == "pod p-1"
+
+
+async def test_x_again_makes_all_groups_like_the_one_that_it_folded() -> None:
+    async with dashboard(in_pods()) as stage:
+        await group_by_pod(stage)
+        await stage.press("g", "x", "x")
+        assert [line[0] for line in stage.body] == ["▸", "▸", "▸"]
+        await stage.press("x")
+        assert [line[0] for line in stage.body if "pod" in line] == ["▾", "▾", "▾"]
+        await stage.press("x")
+        assert [line[0] for line in stage.body] == ["▸", "▸", "▸"]
+
+
+async def test_x_after_the_cursor_was_elsewhere_begins_with_one_group() -> None:
+    async with dashboard(in_pods()) as stage:
+        await group_by_pod(stage)
+        await stage.press("g", "x", "j", "k", "x")
+        assert [line[0] for line in stage.body if "pod" in line] == ["▾", "▾", "▾"]
+
+
+async def test_o_in_the_picker_inverts_what_is_in_force() -> None:
+    async with dashboard(in_pods()) as stage:
+        await stage.press("o", "n", "o")
+        assert stage.news == "sorted by NAME"
+        await stage.press("o", "o")
+        assert stage.names == ["dan", "cyd", "bob", "ada"]
+        assert stage.news == "sorted by NAME, inverted"
+        await stage.press("o", "o")
+        assert stage.names == ["ada", "bob", "cyd", "dan"]
 
 
 async def test_a_click_on_a_group_header_folds_it() -> None:
@@ -254,7 +283,7 @@ async def test_nothing_to_fold_says_so() -> None:
 async def test_those_offline_for_a_day_are_folded_away_by_themselves(seconds: float, *, is_folded: bool) -> None:
     async with dashboard([named("ada"), off("old", seconds)]) as stage:
         assert (stage.body[-1] == "▸ offline for over 24 h  ○ 1") is is_folded
-        assert ("old" in stage.text) is not is_folded
+        assert ("old" in "\n".join(stage.body)) is not is_folded
         assert stage.cursor == ("ada" if is_folded else "old")
 
 
@@ -263,7 +292,7 @@ async def test_the_long_offline_can_be_opened_and_folded_again(keys: tuple[str, 
     async with dashboard([named("ada"), off("old", DAY)]) as stage:
         await stage.press(*keys)
         assert stage.body[-2] == "▾ offline for over 24 h  ○ 1"
-        assert stage.body[-1].split()[:4] == ["○", "off", "24h", "old"]
+        assert stage.body[-1].split()[:5] == ["○", "off", "1d", "–", "old"]
         await stage.press(*keys[-1:])
         assert stage.body[-1] == "▸ offline for over 24 h  ○ 1"
 
@@ -278,7 +307,7 @@ async def test_a_group_opened_below_the_edge_of_the_screen_scrolls_into_view() -
 async def test_a_filter_finds_the_long_offline_as_any_other() -> None:
     async with dashboard([named("ada"), off("old", DAY)]) as stage:
         await stage.press("4")
-        assert [line.split()[3] for line in stage.body] == ["old"]
+        assert [line.split()[4] for line in stage.body] == ["old"]
 
 
 # Columns.
@@ -294,14 +323,14 @@ async def choose(stage: Stage, *keys: str) -> None:
 
 async def test_columns_can_be_hidden_shown_and_put_in_order() -> None:
     async with dashboard(in_pods()) as stage:
-        assert titles(stage) == ["state", "name", "mode", "version", "branch"]
+        assert titles(stage) == ["state", "for", "beat", "name", "mode", "version", "why"]
         await choose(stage, "space", "j", "j", "K", "enter")
         assert isinstance(stage.app.screen, Dashboard)
-        assert titles(stage) == ["state", "name", "branch", "version"]
-        assert stage.lines[1].split() == ["STATE", "BEAT", "NAME", "BRANCH", "VERSION"]
+        assert titles(stage) == ["state", "for", "beat", "name", "why", "version"]
+        assert stage.lines[1].split() == ["STATE", "FOR", "BEAT", "NAME", "WHY", "VERSION"]
         assert stage.news == "4 columns"
         await choose(stage, "j", "j", "j", "j", "x", "enter")
-        assert titles(stage) == ["state", "name", "branch", "version", "os"]
+        assert titles(stage) == ["state", "for", "beat", "name", "why", "version", "os"]
 
 
 async def test_the_picker_shows_what_is_chosen_and_what_each_column_means() -> None:
@@ -318,9 +347,9 @@ async def test_the_picker_shows_what_is_chosen_and_what_each_column_means() -> N
 async def test_the_first_and_the_last_column_go_no_further() -> None:
     async with dashboard(in_pods()) as stage:
         await choose(stage, "K", "J", "J", "J", "shift+up", "shift+down", "enter")
-        assert titles(stage) == ["state", "name", "version", "branch", "mode"]
+        assert titles(stage) == ["state", "for", "beat", "name", "version", "why", "mode"]
         await choose(stage, "end", "J", "J", "enter")
-        assert titles(stage) == ["state", "name", "version", "branch", "mode"]
+        assert titles(stage) == ["state", "for", "beat", "name", "version", "why", "mode"]
 
 
 @pytest.mark.parametrize("key", ["escape", "q", "C"])
@@ -329,7 +358,7 @@ async def test_columns_stay_as_they_are_if_the_picker_is_cancelled(key: str) -> 
     async with dashboard(in_pods(), keep=lambda **changes: kept.append(changes)) as stage:
         await choose(stage, "space", "J", key)
         assert isinstance(stage.app.screen, Dashboard)
-        assert titles(stage) == ["state", "name", "mode", "version", "branch"]
+        assert titles(stage) == ["state", "for", "beat", "name", "mode", "version", "why"]
         assert kept == []
 
 
@@ -337,7 +366,7 @@ async def test_zero_goes_back_to_those_that_fit() -> None:
     async with dashboard(in_pods()) as stage:
         await choose(stage, "space", "enter")
         await choose(stage, "0")
-        assert titles(stage) == ["state", "name", "mode", "version", "branch"]
+        assert titles(stage) == ["state", "for", "beat", "name", "mode", "version", "why"]
         assert stage.news == "columns: those that fit"
 
 
@@ -345,9 +374,9 @@ async def test_columns_are_those_of_the_table_while_the_pane_covers_it() -> None
     async with dashboard([named("ada", metadata={"gitBranch": "main"}), named("bob", metadata={})]) as stage:
         await stage.press("enter")
         assert not stage.table.display
-        assert titles(stage) == ["state", "name", "mode", "version", "branch"]
+        assert titles(stage) == ["state", "for", "beat", "name", "mode", "version", "why"]
         await choose(stage)
-        assert "[x] BRANCH" in stage.text
+        assert "[x] WHY" in stage.text
         await stage.press("escape")
         await stage.type("/main")
         assert stage.names == ["ada"]
@@ -357,8 +386,8 @@ async def test_columns_are_those_of_the_table_while_the_pane_covers_it() -> None
 async def test_what_is_chosen_and_does_not_fit_is_named() -> None:
     async with dashboard(in_pods()) as stage:
         await choose(stage, "j", "j", "j", "j", "j", "x", "j", "j", "x", "enter")
-        assert stage.news == "7 columns; no room here for USER, DIRECTORY"
-        assert titles(stage) == ["state", "name", "mode", "version", "branch"]
+        assert stage.news == "7 columns; no room here for BRANCH, POD"
+        assert titles(stage) == ["state", "for", "beat", "name", "mode", "version", "why"]
         await choose(stage)
         assert stage.text.count("[x]") == 5
 
@@ -366,7 +395,7 @@ async def test_what_is_chosen_and_does_not_fit_is_named() -> None:
 async def test_choosing_no_column_leaves_state_and_name() -> None:
     async with dashboard(in_pods()) as stage:
         await choose(stage, "space", "j", "space", "j", "space", "enter")
-        assert titles(stage) == ["state", "name"]
+        assert titles(stage) == ["state", "for", "beat", "name"]
         await choose(stage)
         assert "[x]" not in stage.text
 
@@ -376,9 +405,9 @@ async def test_the_choice_is_remembered_and_taken_up_by_the_next_run() -> None:
     async with dashboard(in_pods(), keep=lambda **changes: kept.append(changes)) as stage:
         await choose(stage, "space", "enter")
         await choose(stage, "0")
-    assert kept == [{"columns": ("state", "name", "version", "branch")}, {"columns": ()}]
+    assert kept == [{"columns": ("state", "name", "version", "why")}, {"columns": ()}]
     async with dashboard(in_pods(), columns=("state", "name", "branch", "pod")) as stage:
-        assert titles(stage) == ["state", "name", "branch", "pod"]
+        assert titles(stage) == ["state", "for", "beat", "name", "branch", "pod"]
 
 
 async def test_zero_on_the_dashboard_resets_the_view_and_leaves_the_columns() -> None:
@@ -386,7 +415,7 @@ async def test_zero_on_the_dashboard_resets_the_view_and_leaves_the_columns() ->
         await choose(stage, "space", "enter")
         await group_by_pod(stage)
         await stage.press("full_stop", "2", "0")
-        assert titles(stage) == ["state", "name", "version", "branch"]
+        assert titles(stage) == ["state", "for", "beat", "name", "version", "why"]
         assert stage.table.headers == []
         assert stage.app.dashboard.view.sort is None
 
@@ -395,9 +424,9 @@ async def test_profiles_can_be_put_elsewhere_but_not_hidden() -> None:
     work, home = Clean("work"), Clean("home")
     async with staged(profiles=(work, home)) as stage:
         await stage.show([named("ada")], work)
-        assert titles(stage)[2] == "profile"
+        assert titles(stage)[4] == "profile"
         await choose(stage, "J", "enter")
-        assert titles(stage)[2:4] == ["mode", "profile"]
+        assert titles(stage)[4:6] == ["mode", "profile"]
         await choose(stage, "j", "space", "enter")
         assert "profile" in titles(stage)
 
@@ -405,11 +434,11 @@ async def test_profiles_can_be_put_elsewhere_but_not_hidden() -> None:
 # The order.
 
 
-async def test_the_order_is_chosen_from_the_columns_that_show_and_remembered() -> None:
+async def test_the_order_is_chosen_from_the_columns_that_show_and_not_remembered() -> None:
     kept: list[dict[str, Any]] = []
     async with dashboard(in_pods(), keep=lambda **changes: kept.append(changes)) as stage:
         await stage.press("o")
-        assert list(offered(stage)) == ["problems first", "STATE BEAT", "NAME", "MODE", "VERSION", "BRANCH"]
+        assert list(offered(stage)) == ["problems first", "STATE", "FOR", "BEAT", "NAME", "MODE", "VERSION", "WHY"]
         await stage.press("n", "enter")
         assert "NAME▲" in stage.lines[1]
         assert stage.news == "sorted by NAME"
@@ -419,15 +448,15 @@ async def test_the_order_is_chosen_from_the_columns_that_show_and_remembered() -
         await stage.press("o", "p", "enter")
         assert "▲" not in stage.lines[1]
         assert stage.news == "sorted problems first"
-    assert kept == [{"sort": "name"}, {"sort": None}]
+    assert kept == []
 
 
 async def test_what_differs_from_a_baseline_is_no_column_to_sort_by() -> None:
     async with dashboard(in_pods()) as stage:
         await stage.press("m", "equals_sign", "o")
-        assert list(offered(stage)) == ["problems first", "STATE BEAT", "NAME"]
+        assert list(offered(stage)) == ["problems first", "STATE", "FOR", "BEAT", "NAME"]
         await stage.press("escape")
-        for title in ("STATE BEAT", "NAME"):
+        for title in ("STATE", "FOR", "BEAT", "NAME"):
             await stage.press("full_stop")
             assert stage.news == f"sorted by {title}"
         await stage.press("full_stop")
@@ -444,17 +473,20 @@ async def test_columns_chosen_while_comparing_start_from_those_of_the_other_view
         await choose(stage, "enter")
         assert stage.news == "5 columns"
         await stage.press("equals_sign")
-        assert titles(stage) == ["state", "name", "mode", "version", "branch"]
+        assert titles(stage) == ["state", "for", "beat", "name", "mode", "version", "why"]
 
 
-async def test_the_first_column_sorts_by_the_longest_silence_and_its_mark_leaves_a_gap() -> None:
-    async with dashboard([named("ada"), named("bob", lastHeartbeat=NOW - 40_000), off("cyd", 300)]) as stage:
-        await stage.press("full_stop")
-        assert stage.names == ["cyd", "bob", "ada"]
-        assert stage.lines[1].startswith(" STATE BEAT▼ NAME ")
-        await stage.press("I")
-        assert stage.names == ["ada", "bob", "cyd"]
-        assert stage.lines[1].startswith(" STATE BEAT▲ NAME ")
+async def test_for_sorts_by_the_shortest_time_in_a_state_and_its_mark_fits() -> None:
+    async with dashboard([named("ada"), named("bob", connectedAt=NOW - 40_000), off("cyd", 300)]) as stage:
+        await stage.app.dashboard.run_action("sort(1)")
+        await stage.app.dashboard.run_action("sort(1)")
+        await stage.pilot.pause()
+        assert stage.names == ["bob", "cyd", "ada"]
+        assert stage.lines[1].startswith("  STATE   FOR▲ BEAT NAME ")
+        await stage.app.dashboard.run_action("invert")
+        await stage.pilot.pause()
+        assert stage.names == ["ada", "cyd", "bob"]
+        assert stage.lines[1].startswith("  STATE   FOR▼ BEAT NAME ")
 
 
 async def test_a_new_action_takes_an_answer_to_an_older_one_away() -> None:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.app_harness import staged
+from support.budget import first_quick
 from support.builders import environment
 from support.pty_terminal import Terminal
+from support.rewinding import BACK, lived, press
 from textual.color import Color
 
 from envwatch.demo.server import Server
@@ -31,6 +33,9 @@ AA = 4.5
 """WCAG 2's minimum contrast of text (1.4.3)."""
 AAA = 7.0
 """Its enhanced contrast (1.4.6)."""
+
+HIGHLIGHT = 1.3
+"""The least contrast of a highlighted row against its neighbours."""
 
 APART = 12.0
 """CIE76 distance of clearly different colours side by side; 2.3 is just noticeable."""
@@ -54,6 +59,12 @@ VISIONS: dict[str, tuple[Rgb, Rgb, Rgb]] = {
         (-0.011820, 0.042940, 0.968881),
     ),
 }
+"""The visions for which every theme is made."""
+_BLUE_BLIND: tuple[Rgb, Rgb, Rgb] = (
+    (1.255528, -0.076749, -0.178779),
+    (-0.078411, 0.930809, 0.147602),
+    (0.004733, 0.691367, 0.303900),
+)
 
 
 def linear(colour: str) -> Rgb:
@@ -77,7 +88,8 @@ def perceived(colour: str, vision: str) -> Rgb:
     """Return a colour as it is perceived, in CIE L*a*b*."""
     whole = linear(colour)
     red, green, blue = (
-        min(max(sum(a * b for a, b in zip(row, whole, strict=True)), 0.0), 1.0) for row in VISIONS[vision]
+        min(max(sum(a * b for a, b in zip(row, whole, strict=True)), 0.0), 1.0)
+        for row in VISIONS.get(vision, _BLUE_BLIND)
     )
     x = (0.4124564 * red + 0.3575761 * green + 0.1804375 * blue) / 0.95047
     y = 0.2126729 * red + 0.7151522 * green + 0.0721750 * blue
@@ -126,13 +138,61 @@ def test_states_differ_for_every_colour_vision(theme: Theme, vision: str) -> Non
     assert alike == {}
 
 
+@pytest.mark.parametrize("theme", TRUE, ids=lambda theme: theme.name)
+def test_the_row_under_the_cursor_stands_out_from_its_neighbours(theme: Theme) -> None:
+    assert contrast(theme.variables["row-cursor"], str(theme.background)) >= HIGHLIGHT
+
+
+@pytest.mark.parametrize("theme", THEMES, ids=lambda theme: theme.name)
+def test_the_colour_of_a_loss_has_no_other_meaning(theme: Theme) -> None:
+    loss = theme.variables["state-offline"]
+    assert [name for name, colour in theme.variables.items() if colour == loss] == ["state-offline"]
+    if not theme.ansi:
+        calm = theme.variables["state-unrestricted"]
+        assert all(math.dist(perceived(loss, vision), perceived(calm, vision)) >= APART for vision in VISIONS)
+
+
+@pytest.mark.parametrize("theme", TRUE, ids=lambda theme: theme.name)
+def test_the_mark_of_the_past_has_a_colour_of_its_own(theme: Theme) -> None:
+    """It is drawn like badges and alarms, in reverse, and is not to be taken for one of them."""
+    mark = theme.variables["rewound"]
+    others = {name: colour for name, colour in theme.variables.items() if name.startswith("state-")}
+    near = {
+        (name, vision)
+        for name, colour in others.items()
+        for vision in VISIONS
+        if math.dist(perceived(mark, vision), perceived(colour, vision)) < APART
+    }
+    assert near == set()
+
+
+@pytest.mark.parametrize("theme", first_quick([theme.name for theme in THEMES]))
+async def test_the_mark_of_the_past_stands_out_as_drawn(theme: str) -> None:
+    async with lived(theme=theme) as stage:
+        await press(stage, BACK)
+        strips = stage.app.screen._compositor.render_strips()  # noqa: SLF001  Textual has no public access to styles
+        badge = next(segment.style for segment in strips[0] if "REWOUND" in segment.text)
+        (here,) = (segment for segment in strips[1] if segment.style is not None and segment.style.reverse)
+        assert badge is not None
+        assert (badge.reverse, badge.bold) == (True, True)
+        assert here.style is not None
+        assert (here.text, here.style.color, here.style.bold) == ("○", badge.color, True)
+
+
+@pytest.mark.parametrize("vision", [*VISIONS, "tritanopia"])
+def test_in_the_safe_theme_states_are_further_apart_for_every_colour_vision(vision: str) -> None:
+    (safe,) = (theme for theme in TRUE if theme.name == "envwatch-safe")
+    colours = [perceived(safe.variables[f"state-{state}"], vision) for state in STATES]
+    assert min(math.dist(one, other) for one, other in combinations(colours, 2)) >= 2 * APART
+
+
 @pytest.mark.parametrize("theme", THEMES, ids=lambda theme: theme.name)
 def test_every_theme_names_every_colour(theme: Theme) -> None:
     assert theme.variables.keys() >= STATE_COLOURS.keys()
 
 
-@pytest.mark.parametrize("theme", TRUE[:2], ids=lambda theme: theme.name)
-def test_dark_and_light_use_the_palette_of_256_colours(theme: Theme) -> None:
+@pytest.mark.parametrize("theme", [TRUE[0], TRUE[1], TRUE[3]], ids=lambda theme: theme.name)
+def test_dark_light_and_safe_use_the_palette_of_256_colours(theme: Theme) -> None:
     steps = {0, 95, 135, 175, 215, 255}
     for colour in (*theme.variables.values(), theme.background, theme.panel):
         red, green, blue = Color.parse(str(colour)).rgb
@@ -152,11 +212,11 @@ def test_the_ansi_theme_sends_only_ansi_colours(tmp_path: Path) -> None:
         with Terminal.of_envwatch(home=tmp_path, environ=environ | {"ENVWATCH_THEME": "envwatch-ansi"}) as terminal:
             terminal.wait_for("[0-9] on ")
             terminal.press("y")
-            terminal.wait_for("Copy")
+            terminal.wait_for("start command|command line")
             terminal.press("q")
-            terminal.wait_for_no("Copy")
+            terminal.wait_for_no("start command|command line")
             terminal.press("?")
-            terminal.wait_for("asking 127")
+            terminal.wait_for("Ten keys")
             terminal.press("q", "q")
             assert terminal.wait_for_end() == 0
     assert re.findall(rb"\x1b\[[0-9;]*[34]8;[0-9;]*m", bytes(terminal.received)) == []
@@ -171,7 +231,7 @@ async def test_every_theme_by_name_can_be_chosen() -> None:
             await stage.pilot.pause()
 
 
-@pytest.mark.parametrize("theme", [theme.name for theme in TRUE])
+@pytest.mark.parametrize("theme", first_quick([theme.name for theme in TRUE]))
 async def test_without_colours_alarms_are_bold_and_as_bright_as_the_rest(
     theme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,15 +258,16 @@ async def test_without_colours_alarms_are_bold_and_as_bright_as_the_rest(
         await stage.show(rows)
         await stage.tick(5)
         await stage.show([*rows[:2], environment("env-3", connectionId=None, lastHeartbeat=None)])
-        assert_bold(["1 late", "1 off", "1 unrestricted"], "1 on")
-        assert_bold(["off ", "◐ late", "unrestricted !"], "● on")
+        assert_bold(["◐ 1", " late", "○ 1", " off", "1 unrestricted"], "● 1")
+        assert_bold(["off ", "◐ late"], "unrestricted!")
+        assert not style_of("● on").bold
         assert style_of("○ off").reverse
         await stage.press("e")
         assert_bold(["went offline"], "laptop of env-3")
         await stage.press("q", "E")
-        assert_bold(["→ offline"], "→ would say offline")
+        assert_bold(["no number: offline"], "would say offline")
         await stage.press("q", "j", "enter")
-        assert_bold(["1 missed", "unrestricted ·"], "▇▇▇")
+        assert_bold(["LATE", "unrestricted · all tools"], "newest here")
 
 
 def test_under_no_color_the_ansi_theme_is_not_used(tmp_path: Path) -> None:
@@ -219,3 +280,33 @@ def test_under_no_color_the_ansi_theme_is_not_used(tmp_path: Path) -> None:
     shades = set(re.findall(rb"38;2;([0-9]+);([0-9]+);([0-9]+)", bytes(terminal.received)))
     assert shades
     assert all(red == green == blue for red, green, blue in shades)
+
+
+@pytest.mark.parametrize("theme", TRUE, ids=lambda theme: theme.name)
+async def test_tags_and_bars_are_legible_as_drawn_with_and_without_the_cursor(theme: Theme) -> None:
+    async with staged((80, 24), theme=theme.name) as stage:
+        alive = [environment(f"env-{n}", lastHeartbeat=stage.at - 1_000) for n in range(4)]
+        down = {"connectionId": None, "lastHeartbeat": None}
+        await stage.show([*alive[:3], environment("env-3", **down)])
+        await stage.tick(5)
+        await stage.show([alive[0], environment("env-1", **down), environment("env-2", **down), alive[3]])
+
+        def colours(text: str) -> list[tuple[str, str]]:
+            """Return the colours of all segments of a text, and of what is below them."""
+            strips = stage.app.screen._compositor.render_strips()  # noqa: SLF001  Textual has no public access to styles
+            styles = [segment.style for strip in strips for segment in strip if segment.text == text]
+            pairs = [(style.color, style.bgcolor) for style in styles if style is not None]
+            return [
+                (one.get_truecolor().hex, other.get_truecolor().hex)
+                for one, other in pairs
+                if one is not None and other is not None
+            ]
+
+        cursor, usual = theme.variables["row-cursor"], str(theme.background)
+        assert {under for _, under in colours("NEW")} == {cursor, usual}
+        for key, tag, under in (("k", "BACK", usual), ("G", "BACK", cursor)):
+            await stage.press(key)
+            assert [each for _, each in colours(tag)] == [under]
+            drawn = [*colours("NEW"), *colours(tag), *colours("▌")]
+            assert len(drawn) == 6
+            assert {pair: round(contrast(*pair), 1) for pair in drawn if contrast(*pair) < AA} == {}

@@ -31,12 +31,12 @@ class ColumnPicker(ModalScreen["tuple[str, ...] | None"]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space,x", "mark", "Show or hide", key_display="space"),
-        Binding("J,shift+down", "shift(1)", "Down", key_display="J"),
-        Binding("K,shift+up", "shift(-1)", "Up", key_display="K"),
-        Binding("enter", "keep", "Keep", key_display="⏎", priority=True),
-        Binding("0", "forget", "Those that fit"),
-        Binding("escape,q,C", "dismiss", "Cancel", key_display="esc"),
+        Binding("space,x", "mark", "Show or hide", key_display="space", id="columns.mark"),
+        Binding("J,shift+down", "shift(1)", "Down", key_display="J", id="columns.lower"),
+        Binding("K,shift+up", "shift(-1)", "Up", key_display="K", id="columns.higher"),
+        Binding("enter", "keep", "Keep", key_display="⏎", priority=True, id="columns.keep"),
+        Binding("0", "forget", "Those that fit", id="columns.reset"),
+        Binding("escape,q,C", "dismiss", "Cancel", key_display="esc", id="columns.cancel"),
         HELP,
     ]
 
@@ -49,7 +49,7 @@ class ColumnPicker(ModalScreen["tuple[str, ...] | None"]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="menu"):
-            yield Static("Columns, after STATE and NAME", id="menu-title", markup=False)
+            yield Static("Columns after NAME", id="menu-title", markup=False)
             yield PickList(markup=False, compact=True)
         yield KeyFooter()
 

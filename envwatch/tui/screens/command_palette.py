@@ -27,20 +27,24 @@ _PREFIX_SCORE = 1_000
 MAX_ENVIRONMENTS = 50
 """Environments offered at once: more than fit a screen."""
 
+_EDGES = 5
+"""Cells of a line of the list that hold no text: padding and scrollbar."""
+
 _SECTIONS = [*(section for section in SECTIONS if section != "move"), "move"]
 """The order of the help, with the cursor keys last."""
 
 
 def _place(binding: Binding) -> int:
     """Return an action's place among the others."""
-    return _SECTIONS.index((binding.id or "app").partition(".")[0])
+    section = (binding.id or "").partition(".")[0]
+    return _SECTIONS.index(section) if section in _SECTIONS else len(_SECTIONS)
 
 
 class Palette(CommandPalette):
     """Textual's palette, with its keys below."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "escape", "Close", key_display="esc"),
+        Binding("escape", "escape", "Close", key_display="esc", id="palette.close"),
         HELP_WHILE_TYPING,
     ]
 
@@ -57,43 +61,54 @@ class Commands(Provider):
     """Actions, and environments to go to."""
 
     async def discover(self) -> Hits:
-        for title, keys, run in self._actions():
-            yield DiscoveryHit(title, run, help=keys)
+        for title, key, run in self._actions():
+            yield DiscoveryHit(self._line(Content(title), key), run, text=title)
 
     async def search(self, query: str) -> Hits:
         """Offer the actions that match the query, and the environments whose name contains it."""
         matcher = self.matcher(query)
-        for title, keys, run in self._actions():
+        for title, key, run in self._actions():
             if matcher.match(title):
-                yield Hit(_score(matcher, title), matcher.highlight(title), run, help=keys)
+                yield Hit(_score(matcher, title), self._line(matcher.highlight(title), key), run, text=title)
         if isinstance(self.screen, Dashboard):
             for hit in self._environments(self.screen, matcher):
                 yield hit
 
+    def _line(self, left: Content, right: str) -> Content:
+        """Return one line of the list, with a key or a state at its right edge."""
+        room = max(self.app.size.width - _EDGES - len(right) - 1, 1)
+        return Content.assemble(
+            left.truncate(room, ellipsis=True).pad_right(max(room - left.cell_length, 0)), " ", right
+        )
+
     def _actions(self) -> Iterator[tuple[str, str, partial[Coroutine[Any, Any, bool]]]]:
-        seen: set[str] = set()
+        """Yield the description of each action that works now, its keys, and what runs it."""
+        keys: dict[str, list[str]] = {}
+        found: dict[str, tuple[str, partial[Coroutine[Any, Any, bool]]]] = {}
         active = sorted(self.screen.active_bindings.values(), key=lambda each: _place(each.binding))
         for namespace, binding, enabled, _ in active:
-            if binding.id and enabled and binding.id != "app.palette" and binding.id not in seen:
-                seen.add(binding.id)
-                key = f"key {self.app.get_key_display(binding)}"
-                yield binding.description, key, partial(self.app.run_action, binding.action, namespace)
-        yield "Theme", "change the colours", partial(self.app.run_action, "change_theme")
+            if binding.id and enabled and binding.id != "app.palette":
+                run = partial(self.app.run_action, binding.action, namespace)
+                found.setdefault(binding.id, (binding.description, run))
+                key = self.app.get_key_display(binding)
+                if key and key not in keys.setdefault(binding.id, []):
+                    keys[binding.id].append(key)
+        for id_, (description, run) in found.items():
+            yield description, " ".join(keys.get(id_, ())), run
 
     def _environments(self, dashboard: Dashboard, matcher: Matcher) -> Iterator[Hit]:
         """Yield the environments whose name contains the query; those that begin with it come first."""
         query = matcher.query.casefold()
-        names = ((tracked, tracked.environment.name.casefold()) for tracked in dashboard.state.fleets.environments)
+        names = ((tracked, tracked.environment.label.casefold()) for tracked in dashboard.state.fleets.environments)
         found = [(not name.startswith(query), tracked) for tracked, name in names if query in name]
         for _, tracked in sorted(found, key=itemgetter(0))[:MAX_ENVIRONMENTS]:
-            name = tracked.environment.name
+            name = tracked.environment.label
             origin = "".join(f"  {part}" for part in (tracked.profile, tracked.environment.id) if part)
             yield Hit(
                 _score(matcher, name),
-                Content.assemble(Content(name), Content(origin).stylize("dim")),
+                self._line(Content.assemble(name, (origin, "dim")), tracked.presence),
                 partial(dashboard.select, tracked.key),
                 text=name,
-                help=f"{tracked.presence} · go to it",  # markup to Textual: no text from the API
             )
 
 

@@ -6,7 +6,7 @@ Owns the layout, the view, and which layer a key goes to. The state comes down f
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual import on
 from textual.binding import Binding, BindingType
@@ -14,15 +14,20 @@ from textual.containers import Container
 from textual.reactive import reactive
 from textual.widgets import Static
 
-from envwatch.tui.screens.row_actions import RowActions
+from envwatch.tui.screens.row_commands import RowCommands
+from envwatch.tui.screens.silence_actions import SilenceActions
 from envwatch.tui.screens.table_actions import TableActions
+from envwatch.tui.screens.time_actions import TIME_LABELS, TimeActions, is_other_time, time_label
+from envwatch.tui.widgets.day_bar import DayBar
 from envwatch.tui.widgets.detail_pane import DetailPane
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.filter_bar import FilterBar
-from envwatch.tui.widgets.footer import KeyFooter
+from envwatch.tui.widgets.footer import KeyFooter, without_key
 from envwatch.tui.widgets.news_bar import NewsBar
 from envwatch.tui.widgets.status_bar import StatusBar
-from envwatch.views.table_view import Preset, View, is_new_problem
+from envwatch.views.grouping import OLD, GroupHeader
+from envwatch.views.out_of_sight import no_problem_text, problems_of
+from envwatch.views.table_view import Preset, View
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,20 +38,38 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.tui.state import MonitorState
+    from envwatch.views.command_context import CommandSettings
+
+_EVENT_LINES = 8
+"""Lines of recent events below a detail pane, which needs its own."""
+
+_PANE_LINES = 30
+"""Lines that a detail pane beside the table needs; recent events get what is left of them on a high screen."""
+
+_EMPTY_LINES = 7
+"""Lines of a table without rows: its titles, and why it is empty."""
+
+_TALL = 40
+"""Lines of a screen from which some show recent events whatever the table needs."""
 
 _PRESETS = dict(zip("123456", Preset, strict=True))
 
+_SHORT_LABELS: Final[Mapping[str, str]] = {"acknowledge": "Ack", "copy_menu": "Copy"}
+"""Labels in the footer that are shorter than in the help, by action."""
 
-class Dashboard(TableActions, RowActions):
+
+class Dashboard(TableActions, SilenceActions, RowCommands, TimeActions):
     """The live view of the fleet."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", key_display="/", id="find.filter"),
         Binding("enter", "open", "Detail", key_display="⏎", id="row.open"),
-        Binding("escape", "back", "Back", key_display="esc", id="app.back"),
         Binding("n", "problem(1)", "Next problem", id="find.next_problem"),
         Binding("N", "problem(-1)", "Previous problem", show=False, id="find.previous_problem"),
-        Binding("v", "detail", "Detail pane on or off", show=False, id="row.pane"),
+        Binding("E", "explain", "Explain", show=False, id="row.explain"),
+        Binding("escape", "back", "Back", key_display="esc", show=False, id="app.back"),
+        Binding("q", "close", "Quit", id="app.quit"),
+        without_key("detail", "Detail pane on or off", "row.pane"),
         *(
             Binding(key, f"preset('{preset}')", f"Show {preset}", show=False, id=f"find.{preset}")
             for key, preset in _PRESETS.items()
@@ -54,20 +77,26 @@ class Dashboard(TableActions, RowActions):
         Binding("0", "reset", "Reset all of the view but its columns", show=False, id="find.reset"),
     ]
 
+    FOOTER_ORDER = ("filter", "open", "problem(1)", "events", "acknowledge", "copy_menu", "help", "close")
+
     wants_detail: reactive[bool | None] = reactive(None, init=False)
     """Whether the user wants the detail pane; None if its place decides."""
 
-    def __init__(self, *, watched: str, view: View) -> None:
+    def __init__(self, *, watched: tuple[str, str], view: View, commands: CommandSettings) -> None:
         super().__init__()
+        self.bind_commands(commands)
         self.set_reactive(Dashboard.view, view)
         self._watched = watched
         self._has_problems = False
+        self._wanted_before: bool | None = None
+        """`wants_detail` before the explanation was opened."""
         self._labels: Mapping[str, str | None] = {}
         """Labels in the footer that differ from their bindings', by action; None hides the key."""
 
     def compose(self) -> ComposeResult:
         cls = Dashboard
         yield StatusBar(watched=self._watched).data_bind(cls.state, cls.view, cls.options)
+        yield DayBar().data_bind(cls.state, cls.options)
         with Container(id="body"):
             yield EnvironmentTable(id="table").data_bind(cls.state, cls.view, cls.options)
             yield DetailPane(id="detail").data_bind(cls.state, cls.view, cls.options)
@@ -104,7 +133,7 @@ class Dashboard(TableActions, RowActions):
 
     @property
     def _shows_detail(self) -> bool:
-        return self._is_wide if self.wants_detail is None else self.wants_detail
+        return self._has_room if self.wants_detail is None else self.wants_detail
 
     @property
     def _covers_table(self) -> bool:
@@ -113,15 +142,28 @@ class Dashboard(TableActions, RowActions):
     # State.
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
-        """Relabel the pause key."""
-        if new.schedules is not old.schedules and self.is_mounted:
+        """Show the keys of the past only there."""
+        if is_other_time(old.rewound, new.rewound):
             self._label_keys()
+            self.query_one(KeyFooter).refresh()
 
     def watch_wants_detail(self) -> None:
         self._lay_out()
 
-    def on_resize(self, _: Resize) -> None:
-        self._lay_out()
+    def on_descendant_focus(self) -> None:
+        """Relabel the keys that do something else in the pane; the focus changes some time after it was asked for."""
+        self._label_keys()
+
+    def on_resize(self, event: Resize) -> None:
+        """Lay out for the terminal's size, and let no size that is out of date reach Textual's own handler.
+
+        That lays out for each `Resize`, and a layout for another size posts the next one: of two sizes on their way at
+        once, each would bring back the other, and the program would do nothing else any more.
+        """
+        if event.size == self.app.size:
+            self._lay_out()
+        else:
+            event.prevent_default().stop()
 
     @on(EnvironmentTable.CursorMoved)
     def _show_selected(self) -> None:
@@ -133,46 +175,54 @@ class Dashboard(TableActions, RowActions):
     @on(EnvironmentTable.RowsChanged)
     def _count_rows(self) -> None:
         """Count what the view shows, and the problems that it hides."""
-        table, status, acks = self.table, self.query_one(StatusBar), self.state.acks
-        problems = sum(is_new_problem(tracked, acks) for tracked in table.rows)
-        hidden = 0
-        if self.view.is_narrowed:
-            hidden = sum(is_new_problem(tracked, acks) for tracked in self.state.fleets.environments) - problems
-        status.visible_rows, status.hidden_problems = len(table.rows), hidden
-        self._has_problems = problems > 0
+        table, status = self.table, self.query_one(StatusBar)
+        status.visible_rows, status.hidden_problems = len(table.rows), table.hidden_problems
+        self._has_problems = len(table.problems) + table.hidden_problems > 0
+        self._share_lines()
         self._label_keys()
+
+    def _share_lines(self) -> None:
+        """Give recent events the lines that the table leaves empty, and some of a tall screen in any case."""
+        table, news = self.table, self.query_one(NewsBar)
+        needed = table.virtual_size.height if table.rows else _EMPTY_LINES
+        spare = table.size.height + news.size.height - needed if table.display else 0
+        if self._shows_detail:
+            left = table.size.height + news.size.height - _PANE_LINES if self._is_wide else 0
+            spare = min(spare, max(left, _EVENT_LINES))
+        news.room = max(spare, _EVENT_LINES - 2 if self.size.height >= _TALL else 1)
 
     def _lay_out(self) -> None:
         detail, table = self._detail, self.table
         was_focused = self.focused in {detail, table}
         detail.display = self._shows_detail
+        detail.explains = detail.explains and detail.display
         table.display = not self._covers_table
         if was_focused:
             (table if table.display else detail).focus()
         if detail.display:
             detail.redraw()
-        self.refresh_bindings()
+        self.call_after_refresh(self._share_lines)
+        self._update_keys()
 
     # Which keys there are.
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Hide keys that would do nothing now."""
-        match action:
-            case "back":
-                return self._filter_bar.display or self._shows_detail or self.view.is_narrowed
-            case "filter":
-                return not self._filter_bar.display
-            case "open":
-                return not self._detail.has_focus
-            case _:
-                return super().check_action(action, parameters)
+        return not self._filter_bar.display if action == "filter" else super().check_action(action, parameters)
 
     def label_of(self, binding: Binding) -> str | None:
         """Return what a key of the footer does now; None hides it."""
+        if binding.action in TIME_LABELS:
+            return time_label(binding.action, self.state.rewound)
         return self._labels.get(binding.action, binding.description)
 
+    def _update_keys(self) -> None:
+        """Show the keys that work now: another widget has the focus, or another layer is on top."""
+        self._label_keys()
+        self.refresh_bindings()
+
     def _label_keys(self) -> None:
-        table, schedules, labels = self.table, self.state.schedules, dict[str, str | None]()
+        table, labels = self.table, dict[str, str | None](_SHORT_LABELS)
         if not self._has_problems:
             labels["problem(1)"] = None
         if table.line is None:
@@ -180,9 +230,13 @@ class Dashboard(TableActions, RowActions):
         elif (header := table.header) is not None:
             labels["open"] = "Fold" if header.is_open else "Open"
         if table.cursor is None:
-            labels["explain"] = None
-        if schedules and all(schedule.is_paused for schedule in schedules.values()):
-            labels["pause"] = "Resume"
+            labels["copy_menu"] = None
+        if table.line is None or self.state.rewound is not None:
+            labels["acknowledge"] = None
+        if self._detail.has_focus:
+            labels["open"] = None
+        if self._detail.has_focus or self._detail.explains:
+            labels["close"] = "Close"
         if labels != self._labels:
             self._labels = labels
             self.query_one(KeyFooter).refresh()
@@ -191,18 +245,36 @@ class Dashboard(TableActions, RowActions):
 
     @on(EnvironmentTable.Selected)
     def action_open(self) -> None:
-        """Open the detail pane and focus it; on a group's header, open or fold the group."""
-        if (header := self.table.header) is not None and self.table.has_focus:
+        """Open the detail pane, or go into it if it is visible; on a group's header, open or fold the group."""
+        if self._detail.has_focus:
+            self.show_message("this is the detail already: esc goes back to the table")
+        elif (header := self.table.header) is not None:
             self.toggle(header)
         elif self._can_open():
             self.table.pin_cursor()
-            self.wants_detail = True
-            self._detail.focus()
-            self.refresh_bindings()
+            was_visible, self.wants_detail = self._shows_detail, True
+            if was_visible:
+                self._detail.focus()
+            self._update_keys()
 
     def action_detail(self) -> None:
         if self._has_room or self._shows_detail or self._can_open():
             self.wants_detail = not self._shows_detail
+
+    def action_explain(self) -> None:
+        """Show every rule behind the verdict in the detail pane, or leave that again."""
+        if self._detail.explains:
+            self._close_explanation()
+        elif self.selected() is not None:
+            self.table.pin_cursor()
+            self._wanted_before, self.wants_detail = self.wants_detail, True
+            self._detail.explains = True
+            self._update_keys()
+
+    def _close_explanation(self) -> None:
+        self._detail.explains = False
+        self.wants_detail = self._wanted_before
+        self._update_keys()
 
     def _can_open(self) -> bool:
         """Whether the cursor stands on a line; shows a message if not."""
@@ -212,27 +284,54 @@ class Dashboard(TableActions, RowActions):
         return True
 
     def action_back(self) -> None:
-        """Leave one layer: the filter bar, a focused pane, a covering pane, the filter, the pane."""
+        """Leave one layer: filter bar, explanation, focused pane, covering pane, filter, pane, at last the past."""
         if self._filter_bar.display:
             self._filter_bar.action_cancel()
+        elif self._detail.explains:
+            self._close_explanation()
         elif self._detail.has_focus and self._has_room:
             self.table.focus()
         elif self.view.is_narrowed and not self._covers_table:
             self.set_view(self.view.widened)
-        else:
+        elif self._shows_detail:
             self.wants_detail = False
-        self.refresh_bindings()
+        elif self.state.rewound is not None and self.state.rewound.playing is None:
+            self.action_live()
+        else:
+            self.show_message("nothing to go back from: q quits")
+        self._update_keys()
+
+    def action_close(self) -> None:
+        """Leave the detail pane, or the explanation in it; on the table, quit."""
+        if self._detail.has_focus or self._detail.explains:
+            self.action_back()
+        else:
+            self.app.exit(0)
 
     def action_problem(self, direction: int) -> None:
-        if not self.table.go_to_problem(direction):
-            self.show_message("no problems in view")
+        """Go to the next problem, unfolding its group; if there is none, say precisely what there is."""
+        line = self.table.next_problem(direction)
+        if isinstance(line, GroupHeader):
+            problems = problems_of(line.environments, self.state.is_alerting)
+            self.set_view(replace(self.view, folded=self.view.folded - {line.key}))
+            line = problems[0 if direction > 0 else -1]
+        if line is not None:
+            self.table.select(line.key)
+            return
+        is_old_folded = any(header.key == OLD and not header.is_open for header in self.table.headers)
+        state, hidden = self.state, self.table.hidden_problems
+        self.show_message(no_problem_text(state.fleets, state.acks, state.now, hidden, is_old_folded=is_old_folded))
 
     def action_preset(self, preset: str) -> None:
+        is_shown = self.view.preset == preset
         self.set_view(replace(self.view, preset=Preset(preset)))
+        if is_shown:
+            self.show_message(f"{preset}: shown already; 0 shows everything again")
 
     def action_reset(self) -> None:
-        """Drop filter, sorting and groups; keep the columns and the baseline."""
+        """Drop filter, sorting and groups, and go to the top, where problems are; keep the columns and the baseline."""
         self.set_view(View(columns=self.view.columns, baseline=self.view.baseline))
+        self.table.release_cursor()
         self.show_message("view reset: all environments, problems first, no groups")
 
     def action_filter(self) -> None:
@@ -252,6 +351,7 @@ class Dashboard(TableActions, RowActions):
     def _close_filter(self, message: FilterBar.Closed) -> None:
         self._filter_bar.display = False
         self.view = replace(self.view, query=message.query)
+        self.table.settle_cursor()
         (self.table if self.table.display else self._detail).focus()
         self.refresh_bindings()
 
@@ -266,5 +366,5 @@ class Dashboard(TableActions, RowActions):
         was_narrowed = self.view.is_narrowed
         self.set_view(replace(self.view.widened, folded=frozenset()))
         if was_narrowed:
-            self.show_message(f"filter cleared: {tracked.environment.name} was hidden")
+            self.show_message(f"filter cleared: {tracked.environment.label} was hidden")
         self.call_after_refresh(self.table.select, key)

@@ -12,6 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from envwatch.fleet.tracking import EnvironmentKey
+from envwatch.model import limits
 from envwatch.model.text import Clean, shortened, wrapped
 from envwatch.model.times import date_text, zone_of
 from envwatch.query.language import Query
@@ -19,8 +20,9 @@ from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.event_list import EventList
 from envwatch.tui.widgets.filter_bar import FilterBar
 from envwatch.tui.widgets.footer import HELP, KeyFooter
-from envwatch.tui.widgets.line import Part, TextLine
-from envwatch.views.event_text import event_style, event_text
+from envwatch.tui.widgets.line import CUT_AT, Part, TextLine
+from envwatch.tui.widgets.status_bar import rewound_badge
+from envwatch.views.event_text import event_style, event_text, watched_text
 from envwatch.views.table_view import id_tail
 
 if TYPE_CHECKING:
@@ -34,23 +36,37 @@ if TYPE_CHECKING:
 class LogTitle(TextLine):
     """How many events match the filter, and how many there are."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"line--title", "line--faint", "line--badge"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"line--title", "line--faint", "line--badge", "line--rewound"}
 
     counts: reactive[tuple[int, int]] = reactive((0, 0))
     """Events that match, and events in all."""
     filter_text: reactive[str] = reactive("")
+    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
+    options: reactive[DisplayOptions] = reactive(DisplayOptions)
+
+    def watch_state(self, old: MonitorState, new: MonitorState) -> None:
+        """Redraw what changed; in the present not each second, as it looks through the whole log."""
+        is_past = old.rewound is not None or new.rewound is not None
+        if is_past or new.event_log is not old.event_log or not new.has_rows_of(old):
+            self.refresh_if_changed()
 
     def parts(self) -> tuple[Sequence[Part], Sequence[Part]]:
-        """Return the title with the filter, and the counts."""
+        """Return the title with the filter, and the counts; in the past, of which moment they are."""
         matches, total = self.counts
-        left = [Part("events", "title", 9), Part(self.filter_text, "faint", 1, is_cut=True)]
-        return left, [Part(f" FILTER {matches}/{total} ", "badge") if self.filter_text else Part(f"{total}", "faint")]
+        covers = watched_text(self.state.monitor, self.state.now, zone_of(self.options.times))
+        left = [Part("events", "title", 9), Part(covers, "faint", 6)]
+        if self.filter_text:
+            left[1:] = [Part(self.filter_text, "faint", 6, cut_at=CUT_AT), Part(covers, "faint", 1)]
+            right = Part(f" FILTER {matches}/{total} ", "badge", 8)
+        else:
+            right = Part(f"{total:,} of {limits.EVENTS_KEPT:,} kept", "faint", 5)
+        return left, [right] if self.state.rewound is None else [right, rewound_badge(self.state, self.options)]
 
 
 class WholeEvent(Static):
     """The full text of the event under the cursor, with its date: the list may cut it."""
 
-    LINES = 2
+    LINES = 6
 
     event: reactive[Event | None] = reactive(None, always_update=True, init=False)
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
@@ -79,21 +95,29 @@ class WholeEvent(Static):
 
 
 class EventLogScreen(ModalScreen[EnvironmentKey | None]):
-    """The log; returns the key of the environment to go to, or None."""
+    """The log; returns the key of the environment to go to, or None.
+
+    Args:
+        message: a message that is cut on the dashboard: the cursor starts on it. Empty for the newest event.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", "Back", key_display="esc"),
-        Binding("slash", "filter", "Filter", key_display="/"),
-        Binding("e,q", "dismiss", "Close", key_display="q"),
+        Binding("escape", "back", "Back", key_display="esc", id="log.back"),
+        Binding("slash", "filter", "Filter", key_display="/", id="log.filter"),
+        Binding("e,q", "dismiss", "Close", key_display="q", id="log.close"),
         HELP,
     ]
 
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     options: reactive[DisplayOptions] = reactive(DisplayOptions)
 
+    def __init__(self, message: str = "") -> None:
+        super().__init__()
+        self._message = message
+
     def compose(self) -> ComposeResult:
         cls = EventLogScreen
-        yield LogTitle()
+        yield LogTitle().data_bind(cls.state, cls.options)
         yield EventList().data_bind(cls.state, cls.options)
         yield WholeEvent(markup=False).data_bind(cls.state, cls.options)
         yield FilterBar(is_of_log=True).data_bind(cls.state)
@@ -101,6 +125,7 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None]):
 
     def on_mount(self) -> None:
         self._events.focus()
+        self.call_after_refresh(self._events.go_to_notice, self._message)
 
     @property
     def _events(self) -> EventList:
@@ -130,14 +155,12 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None]):
 
     @on(FilterBar.Changed)
     def _filter(self, message: FilterBar.Changed) -> None:
-        self._events.filter_query = message.partial.query
-        if not self._events.matches:
-            self._events.filter_query = message.partial.settled
+        self._events.filter_by(message.partial.query, message.partial.settled)
 
     @on(FilterBar.Closed)
     def _close_filter(self, message: FilterBar.Closed) -> None:
         self._filter_bar.display = False
-        self._events.filter_query = message.query
+        self._events.filter_by(message.query)
         self._events.focus()
         self.refresh_bindings()
 
@@ -146,7 +169,7 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None]):
         if self._filter_bar.display:
             self._filter_bar.action_cancel()
         elif self._events.filter_query:
-            self._events.filter_query = Query()
+            self._events.filter_by(Query())
         else:
             self.dismiss()
 

@@ -1,23 +1,27 @@
-"""The help screen, made from the bindings themselves."""
+"""The help: first what a newcomer needs, then what works where one stands, then every key, made from the bindings."""
 
 from __future__ import annotations
 
-from itertools import chain
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from itertools import chain, zip_longest
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from textual.binding import Binding, BindingType
-from textual.containers import Container
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from envwatch import __version__
+from envwatch.model.limits import Limits
+from envwatch.model.text import Clean, shortened, wrapped
+from envwatch.query.completion import HELP as FILTER_EXAMPLES
+from envwatch.tui.glyphs import UNICODE, Glyphs
 from envwatch.tui.terminal.textual_internals import bindings_of
-from envwatch.tui.widgets.footer import KeyFooter
+from envwatch.tui.widgets.footer import KeyFooter, has_key
 from envwatch.tui.widgets.pager import Pager
+from envwatch.views.legend import TAGS_LAST, LegendEntry, hour_entries, state_entries, tag_entries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from textual.app import ComposeResult
     from textual.dom import DOMNode
@@ -25,16 +29,44 @@ if TYPE_CHECKING:
 
     from envwatch.sources.session import Target
 
-SECTIONS = {
+SECTIONS: Final = {
     "move": "Move",
     "find": "Find",
     "sort": "Arrange",
     "baseline": "Baseline",
     "row": "Environment",
+    "command": "Your commands",
+    "history": "History",
     "poll": "Polling",
     "app": "Everywhere",
 }
 """Titles by the first word of a binding's id, in the order of the help."""
+
+FIRST_KEYS: Final = {
+    "find.next_problem": "next problem",
+    "row.open": "detail; again: into it",
+    "app.back": "back one layer",
+    "find.filter": "filter",
+    "find.reset": "show everything again",
+    "app.events": "what happened",
+    "row.acknowledge": "acknowledge",
+    "row.copy": "copy, then a letter",
+    "app.palette": "every command by name",
+    "app.quit": "close a layer, or quit",
+}
+"""What a newcomer needs: ids of bindings, and what they do in a few words."""
+
+FIRST_FILTERS: Final = ("web", "mode:unrestricted,strict", "beat:>90s")
+"""The filter bar's examples that stand on the first page."""
+
+_TWO_COLUMNS_FROM: Final = 100
+"""Cells of the screen."""
+
+_KEYS: Final = 15
+"""Cells of the keys' column."""
+
+_NO_KEY: Final = "palette"
+"""In the keys' column, for what has no key by default."""
 
 
 class Help(NamedTuple):
@@ -43,6 +75,7 @@ class Help(NamedTuple):
     id: str
     """The binding's id, else its action."""
     keys: tuple[str, ...]
+    """None if only the palette reaches it."""
     text: str
 
 
@@ -51,7 +84,7 @@ def help_sections(nodes: Iterable[DOMNode]) -> dict[str, list[Help]]:
     sections: dict[str, list[Help]] = {title: [] for title in SECTIONS.values()}
     for entry in _entries((node, binding) for node in nodes for binding in bindings_of(node) if binding.id):
         sections[SECTIONS[entry.id.partition(".")[0]]].append(entry)
-    return sections
+    return {title: entries for title, entries in sections.items() if entries}
 
 
 def help_on(screen: Screen[Any]) -> list[Help]:
@@ -74,48 +107,123 @@ def _entries(bound: Iterable[tuple[DOMNode, Binding]]) -> list[Help]:
     for node, binding in bound:
         keys = found.setdefault(binding.id or binding.action, (binding.description, []))[1]
         key = node.app.get_key_display(binding)
-        if key not in keys:
+        if has_key(binding) and key not in keys:
             keys.append(key)
     return [Help(id_, tuple(keys), description) for id_, (description, keys) in found.items()]
 
 
 class HelpScreen(ModalScreen[None]):
-    """Every key, made from the bindings."""
+    """The legend, ten keys and three filters on the first page, then every key.
+
+    Args:
+        sections: of the dashboard, by title.
+        here: what works where the help was opened, if that is not the table.
+        targets: what is polled.
+        glyphs: those that the terminal can show.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,question_mark,f1,q,enter", "dismiss", "Close", key_display="esc"),
+        Binding("escape,question_mark,f1,q,enter", "dismiss", "Close", key_display="esc", id="help.close"),
     ]
 
-    def __init__(self, sections: dict[str, list[Help]], targets: Iterable[Target]) -> None:
+    def __init__(
+        self,
+        sections: Mapping[str, Sequence[Help]],
+        here: Sequence[Help] = (),
+        targets: Iterable[Target] = (),
+        glyphs: Glyphs = UNICODE,
+    ) -> None:
         super().__init__()
+        targets = list(targets)
         self._access = "; ".join(f"asking {target.host} with the key from {target.key_origin}" for target in targets)
-        self._sections = sections
+        self._rules = targets[0].limits if targets else Limits()
+        self._glyphs = glyphs
+        self._sections = {"Here": here, **sections} if here else sections
+        self._first = {entry.id: entry for entry in chain.from_iterable(sections.values())}
 
     def compose(self) -> ComposeResult:
-        """Return the table of keys, in two columns where there is room for them."""
-        blocks = [self._section(title, entries) for title, entries in self._sections.items()]
-        blocks.append([Content.styled("States", "bold $state-late"), *(Content(f"  {line}") for line in _LEGEND)])
-        half = sum(map(len, blocks)) / 2
         with Pager(id="help"):
-            credentials = f" {__version__} · {self._access}\n"
-            yield Static(Content.assemble(("envwatch", "bold"), credentials), markup=False)
-            with Container(id="help-columns"):
-                left = [block for place, block in enumerate(blocks) if sum(map(len, blocks[: place + 1])) <= half + 2]
-                for column in (left, blocks[len(left) :]):
-                    yield Static(Content("\n").join(chain.from_iterable(column)), markup=False)
+            yield Static(id="help-text", markup=False)
         yield KeyFooter()
 
-    def _section(self, title: str, entries: Sequence[Help]) -> list[Content]:
-        keys = [Content.assemble((f"  {' '.join(entry.keys):<15}", "$state-online"), entry.text) for entry in entries]
-        return [Content.styled(title, "bold $state-late"), *keys, Content("")]
+    def on_resize(self) -> None:
+        """Lay the text out again; the first size comes after mounting."""
+        width = max(self.size.width - 3, 20)
+        lines = [*self._first_page(width), *self._all_keys(width)]
+        self.query_one("#help-text", Static).update(Content("\n").join(lines))
+
+    def _first_page(self, width: int) -> Iterator[Content]:
+        yield _title(f"States of environments{' ' * 34}envwatch {__version__}"[:width])
+        yield from _in_columns(_signs(state_entries(self._rules, ascii_only=self._glyphs.is_ascii), 7), width, 2)
+        yield _title(f"Changes, for {TAGS_LAST} after them")
+        yield from _in_columns(_signs(tag_entries(), 5), width, 3)
+        yield from _in_columns(_signs(self._marks(), 5), width, 3)
+        yield _title("Hours of the past (24H), each by the worst in it")
+        yield from _in_columns(_signs(hour_entries(ascii_only=self._glyphs.is_ascii), 3), width, 5)
+        yield _title("Ten keys")
+        first = [self._first[id_]._replace(text=text) for id_, text in FIRST_KEYS.items() if id_ in self._first]
+        yield from _in_columns([_line(entry, 5) for entry in first], width, 2)
+        yield _title("Filters: all terms must hold")
+        examples = dict(FILTER_EXAMPLES)
+        for example in FIRST_FILTERS:
+            yield Content.assemble((f"  {example:<26}", "$state-online"), examples[example])
+        yield Content.styled(shortened(Clean(self._access), width), "$faint")
+        yield Content("")
+
+    def _marks(self) -> Sequence[LegendEntry]:
+        glyphs = self._glyphs
+        return (
+            LegendEntry(glyphs.lost, "offline", "orange: a loss"),
+            LegendEntry(glyphs.returned, "online", "teal: a return"),
+            LegendEntry(glyphs.behind, "", "behind the newest"),
+            LegendEntry(glyphs.acknowledged, "", "acknowledged"),
+            LegendEntry(glyphs.silenced, "", "silenced"),
+            LegendEntry("!", "unrestricted", "approves everything"),
+        )
+
+    def _all_keys(self, width: int) -> Iterator[Content]:
+        """Yield the table of keys, in two columns where there is room for them."""
+        columns = 2 if self.size.width >= _TWO_COLUMNS_FROM else 1
+        room = width // columns - 1
+        blocks = [self._section(title, entries, room) for title, entries in self._sections.items()]
+        total = sum(map(len, blocks))
+        left: list[Content] = []
+        while blocks and (columns == 1 or len(left) + len(blocks[0]) <= total / 2 + 2):
+            left += blocks.pop(0)
+        for one, other in zip_longest(left, chain.from_iterable(blocks), fillvalue=Content("")):
+            yield one.pad_right(max(room + 1 - one.cell_length, 0)) + other if columns == 2 else one
+
+    def _section(self, title: str, entries: Iterable[Help], room: int) -> list[Content]:
+        lines = [_title(title)]
+        for entry in entries:
+            first, *rest = wrapped(Clean(entry.text), max(room - _KEYS - 2, 12))
+            lines.append(_line(entry._replace(text=first), _KEYS))
+            lines += [Content(" " * (_KEYS + 2) + line) for line in rest]
+        return [*lines, Content("")]
 
 
-_LEGEND = (
-    "on    heartbeat younger than 45 s (the limits can be set)",
-    "late  still online, but a ping was missed: 45 s or older",
-    "off   no connection, or a heartbeat of 120 s or older",
-    "gone  missing from two complete listings in a row",
-    "flap  it keeps coming and going",
-    "clk?  clock and heartbeat contradict each other",
-    "?     envwatch is blind: this was the last verdict",
-)
+def _title(text: str) -> Content:
+    return Content.styled(text, "bold $state-late")
+
+
+def _line(entry: Help, keys: int) -> Content:
+    text = " ".join(entry.keys)
+    return Content.assemble((f"  {text or _NO_KEY:<{keys}}", "$state-online" if text else "$faint"), entry.text)
+
+
+def _signs(entries: Iterable[LegendEntry], width: int) -> list[Content]:
+    return [
+        Content.assemble((f"  {sign:<{width}}", f"bold $state-{style}" if style else "bold"), meaning)
+        for sign, style, meaning in entries
+    ]
+
+
+def _in_columns(lines: Sequence[Content], width: int, columns: int) -> Iterator[Content]:
+    """Yield lines side by side, read from left to right; one below the other where they do not fit."""
+    room = width // columns
+    if max((line.cell_length for line in lines), default=0) >= room + 2:
+        yield from lines
+        return
+    for start in range(0, len(lines), columns):
+        row = lines[start : start + columns]
+        yield Content.assemble(*(each.pad_right(max(room - each.cell_length, 0)) for each in row))

@@ -37,13 +37,13 @@ class PickList(OptionList):
     """Textual's list with the cursor keys of the other screens."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("j", "cursor_down", "Down", show=False),
-        Binding("k", "cursor_up", "Up", show=False),
+        Binding("j", "cursor_down", "Down", show=False, id="menu.down"),
+        Binding("k", "cursor_up", "Up", show=False, id="menu.up"),
     ]
 
 
 class _ChoiceList(PickList):
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select", "Choose", key_display="⏎")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select", "Choose", key_display="⏎", id="menu.choose")]
 
 
 class _MenuScreen(ModalScreen["_Result | None"], Generic[_Result]):
@@ -57,7 +57,7 @@ class _MenuScreen(ModalScreen["_Result | None"], Generic[_Result]):
 
     LIST: ClassVar[type[OptionList]] = _ChoiceList
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "dismiss", "Close", key_display="esc"),
+        Binding("escape,q", "dismiss", "Close", key_display="esc", id="menu.close"),
         HELP,
     ]
 
@@ -88,7 +88,7 @@ class _MenuScreen(ModalScreen["_Result | None"], Generic[_Result]):
     def on_key(self, event: Key) -> None:
         """Go to the next choice that begins with the typed letter, in the same case if there is one."""
         letter = event.character
-        if letter is None or not letter.isalpha() or letter in "jk":  # these move the cursor
+        if letter is None or not letter.isalpha() or event.key in self.active_bindings:
             return
         options = self.query_one(OptionList)
         count, here = len(self._choices), options.highlighted or 0
@@ -108,16 +108,37 @@ class Menu(_MenuScreen[str]):
         self.dismiss(message.option_id)
 
 
-class _CopyList(PickList):
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select", "Copy", key_display="⏎")]
+class SortMenu(_MenuScreen[tuple[str, bool]]):
+    """A menu of columns; returns the choice's id, and whether it is the one in force, chosen again by its key."""
+
+    LIST = _ChoiceList
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("o", "again", "Sort; again: invert", id="menu.sort")]
+
+    @on(OptionList.OptionSelected)
+    def _choose(self, message: OptionList.OptionSelected) -> None:
+        self.dismiss((message.option_id or "", False))
+
+    def action_again(self) -> None:
+        """Sort by the choice under the cursor; invert the order if it is in force."""
+        id_ = self._choices[self.query_one(OptionList).highlighted or 0].id
+        self.dismiss((id_, id_ == self._current))
+
+
+class _CopyList(OptionList):
+    """A list without `j` and `k`, which are letters here."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select", "Copy", key_display="⏎", id="copy.choose")]
 
 
 class CopyMenu(_MenuScreen[tuple[str, bool]]):
-    """A menu of texts; returns the id of the choice, and whether it is to be shown instead of copied."""
+    """A menu of texts, each with a letter that copies it at once; the ids of the choices are these letters.
+
+    Returns the letter, and whether the text is to be shown instead of copied.
+    """
 
     LIST = _CopyList
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "show", "Show as plain text", key_display="space"),
+        Binding("space", "show", "Show as plain text", key_display="space", id="copy.show"),
     ]
 
     @on(OptionList.OptionSelected)
@@ -131,3 +152,14 @@ class CopyMenu(_MenuScreen[tuple[str, bool]]):
         place = self.query_one(OptionList).highlighted
         if place is not None:
             self.dismiss((self._choices[place].id, is_plain))
+
+    def on_key(self, event: Key) -> None:
+        """Copy what a letter stands for; say so if it stands for nothing here."""
+        letter = event.character
+        if letter is None or not letter.isalpha() or event.key in self.active_bindings:
+            return
+        event.stop()
+        if any(choice.id == letter for choice in self._choices):
+            self.dismiss((letter, False))
+        else:
+            self.query_one("#menu-title", Static).update(f"{self._title_text}: {letter} has nothing to copy here")

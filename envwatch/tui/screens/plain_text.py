@@ -22,7 +22,7 @@ class PlainText(ModalScreen[None]):
     """A text with nothing beside it; the mouse is the terminal's meanwhile."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,enter", "dismiss", "Back", key_display="esc"),
+        Binding("escape,q,enter", "dismiss", "Back", key_display="esc", id="plain.close"),
         HELP,
     ]
 

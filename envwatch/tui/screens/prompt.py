@@ -14,6 +14,8 @@ from envwatch.tui.widgets.footer import HELP_WHILE_TYPING, KeyFooter
 from envwatch.tui.widgets.text_input import TextInput
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from textual.app import ComposeResult
 
 
@@ -37,11 +39,16 @@ class Prompt(ModalScreen["PromptResult | None"]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss", "Cancel", key_display="esc"),
+        Binding("escape", "dismiss", "Cancel", key_display="esc", id="prompt.cancel"),
         # Not ctrl+d, which deletes a character in Emacs and shells.
-        Binding("ctrl+r", "withdraw", "Withdraw", priority=True),
+        Binding("ctrl+r", "withdraw", "Withdraw", priority=True, id="prompt.withdraw"),
         HELP_WHILE_TYPING,
     ]
+
+    FOOTER_ORDER: ClassVar[Sequence[str]] = ()
+
+    ENTER = "Keep"
+    """What enter does with the text, in a word."""
 
     def __init__(self, question: str, hint: str, longest: int, text: str = "", *, may_withdraw: bool = False) -> None:
         super().__init__()
@@ -57,15 +64,37 @@ class Prompt(ModalScreen["PromptResult | None"]):
             yield TextInput(
                 self._text, placeholder=self._hint, max_length=self._longest, select_on_focus=False, compact=True
             )
+            yield Static(id="prompt-mistake", markup=False)
         yield KeyFooter()
 
     @on(Input.Submitted)
     def _answer(self) -> None:
-        self.dismiss(PromptResult(self.query_one(Input).value))
+        text = self.query_one(Input).value
+        if mistake := self.mistake_in(text):
+            self._say(mistake)
+        else:
+            self.dismiss(PromptResult(text))
+
+    @on(Input.Changed)
+    def _forget_mistake(self) -> None:
+        self._say("")
+
+    def mistake_in(self, text: str) -> str:  # noqa: ARG002  a prompt for notes takes any text
+        """Return what is wrong with an answer, with which the prompt stays; empty if nothing is."""
+        return ""
+
+    def _say(self, mistake: str) -> None:
+        line = self.query_one("#prompt-mistake", Static)
+        line.display = bool(mistake)
+        line.update(mistake)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Hide the withdraw key if there is nothing to withdraw."""
         return self._may_withdraw if action == "withdraw" else super().check_action(action, parameters)
+
+    def label_of(self, binding: Binding) -> str | None:
+        """Return what a key of the footer does."""
+        return self.ENTER if binding.action == "submit" else binding.description
 
     def action_withdraw(self) -> None:
         self.dismiss(PromptResult("", withdraws=True))

@@ -11,21 +11,24 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from envwatch.fleet.acknowledgements import LONGEST_NOTE, Ack, ack_of, note_of
-from envwatch.model.text import Clean, shortened
+from envwatch.model.text import Clean, counted, shortened
 from envwatch.tui.screens.menu import Choice, CopyMenu, Menu
 from envwatch.tui.screens.plain_text import PlainText
 from envwatch.tui.screens.prompt import Prompt, PromptResult
 from envwatch.tui.screens.table_screen import TableScreen
 from envwatch.tui.terminal.escape_codes import LONGEST
-from envwatch.views.details import Copy, copies
+from envwatch.views.details import COPY_LETTERS, Copy, copies
 from envwatch.views.environment_list import environment_list_of_rows
 from envwatch.views.output import csv_of, json_of, row_json_of
-from envwatch.views.table_view import is_new_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import timedelta
 
-    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
+    from envwatch.model.clock import WallMs
+    from envwatch.tui.silence_control import SilenceControl
     from envwatch.tui.state import MonitorState
     from envwatch.views.environment_list import EnvironmentList
 
@@ -40,9 +43,9 @@ class RowActions(TableScreen):
     """The keys that copy, export and acknowledge."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("a", "acknowledge", "Acknowledge a problem, or change that", show=False, id="row.acknowledge"),
+        Binding("a", "acknowledge", "Acknowledge a problem, or change that", id="row.acknowledge"),
         Binding("c", "copy_name", "Copy the name", show=False, id="row.copy_name"),
-        Binding("y", "copy_menu", "Copy …", show=False, id="row.copy"),
+        Binding("y", "copy_menu", "Copy …", id="row.copy"),
         Binding("ctrl+s", "export", "Export what is shown …", show=False, id="app.export"),
     ]
 
@@ -51,6 +54,28 @@ class RowActions(TableScreen):
         """Acknowledgements changed, by environment id; None for one that is withdrawn."""
 
         changes: Mapping[Clean, Ack | None]
+
+    @dataclass
+    class Silenced(Message):
+        """The user wants some environments to be quiet for a time."""
+
+        keys: Sequence[EnvironmentKey]
+        lasts: timedelta
+        note: Clean
+
+        def change(self, control: SilenceControl, monitor: Monitor, wall: WallMs) -> tuple[Monitor, str]:
+            """Return the monitor with the silence, and a line for the user."""
+            return control.silence(monitor, self.keys, wall, self.lasts, self.note)
+
+    @dataclass
+    class Unsilenced(Message):
+        """The user ends silences, by their ids."""
+
+        ids: Sequence[Clean]
+
+        def change(self, control: SilenceControl, monitor: Monitor, _: WallMs) -> tuple[Monitor, str]:
+            """Return the monitor without the silences, and a line for the user."""
+            return control.end(monitor, self.ids)
 
     @dataclass
     class ExportRequested(Message):
@@ -65,29 +90,28 @@ class RowActions(TableScreen):
     # Copy.
 
     def action_copy_name(self) -> None:
-        """Copy what is selected with the mouse, else the name."""
-        if selected := self.get_selected_text():
-            self._copy(Copy("selection", Clean(selected)))
-            self.clear_selection()
-        elif (tracked := self.selected()) is not None:
-            self._copy(Copy("name", tracked.environment.name))
+        if (tracked := self.selected()) is not None:
+            self._copy(Copy("name", tracked.environment.label))
 
     def action_copy_menu(self) -> None:
         if (tracked := self.selected()) is None:
             return
         row_json = Copy("JSON", row_json_of(self._environment_list([tracked], self.state)))
-        texts = {text.label: text for text in (*copies(tracked.environment), row_json)}
+        texts = {COPY_LETTERS[text.label]: text for text in (*copies(tracked.environment), row_json)}
 
         def copy(choice: tuple[str, bool] | None) -> None:
             if choice is None:
                 return
-            label, is_plain = choice
+            letter, is_plain = choice
             if is_plain:
-                self.app.push_screen(PlainText(self._legible(texts[label].text)))
+                self.app.push_screen(PlainText(self._legible(texts[letter].text)))
             else:
-                self._copy(texts[label])
+                self._copy(texts[letter])
 
-        choices = [Choice(label, label, shortened(self._legible(text.gist), _PREVIEW)) for label, text in texts.items()]
+        choices = [
+            Choice(letter, f"{letter}  {text.label}", shortened(self._legible(text.gist), _PREVIEW))
+            for letter, text in texts.items()
+        ]
         self.app.push_screen(CopyMenu("Copy", choices), copy)
 
     def _environment_list(self, rows: Sequence[TrackedEnvironment], state: MonitorState) -> EnvironmentList:
@@ -100,13 +124,13 @@ class RowActions(TableScreen):
     def _copy(self, copy: Copy) -> None:
         self.app.copy_to_clipboard(copy.text)
         cut = f" (the first {LONGEST:,} bytes)" if len(copy.text.encode()) > LONGEST else ""
-        self.show_message(f"sent to the clipboard{cut}: {copy.gist}")
+        self.show_message(f"sent to the clipboard{cut}{self.as_of}: {copy.gist}")
 
     # Export.
 
     def action_export(self) -> None:
         rows, state = self.table.rows, self.state
-        what = _count(rows)
+        what = f"{counted(len(rows), 'environment')}{self.as_of}"
         choices = [
             Choice("json", "JSON", f"{what} with every field"),
             Choice("csv", "CSV", f"{what} for a spreadsheet"),
@@ -125,25 +149,29 @@ class RowActions(TableScreen):
 
     def _export_picture(self) -> None:
         picture = _FONTS.sub("", self.app.export_screenshot(title="envwatch")).encode()
-        self.post_message(self.ExportRequested(lambda: picture, ".svg", "a picture of the screen"))
+        self.post_message(self.ExportRequested(lambda: picture, ".svg", f"a picture of the screen{self.as_of}"))
 
     # Acknowledge.
 
     def action_acknowledge(self) -> None:
         """Acknowledge the problem under the cursor, or all of a group; change what is acknowledged already."""
+        if not self.does_act():
+            return
         self.table.pin_cursor()
-        header, tracked = self.table.header, self.table.cursor
-        environments: Sequence[TrackedEnvironment] = (
-            header.environments if header is not None else [tracked] if tracked is not None else []
-        )
+        environments = self.under_cursor
         acks = self.state.acks
-        if problems := [each for each in environments if is_new_problem(each, acks)]:
+        if problems := [each for each in environments if self._is_open(each)]:
             self._ask_for_note(problems)
         elif acknowledged := [each for each in environments if each.environment.id in acks]:
             self._ask_for_change(acknowledged)
         else:
-            which = f": {_name(environments)}, no problem" if environments else ""
+            which = f": {name_of(environments)}, no problem" if environments else ""
             self.show_message(f"nothing to acknowledge{which}")
+
+    def _is_open(self, tracked: TrackedEnvironment) -> bool:
+        """Whether it is not well, for however long, and not acknowledged; silenced or not."""
+        is_unwell = tracked.is_unhealthy or self.state.is_problem(tracked)
+        return is_unwell and tracked.environment.id not in self.state.acks
 
     def _ask_for_note(self, problems: Sequence[TrackedEnvironment]) -> None:
         def acknowledge(answer: PromptResult | None) -> None:
@@ -151,21 +179,23 @@ class RowActions(TableScreen):
                 return
             fleets, wall, note = self.state.fleets, self.state.now.wall, note_of(answer.text)
             newest = [fleets.tracked(tracked.key) or tracked for tracked in problems]
-            still = [tracked for tracked in newest if tracked.is_problem]
+            still = [tracked for tracked in newest if self._is_open(tracked)]
             if not still:
-                self.show_message(f"recovered meanwhile: {_name(problems)}")
+                self.show_message(f"recovered meanwhile: {name_of(problems)}")
                 return
             acks = {each.environment.id: ack_of(each, fleets.of(each).clock.at(wall), note) for each in still}
             self.post_message(self.Acknowledged(acks))
-            self.show_message(f"acknowledged until it recovers: {_name(still)}")
+            recovery = "it recovers" if len(still) == 1 else "they recover"
+            self.show_message(f"acknowledged on this machine until {recovery}: {name_of(still)}")
 
-        question = f"Acknowledge {_name(problems)}, until it recovers"
+        recovery = "it recovers" if len(problems) == 1 else "they recover"
+        question = f"Acknowledge {name_of(problems)} on this machine, until {recovery}"
         self.app.push_screen(Prompt(question, "a note for the next reader; may be empty", LONGEST_NOTE), acknowledge)
 
     def _ask_for_change(self, acknowledged: Sequence[TrackedEnvironment]) -> None:
         notes = {self.state.acks[tracked.environment.id].note for tracked in acknowledged}
         note = notes.pop() if len(notes) == 1 else Clean("")
-        name = _name(acknowledged)
+        name = name_of(acknowledged)
 
         def change(answer: PromptResult | None) -> None:
             acks = self.state.acks
@@ -188,10 +218,6 @@ class RowActions(TableScreen):
         self.app.push_screen(prompt, change)
 
 
-def _count(environments: Sequence[TrackedEnvironment]) -> str:
-    return f"{len(environments)} environment{'' if len(environments) == 1 else 's'}"
-
-
-def _name(environments: Sequence[TrackedEnvironment]) -> str:
+def name_of(environments: Sequence[TrackedEnvironment]) -> str:
     """Return the name of one environment, or how many there are."""
-    return environments[0].environment.name if len(environments) == 1 else _count(environments)
+    return environments[0].environment.label if len(environments) == 1 else counted(len(environments), "environment")

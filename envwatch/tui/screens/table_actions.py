@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.binding import Binding, BindingType
 
+from envwatch.model.text import counted
 from envwatch.tui.screens.column_picker import ColumnPicker
-from envwatch.tui.screens.menu import Choice, Menu
+from envwatch.tui.screens.menu import Choice, Menu, SortMenu
 from envwatch.tui.screens.table_screen import TableScreen
 from envwatch.tui.widgets.environment_table import EnvironmentTable
+from envwatch.tui.widgets.footer import without_key
 from envwatch.views.baseline import Baseline
 from envwatch.views.columns import COLUMNS
 from envwatch.views.grouping import GROUPINGS, OLD, GroupHeader
+
+if TYPE_CHECKING:
+    from envwatch.views.grouping import LineKey
+    from envwatch.views.table_view import View
 
 _COMPARE = "Show what differs from the baseline"
 
@@ -23,17 +29,20 @@ class TableActions(TableScreen):
     """The keys that sort, group and compare the rows."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("full_stop", "sort(1)", "Sort by the next column", key_display=".", show=False, id="sort.right"),
-        Binding("comma", "sort(-1)", "Sort by the column before", key_display=",", show=False, id="sort.left"),
-        Binding("I", "invert", "Invert the sorting", show=False, id="sort.invert"),
         Binding("o", "pick_sort", "Sort by …", show=False, id="sort.pick"),
         Binding("C", "pick_columns", "Columns …", show=False, id="sort.columns"),
         Binding("b", "pick_group", "Group by …", show=False, id="sort.group"),
         Binding("m", "mark", "Mark now as the baseline", show=False, id="baseline.mark"),
         Binding("equals_sign", "compare", _COMPARE, key_display="=", show=False, id="baseline.compare"),
-        Binding("x", "fold", "Fold or open a group", show=False, id="sort.fold"),
-        Binding("X", "fold_all", "Fold or open all groups", show=False, id="sort.fold_all"),
+        Binding("x", "fold", "Fold or open a group; again: all groups", show=False, id="sort.fold"),
+        without_key("fold_all", "Fold or open all groups", "sort.fold_all"),
+        without_key("sort(1)", "Sort by the next column", "sort.right"),
+        without_key("sort(-1)", "Sort by the column before", "sort.left"),
+        without_key("invert", "Invert the sorting", "sort.invert"),
     ]
+
+    _last_fold: tuple[LineKey, View, int] | None = None
+    """The group that `x` worked on last, the view that resulted, and how often the cursor had been moved."""
 
     def action_sort(self, step: int) -> None:
         """Sort by the column beside the present one; the default order follows either end."""
@@ -50,20 +59,23 @@ class TableActions(TableScreen):
         self._sort_by(message.column, is_inverted=is_same and not self.view.is_inverted)
 
     def _sort_by(self, column: str | None, *, is_inverted: bool) -> None:
-        self.view = replace(self.view, sort=column, is_inverted=is_inverted)
-        by = "problems first" if column is None else f"by {_title_of(column)}"
-        self.show_message(f"sorted {by}{', inverted' if is_inverted else ''}")
+        self.view = replace(self.view, sort=column, is_inverted=is_inverted and column is not None)
+        if column is not None:
+            self.show_message(f"sorted by {_title_of(column)}{', inverted' if is_inverted else ''}")
+        else:
+            self.show_message(f"sorted problems first{': this order is never inverted' if is_inverted else ''}")
 
     def action_pick_sort(self) -> None:
         choices = [Choice("", "problems first", "then those closest to going offline, then by name")]
         sortable = [column for column in self.table.columns if column.id in COLUMNS]
         choices += [Choice(column.id, _title_of(column.id), column.about) for column in sortable]
 
-        def sort_by(column: str | None) -> None:
-            if column is not None:
-                self._sort_by(column or None, is_inverted=False)
+        def sort_by(choice: tuple[str, bool] | None) -> None:
+            if choice is not None:
+                column, is_again = choice
+                self._sort_by(column or None, is_inverted=is_again and not self.view.is_inverted)
 
-        self.app.push_screen(Menu("Sort by", choices, self.view.sort or ""), sort_by)
+        self.app.push_screen(SortMenu("Sort by", choices, self.view.sort or ""), sort_by)
 
     def action_pick_columns(self) -> None:
         table = self.table
@@ -87,13 +99,15 @@ class TableActions(TableScreen):
         for id_, value_of in GROUPINGS.items():
             if id_ != "profile" or self.state.fleets.are_several:
                 count = len({value_of(tracked) or None for tracked in environments})
-                choices.append(Choice(id_, COLUMNS[id_].title, f"{count} group{'' if count == 1 else 's'}"))
+                choices.append(Choice(id_, COLUMNS[id_].title, counted(count, "group")))
 
         def group_by(column: str | None) -> None:
             if column is not None:
                 self.set_view(replace(self.view, group=column or None, folded=self.view.folded & {OLD}))
+                if (group := self.table.group) is not None:
+                    self.table.reveal(group.key)
                 title = COLUMNS[column].title if column else ""
-                self.show_message(f"grouped by {title}: x folds a group, X all" if column else "not grouped")
+                self.show_message(f"grouped by {title}: x folds a group, x again all" if column else "not grouped")
 
         self.app.push_screen(Menu("Group by", choices, self.view.group or ""), group_by)
 
@@ -115,28 +129,45 @@ class TableActions(TableScreen):
             self.set_view(replace(self.view, compares=not self.view.compares))
 
     def action_fold(self) -> None:
-        """Fold or open the group under the cursor, else the first group: without grouping, that of the long offline."""
-        group = self.table.group or next(iter(self.table.headers), None)
+        """Fold or open the group under the cursor; again, with nothing else done meanwhile, make all groups like it.
+
+        Without a group under the cursor, the first one: without grouping, that of the long offline.
+        """
+        group = self._group
         if group is None:
             self.show_message("nothing to fold: b groups rows, and none here has been offline for a day")
         else:
-            self.toggle(group)
+            if self._last_fold == (group.key, self.view, self.table.moves):
+                is_alike = all(header.is_open == group.is_open for header in self.table.headers)
+                self._fold_all(is_open=group.is_open is not is_alike)
+            else:
+                self.toggle(group)
+            self._last_fold = (group.key, self.view, self.table.moves)
+
+    @property
+    def _group(self) -> GroupHeader | None:
+        return self.table.group or next(iter(self.table.headers), None)
 
     def toggle(self, group: GroupHeader) -> None:
         self.table.pin_cursor()
+        if group.is_open and self.table.group is group:
+            self.table.select(group.key)  # it stays where it is, and its rows vanish below it
         self.set_view(replace(self.view, folded=self.view.folded ^ {group.key}))
         self.table.reveal(group.key)
 
     def action_fold_all(self) -> None:
         """Fold all groups, or open them if none is open."""
-        headers = self.table.headers
-        if not headers:
+        if self.table.headers:
+            self._fold_all(is_open=not any(header.is_open for header in self.table.headers))
+        else:
             self.show_message("nothing to fold: b groups rows")
-            return
-        is_any_open = any(header.is_open for header in headers)
-        self.set_view(replace(self.view, folded=frozenset(header.key for header in headers if is_any_open)))
+
+    def _fold_all(self, *, is_open: bool) -> None:
+        headers = self.table.headers
+        self.table.pin_cursor()
+        self.set_view(replace(self.view, folded=frozenset() if is_open else frozenset(each.key for each in headers)))
         groups = "the one group" if len(headers) == 1 else f"all {len(headers)} groups"
-        self.show_message(f"{'folded' if is_any_open else 'opened'} {groups}")
+        self.show_message(f"{'opened' if is_open else 'folded'} {groups}")
 
 
 def _title_of(column: str) -> str:

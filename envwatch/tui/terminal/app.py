@@ -1,36 +1,38 @@
 """The base of the App: overrides that delegate to the driver, `FrameWriter` and `InputQueue`.
 
-Private parts of Textual's `App` in use, and what happens if they are missing:
-
-* `_display`, which paints a frame: Textual paints, with more bytes.
-* `_handle_exception`, which gets every exception: `crash` stays None, and Textual reports the crash.
-* `_fatal_error`, `_print_error_renderables`, which print tracebacks with local variables: Textual prints them.
-* `_driver`, `_exit_renderables`, `_suspend_signal`, `_close_messages_no_wait`: AttributeError; mypy checks them.
+Private parts of Textual's `App` in use: `requirements` lists those without which the terminal is left to Textual's own
+driver and drawing. Beside them `_fatal_error` and `_print_error_renderables`, which print tracebacks with local
+variables: if they are missing, Textual prints them.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from inspect import signature
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from textual.app import App
+from textual.app import App, SuspendNotSupported
+from textual.css.query import NoMatches
 from textual.drivers.linux_driver import LinuxDriver
 from textual.events import InputEvent, Paste
 from textual.worker import WorkerFailed
 
 from envwatch.tui.terminal.driver import TerminalDriver
+from envwatch.tui.terminal.escape_codes import clipboard_sequence, notification_sequence
 from envwatch.tui.terminal.frame_writer import FrameWriter
 from envwatch.tui.terminal.input_queue import InputQueue
-from envwatch.tui.terminal.job_control import has_shell
+from envwatch.tui.terminal.requirements import lacking_for_drawing
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Mapping, Sequence
+
     from rich.console import RenderableType
     from textual.driver import Driver
     from textual.events import Event, Resize
     from textual.screen import Screen
     from textual.theme import Theme
+
+    from envwatch.model.text import Clean
 
 
 class TerminalApp(App[int]):
@@ -38,25 +40,30 @@ class TerminalApp(App[int]):
 
     Args:
         ascii_only: replace every character that is not ASCII on its way to the terminal.
+        has_title: whether to set the terminal's title.
     """
 
+    lacking = lacking_for_drawing()
+    """What Textual lacks; if anything, the terminal is left to it."""
     crash: BaseException | None = None
     """The exception that ended the app."""
 
-    def __init__(self, *, ascii_only: bool = False) -> None:
+    def __init__(self, *, ascii_only: bool = False, has_title: bool = False) -> None:
         self.is_colourless = bool(os.environ.get("NO_COLOR"))  # read first: Textual removes the variable
         super().__init__()
         self.set_class(self.is_colourless, "-colourless")
         self.ascii_only = ascii_only
+        self.has_title = has_title
         self.frame_writer = FrameWriter(self)
         self.input_queue = InputQueue(self, super().on_event)
 
     def on_mount(self) -> None:
         """Redraw when the process is resumed, which Textual omits if the size is the same; start the queue."""
-        self.app_resume_signal.subscribe(self, lambda _: self.frame_writer.send_difference())
+        if not self.lacking:
+            self.app_resume_signal.subscribe(self, lambda _: self.frame_writer.send_difference())
         self.run_worker(self.input_queue.run())
 
-    if list(signature(getattr(App, "_display", lambda: None)).parameters) == ["self", "screen", "renderable"]:
+    if not lacking:
 
         def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
             """Paint an update of Textual's compositor."""
@@ -67,12 +74,28 @@ class TerminalApp(App[int]):
 
     def on_resize(self, event: Resize) -> None:
         """Forget what the terminal shows."""
-        self.frame_writer.resize(event)
+        if not self.lacking:
+            self.frame_writer.resize(event)
 
     def send(self, sequence: str) -> None:
         """Send the terminal something that is no frame."""
-        if self._driver is not None:
-            self._driver.write(sequence)
+        if (driver := getattr(self, "_driver", None)) is not None:
+            driver.write(sequence)
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Ask the terminal to take a text, through tmux as well."""
+        self.send(clipboard_sequence(text, in_tmux="TMUX" in os.environ))
+
+    def ring(self, text: Clean, notify: Literal["off", "osc9", "osc777"]) -> None:
+        """Ring the bell, and show a text on the desktop if the user wants that."""
+        self.bell()
+        if notify != "off":
+            self.send(notification_sequence(text, notify, in_tmux="TMUX" in os.environ))
+
+    def show_title(self, title: Clean) -> None:
+        """Set the terminal's title."""
+        if self._terminal_driver is not None:
+            self._terminal_driver.show_title(title)
 
     async def on_event(self, event: Event) -> None:
         """Queue input; handle everything else at once."""
@@ -89,50 +112,84 @@ class TerminalApp(App[int]):
 
     def lend_mouse(self, *, is_lent: bool) -> None:
         """Leave the mouse to the terminal, or take it back."""
-        if isinstance(self._driver, TerminalDriver):
-            self._driver.lend_mouse(is_lent=is_lent)
+        if self._terminal_driver is not None:
+            self._terminal_driver.lend_mouse(is_lent=is_lent)
 
     def get_driver_class(self) -> type[Driver]:
         """Return the driver for real terminals."""
         default = super().get_driver_class()
-        return TerminalDriver if default is LinuxDriver else default
+        return TerminalDriver if default is LinuxDriver and not self.lacking else default
 
     async def run_async(self, **options: Any) -> int | None:  # noqa: ANN401  Textual's own, passed through
         """Run, and restore the terminal in any case."""
         try:
             return await super().run_async(**options)
         finally:
-            if isinstance(self._driver, TerminalDriver):
-                self._driver.release()
+            if self._terminal_driver is not None:
+                self._terminal_driver.release()
 
     def exit(self, result: int | None = None, return_code: int = 0, message: RenderableType | None = None) -> None:
         """End the app; the process ends in bounded time even if something blocks."""
         self._ensure_exit(return_code)
         super().exit(result, return_code, message)
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Hide the suspend key where no shell could resume the process."""
-        if action == "suspend_process" and not has_shell():
-            return False
-        return super().check_action(action, parameters)
-
     def action_suspend_process(self) -> None:
         """Stop the whole process group: `uv run` and `sudo` stand between the shell and us."""
-        self._suspend_signal()
-        os.killpg(0, signal.SIGTSTP)
+        if self.lacking:
+            super().action_suspend_process()
+        else:
+            self._suspend_signal()
+            os.killpg(0, signal.SIGTSTP)
+
+    async def run_in_foreground(self, command: Sequence[str], environ: Mapping[str, str]) -> int:
+        """Leave the terminal to a program, and come back with everything redrawn.
+
+        Returns:
+            Its exit code, negative for a signal.
+
+        Raises:
+            OSError: if it cannot be started.
+            SuspendNotSupported: without a terminal.
+        """
+        with self.suspend():
+            if self._terminal_driver is None:
+                raise SuspendNotSupported
+            outcome = await _caught(self._terminal_driver.run_in_foreground(command, environ))
+        if isinstance(outcome, OSError):
+            raise outcome
+        return outcome
+
+    @property
+    def _terminal_driver(self) -> TerminalDriver | None:
+        """Our own driver, once it has begun; None where Textual has the terminal."""
+        driver = getattr(self, "_driver", None)
+        return driver if isinstance(driver, TerminalDriver) else None
 
     def _ensure_exit(self, code: int) -> None:
-        if isinstance(self._driver, TerminalDriver):
-            self._driver.guard.arm(code)
+        if self._terminal_driver is not None:
+            self._terminal_driver.guard.arm(code)
 
     def _handle_exception(self, error: Exception) -> None:
+        if isinstance(error, NoMatches) and getattr(self, "_exit", False):
+            return  # from the request to end on Textual mounts nothing more, and a half-built screen finds no widgets
         if self.crash is None:
             self.crash = error.error if isinstance(error, WorkerFailed) and error.error is not None else error
         self._ensure_exit(1)
         super()._handle_exception(error)
 
     def _fatal_error(self) -> None:
-        self._close_messages_no_wait()
+        if hasattr(self, "_close_messages_no_wait"):
+            self._close_messages_no_wait()
+        else:
+            super().exit(return_code=1)
 
     def _print_error_renderables(self) -> None:
-        self._exit_renderables.clear()
+        getattr(self, "_exit_renderables", []).clear()
+
+
+async def _caught(exit_code: Awaitable[int]) -> int | OSError:
+    """Return an error as a value: `App.suspend` does not come back from an exception."""
+    try:
+        return await exit_code
+    except OSError as error:
+        return error

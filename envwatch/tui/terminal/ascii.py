@@ -14,7 +14,7 @@ from envwatch.model.text import cells
 
 _NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]")
 
-_SIMILAR: Final = str.maketrans("…·•–—−‘’“”↑↓←→▲▼▸▾⏎●◐○Δ▁", "..*---''\"\"^v<>^v>v<+~x*_")
+_SIMILAR: Final = str.maketrans("…·•–—−‘’“”↑↓←→▲▼▸▾⏎●◐○Δ▁×≥", "..*---''\"\"^v<>^v>v<+~x*_x>")
 
 
 def to_ascii(text: str) -> str:

@@ -24,29 +24,35 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from textual.drivers.linux_driver import LinuxDriver
-from textual.messages import InBandWindowResize
 
+from envwatch.tui.terminal.escape_codes import RESTORE_TITLE, SAVE_TITLE, title_sequence
 from envwatch.tui.terminal.exit_guard import ExitGuard
+from envwatch.tui.terminal.foreground import run_in_foreground
 from envwatch.tui.terminal.input_bytes import InputParser
 from envwatch.tui.terminal.job_control import JobControl
 from envwatch.tui.terminal.terminal_file import TerminalFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from textual.app import App
     from textual.message import Message
 
+    from envwatch.model.text import Clean
+
 _INPUT_POLL_S: Final = 0.1
-"""How often the input thread checks whether it should end."""
+"""How often the input thread checks whether an incomplete sequence has had its time."""
 
 _READ_SIZE: Final = 4096
 """Bytes."""
 
+_NO_TITLE: Final = frozenset({"linux", "dumb", "", None})
+"""Values of `TERM` without a title; the Linux console would print some of it."""
+
 _RESET: Final = (
     "\x18"  # ends a sequence that was cut off
     "\x1b[?2026l"
-    "\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1016l"
+    "\x1b[?1000l\x1b[?1006l"
     "\x1b[?1004l\x1b[?2004l\x1b[?2048l\x1b[?7h\x1b[<u\x1b[0m\x1b[?1049l\x1b[?25h"
 )
 """Switches back every mode that Textual switches."""
@@ -62,11 +68,16 @@ class TerminalDriver(LinuxDriver):
         terminal = self._file.fileno()  # type: ignore[union-attr]  # without standard error no screen is begun
         self._terminal_file = TerminalFile(terminal, ascii_only=getattr(app, "ascii_only", False))
         self._file = self._terminal_file  # type: ignore[assignment]  # has what the writer thread needs of a file
+        self._has_title = getattr(app, "has_title", False) and os.environ.get("TERM") not in _NO_TITLE
+        self._title = ""
+        """The sequence of the newest title."""
         self.is_taken = False
         """Whether the terminal is in application mode."""
         self._is_mouse_lent = False
         self.guard = ExitGuard(self.fileno, self._end_app_soon, self._restore_by_force)
         self._job_control = JobControl(self)
+        self._woken, self._wakes = os.pipe()
+        """Ends of a pipe in which something lies when the input thread should end."""
 
     def lend_mouse(self, *, is_lent: bool) -> None:
         """Leave the mouse to the terminal, across stops as well, or take it back if the user allows the mouse."""
@@ -75,8 +86,17 @@ class TerminalDriver(LinuxDriver):
             self._disable_mouse_support()
         elif not self.guard.is_ending:
             self._enable_mouse_support()
-            if self._mouse_pixels:
-                self._enable_mouse_pixels()
+
+    async def run_in_foreground(self, command: Sequence[str], environ: Mapping[str, str]) -> int:
+        """Run a program on the terminal, which must not be taken meanwhile; see `foreground`."""
+        return await run_in_foreground(command, environ, stdin=self.fileno, stdout=self._terminal_file.fileno())
+
+    def show_title(self, title: Clean) -> None:
+        """Set the terminal's title, if it has one and it changes."""
+        sequence = title_sequence(title)
+        if self._has_title and sequence != self._title:
+            self._title = sequence
+            self.write(sequence)
 
     def release(self) -> None:
         """Restore the terminal and the signal handlers."""
@@ -95,14 +115,19 @@ class TerminalDriver(LinuxDriver):
 
     def _restore_by_force(self) -> None:
         if self.is_taken:
-            self._terminal_file.close_with(_RESET)
+            self._terminal_file.close_with(_RESET + (RESTORE_TITLE if self._has_title else ""))
             if self.attrs_before is not None:
                 with suppress(termios.error):
                     termios.tcsetattr(self.fileno, termios.TCSANOW, self.attrs_before)
 
     def _enable_mouse_support(self) -> None:
-        if not self._is_mouse_lent:
-            super()._enable_mouse_support()
+        """Ask for clicks and the wheel only; a report for each cell that the mouse crosses would cost a packet."""
+        if self._mouse and not self._is_mouse_lent:
+            self.write("\x1b[?1000h\x1b[?1006h")
+            self.flush()
+
+    def _enable_mouse_pixels(self) -> None:
+        """Keep positions in cells."""
 
     def _disable_in_band_window_resize(self) -> None:
         self.write("\x1b[?2048l")
@@ -112,14 +137,16 @@ class TerminalDriver(LinuxDriver):
         self._job_control.wait_for_foreground()
         self.is_taken = True
         super().start_application_mode()  # type: ignore[no-untyped-call]  # Textual's own omission
+        if self._has_title:
+            self.write(SAVE_TITLE + self._title)
         self.write("\x1b[?1004l")  # Textual asks for focus reports; nothing here depends on the focus
 
     def stop_application_mode(self) -> None:
         """Restore the terminal, once."""
         if self.is_taken:
             self.write("\x1b[0m")
-            if self._mouse:
-                self.write("\x1b[?1016l")  # Textual sets it where it can and never resets it
+            if self._has_title:
+                self.write(RESTORE_TITLE)
             super().stop_application_mode()
 
     def close(self) -> None:
@@ -131,7 +158,9 @@ class TerminalDriver(LinuxDriver):
     def disable_input(self) -> None:
         """Stop reading keys; skipped when the terminal is the shell's again, where even a query would stop us."""
         if self.is_taken:
+            os.write(self._wakes, b".")  # or the thread would be joined only after its next look
             super().disable_input()
+            os.read(self._woken, _READ_SIZE)
 
     def write(self, data: str) -> None:
         """Write to the terminal while it is taken."""
@@ -151,16 +180,19 @@ class TerminalDriver(LinuxDriver):
         parser = InputParser(self._kernel_size)
         while not self.exit_event.is_set():
             messages: Iterable[Message] = ()
-            if select.select([self.fileno], [], [], _INPUT_POLL_S)[0]:
+            if self.fileno in select.select([self.fileno, self._woken], [], [], _INPUT_POLL_S)[0]:
                 messages = parser.feed(os.read(self.fileno, _READ_SIZE), time.monotonic())
             for message in chain(messages, parser.tick(time.monotonic())):
                 self.process_message(message)
 
-    def process_message(self, message: Message) -> None:
-        """Post a message from the terminal."""
-        super().process_message(message)
-        if isinstance(message, InBandWindowResize):
-            self._in_band_window_resize = False  # keep the kernel's signal, or the terminal could mislead us
+    @property
+    def _in_band_window_resize(self) -> bool:
+        """Never let Textual ignore the kernel's signal of another size, or the terminal could mislead us."""
+        return False
+
+    @_in_band_window_resize.setter
+    def _in_band_window_resize(self, value: bool) -> None:
+        pass
 
     def _kernel_size(self) -> tuple[int, int] | None:
         size = os.get_terminal_size(self.fileno)

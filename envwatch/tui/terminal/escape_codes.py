@@ -1,12 +1,17 @@
-"""OSC escape sequences: a request to the terminal's clipboard, and a desktop notification. Terminals answer neither."""
+"""Escape sequences for the clipboard, a desktop notification and the title. Terminals answer none of them."""
 
 from __future__ import annotations
 
 import base64
 from typing import TYPE_CHECKING, Literal
 
+from envwatch.model.text import clean
+
 if TYPE_CHECKING:
     from envwatch.model.text import Clean
+
+SAVE_TITLE, RESTORE_TITLE = "\x1b[22;2t", "\x1b[23;2t"
+"""Push the terminal's title on its stack, and take it back from there (XTWINOPS); others ignore both."""
 
 LONGEST = 74_994
 """Bytes of text: 100,000 of Base64, the limit of xterm and tmux."""
@@ -36,6 +41,11 @@ def notification_sequence(text: Clean, style: Literal["osc9", "osc777"], *, in_t
     # ConEmu's own commands by OSC 9 begin with a number, so the name in front keeps a text from being one.
     sequence = f"\x1b]9;envwatch: {body}\x07" if style == "osc9" else f"\x1b]777;notify;envwatch;{body}\x07"
     return _pass_through(sequence) if in_tmux else sequence
+
+
+def title_sequence(text: Clean) -> str:
+    """Return the escape sequence that sets the terminal's title."""
+    return f"\x1b]2;{clean(text)}\x07"
 
 
 def _pass_through(sequence: str) -> str:

@@ -4,9 +4,9 @@ Textual sends whole regions, whatever changed in them. `FrameWriter` gets each f
 terminal shows (`screen_buffer.py`), and sends the difference. While the terminal does not keep up, it sends nothing, so
 that a stalled link never blocks the dashboard; then the difference to the newest frame.
 
-Private parts of Textual in use: `_ATTRIBUTES` of `App`, the compositor's updates (`ChopsUpdate`, `LayoutUpdate`), and
-the Linux driver's `_writer_thread`: if one is missing or different, Textual paints. The writer thread's `_queue`:
-without it, nothing limits the backlog.
+Private parts of Textual in use, beside those that `requirements` lists: the compositor's updates (`ChopsUpdate`,
+`LayoutUpdate`): if they are different, Textual paints. The writer thread's `_queue`: without it, nothing limits the
+backlog.
 
 It must know neither widgets nor what the frames show.
 """
@@ -42,9 +42,6 @@ _RETRY_S: Final = 0.1
 
 _SYNC_FROM: Final = 1_000
 """Characters from which a frame is marked as one. A shorter one arrives in one packet and is never seen half drawn."""
-
-
-_ATTRIBUTES: Final = ("_batch_count", "_closed", "_driver", "_running", "_sync_available")
 
 
 class Patch(NamedTuple):
@@ -128,8 +125,7 @@ class FrameWriter:
             False if Textual must handle it: nothing is drawn now, or the update is not a frame of a full screen.
         """
         app = self._app
-        has_attributes = all(hasattr(app, name) for name in _ATTRIBUTES)
-        if update is None or not has_attributes or app._batch_count or not app._running or app._closed:
+        if update is None or app._batch_count or not app._running or app._closed:
             return False
         is_foreign = app.is_headless or app.is_inline or app.is_web or _writer_of(app._driver) is None
         frame = None if is_foreign else frame_of(update)

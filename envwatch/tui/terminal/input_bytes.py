@@ -5,8 +5,7 @@ raises on the first byte that is not UTF-8. So bytes are cut into units here: te
 Only valid units reach Textual's parser, and what it does not recognise is dropped, never typed.
 
 Private parts of Textual in use: `_xterm_parser.XTermParser`, with `_timeout_time`, which is set while a sequence waits
-for its end, and the state in `_PARSER_STATE`. Without the module there is no start (ImportError); without
-`_timeout_time` every input is dropped, which tests/tui/test_input_bytes.py notices.
+for its end, and the state in `PARSER_STATE`. If one is missing, `requirements` leaves the input to Textual.
 
 This module must know neither the app nor a clock.
 """
@@ -18,12 +17,12 @@ from codecs import getincrementaldecoder
 from typing import TYPE_CHECKING, Final
 
 from textual import constants
-from textual._xterm_parser import XTermParser
-from textual.events import AppBlur, AppFocus, CursorPosition, Paste
+from textual.events import AppBlur, AppFocus, CursorPosition, Key, Paste
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from textual._xterm_parser import XTermParser
     from textual.message import Message
 
 STRING_TIMEOUT_S: Final = 1.0
@@ -82,8 +81,8 @@ _UNFINISHED: Final = re.compile(
 )
 """An incomplete escape sequence, if nothing follows."""
 
-_ALONE: Final = re.compile("\x1b[^\x1b]?", re.DOTALL)
-"""Escape, or alt with a key: Textual takes both for the start of a longer sequence until a timeout."""
+_WITH_ALT: Final = re.compile("\x1b[^\x1b]", re.DOTALL)
+"""Alt with a key, or escape and the key in one packet: `InputQueue` decides which."""
 
 _NUMBER: Final = re.compile(rb"[0-9]+")
 
@@ -93,7 +92,7 @@ _SIZE_REPORT: Final = re.compile(rb"\x1b\[48;(\d+)(?::\d*)*;(\d+)(?::\d*)*;(\d+)
 _IGNORED: Final = (AppFocus, AppBlur, CursorPosition)
 """A blurred app would route the keys that are under way to another widget."""
 
-_PARSER_STATE: Final = ("mouse_pixels", "terminal_size", "terminal_pixel_size", "last_x", "last_y")
+PARSER_STATE: Final = ("terminal_size", "terminal_pixel_size", "last_x", "last_y")
 """Attributes that a new parser takes over from the one that it replaces."""
 
 
@@ -106,7 +105,7 @@ class InputParser:
 
     def __init__(self, kernel_size: Callable[[], tuple[int, int] | None]) -> None:
         self._kernel_size = kernel_size
-        self._parser = XTermParser()
+        self._parser = _new_parser()
         self._decode = getincrementaldecoder("utf-8")("replace").decode
         self._rest = b""
         """Bytes that are not parsed yet, or an incomplete unit."""
@@ -195,23 +194,42 @@ class InputParser:
 
     def _by_textual(self, unit: str) -> Iterator[Message]:
         """Yield Textual's messages for one character or one escape sequence."""
+        if _WITH_ALT.fullmatch(unit):
+            yield from (_with_alt(message) for message in self._by_textual(unit[1]))
+            return
         parser = self._parser
         try:
             messages = list(parser.feed(unit))
-            if _ALONE.fullmatch(unit) and parser._timeout_time is not None:
+            if unit == "\x1b" and parser._timeout_time is not None:  # it waits for the rest of a longer sequence
                 parser._timeout_time = 0.0
                 messages += parser.tick()
         except Exception:  # noqa: BLE001  its exceptions are undocumented, and only its own code runs here
             messages = []
             self._replace_parser()
+        self._parser.mouse_pixels = False  # a report of the size in pixels would set it; positions stay cells
         if self._parser._timeout_time is not None:
             self._replace_parser()  # it does not know the sequence, and would make keys of its characters
         yield from (message for message in messages if not isinstance(message, _IGNORED))
 
     def _replace_parser(self) -> None:
-        old, self._parser = self._parser, XTermParser()
-        for name in _PARSER_STATE:
+        old, self._parser = self._parser, _new_parser()
+        for name in PARSER_STATE:
             setattr(self._parser, name, getattr(old, name))
+
+
+def _new_parser() -> XTermParser:
+    """Return one of Textual's parsers, which a newer Textual may not have."""
+    from textual._xterm_parser import XTermParser  # noqa: PLC0415
+
+    return XTermParser()
+
+
+def _with_alt(message: Message) -> Message:
+    """Return a key with alt; its character stays that of the key alone."""
+    if not isinstance(message, Key):
+        return message
+    is_upper = len(message.key) == 1 and message.key.isupper()
+    return Key(f"alt+shift+{message.key.lower()}" if is_upper else f"alt+{message.key}", message.character)
 
 
 def _is_plausible_size(report: re.Match[bytes], kernel_size: tuple[int, int] | None) -> bool:

@@ -75,6 +75,9 @@ class InputQueue:
     async def _deliver_waiting(self) -> None:
         while self._events and not self._is_busy:
             event = self._events.popleft()
+            if isinstance(event, Key) and (keys := self._without_alt(event)):
+                event, following = keys
+                self._events.appendleft(following)
             self._is_busy = self.holds_up_next(event)
             self._focus = (self._app.screen, self._app.focused)
             await self._deliver(event)
@@ -82,6 +85,18 @@ class InputQueue:
                 self._became_busy.set()
         if self._events:
             self._next_waits.set()
+
+    def _without_alt(self, event: Key) -> tuple[Key, Key] | None:
+        """Return escape and the key alone if nothing is bound to the key with alt: terminals send the same for both."""
+        name = event.key.removeprefix("alt+")
+        if name == event.key or event.key in self._app.screen.active_bindings:
+            return None
+        if name.startswith("shift+") and len(name) == len("shift+") + 1:
+            name = name[-1].upper()
+        keys = Key("escape", "\x1b"), Key(name, event.character or (name if len(name) == 1 else None))
+        for key in keys:
+            key.set_sender(self._app)
+        return keys
 
     def holds_up_next(self, event: InputEvent | Paste) -> bool:
         """Whether an event may move the focus. Keys that only move within a widget may not, and they come in crowds."""
@@ -107,8 +122,9 @@ class InputQueue:
         await self._drain_messages()
         while app.screen_stack and self._focus != (focus := (app.screen, app.focused)):
             self._focus = focus
-            await _called(focus[0].call_after_refresh)  # so that what gets the keys now has its size
-            await self._drain_messages()
+            for _ in range(2):  # what gets the keys now has its size, then the layout of what it draws in it
+                await _called(focus[0].call_after_refresh)
+                await self._drain_messages()
 
     async def _drain_messages(self) -> None:
         """Wait for the messages that wait at each node that a key can reach; there is none while the app ends."""

@@ -25,6 +25,14 @@ def bindings_of(node: DOMNode) -> Iterator[Binding]:
     return (binding for _, binding in bindings)
 
 
+def add_binding(node: DOMNode, binding: Binding) -> None:
+    """Add a binding to a node that is not known when its class is made.
+
+    Needs `DOMNode._bindings`, with its `_add_binding`; without them it raises AttributeError.
+    """
+    node._bindings._add_binding(binding)
+
+
 def declared_actions(node: type[DOMNode]) -> list[str]:
     """Return the actions of a class's bindings in the order of declaration, which a keymap does not change.
 

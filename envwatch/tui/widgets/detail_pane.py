@@ -1,7 +1,7 @@
-"""The detail pane: everything known of the environment or group under the cursor, as text that can be selected.
+"""The detail pane: everything known of the environment or group under the cursor.
 
-Draws the lines of `views.details`. Those that change each second are a widget of their own, so that a tick lays out
-five lines and not fifty.
+Draws the rows of `views`. Those that change each second are a widget of their own, so that a tick lays out a few rows
+and not the whole pane.
 """
 
 from __future__ import annotations
@@ -13,47 +13,44 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widgets import Static
 
-from envwatch.model.text import Clean, cells, fitted, shortened, wrapped
-from envwatch.model.times import NOTHING
+from envwatch.model.text import Clean
+from envwatch.model.times import NOTHING, zone_of
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.pager import Pager
-from envwatch.views.details import (
-    DetailLine,
-    acknowledgement_lines,
-    availability_lines,
-    environment_lines,
-    event_lines,
-    identity_lines,
-    missed_beats,
-    remedy_lines,
-    state_line,
-    ticking_lines,
-)
-from envwatch.views.group_details import group_lines
+from envwatch.views.details import EVENTS, about_lines, event_line, help_lines, id_lines
+from envwatch.views.explanation import explanation_rows
+from envwatch.views.group_details import common_lines, group_headline, newest_events, problem_lines
 from envwatch.views.grouping import GroupHeader
-from envwatch.views.table_view import View
+from envwatch.views.last_day import last_day_rows, uptime_text
+from envwatch.views.pane_layout import FAINT, KEY, TITLE, DetailLine, PaneLayout, Piece, Row
+from envwatch.views.state_details import acknowledgement_lines, headline, proof, shared_lines, silence_lines
+from envwatch.views.table_view import View, id_tail
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from textual.app import ComposeResult
 
-    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.events import Event
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.views.grouping import TableLine
 
-_LABEL = 11
-"""Cells of the labels' column."""
-_MAX_EVENTS = 50
-"""Events of an environment that are shown; the log has all."""
-_NOT_TYPEABLE = Clean("y copies it: this terminal cannot show all of it")
-"""In place of a command that in ASCII would name another environment."""
-_NOT_BOLD = frozenset({"online", "plain", "gone"})
+_STYLES = {"": "", "bold": "bold", TITLE: "bold", FAINT: "$faint", KEY: "bold $state-online"}
+
+_MINUTE_MS = 60_000
 
 
 def _style(name: str) -> str:
-    """Return a style by its name in the stylesheet, bold for problems."""
-    return f"{'' if name in _NOT_BOLD else 'bold '}$state-{name}" if name else ""
+    """Return the style of a piece: a state's colour by its name in the stylesheet, `bold` before it if it is."""
+    if name in _STYLES:
+        return _STYLES[name]
+    *bold, state = name.split()
+    return " ".join([*bold, f"$state-{state}"])
+
+
+def _content(rows: Sequence[Row]) -> Content:
+    lines = (Content.assemble(*((piece.text, _style(piece.style)) for piece in row)) for row in rows)
+    return Content("\n").join(lines)
 
 
 class DetailPane(Pager):
@@ -65,22 +62,25 @@ class DetailPane(Pager):
     line: reactive[TableLine | None] = reactive(None, init=False)
     """The table's line to show: an environment or a group's header."""
     options: reactive[DisplayOptions] = reactive(DisplayOptions, init=False)
+    explains: reactive[bool] = reactive(False, init=False)
+    """Whether every rule behind the verdict is shown."""
 
-    _ticking_newlines = -1
+    def __init__(self, id: str) -> None:  # noqa: A002  Textual's name
+        super().__init__(id=id)
+        self._drawn: dict[str, Sequence[Row]] = {}
+        """The rows of each part's last frame."""
 
     def compose(self) -> ComposeResult:
-        """Return the parts: what changes each second, the fields, the history, the identity."""
-        for part in ("ticking", "fields", "history", "identity"):
+        """Return the parts: what changes each second, the explanation (too), and the rest."""
+        for part in ("head", "explanation", "rest"):
             yield Static(id=part, markup=False)
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
-        """Redraw all for new acknowledgements and events, else what changes each second.
-
-        A new listing redraws by way of `line`.
-        """
-        if new.acks is not old.acks or new.event_log is not old.event_log:
+        """Redraw all for a listing, acknowledgements and events, and each minute; else what changes each second."""
+        is_next_minute = new.now.wall // _MINUTE_MS != old.now.wall // _MINUTE_MS
+        if not new.has_rows_of(old) or new.event_log is not old.event_log or is_next_minute:
             self.redraw()
-        elif self.display and new.now != old.now:
+        elif self.display and self.size and new.now != old.now:
             self._draw_ticking()
 
     def watch_view(self, old: View, new: View) -> None:
@@ -96,6 +96,11 @@ class DetailPane(Pager):
     def watch_options(self) -> None:
         self.redraw()
 
+    def watch_explains(self) -> None:
+        """Show the explanation from the top, where it stands below the verdict."""
+        self.action_to_top()
+        self.redraw()
+
     def on_resize(self) -> None:
         self.redraw()
 
@@ -104,39 +109,120 @@ class DetailPane(Pager):
         if not self.display or not self.is_mounted or not self.size:
             return
         self._draw_ticking()
-        fields = history = identity = Content("")
-        if self.line is not None and not isinstance(self.line, GroupHeader):
-            fields, history, identity = self._environment(self.line)
-        self.query_one("#fields", Static).update(fields)
-        self.query_one("#history", Static).update(history)
-        self.query_one("#identity", Static).update(identity)
+        line, layout = self.line, self._layout
+        if line is None:
+            rows: list[Row] = []
+        elif isinstance(line, GroupHeader):
+            rows = self._group(line, layout)
+        else:
+            rows = self._environment(line, layout)
+        self._draw("rest", rows)
 
-    def _environment(self, tracked: TrackedEnvironment) -> tuple[Content, Content, Content]:
-        """Return the fields, the history and the identity of an environment."""
-        fleet, event_log = self.state.fleets.of(tracked), self.state.event_log
-        events = event_log.of(tracked.key)
-        remedies = list(remedy_lines(tracked, fleet, self.state.now))
-        fields = [
-            *availability_lines(tracked, fleet, events, self._complete_since(fleet)),
-            *environment_lines(tracked, fleet),
+    def _draw_ticking(self) -> None:
+        line, layout = self.line, self._layout
+        head, why = self._head(line, layout), list[Row]()
+        if self.explains and line is not None and not isinstance(line, GroupHeader):
+            fleet, zone = self.state.fleets.of(line), zone_of(self.options.times)
+            rows = explanation_rows(line, fleet, self.state.now, zone, layout)
+            why = [layout.section("why · E goes back"), *rows]
+        self._draw("head", head)
+        self._draw("explanation", why)
+
+    def _draw(self, part: str, rows: Sequence[Row]) -> None:
+        """Draw a part if its rows have changed; lay out the pane anew only if their number has."""
+        before = self._drawn.get(part)
+        if rows != before:
+            self._drawn[part] = rows
+            static = self.query_one(f"#{part}", Static)
+            static.display = bool(rows)
+            static.update(_content(rows), layout=before is None or len(before) != len(rows))
+
+    @property
+    def _layout(self) -> PaneLayout:
+        glyphs = self.options.glyphs
+        return PaneLayout(self.scrollable_content_region.width, glyphs.is_ascii, glyphs.ellipsis, glyphs.rule)
+
+    # The parts.
+
+    def _head(self, line: TableLine | None, layout: PaneLayout) -> list[Row]:
+        """Return the name, the state with its cause, and what proves it."""
+        if line is None:
+            return []
+        state, is_ascii = self.state, self.options.glyphs.is_ascii
+        if isinstance(line, GroupHeader):
+            lines = problem_lines(line, state.fleets, state.acks, state.now)
+            return [
+                *layout.title(line.title),
+                *layout.sentence(group_headline(line, is_ascii=is_ascii)),
+                *self._rows(lines, layout),
+            ]
+        fleet, own_events, name = state.fleets.of(line), state.event_log.of(line.key), line.environment.label
+        acked = acknowledgement_lines(line, state.acks, fleet.clock.at(state.now.wall))
+        silence, zone = state.monitor.silence_of(line, state.now), zone_of(self.options.times)
+        silenced = silence_lines(silence, state.now.wall)
+        is_acked = line.environment.id in state.acks
+        shared = shared_lines(line, state.now, zone, is_acked=is_acked, is_silenced=silence is not None)
+        return [
+            *layout.title(Clean(name + id_tail(name, line.environment.id, state.ambiguous_names))),
+            *layout.sentence(headline(line, fleet, own_events, state.now, is_ascii=is_ascii)),
+            *layout.sentence([Piece(proof(line, fleet, state.now, zone))]),
+            *self._rows(chain(acked, silenced, shared), layout),
         ]
-        sections = []
-        if differences := list(self._differences(tracked)):
-            sections.append(self._section("since the baseline", differences))
-        if events:
-            newest = [*event_lines(events[: -_MAX_EVENTS - 1 : -1], self.options.times)]
-            if (older := len(events) - _MAX_EVENTS) > 0:
-                newest.append(DetailLine("", Clean(f"{older} more before these")))
-            sections.append(self._section("events", newest))
-        return (
-            self._wrapped_lines([*remedies, *fields] if tracked.is_problem else [*fields, *remedies]),
-            Content("\n").join(sections),
-            Content.assemble("\n" if sections else "", self._wrapped_lines(identity_lines(tracked.environment))),
-        )
 
-    def _section(self, title: str, lines: Iterable[DetailLine]) -> Content:
-        rule = self.options.glyphs.rule * 2
-        return Content.assemble("\n", (f"{rule} {title}\n", "$faint"), self._wrapped_lines(lines))
+    def _environment(self, tracked: TrackedEnvironment, layout: PaneLayout) -> list[Row]:
+        """Return what helps, its last day, events, what it is, and its ids; of what is up, what it is before events."""
+        state, times = self.state, self.options.times
+        fleet, own_events = state.fleets.of(tracked), state.event_log.of(tracked.key)
+        day = last_day_rows(tracked, state.monitor, state.now, zone_of(times), layout)
+        uptime = None if day else uptime_text(tracked, state.monitor, state.now)
+        day = [layout.section("last 24 h"), *day] if day else []
+        about = about_lines(tracked, fleet, uptime, times)
+        helps = self._rows(help_lines(tracked, fleet, state.now, self.options.start_key), layout)
+        differences = self._section("since the baseline", self._differences(tracked), layout)
+        facts = self._section("about", about, layout)
+        ids = self._section("ids", id_lines(tracked), layout)
+        if tracked.is_unhealthy or not tracked.verdict.is_up:
+            before, after = [*helps, *differences, *day], [*facts, *ids]
+        else:
+            titled = [layout.section("what helps"), *helps] if helps else []
+            before, after = [*day, *facts, *titled, *differences], ids
+        above = sum(len(self._drawn.get(part, ())) for part in ("head", "explanation"))
+        spare = self.size.height - above - len(before) - len(after)
+        return [*before, *self._events(own_events, layout, spare), *after]
+
+    def _events(self, own_events: Sequence[Event], layout: PaneLayout, spare: int) -> list[Row]:
+        """Return the newest events: a few, or as many as there are rows to spare."""
+        most = max(EVENTS, spare - 2)
+        newest = own_events[: -most - 1 : -1]
+        rows = self._event_rows(newest, layout)
+        if (older := len(own_events) - len(newest)) > 0:
+            rows += self._rows([DetailLine("", Clean(f"{older} more before these: e has all"))], layout)
+        return rows
+
+    def _event_rows(self, events: Iterable[Event], layout: PaneLayout, *, is_named: bool = False) -> list[Row]:
+        is_ascii, zone = self.options.glyphs.is_ascii, zone_of(self.options.times)
+
+        def line(event: Event) -> DetailLine:
+            now = self.state.fleets.by_profile[event.profile].clock.at(self.state.now.wall)
+            return event_line(event, now, zone, is_ascii=is_ascii, is_named=is_named)
+
+        return self._section("events", map(line, events), layout)
+
+    def _group(self, header: GroupHeader, layout: PaneLayout) -> list[Row]:
+        """Return what the members of a group share, in what they differ, and their newest events."""
+        shared, different = common_lines(header)
+        return [
+            *self._section("shared by all", shared, layout),
+            *self._section("different", different, layout),
+            *self._event_rows(newest_events(header, self.state.event_log), layout, is_named=True),
+        ]
+
+    def _section(self, title: str, lines: Iterable[DetailLine], layout: PaneLayout) -> list[Row]:
+        rows = self._rows(lines, layout)
+        return [layout.section(title), *rows] if rows else []
+
+    def _rows(self, lines: Iterable[DetailLine], layout: PaneLayout) -> list[Row]:
+        return list(chain.from_iterable(map(layout.rows, lines)))
 
     def _differences(self, tracked: TrackedEnvironment) -> Iterator[DetailLine]:
         """Yield each field that differs from the baseline, with its old value."""
@@ -146,64 +232,3 @@ class DetailPane(Pager):
         for difference in self.view.baseline.differences(tracked.key, newest):
             text = f"{difference.before or NOTHING} → {difference.after or NOTHING}"
             yield DetailLine(difference.field, Clean(text), difference.style)
-
-    def _complete_since(self, fleet: Fleet) -> float | None:
-        """Return since when no event is missing: the first listing, or the oldest event kept (server's clock, ms)."""
-        began_at, cut_at = fleet.began_at, self.state.event_log.cut_at
-        return began_at if began_at is None or cut_at is None else max(began_at, cut_at)
-
-    def _draw_ticking(self) -> None:
-        line = self.line
-        if line is None:
-            content = Content("")
-        else:
-            content = self._group(line) if isinstance(line, GroupHeader) else self._verdict(line)
-        newlines = content.plain.count("\n")
-        self.query_one("#ticking", Static).update(content, layout=newlines != self._ticking_newlines)
-        self._ticking_newlines = newlines
-
-    def _verdict(self, tracked: TrackedEnvironment) -> Content:
-        """Return the name, the state, the last beats, and the lines that change with time."""
-        fleet, now, options = self.state.fleets.of(tracked), self.state.now, self.options
-        state = state_line(tracked, fleet, now)
-        total, missed = missed_beats(tracked, fleet, now) or (0, 0)
-        glyph = state.label if not options.glyphs.is_ascii else ""
-        acked = acknowledgement_lines(tracked, self.state.acks, fleet.clock.at(now.wall), options.times)
-        return Content.assemble(
-            self._title(tracked.environment.name),
-            (f"{glyph} {state.text}".strip() + "  ", f"bold $state-{state.style}"),
-            (options.glyphs.beat * (total - missed), "$state-online"),
-            (options.glyphs.missed * missed, _style("late")),
-            (f" {missed} missed" if missed else "", _style("late")),
-            "\n",
-            self._wrapped_lines((*acked, *ticking_lines(tracked, fleet, now, options.times))),
-        )
-
-    def _group(self, header: GroupHeader) -> Content:
-        count = f"{len(header)} environment{'' if len(header) == 1 else 's'}\n"
-        lines = group_lines(header, self.state.fleets, self.state.acks, self.state.now)
-        return Content.assemble(self._title(header.title), count, self._wrapped_lines(lines))
-
-    def _title(self, text: Clean) -> Content:
-        title = shortened(text, 2 * self._width, keep="ends", ellipsis=self.options.glyphs.ellipsis)
-        return Content.styled(f"{title}\n", "bold")
-
-    @property
-    def _width(self) -> int:
-        return max(self.scrollable_content_region.width, _LABEL + 12)
-
-    def _wrapped_lines(self, lines: Iterable[DetailLine]) -> Content:
-        return Content("\n").join(chain.from_iterable(map(self._wrapped, lines)))
-
-    def _wrapped(self, line: DetailLine) -> list[Content]:
-        text, style = line.text, _style(line.style)
-        if line.is_command and self.options.glyphs.is_ascii and not text.isascii():
-            text, style = _NOT_TYPEABLE, ""
-        label = Clean(f"{'  ' * line.depth}{line.label}")
-        rest = wrapped(text, self._width - _LABEL)
-        if cells(label) < _LABEL:
-            first, *rest = rest
-            head = Content.assemble((fitted(label, _LABEL), "$faint"), (first, style))
-        else:
-            head = Content.styled(shortened(label, self._width), "$faint")
-        return [head, *(Content.assemble(" " * _LABEL, (each, style)) for each in rest)]

@@ -10,42 +10,45 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from rich.segment import Segment
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
-from textual.strip import Strip
 
-from envwatch.model.text import Clean, wrapped
+from envwatch.fleet.hours import LastDays
+from envwatch.fleet.monitor import Monitor
+from envwatch.model.text import Clean, counted
+from envwatch.model.times import zone_of
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.line import STATE_STYLES
-from envwatch.tui.widgets.row_renderer import RowRenderer, changed_lines
+from envwatch.tui.widgets.row_renderer import NOTHING, RowRenderer, changed_lines
+from envwatch.views.arrangement import Kept, arrange, lines_of
 from envwatch.views.baseline import comparison_columns
-from envwatch.views.columns import COLUMNS, MARK_WIDTH, SCROLLBAR, fitting
-from envwatch.views.cursor import RowCursor
+from envwatch.views.column_widths import LEFT, SCROLLBAR, column_at, fitting
+from envwatch.views.columns import COLUMNS
+from envwatch.views.cursor import RowCursor, kept_top
 from envwatch.views.event_text import empty_table_text
-from envwatch.views.grouping import GroupHeader
-from envwatch.views.table_view import View, is_new_problem, table_lines, visible_rows
+from envwatch.views.grouping import GroupHeader, Rule
+from envwatch.views.out_of_sight import ProblemPlaces, above_text, problems_of
+from envwatch.views.table_view import View
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.style import Style
     from textual import events
+    from textual.strip import Strip
 
-    from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
+    from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Reading
-    from envwatch.query.language import SearchCache
     from envwatch.views.columns import Column
-    from envwatch.views.grouping import LineKey, TableLine
+    from envwatch.views.grouping import Line, LineKey, TableLine
 
 SETTLES_AFTER = 3.0
 """Seconds after a move of the cursor in which rows keep their places."""
 
-_AGE_EDGE = 13
-"""Cells from the left edge, up to the end of the heartbeat's age, that may change each second."""
+_PARTS = ("header", "sorted", "group", "rule", "cursor", "loss", "return", "tag", "alarm", "faint", "empty")
 
 
 class EnvironmentTable(ScrollView, can_focus=True):
@@ -56,15 +59,11 @@ class EnvironmentTable(ScrollView, can_focus=True):
         Binding("k,up", "move(-1)", "Up", show=False, id="move.up"),
         Binding("g,home", "move_to(0)", "Top", show=False, id="move.top"),
         Binding("G,end", "move_to(-1)", "Bottom", show=False, id="move.bottom"),
-        Binding("ctrl+d", "page(0.5)", "Half a page down", show=False, id="move.half_down"),
-        Binding("ctrl+u", "page(-0.5)", "Half a page up", show=False, id="move.half_up"),
-        Binding("pagedown,ctrl+f,space", "page(1)", "Page down", show=False, id="move.page_down"),
-        Binding("pageup", "page(-1)", "Page up", show=False, id="move.page_up"),
+        Binding("ctrl+d,pagedown", "page(1)", "Page down", show=False, id="move.page_down"),
+        Binding("ctrl+u,pageup", "page(-1)", "Page up", show=False, id="move.page_up"),
     ]
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        f"table--{style}" for style in (*STATE_STYLES, "header", "sorted", "group", "cursor", "fresh", "faint", "empty")
-    }
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"table--{style}" for style in (*STATE_STYLES, *_PARTS)}
 
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     """What is known."""
@@ -93,9 +92,18 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self._row_cursor = RowCursor()
         self._moved_at = float("-inf")
         """When the user last moved the cursor, monotonic seconds."""
+        self.moves = 0
+        """How often the user has moved the cursor."""
         self._renderer: RowRenderer | None = None
-        """Of the present frame; None until its first line is drawn."""
-        self._search_caches: dict[Clean, SearchCache] = {}
+        """Of the last frame; None if its styles are no longer valid."""
+        self._is_new_frame = True
+        """Whether no line of the present frame has been drawn."""
+        self._kept = Kept()
+        self._days = LastDays(Monitor(), self.state.now)
+        self.problems = ProblemPlaces()
+        """Where the problems are among the lines that the view shows."""
+        self.hidden_problems = 0
+        """How many problems the view leaves out."""
 
     # What the dashboard reads.
 
@@ -139,7 +147,8 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     @property
     def _usual_columns(self) -> tuple[tuple[Column, int], ...]:
-        return fitting(self._columns_width, self.view.columns, has_profiles=self.state.fleets.are_several)
+        has_profiles, terminal = self.state.fleets.are_several, self.screen.size.width
+        return fitting(self._columns_width, self.view.columns, has_profiles=has_profiles, terminal=terminal)
 
     @property
     def _columns_width(self) -> int:
@@ -163,10 +172,21 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     def pin_cursor(self) -> None:
         """Keep the cursor on its row from now on: the user refers to this one."""
-        self._row_cursor.was_moved = True
+        self._row_cursor.pin()
 
-    def select(self, key: EnvironmentKey) -> bool:
-        """Move the cursor to an environment; False if no line shows it."""
+    def settle_cursor(self) -> None:
+        """Return the cursor to no row that the present view hides: the user has decided for this view."""
+        self._row_cursor.settle()
+
+    def release_cursor(self) -> None:
+        """Put the cursor on the first row and the list to its top, as if the cursor had never been moved."""
+        self._row_cursor.was_moved = False
+        self._moved_at = float("-inf")
+        self._update_rows(is_steady=False, is_held=False)
+        self._scroll_to_row(0)
+
+    def select(self, key: LineKey) -> bool:
+        """Move the cursor to an environment or a group's header; False if no line shows it."""
         place = self._row_cursor.place_of(key)
         if place is not None:
             self._move_to(place)
@@ -176,7 +196,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
         """Do only what the changed parts need: a mere tick redraws the ages."""
-        if new.fleets is not old.fleets or new.acks is not old.acks:
+        if not new.has_rows_of(old):
             self._update_rows(is_steady=self._has_just_moved())
         elif self._row_cursor.is_due and not self._has_just_moved():
             self._update_rows(is_steady=False)
@@ -186,8 +206,8 @@ class EnvironmentTable(ScrollView, can_focus=True):
             self._redraw_ages(old.now, new.now)
 
     def watch_view(self, old: View, new: View) -> None:
-        """Show another view; a row that its filter hides does not stay as a ghost."""
-        self._update_rows(is_steady=False, keeps_ghost=old.chooses_like(new))
+        """Show another view, in which every row goes where it belongs; one that its filter hides does not stay."""
+        self._update_rows(is_steady=False, is_held=old.chooses_like(new) and old.orders_like(new), is_new_view=True)
 
     def on_resize(self, event: events.Resize) -> None:
         """Fit the columns, search in those that are visible now, and keep the cursor visible."""
@@ -197,74 +217,84 @@ class EnvironmentTable(ScrollView, can_focus=True):
             self._scroll_to_row(place - height + 1)
 
     def _has_just_moved(self) -> bool:
-        return self.state.now.monotonic - self._moved_at < SETTLES_AFTER
+        return self.state.present.monotonic - self._moved_at < SETTLES_AFTER
 
     def _redraw_ages(self, old: Reading, new: Reading) -> None:
-        self.refresh(Region(0, 1, _AGE_EDGE, self._height))
+        self.refresh(Region(0, 1, LEFT, self._height))
         top = self.scroll_offset.y
         visible = self._row_cursor.lines[top : top + self._height]
-        for place in changed_lines(visible, self.state.fleets, self.columns, old, new):
+        for place in changed_lines(visible, self.state.monitor, self.columns, old, new):
             self._refresh_row(top + place)
 
-    def _update_rows(self, *, is_steady: bool, keeps_ghost: bool = True) -> None:
+    def _update_rows(self, *, is_steady: bool, is_held: bool = True, is_new_view: bool = False) -> None:
         """Work out the lines anew.
 
         Args:
             is_steady: whether rows keep their places for now.
-            keeps_ghost: whether the row under the cursor stays though the view no longer shows it.
+            is_held: whether the row under the cursor keeps its place though its state changed, and stays though the
+                view no longer shows it.
+            is_new_view: whether the user has changed what is shown.
         """
-        fleets, wall, cursor = self.state.fleets, self.state.now.wall, self._row_cursor
-        place, top = cursor.place, self.scroll_offset.y
-        cursor.take(
-            visible_rows(fleets, self.view, self.columns, wall, self._search_caches, self.state.acks),
-            lambda rows: table_lines(rows, fleets, self.view, wall),
-            is_steady=is_steady,
-            lookup=fleets.tracked if keeps_ghost else None,
-        )
+        state, view, cursor, days = self.state, self.view, self._row_cursor, self._last_days()
+        lines, place, fleets = cursor.lines, cursor.place, state.fleets
+        held = cursor.placement if is_held else None
+        found = arrange(fleets, view, self.columns, state.now.wall, self._kept, state.acks, held, days)
+        cursor.take(found, lambda rows: lines_of(rows, view, fleets), is_steady=is_steady, is_new_view=is_new_view)
+        self._count_problems()
         self._set_virtual_size()
-        if cursor.was_moved and place is not None and top <= place < top + self._height:
-            self._keep_cursor_at(place - top)
+        places = None
+        if cursor.was_moved and place is not None and cursor.place is not None:
+            places = (place, cursor.place)
+        top = kept_top(lines, cursor.lines, self.scroll_offset.y, self._height, places)
+        if top != self.scroll_offset.y:
+            self._scroll_to_row(top)
         self.post_message(self.RowsChanged())
         self.post_message(self.CursorMoved())
         self.refresh()
 
+    def _last_days(self) -> LastDays:
+        """Return the last 24 hours of the state."""
+        self._days = self._days.at(self.state.monitor, self.state.now, zone_of(self.options.times))
+        return self._days
+
+    def _count_problems(self) -> None:
+        is_alerting = self.state.is_alerting
+        self.problems = ProblemPlaces.among(self._row_cursor.lines, is_alerting)
+        self.hidden_problems = 0
+        if self.view.is_narrowed:
+            everywhere = problems_of(self.state.fleets.environments, is_alerting)
+            self.hidden_problems = max(len(everywhere) - len(self.problems), 0)
+
     # Scrolling.
 
     def _set_virtual_size(self) -> None:
-        size = Size(self.size.width, len(self._row_cursor.lines) + 1)
-        if self.virtual_size != size:
-            self.virtual_size = size
-
-    def _keep_cursor_at(self, line: int) -> None:
-        """Scroll until the cursor is at a line of the screen again; if the list is at its top, it stays there."""
-        place = self._row_cursor.place or 0
-        if self.scroll_offset.y > 0:
-            self._scroll_to_row(place - line)
-        elif place >= self._height:
-            self._scroll_to_row(place - self._height + 1)
+        self.virtual_size = Size(self.size.width, len(self._row_cursor.lines) + 1)
 
     def _scroll_to_row(self, row: int) -> None:
         # Forced: before the scrollbar for new lines is laid out, Textual would not scroll.
         self.scroll_to(y=max(row, 0), animate=False, immediate=True, force=True)
 
     def reveal(self, group: LineKey) -> None:
-        """Scroll until as much of an open group as fits is visible, its header first."""
+        """Scroll until as much of an open group as fits is visible, its header first, and never the cursor away."""
         place = self._row_cursor.place_of(group)
         header = self._row_cursor.lines[place] if place is not None else None
         if place is not None and isinstance(header, GroupHeader) and header.is_open:
+            top, cursor = self.scroll_offset.y, self._row_cursor.place or 0
             end = place + 1 + len(header)
-            self._scroll_to_row(max(self.scroll_offset.y, min(place, end - self._height)))
+            is_reached = place < top and cursor < place + self._height
+            self._scroll_to_row(place if is_reached else max(top, min(place, end - self._height)))
 
     # Moving the cursor.
 
     def _move_to(self, place: int) -> None:
         cursor = self._row_cursor
         old = cursor.place
-        self._moved_at = self.state.now.monotonic
+        self._moved_at = self.state.present.monotonic
         has_left_ghost = cursor.move_to(place)
         place = cursor.place or 0
         if place == old and not has_left_ghost:
             return
+        self.moves += 1
         self.post_message(self.CursorMoved())
         top = self.scroll_offset.y
         if place < top:
@@ -272,6 +302,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         elif place >= top + self._height:
             self._scroll_to_row(place - self._height + 1)
         if has_left_ghost:
+            self._count_problems()
             self.post_message(self.RowsChanged())
             self._set_virtual_size()
             self.refresh()
@@ -294,21 +325,16 @@ class EnvironmentTable(ScrollView, can_focus=True):
         """Move the cursor by a part of what is visible."""
         self.action_move(round(pages * max(self._height, 1)))
 
-    def go_to_problem(self, direction: int) -> bool:
-        """Move to the next (1) or previous (-1) unacknowledged problem, around the end; False if there is none."""
-        lines, start = self._row_cursor.lines, self._row_cursor.place or 0
-        for step in range(1, len(lines) + 1):
-            place = (start + direction * step) % len(lines)
-            line = lines[place]
-            if not isinstance(line, GroupHeader) and is_new_problem(line, self.state.acks):
-                self._move_to(place)
-                return True
-        return False
+    def next_problem(self, direction: int) -> TableLine | None:
+        """Return the next (1) or previous (-1) problem or folded group with problems, around the end; None for none."""
+        place = self.problems.next_from(self._row_cursor.place or 0, direction)
+        line = None if place is None else self._row_cursor.lines[place]
+        return None if isinstance(line, Rule) else line
 
     def on_click(self, event: events.Click) -> None:
         """Select the clicked row, or open it if it is selected; on a column's title, sort."""
         if event.y == 0:
-            column = self._column_at(event.x)
+            column = column_at(self._columns, event.x)
             if column is not None and column.id in COLUMNS:
                 self.post_message(self.HeaderClicked(column.id))
             return
@@ -319,34 +345,45 @@ class EnvironmentTable(ScrollView, can_focus=True):
             if was_selected or event.chain > 1 or self.header is not None:
                 self.post_message(self.Selected())
 
-    def _column_at(self, x: int) -> Column | None:
-        left = 1
-        for column, width in self._columns:
-            left += width + 1 + (MARK_WIDTH if column.id == "name" else 0)
-            if x < left:
-                return column
-        return None
-
     # Drawing.
 
     def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
-        """Redraw with a new renderer."""
-        self._renderer = None
+        """Redraw, with a new renderer if anything looks different now."""
+        self._is_new_frame = True
         return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
+    def notify_style_update(self) -> None:
+        self._renderer = None
+        super().notify_style_update()
+
     def render_line(self, y: int) -> Strip:
-        if self._renderer is None:
-            self._renderer = self._new_renderer()  # once a frame: styles are costly
         renderer = self._renderer
+        if renderer is None or self._is_new_frame:  # once a frame: styles are costly
+            new, self._is_new_frame = self._new_renderer(), False
+            renderer = self._renderer = renderer if renderer == new else new
+        glyphs, top = self.options.glyphs, self.scroll_offset.y
         if y == 0:
-            return renderer.column_titles(self.view)
-        lines, place = self._row_cursor.lines, self.scroll_offset.y + y - 1
-        if place < len(lines):
-            line, is_cursor = lines[place], place == self._row_cursor.place
-            if isinstance(line, GroupHeader):
-                return renderer.group_header(line, is_cursor=is_cursor)
-            return renderer.row(line, is_cursor=is_cursor)
-        return Strip.blank(renderer.width, renderer.base) if lines else self._empty_line(y - 2)
+            above = above_text(self.problems, top, self.hidden_problems, glyphs.above, glyphs.separator)
+            return renderer.column_titles(self.view, above)
+        lines, place = self._row_cursor.lines, top + y - 1
+        if place >= len(lines):
+            return renderer.empty_line(NOTHING if lines else self._empty_text(), y - 2)
+        strip = self._drawn_line(renderer, lines[place], place)
+        if y == self._height and (below := self.problems.below(place + 1)):
+            return renderer.with_alarm(strip, Clean(f"{glyphs.below} {counted(below, 'problem')} below"))
+        return strip
+
+    def _empty_text(self) -> Clean:
+        state, zone = self.state, zone_of(self.options.times)
+        return empty_table_text(state.fleets, self.view, zone, is_past=state.rewound is not None)
+
+    def _drawn_line(self, renderer: RowRenderer, line: Line, place: int) -> Strip:
+        is_cursor = place == self._row_cursor.place
+        if isinstance(line, Rule):
+            return renderer.rule(line)
+        if isinstance(line, GroupHeader):
+            return renderer.group_header(line, len(self.problems.folded.get(place, ())), is_cursor=is_cursor)
+        return renderer.row(line, is_cursor=is_cursor)
 
     def _new_renderer(self) -> RowRenderer:
         return RowRenderer(
@@ -356,14 +393,8 @@ class EnvironmentTable(ScrollView, can_focus=True):
             glyphs=self.options.glyphs,
             base=self.rich_style,
             style=cache(self._style),
+            days=self._last_days(),
         )
 
     def _style(self, part: str) -> Style:
         return self.get_component_rich_style(f"table--{part}", partial=True)
-
-    def _empty_line(self, number: int) -> Strip:
-        """Return a line of the text that says why the table is empty."""
-        lines = wrapped(empty_table_text(self.state.fleets, self.view), max(self.size.width - 4, 2))
-        text = f"  {lines[number]}" if 0 <= number < len(lines) else ""
-        style = self.rich_style + self._style("empty")
-        return Strip([Segment(text, style)]).adjust_cell_length(self.size.width, self.rich_style)

@@ -1,13 +1,16 @@
 """The list of events, drawn line by line like the table.
 
 Owns which groups are open and where the cursor stands. The text of an event comes from `views.event_text`, the filter
-from `views.event_filter`.
+from `views.event_filter`. The log is filtered in slices, between which keys are handled; what was listed before stays
+on the screen until all of it is filtered.
 """
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from itertools import chain, takewhile
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
 from textual.binding import Binding, BindingType
@@ -17,33 +20,31 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from envwatch.model.text import Clean, cells, fitted, shortened
+from envwatch.fleet.event_log import EventLog
+from envwatch.fleet.events import Event, Kind, flatten
+from envwatch.model.text import Clean, cells, fitted, shortened, wrapped
 from envwatch.model.times import clock_text, zone_of
 from envwatch.query.language import Query
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.line import STATE_STYLES
-from envwatch.views.event_filter import logged
-from envwatch.views.event_text import event_style, event_text
+from envwatch.views.event_filter import EventFilter
+from envwatch.views.event_text import empty_log_text, event_style, event_text
 from envwatch.views.table_view import id_tail
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator, Sequence
+
     from textual import events
 
-    from envwatch.fleet.events import Event
     from envwatch.fleet.tracking import EnvironmentKey
 
 _NAME = 24
 """Cells of the names' column."""
 _PROFILE = 9
 """Cells of the profile before it, if there are several."""
+_SLICE = 200
+"""Events that are tested before keys are handled: about 5 ms."""
 _NO_MATCH = "  No event matches. esc clears the filter."
-_NO_EVENTS = "  Nothing has happened yet. The first listing is the baseline."
-
-
-class _Line(NamedTuple):
-    event: Event
-    depth: int
-    """1 for a member of an open group."""
 
 
 def _group_key(event: Event) -> tuple[object, ...]:
@@ -55,20 +56,18 @@ class EventList(ScrollView, can_focus=True):
     """The events, newest first; a group opens where it stands."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("j,down", "move(1)", "Down", show=False),
-        Binding("k,up", "move(-1)", "Up", show=False),
-        Binding("g,home", "move(-1000000)", "Top", show=False),
-        Binding("G,end", "move(1000000)", "Bottom", show=False),
-        Binding("ctrl+d,pagedown,space", "page(1)", "Page down", show=False),
-        Binding("ctrl+u,pageup", "page(-1)", "Page up", show=False),
-        Binding("enter", "choose", "Open group, or go to the row", key_display="⏎"),
+        Binding("j,down", "move(1)", "Down", show=False, id="log.down"),
+        Binding("k,up", "move(-1)", "Up", show=False, id="log.up"),
+        Binding("g,home", "move(-1000000)", "Top", show=False, id="log.top"),
+        Binding("G,end", "move(1000000)", "Bottom", show=False, id="log.bottom"),
+        Binding("ctrl+d,pagedown", "page(1)", "Page down", show=False, id="log.page_down"),
+        Binding("ctrl+u,pageup", "page(-1)", "Page up", show=False, id="log.page_up"),
+        Binding("enter", "choose", "Open group, or go to the row", key_display="⏎", id="log.choose"),
     ]
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"log--{style}" for style in (*STATE_STYLES, "cursor", "faint")}
 
     state: reactive[MonitorState] = reactive(MonitorState, repaint=False)
-    filter_query: reactive[Query] = reactive(Query, init=False)
-    """Which events are shown."""
     options: reactive[DisplayOptions] = reactive(DisplayOptions)
 
     class LinesChanged(Message):
@@ -88,52 +87,119 @@ class EventList(ScrollView, can_focus=True):
 
     def __init__(self) -> None:
         super().__init__()
-        self._lines: list[_Line] = []
+        self.filter_query = Query()
+        """Which events are shown, as soon as all are filtered by it."""
+        self._queries: tuple[Query, ...] = (self.filter_query,)
+        """The query, then the one that holds if nothing matches it."""
+        self._steps: Iterator[None] | None = None
+        """The filtering that is under way."""
+        self._log = EventLog()
+        """The log as it was filtered."""
+        self._events: list[Event] = []
+        """Those of it that match, newest first."""
+        self._texts: dict[int, str] = {}
+        """Searchable texts by the `id` of an event of that log."""
+        self._lines: Sequence[Event] = ()
+        """The event of each line; a tuple for each of 20,000 would cost a garbage collection."""
+        self._inner: set[int] = set()
+        """The `id` of each that is a member of an open group."""
         self._open: set[tuple[object, ...]] = set()
         self._cursor = 0
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
         """List new events; filter again if acknowledgements changed, which a query may name."""
-        if new.event_log is not old.event_log:
-            self._show_newest()
-        elif self.filter_query and new.acks is not old.acks:
-            self._update_lines()
-            self._move_to(self._cursor)
+        if self.filter_query and new.acks is not old.acks:
+            self._run(self._filter_all(self._queries))
+        elif new.event_log is not old.event_log and self._steps is None:
+            self._run(self._add_new())
         elif new.ambiguous_names is not old.ambiguous_names:
             self.refresh()
 
-    def _show_newest(self) -> None:
-        """List the events; the cursor stays on its event unless it stands on the newest."""
-        event = self._lines[self._cursor].event if self._cursor < len(self._lines) else None
-        self._update_lines()
-        if self._cursor:
-            places = (place for place, line in enumerate(self._lines) if line.event == event)
-            self._move_to(next(places, self._cursor))
+    def filter_by(self, *queries: Query) -> None:
+        """Show the events that match the first query that any event matches, from the newest on."""
+        self.filter_query, self._queries = queries[0], queries
+        self._cursor = 0
+        self._run(self._filter_all(queries))
 
-    def watch_filter_query(self) -> None:
-        """Show the events that match, from the newest on."""
+    def _run(self, steps: Iterator[None]) -> None:
+        """Filter in place of the filtering that is under way: take the first step now, the others between keys."""
+        self._steps = steps
+        if next(steps, True) is None:
+            self.run_worker(self._take_steps(steps))
+
+    async def _take_steps(self, steps: Iterator[None]) -> None:
+        while self._steps is steps:
+            await asyncio.sleep(0)
+            if self._steps is steps:
+                next(steps, None)
+
+    def _filter_all(self, queries: Iterable[Query]) -> Iterator[None]:
+        log, found = self.state.event_log, list[Event]()
+        for query in queries:
+            found = yield from self._matching(query, reversed(log))
+            self.filter_query = query
+            if found:
+                break
+        self._log, self._events = log, found
+        yield from self._add_new()
+
+    def _add_new(self) -> Iterator[None]:
+        """Filter the events that came since the log was filtered, and list all that match."""
+        while self._log is not (log := self.state.event_log):
+            before = self._log
+            newest = before[-1] if before else None
+            new = list(takewhile(lambda event: event is not newest, reversed(log)))  # noqa: B023  used in the loop only
+            if len(before) + len(new) < len(log):  # older ones stand before them now
+                new = list(reversed(log))
+            found = yield from self._matching(self.filter_query, new)
+            dropped = {id(event) for event in before[: len(before) + len(new) - len(log)]}
+            kept = [event for event in self._events if id(event) not in dropped]
+            self._log, self._events = log, found + kept
+            for event in flatten(before[: len(dropped)]):
+                self._texts.pop(id(event), None)
+        self._queries, self._steps = (self.filter_query,), None
         self._update_lines()
-        self._move_to(0)
+
+    def _matching(self, query: Query, newest_first: Iterable[Event]) -> Generator[None, None, list[Event]]:
+        """Return the events that match; yield after each slice."""
+        if not query:
+            return list(newest_first)
+        state, zone = self.state, zone_of(self.options.times)
+        profile_name = next(iter(state.fleets)).profile_name
+        event_filter = EventFilter(query, zone, state.acks, profile_name, self._texts)
+        tested, found = 0, list[Event]()
+        for event in newest_first:
+            for does_match in event_filter.results(event):
+                tested += 1
+                if tested % _SLICE == 0:
+                    yield
+                if does_match:
+                    found.append(event)
+                    break
+        return found
 
     def watch_options(self) -> None:
-        """Redraw the event under the cursor wherever else it is shown."""
+        """Redraw the event under the cursor wherever else it is shown; forget texts, which may have another zone."""
+        self._texts.clear()
         self._highlight()
 
     @property
     def matches(self) -> int:
         """How many events match, groups counted once."""
-        return sum(line.depth == 0 for line in self._lines)
+        return len(self._events)
 
     def _update_lines(self) -> None:
-        self._lines = []
-        zone = zone_of(self.options.times)
-        for event in reversed(logged(self.state.event_log, self.filter_query, zone, self.state.acks)):
-            self._lines.append(_Line(event, 0))
-            if self._is_open(event):
-                self._lines += [_Line(member, 1) for member in event.members]
+        """List the events that match; the cursor stays on its event unless it stands on the newest."""
+        event = self._lines[self._cursor] if 0 < self._cursor < len(self._lines) else None
+        groups = [each for each in self._events if self._is_open(each)] if self._open else []
+        self._inner = {id(member) for group in groups for member in group.members}
+        self._lines = self._events
+        if groups:
+            opened = ((each, *each.members) if self._is_open(each) else (each,) for each in self._events)
+            self._lines = list(chain.from_iterable(opened))
         self.virtual_size = Size(self.size.width, len(self._lines))
         self.post_message(self.LinesChanged())
-        self._highlight()
+        self._move_to(next((n for n, line in enumerate(self._lines) if line is event), self._cursor))
 
     def _is_open(self, event: Event) -> bool:
         return bool(event.members) and _group_key(event) in self._open
@@ -149,8 +215,13 @@ class EventList(ScrollView, can_focus=True):
             self.scroll_to(y=y, animate=False, immediate=True)
         self._highlight()
 
+    def go_to_notice(self, text: str) -> None:
+        """Move the cursor to the newest notice with a text, if there is one."""
+        places = (place for place, event in enumerate(self._lines) if event.kind is Kind.NOTICE)
+        self._move_to(next((place for place in places if self._lines[place].reason == text), self._cursor))
+
     def _highlight(self) -> None:
-        self.post_message(self.Highlighted(self._lines[self._cursor].event if self._lines else None))
+        self.post_message(self.Highlighted(self._lines[self._cursor] if self._lines else None))
         self.refresh()
 
     def action_move(self, lines: int) -> None:
@@ -163,7 +234,7 @@ class EventList(ScrollView, can_focus=True):
         """Open or close a group; for a single event, go to its environment."""
         if not self._lines:
             return
-        event = self._lines[self._cursor].event
+        event = self._lines[self._cursor]
         if event.members:
             self._open ^= {_group_key(event)}
             self._update_lines()
@@ -179,12 +250,10 @@ class EventList(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         width, place = self.scrollable_content_region.width, self.scroll_offset.y + y
         if place >= len(self._lines):
-            text = ""
-            if not self._lines and y == 1:
-                text = _NO_MATCH if self.state.event_log else _NO_EVENTS
+            text = self._empty_line(y - 1, width) if not self._lines else ""
             faint = self.rich_style + self.get_component_rich_style("log--faint", partial=True)
             return Strip([Segment(text, faint)]).adjust_cell_length(width, self.rich_style)
-        (event, depth), is_cursor, glyphs = self._lines[place], place == self._cursor, self.options.glyphs
+        event, is_cursor, glyphs = self._lines[place], place == self._cursor, self.options.glyphs
         base = self.rich_style
         if is_cursor:
             base += self.get_component_rich_style("log--cursor", partial=True)
@@ -192,7 +261,7 @@ class EventList(ScrollView, can_focus=True):
         style = base + self.get_component_rich_style(f"log--{look.style}", partial=True)
         faint = base + self.get_component_rich_style("log--faint", partial=True)
         sign = " " if not event.members else glyphs.opened if self._is_open(event) else glyphs.closed
-        head = f"{glyphs.cursor if is_cursor else ' '}{'  ' * depth}{sign}"
+        head = f"{glyphs.cursor if is_cursor else ' '}{'  ' * (id(event) in self._inner)}{sign}"
         when = f"{clock_text(event.at, zone)}  "
         name = self._name_columns(event)
         room = max(width - len(head) - len(when) - 3 - cells(name) - 1, 0)
@@ -205,6 +274,13 @@ class EventList(ScrollView, can_focus=True):
         ]
         return Strip(segments).adjust_cell_length(width, base)
 
+    def _empty_line(self, number: int, width: int) -> str:
+        """Return a line of the text that says why no event is shown."""
+        if self.state.event_log:
+            return _NO_MATCH if number == 0 else ""
+        lines = wrapped(empty_log_text(self.state.fleets, zone_of(self.options.times)), width - 4)
+        return f"  {lines[number]}" if 0 <= number < len(lines) else ""
+
     def _name_columns(self, event: Event) -> Clean:
         """Return the columns of the profile and the name, if the event has them."""
         name, ellipsis = "", self.options.glyphs.ellipsis
@@ -213,5 +289,5 @@ class EventList(ScrollView, can_focus=True):
             shown = shortened(event.name, _NAME - len(tail), keep="ends", ellipsis=ellipsis)
             name = fitted(Clean(f"{shown}{tail}"), _NAME)
         if event.profile:
-            name = f"{fitted(event.profile, _PROFILE, ellipsis=ellipsis)} {name}"
+            name = f"{fitted(event.profile, _PROFILE, keep='ends', ellipsis=ellipsis)} {name}"
         return Clean(name)

@@ -26,7 +26,7 @@ from envwatch.model.text import cells
 from envwatch.query.completion import HELP, LOG_HELP, completions
 from envwatch.query.language import PartialQuery, Query, partial_query
 from envwatch.tui.state import MonitorState
-from envwatch.tui.widgets.line import Part, TextLine
+from envwatch.tui.widgets.line import CUT_AT, Part, TextLine
 from envwatch.tui.widgets.text_input import TextInput
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class HintLine(TextLine):
             return [Part(" " * at + "^", "key"), Part(message)]
         if length + self.GAP <= at < room:
             return [Part(" " * (at - self.GAP - length) + message), Part("^", "key")]
-        return [Part(" " * (room - length) + message, is_cut=True)]
+        return [Part(" " * (room - length) + message, cut_at=CUT_AT)]
 
 
 class FilterBar(Vertical):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, Protocol, runtime_checkable
 
 from textual.binding import Binding
 
@@ -17,9 +17,21 @@ if TYPE_CHECKING:
     from textual.events import Click
 
 
-HELP = Binding("question_mark,f1", "app.help", "Help", key_display="?")
+HELP: Final = Binding("question_mark,f1", "app.help", "Help", key_display="?", id="app.help")
 """For modal screens, which the App's own bindings do not reach."""
-HELP_WHILE_TYPING = Binding("f1", "app.help", "Help", key_display="F1")
+HELP_WHILE_TYPING: Final = Binding("f1", "app.help", "Help", key_display="F1", id="text.help")
+
+_NO_KEY: Final = "no-key-"
+
+
+def without_key(action: str, description: str, id_: str) -> Binding:
+    """Return a binding that only the palette and the user's own keys reach; Textual has none without a key."""
+    return Binding(f"{_NO_KEY}{id_}", action, description, show=False, id=id_)
+
+
+def has_key(binding: Binding) -> bool:
+    """Whether a terminal can send the key of a binding."""
+    return not binding.key.startswith(_NO_KEY)
 
 
 class _Key(NamedTuple):
@@ -63,7 +75,13 @@ class KeyFooter(TextLine):
             if binding.show and enabled and label:
                 found.setdefault(binding.action, _Key(node, binding, self.app.get_key_display(binding), label))
         nodes = [key.node for key in found.values()]
-        return sorted(found.values(), key=lambda key: (nodes.index(key.node), _declared_at(key)))
+        order = screen.FOOTER_ORDER if isinstance(screen, KeyLabels) else ()
+
+        def place(key: _Key) -> tuple[int, int, int]:
+            action = key.binding.action
+            return order.index(action) if action in order else -1, nodes.index(key.node), _declared_at(key)
+
+        return sorted(found.values(), key=place)
 
     def on_click(self, event: Click) -> None:
         right = 1
@@ -84,6 +102,9 @@ def _declared_at(key: _Key) -> int:
 @runtime_checkable
 class KeyLabels(Protocol):
     """A screen whose keys do something else at times."""
+
+    FOOTER_ORDER: ClassVar[Sequence[str]]
+    """Actions in the order of the footer, after all others."""
 
     def label_of(self, binding: Binding) -> str | None:
         """Return what a key does now, in a word or two; None if it would do nothing."""

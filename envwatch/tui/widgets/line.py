@@ -1,9 +1,9 @@
-"""The base of widgets one line high: parts on the left and on the right; the lightest go where room is short."""
+"""The base of widgets of lines: parts on the left and on the right; the lightest go where room is short."""
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from rich.segment import Segment
 from textual.strip import Strip
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 STATE_STYLES: Final = ("online", "late", "offline", "flapping", "unknown", "gone", "unrestricted", "plain")
 """Names of the states' styles, in the stylesheet and in the themes."""
 
-_LIGHT = 4
-"""Parts of less weight are dropped before another one is cut."""
+CUT_AT: Final = 4
+"""The weight at which most parts that may be cut are: lighter ones are dropped before."""
 
 MIN_CUT_CELLS = 12
 """Cells that a cut part keeps; other parts are dropped before it gets shorter."""
@@ -35,37 +35,48 @@ class Part(NamedTuple):
     """A component class of the widget without `line--`; empty for the line's own style."""
     weight: int = 5
     """The part of least weight is dropped first."""
-    is_cut: bool = False
-    """Whether it is shortened before parts that are not light are dropped; at most one part of a line."""
+    cut_at: int | None = None
+    """It is shortened before parts of this weight are dropped; None if it is never shortened."""
+    keep: Literal["start", "ends"] = "start"
+    """What of it stays when it is shortened."""
     tail: str = ""
     """Follows the text without a gap, and is never cut."""
     is_joined: bool = False
-    """Whether it follows the part before it, which must have more weight, without a gap."""
+    """Whether it follows the part before it without a gap, and is dropped with it."""
+
+
+Row: TypeAlias = "tuple[Sequence[Part], Sequence[Part]]"
+"""The parts of one line: on the left, and on the right."""
 
 
 class TextLine(Widget):
-    """A widget one line high."""
+    """A widget of one line, or few."""
 
     GAP = 2
     """Cells between two parts."""
 
-    _drawn: tuple[Sequence[Part], Sequence[Part]] | None = None
-    """The parts of the last frame."""
+    _drawn: Sequence[Row] | None = None
+    """The lines of the last frame."""
 
-    def parts(self) -> tuple[Sequence[Part], Sequence[Part]]:
-        """Return the parts on the left and those on the right."""
+    def parts(self) -> Row:
+        """Return the parts of the first line."""
         raise NotImplementedError
+
+    def rows(self) -> Sequence[Row]:
+        """Return the parts of every line."""
+        return [self.parts()]
 
     def refresh_if_changed(self) -> None:
         """Redraw the line if its parts have changed."""
-        if self.parts() != self._drawn:
+        if self.rows() != self._drawn:
             self.refresh()
 
-    def render_line(self, y: int) -> Strip:  # noqa: ARG002  Textual asks for line 0 only
+    def render_line(self, y: int) -> Strip:
         width = self.size.width
-        self._drawn = self.parts()
-        left, right = map(list, self._drawn)
-        left, right = self._fitting(left, right, width)
+        if y == 0 or self._drawn is None:
+            self._drawn = self.rows()
+        left, right = map(list, self._drawn[y] if y < len(self._drawn) else ((), ()))
+        left, right = self.fitting(left, right, width)
         base = self.rich_style
         segments = [Segment(" ", base), *self._segments(left, base)]
         if tail := self._segments(right, base):
@@ -81,20 +92,33 @@ class TextLine(Widget):
             segments += [Segment(gap, base), Segment(part.text + part.tail, style)]
         return segments
 
-    def _fitting(self, left: list[Part], right: list[Part], width: int) -> tuple[list[Part], list[Part]]:
-        """Drop light parts, cut the part that may be cut, then drop the lightest until the rest fits."""
-        while (excess := self.width_of((*left, *right)) - width) > 0:
-            if not (left or right):
-                break
-            lightest = min((*left, *right), key=lambda part: part.weight)
-            flexible = next((part for part in (*left, *right) if part.is_cut), None)
-            room = cells(flexible.text) - excess if flexible else 0
-            goes_first = lightest.weight < _LIGHT and lightest is not flexible
-            if flexible and not goes_first and (room >= MIN_CUT_CELLS or len(left) + len(right) == 1):
-                side = left if flexible in left else right
-                side[side.index(flexible)] = flexible._replace(text=shortened(Clean(flexible.text), max(room, 0)))
-                break
-            (left if lightest in left else right).remove(lightest)
+    def fitting(self, left: list[Part], right: list[Part], width: int) -> tuple[list[Part], list[Part]]:
+        """Drop or cut the lightest part until the rest fits; a part that is left alone is cut to any length.
+
+        What was cut has back what dropping others has made free.
+        """
+        whole: dict[Part, Part] = {}
+        while (excess := self.width_of((*left, *right)) - width) > 0 and (left or right):
+            parts = [*left, *right]
+            is_alone = len(parts) == 1
+            least = 0 if is_alone else MIN_CUT_CELLS
+            cut = [part for part in parts if part.cut_at is not None and cells(part.text) > least]
+            first = min(cut, key=lambda part: part.cut_at or 0, default=None)
+            lightest = min(parts, key=lambda part: part.weight)
+            if first is not None and (is_alone or (first.cut_at or 0) <= lightest.weight):
+                room = max(cells(first.text) - excess, least)
+                side = left if first in left else right
+                cut_part = first._replace(text=shortened(Clean(first.text), room, keep=first.keep))
+                side[side.index(first)] = cut_part
+                whole[cut_part] = whole.pop(first, first)
+            else:
+                _drop(lightest, left if lightest in left else right)
+        for side in (left, right):
+            for place, part in enumerate(side):
+                spare = width - self.width_of((*left, *right))
+                if spare > 0 and part in whole:
+                    text = Clean(whole[part].text)
+                    side[place] = part._replace(text=shortened(text, cells(part.text) + spare, keep=part.keep))
         return left, right
 
     def width_of(self, parts: Sequence[Part]) -> int:
@@ -107,3 +131,12 @@ class TextLine(Widget):
         if following.is_joined:
             return 0
         return 1 if part.text.endswith(":") else self.GAP
+
+
+def _drop(part: Part, parts: list[Part]) -> None:
+    """Remove a part; with it go those that are joined to it, unless it is joined itself."""
+    start = parts.index(part)
+    stop = start + 1
+    while not part.is_joined and stop < len(parts) and parts[stop].is_joined:
+        stop += 1
+    del parts[start:stop]

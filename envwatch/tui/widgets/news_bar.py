@@ -1,38 +1,49 @@
-"""The line below the table: an answer or a notice, else what is wrong with the data, else an event."""
+"""The lines below the table: an answer or a notice, else what is wrong with the data, else an event; then older events.
+
+A message takes two lines where it needs them; what does not fit into these is in the event log as a whole.
+"""
 
 from __future__ import annotations
 
 import math
+from collections import deque
+from dataclasses import dataclass
 from datetime import timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, ClassVar
 
+from textual.message import Message
 from textual.reactive import reactive
 
+from envwatch.fleet.events import Kind
 from envwatch.model import limits
-from envwatch.model.text import shortened
+from envwatch.model.text import Clean, clean, shortened, wrapped
 from envwatch.model.times import TimeStyle, clock_text, long_age, short_age, span, zone_of
 from envwatch.sources.poller import PollState
 from envwatch.tui.state import NO_NOTICE, DisplayOptions, MonitorState, Notice
-from envwatch.tui.widgets.line import MIN_CUT_CELLS, STATE_STYLES, Part, TextLine
+from envwatch.tui.widgets.line import CUT_AT, MIN_CUT_CELLS, STATE_STYLES, Part, Row, TextLine
+from envwatch.views.data_warnings import doubt_text, hold_text
 from envwatch.views.event_text import event_style, event_text
-from envwatch.views.headline import headline
+from envwatch.views.headline import headline, merged, returned_since
 from envwatch.views.table_view import id_tail
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from envwatch.fleet.events import Event
     from envwatch.fleet.fleet import Fleet
+    from envwatch.model.outcome import Failed
+    from envwatch.sources.poller import PollSchedule
 
 MESSAGE_S = 2.5
-"""Seconds for which an answer to a key is shown."""
+"""Seconds for which an answer to a key is shown; twice as long if it takes two lines."""
 
 NOTICE_S = 10.0
 """Seconds for which a notice is shown: it comes unexpectedly, so it needs longer."""
 
 
 class NewsBar(TextLine):
-    """The one line that matters most now."""
+    """The line that matters most now, and as many recent events as there is room for."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"line--{style}" for style in (*STATE_STYLES, "faint", "alarm", "flash")}
 
@@ -44,69 +55,169 @@ class NewsBar(TextLine):
     def on_click(self) -> None:
         self.app.call_later(self.app.run_action, "events")
 
+    room: reactive[int] = reactive(1)
+    """Lines that may show events."""
+
+    @dataclass
+    class Cut(Message):
+        """A message is too long for the lines that it has."""
+
+        text: str
+
+    cut_text: Clean = Clean("")
+    """The message on the screen that is cut, as the log has it; empty if none is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._logged_texts: deque[str] = deque(maxlen=20)
+        """The last messages that were logged as they were cut; failures alternate."""
+
     def watch_state(self) -> None:
-        self.refresh_if_changed()
+        self._fit()
 
-    def parts(self) -> tuple[Sequence[Part], Sequence[Part]]:
-        """Return an answer, else a notice, else what is wrong, else the gravest recent event or the newest."""
-        for notice, style, duration_s in ((self.message, "flash", MESSAGE_S), (self.state.notice, "late", NOTICE_S)):
-            if self.state.now.monotonic - notice.given_at < duration_s:
-                return [Part(notice.text, style, is_cut=True)], []
-        return self._trouble() or self._event()
+    def watch_message(self) -> None:
+        self._fit()
 
-    def _trouble(self) -> tuple[list[Part], list[Part]] | None:
+    def watch_room(self) -> None:
+        self._fit()
+
+    def on_resize(self) -> None:
+        self._fit()
+
+    def _fit(self) -> None:
+        """Take as many lines as there is something to show in."""
+        rows = self.rows()
+        height = self.styles.height
+        if height is None or height.value != len(rows):
+            self.styles.height = len(rows)
+        if rows != self._drawn:
+            self.refresh()
+
+    def parts(self) -> Row:
+        return self.rows()[0]
+
+    def rows(self) -> Sequence[Row]:
+        """Return an answer, else a notice, else what is wrong, else the gravest recent event; then other events."""
+        self.cut_text = Clean("")
+        first = self._message() or self._trouble()
+        chosen = None
+        if first is None:
+            chosen = headline(self.state.event_log, self._server_now)
+            first = (None if self._is_fresh(chosen) else self._doubt()) or [self._headline_row(chosen)]
+        others = (event for event in reversed(self.state.event_log) if event is not chosen)
+        return [*first, *(self._event_row(event) for event in islice(others, max(self.room - len(first), 0)))]
+
+    def _message(self) -> list[Row] | None:
+        now = self.state.present.monotonic
+        unasked = self.state.notice
+        for notice, style, duration_s in ((self.message, "flash", MESSAGE_S), (unasked, unasked.style, NOTICE_S)):
+            if now - notice.given_at < 2 * duration_s:
+                rows = self._in_lines([], Part(notice.text, style), [])
+                if len(rows) > 1 or now - notice.given_at < duration_s:
+                    return rows
+        return None
+
+    def _in_lines(self, before: list[Part], text: Part, after: list[Part]) -> list[Row]:
+        """Return a text that stands between parts, in a second line where it needs that."""
+        width = self.size.width
+        if not width or self.width_of((*before, text, *after)) <= width:
+            return [([*before, text], after)]
+        room = max(width - self.width_of((*before, text._replace(text=""), *after)), MIN_CUT_CELLS)
+        head = wrapped(Clean(text.text), room)[0]
+        rest = wrapped(Clean(text.text[len(head) :]), width - 2)
+        second = text._replace(text=rest[0])
+        if len(rest) > 1:
+            second = text._replace(text=" ".join(rest), cut_at=CUT_AT)
+            self.cut_text = clean(text.text)
+            if text.text not in self._logged_texts:
+                self._logged_texts.append(text.text)
+                self.post_message(self.Cut(text.text))
+            return [([*before, text._replace(text=head)], after), ([second], [Part("e: all of it", "faint", 9)])]
+        return [([*before, text._replace(text=head)], after), ([second], [])]
+
+    def _trouble(self) -> list[Row] | None:
         """Return what is wrong under one profile: a failed poll, else a listing that is held."""
         fleets = self.state.fleets
-        troubled = next((fleet for fleet in fleets if fleet.failure), None)
-        troubled = troubled or next((fleet for fleet in fleets if fleet.hold), None)
-        if troubled is None:
-            return None
-        parts, tail = self._trouble_of(troubled)
-        profile = [Part(f"{troubled.profile}:", "", 7)] if fleets.are_several else []
-        return [*profile, *parts], tail
+        for fleet in fleets:
+            schedule = self.state.schedules.get(fleet.profile)
+            if fleet.failure is not None and (schedule is not None or self.state.rewound is not None):
+                return self._in_lines(*self._failure(fleet, fleet.failure, schedule))
+        zone = zone_of(self.options.times)
+        return self._warning((fleet, hold_text(fleet, self.state.now, zone)) for fleet in fleets)
 
-    def _trouble_of(self, fleet: Fleet) -> tuple[list[Part], list[Part]]:
-        failure, schedule = fleet.failure, self.state.schedules.get(fleet.profile)
-        if failure is None or schedule is None:
-            hold = fleet.hold
-            until = f"{limits.ANOMALY_POLLS} listings and {limits.ANOMALY_AFTER.total_seconds():.0f} s"
-            text = f"{hold.finding.text}: not believed before {until}" if hold else ""
-            return [Part(text, "late", is_cut=True)], []
+    def _doubt(self) -> list[Row] | None:
+        """Return why the rows of one profile read unknown although polls succeed."""
+        zone = zone_of(self.options.times)
+        return self._warning((fleet, doubt_text(fleet, zone)) for fleet in self.state.fleets)
+
+    def _is_fresh(self, event: Event | None) -> bool:
+        """Whether an event is so recent that it stands before a doubt that lasts; the doubt says more than its own."""
+        if event is None or event.kind is Kind.STALLED:
+            return False
+        return self._server_now(event) - event.at < limits.HEADLINE_STANDS / timedelta(milliseconds=1)
+
+    def _warning(self, warnings: Iterable[tuple[Fleet, Clean | None]]) -> list[Row] | None:
+        """Return the first warning that there is."""
+        found = next(((fleet, text) for fleet, text in warnings if text is not None), None)
+        return None if found is None else self._in_lines(self._whose(found[0]), Part(found[1], "late"), [])
+
+    def _whose(self, fleet: Fleet) -> list[Part]:
+        return [Part(f"{fleet.profile}:", "", 7)] if self.state.fleets.are_several else []
+
+    def _failure(
+        self, fleet: Fleet, failure: Failed, schedule: PollSchedule | None
+    ) -> tuple[list[Part], Part, list[Part]]:
+        """Return why a poll failed, and when the next one comes, which is not known of a recorded moment."""
         last = fleet.snapshot
         pages = last.requests if last and last.requests > failure.pages_read else "?"
         partial = f" · partial ({failure.pages_read}/{pages})" if failure.pages_read else ""
-        if schedule.next_at is None:
+        if schedule is None:
+            following = ""
+        elif schedule.next_at is None:
             following = "trying" if schedule.state is PollState.POLLING else "paused"
         else:
             left = timedelta(seconds=math.ceil(max(schedule.next_at - self.state.now.monotonic, 0)))
             sooner = ", r tries now" if failure.cause.is_refusal else ""
             following = f"next try in {long_age(left)}{sooner}"
         cause = Part(f"{failure.cause}{partial}:", "alarm", 7)
-        return [cause, Part(failure.message, "", 6, is_cut=True)], [Part(following, "late", 8)]
+        right = [Part(following, "late", 8)] if following else []
+        return [*self._whose(fleet), cause], Part(failure.message, "", 6), right
 
     def _server_now(self, event: Event) -> float:
         """Return the present by the clock of the event's server, in milliseconds."""
-        return self.state.fleets.by_profile[event.profile].clock.at(self.state.now.wall)
+        fleets = self.state.fleets
+        fleet = fleets.by_profile.get(event.profile) or next(iter(fleets))
+        return fleet.clock.at(self.state.now.wall)
 
-    def _event(self) -> tuple[list[Part], list[Part]]:
-        state, glyphs, zone = self.state, self.options.glyphs, zone_of(self.options.times)
-        event = headline(state.event_log, self._server_now)
+    def _headline_row(self, event: Event | None) -> Row:
+        """Return the event with all that its poll brought: as one sentence, or with the number of other changes."""
         if event is None:
-            text = "no events yet: the first listing is the baseline" if state.fleets.is_listed else ""
-            return [Part(text, "faint")], []
+            text = "no events yet: the first listing is the baseline" if self.state.fleets.is_listed else ""
+            return [Part(text, "faint", cut_at=CUT_AT)], []
+        log = self.state.event_log
+        shown, more = merged(event, log.with_poll_of(event))
+        left, right = self._event_row(shown)
+        if more:
+            right = [Part(f"+{more} more", "plain", 8), *right]
+        if back := returned_since(shown, log):
+            right = [Part(f"{back} back", "online", 8), *right]
+        return left, right
+
+    def _event_row(self, event: Event) -> Row:
+        glyphs, zone = self.options.glyphs, zone_of(self.options.times)
         name = [Part(event.profile, "faint", 5)] if event.profile else []
         if event.name is not None:
-            tail = id_tail(event.name, event.id, state.ambiguous_names)
+            tail = id_tail(event.name, event.id, self.state.ambiguous_names)
             room = max(self.size.width // 3, MIN_CUT_CELLS) - len(tail)
             shown = shortened(event.name, room, keep="ends", ellipsis=glyphs.ellipsis)
             name.append(Part(f"{shown}{tail}", "plain", 8))
-        ago = []
+        clock, ago = [Part(clock_text(event.at, zone), "faint", 6)], list[Part]()
         if self.options.times is TimeStyle.RELATIVE:
-            ago = [Part(f"{short_age(span(self._server_now(event) - event.at))} ago", "faint", 4)]
+            clock, ago = [], [Part(f"{short_age(span(self._server_now(event) - event.at))} ago", "faint", 6)]
         look = event_style(event)
         return [
-            Part(clock_text(event.at, zone), "faint", 6),
+            *clock,
             Part(look.ascii if glyphs.is_ascii else look.glyph, look.style, 9),
             *name,
-            Part(event_text(event, zone), look.style, 7, is_cut=True),
+            Part(event_text(event, zone), look.style, 7, cut_at=CUT_AT),
         ], ago

@@ -16,7 +16,7 @@ class Pager(VerticalScroll):
         Binding("k,up", "by_lines(-1)", "Scroll the text up", show=False, id="move.pane_up"),
         Binding("g,home", "to_top", "Top of the text", show=False, id="move.pane_top"),
         Binding("G,end", "to_bottom", "Bottom of the text", show=False, id="move.pane_bottom"),
-        Binding("ctrl+d,pagedown,space", "by_pages(1)", "Page down in the text", show=False, id="move.pane_page_down"),
+        Binding("ctrl+d,pagedown", "by_pages(1)", "Page down in the text", show=False, id="move.pane_page_down"),
         Binding("ctrl+u,pageup", "by_pages(-1)", "Page up in the text", show=False, id="move.pane_page_up"),
     ]
 

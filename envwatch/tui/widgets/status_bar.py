@@ -2,41 +2,55 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
 
+from textual.message import Message
 from textual.reactive import reactive
 
-from envwatch.fleet.counts import Counts, counts_of
-from envwatch.fleet.fleet import Freshness
+from envwatch.fleet.counts import Counts, counts_at
+from envwatch.fleet.fleet import Fleet, Freshness
 from envwatch.fleet.presence import Presence
-from envwatch.model.text import Clean, named_ids
-from envwatch.model.times import moment, short_age
+from envwatch.model.text import Clean, counted, named_ids
+from envwatch.model.times import moment, short_age, span, zone_of
 from envwatch.tui.state import DisplayOptions, MonitorState
-from envwatch.tui.widgets.line import STATE_STYLES, Part, TextLine
-from envwatch.views.state_style import glyph_of
+from envwatch.tui.widgets.line import CUT_AT, STATE_STYLES, Part, TextLine
+from envwatch.views.columns import COLUMNS
+from envwatch.views.data_warnings import hold_badge, stalled_since
+from envwatch.views.rewound_text import ago_text, moment_text, speed_text
+from envwatch.views.state_style import clock_error, glyph_of, style_of_presence
 from envwatch.views.table_view import Preset, View
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.acknowledgements import Acks
+    from envwatch.fleet.silences import Silences
+    from envwatch.model.clock import Reading
 
 _COUNTED = (
     (Presence.ONLINE, "on", 8),
     (Presence.LATE, "late", 8),
     (Presence.OFFLINE, "off", 9),
-    (Presence.GONE, "gone", 4),
+    (Presence.MISSING, "missing", 9),
+    (Presence.GONE, "gone", 7),
 )
-"""Presences in their order on the line, each with its word and the weight of its part."""
+"""Presences in their order on the line, each with its word and the weight of its count."""
 
-_NOT_VISIBLE = {Freshness.BLIND, Freshness.WAITING}
+_WORD, _EMPTY = 4, 2
+"""Weights of a count's word, and of a count of nothing."""
+
+_REWOUND, _IDENTITY, _ALARM = 13, 12, 10
+"""Weights of what never yields: that this is the past, whose fleet it is, and that its data cannot be trusted. Names
+are shortened before an alarm is dropped."""
 
 
 class StatusBar(TextLine):
     """Profile and host, counts, mixed modes and versions, age of the data, badges."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
-        f"line--{style}" for style in (*STATE_STYLES, "title", "faint", "badge", "alarm")
+        f"line--{style}" for style in (*STATE_STYLES, "title", "faint", "badge", "alarm", "rewound")
     }
 
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
@@ -45,30 +59,67 @@ class StatusBar(TextLine):
     visible_rows: reactive[int] = reactive(0)
     hidden_problems: reactive[int] = reactive(0)
 
-    def __init__(self, *, watched: str) -> None:
+    @dataclass
+    class Counted(Message):
+        """The fleets were counted anew."""
+
+        counts: Counts
+
+    def __init__(self, *, watched: tuple[str, str]) -> None:
         super().__init__()
         self._watched = watched
-        self._counts: Mapping[Clean, tuple[Fleet, Counts]] = {}
-        """Counts of each fleet, by profile, with the fleet that was counted."""
+        """The names of the profiles, and the host if there is only one."""
+        self._counts: Mapping[Clean, tuple[Fleet, Freshness, Counts]] = {}
+        """Counts of each fleet, by profile, with the fleet that was counted and its freshness then."""
+        self._counted_under: tuple[Acks, Silences] | None = None
+        """The acknowledgements and silences of these counts."""
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
         """Redraw what changed; count a new listing later, so that a key is handled before."""
-        if new.fleets is not old.fleets:
+        if new.fleets is not old.fleets or not self._are_counted():
             self.call_later(self._count)
         self.refresh_if_changed()
 
+    def _are_counted(self) -> bool:
+        """Whether the counts are those of the fleets, as fresh as they are now, and of what quiets their problems."""
+        if not self._is_counted_under(self.state):
+            return False
+        counted = {profile: (fleet, freshness) for profile, (fleet, freshness, _) in self._counts.items()}
+        return all(counted.get(fleet.profile) == (fleet, freshness) for _, fleet, freshness in self._fleets())
+
+    def _is_counted_under(self, state: MonitorState) -> bool:
+        under = self._counted_under
+        return under is not None and under[0] is state.acks and under[1] is state.silences
+
     def _count(self) -> None:
-        counts = {}
-        for profile, fleet in self.state.fleets.by_profile.items():
-            previous = self._counts.get(profile)
-            counts[profile] = previous if previous and previous[0] is fleet else (fleet, counts_of(fleet))
-        self._counts = counts
+        state, counts = self.state, {}
+        before = self._counts if self._is_counted_under(state) else {}
+        for _, fleet, freshness in self._fleets():
+            previous = before.get(fleet.profile)
+            if previous is None or previous[0] is not fleet or previous[1] is not freshness:
+                previous = (fleet, freshness, counts_at(fleet, state.now, state.is_alerting))
+            counts[fleet.profile] = previous
+        self._counts, self._counted_under = counts, (state.acks, state.silences)
+        self.post_message(self.Counted(self._total))
         self.refresh()
 
+    @property
+    def _total(self) -> Counts:
+        """The counts over all fleets that were listed."""
+        return sum((counts for fleet, _, counts in self._counts.values() if fleet.listed is not None), Counts())
+
     def parts(self) -> tuple[Sequence[Part], Sequence[Part]]:
-        """Return the line's parts; badges have the most weight."""
-        left = [Part("envwatch", "title", 1), Part(self._watched, "faint", 3)]
-        return [*left, *self._presences(), *self._unknown()], [*self._badges(), *self._ages()]
+        """Return the line's parts; whose fleet it is and alarms have the most weight."""
+        profiles, host = self._watched
+        left = [Part(profiles, "title", _IDENTITY, cut_at=_ALARM, keep="ends")]
+        if host:
+            separator = f" {self.options.glyphs.separator} "
+            left += [
+                Part(separator, "faint", _IDENTITY - 1, is_joined=True),
+                Part(host, "faint", _IDENTITY - 1, cut_at=_ALARM - 1, keep="ends", is_joined=True),
+            ]
+        rewound = [] if self.state.rewound is None else [rewound_badge(self.state, self.options)]
+        return [*left, *self._presences()], [*rewound, *self._badges(), *self._ages()]
 
     def _fleets(self) -> list[tuple[Clean, Fleet, Freshness]]:
         """Return each fleet, the suffix that names its profile if there are several, and its freshness."""
@@ -79,39 +130,57 @@ class StatusBar(TextLine):
         ]
 
     def _presences(self) -> list[Part]:
-        """Return the counts over all fleets that are visible; nothing before a first listing has been counted."""
-        visible = {fleet.profile for _, fleet, freshness in self._fleets() if freshness not in _NOT_VISIBLE}
-        counted = [self._counts[profile] for profile in self._counts if profile in visible]
-        counts = [counts for fleet, counts in counted if fleet.listed is not None]
-        if not counts:
-            return []
-        total = sum(counts, Counts())
-        parts = []
+        """Return the counts over all fleets; nothing before a first listing has been counted."""
+        total, parts = self._total, list[Part]()
         for presence, word, weight in _COUNTED:
-            count, is_gone = total.of(presence), presence is Presence.GONE
-            if count or not is_gone:
-                style = presence.value if count and not is_gone else "faint"
-                glyph = glyph_of(presence, ascii_only=self.options.glyphs.is_ascii)
-                parts.append(Part(f"{glyph} {count} {word}", style, weight))
+            if total.of(presence) or (not presence.is_absent and total.presences):
+                parts += self._presence(total, presence, word, weight)
         newest = f" {total.newest}" if total.newest else ""
+        if (alerting := self._alerting(total)) is not None and not _are_all_offline(total):
+            parts.append(Part(f"{alerting} alerting", "offline" if alerting else "faint", 8))
+        if total.unknown:
+            parts += [
+                Part(f"? {total.unknown}", "unknown", 9),
+                Part(" unknown", "unknown", _WORD, is_joined=True),
+            ]
         for count, text, style, weight in (
-            (sum(id_ in self.state.acks for id_ in total.problems), "acked", "faint", 5),
+            (self._acked(total), "acked", "faint", 2),
             (total.flapping, "flapping", "flapping", 7),
-            (total.unrestricted, "unrestricted", "unrestricted", 6),
-            (total.behind, f"behind{newest}", "late", 2),
+            (total.unrestricted, "unrestricted", "unrestricted", 2),
+            (total.behind, f"behind{newest}", "late", 1),
         ):
             if count:
                 parts.append(Part(f"{count} {text}", style, weight))
         return parts
 
-    def _unknown(self) -> list[Part]:
-        unknown = 0
-        for _, fleet, freshness in self._fleets():
-            if freshness is Freshness.BLIND:
-                unknown += len(fleet.environments)
-            elif fleet.profile in self._counts:
-                unknown += self._counts[fleet.profile][1].unknown
-        return [Part(f"? {unknown} unknown", "unknown", 9)] if unknown else []
+    def _presence(self, total: Counts, presence: Presence, word: str, weight: int) -> list[Part]:
+        """Return the count of one presence, in its colour if it is not empty, or a loss that is fresh."""
+        count, is_offline = total.of(presence), presence is Presence.OFFLINE
+        fresh = count - total.old if is_offline else count
+        style = style_of_presence(presence)
+        if presence is Presence.GONE and total.problem_presences.get(presence):
+            style = style_of_presence(Presence.OFFLINE)
+        if not fresh:
+            keeps_place = presence is Presence.ONLINE or (is_offline and total.old)
+            style, weight = "faint", 8 if keeps_place else _EMPTY
+        glyph = glyph_of(presence, ascii_only=self.options.glyphs.is_ascii)
+        parts = [Part(f"{glyph} {fresh}", style, weight), Part(f" {word}", style, min(_WORD, weight), is_joined=True)]
+        if is_offline and total.old:
+            parts += [
+                Part(f" +{total.old}", "faint", 6, is_joined=True),
+                Part(" old", "faint", _WORD, is_joined=True),
+            ]
+        if is_offline and (alerting := self._alerting(total)) is not None and _are_all_offline(total):
+            parts.append(Part(f" ({alerting} alerting)", style if alerting else "faint", 6, is_joined=True))
+        return parts
+
+    def _alerting(self, total: Counts) -> int | None:
+        """Return how many problems alert, if the alert policy or a silence keeps others quiet; None otherwise."""
+        alerting = sum(total.alerting.values())
+        return alerting if alerting + self._acked(total) < len(total.problems) else None
+
+    def _acked(self, total: Counts) -> int:
+        return sum(id_ in self.state.acks for id_ in total.problems)
 
     @property
     def _is_paused(self) -> bool:
@@ -119,73 +188,137 @@ class StatusBar(TextLine):
 
     def _badges(self) -> list[Part]:
         parts: list[Part] = []
-        for suffix, fleet, _ in self._fleets():
-            parts += _warnings(fleet, suffix)
+        for suffix, fleet, freshness in self._fleets():
+            since = None if freshness is Freshness.BLIND else fleet.none_up_since
+            if since is not None:
+                none_for = timedelta(seconds=self.state.now.monotonic - since.monotonic)
+                parts.append(Part(f" NONE ON{suffix} {short_age(none_for)} ", "alarm", _ALARM))
+            parts += _warnings(fleet, suffix, self.state.now)
+        if (column := COLUMNS.get(self.view.sort or "")) is not None:
+            glyphs, falls = self.options.glyphs, self.view.is_inverted is not column.falls
+            parts.append(Part(f" SORT {column.id} {glyphs.descending if falls else glyphs.ascending} ", "badge", 8))
         if self.view.is_narrowed:
             if count := self.hidden_problems:
-                parts.append(Part(f"{count} problem{'' if count == 1 else 's'} hidden", "offline", 7))
-            ratio = f" {self.visible_rows}/{len(self.state.fleets)} "
-            parts.append(Part(f" {self._filter_text()}", "badge", 8, is_cut=True, tail=ratio))
+                parts.append(Part(f"{counted(count, 'problem')} hidden", "offline", 7))
+            parts += self._filter_parts()
         if self.options.rings:
             parts.append(Part("bell", "faint", 1))
         if self._is_paused:
             parts.append(Part(" PAUSED ", "badge", 9))
         return parts
 
-    def _filter_text(self) -> str:
-        """Return all that narrows the view: the baseline, the preset, the query."""
+    def _filter_parts(self) -> list[Part]:
+        """Return all that narrows the view: the baseline, which is never cut, the preset, the query; then the rows."""
         view = self.view
         baseline = view.baseline if view.compares else None
-        since = f"BASELINE {moment(baseline.marked_at, None):%H:%M}" if baseline is not None else ""
         preset = "" if view.preset is Preset.ALL else view.preset
-        return " ".join(filter(None, (since, preset, str(view.query))))
+        query = " ".join(filter(None, (preset, str(view.query))))
+        parts = [] if baseline is None else [Part(f" BASELINE {moment(baseline.marked_at, None):%H:%M}", "badge", 9)]
+        if query or not parts:
+            parts.append(Part(f" {query}", "badge", 8, cut_at=CUT_AT, is_joined=bool(parts)))
+        parts[-1] = parts[-1]._replace(tail=f" {self.visible_rows}/{len(self.state.fleets)} ")
+        return parts
 
     def _ages(self) -> list[Part]:
         """Return how old the data is: a part for each fleet that is not live, one for all others."""
-        schedules, now = self.state.schedules, self.state.now
-        if not schedules:
+        schedules, is_past = self.state.schedules, self.state.rewound is not None
+        if not schedules and not is_past:
             return []
-        parts, live, intervals = [], [], []
+        parts, live, intervals = list[Part](), list[Fleet](), list[timedelta]()
         for suffix, fleet, freshness in self._fleets():
-            age = fleet.age(now)
-            match freshness:
-                case Freshness.WAITING:
-                    pages_read = self.state.pages_read
-                    pages = f" {self.options.glyphs.separator} page {pages_read + 1}" if pages_read else ""
-                    text = f"asking{suffix}{pages}" if fleet.failure is None else f"no data yet{suffix}"
-                    parts.append(Part(text, "late", 7))
-                case Freshness.BLIND:
-                    parts.append(Part(f" BLIND{suffix} {short_age(age)} ", "alarm", 10))
-                case Freshness.STALE:
-                    parts.append(Part(f" STALE{suffix} {short_age(age)} ", "badge", 10))
-                    intervals.append(schedules[fleet.profile].interval)
-                case Freshness.LIVE:
-                    live.append((age, fleet.failure is not None))
-                    intervals.append(schedules[fleet.profile].interval)
+            is_live = freshness is Freshness.LIVE and not fleet.is_refused
+            if is_past:
+                parts += [] if is_live else [self._age_badge(fleet, suffix, freshness)]
+                continue
+            if is_live:
+                live.append(fleet)
+            else:
+                parts.append(self._age_badge(fleet, suffix, freshness))
+            if is_live or (freshness is Freshness.STALE and fleet.failure is None):
+                intervals.append(schedules[fleet.profile].interval)
         if live:
-            has_failed = any(failed for _, failed in live)
-            oldest = short_age(max(age for age, _ in live if age is not None))
-            text, style = (f"as of {oldest} ago", "faint") if self._is_paused else (f"live {oldest}", "online")
-            parts.append(Part(text, "late" if has_failed else style, 7))
+            parts.append(self._live(live))
         if intervals and not self._is_paused:
             interval = short_age(max(intervals))
             parts.append(
-                Part(f"/{interval}", "faint", 4, is_joined=True) if live else Part(f"every {interval}", "faint", 2)
+                Part(f"/{interval}", "faint", 2, is_joined=True) if live else Part(f"every {interval}", "faint", 2)
             )
         return parts
 
+    def _age_badge(self, fleet: Fleet, suffix: Clean, freshness: Freshness) -> Part:
+        """Return why a fleet is not live, and how old its data is."""
+        age = fleet.age(self.state.now)
+        if fleet.is_refused:
+            text = f" KEY REFUSED{suffix} {'' if age is None else short_age(age)}"
+            return Part(f"{text.rstrip()} ", "alarm", _ALARM)
+        if freshness is Freshness.WAITING:
+            return self._waiting(fleet, suffix)
+        word, style = ("BLIND", "alarm") if freshness is Freshness.BLIND else ("STALE", "badge")
+        return Part(f" {word}{suffix} {short_age(age)} ", style, _ALARM)
 
-def _warnings(fleet: Fleet, suffix: Clean) -> list[Part]:
+    def _waiting(self, fleet: Fleet, suffix: Clean) -> Part:
+        if fleet.failure is not None or self.state.rewound is not None:
+            return Part(f"no data yet{suffix}", "late", 7)
+        pages_read = self.state.pages_read
+        pages = f" {self.options.glyphs.separator} page {pages_read + 1}" if pages_read else ""
+        return Part(f"asking{suffix}{pages}", "late", 7)
+
+    def _live(self, fleets: Sequence[Fleet]) -> Part:
+        """Return how old the oldest data is of what is neither stale nor blind; only what is believed is live."""
+        oldest = short_age(max(filter(None, (fleet.age(self.state.now) for fleet in fleets)), default=timedelta()))
+        if self._is_paused:
+            text, style = f"as of {oldest} ago", "faint"
+        elif any(fleet.is_held for fleet in fleets):
+            text, style = f"data {oldest}", "late"
+        else:
+            text, style = f"live {oldest}", "online"
+        has_failed = any(fleet.failure is not None for fleet in fleets)
+        return Part(text, "late" if has_failed else style, 6 if text.startswith("data") else 7)
+
+
+def rewound_badge(state: MonitorState, options: DisplayOptions) -> Part:
+    """Return the badge that says which moment is shown, and that it is not the present; empty in the present."""
+    rewound = state.rewound
+    if rewound is None:
+        return Part("")
+    at, present, playing = state.now.wall, rewound.present.wall, rewound.playing
+    word = "REWOUND" if playing is None else "PAUSED" if playing.is_paused else f"REPLAY {speed_text(playing.speed)}"
+    text = [word]
+    if rewound.at is not None:
+        text.append(moment_text(at, present, zone_of(options.times)))
+        if playing is None:
+            text.append(ago_text(at, present, ascii_only=options.glyphs.is_ascii))
+    return Part(f" {' '.join(text)} ", "rewound", _REWOUND)
+
+
+def _are_all_offline(counts: Counts) -> bool:
+    """Whether every problem is one that the line counts as offline."""
+    return counts.problem_presences.get(Presence.OFFLINE, 0) == len(counts.problems)
+
+
+def _signed(error: float) -> str:
+    """Return by how much a clock is ahead (in ms), in words for people: `+12s`, `-1h`."""
+    return f"{'+' if error >= 0 else '-'}{short_age(clock_error(error))}"
+
+
+def _warnings(fleet: Fleet, suffix: Clean, now: Reading) -> list[Part]:
     """Return why a fleet's data may be wrong."""
     parts = []
     if fleet.stall_detector.is_stalled:
-        parts.append(Part(f" STALLED{suffix} ", "alarm", 9))
-    if fleet.hold is not None:
-        parts.append(Part(f" HOLD{suffix} ", "alarm", 9))
+        since = stalled_since(fleet)
+        stalled_for = "" if since is None else f"{short_age(span(fleet.clock.at(now.wall) - since))} "
+        parts += [Part(f" STALLED{suffix} ", "alarm", 9), Part(stalled_for, "alarm", 7, is_joined=True)]
+    if (held := hold_badge(fleet, now)) is not None:
+        what, held_for = held
+        parts += [
+            Part(f" HOLD{suffix} ", "alarm", 9),
+            Part(f"{what} ", "alarm", 7, is_joined=True),
+            Part(f"{held_for} ", "alarm", 5, is_joined=True),
+        ]
     if fleet.date_error is not None:
-        parts.append(Part(f"server's Date wrong by {fleet.date_error / 1000:+.0f} s{suffix}", "late", 6))
+        parts.append(Part(f" DATE{suffix} {_signed(fleet.date_error)} ", "badge", 9))
     elif fleet.clock.is_far_off:
-        parts.append(Part(f"our clock {-fleet.clock.offset / 1000:+.0f} s{suffix}", "late", 6))
+        parts.append(Part(f"our clock {_signed(-fleet.clock.offset)}{suffix}", "late", 6))
     elif fleet.listed is not None and not fleet.clock.is_known:
         parts.append(Part(f"server sends no time{suffix}", "late", 4))
     if fleet.snapshot is not None and fleet.snapshot.set_aside:

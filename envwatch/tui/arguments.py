@@ -1,0 +1,122 @@
+"""What the App is given: what comes in while it runs, what the user prefers, and where changes are saved."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal
+
+from envwatch.sources.poller import read_clocks
+from envwatch.tui.silence_control import SilenceControl
+from envwatch.views.command_context import NO_COMMANDS
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+    from pathlib import Path
+
+    from envwatch.fleet.acknowledgements import Ack, Acks
+    from envwatch.fleet.alert_policy import AlertPolicy
+    from envwatch.fleet.history import Past, Recorder
+    from envwatch.model.clock import Reading, WallMs
+    from envwatch.model.outcome import Outcome
+    from envwatch.model.text import Clean
+    from envwatch.sources.session import Target
+    from envwatch.views.command_context import CommandSettings
+
+
+def ignore(*_: object, **__: object) -> None:
+    """Save nothing."""
+
+
+async def no_outcomes() -> AsyncIterator[tuple[Clean, Outcome]]:
+    """Yield nothing: what the App gets where nothing is polled."""
+    nothing: tuple[tuple[Clean, Outcome], ...] = ()
+    for each in nothing:
+        yield each
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """That the App shows what was recorded, `Inputs.pasts`, and polls nothing."""
+
+    name: str
+    """The recording's name for people, as of its file, without a path."""
+    profile: str
+    """The name of the profile that was recorded; of several, all of them."""
+    host: str
+    """The server that was watched."""
+    speed: float = 1.0
+    """Recorded seconds that pass in one second while it plays; over 0."""
+    at: WallMs | None = None
+    """The moment with which it starts, by the clock of the machine that recorded it; None for its beginning."""
+    plays: bool = True
+    """Whether it plays from the start; `p` pauses it, and lets it go on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What is watched, and what comes in while the App runs."""
+
+    targets: Mapping[Clean, Target] = field(default_factory=dict)
+    """What is polled, by profile (`NO_PROFILE` if there is only one); nothing for a replay."""
+    outcomes: AsyncIterator[tuple[Clean, Outcome]] = field(default_factory=no_outcomes)
+    """What each poll gave, with its profile, from the first on."""
+    policies: Mapping[Clean, AlertPolicy] = field(default_factory=dict)
+    """The alert policies, by profile."""
+    notices: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
+    """Lines for the news bar, one each."""
+    clocks: Callable[[], Reading] = read_clocks
+    """Reads this machine's clocks."""
+    recorder: Recorder | None = None
+    """Records what the monitor knows; None where no history is kept."""
+    pasts: Mapping[Clean, Past] = field(default_factory=dict)
+    """What was recorded, by profile; empty where no history is kept. A replay has those of its recording."""
+    readable: asyncio.Queue[Clean] = field(default_factory=asyncio.Queue)
+    """The profiles whose past can be read now, each once."""
+    replay: Replay | None = None
+    """Set for a replay: the screen shows recorded moments only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preferences:
+    """How the screen looks and sounds at first, and the user's own keys and commands."""
+
+    theme: str | None = None
+    """The name of the first theme; the default one if it does not exist."""
+    sort: str | None = None
+    """The id of the column to sort by at first; None for problems first."""
+    columns: tuple[str, ...] = ()
+    """Ids of the columns; empty for those that fit the width."""
+    filter_text: str = ""
+    """The first query."""
+    keymap: Mapping[str, str] = field(default_factory=dict)
+    """The user's own keys, by binding id, in Textual's form."""
+    commands: CommandSettings = NO_COMMANDS
+    """The user's own commands for the row under the cursor."""
+    rings: bool = False
+    """Whether the bell is on at first."""
+    notify: Literal["off", "osc9", "osc777"] = "off"
+    """The desktop notification that goes with the bell."""
+    has_title: bool = False
+    """Whether the terminal's title has the counts."""
+    ascii_only: bool = False
+    """Whether the terminal shows nothing but ASCII."""
+
+
+DEFAULTS: Final = Preferences()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedState:
+    """What an earlier run left, and what saves changes for the next one."""
+
+    export: Callable[[bytes, str], Path]
+    """Writes a file with a suffix such as `.json` and returns its path."""
+    keep: Callable[..., None] = ignore
+    """Saves a setting for the next run, by keyword: `columns`, `theme`, `bell`."""
+    acks: Acks = field(default_factory=dict)
+    """Problems that were acknowledged in an earlier run."""
+    keep_acks: Callable[[Mapping[Clean, Ack | None]], None] = ignore
+    """Saves changed acknowledgements by environment id; None for one that ended."""
+    silence_control: SilenceControl = field(default_factory=SilenceControl)
+    """Makes silences, and reads those of other processes."""

@@ -1,0 +1,190 @@
+"""Reads what was recorded, in threads, and keeps the moments around the one that is shown.
+
+Must not know the screen. Every coroutine here raises `HistoryError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import defaultdict
+from contextlib import suppress
+from datetime import timedelta
+from itertools import dropwhile
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from envwatch.fleet.event_log import EventLog
+from envwatch.fleet.history import HistoryError, Moment
+from envwatch.fleet.rewound import Timeline
+from envwatch.fleet.watched_time import WatchedTime
+from envwatch.model.clock import WallMs
+from envwatch.model.times import MS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from envwatch.fleet.history import Past, RecordedPoll
+    from envwatch.model.clock import ServerClock
+    from envwatch.model.text import Clean
+
+_WINDOW_MS: Final = timedelta(hours=2) / MS
+"""Polls are read for so long before and after the one that is shown."""
+_SEARCHED_MS: Final = (_WINDOW_MS, timedelta(hours=12) / MS, timedelta(days=7) / MS, math.inf)
+"""How far polls are searched for beyond a gap, each time if nothing was nearer."""
+DAY_MS: Final = timedelta(days=1) / MS
+
+_NEWEST_KEPT: Final = 2
+"""The newest moment, and the one before it, which the first step goes to."""
+_ROWS_AHEAD: Final = 12_000
+"""Rows of the moments that are read ahead, in all: what a thread needs a quarter of a second for."""
+_MOST_AHEAD: Final = 12
+
+
+class Events(NamedTuple):
+    """What happened in a part of the time, and when it was watched."""
+
+    since: WallMs
+    until: WallMs
+    log: EventLog
+    watched: Mapping[Clean, WatchedTime]
+
+    def covers(self, wall: WallMs) -> bool:
+        """Whether it has what had happened in the day before a moment."""
+        return self.since + DAY_MS <= wall <= self.until
+
+
+class PastReader:
+    """Reads the pasts of all profiles."""
+
+    def __init__(self, pasts: Mapping[Clean, Past]) -> None:
+        self._pasts = pasts
+        self._newest: dict[Clean, tuple[Moment, ...]] = {}
+        """The newest moments of the present, which need not be read."""
+        self._kept: dict[tuple[Clean, int], Moment] = {}
+        """By profile and number of the poll, the one that was used last at the end."""
+        self._ahead: asyncio.Task[None] | None = None
+        """Reads ahead."""
+        self._ahead_of: frozenset[tuple[Clean, int]] = frozenset()
+        """What it reads."""
+        self._events: Events | None = None
+        """Those that were read last."""
+
+    def note(self, profile: Clean, moment: Moment) -> None:
+        """Note the newest moment of the present."""
+        self._newest[profile] = (*self._newest.get(profile, ())[1 - _NEWEST_KEPT :], moment)
+
+    def forget(self) -> None:
+        """Give up what was read, which may be large."""
+        self._kept.clear()
+        self._events = None
+
+    # Polls.
+
+    async def around(self, wall: WallMs) -> Timeline:
+        """Return the polls around a moment, and at least one before it if there is any at all."""
+        timeline = await self._timeline(wall - _WINDOW_MS, wall + _WINDOW_MS)
+        return timeline if timeline.place_at(wall) >= 0 else await self.earlier(timeline) or timeline
+
+    async def earlier(self, timeline: Timeline) -> Timeline | None:
+        """Return a timeline with its first polls and those before; None if there are none."""
+        before = math.nextafter(timeline.since, -math.inf)
+        for searched_ms in _SEARCHED_MS:
+            found = await self._timeline(before - searched_ms, before)
+            if found.steps:
+                return await self._timeline(found.until - _WINDOW_MS, min(timeline.until, timeline.since + _WINDOW_MS))
+        return None
+
+    async def later(self, timeline: Timeline) -> Timeline | None:
+        """Return a timeline with its last polls and those after them; None if there are none."""
+        after = math.nextafter(timeline.until, math.inf)
+        for searched_ms in _SEARCHED_MS:
+            found = await self._timeline(after, after + searched_ms)
+            if found.steps:
+                since = max(timeline.since, timeline.until - _WINDOW_MS)
+                return await self._timeline(since, found.steps[0].poll.at + _WINDOW_MS)
+        return None
+
+    async def ends(self) -> tuple[WallMs, WallMs] | None:
+        """Return when the first and the last poll was recorded; None if there is none."""
+        timeline = await self._timeline(-math.inf, math.inf)
+        return (timeline.steps[0].poll.at, timeline.until) if timeline.steps else None
+
+    async def _timeline(self, since: float, until: float) -> Timeline:
+        # Finite: a past may keep its instants as whole numbers.
+        begin, end = (WallMs(min(max(each, 0.0), 1e15)) for each in (since, until))
+
+        def read() -> Timeline:
+            return Timeline.of({profile: past.polls(begin, end) for profile, past in self._pasts.items()}, begin)
+
+        return await asyncio.to_thread(read)
+
+    # Moments.
+
+    async def moments(self, timeline: Timeline, place: int) -> Mapping[Clean, Moment]:
+        """Return what was known of each profile after a step."""
+        return {profile: await self._moment(profile, poll) for profile, poll in timeline.known_at(place).items()}
+
+    async def _moment(self, profile: Clean, poll: RecordedPoll) -> Moment:
+        key = (profile, poll.number)
+        if key in self._ahead_of and self._ahead is not None:
+            await self._ahead
+        newest = (each for each in self._newest.get(profile, ()) if each.now.wall == poll.at)
+        moment = self._kept.pop(key, None) or next(newest, None)
+        if moment is None:
+            moment = await asyncio.to_thread(self._pasts[profile].moment, poll)
+        self._kept[key] = moment
+        return moment
+
+    def read_ahead(self, timeline: Timeline, place: int, direction: int) -> None:
+        """Read the moments of the following steps in one direction, unless enough of them are here."""
+        newest = next(reversed(self._kept.values()), None)
+        rows = len(newest.fleet.environments) if newest is not None else 0
+        ahead = min(_ROWS_AHEAD // max(rows, 1), _MOST_AHEAD)
+        places = range(place + direction, place + direction * (ahead + 1), direction)
+        steps = [timeline.steps[each] for each in places if 0 <= each < len(timeline.steps)]
+        missing = list(dropwhile(lambda step: (step.profile, step.poll.number) in self._kept, steps))
+        if self._ahead is None and len(missing) * 2 > len(steps):
+            wanted: dict[Clean, list[RecordedPoll]] = defaultdict(list)
+            for step in missing[::direction]:
+                wanted[step.profile].append(step.poll)
+            self._ahead_of = frozenset((step.profile, step.poll.number) for step in missing)
+            self._ahead = asyncio.create_task(self._read_ahead(wanted, 3 * ahead + 2 * len(self._pasts)))
+
+    async def _read_ahead(self, wanted: Mapping[Clean, Sequence[RecordedPoll]], most: int) -> None:
+        def read() -> list[tuple[tuple[Clean, int], Moment]]:
+            return [
+                ((profile, poll.number), moment)
+                for profile, polls in wanted.items()
+                for poll, moment in zip(polls, self._pasts[profile].moments(polls), strict=True)
+            ]
+
+        try:
+            with suppress(HistoryError):  # going there says why
+                self._kept.update(await asyncio.to_thread(read))
+        finally:
+            self._ahead = None
+        for key in list(self._kept)[:-most]:
+            del self._kept[key]
+
+    # Events.
+
+    async def events(self, wall: WallMs, end: WallMs, clocks: Mapping[Clean, ServerClock]) -> Events:
+        """Return what happened in the day before a moment, and some time before and after that.
+
+        Args:
+            wall: the moment.
+            end: the newest one that there can be.
+            clocks: each profile's estimate of its server's clock, which places the polls among the events.
+        """
+        if self._events is None or not self._events.covers(wall):
+            since, until = WallMs(max(wall - 1.5 * DAY_MS, 0.0)), min(end, WallMs(wall + DAY_MS / 2))
+            self._events = await asyncio.to_thread(self._read_events, since, until, clocks)
+        return self._events
+
+    def _read_events(self, since: WallMs, until: WallMs, clocks: Mapping[Clean, ServerClock]) -> Events:
+        log, watched = EventLog(), {}
+        for profile, past in self._pasts.items():
+            found = past.events(since, until)
+            log = log.with_past(found)
+            watched[profile] = WatchedTime.recorded(past.polls(since, until), found, clocks[profile])
+        return Events(since, until, log, watched)

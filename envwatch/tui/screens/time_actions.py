@@ -1,0 +1,173 @@
+"""The keys that go back and forward in what was recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, TypeAlias
+
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from envwatch.fleet.events import flatten
+from envwatch.model.clock import WallMs
+from envwatch.model.times import past_moment_of, zone_of
+from envwatch.tui.screens.prompt import Prompt, PromptResult
+from envwatch.tui.screens.table_screen import TableScreen
+from envwatch.views.event_filter import EventFilter
+from envwatch.views.rewound_text import EXAMPLES, mistake_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import tzinfo
+
+    from envwatch.fleet.events import Event
+    from envwatch.tui.state import Rewound
+
+_LONGEST: Final = 40
+"""Characters of a moment as people write it."""
+
+TIME_LABELS: Final = {
+    "step(-1)": "Back",
+    "step(1)": "On",
+    "event(-1)": "Event",
+    "event(1)": "Event",
+    "go_to_time": "Time",
+    "live": "Live",
+    "pause": "Pause",
+}
+"""Labels in the footer while the past is shown, by action."""
+
+
+def time_label(action: str, rewound: Rewound | None) -> str | None:
+    """Return what a key of `TIME_LABELS` does in the footer; None hides it, as in the present."""
+    if rewound is None or (rewound.playing is None and action == "pause"):
+        return None
+    if rewound.playing is not None and action in {"live", "pause"}:
+        return "End" if action == "live" else "Play" if rewound.playing.is_paused else "Pause"
+    return TIME_LABELS[action]
+
+
+def is_other_time(old: Rewound | None, new: Rewound | None) -> bool:
+    """Whether other keys work: the past was left or entered, or a replay paused."""
+    before, after = (None if each is None else each.playing for each in (old, new))
+    return (old is None) is not (new is None) or before != after
+
+
+class Steps(NamedTuple):
+    """So many listings back (below 0) or forward."""
+
+    by: int
+
+
+class EventSteps(NamedTuple):
+    """So many events back (below 0) or forward."""
+
+    by: int
+    is_wanted: Callable[[Event], bool]
+
+
+class AtTime(NamedTuple):
+    """What was known at a time of this machine's clock."""
+
+    wall: WallMs
+
+
+class Reached(NamedTuple):
+    """What a replay shows when it has reached a moment by itself: gaps are skipped."""
+
+    wall: WallMs
+
+
+class Live(NamedTuple):
+    """The present; in a replay its end."""
+
+
+Goal: TypeAlias = Steps | EventSteps | AtTime | Reached | Live
+
+
+class TimePrompt(Prompt):
+    """Asks for a moment, until it is one.
+
+    Args:
+        last: the newest moment that there is, from which ages are counted.
+        zone: of what is typed without an offset; None for the local one.
+    """
+
+    ENTER = "Go"
+
+    def __init__(self, last: WallMs, zone: tzinfo | None) -> None:
+        super().__init__("Show the screen as it was at", EXAMPLES, _LONGEST)
+        self._last = last
+        self._zone = zone
+
+    def moment_in(self, text: str) -> WallMs | None:
+        """Return the moment that a text names; None if it names none."""
+        last = datetime.fromtimestamp(self._last / 1000, UTC)
+        found = past_moment_of(text, last, self._zone) if text.strip() else None
+        return None if found is None else WallMs(found.timestamp() * 1000)
+
+    def mistake_in(self, text: str) -> str:
+        return "" if self.moment_in(text) is not None else mistake_text(text)
+
+
+class TimeActions(TableScreen):
+    """The keys of the time machine."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        # First in the footer, which drops the last ones where space is short.
+        Binding("L", "live", "Back to live", id="history.live"),
+        Binding("left_square_bracket", "step(-1)", "One listing back", key_display="[", id="history.back"),
+        Binding("right_square_bracket", "step(1)", "One listing forward", key_display="]", id="history.forward"),
+        Binding(
+            "left_curly_bracket", "event(-1)", "Back to the event before", key_display="{", id="history.event_back"
+        ),
+        Binding("right_curly_bracket", "event(1)", "On to the next event", key_display="}", id="history.event_forward"),
+        Binding("T", "go_to_time", "Go to a time …", id="history.time"),
+    ]
+
+    @dataclass
+    class Wanted(Message):
+        """The user wants to see another moment."""
+
+        goal: Goal
+
+    def action_step(self, count: int) -> None:
+        self._want(Steps(count))
+
+    def action_event(self, count: int) -> None:
+        self._want(EventSteps(count, self._shows()))
+
+    def action_live(self) -> None:
+        self._want(Live())
+
+    def action_go_to_time(self) -> None:
+        prompt = TimePrompt(self.state.last, zone_of(self.options.times))
+
+        def go(answer: PromptResult | None) -> None:
+            if answer is not None and (wall := prompt.moment_in(answer.text)) is not None:
+                self._want(AtTime(wall))
+
+        self.app.push_screen(prompt, go)
+
+    def _want(self, goal: Goal) -> None:
+        self.post_message(self.Wanted(goal))
+
+    def _shows(self) -> Callable[[Event], bool]:
+        """Return the test whether an event is of the rows that the view shows, or would show then, or of the fleet."""
+        view, state = self.view, self.state
+        if not view.is_narrowed:
+            return lambda _: True
+        keys = {tracked.key for tracked in self.table.rows}
+        query = view.query
+        event_filter = EventFilter(
+            query, zone_of(self.options.times), state.acks, next(iter(state.fleets)).profile_name
+        )
+
+        def is_shown(event: Event) -> bool:
+            singles = flatten([event])
+            if any(single.id is None or (single.profile, single.id) in keys for single in singles):
+                return True
+            return bool(query) and any(event_filter.results(event))
+
+        return is_shown

@@ -1,0 +1,367 @@
+"""Going back in time on the screen: where it stands, what is being read, and how a replay plays.
+
+Owns the wishes of the user until they are fulfilled: keys that come while something is read change where it goes, and
+only the newest place is read. Polling goes on meanwhile. Must not know widgets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+from envwatch.fleet.history import HistoryError, Moment
+from envwatch.fleet.rewound import rewound
+from envwatch.model.clock import ServerMs
+from envwatch.model.text import Clean
+from envwatch.model.times import zone_of
+from envwatch.tui.destinations import Destinations, Present
+from envwatch.tui.live_news import LiveNews
+from envwatch.tui.past_reader import DAY_MS, PastReader
+from envwatch.tui.replay_clock import ReplayClock
+from envwatch.tui.screens.time_actions import AtTime, EventSteps, Live, Reached, Steps
+from envwatch.tui.state import MonitorState, Rewound
+from envwatch.views import rewound_text
+from envwatch.views.day_line import Day, day_of
+from envwatch.views.table_view import AmbiguousNames
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Mapping
+
+    from envwatch.fleet.monitor import Monitor
+    from envwatch.model.clock import Reading, ServerClock, WallMs
+    from envwatch.tui.arguments import Inputs
+    from envwatch.tui.destinations import Place
+    from envwatch.tui.screens.time_actions import Goal
+    from envwatch.tui.state import DisplayOptions
+
+_SLOW_S: Final = 0.1
+"""Seconds of reading from which the screen says so."""
+
+
+class _Stand(NamedTuple):
+    """What the screen shows."""
+
+    place: Place
+    moments: Mapping[Clean, Moment]
+    monitor: Monitor
+    ambiguous_names: frozenset[Clean]
+
+    @property
+    def now(self) -> Reading:
+        """The clocks of the machine that recorded it."""
+        return self.moments[self.place.step.profile].now
+
+    @property
+    def at(self) -> ServerMs:
+        """The moment by its server's clock."""
+        return self.moments[self.place.step.profile].fleet.clock.at(self.now.wall)
+
+    @property
+    def clocks(self) -> Mapping[Clean, ServerClock]:
+        """Each profile's estimate of its server's clock."""
+        return {fleet.profile: fleet.clock for fleet in self.monitor.fleets}
+
+
+class Screen(Protocol):
+    """What the App does for the time machine."""
+
+    def republish(self) -> None:
+        """Hand the state down anew."""
+
+    def answer(self, text: str) -> None:
+        """Answer a key; an empty text takes the last answer away."""
+
+    def run_worker(self, work: Coroutine[Any, Any, None], /) -> object:
+        """Run a coroutine beside everything else; what it raises ends the program."""
+
+    @property
+    def options(self) -> DisplayOptions:
+        """How instants are shown."""
+
+
+class TimeMachine:
+    """Where the screen stands in time.
+
+    Args:
+        inputs: has the pasts, and whether this is a replay.
+        screen: what the App does for it.
+    """
+
+    def __init__(self, inputs: Inputs, screen: Screen) -> None:
+        self._screen = screen
+        self._has_past = bool(inputs.pasts)
+        self._reader = PastReader(inputs.pasts)
+        self._destinations = Destinations(self._reader, has_several=len(inputs.pasts) > 1)
+        self._began_at = inputs.clocks().wall
+        """Since when the log of the present has every event."""
+        self._newest_at = self._began_at
+        """When the newest outcome was taken."""
+        self._live = MonitorState()
+        """The newest state of the present."""
+        self._news = LiveNews()
+        self._goals: deque[Goal] = deque()
+        """What the user wants, each from where the one before leads."""
+        self._is_running = False
+        self._returns = 0
+        """How often the screen came back to live: what was read for it before is dropped."""
+        self._stand: _Stand | None = None
+        """None in the present, and before the first moment of a replay."""
+        self._names = AmbiguousNames()
+        self._day: Day | None = None
+        self._is_day_read = False
+        self._has_answered = False
+        """Whether the last answer may still stand there."""
+        self._is_slow = False
+        """Whether the last answer says that something is being read."""
+        self._replay = None if inputs.replay is None else ReplayClock(inputs.replay)
+
+    def note(self, profile: Clean, monitor: Monitor, now: Reading) -> None:
+        """Note that an outcome of a profile was taken, and the monitor after it."""
+        self._newest_at = now.wall
+        if self._has_past:
+            self._reader.note(profile, Moment(now, monitor.fleets.by_profile[profile], monitor.acks))
+
+    # What the screen shows.
+
+    def shown(self, live: MonitorState) -> MonitorState:
+        """Return the state to show: the present, or what was known at the moment where the screen stands."""
+        self._live = live
+        stand, replay = self._stand, self._replay
+        if stand is None and replay is None:
+            return replace(live, is_leaving=self._is_running)
+        mark = Rewound(
+            present=live.now,
+            end=live.now.wall if replay is None else replay.end,
+            at=None if stand is None else stand.at,
+            day=self._day,
+            live=self._news.since_left(live) if replay is None else Clean(""),
+            playing=None if replay is None else replay.playing,
+        )
+        if stand is None:
+            return replace(live, rewound=mark)
+        return replace(
+            live,
+            monitor=stand.monitor,
+            now=stand.now,
+            ambiguous_names=stand.ambiguous_names,
+            schedules={},
+            pages_read=0,
+            rewound=mark,
+        )
+
+    @property
+    def refuses_polling(self) -> str:
+        """Why the keys about polling do nothing now; empty if they work."""
+        if self._replay is not None:
+            return rewound_text.REPLAY_POLLS_NOTHING
+        return rewound_text.POLLS_GO_ON if self._stand is not None or self._is_running else ""
+
+    @property
+    def is_rewound(self) -> bool:
+        """Whether the screen shows the past, in which nothing rings."""
+        return self._stand is not None or self._replay is not None
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether a wish is not fulfilled yet."""
+        return self._is_running or self._is_day_read
+
+    @property
+    def title_mark(self) -> str:
+        """What the window's title says of it."""
+        return "" if not self.is_rewound else "REWOUND" if self._replay is None else "REPLAY"
+
+    # What the user wants.
+
+    def go(self, goal: Goal) -> None:
+        """Go to another moment, from where the wishes before it lead if they are not fulfilled yet."""
+        if isinstance(goal, Live) and self._replay is None:
+            self._return()
+        elif refusal := self._refusal(goal):
+            self._answer(refusal)
+        else:
+            if self._has_answered and not self._is_slow and not isinstance(goal, Reached):
+                self._answer("")  # it is about another moment
+            last = self._goals[-1] if self._goals else None
+            if isinstance(goal, Steps) and isinstance(last, Steps):
+                self._goals[-1] = Steps(last.by + goal.by)
+            elif isinstance(goal, EventSteps) and isinstance(last, EventSteps) and goal.by * last.by > 0:
+                self._goals[-1] = goal._replace(by=last.by + goal.by)
+            else:
+                self._goals.append(goal)
+            self._run()
+
+    def _refusal(self, goal: Goal) -> str:
+        """Return why a wish cannot be fulfilled; empty if it may be."""
+        if not self._has_past:
+            return rewound_text.NO_HISTORY
+        is_live = not self.is_rewound and not self._is_running
+        return rewound_text.IS_LIVE if is_live and isinstance(goal, Steps | EventSteps) and goal.by > 0 else ""
+
+    def _return(self, text: str = "live again") -> None:
+        """Show the present."""
+        self._answer(text if self._stand is not None or self._is_running else rewound_text.IS_LIVE)
+        self._returns += 1
+        self._goals.clear()
+        self._stand = self._day = None
+        self._reader.forget()
+        self._screen.republish()
+
+    def _answer(self, text: str) -> None:
+        self._is_slow, self._has_answered = False, bool(text)
+        self._screen.answer(text)
+
+    # Going there.
+
+    def _run(self) -> None:
+        if not self._is_running:
+            self._is_running = True
+            self._screen.run_worker(self._take_all())
+            if self._stand is None:
+                self._screen.republish()
+
+    async def _take_all(self) -> None:
+        try:
+            while self._goals:
+                slow = asyncio.get_running_loop().call_later(_SLOW_S, self._say_slow)
+                try:
+                    await self._take_goals()
+                finally:
+                    slow.cancel()
+                if self._is_slow:
+                    self._answer("")
+        except HistoryError as error:
+            self._goals.clear()
+            self._answer(f"cannot read the history: {error}")
+        finally:
+            self._is_running = False
+            if self._stand is None:
+                self._screen.republish()
+
+    def _say_slow(self) -> None:
+        self._answer("reading the history")
+        self._is_slow = True
+
+    async def _take_goals(self) -> None:
+        """Go where all wishes together lead, and read only what is there."""
+        returns, text = self._returns, ""
+        place = None if self._stand is None else self._stand.place
+        is_played = isinstance(self._goals[0], Reached)
+        while self._goals:
+            goal = self._goals.popleft()
+            is_played = is_played and isinstance(goal, Reached)
+            place, text = await self._destinations.of(goal, place, self._present)
+        if returns != self._returns:
+            return
+        if place is None:
+            self._stay_live(text)
+            return
+        if is_played and not text and self._stand is not None and place.step == self._stand.place.step:
+            return
+        moments = await self._reader.moments(*place)
+        base = await self._base(place, moments)
+        if returns == self._returns:
+            if text:
+                self._answer(text)
+            if self._replay is not None:
+                self._replay.goes_to(place.wall, by_itself=is_played)
+                if is_played and text:
+                    self._replay.pause(is_paused=True)
+            self._show(place, moments, base)
+
+    def _stay_live(self, text: str) -> None:
+        if self._stand is not None:
+            self._return(text or "live again")
+        elif text:
+            self._answer(text)
+
+    @property
+    def _end(self) -> WallMs:
+        """The newest moment that there is."""
+        return self._newest_at if self._replay is None else self._replay.end
+
+    @property
+    def _present(self) -> Present:
+        stand = self._stand
+        fleets = self._live.fleets if stand is None else stand.monitor.fleets
+        return Present(
+            newest_at=self._end,
+            is_replay=self._replay is not None,
+            clocks={fleet.profile: fleet.clock for fleet in fleets},
+            ambiguous_names=(self._live if stand is None else stand).ambiguous_names,
+            wall=self._live.now.wall,
+            zone=zone_of(self._screen.options.times),
+        )
+
+    async def _base(self, place: Place, moments: Mapping[Clean, Moment]) -> Monitor:
+        """Return a monitor with the events and the watched time up to a moment at least."""
+        monitor = self._live.monitor
+        if self._replay is None and place.wall >= self._began_at:
+            return monitor
+        clocks = {fleet.profile: fleet.clock for fleet in monitor.fleets}
+        clocks |= {profile: moment.fleet.clock for profile, moment in moments.items()}
+        events = await self._reader.events(place.wall, self._end, clocks)
+        return replace(monitor, event_log=events.log, watched=events.watched)
+
+    def _show(self, place: Place, moments: Mapping[Clean, Moment], base: Monitor) -> None:
+        before = self._stand
+        if before is None:
+            self._news.leave(self._live)
+        monitor = rewound(base, moments)
+        self._stand = _Stand(place, moments, monitor, self._names.among(monitor.fleets.environments))
+        self._screen.republish()
+        if not self._goals:
+            self._reader.read_ahead(*place, 1 if before is not None and before.place.wall < place.wall else -1)
+        if (self._day is None or not self._day.covers(self._stand.at)) and not self._is_day_read:
+            self._is_day_read = True
+            self._screen.run_worker(self._read_day(self._stand))
+
+    async def _read_day(self, stand: _Stand) -> None:
+        """Read what the line of events shows, beside the keys."""
+        returns = self._returns
+        try:
+            events = await self._reader.events(stand.place.wall, self._end, stand.clocks)
+        except HistoryError as error:
+            self._answer(f"cannot read the events: {error}")
+        else:
+            if returns == self._returns:
+                until = ServerMs(min(stand.clocks[stand.place.step.profile].at(events.until), stand.at + DAY_MS / 2))
+                self._day = await asyncio.to_thread(day_of, events.log, events.watched.values(), until)
+                self._screen.republish()
+        finally:
+            self._is_day_read = False
+
+    # A replay.
+
+    async def start_replay(self) -> None:
+        """Go to the first moment of a replay; nothing without one."""
+        if self._replay is None:
+            return
+        try:
+            ends = await self._reader.ends()
+        except HistoryError as error:
+            self._answer(f"cannot read the recording: {error}")
+            return
+        if ends is None:
+            self._answer(rewound_text.EMPTY_RECORDING)
+        else:
+            self.go(AtTime(self._replay.begins(*ends)))
+
+    def pause(self) -> bool:
+        """Pause a replay, or let it go on; False if there is none."""
+        if self._replay is None:
+            return False
+        is_paused = not self._replay.playing.is_paused
+        self._replay.pause(is_paused=is_paused)
+        self._answer("paused: p goes on" if is_paused else "playing")
+        self._screen.republish()
+        return True
+
+    def play(self, now: Reading) -> None:
+        """Let a replay go on to what it has reached; what is being read is shown first."""
+        if self._replay is None or self._stand is None or self._is_running:
+            return
+        if (wall := self._replay.at(now.monotonic)) is not None:
+            self.go(Reached(wall))

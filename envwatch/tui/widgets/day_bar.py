@@ -1,0 +1,66 @@
+"""The line of events around the moment that is shown, below the status bar while that is not the present.
+
+At its end, which is the present, stands what is new there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.reactive import reactive
+
+from envwatch.model.text import Clean
+from envwatch.model.times import zone_of
+from envwatch.tui.state import DisplayOptions, MonitorState
+from envwatch.tui.widgets.line import STATE_STYLES, Part, TextLine
+from envwatch.views.day_line import HERE, day_cells, day_runs, ends_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from envwatch.tui.widgets.line import Row
+    from envwatch.views.day_line import Day, Run
+
+_LEAST = 10
+"""Cells of the line from which its labels have room beside it."""
+
+
+class DayBar(TextLine):
+    """The events of a day, its gaps, and where one stands."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"line--{style}" for style in (*STATE_STYLES, "faint", HERE)}
+
+    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
+    options: reactive[DisplayOptions] = reactive(DisplayOptions)
+
+    _drawn_cells: tuple[Day, int, bool, Sequence[Run]] | None = None
+    """The cells of the last frame, and what they were made of: there are many events, and they seldom change."""
+
+    def watch_state(self) -> None:
+        """Stand below the status bar while the past is shown."""
+        is_past = self.state.rewound is not None
+        if self.display != is_past:
+            self.display = is_past
+        if is_past:
+            self.refresh_if_changed()
+
+    def parts(self) -> Row:
+        rewound = self.state.rewound
+        news = [Part(f"live: {rewound.live}", "offline", 10)] if rewound is not None and rewound.live else []
+        if rewound is None or rewound.day is None:
+            return [Part("reading the events", "faint")], news
+        day, is_ascii = rewound.day, self.options.glyphs.is_ascii
+        begin, end = ends_of(day, zone_of(self.options.times))
+        width = self.size.width - self.width_of((Part(begin), Part(""), Part(end), *news))
+        if width < _LEAST:
+            begin, end, width = Clean(""), Clean(""), max(self.size.width - self.width_of((Part(""), *news)), 0)
+        runs = day_runs(day, self._cells(day, width, is_ascii=is_ascii), rewound.at, ascii_only=is_ascii)
+        cells = [Part(run.text, run.style, 9, is_joined=place > 0) for place, run in enumerate(runs)]
+        labels = [Part(begin, "faint", 8)] if begin else []
+        return [*labels, *cells], [*([Part(end, "faint", 8)] if end else []), *news]
+
+    def _cells(self, day: Day, width: int, *, is_ascii: bool) -> Sequence[Run]:
+        drawn = self._drawn_cells
+        if drawn is None or drawn[0] is not day or drawn[1:3] != (width, is_ascii):
+            drawn = self._drawn_cells = (day, width, is_ascii, day_cells(day, width, ascii_only=is_ascii))
+        return drawn[3]

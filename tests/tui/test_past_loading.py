@@ -1,0 +1,212 @@
+"""What earlier runs recorded, on the screen of this one: events, marks, and what changed since the last run."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.app_harness import BELL, Stage, staged
+from support.builders import NOW, beating, environment, failed, listed
+from support.memory_history import MemoryHistory, recorded
+
+from envwatch.fleet.events import NO_PROFILE, NOT_RUNNING, Kind
+from envwatch.fleet.history import HistoryError, PollResult
+from envwatch.fleet.monitor import Monitor
+from envwatch.model.clock import WallMs
+from envwatch.model.limits import Limits
+from envwatch.model.text import Clean
+from envwatch.tui.past_loading import LoadedPast
+from envwatch.tui.screens.event_log import EventLogScreen
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from envwatch.fleet.history import RecordedPoll
+    from envwatch.model.environment import Environment
+
+HOUR = 3_600
+MINUTE = 60
+DOWN: dict[str, Any] = {"connectionId": None, "lastHeartbeat": None}
+EVER = (WallMs(float("-inf")), WallMs(float("inf")))
+
+
+def rows(at: float, *, count: int = 4, **of_first: Any) -> list[Environment]:
+    """Rows that beat just before a moment, in seconds after `NOW`; `env-1` has changes."""
+    first, *others = beating(count, NOW + at * 1000)
+    return [environment("env-1", **({"lastHeartbeat": first.last_heartbeat_at} | of_first)), *others]
+
+
+def ran(*listings: tuple[float, Sequence[Environment]]) -> MemoryHistory:
+    """What a run recorded: listings at some seconds after `NOW`."""
+    return recorded(listed(each, NOW + at * 1000) for at, each in listings)
+
+
+LOST = {**DOWN, "lastSeenAt": NOW + 4_000}
+BEFORE = ((0, rows(0)), (5, rows(5, **LOST)), (10, rows(10, **LOST)))
+"""A run that saw `env-1` go."""
+
+
+@asynccontextmanager
+async def second_run(history: MemoryHistory, at: float, **options: Any) -> AsyncIterator[Stage]:
+    """An app that starts some seconds after `NOW`, with what was recorded."""
+    history.start_run()
+    inputs = {"recorder": history, "pasts": {NO_PROFILE: history}, "readable": asyncio.Queue()}
+    async with staged(**{**inputs, **options}) as stage:
+        stage.now = at
+        yield stage
+
+
+async def until(stage: Stage, condition: Callable[[], object]) -> None:
+    """Wait until threads and the screen have done their part."""
+    async with asyncio.timeout(30):
+        while not condition():
+            await stage.pilot.pause()
+
+
+async def begin(stage: Stage, first: Sequence[Environment]) -> None:
+    """Show a first listing, then let the past be read, and wait until it is known."""
+    await stage.show(first)
+    stage.app._inputs.readable.put_nowait(NO_PROFILE)  # noqa: SLF001  what the recorder does
+    await until(stage, lambda: stage.app.state.monitor.watched[NO_PROFILE].began_at != NOW + stage.now * 1000)
+    await stage.tick(0.0)
+
+
+async def test_the_log_goes_on_and_one_line_says_what_changed_since_the_last_run() -> None:
+    async with second_run(ran(*BEFORE), 3 * HOUR, rings=True) as stage:
+        at = 3 * HOUR
+        changed = [environment("env-2", **DOWN), *rows(at, count=5)[2:]]
+        await begin(stage, [environment("env-1", **LOST), *changed])
+        assert "in 2h 59m since the last run: 1 offline, 1 new" in stage.news
+        log = stage.app.state.event_log
+        assert [(event.kind, event.reason) for event in log] == [
+            (Kind.OFFLINE, "disconnected"),
+            (Kind.WHILE_BLIND, NOT_RUNNING),
+        ]
+        await stage.press("e")
+        assert isinstance(stage.app.screen, EventLogScreen)
+        assert "went offline · disconnected" in stage.text
+        await stage.press("escape")
+        for _ in range(3):
+            await stage.tick(15)
+        assert BELL not in stage.app.sent
+
+
+@pytest.mark.parametrize(("gap", "tag"), [(5 * MINUTE, "NEW"), (16 * MINUTE, "")])
+async def test_a_loss_of_minutes_ago_is_marked_and_the_cursor_stays(gap: float, tag: str) -> None:
+    async with second_run(ran(*BEFORE), gap) as stage:
+        await stage.show([environment("env-1", **LOST), *rows(gap)[1:]])
+        assert "NEW" not in stage.text
+        await stage.press("j", "j")
+        cursor, lines = stage.cursor, stage.names
+        await begin(stage, [environment("env-1", **LOST), *rows(gap)[1:]])
+        assert (stage.cursor, stage.names) == (cursor, lines)
+        (row,) = (line for line in stage.body if "laptop of env-1" in line)
+        assert ("NEW" in row) is bool(tag)
+
+
+@pytest.mark.parametrize(("gap", "is_said"), [(2 * HOUR, True), (15 * MINUTE, True), (14 * MINUTE, False)])
+async def test_that_nothing_changed_is_said_once_unless_the_last_run_ended_minutes_ago(
+    gap: float, *, is_said: bool
+) -> None:
+    async with second_run(ran((0, rows(0))), gap) as stage:
+        await begin(stage, rows(gap))
+        text = "nothing changed since the last run, "
+        assert (text in stage.news) is is_said
+        await stage.tick(9.0)
+        assert (text in stage.news) is is_said
+        await stage.tick(1.1)
+        assert text not in stage.news
+        assert len(stage.app.state.event_log) == 0
+
+
+async def test_a_run_of_days_ago_is_found_and_one_of_another_account_says_nothing() -> None:
+    days = 3 * 24 * HOUR
+    async with second_run(ran((0, rows(0))), days) as stage:
+        await stage.show(rows(days, **LOST))
+        stage.app._inputs.readable.put_nowait(NO_PROFILE)  # noqa: SLF001
+        await until(stage, lambda: "in 3d since the last run: 1 offline" in stage.news)
+    async with second_run(ran((0, rows(0))), 2 * HOUR) as stage:
+        others = [environment(f"other-{n}", organizationId="org-2") for n in range(3)]
+        await stage.show(others)
+        readable = stage.app._inputs.readable  # noqa: SLF001
+        readable.put_nowait(NO_PROFILE)
+        loading = "_load_past"
+        await until(stage, lambda: readable.empty() and loading not in {each.name for each in stage.app.workers})
+        assert "since the last run" not in stage.text
+        assert len(stage.table.rows) == 3
+        assert not stage.app.state.event_log
+
+
+async def test_a_past_that_cannot_be_read_is_a_notice_and_the_dashboard_lives_on() -> None:
+    class Unreadable(MemoryHistory):
+        def polls(self, *_: WallMs) -> Sequence[RecordedPoll]:
+            raise HistoryError("the disk fails")
+
+    async with second_run(Unreadable(), HOUR) as stage:
+        stage.app._inputs.readable.put_nowait(NO_PROFILE)  # noqa: SLF001
+        await stage.show(rows(HOUR))
+        await until(stage, lambda: "nothing is known from before: the disk fails" in stage.news)
+        await stage.tick()
+        await stage.show(rows(HOUR + 5, **DOWN))
+        assert "○ 1 off" in stage.text
+
+
+async def test_every_outcome_is_recorded_and_what_time_alone_changes() -> None:
+    history = MemoryHistory()
+    async with second_run(history, 0) as stage:
+        await stage.show(rows(0, **LOST))
+        await stage.press("a")
+        await stage.type("disk")
+        await stage.press("enter")
+        stage.now = 5
+        await stage.take(failed(at=NOW + 5_000))
+        for _ in range(4):
+            await stage.tick(20)
+        await stage.show(rows(90))
+    polls = history.polls(*EVER)
+    assert [poll.result for poll in polls] == [PollResult.LISTED, PollResult.FAILED, PollResult.LISTED]
+    notes = [[ack.note for ack in moment.acks.values()] for moment in history.moments(polls)]
+    assert notes == [[], ["disk"], []], "an acknowledgement is a part of what is recorded next"
+    kinds = [event.kind for event in history.events(*EVER)]
+    assert kinds[0] is Kind.BLIND
+    assert kinds[-1] is Kind.WHILE_BLIND
+
+
+async def test_what_happens_while_the_past_is_read_is_not_lost() -> None:
+    """The monitor with the past is computed in a thread, from one that may not be the newest any more."""
+    before, first = ran(*BEFORE), listed(rows(HOUR), NOW + HOUR * 1000)
+    monitor, _ = Monitor.of({NO_PROFILE: Limits()}).after(NO_PROFILE, first, first.ended)
+    later = listed(rows(HOUR + 5, **DOWN), NOW + (HOUR + 5) * 1000)
+    newer, _ = monitor.after(NO_PROFILE, later, later.ended)
+    moment = recorded([first]).moment(recorded([first]).polls(*EVER)[0])
+    past = LoadedPast.of(before, NO_PROFILE, first.ended.wall, moment)
+    given = iter([monitor, newer, newer, newer])
+    seeded = await past.seed(lambda: next(given))
+    assert [(event.kind, event.id) for event in seeded.event_log] == [
+        (Kind.OFFLINE, "env-1"),
+        (Kind.WHILE_BLIND, None),
+        (Kind.OFFLINE, "env-1"),
+    ]
+    assert seeded.fleets.by_profile[NO_PROFILE].environments[Clean("env-1")].since_at == NOW + (HOUR + 5) * 1000
+
+
+async def test_each_of_several_profiles_has_its_own_past() -> None:
+    home, work = Clean("home"), Clean("work")
+    queue = asyncio.Queue[Clean]()
+    pasts = {home: MemoryHistory(home), work: MemoryHistory(work)}
+    for profile, history in pasts.items():
+        monitor = Monitor.of({profile: Limits()})
+        outcome = listed(rows(0), NOW)
+        monitor, update = monitor.after(profile, outcome, outcome.ended)
+        history.record(profile, outcome, monitor, update, outcome.ended)
+    async with staged(profiles=(home, work), pasts=pasts, readable=queue) as stage:
+        stage.now = HOUR
+        queue.put_nowait(home)
+        queue.put_nowait(work)
+        await stage.show(rows(HOUR, **DOWN), work)
+        await until(stage, lambda: "work" in stage.news and "since the last run" in stage.news)
+        await stage.show(rows(HOUR, count=5, **DOWN), home)
+        await until(stage, lambda: len(stage.app.state.event_log) == 2)
+        assert {event.profile for event in stage.app.state.event_log} == {home, work}

@@ -1,0 +1,146 @@
+"""What the serving host knows of a row, on the screen of a viewer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.app_harness import BELL, staged
+from support.builders import NOW, environment, listed, reading
+
+from envwatch.fleet.acknowledgements import Ack
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.monitor import Monitor
+from envwatch.model.clock import ServerMs
+from envwatch.model.text import Clean
+from envwatch.tui.screens.row_actions import RowActions
+from envwatch.tui.widgets.row_renderer import changed_lines
+
+if TYPE_CHECKING:
+    from support.app_harness import Stage
+
+    from envwatch.model.environment import Environment
+
+HOUR = 3_600_000
+WIDE = (120, 36)
+
+
+def rows(at: float, **marks: Any) -> list[Environment]:
+    lost: dict[str, Any] = {"connectionId": None, "lastHeartbeat": None, "lastSeenAt": NOW - 3 * HOUR}
+    return [
+        environment("env-a", connectionName="a", envwatch=marks, **lost),
+        environment("env-b", connectionName="b", lastHeartbeat=at),
+    ]
+
+
+def ack(note: str = "on it") -> dict[str, Any]:
+    return {"ack": {"by": "ops-1", "at": 1, "note": note}}
+
+
+def silence(stage: Stage, hours: float = 2) -> dict[str, Any]:
+    return {"silence": {"by": "ops-1", "until": stage.at + hours * HOUR, "reason": "disks"}}
+
+
+def row_of(stage: Stage, name: str) -> str:
+    return next(line for line in stage.body if line.startswith(("○", "●")) and f" {name} " in line)
+
+
+async def test_who_acknowledged_it_on_the_serving_host_stands_in_the_row_and_in_the_pane() -> None:
+    async with staged(WIDE) as stage:
+        await stage.show(rows(stage.at, **ack()))
+        assert "✓" in row_of(stage, "a")
+        assert "acked by ops-1" in row_of(stage, "a")
+        await stage.press("enter")
+        assert "acknowledged by ops-1: on it" in stage.text
+        assert stage.text.count("on it") == 1, "and not once more among the unknown fields"
+        await stage.show(rows(stage.at))
+        assert "ops-1" not in stage.text
+
+
+async def test_a_silence_of_the_serving_host_is_shown_until_it_ends() -> None:
+    async with staged(WIDE) as stage:
+        await stage.show(rows(stage.at, **silence(stage, 10 / 3600)))
+        assert "⊘" in row_of(stage, "a")
+        assert " by ops-1 " in row_of(stage, "a")
+        await stage.press("enter")
+        assert "silenced by ops-1 until " in stage.text
+        assert "disks" in stage.text
+        await stage.tick(11)
+        assert "ops-1" not in stage.text
+
+
+def test_only_its_end_redraws_a_row() -> None:
+    marks = {"silence": {"by": "ops-1", "until": NOW + 20_000}}
+    monitor, _ = Monitor().after(NO_PROFILE, listed([environment("env-a", envwatch=marks)]), reading())
+    lines = [*monitor.fleets.environments]
+
+    def changed(old: float, new: float) -> list[int]:
+        return [*changed_lines(lines, monitor, (), reading(NOW + old), reading(NOW + new))]
+
+    assert changed(18_999, 19_999) == []
+    assert changed(19_999, 20_000) == [0]
+
+
+async def test_an_own_acknowledgement_is_shown_in_place_of_it() -> None:
+    async with staged(WIDE) as stage:
+        await stage.show(rows(stage.at, **ack()))
+        stage.app.dashboard.post_message(
+            RowActions.Acknowledged({Clean("env-a"): Ack(ServerMs(stage.at), Clean("mine"))})
+        )
+        await stage.tick(0)
+        await stage.press("enter")
+        assert "on this machine: mine" in stage.text
+        assert "ops-1" not in stage.text
+
+
+async def test_an_own_silence_is_shown_in_place_of_it() -> None:
+    async with staged(WIDE) as stage:
+        await stage.show(rows(stage.at, **silence(stage)))
+        key = (Clean(""), Clean("env-a"))
+        stage.app.dashboard.post_message(RowActions.Silenced([key], timedelta(hours=1), Clean("mine")))
+        await stage.tick(0)
+        await stage.press("enter")
+        assert ": mine" in stage.text
+        assert "ops-1" not in stage.text
+
+
+@pytest.mark.parametrize("is_silence", [False, True])
+async def test_it_changes_nothing_of_what_rings_here(*, is_silence: bool) -> None:
+    async with staged(rings=True) as stage:
+        await stage.show([environment("env-a", lastHeartbeat=stage.at), *rows(stage.at)[1:]])
+        for _ in range(5):
+            stage.now += 5
+            await stage.show(rows(stage.at, **(silence(stage) if is_silence else ack())))
+            await stage.tick(0)
+        (tracked,) = [each for each in stage.app.state.fleets.environments if each.environment.id == "env-a"]
+        assert stage.app.state.is_alerting(tracked)
+        assert stage.app.sent == [BELL]
+
+
+@pytest.mark.parametrize("is_marked", [True, False])
+async def test_a_group_is_marked_once_all_its_problems_are_known_there(*, is_marked: bool) -> None:
+    async with staged(WIDE) as stage:
+        first, online = rows(stage.at, **ack())
+        second = replace(first, id=Clean("env-c"), name=Clean("c"), unknown=first.unknown if is_marked else {})
+        await stage.show([replace(each, pod_id=Clean("pod-7")) for each in (first, second, online)])
+        await stage.press("b", "p", "enter")
+        assert "pod-7" in stage.body[0]
+        assert ("✓" in stage.body[0]) == is_marked
+
+
+async def test_a_filter_finds_what_was_acknowledged_there() -> None:
+    async with staged() as stage:
+        await stage.show(rows(stage.at, **ack()))
+        await stage.type("/status:acknowledged")
+        await stage.press("enter")
+        assert stage.names == ["a"]
+
+
+async def test_a_field_that_is_no_mark_is_shown_as_any_unknown_one() -> None:
+    async with staged(WIDE) as stage:
+        await stage.show([environment("env-a", envwatch="something")])
+        await stage.press("enter")
+        await stage.press("end")
+        assert "something" in stage.text

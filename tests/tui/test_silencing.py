@@ -1,0 +1,154 @@
+"""Silences on the screen: what posts them, and what other processes make meanwhile."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from support.app_harness import BELL, staged
+from support.builders import environment
+
+from envwatch.fleet.silences import silence_of_environments
+from envwatch.model.clock import WallMs
+from envwatch.model.text import Clean
+from envwatch.tui.screens.row_actions import RowActions
+from envwatch.tui.silence_control import SilenceControl
+
+if TYPE_CHECKING:
+    from support.app_harness import Stage
+
+    from envwatch.fleet.silences import Silences
+    from envwatch.model.environment import Environment
+
+A, HOUR, NOTE = Clean("env-a"), timedelta(hours=1), Clean("new disks")
+KEY = (Clean(""), A)
+
+
+def rows(at: float, *, is_lost: bool = False) -> list[Environment]:
+    link: dict[str, Any] = {"connectionId": None, "lastHeartbeat": None} if is_lost else {"lastHeartbeat": at}
+    return [environment("env-a", connectionName="a", **link), environment("env-b", lastHeartbeat=at)]
+
+
+async def lose(stage: Stage) -> None:
+    """Lose one environment for 20 seconds."""
+    for _ in range(5):
+        stage.now += 5
+        await stage.show(rows(stage.at, is_lost=True))
+        await stage.tick(0)
+
+
+async def post(stage: Stage, message: RowActions.Silenced | RowActions.Unsilenced) -> None:
+    stage.app.dashboard.post_message(message)
+    await stage.tick(0)
+
+
+async def test_a_silenced_row_rings_nothing_and_is_no_problem_to_go_to_until_that_is_ended() -> None:
+    kept: list[dict[Clean, Any]] = []
+    control = SilenceControl(keep=lambda changes: kept.append(dict(changes)), user="ada")
+    async with staged(rings=True, silence_control=control) as stage:
+        await stage.show(rows(stage.at))
+        await post(stage, RowActions.Silenced([KEY], HOUR, NOTE))
+        assert stage.news == "silenced on this machine for 1h: a (it is up)"
+        await lose(stage)
+        assert stage.app.sent == []
+        (tracked,) = [each for each in stage.app.state.fleets.environments if each.environment.id == A]
+        silence = stage.app.state.silence_of(tracked)
+        assert silence is not None
+        assert (silence.note, silence.by, silence.until - silence.at) == (NOTE, "ada", 3_600_000)
+        assert not stage.app.state.is_alerting(tracked)
+        await post(stage, RowActions.Unsilenced([silence.id]))
+        assert stage.news == "no longer silenced"
+        assert stage.app.state.is_alerting(tracked)
+        assert [list(changes) for changes in kept] == [[silence.id], [silence.id]]
+        assert kept[1] == {silence.id: None}
+        await stage.tick(1)
+        assert stage.app.sent == [BELL]
+
+
+async def test_what_has_left_the_fleet_or_has_ended_meanwhile_is_said() -> None:
+    async with staged() as stage:
+        await stage.show(rows(stage.at))
+        await post(stage, RowActions.Silenced([(Clean(""), Clean("env-z"))], HOUR, NOTE))
+        assert stage.news == "nothing to silence: it has left the fleet meanwhile"
+        await post(stage, RowActions.Unsilenced([Clean("0")]))
+        assert stage.news == "it has ended meanwhile"
+        assert stage.app.state.silences == {}
+
+
+async def test_a_silence_of_another_process_holds_from_the_next_poll_on_and_keeps_what_was_made_here() -> None:
+    news: list[Silences] = []
+    control = SilenceControl(lambda: news.pop() if news else None)
+    async with staged(rings=True, silence_control=control) as stage:
+        await stage.show(rows(stage.at))
+        await post(stage, RowActions.Silenced([(Clean(""), Clean("env-b"))], HOUR, NOTE))
+        (ours,) = stage.app.state.silences
+        theirs = silence_of_environments([A], WallMs(stage.at), HOUR, NOTE, Clean("bob"))
+        news.append({theirs.id: theirs})
+        await lose(stage)
+        assert stage.app.sent == []
+        assert stage.app.state.silences.keys() == {ours, theirs.id}
+        news.append({})
+        await lose(stage)
+        assert stage.app.state.silences == {}
+        assert stage.app.sent == [BELL]
+
+
+async def test_big_m_asks_for_how_long_and_why_and_ends_it_again() -> None:
+    async with staged() as stage:
+        await stage.show([environment("env-1", connectionId=None)])
+        await stage.press("M", "down", "enter")
+        await stage.type("moving")
+        await stage.press("enter")
+        (silence,) = stage.app.state.monitor.silences.values()
+        assert [*silence.environments, silence.note] == ["env-1", "moving"]
+        assert silence.until - silence.at == 3_600_000
+        await stage.press("M", "e", "enter")
+        assert stage.app.state.monitor.silences == {}
+
+
+async def test_table_and_pane_show_what_is_silenced_and_for_how_long_yet() -> None:
+    async with staged(size=(80, 24)) as stage:
+        await stage.show(rows(stage.at))
+        await lose(stage)
+        assert re.search(r"a +NEW .* disconnected$", stage.body[0])
+        await post(stage, RowActions.Silenced([KEY], HOUR, NOTE))
+        await stage.tick(1)
+        assert re.search(r"a +⊘ .* silenced 59m$", stage.body[0])
+        assert not stage.lines[2].startswith("▌")
+        await stage.press("n")
+        assert stage.news == "no new problems: 1 without alert"
+        await stage.press("enter")
+        assert re.search(r"silenced +for 59m more by .*: new disks", stage.text)
+        await stage.press("q", "b", "p", "enter")
+        assert [line for line in stage.body if "pod" in line] == ["▾ ⊘ pod pod-1  ● 1  ○ 1"]
+        await post(stage, RowActions.Silenced([(Clean(""), Clean("env-b"))], 2 * HOUR, NOTE))
+        assert [line for line in stage.body if "pod" in line] == ["▾ ⊘ pod pod-1  ● 1  ○ 1  silenced 59m"]
+        await stage.tick(600)
+        assert "silenced 49m" in stage.body[0]
+        await stage.tick(3_000)
+        await stage.show(rows(stage.at, is_lost=True))
+        assert stage.body[0] == "▾ pod pod-1  ● 1  ○ 1"
+        assert re.search(r"a  .* disconnected$", stage.body[1])
+
+
+async def test_again_on_a_silenced_row_offers_first_to_end_that() -> None:
+    async with staged(size=(80, 24)) as stage:
+        await stage.show(rows(stage.at))
+        await post(stage, RowActions.Silenced([KEY], HOUR, NOTE))
+        await stage.press("j", "k", "M")
+        assert "end  1 silence that now holds" in stage.text
+        await stage.press("enter")
+        assert stage.app.state.silences == {}
+
+
+async def test_the_status_line_says_how_many_alert_when_a_silence_keeps_some_quiet() -> None:
+    async with staged((120, 24)) as stage:
+        await stage.show(rows(stage.at))
+        await lose(stage)
+        assert "○ 1 off  " in stage.lines[0]
+        await post(stage, RowActions.Silenced([KEY], HOUR, NOTE))
+        assert "○ 1 off (0 alerting)" in stage.lines[0]
+        (silence,) = stage.app.state.silences
+        await post(stage, RowActions.Unsilenced([silence]))
+        assert "○ 1 off  " in stage.lines[0]

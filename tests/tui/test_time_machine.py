@@ -1,0 +1,675 @@
+"""Going back in time: every key, what the screen shows then, and that the present goes on meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.app_harness import BELL, staged
+from support.budget import examples
+from support.builders import NOW, failed, listed
+from support.idle import held_by_the_test
+from support.memory_history import MemoryHistory, recorded
+from support.rewinding import (
+    BACK,
+    EVENT_BACK,
+    EVENT_FORWARD,
+    EVER,
+    FORWARD,
+    LIFE,
+    Life,
+    down,
+    go_to,
+    is_rewound,
+    lived,
+    press,
+    rows,
+    seconds,
+    settle,
+    show,
+    until,
+)
+
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.history import HistoryError
+from envwatch.model.clock import OffsetBounds
+from envwatch.model.text import Clean
+from envwatch.tui.screens.dashboard import Dashboard
+from envwatch.tui.screens.prompt import Prompt
+from envwatch.tui.widgets.day_bar import DayBar
+from envwatch.views.command_context import CommandSettings, RowCommand
+from envwatch.views.rewound_text import IS_LIVE, NO_HISTORY, NOT_NOW, NOTHING_RECORDED, POLLS_GO_ON
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from support.app_harness import Stage
+
+    from envwatch.fleet.events import Event
+    from envwatch.fleet.history import Moment, RecordedPoll
+    from envwatch.model.clock import WallMs
+
+# Steps.
+
+
+async def test_one_listing_back_and_forward_shows_what_was_known_then_under_a_badge() -> None:
+    async with lived() as stage:
+        assert down(stage) == {"env-2"}
+        assert not stage.app.dashboard.query_one(DayBar).display
+        await press(stage, BACK)
+        assert down(stage) == {"env-1", "env-2"}
+        assert " REWOUND " in stage.lines[0]
+        assert "(−5 s)" in stage.lines[0]
+        await press(stage, BACK, BACK)
+        assert down(stage) == {"env-1"}
+        await press(stage, FORWARD)
+        assert down(stage) == {"env-1"}
+        await press(stage, FORWARD)
+        assert down(stage) == {"env-1", "env-2"}
+        await press(stage, FORWARD)
+        assert "REWOUND" not in stage.text
+        assert down(stage) == {"env-2"}
+        assert stage.news == "live again"
+
+
+async def test_an_answer_goes_when_another_moment_is_shown() -> None:
+    async with lived() as stage:
+        await press(stage, BACK, "L")
+        assert stage.news == "live again"
+        await press(stage, BACK)
+        assert "live again" not in stage.text
+        await press(stage, *[BACK] * 9)
+        assert stage.news == "the history begins at 08:53:20"
+        await press(stage, FORWARD)
+        assert "the history begins" not in stage.text
+
+
+@pytest.mark.parametrize("key", ["L", "escape"])
+async def test_back_to_live(key: str) -> None:
+    async with lived() as stage:
+        await press(stage, BACK, BACK)
+        await show(stage, 25, 0)
+        await press(stage, key)
+        assert not is_rewound(stage)
+        assert down(stage) == {"env-0"}
+        await press(stage, BACK)
+        assert down(stage) == {"env-2"}
+
+
+async def test_escape_leaves_every_other_layer_before_the_past() -> None:
+    async with lived() as stage:
+        await press(stage, BACK, "4", "enter")
+        for layer in ("the pane", "the filter"):
+            await stage.press("escape")
+            assert stage.app.state.rewound is not None, layer
+        await stage.press("escape")
+        assert not is_rewound(stage)
+        await stage.press("escape")
+        assert "nothing to go back from" in stage.news
+
+
+async def test_the_oldest_listing_says_where_the_history_begins() -> None:
+    async with lived() as stage:
+        await press(stage, *[BACK] * 9)
+        assert seconds(stage) == 0
+        assert stage.news == "the history begins at 08:53:20"
+        await press(stage, BACK)
+        assert stage.news == "the history begins at 08:53:20"
+
+
+async def test_without_a_history_each_key_says_why() -> None:
+    async with staged() as stage:
+        await stage.show(rows(stage.at))
+        for key in (BACK, FORWARD, EVENT_BACK, EVENT_FORWARD):
+            await press(stage, key)
+            assert NO_HISTORY.startswith(stage.lines[-3].strip())
+            await stage.tick(6)
+
+
+@pytest.mark.parametrize("life", [(), LIFE[:1]], ids=["no listing", "one listing"])
+async def test_before_two_listings_are_recorded_there_is_nothing_to_go_to(life: Life) -> None:
+    async with lived(life) as stage:
+        for key in (BACK, EVENT_BACK):
+            await press(stage, key)
+            assert stage.news
+            assert NOTHING_RECORDED.startswith(stage.news)
+            assert not is_rewound(stage)
+            await stage.tick(6)
+
+
+async def test_in_the_present_nothing_is_later() -> None:
+    async with lived() as stage:
+        for key in (FORWARD, EVENT_FORWARD, "L"):
+            await press(stage, key)
+            assert stage.news == IS_LIVE
+            await stage.tick(6)
+
+
+async def test_listings_that_came_meanwhile_can_be_gone_to() -> None:
+    async with lived() as stage:
+        await press(stage, BACK)
+        await show(stage, 25, 3)
+        await show(stage, 30, 0)
+        for at, ids in ((20, {"env-2"}), (25, {"env-3"})):
+            await press(stage, FORWARD)
+            assert (seconds(stage), down(stage)) == (at, ids)
+        await press(stage, FORWARD)
+        assert not is_rewound(stage)
+        assert down(stage) == {"env-0"}
+
+
+async def test_failed_polls_are_moments_too() -> None:
+    async with lived() as stage:
+        for _ in range(7):
+            await stage.tick(10)
+            await stage.take(failed(at=stage.at))
+        await show(stage, 95)
+        await press(stage, BACK)
+        assert "BLIND" in stage.lines[0]
+        assert is_rewound(stage)
+        assert "next try" not in stage.text
+        await press(stage, *[BACK] * 6)
+        assert "BLIND" not in stage.lines[0]
+        assert "timeout" in stage.news
+
+
+async def go_to_without_waiting(stage: Stage, text: str) -> None:
+    await stage.press("T")
+    await stage.type(text)
+    await stage.press("enter")
+
+
+class Gated(MemoryHistory):
+    """Gives single moments back when the test lets it, and those that are read ahead at any time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.is_reading = threading.Event()
+        self.read: list[float] = []
+
+    def moment(self, poll: RecordedPoll) -> Moment:
+        self.is_reading.set()
+        with held_by_the_test():
+            assert self.gate.wait(60)
+        self.read.append((poll.at - NOW) / 1000)
+        return super().moment(poll)
+
+    def moments(self, polls: Iterable[RecordedPoll]) -> Iterator[Moment]:
+        return map(super().moment, polls)
+
+
+async def test_keys_that_come_while_a_moment_is_read_are_not_queued() -> None:
+    history = Gated()
+    recorded((listed(rows(NOW + at * 1000), NOW + at * 1000) for at in range(0, 300, 5)), history)
+    history.start_run()
+    async with lived(((300, ()),), history=history) as stage:
+        await go_to_without_waiting(stage, "2m ago")
+        await until(stage, history.is_reading.is_set)
+        for _ in range(3):
+            await stage.press(*[BACK] * 6)
+        assert not is_rewound(stage)
+        history.gate.set()
+        await settle(stage)
+        assert seconds(stage) == 180 - 18 * 5
+        assert history.read == [180, 90], "what was being read, and where the keys lead"
+
+
+async def test_what_takes_long_says_so_until_it_is_there() -> None:
+    history = Gated()
+    async with lived(history=history) as stage:
+        await go_to_without_waiting(stage, "20s ago")
+        await until(stage, lambda: stage.news == "reading the history")
+        history.gate.set()
+        await settle(stage)
+        assert is_rewound(stage)
+        assert "reading" not in stage.text
+
+
+async def test_what_is_still_being_read_is_dropped_on_the_way_back() -> None:
+    history = Gated()
+    async with lived(history=history) as stage:
+        await go_to_without_waiting(stage, "20s ago")
+        await stage.press("L")
+        history.gate.set()
+        await settle(stage)
+        assert not is_rewound(stage)
+
+
+async def test_a_history_that_cannot_be_read_is_a_message_and_the_screen_stays() -> None:
+    class Damaged(MemoryHistory):
+        def moment(self, poll: RecordedPoll) -> Moment:
+            if poll.number < 4:
+                raise HistoryError("the file of 2025-10-09 is damaged")
+            return super().moment(poll)
+
+    async with lived(history=Damaged()) as stage:
+        await press(stage, BACK)
+        before = down(stage)
+        await press(stage, BACK)
+        assert stage.news == "cannot read the history: the file of 2025-10-09 is damaged"
+        assert down(stage) == before
+        await press(stage, FORWARD)
+        assert not is_rewound(stage)
+
+
+# Events.
+
+
+async def test_events_back_and_forward() -> None:
+    async with lived() as stage:
+        for at, what in ((15, "env-2 went offline"), (5, "env-1 went offline")):
+            await press(stage, EVENT_BACK)
+            assert seconds(stage) == at
+            assert what in stage.news
+        await press(stage, EVENT_BACK)
+        assert stage.news == "no earlier event of what is shown"
+        assert seconds(stage) == 5
+        await press(stage, EVENT_FORWARD)
+        assert seconds(stage) == 15
+        await press(stage, EVENT_FORWARD)
+        assert not is_rewound(stage)
+        assert "env-1 back online" in stage.news
+        await press(stage, EVENT_BACK, EVENT_BACK)
+        assert seconds(stage) == 5
+
+
+async def test_events_are_those_of_the_rows_that_the_filter_shows_and_of_the_fleet() -> None:
+    async with lived() as stage:
+        for _ in range(2):
+            await stage.tick(35)
+            await stage.take(failed(at=stage.at))
+        await show(stage, 100, 2)
+        await show(stage, 105)
+        await show(stage, 110)
+        await stage.press("slash")
+        await stage.type("env-1")
+        await stage.press("enter")
+        found = []
+        for _ in range(6):
+            await press(stage, EVENT_BACK)
+            found.append((seconds(stage), stage.news))
+        assert ["env-2" in text for _, text in found] == [False] * 6
+        assert [at for at, _ in found] == [100, 90, 20, 5, 5, 5]
+
+
+async def test_of_the_events_of_one_poll_the_most_severe_is_named() -> None:
+    async with lived(((0, ()), (5, (2,)), (10, (1,)), (15, (1,)))) as stage:
+        await press(stage, EVENT_BACK)
+        assert seconds(stage) == 10
+        assert "env-1 went offline" in stage.news
+        await press(stage, EVENT_BACK)
+        assert seconds(stage) == 5
+        await press(stage, EVENT_FORWARD)
+        assert "env-1 went offline" in stage.news
+
+
+async def test_events_are_found_also_where_the_clock_of_the_server_was_estimated_otherwise() -> None:
+    async with lived(LIFE[:1]) as stage:
+        for at, down_then, offsets in (
+            (5, (1,), (0, 800)),
+            (10, (2,), (-400, 400)),
+            (15, (3,), (-800, 0)),
+            (20, (), ()),
+        ):
+            await stage.tick(at - stage.now)
+            came = listed(rows(stage.at, *down_then), stage.at)
+            clock = (OffsetBounds(*offsets),) if offsets else ()
+            await stage.take(replace(came, snapshot=replace(came.snapshot, clock=clock)))
+        for at in (15, 10, 5):
+            await press(stage, EVENT_BACK)
+            assert (seconds(stage), is_rewound(stage)) == (at, True)
+
+
+async def test_the_search_for_an_event_ends_where_it_is_found() -> None:
+    untils = list[float]()
+
+    class Noting(MemoryHistory):
+        def events(self, since: WallMs, until: WallMs) -> Sequence[Event]:
+            untils.append((until - NOW) / 1000)
+            return super().events(since, until)
+
+    history = Noting()
+    async with lived(
+        ((0, ()), (5, (2,)), (300_000, (2,)), (300_005, (1, 2)), (300_010, (1, 2))), history=history
+    ) as stage:
+        await press(stage, "slash", *"env-1", "enter")
+        await press(stage, EVENT_BACK)
+        assert seconds(stage) == 300_005
+        assert min(untils) > 250_000
+        await press(stage, *[EVENT_BACK] * 4)
+        assert seconds(stage) == 300_000, "that it was blind is of the whole fleet"
+        await press(stage, EVENT_BACK)
+        assert stage.news == "no earlier event of what is shown"
+        assert min(untils) < 250_000
+
+
+async def test_with_a_filter_on_states_events_are_those_that_led_to_them() -> None:
+    async with lived((*LIFE, (25, ()), (30, ()))) as stage:
+        await stage.press("slash")
+        await stage.type("status:offline")
+        await stage.press("enter")
+        assert stage.names == []
+        for at in (15, 5):
+            await press(stage, EVENT_BACK)
+            assert seconds(stage) == at
+
+
+# Times.
+
+
+async def test_a_time_is_gone_to() -> None:
+    async with lived() as stage:
+        for text, at in (("8s ago", 10), ("08:53:31", 10), ("2025-10-09T08:53:29Z", 5), ("08:53", 0)):
+            await go_to(stage, text)
+            assert (seconds(stage), is_rewound(stage)) == (at, True), text
+
+
+async def test_a_mistake_in_a_time_is_said_in_the_prompt_with_examples() -> None:
+    async with lived() as stage:
+        for text in ("tomorrow", "", "25:00", "2099-01-01"):
+            await stage.press("T")
+            await stage.type(text)
+            await stage.press("enter")
+            assert isinstance(stage.app.screen, Prompt)
+            assert stage.lines[-1].split() == ["⏎", "Go", "esc", "Cancel", "F1", "Help"]
+            assert "3m ago, 02:13" in stage.text, text
+            await stage.type("5")
+            assert "moment in the past" not in stage.text
+            await stage.press("escape")
+
+
+async def test_a_time_before_the_history_and_one_in_a_gap_say_so() -> None:
+    async with lived((*LIFE, (3_600, ()), (3_605, ()))) as stage:
+        await go_to(stage, "10m ago")
+        assert seconds(stage) == 20
+        assert "nothing was recorded at 09:43:25" in stage.text
+        await go_to(stage, "yesterday 14:00")
+        assert seconds(stage) == 0
+        assert stage.news == "the history begins at 08:53:20"
+        await go_to(stage, "now")
+        assert not is_rewound(stage)
+
+
+async def test_a_moment_of_another_day_has_its_date() -> None:
+    async with lived((*LIFE, (90_000, ()))) as stage:
+        await press(stage, EVENT_BACK)
+        assert " REWOUND 2025-10-09 08:53:40 (−1 d 0 h) " in stage.lines[0]
+
+
+# What the screen shows.
+
+
+@settings(max_examples=examples(16), deadline=None)
+@given(st.lists(st.sampled_from([BACK, BACK, FORWARD, EVENT_BACK, EVENT_FORWARD, "L"]), min_size=1, max_size=14))
+def test_wherever_keys_lead_the_screen_shows_what_was_known_there(keys: list[str]) -> None:
+    asyncio.run(_walk(keys))
+
+
+async def _walk(keys: Sequence[str]) -> None:
+    history = MemoryHistory()
+    async with lived((*LIFE, (80, (1, 2)), (85, ()), (90, (3,))), history=history) as stage:
+        polls = {poll.at: poll for poll in history.polls(*EVER)}
+        for key in keys:
+            await press(stage, key)
+            state = stage.app.state
+            if state.rewound is None:
+                assert state.now.wall == stage.at
+                continue
+            poll = polls[state.now.wall]
+            moment = history.moment(poll)
+            assert state.fleets.by_profile == {NO_PROFILE: moment.fleet}
+            assert (state.now, state.acks) == (moment.now, moment.acks)
+            assert list(state.event_log) == list(history.events(EVER[0], poll.at))
+            for tracked in state.fleets.environments:
+                own = [event for event in state.event_log if event.id == tracked.environment.id]
+                assert list(state.event_log.of(tracked.key)) == own
+
+
+async def test_pane_explanation_filter_groups_and_baseline_are_of_that_moment() -> None:
+    async with lived(size=(120, 40)) as stage:
+        await press(stage, "slash", *"env-1", "enter", BACK)
+        assert [name.rsplit(" ")[-1] for name in stage.names] == ["env-1"]
+        assert "OFFLINE for 10s" in stage.text
+        await stage.press("E")
+        assert "08:53:35" in stage.text
+        await stage.press("E", "escape", "b", "s", "enter", "m")
+        assert "baseline marked" in stage.news
+        await press(stage, "L", "equals_sign")
+        assert [name.rsplit(" ")[-1] for name in stage.names] == ["env-1"]
+
+
+async def test_the_cursor_stays_on_its_row_also_while_the_row_is_not_there() -> None:
+    async with lived(LIFE[:1]) as stage:
+        for at in (5, 10, 15):
+            await show(stage, at, count=5)
+        await stage.press("G")
+        assert stage.cursor == "laptop of env-4"
+        await press(stage, BACK)
+        assert stage.cursor == "laptop of env-4"
+        await press(stage, BACK, BACK)
+        assert seconds(stage) == 0
+        assert stage.cursor is not None
+        assert len(stage.app.state.fleets) == 4
+
+
+async def test_ages_and_events_are_those_of_the_moment() -> None:
+    async with lived() as stage:
+        await press(stage, EVENT_BACK)
+        assert "0s ago" in stage.text or "env-2 went offline" in stage.news
+        await stage.tick(3)
+        assert "laptop of env-2  went offline" in stage.news
+        assert stage.news.endswith("0s ago")
+        await stage.press("e")
+        assert "back online" not in stage.text
+        assert stage.text.count("went offline") == 3  # two lines, and one in full
+
+
+async def test_the_event_log_has_the_badge_of_the_moment_that_it_ends_at() -> None:
+    async with lived() as stage:
+        await press(stage, BACK, "e")
+        assert stage.lines[0].split()[0] == "events"
+        assert " REWOUND 08:53:35 (−5 s) " in stage.lines[0]
+        await stage.tick(60)
+        assert " REWOUND 08:53:35 (−65 s) " in stage.lines[0]
+        await stage.press("q")
+        await press(stage, "L", "e")
+        assert "REWOUND" not in stage.text
+
+
+async def test_the_line_of_events_says_where_one_stands() -> None:
+    async with lived() as stage:
+        await press(stage, BACK, BACK)
+        line = stage.lines[1]
+        assert line.startswith(" 08:53:20  ")
+        assert line.rstrip().endswith("  08:53:40")
+        assert line.count("○") == 2
+        assert abs(line.index("┃") - 40) <= 1
+
+
+async def test_in_ascii_everything_is_ascii() -> None:
+    async with lived(ascii_only=True) as stage:
+        await press(stage, BACK, BACK)
+        assert "(-10 s)" in stage.lines[0]
+        assert stage.lines[1].isascii()
+        assert "|" in stage.lines[1]
+
+
+async def test_the_badge_stands_at_every_size_and_through_resizing() -> None:
+    async with lived() as stage:
+        await press(stage, BACK)
+        for size in ((40, 8), (60, 12), (200, 60), (80, 24)):
+            await stage.pilot.resize_terminal(*size)
+            await stage.pilot.pause()
+            assert "REWOUND 08:53:35" in stage.lines[0], size
+            await press(stage, BACK)
+            assert "REWOUND 08:53:30" in stage.lines[0], size
+            await press(stage, FORWARD)
+
+
+async def test_the_badge_wins_over_all_others() -> None:
+    async with lived() as stage:
+        for _ in range(10):
+            await stage.tick(10)
+            await stage.take(failed(at=stage.at))
+        await stage.press("slash", *"status:late,offline", "enter", "B")
+        await press(stage, BACK)
+        await show(stage, 200, 0, 1, 3)
+        assert "REWOUND 08:55:10" in stage.lines[0]
+        assert "live: 3 new down" in stage.lines[1]
+        assert "default" in stage.lines[0]
+
+
+# The present goes on.
+
+
+async def test_what_comes_meanwhile_changes_nothing_on_the_screen_and_is_there_afterwards() -> None:
+    history = MemoryHistory()
+    async with lived(history=history) as stage:
+        await press(stage, BACK)
+        before = stage.lines[1:-3]
+        await show(stage, 25)
+        await show(stage, 30)
+        assert stage.lines[1:-3] == before
+        assert len(history.polls(*EVER)) == 7
+        await press(stage, "L")
+        assert down(stage) == set()
+        assert "env-2" in stage.text
+
+
+async def test_new_losses_in_the_present_are_said_beside_the_badge() -> None:
+    async with lived() as stage:
+        await press(stage, BACK)
+        assert "live:" not in stage.lines[0]
+        await show(stage, 25, 0, 1, 2)
+        assert "live: 2 new down" in stage.lines[1]
+        await show(stage, 30, 0, 2)
+        assert "live: 1 new down" in stage.lines[1]
+        await show(stage, 35, 2)
+        assert "live:" not in stage.lines[0]
+        await stage.tick(80)
+        assert "live: blind" in stage.lines[1]
+
+
+async def test_nothing_rings_in_the_past_and_what_still_holds_rings_after_it() -> None:
+    async with lived((*LIFE, (60, (2,))), rings=True) as stage:
+        await stage.tick(15)
+        stage.app.sent.clear()
+        await press(stage, BACK)
+        for at in range(80, 120, 5):
+            await show(stage, at, 0, 2)
+        assert stage.app.sent == []
+        await press(stage, "L")
+        await stage.tick()
+        assert stage.app.sent == [BELL]
+
+
+async def test_news_of_the_present_take_nothing_from_the_status_line() -> None:
+    async with lived((*LIFE, (7_300, (2,)))) as stage:
+        await stage.press("slash", *"env-", "enter")
+        await go_to(stage, "2h ago")
+        before = stage.lines[0]
+        assert "● 3 " in before
+        assert " env- 4/4 " in before
+        await show(stage, 7_301, 0, 1, 2)
+        assert stage.lines[0] == before
+        assert stage.lines[1].endswith("live: 2 new down ")
+
+
+async def test_the_way_back_to_live_is_in_the_narrowest_footer() -> None:
+    async with lived(size=(40, 12)) as stage:
+        await press(stage, BACK)
+        assert stage.lines[-1].startswith(" L Live ")
+
+
+async def test_the_title_of_the_window_marks_the_past() -> None:
+    async with lived() as stage:
+        await press(stage, BACK)
+        assert stage.app.titles[-1].startswith("REWOUND ○2 ")
+        await press(stage, "L")
+        assert stage.app.titles[-1].startswith("○1 ")
+
+
+async def test_keys_that_act_on_the_present_do_nothing_in_the_past_also_in_one_packet() -> None:
+    command = RowCommand(name="ssh", key="S", run=("true",), description="ssh")
+    async with lived(commands=CommandSettings(commands={"ssh": command})) as stage:
+        before = stage.poller.schedule
+        for keys, text in (("aMS", NOT_NOW), (("p", "r", "plus", "minus"), POLLS_GO_ON)):
+            for key in keys:
+                await press(stage, BACK, key)
+                assert (stage.news, is_rewound(stage)) == (text, True), key
+                assert isinstance(stage.app.screen, Dashboard)
+                await press(stage, "L")
+        assert stage.poller.schedule == before
+        await press(stage, "S")
+        assert "needs a terminal" in stage.news
+
+
+async def test_acknowledgements_of_then_are_shown() -> None:
+    async with lived() as stage:
+        await stage.press("a", *"disk", "enter")
+        await show(stage, 25, 2)
+        await show(stage, 30)
+        await press(stage, BACK)
+        assert [ack.note for ack in stage.app.state.acks.values()] == ["disk"]
+        await press(stage, BACK)
+        assert stage.app.state.acks == {}
+
+
+async def test_copies_and_exports_say_of_which_moment_they_are(tmp_path: Path) -> None:
+    written = list[bytes]()
+
+    def export(data: bytes, suffix: str) -> Path:
+        written.append(data)
+        return tmp_path / f"x{suffix}"
+
+    async with lived(export=export) as stage:
+        await press(stage, BACK)
+        await press(stage, "c")
+        assert stage.news == "sent to the clipboard, as of 08:53:35: laptop of env-2"
+        await stage.press("ctrl+s", "enter")
+        await until(stage, lambda: written and "exported" in stage.news)
+        assert "4 environments, as of 08:53:35" in stage.news
+        assert b"2025-10-09T08:53:35" in written[0]
+
+
+# Several profiles.
+
+
+async def test_each_profile_shows_its_last_poll_at_a_moment() -> None:
+    home, work = Clean("home"), Clean("work")
+    pasts = {home: MemoryHistory(home), work: MemoryHistory(work)}
+
+    class Both:
+        def record(self, *arguments: Any) -> None:
+            for past in pasts.values():
+                past.record(*arguments)
+
+    async with staged((120, 24), profiles=(home, work), pasts=pasts, recorder=Both()) as stage:
+        for at, profile, lost in ((0, home, ()), (2, work, ()), (5, home, (0,)), (7, work, (1,)), (9, home, ())):
+            await stage.tick(at - stage.now)
+            await stage.show(rows(stage.at, *lost, count=2), profile)
+
+        def known() -> set[tuple[str, str]]:
+            return {(each.profile, str(each.environment.id)) for each in stage.table.rows if not each.verdict.is_up}
+
+        await press(stage, BACK)
+        assert known() == {("home", "env-0"), ("work", "env-1")}
+        await press(stage, BACK)
+        assert known() == {("home", "env-0")}
+        await press(stage, BACK, BACK)
+        assert seconds(stage) == 0
+        assert stage.app.state.fleets.unlisted == (work,)
+        assert "no data yet work" in stage.lines[0]
+        await press(stage, EVENT_FORWARD)
+        assert seconds(stage) == 5
+        assert stage.news.startswith("home laptop of env-0 went offline")
+        await press(stage, EVENT_FORWARD)
+        assert seconds(stage) == 7
+        assert stage.news.startswith("work laptop of env-1 nv-1 went offline"), "home has one of this name"
