@@ -7,13 +7,14 @@ user of a machine can read the arguments of its processes.
 from __future__ import annotations
 
 import argparse
-import re
+import sys
 from enum import IntEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 from envwatch import __version__
-from envwatch.cli.registry import COMMANDS, load
+from envwatch.cli.registry import COMMANDS, GROUPS, PLUGIN, load
+from envwatch.cli.usage_errors import NO_KEY_HERE, names_a_key, plain, unknown
 from envwatch.config.values import duration, line, path_text, query, whole
 from envwatch.model.text import clean
 from envwatch.storage.redactor import LIKE_A_KEY
@@ -31,8 +32,10 @@ class Exit(IntEnum):
     USAGE = 2
     UNREACHABLE = 3
     AUTHENTICATION = 4
+    HUNG_UP = 129
     INTERRUPTED = 130
     BROKEN_PIPE = 141
+    TERMINATED = 143
 
 
 class StopError(Exception):
@@ -66,36 +69,51 @@ class Options(argparse.Namespace):
     filter: str = ""
     ascii: bool = False
     no_mouse: bool = False
+    no_history: bool = False
     log_file: str | None = None
     log_level: str = "info"
 
 
-_EPILOG: Final = """\
+REFERENCE: Final = """\
 examples:
   envwatch demo                     look around; needs no key
   envwatch                          watch your environments
-  envwatch list --filter pod:p-7    the environments in one pod, once, as a table
-  envwatch list -o csv > fleet.csv  every environment, once, for a spreadsheet
-  envwatch list -o json | jq -r '.environments[] | select(.state == "offline") | .name'
+  envwatch list --filter pod:p-7    the environments in one pod, once
+  envwatch list -o csv > fleet.csv  all of them, for a spreadsheet
+  envwatch list -o jsonl | jq -r 'select(.state == "offline") | .name'
+  envwatch doctor                   what is wrong here, and what to do
 
 environment variables:
-  LETTA_API_KEY   the API key; without it, in this order: the key that the profile names, the system's keyring,
-                  the login of the Letta CLI (~/.letta/settings.json), a prompt at the terminal. It is never an
-                  option, because every user of a machine can read those.
-  LETTA_BASE_URL  the server (default https://api.letta.com); https, or http to this machine. Every key is sent
-                  there, except one that a profile names itself.
-                  A key or server of the profile that --profile selects comes before these two variables.
-  ENVWATCH_CONFIG, ENVWATCH_PROFILE  like --config and --profile
-  ENVWATCH_INTERVAL, ENVWATCH_THEME, …  each setting of the configuration file, before the file's value;
-                  `envwatch config show` prints the values in force and their origins
-  HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR, NO_COLOR  as in other programs
+  LETTA_API_KEY    the API key; without it, in this order: the key that
+                   the profile names, the system's keyring, the login of
+                   the Letta CLI (~/.letta/settings.json), a prompt at the
+                   terminal. It is never an option, because every user of
+                   a machine can read those.
+  LETTA_BASE_URL   the server (default https://api.letta.com); https, or
+                   http to this machine. Every key is sent there, except
+                   one that a profile names itself. A key or server of the
+                   profile that --profile selects comes before both.
+  ENVWATCH_CONFIG, ENVWATCH_PROFILE
+                   like --config and --profile
+  ENVWATCH_INTERVAL, ENVWATCH_THEME, …
+                   each setting of the configuration file, before the
+                   file's value; `envwatch config show` prints the values
+                   in force and their origins
+  HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR, NO_COLOR
+                   as in other programs
 
 exit codes:
-  0 fine   1 failed   2 usage or configuration   3 no listing available   4 key refused
-  129 terminal closed   130 interrupted   141 reader of the output closed it   143 terminated
+  0 fine   1 failed   2 usage or configuration   3 no listing available
+  4 key refused   129 terminal closed   130 interrupted
+  141 reader of the output closed it   143 terminated
+  `check` has those of monitoring plugins: 0 OK, 1 WARNING, 2 CRITICAL,
+  3 UNKNOWN, also for a wrong option or configuration
 """
+"""What holds for every command: examples, variables, exit codes. The help of the dashboard and the manual show it."""
 
-_LONG_WORD: Final = re.compile(r"(?<![^\s'=])(?!--)[^\s'=]{17,}")
+_DESCRIPTION: Final = "Which Letta environments are up, which went down, why, and is the data current?"
+
+_DETAILS: Final = "Details: envwatch COMMAND --help; dashboard --help has variables and exit codes"
 
 
 def valued(metavar: str, read: Callable[[object], object], summary: str) -> dict[str, Any]:
@@ -111,8 +129,9 @@ def valued(metavar: str, read: Callable[[object], object], summary: str) -> dict
 
 
 _SHARED: Final[dict[str, dict[str, Any]]] = {
-    "interval": valued("TIME", duration(1, 600), "time from poll to poll: 5s, 2m (default 5)"),
+    "interval": valued("TIME", duration(1, 600), "time from poll to poll: 5s, 2m (default 5s)"),
     "no_mouse": {"action": "store_true", "help": "leave the mouse to the terminal"},
+    "no_history": {"action": "store_true", "help": "record nothing, and show nothing that was recorded"},
     "profile": {"metavar": "NAME", "help": "profile of the configuration file; several with commas: a,b"},
     "page_size": valued("N", whole(1, 1000), "rows per request (default 100)"),
     "online_only": {
@@ -124,11 +143,13 @@ _SHARED: Final[dict[str, dict[str, Any]]] = {
     "filter": valued(
         "QUERY",
         query,
-        "only matching environments, as in the filter box; `list` ignores the filter of file and variables",
+        "only matching environments, as in the filter box; only the dashboard uses the filter of file and variables",
     ),
     "ascii": {"action": "store_true", "help": "draw with ASCII only"},
     "log_file": valued(
-        "PATH", path_text, "write one line per poll to this file (default: a file in the state folder; list: none)"
+        "PATH",
+        path_text,
+        "write one line per poll to this file (default: a file in the state folder; list, check, wait: none)",
     ),
     "log_level": {
         "choices": ("info", "warning", "error", "off"),
@@ -141,6 +162,8 @@ _SHARED: Final[dict[str, dict[str, Any]]] = {
 QUERY_OPTIONS: Final = ("page_size", "online_only", "source", "user", "filter")
 """Which environments, in which portions."""
 OUTPUT_OPTIONS: Final = ("ascii", "log_file", "log_level")
+DASHBOARD_OPTIONS: Final = ("interval", "no_mouse", "no_history", "profile", *QUERY_OPTIONS, *OUTPUT_OPTIONS, "config")
+"""Every shared option: all of them may stand before a command."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -174,11 +197,15 @@ class Parser(argparse.ArgumentParser):
         for name in names:
             self.add_argument(f"--{name.replace('_', '-')}", **_SHARED[name])
 
+    def fill(self) -> None:
+        """Add the arguments of this parser, once."""
+        if self._fill is not None:
+            fill, self._fill = self._fill, None
+            fill(self)
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401 - as argparse has it
         """Parse; a subcommand's parser gets here only if the command line names it."""
-        if self._fill is not None:
-            self._fill(self)
-            self._fill = None
+        self.fill()
         return super().parse_known_args(args, namespace)
 
     def print_help(self, file: object = None) -> NoReturn:  # noqa: ARG002 - argparse's own signature
@@ -186,8 +213,24 @@ class Parser(argparse.ArgumentParser):
         raise HelpRequested(self.format_help())
 
     def error(self, message: str) -> NoReturn:
-        """Stop. Words that are long enough to be a key are left out: a key may have been pasted in the wrong place."""
-        raise StopError(Exit.USAGE, f"{clean(_LONG_WORD.sub('…', message))}; see `{self.prog} --help`")
+        """Stop with one line in plain words."""
+        raise StopError(Exit.USAGE, f"{plain(message)}; see `{self.prog} --help`")
+
+
+class _FirstParser(Parser):
+    """The parser of the whole command line; its help is one screen of 80x24: the commands in their groups."""
+
+    def __init__(self) -> None:
+        super().__init__(prog="envwatch", usage="envwatch [--version] [COMMAND] [OPTION ...]", description=_DESCRIPTION)
+        self.commands: dict[str, Parser] = {}
+
+    def format_help(self) -> str:
+        """Return the commands in their groups; the options are in the help of the commands."""
+        width = max(map(len, COMMANDS))
+        lines = [f"usage: {self.usage}", f"{self.description}\n"]
+        for title, commands in GROUPS.items():
+            lines += [f"{title}:", *(f"  {name:<{width}}  {summary}" for name, summary in commands.items())]
+        return "\n".join([*lines, f"{_DETAILS}\n"])
 
 
 def options_in(arguments: Sequence[str] | None, options: Options | None = None) -> Options:
@@ -201,8 +244,21 @@ def options_in(arguments: Sequence[str] | None, options: Options | None = None) 
         StopError: if an argument is wrong.
         HelpRequested: if the user asks for the help or the version.
     """
-    options = _first_parser().parse_args(arguments, namespace=options or Options())
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = options or Options()
+    first = _first_parser()
+    try:
+        if any(map(names_a_key, arguments)):
+            first.error(NO_KEY_HERE)
+        _, extras = first.parse_known_args(arguments, namespace=options)
+    except StopError:
+        if options.command is None and PLUGIN in arguments:
+            options.command = PLUGIN  # the mistake stands before it
+        raise
     parser: Parser = vars(options).pop("parser")  # of the command or its action
+    if extras:
+        flags = [f"--{name.replace('_', '-')}" for name in parser.names]
+        raise StopError(Exit.USAGE, f"{unknown(extras, parser.prog, flags)}; see `{parser.prog} --help`")
     if options.version:
         raise HelpRequested(f"envwatch {__version__}\n")
     # Options may stand before the command too, where all of them are accepted.
@@ -210,21 +266,27 @@ def options_in(arguments: Sequence[str] | None, options: Options | None = None) 
         if name not in parser.names:
             parser.error(f"`{parser.prog}` takes no --{name.replace('_', '-')}")
     if options.filter:
-        _check_filter(options.filter)
+        check_query(options.filter, "--filter")
     return options
 
 
-def _first_parser() -> Parser:
-    parser = Parser(
-        prog="envwatch",
-        description="Watch Letta environments: which are up, which went down, why, and whether the data is current.",
-        epilog=_EPILOG,
-    )
-    parser.add_shared("interval", "no_mouse", "profile", *QUERY_OPTIONS, *OUTPUT_OPTIONS, "config")
+def whole_parser() -> Parser:
+    """Return the parser with the arguments of every command, for what is generated from it."""
+    parser = _first_parser()
+    for command in parser.commands.values():
+        command.fill()
+    return parser
+
+
+def _first_parser() -> _FirstParser:
+    parser = _FirstParser()
+    parser.add_shared(*DASHBOARD_OPTIONS)
     parser.add_argument("--version", action="store_true", help="show the version and exit")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands (default: the dashboard)")
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", title="commands", prog="envwatch", parser_class=Parser
+    )
     for name, summary in COMMANDS.items():
-        commands.add_parser(name, help=summary, fill=partial(_fill, name))
+        parser.commands[name] = commands.add_parser(name, help=summary, fill=partial(_fill, name))
     return parser
 
 
@@ -232,10 +294,14 @@ def _fill(name: str, parser: Parser) -> None:
     load(name).add_arguments(parser)
 
 
-def _check_filter(text: str) -> None:
-    """Stop at the first mistake in a filter, before the key is looked up or the screen is taken.
+def check_query(text: str, argument: str) -> None:
+    """Stop at the first mistake in a query, before the key is looked up or the screen is taken.
 
     What looks like a key is left out: a key may have been pasted in the wrong place.
+
+    Args:
+        text: of the query.
+        argument: what it was given as.
     """
     from envwatch.query.language import parse
     from envwatch.query.lexer import QueryError
@@ -245,4 +311,4 @@ def _check_filter(text: str) -> None:
     except QueryError as mistake:
         piece = clean(LIKE_A_KEY.sub("…", text[mistake.start : mistake.end]), 40)
         place = f"at character {mistake.start + 1}{': ' if piece else ''}{piece}"
-        raise StopError(Exit.USAGE, f"--filter: {LIKE_A_KEY.sub('…', mistake.message)} ({place})") from None
+        raise StopError(Exit.USAGE, f"{argument}: {LIKE_A_KEY.sub('…', mistake.message)} ({place})") from None

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from envwatch import __version__
 from envwatch.cli.arguments import Exit, Options, StopError
 from envwatch.cli.streams import print_error
 from envwatch.storage.redactor import redactor
@@ -18,11 +20,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from pydantic import SecretStr
+
+    from envwatch.cli.demo_past_process import DemoHistory
+    from envwatch.cli.late_history import LateRecorder
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
+    from envwatch.fleet.alert_policy import AlertPolicy, Matcher
+    from envwatch.fleet.history import Past
     from envwatch.model.text import Clean
     from envwatch.sources.letta.client import Client
+    from envwatch.sources.session import Target
+    from envwatch.storage.history.recorder import HistoryRecorder
     from envwatch.storage.log import PollLog
+
+_WITHOUT_SCREEN: Final = frozenset({"list", "check", "watch", "wait", "record", "report", "serve", "metrics"})
+"""The commands that use nothing that the dashboard remembers."""
+_WITHOUT_LOG: Final = _WITHOUT_SCREEN - {"watch", "record", "serve", "metrics"}
+"""The commands that write a log only where an option names it."""
 
 
 def all_settings_for(
@@ -44,6 +59,15 @@ def all_settings_for(
         raise stop_for(error.lines) from None
 
 
+def looks_of(options: Options) -> Settings:
+    """Return the settings of the default profile, but of variables and file only those for the looks."""
+    from envwatch.config.settings import DEMO_SETTINGS, PROFILE
+
+    environ = {name: value for name, value in os.environ.items() if name != PROFILE}
+    (settings,) = all_settings_for(Options(**{**vars(options), "profile": None}), environ, only=DEMO_SETTINGS)
+    return settings
+
+
 def config_path_for(options: Options) -> tuple[Path, bool]:
     """Return the path of the configuration file, which need not exist, and whether the user named it."""
     from envwatch.config.settings import config_path
@@ -56,8 +80,8 @@ def config_path_for(options: Options) -> tuple[Path, bool]:
 
 
 def _remembered(options: Options) -> dict[str, Any]:
-    """Return the settings that the last dashboard saved; `list` uses none of them."""
-    if options.command == "list":
+    """Return the settings that the last dashboard saved; commands without a screen use none of them."""
+    if options.command in _WITHOUT_SCREEN:
         return {}
     from dataclasses import asdict
 
@@ -65,8 +89,9 @@ def _remembered(options: Options) -> dict[str, Any]:
     from envwatch.views.columns import COLUMNS
 
     saved = asdict(remembered(state_file("state")))
+    del saved["hints"]  # no setting
     columns = tuple(id_ for id_ in saved["columns"] or () if id_ in COLUMNS)
-    return saved | {"columns": columns, "sort": saved["sort"] if saved["sort"] in COLUMNS else None}
+    return saved | {"columns": columns}
 
 
 def state_file(name: str) -> Path:
@@ -80,20 +105,64 @@ def _state_folder() -> Path:
     return platformdirs.user_state_path("envwatch", appauthor=False)
 
 
+def user_name() -> Clean:
+    """Return the name of the user who runs this process; the number where there is no name."""
+    import pwd
+
+    from envwatch.model.text import clean
+
+    try:
+        return clean(pwd.getpwuid(os.getuid()).pw_name)
+    except KeyError:
+        return clean(str(os.getuid()))
+
+
 def stop_for(mistakes: Sequence[str]) -> StopError:
     """Return the error that ends a command because of mistakes in the settings: one line with the first of them."""
     others = f" (and {len(mistakes) - 1} more: `envwatch config validate`)" if len(mistakes) > 1 else ""
     return StopError(Exit.USAGE, f"{mistakes[0]}{others}")
 
 
-def profiles_for(options: Options, prompt: Callable[[], str] | None = None) -> list[tuple[Credentials, Settings]]:
+def profiles_for(
+    options: Options, find: Callable[[Settings], Credentials] | None = None
+) -> list[tuple[Credentials, Settings]]:
     """Return credentials and settings of each selected profile.
 
     Args:
         options: of the command line.
-        prompt: asks the user for a key; None where there is no terminal to ask at.
+        find: returns the credentials for the settings of a profile; `credentials_for` if None.
     """
-    return [(credentials_for(each, prompt), each) for each in all_settings_for(options)]
+    return [((find or credentials_for)(each), each) for each in all_settings_for(options)]
+
+
+def policies_for(profiles: Sequence[tuple[Credentials, Settings]]) -> dict[Clean, AlertPolicy]:
+    """Return the alert policy of each profile, by the names of `names_of`."""
+    return {name: policy_for(settings) for name, (_, settings) in zip(names_of(profiles), profiles, strict=True)}
+
+
+def policy_for(settings: Settings) -> AlertPolicy:
+    """Return the alert policy of one profile, with the names in its inventory file."""
+    from envwatch.config.inventory import expected_by
+    from envwatch.config.values import ConfigError
+    from envwatch.fleet.alert_policy import AlertPolicy
+
+    try:
+        expect = expected_by(settings)
+    except ConfigError as error:
+        raise stop_for(error.lines) from None
+    return AlertPolicy(alert=matcher_for(settings.alert, settings), alert_after=settings.alert_after, expect=expect)
+
+
+def matcher_for(query: str, settings: Settings) -> Matcher:
+    """Return a query as a test under a profile; without one, the filter language need not be imported."""
+    from envwatch.fleet.alert_policy import EVERYTHING
+    from envwatch.model.text import clean
+
+    if not query:
+        return EVERYTHING
+    from envwatch.views.matching import matcher_of
+
+    return matcher_of(query, clean(settings.profile))
 
 
 def names_of(profiles: Sequence[tuple[Credentials, Settings]]) -> list[Clean]:
@@ -120,6 +189,15 @@ def credentials_for(settings: Settings, prompt: Callable[[], str] | None = None)
     return credentials
 
 
+def renewed_key(credentials: Credentials, settings: Settings) -> SecretStr:
+    """Return the key that now stands where it is looked for; the old one if there is none for that server."""
+    try:
+        found = credentials_for(settings)
+    except StopError:
+        return credentials.key
+    return found.key if found.base_url == credentials.base_url else credentials.key
+
+
 def client_for(credentials: Credentials, settings: Settings) -> Client:
     """Return the HTTP client of one profile; it connects with its first request."""
     from envwatch.sources.letta.client import Client, ListParams
@@ -131,10 +209,34 @@ def client_for(credentials: Credentials, settings: Settings) -> Client:
             key=credentials.key,
             key_origin=credentials.origin,
             limits=settings.limits,
+            find_key=partial(renewed_key, credentials, settings),
             query=ListParams(online_only=settings.online_only, source=settings.source, user_id=settings.user),
         )
     except SettingsError as error:
         raise StopError(Exit.USAGE, str(error)) from None
+
+
+def targets_for(profiles: Sequence[tuple[Credentials, Settings]]) -> dict[Clean, Target]:
+    """Return what is polled for each profile, by the names of `names_of`."""
+    return {name: _target_for(*profile) for name, profile in zip(names_of(profiles), profiles, strict=True)}
+
+
+def _target_for(credentials: Credentials, settings: Settings) -> Target:
+    """Return what is polled for one profile."""
+    from envwatch.sources.poller import Poller
+    from envwatch.sources.session import Target
+
+    client = client_for(credentials, settings)
+    poller = Poller(client, settings.limits)
+    client.on_page = poller.note_pages
+    return Target(
+        profile=settings.profile,
+        host=host_of(credentials),
+        key_origin=credentials.origin,
+        poller=poller,
+        limits=settings.limits,
+        close=client.aclose,
+    )
 
 
 def host_of(credentials: Credentials) -> str:
@@ -142,8 +244,13 @@ def host_of(credentials: Credentials) -> str:
     return credentials.base_url.partition("://")[2].partition("/")[0]
 
 
+def server_in(base_url: str) -> str:
+    """Return host, port and path of a base URL: one port may have several, as that of `envwatch serve` does."""
+    return base_url.partition("://")[2]
+
+
 def poll_log_for(options: Options, notify: Callable[[str], None] = lambda _line: None) -> PollLog:
-    """Return the log that the options ask for; by default, all commands but `list` write to one in the state folder.
+    """Return the log that the options ask for; by default, dashboard, demo and `watch` have one in the state folder.
 
     Args:
         options: of the command line.
@@ -157,13 +264,97 @@ def poll_log_for(options: Options, notify: Callable[[str], None] = lambda _line:
     if options.log_level != "off":
         if options.log_file is not None:
             path = Path(options.log_file)
-        elif options.command != "list":
+        elif options.command not in _WITHOUT_LOG:
             path = _state_folder() / "envwatch.log"
     least = Level.INFO if options.log_level == "off" else Level[options.log_level.upper()]
     return PollLog(path, redactor(), least=least, follows_link=options.log_file is not None, notify=notify)
 
 
-def report_crash(error: BaseException, poll_log: PollLog) -> int:
+class History(NamedTuple):
+    """What records the profiles, and what was recorded of them, by the names of `names_of`."""
+
+    recorder: LateRecorder | None
+    """None where nothing is recorded."""
+    pasts: dict[Clean, Past]
+    """Empty likewise."""
+
+    def close(self) -> None:
+        """Write what is left, unless that takes too long."""
+        if self.recorder is not None:
+            self.recorder.close()
+
+
+def history_for(
+    profiles: Sequence[tuple[Credentials, Settings]],
+    options: Options,
+    notify: Callable[[str], None],
+    on_ready: Callable[[Clean], None] | None = None,
+    demo: DemoHistory | None = None,
+) -> History:
+    """Return the histories of the profiles whose settings ask for one; close it at the end.
+
+    Nothing of it is loaded before the first outcome has been recorded, so that it costs the start nothing.
+
+    Args:
+        profiles: what is polled.
+        options: of the command line.
+        notify: called from any thread with one line when polls cannot be recorded, and when they can again.
+        on_ready: see `HistoryRecorder`.
+        demo: where to record, if this is the demo.
+    """
+    named = [(name, each) for name, each in zip(names_of(profiles), profiles, strict=True) if each[1].history]
+    if options.no_history or not named:
+        return History(None, {})
+    from envwatch.cli.late_history import LatePast, LateRecorder
+
+    def folder_of(credentials: Credentials, settings: Settings) -> Path:
+        return history_folder_for(demo.host if demo else server_in(credentials.base_url), settings)
+
+    def make() -> HistoryRecorder:
+        from envwatch.fleet.since_last_run import changes_between_runs
+        from envwatch.storage.history.folder import Retention
+        from envwatch.storage.history.recorder import HistoryRecorder, nothing
+
+        return HistoryRecorder(
+            {name: folder_of(*profile) for name, profile in named},
+            {name: Retention(settings.history_days, settings.history_mb) for name, (_, settings) in named},
+            notify=notify,
+            prepare=demo.past.make if demo and demo.past else nothing,
+            between_runs=changes_between_runs,
+            on_ready=on_ready or nothing,
+        )
+
+    def open_past(name: Clean, profile: tuple[Credentials, Settings]) -> Past:
+        from envwatch.storage.history.past import StoredPast
+
+        if demo and demo.past:  # what is read before would be only a part of the day
+            demo.past.wait()
+        return StoredPast(folder_of(*profile), name)
+
+    pasts: dict[Clean, Past] = {name: LatePast(partial(open_past, name, profile)) for name, profile in named}
+    return History(LateRecorder(make, notify), pasts)
+
+
+def history_folder_for(server: str, settings: Settings) -> Path:
+    """Return the folder of the history of a server, see `server_in`, under a profile.
+
+    What the endpoint leaves out by its filters is not gone: such a listing has a history of its own.
+    """
+    from envwatch.storage.history.folder import history_folder
+
+    filters = {"online_only": settings.online_only or None, "source": settings.source, "user": settings.user}
+    parts = [f"{name}={value}" for name, value in filters.items() if value is not None]
+    return history_folder(_state_folder(), "?".join([settings.profile, *parts]), server)
+
+
+def note_targets(poll_log: PollLog, targets: Iterable[Target]) -> None:
+    """Write to the log what is polled, and with which keys."""
+    for target in targets:
+        pace = f"{target.host} every {target.poller.interval.total_seconds():g} s"
+        poll_log.note(f"envwatch {__version__} asks {pace}, with the key from {target.key_origin}")
+
+
+def report_crash(error: BaseException, poll_log: PollLog) -> Exit:
     """Write a bug's traceback to the log and a screenful to standard error; return the exit code."""
     poll_log.write_crash(error)
     poll_log.close()

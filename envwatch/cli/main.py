@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from envwatch.cli import gc_tuning
 from envwatch.cli.arguments import Exit, HelpRequested, Options, StopError, options_in
-from envwatch.cli.registry import DASHBOARD, load
+from envwatch.cli.registry import DASHBOARD, PLUGIN, load
 from envwatch.cli.streams import print_error, write
 
 if TYPE_CHECKING:
@@ -26,15 +26,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(arguments, options)
     except KeyboardInterrupt:
-        return Exit.INTERRUPTED
+        return _stopped(StopError(Exit.INTERRUPTED), options)
     except StopError as stop:
-        if stop.line:
-            print_error(f"envwatch: {stop.line}")
-        return stop.code
+        return _stopped(stop, options)
     except Exception as error:  # noqa: BLE001 - a bug, whatever it is
         from envwatch.cli.bootstrap import poll_log_for, report_crash
 
-        return report_crash(error, poll_log_for(options))
+        return _stopped(StopError(report_crash(error, poll_log_for(options))), options)
+
+
+def _stopped(stop: StopError, options: Options) -> int:
+    """Say why a command ended, and return the exit code; a monitoring plugin has its own way to do both."""
+    if options.command == PLUGIN:
+        from envwatch.cli.commands.check import unknown
+
+        return unknown(stop.line)
+    if stop.line:
+        print_error(f"envwatch: {stop.line}")
+    return stop.code
 
 
 def _run(arguments: Sequence[str] | None, options: Options) -> int:

@@ -1,4 +1,4 @@
-"""The settings that only the dashboard can check: names of themes and of key bindings.
+"""The settings that only the dashboard can check: names of themes and of key bindings, and commands' keys.
 
 Apart from `bootstrap`, because it imports Textual.
 """
@@ -30,10 +30,16 @@ def screen_mistakes(settings: Settings) -> Iterator[str]:
         if settings.theme not in theme_names():
             own = ", ".join(theme.name for theme in THEMES)
             # The value is not repeated: it may be a secret in the wrong place.
-            hint = did_you_mean(settings.theme or "", theme_names()) or f"; it must be {own} or one of Textual's"
+            nearest = did_you_mean(settings.theme or "", theme_names(), similarity=0.7)
+            hint = nearest or f"; it must be {own} or one of Textual's"
             yield f"{settings.origin('theme')}: there is no such theme{hint}"
     if settings.keys:
         from envwatch.tui.keymap import mistakes
 
         for id_, mistake in mistakes(settings.keys):
             yield f"{settings.origin(f'keys.{id_}')}: keys.{id_} {mistake}"
+    if settings.commands:
+        from envwatch.tui.keymap import command_mistakes
+
+        for name, mistake in command_mistakes(settings.commands, settings.keys):
+            yield f"{settings.origin(f'commands.{name}')}: commands.{name}.key {mistake}"

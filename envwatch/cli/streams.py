@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import select
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import Exit, StopError
 from envwatch.storage.redactor import redactor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from typing import TextIO
 
 _CHUNK_BYTES = 1 << 16
@@ -42,8 +42,15 @@ def write(data: bytes | bytearray) -> None:
     Raises:
         StopError: if that fails; without a message if the reader has closed it.
     """
-    try:
+    with output_errors():
         _write(stdout().fileno(), data)
+
+
+@contextmanager
+def output_errors() -> Iterator[None]:
+    """Turn an error of writing to standard output into `StopError`, without a message if the reader has closed it."""
+    try:
+        yield
     except BrokenPipeError:
         raise StopError(Exit.BROKEN_PIPE) from None
     except OSError as error:
@@ -61,13 +68,13 @@ def write_all(pieces: Iterable[bytes]) -> None:
     write(chunk)
 
 
-def print_error(line: str) -> None:
-    """Write a line to standard error if it is open, without any secret."""
+def print_error(line: str, end: str = "\n") -> None:
+    """Write a line to standard error if it can be written to, without any secret."""
     stderr = sys.__stderr__
     if stderr is None:
         return
     with suppress(OSError):
-        _write(stderr.fileno(), f"{redactor()(line)}\n".encode(stderr.encoding, "backslashreplace"))
+        _write(stderr.fileno(), f"{redactor()(line)}{end}".encode(stderr.encoding, "backslashreplace"))
 
 
 def _write(descriptor: int, data: bytes | bytearray) -> None:

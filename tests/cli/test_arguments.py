@@ -10,7 +10,7 @@ import pytest
 
 from envwatch.cli import commands
 from envwatch.cli.arguments import HelpRequested, Options, StopError, options_in
-from envwatch.cli.registry import COMMANDS, DASHBOARD, load
+from envwatch.cli.registry import COMMANDS, DASHBOARD, GROUPS, load
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,7 @@ from envwatch.cli.registry import COMMANDS, DASHBOARD, load
         ("demo", "--size", "-1"),
         ("demo", "--size", "100001"),
         ("demo", "--seed", "x"),
+        ("demo", "--scenario", "storm"),
         ("list", "-o", "xml"),
         ("list", "--size", "5"),
         ("list", "--interval", "5"),
@@ -49,6 +50,38 @@ def test_wrong_options_are_one_line_that_names_the_help(arguments: tuple[str, ..
         options_in(arguments)
     assert caught.value.code == 2
     assert re.fullmatch(r"[^\n]+; see `envwatch( list| demo)? --help`", caught.value.line)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("lst", "there is no command lst; did you mean list?; see `envwatch --help`"),
+        ("hello", "there is no command hello; there are dashboard, demo, replay, list, "),
+        ("list -o jsno", "-o/--output must be one of table, json, jsonl, csv, name, line; did you mean json?; see "),
+        ("list -o", "-o/--output needs a value; see `envwatch list --help`"),
+        ("list --interval 5s", "`envwatch list` takes no --interval; see `envwatch list --help`"),
+        ("list --outptu json", "`envwatch list` takes no --outptu; did you mean --output?; see `envwatch list --help`"),
+        ("list json", "`envwatch list` takes no argument json: every value stands after its option; see "),
+        ("--online-only=yes", "--online-only takes no value; see `envwatch --help`"),
+        ("--interval 0", "--interval: must be 1s to 10m, written like 45s, 2m or a number of seconds; see "),
+        ("config", "ACTION is missing; see `envwatch config --help`"),
+        ("config shwo", "there is no action shwo; did you mean show?; see `envwatch config --help`"),
+        ("config show --interval", "--interval needs a value; see `envwatch config show --help`"),
+        ("--verison", "`envwatch` takes no --verison; did you mean --version?; see `envwatch --help`"),
+        (
+            "list --key sk-let-1",
+            "no option takes the API key, because every user of a machine can read those: ",
+        ),
+        ("--api-key=sk-let-1", "no option takes the API key, "),
+        ("list sk-let-0123456789abcdef", "`envwatch list` takes no argument …: "),
+        ("sk-let-0123456789abcdef", "there is no command …; there are "),
+    ],
+)
+def test_a_mistake_is_named_in_plain_words_with_the_nearest_that_exists(line: str, message: str) -> None:
+    with pytest.raises(StopError) as caught:
+        options_in(line.split())
+    assert caught.value.line.startswith(message)
+    assert "sk-let" not in caught.value.line
 
 
 @pytest.mark.parametrize(
@@ -157,7 +190,8 @@ def test_a_long_word_in_a_filter_that_is_no_key_is_repeated_as_typed(query: str,
 
 def test_every_module_in_commands_is_registered_and_can_run() -> None:
     names = {module.name for module in iter_modules(commands.__path__)}
-    assert names == {*COMMANDS, DASHBOARD}
+    assert names == {*COMMANDS}
+    assert DASHBOARD in COMMANDS
     assert all(callable(load(name).run) for name in names)
 
 
@@ -167,3 +201,18 @@ def test_every_command_has_a_help_of_its_own(name: str) -> None:
         options_in([name, "--help"])
     assert f"usage: envwatch {name} " in str(caught.value)
     assert (load(name).__doc__ or "").startswith(f"`envwatch {name}`: ")
+
+
+COMMANDS_IN_ALL = 16
+"""With those that are planned: all of them must fit."""
+
+
+def test_the_help_is_one_screen_with_one_line_for_each_command_in_its_group() -> None:
+    with pytest.raises(HelpRequested) as caught:
+        options_in(["--help"])
+    lines = str(caught.value).splitlines()
+    assert max(map(len, lines)) < 80
+    assert len(lines) - len(COMMANDS) + COMMANDS_IN_ALL < 24  # the prompt takes the last line
+    in_order = [line.split()[0] for line in lines if line.startswith("  ")]
+    assert in_order == [name for group in GROUPS.values() for name in group]
+    assert [line for line in lines if line.endswith(":")] == [f"{title}:" for title in GROUPS]

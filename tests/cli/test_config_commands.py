@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 import tomllib
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from cli.test_main import run_beside
+from support import programs
 from support.builders import wire_rows
+from support.documents import blocks, page
 from support.faulty_server import faulty_server
-from support.pty_terminal import ROOT, Terminal, environment
+from support.pty_terminal import Terminal, environment
 
+from envwatch.config.schema import Config, Document, document_of
+from envwatch.config.starter import starter
 from envwatch.demo.server import Server
 from envwatch.tui.themes import THEMES
 
@@ -32,6 +35,10 @@ class Ended(NamedTuple):
     err: str
 
 
+COMMAND = {"key", "run", "description", "on", "after", "command"}
+"""The settings of a command of the user's own and of a hook."""
+
+
 def config_file(home: Path, text: str) -> Path:
     path = home / ".config" / "envwatch" / "config.toml"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,26 +46,18 @@ def config_file(home: Path, text: str) -> Path:
     return path
 
 
-def key_file(home: Path, name: str, mode: int = 0o600, content: str = KEY) -> Path:
-    """A key file beside the configuration file."""
-    path = home / ".config" / "envwatch" / name
+def key_file(home: Path, name: str, mode: int = 0o600, content: str = KEY, *, at: Path | None = None) -> Path:
+    """A key file, by default beside the configuration file."""
+    path = at or home / ".config" / "envwatch" / name
     path.write_text(f"{content}\n")
     path.chmod(mode)
     return path
 
 
 def run(home: Path, *arguments: str, **environ: str) -> Ended:
-    done = subprocess.run(
-        [sys.executable, "-m", "envwatch", *arguments],
-        env=environment(home, **environ),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert KEY not in done.stdout + done.stderr
-    return Ended(done.returncode, done.stdout, done.stderr)
+    done = programs.run([sys.executable, "-m", "envwatch", *arguments], environment(home, **environ))
+    assert KEY.encode() not in done.stdout + done.stderr
+    return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 def rows(output: str) -> dict[str, list[str]]:
@@ -96,7 +95,7 @@ def test_each_value_is_shown_with_its_origin_and_the_key_with_nothing_else(tmp_p
     assert shown["api_key"] == ["********", "LETTA_API_KEY"]
     assert shown["base_url"] == ["https://w.example", f"{path}:3"]
     assert shown["sort"] == ["mode", f"{path}:1"]
-    assert shown["interval"] == ["60s", f"{path}:4"]
+    assert shown["interval"] == ["1m", f"{path}:4"]
     assert shown["page_size"] == ["7", "ENVWATCH_PAGE_SIZE"]
     assert shown["online_only"] == ["true", "--online-only"]
     assert shown["late_after"] == ["45s", "default"]
@@ -141,7 +140,8 @@ def test_what_is_remembered_is_shown_as_such(tmp_path: Path) -> None:
 
 def test_a_good_file_is_fine_and_a_bad_one_is_reported_line_by_line(tmp_path: Path) -> None:
     path = config_file(tmp_path, 'theme = "nord"\n[keys]\nrow.explain = "z"\n')
-    assert run(tmp_path, "config", "validate") == (0, "", f"{path}: fine\n")
+    fine = f"{path}: fine; checked 1 setting, the keys of 1 action, ENVWATCH_BELL\n"
+    assert run(tmp_path, "config", "validate", ENVWATCH_BELL="on") == (0, "", fine)
     config_file(tmp_path, 'them = "nord"\n[profiles.a]\nintervall = 5\n')
     ended = run(tmp_path, "config", "validate")
     lines = [f"envwatch: {path}:1: them is no setting; did you mean theme?"]
@@ -152,14 +152,14 @@ def test_a_good_file_is_fine_and_a_bad_one_is_reported_line_by_line(tmp_path: Pa
 def test_themes_and_bindings_are_checked_for_every_profile(tmp_path: Path) -> None:
     path = config_file(
         tmp_path,
-        'theme = "envwatch-drak"\n[profiles.a]\nonline_for = 30\n[profiles.b]\ntheme = "none"\n'
+        'theme = "envwatch-drak"\n[profiles.a]\nonline_for = 30\n[profiles.b]\ntheme = "dark"\n'
         '[keys]\nrow.explian = "x"\npoll.pause = "ctrl-x"\nrow.copy = "q"\napp.help = "h"\n',
     )
     ended = run(tmp_path, "config", "validate")
     assert ended.code == 2
     assert [line.removeprefix(f"envwatch: {path}") for line in ended.err.splitlines()] == [
         ":1: there is no such theme; did you mean envwatch-dark?",
-        ":3: late_after (45 s) must be shorter than online_for (30 s)",
+        ":3: late_after (45s) must be shorter than online_for (30s)",
         f":5: there is no such theme; it must be {', '.join(theme.name for theme in THEMES)} or one of Textual's",
         ":7: keys.row.explian is no binding; did you mean row.explain?",
         ":8: keys.poll.pause cannot have ctrl-x as a key; write x, f5, ctrl+x or question_mark",
@@ -186,7 +186,87 @@ def test_the_key_file_of_every_profile_is_checked(tmp_path: Path) -> None:
     ]
     for name in names[1:]:
         key_file(tmp_path, f"{name}.key")
-    assert run(tmp_path, "config", "validate") == (0, "", f"{path}: fine\n")
+    fine = f"{path}: fine; checked 5 settings, 4 profiles (good, open, short, none), 4 key files\n"
+    assert run(tmp_path, "config", "validate") == (0, "", fine)
+
+
+def test_every_mistake_of_every_kind_is_listed_in_one_go(tmp_path: Path) -> None:
+    path = config_file(
+        tmp_path,
+        'theme = "nrod"\ninterval 5\ncolumns = ["name",\nintervall = 5\npage_size = 0\nsort = 7\n'
+        'default_profile = "wrok"\n[profiles.work]\nfilter = "mode:"\napi_key_file = "work.key"\n'
+        'online_for = "20s"\nwalk_deadline = "5s"\n[profiles.work]\nbell = 1\n[keys]\nrow.explian = "z"\n',
+    )
+    readable = key_file(tmp_path, "work.key", 0o644)
+    ended = run(tmp_path, "config", "validate", ENVWATCH_BELL="loud", ENVWATCH_PROFILE="home", ENVWATCH_THEMES="x")
+    assert (ended.code, ended.out) == (2, "")
+    starts = [
+        f"{path}:1: there is no such theme; did you mean nord?",
+        f"{path}:2: Expected '=' after a key in a key/value pair",
+        f"{path}:3: Invalid value in line 4",
+        f"{path}:4: intervall is no setting; did you mean interval?",
+        f"{path}:5: page_size must be a whole number from 1 to 1000",
+        f"{path}:6: sort must be one of problems, state, ",
+        f"{path}:7: default_profile names no profile of this file; did you mean work?",
+        f"{path}:9: profiles.work.filter cannot be used: mode needs a value",
+        f"{path}:10: api_key_file: the key file {readable} can be read by others: `chmod 600 {readable}`",
+        f"{path}:11: late_after (45s) must be shorter than online_for (20s)",
+        f"{path}:12: page_deadline (10s) must not be longer than walk_deadline (5s)",
+        f"{path}:13: profiles.work stands in this file twice",
+        f"{path}:16: keys.row.explian is no binding; did you mean row.explain?",
+        "ENVWATCH_THEMES is no setting; did you mean ENVWATCH_THEME?",
+        "ENVWATCH_BELL must be true or false",
+        f"ENVWATCH_PROFILE: {path} has no profile home; it has work",
+    ]
+    lines = ended.err.splitlines()
+    assert [line.removeprefix("envwatch: ")[: len(start)] for line, start in zip(lines, starts, strict=True)] == starts
+
+
+def test_init_writes_a_private_file_once_and_says_where(tmp_path: Path) -> None:
+    path = tmp_path / ".config" / "envwatch" / "config.toml"
+    ended = run(tmp_path, "config", "init")
+    assert (ended.code, ended.out) == (0, f"{path}\n")
+    assert "envwatch config validate" in ended.err
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    path.write_text("bell = true\n")
+    again = run(tmp_path, "config", "init")
+    assert (again.code, again.out, again.err.count("\n"), path.read_text()) == (1, "", 1, "bell = true\n")
+    assert f"{path} exists and is not overwritten: move it away first" in again.err
+
+
+def test_the_comments_of_the_file_that_init_writes_are_plain_lines_of_a_terminal() -> None:
+    text = starter()
+    assert "\\" not in text
+    comments = [line for line in text.splitlines() if line.startswith("# ")]
+    assert max(map(len, comments)) <= 120
+
+
+def test_each_line_of_the_file_that_init_writes_is_a_setting_once_it_is_no_comment(tmp_path: Path) -> None:
+    path, text = tmp_path / "config.toml", starter()
+    key_file(tmp_path, "work.key", at=tmp_path / "work.key")
+    (tmp_path / "inventory.txt").write_text("build-3\n")
+    key_file(tmp_path, "serve-tokens", content="ann token-of-ann-0123456789", at=tmp_path / "serve-tokens")
+    lines = text.splitlines()
+    commented = [number for number, line in enumerate(lines) if line.startswith("#") and line[1:2] not in {" ", ""}]
+    command = lines.index("#[commands.ssh]")
+    headers = [number for number in commented if lines[number][1] == "["]
+    names = [lines[number][1:].split(" =")[0] for number in commented if number not in headers]
+    others = {"profiles", "keys", "hooks", "commands"}
+    assert {name for name in names if "." not in name} == Config.model_fields.keys() - others | COMMAND
+    assert document_of(path, text.encode()) == (Document(path, Config(), {}), ())
+    for number in commented:
+        chosen = {number, *headers, *range(command, len(lines))} & {*commented}
+        shown = [line[1:] if place in chosen else line for place, line in enumerate(lines)]
+        document, mistakes = document_of(path, "\n".join(shown).encode())
+        assert mistakes == ()
+        assert number + 1 in document.lines.values()
+    alternative = next(number for number in commented if "api_key_env" in lines[number])
+    chosen = {*commented} - {alternative}
+    path.write_text("\n".join(line[1:] if place in chosen else line for place, line in enumerate(lines)))
+    ended = run(tmp_path, "config", "validate", "--config", str(path))
+    assert (ended.code, ended.out) == (0, ""), ended.err
+    tables = "1 profile (work), the keys of 2 actions, 1 command (ssh), 1 hook, 1 key file"
+    assert f"checked {len(names) - 9} settings, {tables}" in ended.err
 
 
 def test_a_missing_file_is_an_error_only_if_the_user_named_it(tmp_path: Path) -> None:
@@ -217,18 +297,23 @@ def test_a_key_in_the_file_is_never_repeated(tmp_path: Path) -> None:
         assert "api_key_file" in run(tmp_path, "config", action).err
 
 
-def test_the_readmes_example_fits_the_schema(tmp_path: Path) -> None:
+def test_the_example_with_every_setting_fits_the_schema(tmp_path: Path) -> None:
     schema = json.loads(run(tmp_path, "config", "schema").out)
     assert schema["additionalProperties"] is False
-    (example,) = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (example,) = (block.text for block in blocks(page("configuration.md")) if block.language == "toml")
     path = config_file(tmp_path, example)
     key_file(tmp_path, "home.key")
-    assert run(tmp_path, "config", "validate") == (0, "", f"{path}: fine\n")
+    tokens = path.parent / "serve-tokens"
+    tokens.write_text("ann ew-0123456789abcdef0123456789\n")
+    tokens.chmod(0o600)
+    (path.parent / "inventory.txt").write_text("build-3\n")
+    ended = run(tmp_path, "config", "validate")
+    assert (ended.code, ended.out, ended.err.startswith(f"{path}: fine; checked ")) == (0, "", True)
     table = tomllib.loads(example)
     profile_names = set(schema["$defs"]["Profile"]["properties"])
-    example = table.keys() | {name for profile in table["profiles"].values() for name in profile}
-    assert set(schema["properties"]) == profile_names | {"default_profile", "profiles", "keys"}
-    assert example == set(schema["properties"])
+    in_example = table.keys() | {name for profile in table["profiles"].values() for name in profile}
+    assert set(schema["properties"]) == profile_names | {"default_profile", "profiles", "keys", "hooks", "commands"}
+    assert in_example == set(schema["properties"])
 
 
 @pytest.mark.parametrize("arguments", [("config",), ("config", "write"), ("demo", "--profile", "a")])
@@ -268,7 +353,7 @@ def test_the_dashboard_uses_the_settings_of_its_profile(tmp_path: Path) -> None:
         )
         with Terminal.of_envwatch(home=tmp_path, columns=170, lines=75, environ={"WORK_KEY": KEY}) as terminal:
             terminal.wait_for(r" 1/30")
-            terminal.wait_for("^ envwatch  work")
+            terminal.wait_for("^ work · ")
             terminal.wait_for("VERSION▲")
             terminal.press("?", "h")
             terminal.wait_for("the key from WORK_KEY")
@@ -293,14 +378,18 @@ def test_a_filter_on_the_command_line_goes_before_the_configurations(tmp_path: P
 @pytest.mark.parametrize("named", ["a,b", "no-such-profile", ","])
 def test_the_demo_has_no_profile_whatever_the_variable_names(tmp_path: Path, named: str) -> None:
     environ = {"ENVWATCH_PROFILE": named}
-    with Terminal.of_envwatch("demo", "--size", "5", home=tmp_path, columns=100, environ=environ) as terminal:
-        terminal.wait_for("^ envwatch  demo")
+    with Terminal.of_envwatch(
+        "demo", "--no-history", "--size", "5", home=tmp_path, columns=100, environ=environ
+    ) as terminal:
+        terminal.wait_for("^ demo · ")
         terminal.press("q")
         assert terminal.wait_for_end() == 0
 
 
 def test_the_demo_takes_a_filter_too(tmp_path: Path) -> None:
-    with Terminal.of_envwatch("demo", "--filter", "name:chen-nas", home=tmp_path, columns=100) as terminal:
+    with Terminal.of_envwatch(
+        "demo", "--no-history", "--filter", "name:chen-nas", home=tmp_path, columns=100
+    ) as terminal:
         terminal.wait_for(r" 1/\d\d")
         terminal.press("q")
         assert terminal.wait_for_end() == 0

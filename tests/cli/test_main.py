@@ -22,6 +22,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+from support import programs
 from support.builders import wire_row, wire_rows
 from support.faulty_server import How, Stop, Where, edits, faulty_server, says, sends, skewed
 
@@ -38,7 +39,7 @@ KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
 TIMEOUT_S = 60.0
 START = 1_764_000_000_000
 ENVWATCH = (sys.executable, "-m", "envwatch")
-FORMATS = ("table", "json", "jsonl", "csv")
+FORMATS = ("table", "json", "jsonl", "csv", "name", "line")
 
 
 class Ended(NamedTuple):
@@ -89,17 +90,8 @@ CLOCK = re.compile(r"envwatch: this machine's clock is \S+( \S+)? (ahead of|behi
 
 
 def run(environ: Mapping[str, str], *arguments: str, command: tuple[str, ...] = ENVWATCH, **how: Any) -> Ended:
-    done = subprocess.run(
-        [*command, *arguments],
-        env=environ,
-        stdin=subprocess.DEVNULL,
-        stdout=how.pop("stdout", subprocess.PIPE),
-        stderr=subprocess.PIPE,
-        timeout=TIMEOUT_S,
-        check=False,
-        **how,
-    )
-    return Ended(done.returncode, done.stdout or b"", CLOCK.sub("", done.stderr.decode()))
+    done = programs.run([*command, *arguments], environ, **how)
+    return Ended(done.returncode, done.stdout, CLOCK.sub("", done.stderr.decode()))
 
 
 async def run_beside(environ: Mapping[str, str], *arguments: str) -> Ended:
@@ -108,19 +100,18 @@ async def run_beside(environ: Mapping[str, str], *arguments: str) -> Ended:
 
 
 @contextmanager
-def terminal(environ: Mapping[str, str], *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def terminal(environ: Mapping[str, str], *arguments: str) -> Iterator[tuple[programs.Program, int]]:
     """Run the command in a terminal of its own; yield the process and the terminal's other end."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    with subprocess.Popen(
-        [*ENVWATCH, *arguments], env=environ, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
-    ) as process:
-        os.close(theirs)
-        try:
-            yield process, ours
-        finally:
-            process.kill()
-            os.close(ours)
+    process = programs.in_terminal([*ENVWATCH, *arguments], environ, theirs, folder=environ["HOME"])
+    os.close(theirs)
+    try:
+        yield process, ours
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
 
 
 def screen_until(ours: int, wanted: bytes = b"\0never") -> bytes:
@@ -148,7 +139,7 @@ def test_the_json_holds_every_environment_with_the_same_fields(environ: dict[str
     assert abs(taken_at.timestamp() - START / 1000) < TIMEOUT_S  # by the server's clock, not by ours
     assert document["complete"] is True
     states = [row["state"] for row in document["environments"]]
-    counts = {state: states.count(state) for state in ("online", "late", "offline", "gone", "unknown")}
+    counts = {state: states.count(state) for state in ("online", "late", "offline", "gone", "missing", "unknown")}
     assert document["counts"] == counts | {"total": 130}
     assert sum(counts.values()) == 130
     assert {len(row) for row in document["environments"]} == {29}
@@ -160,10 +151,31 @@ def test_the_other_formats_hold_the_same(environ: dict[str, str]) -> None:
     sheet = run(environ, "list", "--output=csv")
     assert (lines.code, lines.err, sheet.code, sheet.err) == (0, "", 0, "")
     assert [row["id"] for row in csv.DictReader(io.StringIO(sheet.out.decode()))] == [row["id"] for row in rows]
+    names = run(environ, "list", "-o", "name")
+    assert names.out.decode().splitlines() == [row["name"] or row["id"] for row in rows]
     table = run(environ, "list")
     assert table.code == 0
     assert len(table.out.splitlines()) == len(rows) + 1 == 131
     assert re.fullmatch(r"130 environments at 127\.0\.0\.1:\d+: \d+ offline, \d+ late, \d+ online\n", table.err)
+
+
+def test_one_line_is_all_that_is_printed_with_a_listing_and_without(environ: dict[str, str], home: Path) -> None:
+    host = environ["LETTA_BASE_URL"].removeprefix("http://")
+    ended = run(environ, "list", "-o", "line")
+    assert re.fullmatch(rf"○\d+ ◐\d+ ●\d+ {host} \d+s\n", ended.out.decode())
+    assert (ended.code, ended.err) == (0, "")
+    ended = run(environ, "list", "-o", "line", "--ascii", "--filter", "no-such-thing")
+    assert re.fullmatch(rf"\+0 {host} \d+s\n", ended.out.decode())
+    config = home / "config.toml"
+    config.write_text('[profiles.acme]\napi_key_env = "A"\n[profiles.lab]\napi_key_env = "L"\n')
+    text = config.read_text().replace("\napi", f'\nbase_url = "{environ["LETTA_BASE_URL"]}"\napi')
+    config.write_text(text)
+    environ |= {"ENVWATCH_CONFIG": str(config), "A": KEY, "L": "sk-let-refused-refused"}
+    ended = run(environ, "list", "-o", "line", "--profile", "lab")
+    assert (ended.code, ended.out, ended.err) == (4, b"? lab key refused\n", "")
+    ended = run(environ, "list", "-o", "line", "--profile", "acme,lab")
+    assert re.fullmatch(r"○\d+ ◐\d+ ●\d+ acme lab\? \d+s\n", ended.out.decode())
+    assert (ended.code, ended.err) == (4, "")
 
 
 FILTERS: dict[str, Callable[[Any], bool]] = {
@@ -242,15 +254,22 @@ async def test_the_other_filters_are_the_servers_own(home: Path) -> None:
         assert faulty.seen[-1].query == {"limit": "100"}
 
 
-@pytest.mark.parametrize("more", [(), ("--filter", "status:late web beat:>1m version:>0.1")])
-@pytest.mark.parametrize("output", FORMATS)
-def test_a_listing_needs_neither_textual_nor_rich(environ: dict[str, str], output: str, more: tuple[str, ...]) -> None:
-    script = (
-        "import sys; from envwatch.cli.main import main; code = main(); "
-        "sys.exit(code or sorted({'textual', 'rich', 'pygments', 'humanize', 'click'} & set(sys.modules)) or 0)"
-    )
-    ended = run(environ, "list", "-o", output, *more, command=(sys.executable, "-c", script))
+LISTINGS = """
+import sys
+from envwatch.cli.main import main
+for output in sys.argv[2:]:
+    code = main(["list", "-o", output, "--filter", sys.argv[1]])
+    loaded = sorted({"textual", "rich", "pygments", "humanize", "click"} & set(sys.modules))
+    if code or loaded:
+        sys.exit(f"{output}: exit code {code}, {loaded}")
+"""
+
+
+@pytest.mark.parametrize("query", ["", "status:late web beat:>1m version:>0.1"])
+def test_no_listing_needs_textual_or_rich(environ: dict[str, str], query: str) -> None:
+    ended = run(environ, query, *FORMATS, command=(sys.executable, "-c", LISTINGS))
     assert ended.code == 0, ended.err
+    assert ended.out.count(b'"taken_at"') == 1
 
 
 @pytest.mark.parametrize("action", ["show", "path", "schema"])
@@ -276,12 +295,12 @@ def test_help_and_refusals_import_nothing_slow(environ: dict[str, str], argument
     assert ended.err.endswith("slow: []")
 
 
-def test_the_help_names_every_command_variable_and_exit_code(environ: dict[str, str]) -> None:
-    ended = run(environ | {"PYTHONIOENCODING": "ascii"}, "--help")
+def test_the_help_of_the_dashboard_names_every_variable_and_exit_code(environ: dict[str, str]) -> None:
+    ended = run(environ | {"PYTHONIOENCODING": "ascii"}, "dashboard", "--help")
     assert (ended.code, ended.err) == (0, "")
     words = ("demo", "list", "LETTA_API_KEY", "LETTA_BASE_URL", "examples:", "  0 fine", "2 usage", "3 no", "4 key")
     assert [word for word in words if word not in ended.out.decode()] == []
-    assert f"default {Limits().interval.total_seconds():g})" in ended.out.decode()
+    assert f"default {Limits().interval.total_seconds():g}s)" in ended.out.decode()
     assert f"default {Limits().page_size})" in ended.out.decode()
     assert run(environ, "--version").out.decode() == f"envwatch {__version__}\n"
 
@@ -367,7 +386,7 @@ async def test_every_failure_of_the_server_has_its_exit_code_and_one_line(home: 
             assert (ended.code, len(ended.line) > 30) == (code, True)
 
 
-async def test_a_failure_names_host_and_page(home: Path) -> None:
+async def test_a_failure_names_the_host_once_and_the_page_if_it_is_not_the_first(home: Path) -> None:
     async with faulty_server(wire_rows(250)) as faulty:
         environ = clean_environ(home) | {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": faulty.url}
         host = faulty.url.removeprefix("http://")
@@ -383,6 +402,12 @@ async def test_a_failure_names_host_and_page(home: Path) -> None:
         faulty.heal()
         faulty.break_page(1, edits(lambda page: page["connections"].clear()))
         assert (await line()).startswith(f"envwatch: listing does not end: {host}: page 2 ")
+        faulty.heal()
+        faulty.break_page(0, says(503, '{"message":"overloaded"}'))
+        assert await line() == f"envwatch: server unavailable: {host}: answered 503: overloaded"
+        faulty.heal()
+        faulty.break_page(0, says(503, '{"error":"blind","errorCode":"envwatch_blind"}'))
+        assert await line() == f"envwatch: server unavailable: {host}: blind"
 
 
 async def test_a_row_that_no_parser_takes_is_named_on_standard_error_and_in_the_json(home: Path) -> None:
@@ -432,13 +457,11 @@ async def test_what_is_wrong_with_the_clocks_is_said_and_changes_no_state(
     async with faulty_server(rows) as faulty:
         faulty.break_every_page(skewed(error))
         environ = clean_environ(home) | {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": faulty.url}
-        process = await asyncio.create_subprocess_exec(
-            *ENVWATCH, "list", "-o", output, env=environ, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-        )
-        out, err = await process.communicate()
-    assert process.returncode == 0
+        ended = await asyncio.to_thread(programs.run, [*ENVWATCH, "list", "-o", output], environ)
+    out = ended.stdout
+    assert ended.returncode == 0
     assert (out.count(b"online"), out.count(b"offline")) == ((3, 2) if output == "table" else (4, 3)), out
-    lines = [line for line in err.decode().splitlines() if line.startswith("envwatch: ")]
+    lines = [line for line in ended.stderr.decode().splitlines() if line.startswith("envwatch: ")]
     assert len(lines) == bool(said)
     # The header has whole seconds.
     assert not said or lines[0].removeprefix("envwatch: ") in {
@@ -536,7 +559,7 @@ def _wait_until_full(pipe: int) -> None:
 @pytest.mark.parametrize("arguments", [("list",), ("--version",), ("demo", "--serve", "--size=1")])
 def test_a_full_disk_is_reported(environ: dict[str, str], arguments: tuple[str, ...]) -> None:
     with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
-        ended = run(environ, *arguments, stdout=full)
+        ended = run(environ, *arguments, stdout=full.fileno())
     assert ended.code == 1
     assert ended.line == "envwatch: cannot write to standard output: No space left on device"
 
@@ -648,7 +671,7 @@ def test_the_dashboard_without_a_key_leaves_the_screen_alone(environ: dict[str, 
 
 def test_the_demo_shows_its_fleet_and_takes_its_server_with_it(environ: dict[str, str]) -> None:
     del environ["LETTA_API_KEY"], environ["LETTA_BASE_URL"]
-    with terminal(environ, "demo", "--size", "12") as (process, ours):
+    with terminal(environ, "demo", "--no-history", "--size", "12") as (process, ours):
         seen = screen_until(ours, b"chen-nas")
         (child,) = _children_of(process.pid)
         os.write(ours, b"q")

@@ -20,7 +20,7 @@ SCREEN_TAKEN, SCREEN_GIVEN_BACK = b"\x1b[?1049h", b"\x1b[?1049l"
 
 def test_what_others_write_to_standard_error_is_in_the_log_and_not_on_the_screen(tmp_path: Path) -> None:
     log = tmp_path / "polls.log"
-    with Terminal([*NOISY, "demo", "--log-file", str(log)], environment(tmp_path)) as terminal:
+    with Terminal([*NOISY, "demo", "--no-history", "--log-file", str(log)], environment(tmp_path)) as terminal:
         terminal.wait_for(SHOWN)
         terminal.wait_until(lambda: all(noise in log.read_text() for noise in KEPT), f"{KEPT} in the log")
         terminal.press("q")
@@ -34,10 +34,10 @@ def test_what_others_write_to_standard_error_is_in_the_log_and_not_on_the_screen
     assert " warning standard error: " in log.read_text()
 
 
-@pytest.mark.parametrize("switch", ["PYTHONASYNCIODEBUG", "PYTHONDEVMODE"])
+@pytest.mark.parametrize("switch", [pytest.param("PYTHONASYNCIODEBUG", marks=pytest.mark.slow), "PYTHONDEVMODE"])
 def test_python_s_debugging_writes_nothing_to_the_terminal(tmp_path: Path, switch: str) -> None:
     environ = environment(tmp_path, **{switch: "1"})
-    with Terminal([sys.executable, "-m", "envwatch", "demo", "--size", "3000"], environ) as terminal:
+    with Terminal([sys.executable, "-m", "envwatch", "demo", "--no-history", "--size", "3000"], environ) as terminal:
         terminal.wait_for(SHOWN)
         terminal.press("q")
         assert terminal.wait_for_end() == 0

@@ -22,6 +22,7 @@ _SETTINGS: Final = ("interval", "profile", *QUERY_OPTIONS)
 _ACTIONS: Final = {
     "show": "print each value with its origin, but never the key",
     "validate": "check the file; exit code 2 and a line for each mistake if it cannot be used",
+    "init": "write a file to start from, with every setting commented out; an existing one is not touched",
     "path": "print the path of the file, which need not exist",
     "schema": "print the file's JSON schema, for editors",
 }
@@ -29,7 +30,7 @@ _ACTIONS: Final = {
 
 def add_arguments(parser: Parser) -> None:
     """Set the description and add the options and actions."""
-    parser.description = "Show the settings in force and where they come from. envwatch never writes the file."
+    parser.description = "Show the settings in force and where they come from. Only `init` writes the file."
     parser.add_shared(*_SETTINGS, "config")
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, title="actions")
     for action, summary in _ACTIONS.items():
@@ -48,6 +49,8 @@ def run(options: Options) -> int:
             write(os.fsencode(path) + b"\n")
         case "schema":
             write(describe.schema().encode())
+        case "init":
+            _init(path)
         case "validate":
             return _validate(path, is_named=is_named)
         case _:
@@ -70,30 +73,64 @@ def _shown(all_settings: Sequence[Settings], path: Path) -> str:
     return "\n".join(blocks)
 
 
-def _validate(path: Path, *, is_named: bool) -> int:
-    """Print each mistake of the configuration file to standard error, or that there is none."""
-    from envwatch.config.describe import mistakes_in
-    from envwatch.config.settings import document_at
-    from envwatch.config.values import ConfigError
+def _init(path: Path) -> None:
+    """Write a new configuration file and print its path."""
+    from envwatch.config.starter import starter
+    from envwatch.storage.private_files import make_private_folder, write_private
 
     try:
-        document = document_at(path, must_exist=is_named)
-        mistakes = mistakes_in(document, _mistakes_outside) if document else ()
+        make_private_folder(path.parent)
+        write_private(path, starter().encode())
+    except FileExistsError:
+        how = "move it away first, or name another file with --config"
+        raise StopError(Exit.FAILED, f"{path} exists and is not overwritten: {how}") from None
+    except OSError as error:
+        raise StopError(Exit.FAILED, f"{path} cannot be written: {error.strerror}") from None
+    write(os.fsencode(path) + b"\n")
+    print_error("every setting in it is commented out: edit it, then run `envwatch config validate`")
+
+
+def _validate(path: Path, *, is_named: bool) -> int:
+    """Print each mistake of the configuration file to standard error, or that there is none."""
+    from envwatch.config.describe import checked_text, mistakes_in
+    from envwatch.config.settings import document_and_mistakes, mistakes_in_variables
+    from envwatch.config.values import ConfigError
+
+    document = None
+    try:
+        document, mistakes = document_and_mistakes(path, must_exist=is_named)
     except ConfigError as error:
-        document, mistakes = None, error.lines
+        mistakes = error.lines
+    if document is not None:
+        mistakes = mistakes_in(document, mistakes, _mistakes_outside)
+    mistakes += mistakes_in_variables(os.environ, document, path)
     for mistake in mistakes:
         print_error(f"envwatch: {mistake}")
     if mistakes:
         return Exit.USAGE
-    print_error(f"{path}: {'fine' if document else 'there is no such file, and none is needed'}")
+    what = "there is no such file, and none is needed; `envwatch config init` writes one to start from"
+    print_error(f"{path}: {checked_text(document, os.environ) if document else what}")
     return Exit.FINE
 
 
 def _mistakes_outside(settings: Settings) -> Iterator[str]:
-    """Yield the mistakes that the file alone does not show: unknown themes and bindings, an unusable key file."""
+    """Yield the mistakes that the file alone does not show: of the screen, and of files of keys, names and tokens."""
     from envwatch.cli.screen_settings import screen_mistakes
     from envwatch.config.credentials import mistake_in_file
+    from envwatch.config.inventory import expected_by
+    from envwatch.config.values import ConfigError
+    from envwatch.serving.tokens import TokensError, tokens_in
+    from envwatch.storage.redactor import redactor
 
     yield from screen_mistakes(settings)
+    try:
+        expected_by(settings)
+    except ConfigError as error:
+        yield from error.lines
     if settings.api_key_file is not None and (mistake := mistake_in_file(settings.api_key_file)):
         yield f"{settings.origin('api_key_file')}: api_key_file: {mistake}"
+    if settings.serve_tokens_file is not None:
+        try:
+            tokens_in(settings.serve_tokens_file, redactor().learn)
+        except TokensError as error:
+            yield f"{settings.origin('serve_tokens_file')}: serve_tokens_file: {error}"

@@ -1,24 +1,25 @@
-"""The dashboard on the selected profiles: what runs without a command."""
+"""`envwatch dashboard`: the dashboard on the selected profiles, which also runs without a command."""
 
 from __future__ import annotations
 
 import os
 import sys
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from envwatch import __version__
 from envwatch.cli import gc_tuning
-from envwatch.cli.arguments import Exit, Options, StopError
+from envwatch.cli.arguments import DASHBOARD_OPTIONS, REFERENCE, Exit, Options, Parser, StopError
 from envwatch.cli.bootstrap import (
-    client_for,
-    host_of,
-    names_of,
+    history_for,
+    note_targets,
+    policies_for,
     poll_log_for,
     profiles_for,
     report_crash,
     state_file,
+    targets_for,
+    user_name,
 )
 from envwatch.cli.screen_settings import check_screen
 from envwatch.cli.streams import is_utf8, stdout
@@ -26,52 +27,89 @@ from envwatch.storage.redactor import redactor
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from envwatch.cli.bootstrap import History
+    from envwatch.cli.demo_past_process import DemoHistory
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
-    from envwatch.sources.session import Target
+    from envwatch.model.text import Clean
     from envwatch.storage.log import PollLog
+    from envwatch.tui.app import EnvwatchApp
+    from envwatch.tui.arguments import Inputs, Preferences, SavedState
     from envwatch.tui.terminal.app import TerminalApp
+    from envwatch.views.command_context import CommandSettings
+
+T = TypeVar("T")
+
+TURN_S: Final = 0.001
+"""How long a thread that reads or records the history may keep the interpreter while a key waits: a fifth of Python's
+default."""
+
+
+def add_arguments(parser: Parser) -> None:
+    """Set the description and add the options."""
+    parser.description = "Watch the environments of the selected profiles. `envwatch` without a command is the same."
+    parser.epilog = REFERENCE
+    parser.add_shared(*DASHBOARD_OPTIONS)
 
 
 def run(options: Options) -> int:
     """Poll the selected profiles and show the dashboard."""
     check_terminal()
-    from envwatch.config.credentials import typed_key
+    from envwatch.cli.key_prompt import credentials_at_terminal
 
-    return run_dashboard(profiles_for(options, typed_key), options)
+    return run_dashboard(profiles_for(options, credentials_at_terminal), options)
 
 
-def run_dashboard(profiles: Sequence[tuple[Credentials, Settings]], options: Options) -> int:
+def run_dashboard(
+    profiles: Sequence[tuple[Credentials, Settings]],
+    options: Options,
+    demo: DemoHistory | None = None,
+    hints_key: str = "",
+) -> int:
     """Show the dashboard.
 
     Args:
         profiles: what to poll; the first one's settings decide how the screen looks.
         options: of the command line.
+        demo: where to record, if this is the demo.
+        hints_key: the key that closes the hints of the demo; empty if there are none.
     """
     import asyncio
 
-    return asyncio.run(_run(profiles, options))
+    return asyncio.run(_run(profiles, options, demo, hints_key))
 
 
-async def _run(profiles: Sequence[tuple[Credentials, Settings]], options: Options) -> int:
+async def _run(
+    profiles: Sequence[tuple[Credentials, Settings]], options: Options, demo: DemoHistory | None, hints_key: str
+) -> int:
     import asyncio
 
     from envwatch.cli.standard_error import standard_error_to
     from envwatch.sources.session import Session
-    from envwatch.storage.export import export_here
 
+    sys.setswitchinterval(TURN_S)
     looks = profiles[0][1]
+    policies = policies_for(profiles)
     notices: asyncio.Queue[str] = asyncio.Queue()
-    notify = _notifier(notices)
+    show_notice = _thread_safe(notices.put_nowait)
+
+    def notify(text: str) -> None:
+        show_notice(redactor()(text))
+
     poll_log = poll_log_for(options, notify)
-    targets = dict(zip(names_of(profiles), [_target(*profile) for profile in profiles], strict=True))
-    for target in targets.values():
-        pace = f"{target.host} every {target.poller.interval.total_seconds():g} s"
-        poll_log.note(f"envwatch {__version__} asks {pace}, with the key from {target.key_origin}")
+
+    def warn(text: str) -> None:
+        poll_log.note(text)
+        notify(text)
+
+    targets = targets_for(profiles)
+    note_targets(poll_log, targets.values())
+    readable: asyncio.Queue[Clean] = asyncio.Queue()
     async with AsyncExitStack() as stack:
         stack.enter_context(standard_error_to(poll_log.note_stray_line))
+        history = stack.enter_context(_history(profiles, options, warn, _thread_safe(readable.put_nowait), demo))
         session = await stack.enter_async_context(
             Session(targets, poll_log.observe, gc_tuning.StartAfterFirstOutcome())
         )
@@ -79,84 +117,141 @@ async def _run(profiles: Sequence[tuple[Credentials, Settings]], options: Option
         await asyncio.to_thread(import_module, "envwatch.tui.app")
         check_screen(looks)
 
-        def warn(text: str) -> None:
-            poll_log.note(text)
-            notify(text)
+        from envwatch.tui.arguments import Inputs
+        from envwatch.views.command_context import CommandSettings
 
-        from envwatch.tui.app import EnvwatchApp
-        from envwatch.tui.keymap import keymap_of
-
-        app = EnvwatchApp(
-            targets=targets,
-            outcomes=session,
-            theme=looks.theme,
-            sort=looks.sort,
-            columns=looks.columns,
-            filter_text=looks.filter,
-            keymap=keymap_of(looks.keys),
-            export=export_here,
-            notices=notices,
-            rings=looks.bell,
-            notify=looks.notify,
-            ascii_only=options.ascii or not is_utf8(stdout()),
-            **_saved_state(options, warn, stack),
+        app = _app(
+            Inputs(
+                targets=targets,
+                outcomes=session,
+                policies=policies,
+                notices=notices,
+                recorder=history.recorder,
+                pasts=history.pasts,
+                readable=readable,
+            ),
+            _saved_state(options, looks.profile, warn, stack),
+            preferences_of(
+                looks,
+                options,
+                CommandSettings(
+                    commands=looks.commands,
+                    key_variables=looks.key_variables,
+                    profiles=dict(zip(targets, (each.profile_in_file for _, each in profiles), strict=True)),
+                ),
+            ),
+            hints_key,
         )
         return await show(app, poll_log, mouse=not options.no_mouse)
 
 
-def _target(credentials: Credentials, settings: Settings) -> Target:
-    from envwatch.sources.poller import Poller
-    from envwatch.sources.session import Target
+def _app(inputs: Inputs, saved: SavedState, preferences: Preferences, hints_key: str) -> EnvwatchApp:
+    if not hints_key:
+        from envwatch.tui.app import EnvwatchApp
 
-    client = client_for(credentials, settings)
-    poller = Poller(client, settings.limits)
-    client.on_page = poller.note_pages
-    return Target(
-        profile=settings.profile,
-        host=host_of(credentials),
-        key_origin=credentials.origin,
-        poller=poller,
-        limits=settings.limits,
-        close=client.aclose,
+        return EnvwatchApp(inputs, saved, preferences)
+    from functools import partial
+
+    from envwatch.tui.hinted_app import HintedApp
+
+    return HintedApp(inputs, saved, preferences, close_key=hints_key, keep_closed=partial(saved.keep, hints=False))
+
+
+def preferences_of(looks: Settings, options: Options, commands: CommandSettings) -> Preferences:
+    """Return how the screen looks and sounds, by settings and options."""
+    from envwatch.tui.arguments import Preferences
+    from envwatch.tui.keymap import keymap_of
+
+    return Preferences(
+        theme=looks.theme,
+        sort=looks.sort,
+        columns=looks.columns,
+        filter_text=looks.filter,
+        keymap=keymap_of(looks.keys),
+        commands=commands,
+        rings=looks.bell,
+        notify=looks.notify,
+        has_title=looks.title,
+        ascii_only=options.ascii or not is_utf8(stdout()),
     )
 
 
-def _saved_state(options: Options, warn: Callable[[str], None], stack: AsyncExitStack) -> dict[str, Any]:
-    """Return the app's arguments that load and save state.
+@contextmanager
+def _history(
+    profiles: Sequence[tuple[Credentials, Settings]],
+    options: Options,
+    warn: Callable[[str], None],
+    on_ready: Callable[[Clean], None],
+    demo: DemoHistory | None,
+) -> Iterator[History]:
+    history = history_for(profiles, options, warn, on_ready, demo)
+    try:
+        yield history
+    finally:
+        if demo is not None and demo.past is not None:
+            demo.past.close()  # the recorder waits for it
+        history.close()
+
+
+def _saved_state(options: Options, profile: str, warn: Callable[[str], None], stack: AsyncExitStack) -> SavedState:
+    """Return what loads and saves state.
 
     Args:
         options: of the command line.
+        profile: the name of the first one, under which silences are tested if it is the only one.
         warn: called from any thread with one line when state cannot be saved.
         stack: gets what must be closed afterwards.
     """
+    from functools import partial
+
+    from envwatch.model.text import clean
+    from envwatch.storage.export import export_here
     from envwatch.storage.remembered import AcknowledgementsFile, RememberedFile, acknowledged
+    from envwatch.storage.silences_file import SilencesFile, SilencesReader
+    from envwatch.tui.arguments import SavedState
+    from envwatch.tui.silence_control import SilenceControl
+    from envwatch.views.matching import matcher_or_none
 
     memory = RememberedFile(state_file("state"), warn)
     stack.callback(memory.close)
     if options.command == "demo":  # its environments are other ones each time
-        return {"keep": memory.keep}
+        return SavedState(export=export_here, keep=memory.keep, silence_control=SilenceControl(user=user_name()))
+    matcher = partial(matcher_or_none, profile=clean(profile))
     path = state_file("acknowledged")
     acknowledgements = AcknowledgementsFile(path, warn)
     stack.callback(acknowledgements.close)
-    return {"keep": memory.keep, "acks": acknowledged(path), "keep_acks": acknowledgements.keep}
+    silences = SilencesFile(silences_path := state_file("silences"), warn)
+    stack.callback(silences.close)
+    return SavedState(
+        export=export_here,
+        keep=memory.keep,
+        acks=acknowledged(path),
+        keep_acks=acknowledgements.keep,
+        silence_control=SilenceControl(SilencesReader(silences_path, matcher).changed, silences.keep, user_name()),
+    )
 
 
-def _notifier(notices: asyncio.Queue[str]) -> Callable[[str], None]:
-    """Return a function that shows a line on the screen; it may be called from any thread."""
+def _thread_safe(function: Callable[[T], None]) -> Callable[[T], None]:
+    """Return a function that may be called from any thread, and calls another one in the running loop."""
     import asyncio
 
     loop = asyncio.get_running_loop()
 
-    def notify(text: str) -> None:
+    def call(value: T) -> None:
         with suppress(RuntimeError):  # the loop has ended, and the screen with it
-            loop.call_soon_threadsafe(notices.put_nowait, redactor()(text))
+            loop.call_soon_threadsafe(function, value)
 
-    return notify
+    return call
 
 
 async def show(app: TerminalApp, poll_log: PollLog, *, mouse: bool = True) -> int:
     """Run an app until it ends or crashes, give the terminal back, and return the exit code."""
     import asyncio
+
+    from envwatch.tui.terminal.requirements import advice, lacking_for_bindings
+
+    if lacking := lacking_for_bindings():
+        raise StopError(Exit.FAILED, advice(lacking, "the dashboard needs that, other commands do not"))
 
     def log_error(_: object, context: dict[str, Any]) -> None:
         error = context.get("exception")

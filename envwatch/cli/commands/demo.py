@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import Final, NoReturn
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import all_settings_for
 from envwatch.cli.streams import print_error, write
 from envwatch.config.values import whole
+from envwatch.demo.scenarios import Scenario
 from envwatch.storage.redactor import redactor
-
-if TYPE_CHECKING:
-    from envwatch.config.settings import Settings
 
 _UNLIMITED: Final = 1_000_000
 """Requests a minute: the server is our own."""
@@ -22,9 +18,11 @@ _UNLIMITED: Final = 1_000_000
 def add_arguments(parser: Parser) -> None:
     """Set the description and add the options."""
     parser.description = "The dashboard on a demo fleet: a real server of the same API on this machine. Needs no key."
-    parser.add_shared("interval", "no_mouse", *QUERY_OPTIONS, *OUTPUT_OPTIONS, "config")
+    parser.add_shared("interval", "no_mouse", "no_history", *QUERY_OPTIONS, *OUTPUT_OPTIONS, "config")
     parser.add_argument("--size", default=40, **valued("N", whole(0, 100_000), "environments (default 40)"))
     parser.add_argument("--seed", default=7, **valued("N", whole(0, 2**63 - 1), "which fleet (default 7)"))
+    parser.add_argument("--scenario", default=None, choices=[*Scenario], help="another story than the usual one")
+    parser.add_argument("--no-hints", action="store_true", default=False, help="no line that shows what to try")
     parser.add_argument(
         "--serve", action="store_true", default=False, help="only the server, until ctrl+c; prints how to use it"
     )
@@ -40,33 +38,45 @@ def _show(options: Options) -> int:
     from envwatch.cli.commands.dashboard import check_terminal, run_dashboard
 
     check_terminal()
+    import os
     from dataclasses import replace
 
+    from envwatch.cli.bootstrap import history_folder_for
+    from envwatch.cli.demo_past_process import DemoHistory, DemoPast
+    from envwatch.cli.demo_settings import demo_host, demo_settings, hints_key, with_remedy
     from envwatch.demo.child import ChildServer
+    from envwatch.demo.start_listener import KEY_VARIABLE
 
-    settings = _settings(options)
+    settings, scenario = demo_settings(options), _scenario(options)
+    is_recorded = settings.history and not options.no_history
     with ExitStack() as stack:
         try:
-            child = stack.enter_context(ChildServer.start(options.size, options.seed))
+            child = stack.enter_context(
+                ChildServer.start(options.size, options.seed, has_past=is_recorded, scenario=scenario)
+            )
             from pydantic import SecretStr
 
             from envwatch.config.credentials import Credentials
 
             credentials = Credentials(key=SecretStr(child.key), base_url=child.ready(), origin="the demo itself")
+            started_at = child.started_at
         except OSError as error:
             raise StopError(Exit.FAILED, f"no demo: {error}") from None
         redactor().learn(child.key)
+        if scenario is Scenario.OUTAGE:
+            os.environ[KEY_VARIABLE] = child.key
+            settings = with_remedy(settings, credentials.base_url)
+        host, past = demo_host(options.size, options.seed, scenario), None
+        if is_recorded and not (settings.online_only or settings.source or settings.user):
+            past = DemoPast(history_folder_for(host, settings), options.size, options.seed, started_at, scenario)
         limits = replace(settings.limits, requests_per_minute=_UNLIMITED)
-        return run_dashboard([(credentials, replace(settings, limits=limits, profile="demo"))], options)
+        key = "" if options.no_hints else hints_key(settings)
+        profiles = [(credentials, replace(settings, limits=limits))]
+        return run_dashboard(profiles, options, DemoHistory(host, past), key)
 
 
-def _settings(options: Options) -> Settings:
-    """Return the settings of the default profile, but of variables and file only those for the looks."""
-    from envwatch.config.settings import DEMO_SETTINGS, PROFILE
-
-    environ = {name: value for name, value in os.environ.items() if name != PROFILE}
-    (settings,) = all_settings_for(options, environ, only=DEMO_SETTINGS)
-    return settings
+def _scenario(options: Options) -> Scenario | None:
+    return None if options.scenario is None else Scenario(options.scenario)
 
 
 def _serve(options: Options) -> NoReturn:
@@ -74,10 +84,11 @@ def _serve(options: Options) -> NoReturn:
     import secrets
     import signal
 
-    from envwatch.demo.server import serve
+    from envwatch.demo.server import LISTENER_PATH, Server
 
     try:
-        server = serve(size=options.size, seed=options.seed, key=f"demo-{secrets.token_urlsafe(24)}")
+        key = f"demo-{secrets.token_urlsafe(24)}"
+        server = Server(size=options.size, seed=options.seed, key=key, scenario=_scenario(options))
     except OSError as error:
         raise StopError(Exit.FAILED, f"the demo server cannot listen: {error.strerror}") from None
     with server:
@@ -85,5 +96,10 @@ def _serve(options: Options) -> NoReturn:
         print_error(
             f"serving {options.size} environments until ctrl+c: paste these lines into another shell for `envwatch`"
         )
+        if server.starts_listeners:
+            print_error(
+                'this ends the outage, with the id of a lost environment: curl -X POST -H "Authorization: Bearer '
+                f'$LETTA_API_KEY" "$LETTA_BASE_URL{LISTENER_PATH}ID"'
+            )
         while True:
             signal.pause()

@@ -5,19 +5,25 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from envwatch.cli import gc_tuning
-from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser, StopError
-from envwatch.cli.bootstrap import client_for, host_of, names_of, poll_log_for, profiles_for
+from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser
+from envwatch.cli.bootstrap import host_of, names_of, policies_for, profiles_for
+from envwatch.cli.one_listing import fetch_all, log_outcomes, stop_for_failure
 from envwatch.cli.streams import is_utf8, print_error, stdout, write_all
-from envwatch.model.text import Clean, clean
+from envwatch.model.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from datetime import timedelta
+    from typing import TypeAlias
 
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
     from envwatch.model.outcome import Failed, Listed
+    from envwatch.model.text import Clean
     from envwatch.views.environment_list import EnvironmentList
+
+    _Profiles: TypeAlias = Sequence[tuple[Clean, tuple[Credentials, Settings]]]
+    """Credentials and settings of each profile, by the name under which it is listed."""
 
 
 def add_arguments(parser: Parser) -> None:
@@ -29,8 +35,9 @@ def add_arguments(parser: Parser) -> None:
         "exit code is 3, or 4 if a key was refused."
     )
     parser.add_shared("profile", *QUERY_OPTIONS, *OUTPUT_OPTIONS, "config")
-    formats = ("table", "json", "jsonl", "csv")
-    parser.add_argument("-o", "--output", choices=formats, default="table", help="the format (default table)")
+    formats = ("table", "json", "jsonl", "csv", "name", "line")
+    about = "the format (default table); name: names alone; line: counts for a prompt or a status bar"
+    parser.add_argument("-o", "--output", choices=formats, default="table", help=about)
 
 
 def run(options: Options) -> int:
@@ -49,32 +56,95 @@ def run(options: Options) -> int:
 
     stdout()  # refuses a closed one before the first request
     profiles = profiles_for(options)
+    policies = policies_for(profiles)
     # Only the option filters: what the dashboard starts with must not take rows from a script.
     query = parse(options.filter)
     outcomes: list[Listed | Failed] = []
-    asyncio.run(_fetch_all(profiles, outcomes))
+    asyncio.run(fetch_all(profiles, outcomes))
     names = names_of(profiles)
-    _log(dict(zip(names, outcomes, strict=True)), options)
-    monitor = Monitor.of({name: settings.limits for name, (_, settings) in zip(names, profiles, strict=True)})
-    lists, hosts, stops = [], [], {}
-    for name, (credentials, _), outcome in zip(names, profiles, outcomes, strict=True):
+    by_name = list(zip(names, profiles, strict=True))
+    log_outcomes(dict(zip(names, outcomes, strict=True)), options)
+    limits = {name: settings.limits for name, (_, settings) in by_name}
+    monitor = Monitor.of(limits, policies=policies)
+    lists: list[EnvironmentList] = []
+    asked_at: list[float] = []
+    failures: dict[Clean, Failed] = {}
+    for name, (_, settings), outcome in zip(names, profiles, outcomes, strict=True):
         if isinstance(outcome, Listed):
             monitor, _update = monitor.after(name, outcome, read_clocks())
             listed = environment_list.environment_list(outcome, monitor.fleets.by_profile[name])
-            lists.append(environment_list.filtered(listed, query))
-            hosts.append(host_of(credentials))
+            asked_at.append(outcome.asked.monotonic)
+            lists.append(environment_list.filtered(listed, query, clean(settings.profile)))
         else:
-            stops[name] = _stop(outcome, credentials, name)
+            failures[name] = outcome
+    stops = [
+        stop_for_failure(failures[name], credentials, name) for name, (credentials, _) in by_name if name in failures
+    ]
+    whole = None
     if lists:
-        whole = environment_list.merged(lists, unlisted=tuple(stops)) if len(profiles) > 1 else lists[0]
-        write_all(_pieces(whole, options))
-        if options.output == output.Format.TABLE or whole.set_aside or whole.untimed:
-            print_error(output.summary_of(whole, ", ".join(dict.fromkeys(hosts))))
-        for warning in whole.clock_warnings:
-            print_error(f"envwatch: {warning}")
-    for stop in stops.values():
-        print_error(f"envwatch: {stop.line}")
-    return max((stop.code for stop in stops.values()), default=Exit.FINE)
+        whole = environment_list.merged(lists, unlisted=tuple(failures)) if len(profiles) > 1 else lists[0]
+    if options.output == output.Format.LINE:
+        _write_line(whole, by_name, failures, min(asked_at, default=0.0), options)
+    else:
+        _write_listing(whole, by_name, failures, monitor.fleets.old_listing_age(read_clocks()), options)
+        for stop in stops:
+            print_error(f"envwatch: {stop.line}")
+    return max((stop.code for stop in stops), default=Exit.FINE)
+
+
+def _write_listing(
+    listed: EnvironmentList | None,
+    profiles: _Profiles,
+    failures: Collection[Clean],
+    old: timedelta | None,
+    options: Options,
+) -> None:
+    """Print a listing, if there is one, and what people should know about it, such as its age if it is not recent."""
+    from envwatch.views import output
+
+    if listed is None:
+        return
+    write_all(_pieces(listed, options))
+    if options.output == output.Format.TABLE or listed.set_aside or listed.untimed:
+        hosts = dict.fromkeys(host_of(credentials) for name, (credentials, _) in profiles if name not in failures)
+        print_error(output.summary_of(listed, ", ".join(hosts), old))
+    for warning in listed.clock_warnings:
+        print_error(f"envwatch: {warning}")
+
+
+def _write_line(
+    listed: EnvironmentList | None,
+    profiles: _Profiles,
+    failures: Mapping[Clean, Failed],
+    asked_at: float,
+    options: Options,
+) -> None:
+    """Print one line and nothing else, because a status bar shows what is printed: without a listing, the cause.
+
+    Args:
+        listed: the listing, if there is one.
+        profiles: all that were asked for.
+        failures: of those that could not be listed.
+        asked_at: from when the listing counts, a monotonic second.
+        options: of the command line.
+    """
+    import time
+    from datetime import timedelta
+
+    from envwatch.config.settings import DEFAULT
+    from envwatch.views import output
+
+    stream = stdout()
+    chosen = [profile for name, profile in profiles if listed is None or name not in failures]
+    has_names = chosen[0][1].origin("profile") != DEFAULT
+    label = clean(",".join(settings.profile if has_names else host_of(credentials) for credentials, settings in chosen))
+    if listed is None:
+        causes = ", ".join(dict.fromkeys(failure.cause for failure in failures.values()))
+        write_all([f"? {label} {causes}\n".encode(stream.encoding, "backslashreplace")])
+        return
+    ascii_only = options.ascii or not is_utf8(stream)
+    age = timedelta(seconds=max(time.monotonic() - asked_at, 0))
+    write_all([output.line_of(listed, label=label, age=age, encoding=stream.encoding, ascii_only=ascii_only)])
 
 
 def _pieces(listed: EnvironmentList, options: Options) -> Iterator[bytes]:
@@ -88,55 +158,10 @@ def _pieces(listed: EnvironmentList, options: Options) -> Iterator[bytes]:
             return output.jsonl_of(listed)
         case output.Format.CSV:
             return output.csv_of(listed)
-        case output.Format.TABLE:
+        case output.Format.NAME:
+            return output.names_of(listed)
+        case _:
             stream = stdout()
             width = os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
             ascii_only = options.ascii or not is_utf8(stream)
             return output.table_of(listed, width=width or None, encoding=stream.encoding, ascii_only=ascii_only)
-
-
-async def _fetch_all(profiles: Sequence[tuple[Credentials, Settings]], outcomes: list[Listed | Failed]) -> None:
-    """Append the outcome of one poll of each profile, in their order.
-
-    A returned result would stay in memory: when `asyncio.run` restores the handler of SIGINT, Python formats an error
-    that it then drops, and its text holds the main task with its result: 800 MiB for 100,000 rows.
-    """
-    import asyncio
-
-    outcomes += await asyncio.gather(*(_fetch(*profile) for profile in profiles))
-
-
-async def _fetch(credentials: Credentials, settings: Settings) -> Listed | Failed:
-    from envwatch.sources.poller import poll_once
-
-    async with client_for(credentials, settings) as client:
-        gc_tuning.start()
-        return await poll_once(client, settings.limits.interval)
-
-
-def _log(outcomes: Mapping[Clean, Listed | Failed], options: Options) -> None:
-    """Write a line about each profile to the log, if the options name one."""
-    if options.log_file is None:
-        return
-    from envwatch.storage.log import log_line_of
-
-    poll_log = poll_log_for(options)
-    for name, outcome in outcomes.items():
-        poll_log.write(log_line_of(outcome), name)
-    poll_log.close()
-    if poll_log.trouble is not None:
-        print_error(f"envwatch: cannot write to the log {clean(options.log_file)}: {poll_log.trouble}")
-
-
-def _stop(failure: Failed, credentials: Credentials, name: Clean) -> StopError:
-    """Return exit code and line for a failure: profile (if there are several), host, page and what happened."""
-    from envwatch.model.outcome import Cause
-
-    code = Exit.AUTHENTICATION if failure.cause.is_refusal else Exit.UNREACHABLE
-    key_origin = f" (the key came from {credentials.origin})" if failure.cause is Cause.FORBIDDEN else ""
-    profile = f"profile {name}: " if name else ""
-    host = host_of(credentials)
-    page = f", page {failure.page}" if failure.page else ""
-    # Most messages begin with the host, as the dashboard shows them alone.
-    what = failure.message.removeprefix(f"{host} ")
-    return StopError(code, f"{profile}{failure.cause}: {host}{page}: {what}{key_origin}")

@@ -1,0 +1,187 @@
+"""`envwatch check`: a monitoring plugin for Nagios, Icinga and others that run such plugins. Needs no terminal library.
+
+The result goes to standard output, a failure too, and the exit codes are those of plugins: a failure is 3 (UNKNOWN),
+because 1 and 2 are alerts.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from datetime import timedelta
+from signal import SIGALRM, SIGINT, SIGTERM
+from typing import TYPE_CHECKING, Final
+
+from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
+from envwatch.cli.streams import stdout, write
+from envwatch.config.values import duration, path_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from envwatch.config.credentials import Credentials
+    from envwatch.config.settings import Settings
+    from envwatch.fleet.alert_policy import Matcher
+    from envwatch.fleet.monitor import Monitor
+    from envwatch.model.outcome import Failed, Listed
+    from envwatch.model.threshold import Threshold
+    from envwatch.views.plugin_output import Status
+
+_COUNTED: Final = ("problems", "offline", "late", "online", "missing", "unrestricted", "behind")
+"""As in `views.census.Counted`, which the parser need not import."""
+_ENDS: Final = {
+    SIGALRM: "no listing within {:g} s",
+    SIGTERM: "terminated before there was a listing",
+    SIGINT: "interrupted before there was a listing",
+}
+"""By the signal."""
+_NO_LINE: Final = "the check itself failed: see standard error"
+
+
+def add_arguments(parser: Parser) -> None:
+    """Set the description and add the options."""
+    parser.description = (
+        "A plugin for monitoring systems: one listing, one line with performance data,\n"
+        "then a line for each environment that it counts.\n"
+        "Exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN: something, also a wrong\n"
+        "option, keeps it from knowing.\n"
+        "It counts problems: what the alert policy finds and what is expected and\n"
+        "missing, unless acknowledged or silenced on this machine. Without a range, one\n"
+        "problem is CRITICAL. A range names the counts that are fine: `5` is 0 to 5,\n"
+        "`5:` is 5 or more, `5:9` is 5 to 9; with `@5:9`, these alert.\n"
+        "The settings `filter` and `online_only` are the dashboard's, and hide nothing."
+    )
+    for letter, name in (("w", "warning"), ("c", "critical")):
+        about = f"a count outside this range is {name.upper()}"
+        parser.add_argument(f"-{letter}", f"--{name}", default=None, **valued("RANGE", _range, about))
+    about = f"what is counted: problems (default), or all that are {', '.join(_COUNTED[1:])}"
+    parser.add_argument("--of", choices=_COUNTED, default=_COUNTED[0], metavar="KIND", help=about)
+    about = "names or device ids that must exist, one a line, in place of `expect_file`"
+    parser.add_argument("--expect", default=None, **valued("FILE", path_text, about))
+    limit = valued("TIME", duration(1, 600), "limit for the whole run (default 10s)")
+    parser.add_argument("-t", "--timeout", default=timedelta(seconds=10), **limit)
+    parser.add_shared("profile", "filter", "page_size", "source", "user", "log_file", "log_level", "config")
+
+
+def _range(raw: object) -> Threshold:
+    from envwatch.model.threshold import threshold_of
+
+    return threshold_of(str(raw))
+
+
+def run(options: Options) -> int:
+    """Check once and print the result; return its status."""
+    from envwatch.cli.time_limit import time_limit
+    from envwatch.views import plugin_output  # noqa: F401  before a signal may need it
+
+    started_s = time.monotonic()
+    stdout()  # refuses a closed one before the first request
+    limit_s = options.timeout.total_seconds()
+    with time_limit(limit_s, lambda number: unknown(_ENDS[number].format(limit_s))):
+        status, output = _checked(options, started_s)
+    _print(output)
+    return status
+
+
+def unknown(line: str) -> int:
+    """Print a failure; where standard output cannot be written either, the exit code says it."""
+    from envwatch.model.text import clean
+    from envwatch.storage.redactor import redactor
+    from envwatch.views.plugin_output import Status, output_of
+
+    with suppress(StopError):
+        _print(output_of(Status.UNKNOWN, clean(redactor()(line or _NO_LINE))))
+    return Status.UNKNOWN
+
+
+def _print(output: str) -> None:
+    write(output.encode(stdout().encoding, "backslashreplace"))
+
+
+def _checked(options: Options, started_s: float) -> tuple[Status, str]:
+    """Return the status and the output of one check.
+
+    Raises:
+        StopError: if there is no listing of a profile, or the settings make no sense.
+    """
+    from envwatch.cli.bootstrap import matcher_for, profiles_for
+    from envwatch.sources.poller import read_clocks
+    from envwatch.views.census import Counted, census_of
+    from envwatch.views.plugin_output import Metric, output_of
+
+    warning, critical = _thresholds(options)
+    profiles = [(credentials, _settings(settings, options)) for credentials, settings in profiles_for(options)]
+    matcher = matcher_for(options.filter, profiles[0][1])
+    census = census_of(_monitor(profiles, options), Counted(options.of), matcher, read_clocks())
+    status, text = census.result(warning, critical)
+    metrics = census.metrics(warning, critical)
+    took_s, limit_s = time.monotonic() - started_s, options.timeout.total_seconds()
+    metrics.append(Metric(label="time", value=took_s, unit="s", greatest=limit_s))
+    return status, output_of(status, text, metrics, census.details)
+
+
+def _thresholds(options: Options) -> tuple[Threshold | None, Threshold | None]:
+    """Return the ranges of warning and critical; without any, one problem is critical."""
+    if options.warning is None and options.critical is None:
+        if options.of == "online":
+            raise StopError(Exit.USAGE, "--of online needs a range: --critical 1: asks for at least 1")
+        return None, _range("0")
+    return options.warning, options.critical
+
+
+def _monitor(profiles: Sequence[tuple[Credentials, Settings]], options: Options) -> Monitor:
+    """Return the state after one listing of each profile."""
+    import asyncio
+
+    from envwatch.cli.bootstrap import names_of, policies_for, state_file
+    from envwatch.cli.one_listing import fetch_all, log_outcomes, stop_for_failure
+    from envwatch.fleet.monitor import Monitor
+    from envwatch.model.outcome import Listed
+    from envwatch.sources.poller import read_clocks
+    from envwatch.storage.remembered import acknowledged
+    from envwatch.storage.silences_file import silences_in
+
+    names = names_of(profiles)
+    policies = policies_for(profiles)
+    outcomes: list[Listed | Failed] = []
+    asyncio.run(fetch_all(profiles, outcomes))
+    log_outcomes(dict(zip(names, outcomes, strict=True)), options)
+    monitor = Monitor.of(
+        {name: settings.limits for name, (_, settings) in zip(names, profiles, strict=True)},
+        acks=acknowledged(state_file("acknowledged")),
+        policies=policies,
+        silences=silences_in(state_file("silences"), _matchers(profiles[0][1].profile)),
+    )
+    for name, (credentials, _), outcome in zip(names, profiles, outcomes, strict=True):
+        if not isinstance(outcome, Listed):
+            raise stop_for_failure(outcome, credentials, name)
+        monitor, _update = monitor.after(name, outcome, read_clocks())
+    return monitor
+
+
+def _matchers(profile: str) -> Callable[[str], Matcher | None]:
+    """Return what makes tests of the queries of silences, under a profile; it imports the filter language if needed."""
+
+    def matcher(query: str) -> Matcher | None:
+        from envwatch.model.text import clean
+        from envwatch.views.matching import matcher_or_none
+
+        return matcher_or_none(query, clean(profile))
+
+    return matcher
+
+
+def _settings(settings: Settings, options: Options) -> Settings:
+    """Return a profile's settings: without what hides environments, and with the inventory of `--expect`."""
+    from dataclasses import replace
+    from pathlib import Path
+
+    from envwatch.model.text import Clean
+
+    settings = replace(settings, online_only=False)
+    if options.expect is None:
+        return settings
+    if settings.is_one_of_several:
+        raise StopError(Exit.USAGE, "--expect is for one profile; with several, each has its own `expect_file`")
+    origins = {**settings.origins, "expect_file": Clean("--expect")}
+    return replace(settings, expect_file=Path(options.expect), origins=origins)

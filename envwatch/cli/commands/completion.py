@@ -1,0 +1,68 @@
+"""`envwatch completion`: the script by which a shell completes the command line; `docs/generate.py` makes them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from envwatch.cli.arguments import Exit, Options, Parser, StopError
+from envwatch.cli.bootstrap import config_path_for
+from envwatch.cli.streams import write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SCRIPTS: Final = {"bash": "envwatch.bash", "zsh": "_envwatch", "fish": "envwatch.fish"}
+"""The file of each shell's script, by a name that the shell finds."""
+
+FOLDER: Final = Path(__file__).parents[1] / "completions"
+
+
+def add_arguments(parser: Parser) -> None:
+    """Set the description and add the options."""
+    parser.description = (
+        "Print the script that completes commands, options, profiles and filter\n"
+        "fields in a shell. An installation for the whole system has the scripts\n"
+        "where shells look for them. Otherwise, make the folder and write it there:\n\n"
+        "  envwatch completion bash \\\n"
+        "      > ~/.local/share/bash-completion/completions/envwatch\n"
+        "  envwatch completion fish > ~/.config/fish/completions/envwatch.fish\n"
+        "  envwatch completion zsh > ~/.zfunc/_envwatch\n"
+        "      and in ~/.zshrc, before compinit: fpath+=~/.zfunc"
+    )
+    parser.add_argument(
+        "shell", metavar="SHELL", nargs="?", default=None, choices=tuple(SCRIPTS), help=" or ".join(SCRIPTS)
+    )
+    parser.add_argument("--profiles", action="store_true", default=False, help=argparse.SUPPRESS)  # for the scripts
+
+
+def run(options: Options) -> int:
+    """Print a script, or for a script the names of the profiles."""
+    if options.profiles:
+        write("".join(f"{name}\n" for name in _profiles(options)).encode())
+    elif shell := options.shell:
+        write((FOLDER / SCRIPTS[shell]).read_bytes())
+    else:
+        raise StopError(Exit.USAGE, f"name a shell: {', '.join(SCRIPTS)}; see `envwatch completion --help`")
+    return Exit.FINE
+
+
+def _profiles(options: Options) -> Iterator[str]:
+    """Yield the names of the profiles, none if the file cannot be read.
+
+    Reads the file without its schema, which takes a tenth of a second to import: too long after each press of a key.
+    """
+    import tomllib
+
+    from envwatch.config.values import PROFILE_NAME
+    from envwatch.model.limits import SETTINGS_BYTES
+    from envwatch.storage.regular_files import read_regular
+
+    path, _ = config_path_for(options)
+    try:
+        profiles = tomllib.loads(read_regular(path, limit=SETTINGS_BYTES).decode("utf-8-sig")).get("profiles")
+    except (OSError, ValueError, RecursionError):
+        return
+    if isinstance(profiles, dict):
+        yield from filter(PROFILE_NAME.fullmatch, profiles)

@@ -1,0 +1,85 @@
+"""`envwatch doctor`: checks what envwatch needs, from configuration to state folder, and says how to mend it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from envwatch.cli.arguments import Exit, Options, Parser
+from envwatch.cli.streams import stdout, write
+from envwatch.storage.redactor import redactor
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from envwatch.cli.doctor.finding import Finding
+    from envwatch.cli.doctor.report import Result
+
+
+def add_arguments(parser: Parser) -> None:
+    """Set the description and add the options."""
+    parser.description = (
+        "Check what envwatch needs, step by step: configuration, key, proxy,\n"
+        "certificates, the way to the server, the listing, the clock, the terminal,\n"
+        "the state folder. Each failure comes with what to do. Changes nothing.\n"
+        "The exit code is 0 if envwatch works here, also with warnings, else 1."
+    )
+    parser.add_shared("profile", "config")
+    parser.add_argument(
+        "--json", action="store_true", default=False, help="print an array with an object for each check"
+    )
+
+
+def run(options: Options) -> int:
+    """Run all checks, and print each finding when it is there; with `--json`, all of them at the end."""
+    import asyncio
+
+    stdout()  # refuses a closed one before the first check
+    return asyncio.run(_run(options))
+
+
+async def _run(options: Options) -> int:
+    from envwatch.cli.doctor import report
+    from envwatch.cli.doctor.finding import Status
+
+    stream = stdout()
+    width = (os.get_terminal_size(stream.fileno()).columns or None) if stream.isatty() else None
+    results: list[Result] = []
+    async for id_, profile, finding in _findings(options):
+        result = report.Result(id_, profile, finding, redactor())
+        if not options.json:
+            _print(*report.lines_of(result, width))
+        results.append(result)
+    if options.json:
+        write(report.json_of(results).encode())
+    else:
+        _print(*report.verdict_of(results, width))
+    return Exit.FAILED if any(result.status is Status.FAILURE for result in results) else Exit.FINE
+
+
+async def _findings(options: Options) -> AsyncIterator[tuple[str, str | None, Finding]]:
+    """Yield each check's id, its profile if there are several, and its finding."""
+    from contextlib import aclosing
+
+    from envwatch.cli.doctor import checks
+    from envwatch.cli.doctor.finding import skipped
+
+    machine = checks.Machine(vars(options), os.environ)
+    async for id_, finding in checks.findings_of(checks.CONFIG, machine):
+        yield id_, None, finding
+    for settings in machine.all_settings:
+        server = checks.Server(settings, os.environ)
+        name = settings.profile if settings.is_one_of_several else None
+        async with aclosing(server):
+            async for id_, finding in checks.findings_of(checks.PROFILE, server):
+                yield id_, name, finding
+    if not machine.all_settings:
+        for check in checks.PROFILE:
+            yield check.id, None, skipped("not checked, because of config")
+    async for id_, finding in checks.findings_of(checks.MACHINE, machine):
+        yield id_, None, finding
+
+
+def _print(*lines: str) -> None:
+    """Write lines to standard output in its encoding."""
+    write("".join(f"{line}\n" for line in lines).encode(stdout().encoding, "backslashreplace"))

@@ -1,0 +1,126 @@
+"""`envwatch hooks`: tries the hooks of the configuration with a made-up incident, without asking the server."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from envwatch.cli.arguments import Exit, Options, Parser, StopError
+from envwatch.cli.bootstrap import all_settings_for
+from envwatch.cli.streams import print_error, stdout, write
+from envwatch.storage.redactor import redactor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from envwatch.hooks.delivery import Delivery
+    from envwatch.hooks.hook import Hook
+    from envwatch.hooks.message import Message
+    from envwatch.model.text import Clean
+
+_TEST: Final = "send a made-up incident, its opening and its end, to each hook or to one, and say how that went"
+
+
+def add_arguments(parser: Parser) -> None:
+    """Set the description and add the actions."""
+    parser.description = (
+        "Hooks run a program or post to a web service when something happens. `envwatch watch --hooks` runs them."
+    )
+    parser.add_shared("config")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, title="actions")
+    test = actions.add_parser(
+        "test", help=_TEST, description=f"{_TEST[0].upper()}{_TEST[1:]}. Exit code 1 if one fails."
+    )
+    test.add_shared("config")
+    test.add_argument("hook", metavar="HOOK", nargs="?", default=None, help="its name, or its number in the file")
+
+
+def run(options: Options) -> int:
+    """Send the made-up incident, one hook after the other, each message once."""
+    import asyncio
+
+    from envwatch.cli.hook_dispatch import hooks_in
+
+    stdout()  # refuses a closed one before anything is sent
+    settings = all_settings_for(options)[0]
+    hooks, deliveries = hooks_in(settings, options)
+    chosen = _chosen(hooks, options.hook)
+    failed = asyncio.run(_try_all(chosen, deliveries, settings.profile_in_file))
+    return Exit.FAILED if failed else Exit.FINE
+
+
+def _chosen(hooks: Sequence[Hook], wanted: str | None) -> Sequence[Hook]:
+    if wanted is None:
+        return hooks
+    from envwatch.model.text import clean, did_you_mean, shortened
+
+    names = [hook.name for hook in hooks]
+    if wanted in names:
+        return [hooks[names.index(clean(wanted))]]
+    if wanted.isascii() and wanted.isdecimal() and len(wanted) < 6 and 0 < int(wanted) <= len(hooks):
+        return [hooks[int(wanted) - 1]]
+    hint = did_you_mean(wanted, names) or f"; there are {', '.join(names)}"
+    raise StopError(Exit.USAGE, f"there is no hook {shortened(clean(wanted), 40)}{hint}")
+
+
+async def _try_all(hooks: Sequence[Hook], deliveries: Mapping[Clean, Delivery], profile: str) -> int:
+    """Try hooks, write a line about each, and return how many failed."""
+    failed = 0
+    for hook in hooks:
+        print_error(f"trying {hook.name}: {hook.target}")
+        problem = await _problem(deliveries[hook.name], _made_up(hook.name, profile))
+        failed += problem is not None
+        result = "ok      opened and resolved" if problem is None else f"failed  {problem}"
+        write(f"{redactor()(f'{hook.name}  {result}')}\n".encode())
+    return failed
+
+
+async def _problem(delivery: Delivery, messages: Sequence[Message]) -> str | None:
+    """Return why a hook does not take its messages, None if it takes all."""
+    from envwatch.hooks.delivery import DeliveryError
+
+    for message in messages:
+        began_at = time.monotonic()
+        try:
+            await delivery.send(message)
+        except DeliveryError as error:
+            printed = f"; it printed: {error.output}" if error.output else ""
+            return f"{error} (after {time.monotonic() - began_at:.1f} s){printed}"
+    return None
+
+
+def _made_up(hook: Clean, profile: str) -> Sequence[Message]:
+    """Return the messages about an incident that did not happen: it opens, and it resolves."""
+    from envwatch.fleet.events import NO_PROFILE, Event, Kind
+    from envwatch.fleet.incidents import Incident
+    from envwatch.fleet.monitor import Monitor
+    from envwatch.hooks.decision import Fired
+    from envwatch.hooks.message import Context, message_of
+    from envwatch.model.clock import MonotonicS, ServerMs
+    from envwatch.model.limits import Limits
+    from envwatch.model.text import Clean
+    from envwatch.sources.poller import read_clocks
+
+    now = read_clocks()
+    at = ServerMs(now.wall - 60_000)
+    loss = Event(
+        kind=Kind.OFFLINE,
+        at=at,
+        id=Clean("env-test"),
+        name=Clean("test of envwatch hooks"),
+        reason=Clean("nothing happened, this is a test"),
+    )
+    incident = Incident(
+        id=Clean(f"inc-test-{at:.0f}"),
+        profile=NO_PROFILE,
+        began_at=at,
+        losses=(loss,),
+        noticed_at=MonotonicS(now.monotonic),
+        remaining=frozenset({(NO_PROFILE, Clean("env-test"))}),
+    )
+    context = Context(source="envwatch:test", host="envwatch", profile=profile)
+    monitor = Monitor.of({NO_PROFILE: Limits()})
+    return [
+        message_of(Fired(incident, is_resolved=is_resolved), hook, context, monitor, now)
+        for is_resolved in (False, True)
+    ]

@@ -1,0 +1,189 @@
+"""`envwatch metrics`: series for Prometheus, as a file for node_exporter or once on standard output.
+
+Needs no terminal library.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import closing
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
+from envwatch.cli.streams import print_error, stdout, write
+from envwatch.config.values import path_text, whole
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from envwatch.cli.monitoring import Step
+    from envwatch.cli.textfile import Textfile
+    from envwatch.config.credentials import Credentials
+    from envwatch.config.settings import Settings
+    from envwatch.fleet.alert_policy import Matcher
+    from envwatch.fleet.monitor import Monitor
+    from envwatch.metrics.poll_counts import PollCounts
+    from envwatch.model.clock import Reading
+    from envwatch.model.text import Clean
+
+
+def add_arguments(parser: Parser) -> None:
+    """Set the description and add the options."""
+    parser.description = (
+        "Describe the environments and the polls as series for Prometheus, in its text\n"
+        "format. With --textfile the file is written anew after each poll, until ctrl+c,\n"
+        "for the textfile collector of node_exporter, which reads files named *.prom.\n"
+        "The file is removed at the end, because its values would stay as they were for\n"
+        "ever; with --once it stays. Without --textfile, one poll goes to standard output.\n"
+        "While nothing can be seen, the series of environments are absent.\n"
+        "With --once, or without --textfile: 3 if a profile cannot be listed, 4 if its key\n"
+        "is refused; what is known is written all the same. The settings `filter` and\n"
+        "`online_only` are the dashboard's, and hide nothing here. `envwatch serve` has the\n"
+        "same series."
+    )
+    about = "write this file, mode 0644, all of it at once; its folder must exist"
+    parser.add_argument("--textfile", default=None, **valued("PATH", path_text, about))
+    about = "poll once, write, and end"
+    parser.add_argument("--once", action="store_true", default=False, help=about)
+    about = (
+        "how many environments have series of their own at most, those with problems first (default 2000);"
+        " all are counted"
+    )
+    parser.add_argument("--largest", default=2000, **valued("N", whole(0, 100_000), about))
+    parser.add_shared("interval", "no_history", "profile", *QUERY_OPTIONS, "log_file", "log_level", "config")
+
+
+def run(options: Options) -> int:
+    """Write series until interrupted, or once."""
+    from importlib.util import find_spec
+
+    from envwatch.cli.bootstrap import matcher_for, profiles_for
+    from envwatch.cli.monitoring import run_until_signalled
+
+    if find_spec("prometheus_client") is None:
+        how = "install envwatch with its extra `metrics`, such as `uv tool install '.[metrics]'`"
+        raise StopError(Exit.USAGE, f"metrics need a package more: {how}")
+    if options.textfile is None:
+        stdout()  # refuses a closed one before the first request
+    found = profiles_for(options)
+    profiles = [(credentials, replace(settings, online_only=options.online_only)) for credentials, settings in found]
+    series = _Series(matcher_for(options.filter, profiles[0][1]), options.largest)
+    is_once = options.once or options.textfile is None
+    return run_until_signalled(lambda: (_once if is_once else _always)(profiles, options, series))
+
+
+@dataclass(frozen=True, slots=True)
+class _Series:
+    """Which environments have series: what `--filter` finds, and at most so many of them."""
+
+    matcher: Matcher
+    largest: int
+
+    def of(self, monitor: Monitor, polls: PollCounts, now: Reading) -> bytes:
+        """Return the series of a moment, as text."""
+        from envwatch.metrics.exposition import exposition
+
+        if self.matcher.query:
+            monitor = _narrowed(monitor, self.matcher, now)
+        return exposition(monitor, polls, now, largest=self.largest)[0]
+
+
+def _narrowed(monitor: Monitor, matcher: Matcher, now: Reading) -> Monitor:
+    """Return the monitor with the environments that a query finds."""
+    from envwatch.fleet.fleets import Fleets
+
+    moments = monitor.fleets.moments(now.wall)
+    fleets = {
+        profile: replace(
+            fleet,
+            environments=MappingProxyType(
+                {id_: each for id_, each in fleet.environments.items() if matcher.matches(each, moments[profile])}
+            ),
+        )
+        for profile, fleet in monitor.fleets.by_profile.items()
+    }
+    return replace(monitor, fleets=Fleets(MappingProxyType(fleets)))
+
+
+async def _once(profiles: Sequence[tuple[Credentials, Settings]], options: Options, series: _Series) -> int:
+    """Write what one poll of each profile gives; a failed one is a part of it."""
+    from envwatch.cli.bootstrap import names_of
+    from envwatch.cli.monitoring import Deadline, monitoring
+    from envwatch.cli.one_listing import stop_for_failure
+    from envwatch.cli.textfile import Textfile
+    from envwatch.metrics.poll_counts import PollCounts
+    from envwatch.model.outcome import Failed
+
+    textfile = None if options.textfile is None else Textfile(options.textfile)
+    polls, waiting = PollCounts(), set(names_of(profiles))
+    failures: dict[Clean, Failed] = {}
+    body = b""
+    async with monitoring(profiles, options, Deadline()) as (_, steps, _log):
+        async for step in steps:
+            if step.profile in waiting and step.outcome is not None:
+                polls = polls.after(step.profile, step.outcome)
+                waiting.remove(step.profile)
+                if isinstance(step.outcome, Failed):
+                    failures[step.profile] = step.outcome
+            if not waiting:
+                body = series.of(step.monitor, polls, step.now)
+                break
+    if textfile is None:
+        write(body)
+    else:
+        textfile.write(body)
+    stops = [
+        stop_for_failure(failures[name], credentials, name)
+        for name, (credentials, _) in zip(names_of(profiles), profiles, strict=True)
+        if name in failures
+    ]
+    for stop in stops:
+        print_error(f"envwatch: {stop.line}")
+    return max((stop.code for stop in stops), default=Exit.FINE)
+
+
+async def _always(profiles: Sequence[tuple[Credentials, Settings]], options: Options, series: _Series) -> int:
+    """Write after each poll, and whenever time alone changes something, until interrupted; then remove the file."""
+    from envwatch.cli.bootstrap import history_for
+    from envwatch.cli.monitoring import Deadline, Refusals, monitoring
+    from envwatch.cli.narration import polled
+    from envwatch.cli.service_manager import ServiceManager
+    from envwatch.cli.textfile import Changes, Textfile
+    from envwatch.metrics.poll_counts import PollCounts
+    from envwatch.model.outcome import Listed
+
+    manager, polls, textfile = ServiceManager.of(os.environ), PollCounts(), Textfile(options.textfile)
+    try:
+        async with monitoring(profiles, options, Deadline()) as (targets, steps, log):
+
+            def warn(line: str) -> None:
+                log.note(line)
+                print_error(f"envwatch: {line}")
+
+            textfile.warn = warn
+            refusals, changes = Refusals(targets), Changes()
+            print_error(f"envwatch: writing {options.textfile} for {polled(targets)}; ctrl+c ends it")
+            manager.ready()
+            with closing(history_for(profiles, options, warn)) as history:
+                async for step in steps:
+                    if history.recorder is not None:
+                        history.recorder.record(step.profile, step.outcome, step.monitor, step.update, step.now)
+                    if step.profile is not None and step.outcome is not None:
+                        polls = polls.after(step.profile, step.outcome)
+                    if changes.are_in(step):
+                        await asyncio.to_thread(_write_step, textfile, series, step, polls)
+                    if isinstance(step.outcome, Listed):
+                        manager.listed()
+                    refusals.check(step)
+    finally:
+        manager.stopping()
+        textfile.close()
+    return Exit.FINE
+
+
+def _write_step(textfile: Textfile, series: _Series, step: Step, polls: PollCounts) -> None:
+    """Write the series after a step; in a thread, as neither a large fleet nor a slow disk may hold up the polls."""
+    textfile.write(series.of(step.monitor, polls, step.now))

@@ -1,0 +1,248 @@
+"""`envwatch record`: what is watched, or was, as one file for `envwatch replay`. Needs no terminal library."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from envwatch import __version__
+from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
+from envwatch.cli.streams import print_error
+from envwatch.config.values import path_text, period
+from envwatch.model import limits
+
+if TYPE_CHECKING:
+    from envwatch.cli.monitoring import Step
+    from envwatch.config.credentials import Credentials
+    from envwatch.config.settings import Settings
+    from envwatch.model.text import Clean
+    from envwatch.storage.history.recording import RecordingWriter
+
+_SECOND: Final = timedelta(seconds=1)
+
+
+def add_arguments(parser: Parser) -> None:
+    """Set the description and add the options."""
+    parser.description = (
+        "Record into one file, which `envwatch replay` shows and which can be sent to\n"
+        "somebody: what is polled from now on, until ctrl+c; or with --since what was\n"
+        "recorded before, without asking the server. A file that is cut off, or whose\n"
+        "recording was killed, loses its end only. A key that stays refused ends it with 4."
+    )
+    parser.add_shared("interval", "profile", "page_size", "online_only", "source", "user", "no_history")
+    parser.add_shared("log_file", "log_level", "config")
+    parser.add_argument("-o", "--output", dest="file", required=True, **valued("FILE", path_text, "the file to write"))
+    parser.add_argument("--force", action="store_true", default=False, help="replace the file if it exists")
+    about = "record for this time, and end with 0: 10m, 8h, 1d"
+    parser.add_argument("--for", dest="lasts", default=None, **valued("TIME", period(1, limits.LONGEST_WATCH), about))
+    about = "cut from the history, from then on: 02:00, 8h ago, 'yesterday 14:00', ISO 8601"
+    parser.add_argument("--since", default=None, **valued("TIME", _past, about))
+    parser.add_argument("--until", default=None, **valued("TIME", _past, "with --since: to then (default now)"))
+    about = (
+        "replace names, ids, users, branches, directories and hosts by pseudonyms, and leave out free texts;"
+        " versions, modes, systems and times stay"
+    )
+    parser.add_argument("--redact", action="store_true", default=False, help=about)
+
+
+def run(options: Options) -> int:
+    """Record what is polled, or cut from the history."""
+    _check(options)
+    settings = _settings(options)
+    return _record(settings, options) if options.since is None else _cut(settings, options)
+
+
+def _check(options: Options) -> None:
+    """Stop where options contradict each other."""
+    if options.since is None and options.until is not None:
+        raise StopError(Exit.USAGE, "--until needs --since; a recording from now on ends with --for")
+    if options.since is not None and options.lasts is not None:
+        raise StopError(Exit.USAGE, "--for is of a recording from now on; with --since, --until says where it ends")
+    if options.until is not None and options.until < options.since:
+        what = f"--until ({_at(options.until)}) must not be before --since ({_at(options.since)})"
+        raise StopError(Exit.USAGE, what)
+
+
+def _settings(options: Options) -> Settings:
+    from envwatch.cli.bootstrap import all_settings_for
+    from envwatch.cli.stored_history import recorded_settings_for
+
+    settings, *others = all_settings_for(options) if options.since is None else recorded_settings_for(options)
+    if others:
+        raise StopError(Exit.USAGE, "a recording is of one profile: choose it with --profile NAME")
+    return settings
+
+
+def _past(raw: object) -> datetime:
+    from envwatch.model.times import past_moment_of
+
+    if (at := past_moment_of(str(raw), datetime.now(UTC))) is None:
+        raise ValueError("must be a time in the past like 02:00, 8h ago or 'yesterday 14:00', or ISO 8601")
+    return at
+
+
+def _record(settings: Settings, options: Options) -> int:
+    from envwatch.cli.bootstrap import credentials_for
+    from envwatch.cli.monitoring import run_until_signalled
+    from envwatch.model.text import clean
+
+    credentials = credentials_for(settings)
+    with ExitStack() as stack:
+        writer = _writer(settings, clean(credentials.base_url), options, stack)
+        return run_until_signalled(lambda: _poll(writer, credentials, settings, options))
+
+
+async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Settings, options: Options) -> int:
+    """Write what is polled until the end; the loop waits for no disk. The history gets it as well."""
+    import asyncio
+
+    from envwatch.cli.bootstrap import history_for
+    from envwatch.cli.monitoring import Deadline, Refusals, monitoring
+    from envwatch.cli.progress_line import ProgressLine
+    from envwatch.sources.poller import read_clocks
+
+    began, profiles = read_clocks(), [(credentials, settings)]
+    deadline = Deadline.after(began, options.lasts)
+    async with monitoring(profiles, options, deadline) as (targets, steps, poll_log):
+
+        def warn(line: str) -> None:
+            poll_log.note(line)
+            print_error(f"envwatch: {line}")
+
+        (target,) = targets.values()
+        pace = f"every {target.poller.interval / _SECOND:g} s"
+        print_error(f"envwatch: recording {target.host} {pace} (profile {target.profile}){_end(options)}")
+        refusals = Refusals(targets)
+        with ProgressLine() as progress, closing(history_for(profiles, options, warn)) as history:
+            async for step in steps:
+                if history.recorder is not None:
+                    history.recorder.record(step.profile, step.outcome, step.monitor, step.update, step.now)
+                try:
+                    await asyncio.to_thread(write_step, writer, step)
+                except OSError as error:
+                    raise _cannot_write(options, error) from None
+                if progress.is_due:
+                    progress.show(f"{_size(writer)} in {_span(step.now.monotonic - began.monotonic)}")
+                refusals.check(step)
+    return Exit.FINE
+
+
+def write_step(writer: RecordingWriter, step: Step) -> None:
+    """Write what a step brought, if anything; a moment that has no form is left out, and said so.
+
+    Raises:
+        OSError: if the recording cannot be written.
+    """
+    from envwatch.fleet.history import HistoryError, Moment, PollResult
+
+    if step.outcome is None or step.profile is None:
+        if step.update.events:
+            writer.write_events(step.now.wall, step.update.events)
+        return
+    fleet = step.monitor.fleets.by_profile[step.profile]
+    acks = {id_: ack for id_, ack in step.monitor.acks.items() if id_ in fleet.environments}
+    moment, result = Moment(step.now, fleet, acks), PollResult.of(step.outcome)
+    try:
+        writer.write(moment, result, fleet.interval / _SECOND, step.update.events)
+    except HistoryError as error:
+        print_error(f"envwatch: a poll is not in the recording: {error}")
+
+
+def _cut(settings: Settings, options: Options) -> int:
+    from envwatch.cli.progress_line import ProgressLine
+    from envwatch.cli.stored_history import base_url_of, past_of
+    from envwatch.fleet.history import HistoryError
+    from envwatch.model.clock import WallMs
+    from envwatch.storage.history.cutting import cut
+
+    base_url = base_url_of(settings)
+    past = past_of(settings, base_url)
+    until = options.until or datetime.now(UTC)
+    since_ms, until_ms = (WallMs(at.timestamp() * 1000) for at in (options.since, until))
+    with ExitStack() as stack:
+        writer = _writer(settings, base_url, options, stack)
+        try:
+            with ProgressLine() as progress:
+                for count, of in cut(past, since_ms, until_ms, writer):
+                    if progress.is_due:
+                        progress.show(f"{count:,} of {of:,} polls")
+        except HistoryError as error:
+            raise StopError(Exit.FAILED, f"the history cannot be read: {error}; see `envwatch doctor`") from None
+        except OSError as error:
+            raise _cannot_write(options, error) from None
+        if not writer.polls:
+            what = f"nothing was recorded of profile {settings.profile} at {base_url}"
+            raise StopError(Exit.FAILED, f"{what} from {_at(options.since)} to {_at(until)}")
+    return Exit.FINE
+
+
+def _writer(settings: Settings, base_url: Clean, options: Options, stack: ExitStack) -> RecordingWriter:
+    """Return the writer of a new recording.
+
+    When the stack is closed, it says what was recorded; the file is removed if that is nothing, or only a part of what
+    was to be cut.
+    """
+    import secrets
+
+    from envwatch.model.text import clean
+    from envwatch.storage.history.about import About
+    from envwatch.storage.history.recording import RecordingWriter
+    from envwatch.storage.history.redaction import Redaction
+
+    path = Path(options.file)
+    about = About(profile=clean(settings.profile), base_url=base_url, version=clean(__version__))
+    redaction = Redaction(secrets.token_bytes(32)) if options.redact else None
+    try:
+        if options.force and path.is_file():
+            path.unlink()
+        writer = RecordingWriter(path, about, redaction)
+    except FileExistsError:
+        raise StopError(Exit.USAGE, f"{options.file} exists; choose another name, or --force to replace it") from None
+    except OSError as error:
+        raise _cannot_write(options, error) from None
+    stack.push(lambda error, *_: _finish(writer, path, options, is_whole=error is None or options.since is None))
+    return writer
+
+
+def _finish(writer: RecordingWriter, path: Path, options: Options, *, is_whole: bool) -> None:
+    try:
+        writer.close()
+    except OSError as error:
+        raise _cannot_write(options, error) from None
+    if writer.polls and is_whole:
+        print_error(f"envwatch: {_size(writer)} in {os.fspath(path)}")
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _cannot_write(options: Options, error: OSError) -> StopError:
+    return StopError(Exit.FAILED, f"cannot write {options.file}: {error.strerror}")
+
+
+def _end(options: Options) -> str:
+    from envwatch.model.times import long_age
+
+    return "; ctrl+c ends it" if options.lasts is None else f" for {long_age(options.lasts)}"
+
+
+def _size(writer: RecordingWriter) -> str:
+    import humanize
+
+    from envwatch.model.text import counted
+
+    return f"{counted(writer.polls, 'poll')}, {humanize.naturalsize(writer.size, binary=True)}"
+
+
+def _span(seconds: float) -> str:
+    from envwatch.model.times import long_age
+
+    return long_age(timedelta(seconds=seconds))
+
+
+def _at(at: datetime) -> Clean:
+    from envwatch.model.times import date_text
+
+    return date_text(at.timestamp() * 1000, None)

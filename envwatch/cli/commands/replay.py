@@ -1,0 +1,183 @@
+"""`envwatch replay`: the dashboard on a recording, or its events as `watch` prints them. Needs no key."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
+from envwatch.cli.streams import is_utf8, print_error, stdout, write_all
+from envwatch.config.values import path_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from envwatch.model.clock import WallMs
+    from envwatch.storage.history.recording import RecordedFile
+
+_FASTEST: Final = 10_000.0
+_DRAWN_AFTER_S: Final = 1.0
+
+
+def add_arguments(parser: Parser) -> None:
+    """Set the description and add the options."""
+    parser.description = (
+        "Show a recording of `envwatch record` in the dashboard, which plays it: p pauses,\n"
+        "[ ] { } T go back and forth. With -o, print its events as `envwatch watch` prints\n"
+        "them. Needs no key and asks no server."
+    )
+    parser.add_argument("file", **valued("FILE", path_text, "the recording"))
+    about = "how many recorded seconds pass in one (default 1)"
+    parser.add_argument("--speed", default=None, **valued("N", _speed, about))
+    about = "where to start: 02:13, '3m ago' (before its end), '2026-11-25 02:13', ISO 8601"
+    parser.add_argument("--at", default=None, metavar="TIME", help=about)
+    about = "print events instead, in the formats of `watch`"
+    parser.add_argument("-o", "--output", choices=("text", "jsonl"), default=None, help=about)
+    parser.add_shared("filter", "no_mouse", "ascii", "log_file", "log_level", "config")
+
+
+def run(options: Options) -> int:
+    """Show a recording, or print its events."""
+    if options.output is None:
+        from envwatch.cli.commands.dashboard import check_terminal
+
+        check_terminal()
+    elif options.speed is not None:
+        raise StopError(Exit.USAGE, "--speed is of the dashboard; with -o, all events are printed at once")
+    with _opened(options) as file:
+        at = _start(file, options)
+        if options.output is None:
+            import asyncio
+
+            return asyncio.run(_show(file, at, options))
+        if file.is_cut:
+            print_error(f"envwatch: {_missing_end(file, options)}")
+        write_all(_lines(file, at, options))
+        return Exit.FINE
+
+
+def _speed(raw: object) -> float:
+    try:
+        speed = float(str(raw))
+    except ValueError:
+        speed = 0.0
+    if 0 < speed <= _FASTEST:
+        return speed
+    raise ValueError(f"must be a number over 0, up to {_FASTEST:,.0f}")
+
+
+def _opened(options: Options) -> RecordedFile:
+    """Return the recording, with at least one poll in it."""
+    from envwatch.fleet.history import HistoryError
+    from envwatch.storage.history.recording import RecordedFile
+
+    try:
+        file = RecordedFile(Path(options.file))
+    except HistoryError as error:
+        raise StopError(Exit.USAGE, f"cannot replay {options.file}: {error}") from None
+    if not file.all_polls():
+        file.close()
+        raise StopError(Exit.USAGE, f"cannot replay {options.file}: it has no polls")
+    return file
+
+
+def _start(file: RecordedFile, options: Options) -> WallMs | None:
+    """Return the moment at which to start; None for the beginning."""
+    if options.at is None:
+        return None
+    from envwatch.model.clock import WallMs
+    from envwatch.model.times import past_moment_of
+
+    times = [poll.at for poll in file.all_polls()]
+    first, last = min(times), max(times)
+    end = datetime.fromtimestamp(last / 1000, UTC)
+    at = past_moment_of(options.at, end)
+    at_ms = None if at is None else WallMs(at.timestamp() * 1000)
+    if at_ms is None or not first // 1000 * 1000 <= at_ms:
+        raise StopError(Exit.USAGE, f"--at must be a time in the recording: {_text(first)} to {_text(last)}")
+    return at_ms
+
+
+def _missing_end(file: RecordedFile, options: Options) -> str:
+    return f"the end of {Path(options.file).name} is missing: it ends at {_text(file.all_polls()[-1].at)}"
+
+
+async def _show(file: RecordedFile, at: WallMs | None, options: Options) -> int:
+    """Show the dashboard on a recording; of the user's own settings and state, only those of the screen count."""
+    import asyncio
+
+    from envwatch.cli import gc_tuning
+    from envwatch.cli.bootstrap import looks_of, poll_log_for, state_file
+    from envwatch.cli.commands.dashboard import preferences_of, show
+    from envwatch.cli.screen_settings import check_screen
+    from envwatch.cli.standard_error import standard_error_to
+    from envwatch.fleet.events import NO_PROFILE
+    from envwatch.storage.export import export_here
+    from envwatch.storage.remembered import RememberedFile
+    from envwatch.tui.app import EnvwatchApp
+    from envwatch.tui.arguments import Inputs, Replay, SavedState
+    from envwatch.views.command_context import NO_COMMANDS
+
+    looks = looks_of(options)
+    check_screen(looks)
+    notices: asyncio.Queue[str] = asyncio.Queue()
+    if file.is_cut:
+        notices.put_nowait(_missing_end(file, options))
+    poll_log = poll_log_for(options)
+    memory = RememberedFile(state_file("state"), poll_log.note)
+    about, name = file.about, Path(options.file).name
+    app = EnvwatchApp(
+        Inputs(
+            notices=notices,
+            pasts={NO_PROFILE: file},
+            replay=Replay(name=name, profile=about.profile, host=about.host, speed=options.speed or 1.0, at=at),
+        ),
+        SavedState(export=export_here, keep=memory.keep),
+        # A row of somebody else's must not start a command of the user's.
+        preferences_of(looks, options, NO_COMMANDS),
+    )
+    asyncio.get_running_loop().call_later(_DRAWN_AFTER_S, gc_tuning.start)
+    try:
+        with standard_error_to(poll_log.note_stray_line):
+            return await show(app, poll_log, mouse=not options.no_mouse)
+    finally:
+        memory.close()
+
+
+def _lines(file: RecordedFile, at: WallMs | None, options: Options) -> Iterator[bytes]:
+    """Yield the events from a moment on, as they were printed when they happened."""
+    from envwatch.fleet.events import NO_PROFILE
+    from envwatch.fleet.fleets import Fleets
+    from envwatch.fleet.history import HistoryError
+    from envwatch.fleet.monitor import Monitor
+    from envwatch.query.language import parse
+    from envwatch.views.cloud_events import source_of
+    from envwatch.views.event_stream import EventStream, Format
+
+    out = stdout()
+    stream = EventStream(
+        sources={NO_PROFILE: source_of(file.about.base_url)},
+        format=Format(options.output),
+        query=parse(options.filter),
+        profile_name=file.about.profile,
+        encoding=out.encoding,
+        ascii_only=options.ascii or not is_utf8(out),
+    )
+    poll = file.all_polls()[0]
+    try:
+        for step in file.steps():
+            poll = step.poll or poll
+            if step.events and (at is None or step.at >= at):
+                moment = file.moment(poll)
+                monitor = Monitor(Fleets({NO_PROFILE: moment.fleet}), moment.acks)
+                yield from stream.lines(monitor, monitor, step.events, replace(moment.now, wall=step.at))
+    except HistoryError as error:
+        raise StopError(Exit.FAILED, f"the rest of {options.file} cannot be read: {error}") from None
+
+
+def _text(at: WallMs) -> str:
+    from envwatch.model.times import date_text
+
+    return date_text(at, None)

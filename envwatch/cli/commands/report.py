@@ -1,0 +1,231 @@
+"""`envwatch report`: what happened in a time, for the next person on call. Reads what was recorded, asks no server."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
+from envwatch.cli.streams import print_error, stdout, write
+from envwatch.config.values import path_text
+
+if TYPE_CHECKING:
+    from envwatch.fleet.history import Past
+    from envwatch.model.clock import WallMs
+    from envwatch.model.text import Clean
+    from envwatch.views.report import Recorded
+    from envwatch.views.report_values import ProfileReport, Report
+
+_SHIFT: Final = "8h"
+
+
+class _Source(NamedTuple):
+    """The history of one profile on one server."""
+
+    profile: Clean
+    host: Clean
+    past: Past
+    advice: str
+    """What to do if nothing was recorded."""
+
+
+class _Period(NamedTuple):
+    since: WallMs
+    until: WallMs
+
+
+def add_arguments(parser: Parser) -> None:
+    """Set the description and add the options."""
+    parser.description = (
+        "Print what happened, for the next person on call: what is still down, losses,\n"
+        "outages, flapping, modes, versions, what went unseen, and availability. It reads\n"
+        "what the dashboard and `envwatch watch` record, and asks no server. The Markdown\n"
+        "can be pasted into a chat: no name in it mentions anybody or becomes a link.\n"
+        "TIME is 8h, 02:00 (the last one), yesterday, 'yesterday 14:00', or ISO 8601."
+    )
+    about = "a recording made by `envwatch record`, in place of the history; its end is now"
+    parser.add_argument("file", nargs="?", default=None, **valued("FILE", path_text, about))
+    about = f"begin of the period (default {_SHIFT}, of a recording its begin)"
+    parser.add_argument("--since", default=None, **valued("TIME", _time, about))
+    parser.add_argument("--until", default=None, **valued("TIME", _time, "end of the period (default now)"))
+    about = "the format (default md, Markdown); json: all of it, with exact names"
+    parser.add_argument("-o", "--output", choices=("md", "json"), default="md", help=about)
+    parser.add_shared("profile", "filter", "online_only", "source", "user", "config")
+
+
+def _time(raw: object) -> str:
+    """Check that a time can be read, and leave that for later: the now of a recording is its end."""
+    from envwatch.model.times import past_moment_of
+
+    text = str(raw)
+    if past_moment_of(text, datetime.now(UTC)) is None:
+        raise ValueError("must be a time in the past like 8h, 02:00 or 'yesterday 14:00', or ISO 8601")
+    return text
+
+
+def run(options: Options) -> int:
+    """Print the report; where one of several profiles has no history, that of the others."""
+    from envwatch.fleet.history import HistoryError
+    from envwatch.model.clock import WallMs
+    from envwatch.model.text import clean
+    from envwatch.views.report_values import Report
+
+    stdout()  # refuses a closed one before anything is read
+    now = WallMs(time.time() * 1000)
+    reports: list[ProfileReport] = []
+    stops: list[StopError] = []
+    with ExitStack() as stack:
+        sources, period = _histories(options, now) if options.file is None else _recording(options, stack)
+        for source in sources:
+            try:
+                reports.append(_report(source, period, options.filter))
+            except HistoryError as error:
+                stops.append(StopError(Exit.FAILED, f"the history of {source.profile} cannot be read: {error}"))
+            except StopError as error:
+                stops.append(error)
+    if not reports:
+        raise stops[0]
+    query = clean(options.filter) or None
+    _print(Report(since=period.since, until=period.until, made_at=now, filter=query, profiles=reports), options)
+    for stop in stops:
+        print_error(f"envwatch: {stop.line}")
+    return max((stop.code for stop in stops), default=Exit.FINE)
+
+
+def _print(report: Report, options: Options) -> None:
+    if options.output == "json":
+        from envwatch.views.report_json import json_of
+
+        write(json_of(report))
+        return
+    from envwatch.views.report_markdown import markdown_of
+
+    write(markdown_of(report).encode(stdout().encoding, "backslashreplace"))
+
+
+def _histories(options: Options, now: WallMs) -> tuple[list[_Source], _Period]:
+    """Return the histories of the selected profiles on this machine, and the period."""
+    from envwatch.cli.stored_history import base_url_of, past_of, recorded_settings_for
+    from envwatch.model.text import clean
+
+    period = _period(options, now, None)
+    sources = []
+    for settings in recorded_settings_for(options):
+        base_url = base_url_of(settings)
+        host = clean(base_url.partition("://")[2].partition("/")[0])
+        advice = "dashboard, `watch`, `serve` and `metrics` record while they run; of the demo: --profile demo"
+        if not settings.history:
+            advice = "the setting `history` is false, so nothing is recorded"
+        sources.append(_Source(clean(settings.profile), host, past_of(settings, base_url), advice))
+    return sources, period
+
+
+def _recording(options: Options, stack: ExitStack) -> tuple[list[_Source], _Period]:
+    """Return the history in a file, and the period, which ends with it."""
+    from pathlib import Path
+
+    from envwatch.fleet.history import HistoryError
+    from envwatch.model.text import clean
+    from envwatch.storage.history.recording import RecordedFile
+
+    name = clean(options.file)
+    if options.profile is not None:
+        raise StopError(Exit.USAGE, "a recording is of one profile: leave out --profile")
+    try:
+        past = stack.enter_context(RecordedFile(Path(options.file)))
+    except HistoryError as error:
+        raise StopError(Exit.FAILED, f"cannot read {name}: {error}") from None
+    walls = [poll.at for poll in past.all_polls()]
+    if not walls:
+        raise StopError(Exit.FAILED, f"no poll is in {name}: it was recorded for too short a time, or is cut off")
+    if past.is_cut:
+        print_error(f"envwatch: the end of {name} is missing")
+    period = _period(options, max(walls), min(walls))
+    return [_Source(past.about.profile, past.about.host, past, "choose another time")], period
+
+
+def _period(options: Options, end: WallMs, begin: WallMs | None) -> _Period:
+    """Return the period that the options ask for.
+
+    Args:
+        options: of the command line.
+        end: the present, as times are meant.
+        begin: where it begins without an option; None for a shift before `end`.
+    """
+    since = begin if begin is not None and options.since is None else _moment(options.since or _SHIFT, end)
+    until = end if options.until is None else _moment(options.until, end)
+    if since >= until:
+        raise StopError(Exit.USAGE, f"the period begins at {_text(since)}, which is not before its end, {_text(until)}")
+    return _Period(since, until)
+
+
+def _moment(text: str, end: WallMs) -> WallMs:
+    from envwatch.model.clock import WallMs
+    from envwatch.model.text import clean, shortened
+    from envwatch.model.times import moment, past_moment_of
+
+    now = moment(end, UTC)
+    if now is None or (at := past_moment_of(text, now)) is None:
+        what = shortened(clean(text), 40)
+        raise StopError(Exit.USAGE, f"{what} is after the end of the recording, {_text(end)}")
+    return WallMs(at.timestamp() * 1000)
+
+
+def _report(source: _Source, period: _Period, query: str) -> ProfileReport:
+    """Return the report on one history.
+
+    Raises:
+        HistoryError: if it cannot be read.
+        StopError: if nothing was recorded.
+    """
+    from envwatch.views.report import matching, report_of
+
+    recorded = recorded_in(source.past, period.since, period.until, profile=source.profile, host=source.host)
+    if recorded is None:
+        what = f"nothing was recorded of profile {source.profile} on {source.host}"
+        line = f"{what} from {_text(period.since)} to {_text(period.until)}; {source.advice}"
+        raise StopError(Exit.FAILED, line)
+    if query:
+        from envwatch.views.matching import matcher_of
+
+        recorded = matching(recorded, matcher_of(query, source.profile))
+    return report_of(recorded)
+
+
+def recorded_in(past: Past, since: WallMs, until: WallMs, *, profile: Clean, host: Clean) -> Recorded | None:
+    """Return what was recorded in a period, None for nothing; of the moments it reads the first and the last only.
+
+    Raises:
+        HistoryError: if it cannot be read.
+    """
+    from envwatch.fleet.history import PollResult
+    from envwatch.model.clock import WallMs
+    from envwatch.model.times import MS
+    from envwatch.views.report import LEAD, Recorded
+
+    polls = past.polls(WallMs(since - LEAD / MS), until)
+    before = [poll for poll in polls if poll.at < since]
+    within = [poll for poll in polls if poll.at >= since]
+    if not within:
+        return None
+    begin = past.moment(before[-1]) if before else None
+    if begin is None or begin.fleet.listed is None:
+        begin = past.moment(next((poll for poll in within if poll.result is PollResult.LISTED), within[0]))
+    return Recorded(
+        profile=profile,
+        host=host,
+        since=since,
+        until=until,
+        polls=polls,
+        events=past.events(since, until),
+        first=begin,
+        last=past.moment(within[-1]),
+    )
+
+
+def _text(at: WallMs) -> Clean:
+    from envwatch.model.times import date_text
+
+    return date_text(at, None)

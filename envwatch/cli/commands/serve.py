@@ -1,0 +1,108 @@
+"""`envwatch serve`: polls once for many viewers, who ask it in place of the platform, with tokens of its own.
+
+Needs no terminal library, and the packages of the extra `serve`.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from envwatch.cli.arguments import Exit, Options, Parser, valued
+from envwatch.cli.streams import print_error, write
+from envwatch.config.values import line, path_text
+from envwatch.serving.listening import DEFAULT_ADDRESS, address_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from envwatch.cli.serve_plan import Plan
+    from envwatch.config.credentials import Credentials
+    from envwatch.config.settings import Settings
+    from envwatch.storage.log import PollLog
+
+
+def add_arguments(parser: Parser) -> None:
+    """Set the description and add the options."""
+    parser.description = (
+        "Poll once for many viewers. The same API is served from the last complete\n"
+        "listing: viewers set LETTA_BASE_URL to this server and LETTA_API_KEY to a token\n"
+        "of its own, and never need the key of the platform. While nothing can be seen,\n"
+        "each of them reads why (503). Several profiles (--profile a,b) are served at\n"
+        "/profiles/a and /profiles/b. /metrics has series for Prometheus, where the\n"
+        "extra `metrics` is installed. All of it needs the extra `serve`."
+    )
+    about = f"where to listen (default {DEFAULT_ADDRESS}); beyond this machine only with --tls-cert"
+    parser.add_argument("--bind", default=address_of(DEFAULT_ADDRESS), **valued("ADDRESS:PORT", address_of, about))
+    about = "serve https with this certificate and its chain, PEM; it is read again when it is renewed"
+    parser.add_argument("--tls-cert", default=None, **valued("PATH", path_text, about))
+    about = "the key of that certificate, PEM (default: in the same file)"
+    parser.add_argument("--tls-key", default=None, **valued("PATH", path_text, about))
+    about = "add a token for a viewer of this name, print it once, and end"
+    parser.add_argument("--new-token", default=None, **valued("NAME", line, about))
+    about = "run the hooks of the configuration file; one process does so, not every viewer"
+    parser.add_argument("--hooks", action="store_true", default=False, help=about)
+    parser.add_shared("interval", "no_history", "profile", "page_size", "log_file", "log_level", "config")
+
+
+def run(options: Options) -> int:
+    """Serve until interrupted, or add a token."""
+    from envwatch.cli.serve_plan import Plan, new_token
+
+    if options.new_token is not None:
+        return new_token(options)
+    from envwatch.cli.bootstrap import profiles_for
+    from envwatch.cli.monitoring import run_until_signalled
+
+    Plan.check(options)
+    # A viewer asks for `onlineOnly` itself. If offline rows were missing here, they would be gone for every viewer.
+    profiles = [(credentials, replace(each, online_only=False)) for credentials, each in profiles_for(options)]
+    with Plan.of(profiles, options) as plan:
+        return run_until_signalled(lambda: _serve(profiles, options, plan))
+
+
+async def _serve(profiles: Sequence[tuple[Credentials, Settings]], options: Options, plan: Plan) -> int:
+    from envwatch.cli.bootstrap import history_for
+    from envwatch.cli.hook_dispatch import dispatching, prepared
+    from envwatch.cli.monitoring import Deadline, monitoring
+    from envwatch.cli.narration import narrate, polled
+    from envwatch.cli.service_manager import ServiceManager
+    from envwatch.cli.serving import serving
+    from envwatch.model.outcome import Listed
+
+    manager = ServiceManager.of(os.environ)
+    hooks = prepared(profiles, options) if options.hooks else None
+    try:
+        async with (
+            monitoring(profiles, options, Deadline(), hooks.open_incidents if hooks else ()) as (targets, steps, log),
+            dispatching(hooks, log) as run_hooks,
+            serving(plan, partial(_warn, log), log) as service,
+        ):
+            write("".join(f"export LETTA_BASE_URL={url}\n" for url in plan.base_urls).encode())
+            print_error(f"envwatch: serving {polled(targets)}; LETTA_API_KEY is {plan.tokens_are}; ctrl+c ends it")
+            for text in plan.left_out:
+                print_error(f"envwatch: {text}")
+            manager.ready()
+            with closing(history_for(profiles, options, partial(_warn, log))) as history:
+                async for step in steps:
+                    service.take(step)
+                    if history.recorder is not None:
+                        history.recorder.record(step.profile, step.outcome, step.monitor, step.update, step.now)
+                    run_hooks(step)
+                    narrate(step)
+                    if isinstance(step.outcome, Listed):
+                        manager.listed()
+                    if step.outcome is None:
+                        await service.renew()
+    finally:
+        manager.stopping()
+    return Exit.FINE
+
+
+def _warn(log: PollLog, text: str) -> None:
+    """Say what is wrong beside the polls; called from any thread."""
+    log.note(text)
+    print_error(f"envwatch: {text}")

@@ -1,0 +1,159 @@
+"""`envwatch silence`: keep environments quiet while planned work is done on them, without asking the server."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
+from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
+from envwatch.cli.bootstrap import state_file, user_name
+from envwatch.cli.streams import print_error, write
+from envwatch.config.values import line, period
+from envwatch.model import limits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import timedelta
+
+    from envwatch.fleet.silences import Silence
+    from envwatch.model.text import Clean
+
+_ACTIONS: Final = {"list": "print the silences that hold", "end": "end a silence by its id"}
+_QUERY_CELLS: Final = 48
+
+
+def add_arguments(parser: Parser) -> None:
+    """Set the description and add the options and actions."""
+    parser.description = (
+        "Silence what a filter finds: it is shown and logged, and rings nothing. Silences end by themselves.\n"
+        "A running dashboard takes them over with its next poll."
+    )
+    parser.add_shared("filter")
+    parser.add_argument(
+        "--for", dest="lasts", **valued("TIME", period(60, limits.LONGEST_SILENCE), "how long: 30m, 2h, 1d, 1h30m")
+    )
+    parser.add_argument("--note", **valued("TEXT", line, "why, for the next reader"))
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions (default: make a silence)")
+    for action, summary in _ACTIONS.items():
+        action_parser = actions.add_parser(action, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        if action == "list":
+            action_parser.add_argument(
+                "-o", "--output", choices=("table", "json"), default="table", help="the format (default table)"
+            )
+        else:
+            action_parser.add_argument("id", metavar="ID", help="as `envwatch silence list` prints it")
+
+
+def run(options: Options) -> int:
+    """Make a silence, or run an action."""
+    match getattr(options, "action", None):
+        case "list":
+            return _list(options)
+        case "end":
+            return _end(options.id)
+        case _:
+            return _make(options)
+
+
+def _make(options: Options) -> int:
+    from envwatch.fleet.acknowledgements import note_of
+    from envwatch.fleet.silences import silence_of_query
+    from envwatch.model.clock import WallMs
+    from envwatch.views.matching import matcher_of
+
+    lasts: timedelta | None = getattr(options, "lasts", None)
+    if not options.filter or lasts is None:
+        missing = "--for TIME" if options.filter else "--filter QUERY"
+        raise StopError(Exit.USAGE, f"a silence needs {missing}; see `envwatch silence --help`")
+    note = note_of(getattr(options, "note", ""))
+    silence = silence_of_query(matcher_of(options.filter), WallMs(time.time() * 1000), lasts, note, user_name())
+    _change({silence.id: silence})
+    write(f"{silence.id}\n".encode())
+    print_error(f"silenced until {_until(silence)}: {_what(silence)}")
+    return Exit.FINE
+
+
+def _end(id_: str) -> int:
+    from envwatch.model.text import clean, shortened
+
+    found = {silence.id: silence for silence in _silences()}
+    if (silence := found.get(clean(id_))) is None:
+        name = shortened(clean(id_), 40)
+        raise StopError(Exit.FAILED, f"no silence {name} holds; `envwatch silence list` prints those that do")
+    _change({silence.id: None})
+    print_error(f"ended: {_what(silence)}")
+    return Exit.FINE
+
+
+def _list(options: Options) -> int:
+    silences = _silences()
+    if options.output == "json":
+        write(json.dumps([_json(silence) for silence in silences], indent=2, ensure_ascii=False).encode() + b"\n")
+        return Exit.FINE
+    if not silences:
+        print_error("nothing is silenced")
+        return Exit.FINE
+    rows = [("ID", "UNTIL", "WHAT", "NOTE", "BY")]
+    rows += [(each.id, _until(each), _what(each), each.note or "-", each.by or "-") for each in silences]
+    from envwatch.model.text import Clean, cells, fitted
+
+    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        text = "  ".join(fitted(Clean(cell), width) for cell, width in zip(row, widths, strict=True))
+        write(f"{text.rstrip()}\n".encode())
+    return Exit.FINE
+
+
+def _silences() -> list[Silence]:
+    """Return the silences that have not ended, the next to end first."""
+    from envwatch.storage.silences_file import silences_in
+    from envwatch.views.matching import matcher_or_none
+
+    now = time.time() * 1000
+    found = silences_in(state_file("silences"), matcher_or_none).values()
+    return sorted((silence for silence in found if silence.until > now), key=lambda silence: silence.until)
+
+
+def _change(changes: Mapping[Clean, Silence | None]) -> None:
+    from envwatch.storage.silences_file import SILENCES
+    from envwatch.storage.state_file import merge
+
+    path = state_file("silences")
+    try:
+        aside = merge(path, SILENCES, changes)
+    except OSError as error:
+        raise StopError(Exit.FAILED, f"cannot keep it: {error.strerror} ({os.fspath(path)})") from None
+    if aside is not None:
+        print_error(f"envwatch: set aside what was damaged: {aside}")
+
+
+def _what(silence: Silence) -> Clean:
+    """Return what a silence is of: its query, the id of one environment, or how many there are."""
+    from envwatch.model.text import counted, shortened
+
+    if silence.matcher is not None:
+        return shortened(silence.matcher.query, _QUERY_CELLS)
+    first, *others = silence.environments
+    return counted(len(silence.environments), "environment") if others else shortened(first, _QUERY_CELLS)
+
+
+def _until(silence: Silence) -> Clean:
+    from envwatch.model.times import date_text
+
+    return date_text(silence.until, None)
+
+
+def _json(silence: Silence) -> dict[str, object]:
+    from envwatch.views.output import iso
+
+    return {
+        "id": silence.id,
+        "at": iso(silence.at),
+        "until": iso(silence.until),
+        "query": None if silence.matcher is None else silence.matcher.query,
+        "environments": sorted(silence.environments),
+        "note": silence.note,
+        "by": silence.by,
+    }

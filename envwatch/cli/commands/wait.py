@@ -1,0 +1,121 @@
+"""`envwatch wait`: until environments match a query, or none does. Needs no terminal library."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopError, check_query, valued
+from envwatch.cli.bootstrap import profiles_for
+from envwatch.cli.streams import stdout, write
+from envwatch.config.values import period, query, whole
+from envwatch.model import limits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from envwatch.cli.monitoring import Step
+    from envwatch.config.credentials import Credentials
+    from envwatch.config.settings import Settings
+    from envwatch.views.wait_condition import Progress, WaitCondition
+
+
+def add_arguments(parser: Parser) -> None:
+    """Set the description and add the options."""
+    parser.description = (
+        "Wait until an environment matches QUERY, a filter as in the dashboard's box,\n"
+        "and print the names of those that do, one a line.\n"
+        "Only complete listings that can be believed count. What is gone matches only a\n"
+        "query for states (status:gone).\n"
+        "Exit codes: 0 it came about, 1 not within --timeout, 3 nothing can be known at\n"
+        "its end, 4 the key is refused."
+    )
+    parser.add_argument("query", nargs="+", **valued("QUERY", query, "what to wait for: name:build-1 status:online"))
+    parser.add_argument("--count", default=None, **valued("N", whole(1, 100_000), "so many must match (default 1)"))
+    parser.add_argument("--absent", action="store_true", default=False, help="wait until none matches instead")
+    about = "give up after this time: 30s, 5m, 1h (default: never)"
+    parser.add_argument("--timeout", default=None, **valued("TIME", period(1, limits.LONGEST_WATCH), about))
+    parser.add_shared("interval", "profile", *QUERY_OPTIONS, "log_file", "log_level", "config")
+
+
+def run(options: Options) -> int:
+    """Wait, and print the names of what matches."""
+    from envwatch.cli.monitoring import run_until_signalled
+    from envwatch.query.language import parse
+    from envwatch.views.wait_condition import WaitCondition
+
+    text = " ".join(options.query)
+    check_query(text, "QUERY")
+    if not parse(text):
+        raise StopError(Exit.USAGE, "QUERY is empty, and everything matches that; see `envwatch wait --help`")
+    if options.absent and options.count is not None:
+        raise StopError(Exit.USAGE, "--absent waits until none matches, and takes no --count")
+    stdout()  # refuses a closed one before the first request
+    profiles = profiles_for(options)
+    from envwatch.model.text import clean
+
+    condition = WaitCondition(
+        queries=(parse(text), parse(options.filter)),
+        count=options.count or 1,
+        is_absence=options.absent,
+        profile_name=clean(profiles[0][1].profile),
+    )
+    return run_until_signalled(lambda: _wait(profiles, condition, options))
+
+
+async def _wait(profiles: Sequence[tuple[Credentials, Settings]], condition: WaitCondition, options: Options) -> int:
+    from envwatch.cli.monitoring import Deadline, Refusals, monitoring
+    from envwatch.cli.progress_line import ProgressLine
+    from envwatch.sources.poller import read_clocks
+
+    began = read_clocks()
+    last: Step | None = None
+    with ProgressLine() as line:
+        async with monitoring(profiles, options, Deadline.after(began, options.timeout)) as (targets, steps, _):
+            refusals = Refusals(targets)
+            async for last in steps:
+                refusals.check(last)
+                # Time alone proves nothing: a condition is met by the listing that proves it.
+                if last.has_new_listing and (progress := condition.progress(last.monitor, last.now)).is_met:
+                    return _met(condition, progress)
+                if line.is_due:
+                    line.show(_text(condition, last, began.monotonic))
+    raise _stop(condition, last, options)
+
+
+def _met(condition: WaitCondition, progress: Progress) -> int:
+    if not condition.is_absence:
+        write("".join(f"{tracked.environment.label}\n" for tracked in progress.matching).encode())
+    return Exit.FINE
+
+
+def _text(condition: WaitCondition, step: Step, began_s: float) -> str:
+    """Return one line about how far it is."""
+    from envwatch.model.times import long_age
+
+    progress = condition.progress(step.monitor, step.now)
+    count = len(progress.matching)
+    found = f"{count} match, none may" if condition.is_absence else f"{count} of {condition.count} match"
+    waited = long_age(timedelta(seconds=step.now.monotonic - began_s))
+    failures = [fleet.failure.cause for fleet in step.monitor.fleets if fleet.failure is not None]
+    trouble = ", ".join(dict.fromkeys(failures)) or ("" if progress.is_proven else "not certain yet")
+    return f"waiting for {waited}: {found}{trouble and f'; {trouble}'}"
+
+
+def _stop(condition: WaitCondition, last: Step | None, options: Options) -> StopError:
+    """Return why it did not come about in time."""
+    from envwatch.model.times import long_age
+
+    waited = f"after {long_age(options.timeout)}"
+    if last is None:
+        return StopError(Exit.UNREACHABLE, f"{waited}, no listing has come yet; give it more time with --timeout")
+    failures = [fleet.failure for fleet in last.monitor.fleets if fleet.failure is not None]
+    if refused := next((failure for failure in failures if failure.cause.is_refusal), None):
+        return StopError(Exit.AUTHENTICATION, f"{waited}: {refused.cause}: {refused.message}")
+    progress = condition.progress(last.monitor, last.now)
+    if not progress.is_proven:
+        why = f": {failures[0].cause}: {failures[0].message}" if failures else ""
+        return StopError(Exit.UNREACHABLE, f"{waited}, nothing can be known{why}")
+    count = len(progress.matching)
+    found = f"{count} still match" if condition.is_absence else f"{count} of {condition.count} match"
+    return StopError(Exit.FAILED, f"{waited}, {found}: {' '.join(options.query)}")

@@ -1,0 +1,181 @@
+"""`envwatch watch`: each transition as a line, as it happens, until interrupted. Needs no terminal library."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING
+
+from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
+from envwatch.cli.bootstrap import history_for, names_of, profiles_for
+from envwatch.cli.streams import is_utf8, print_error, stdout
+from envwatch.config.values import period
+from envwatch.model import limits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from envwatch.cli.hook_dispatch import Prepared
+    from envwatch.config.credentials import Credentials
+    from envwatch.config.settings import Settings
+    from envwatch.storage.log import PollLog
+    from envwatch.views.event_stream import EventStream
+
+
+def add_arguments(parser: Parser) -> None:
+    """Set the description and add the options."""
+    parser.description = (
+        "Print each transition as it happens, one a line, until interrupted. It survives\n"
+        "failures, and prints them as events (blind, resumed). It ends with 4 when\n"
+        "the keys of all profiles are refused, and again half a minute later.\n"
+        "The setting `filter` is the dashboard's, and hides nothing here."
+    )
+    parser.add_shared("interval", "no_history", "profile", *QUERY_OPTIONS, *OUTPUT_OPTIONS, "config")
+    about = "the format (default text); jsonl: CloudEvents 1.0, one JSON object a line"
+    parser.add_argument("-o", "--output", choices=("text", "jsonl"), default="text", help=about)
+    parser.add_argument(
+        "--initial", action="store_true", default=False, help="first print the environments as they are"
+    )
+    about = "first print what was recorded since: 8h, 02:13, yesterday, ISO 8601"
+    parser.add_argument("--since", default=None, **valued("TIME", _past_moment, about))
+    about = "run the hooks of the configuration file; one process does so, not every dashboard"
+    parser.add_argument("--hooks", action="store_true", default=False, help=about)
+    about = "end after this time, with 0: 10m, 8h, 1d"
+    parser.add_argument("--for", dest="lasts", default=None, **valued("TIME", period(1, limits.LONGEST_WATCH), about))
+    about = "end then, with 0: 15:30 (the next one), '2026-11-25 15:30', or ISO 8601 with an offset"
+    parser.add_argument("--until", default=None, **valued("TIME", _moment, about))
+
+
+def run(options: Options) -> int:
+    """Print transitions until the end that the options set, or until interrupted."""
+    from envwatch.cli.monitoring import run_until_signalled
+
+    stdout()  # refuses a closed one before the first request
+    profiles = profiles_for(options)
+    if options.since is not None and (options.no_history or not any(each.history for _, each in profiles)):
+        raise StopError(Exit.USAGE, "--since prints what was recorded, and no history is kept: history = false")
+    return run_until_signalled(lambda: _watch(profiles, options))
+
+
+async def _watch(profiles: Sequence[tuple[Credentials, Settings]], options: Options) -> int:
+    from envwatch.cli.earlier_events import EarlierEvents
+    from envwatch.cli.hook_dispatch import dispatching, prepared
+    from envwatch.cli.line_writer import LineWriter
+    from envwatch.cli.monitoring import Deadline, Refusals, monitoring
+    from envwatch.cli.narration import narrate, polled
+    from envwatch.cli.service_manager import ServiceManager
+    from envwatch.model.outcome import Listed
+    from envwatch.sources.poller import read_clocks
+
+    began = read_clocks()
+    deadline = Deadline.after(began, options.lasts, options.until)
+    stream, writer, narrates = _stream(profiles, options), LineWriter(stdout().fileno()), _narrates()
+    manager = ServiceManager.of(os.environ)
+    hooks = prepared(profiles, options) if options.hooks else None
+    try:
+        async with (
+            monitoring(profiles, options, deadline, hooks.open_incidents if hooks else ()) as (targets, steps, log),
+            dispatching(hooks, log) as run_hooks,
+        ):
+            refusals = Refusals(targets)
+            print_error(f"envwatch: watching {polled(targets)}{_with(hooks)}{_end(options)}")
+            manager.ready()
+            with closing(history_for(profiles, options, partial(_warn, log))) as history:
+                earlier = await EarlierEvents.read(history.pasts, options.since, began)
+                await writer.write(earlier.lines(stream))
+                async for step in steps:
+                    if history.recorder is not None:
+                        history.recorder.record(step.profile, step.outcome, step.monitor, step.update, step.now)
+                    run_hooks(step)
+                    events = (*earlier.until(step), *step.update.events)
+                    await writer.write(stream.lines(step.before, step.monitor, events, step.now))
+                    if narrates:
+                        narrate(step)
+                    if isinstance(step.outcome, Listed):
+                        manager.listed()
+                    refusals.check(step)
+                await writer.finish()
+    finally:
+        manager.stopping()
+        writer.close()
+    return Exit.FINE
+
+
+def _warn(log: PollLog, line: str) -> None:
+    """Say what happens to the history; called from any thread."""
+    log.note(line)
+    print_error(f"envwatch: {line}")
+
+
+def _stream(profiles: Sequence[tuple[Credentials, Settings]], options: Options) -> EventStream:
+    from envwatch.model.text import clean
+    from envwatch.query.language import parse
+    from envwatch.views.cloud_events import source_of
+    from envwatch.views.event_stream import EventStream, Format
+
+    out = stdout()
+    return EventStream(
+        sources={name: source_of(each.base_url) for name, (each, _) in zip(names_of(profiles), profiles, strict=True)},
+        format=Format(options.output),
+        query=parse(options.filter),
+        profile_name=clean(profiles[0][1].profile),
+        has_initial=options.initial,
+        encoding=out.encoding,
+        ascii_only=options.ascii or not is_utf8(out),
+    )
+
+
+def _moment(raw: object) -> datetime:
+    """Read the moment at which watching ends."""
+    from datetime import UTC, datetime
+
+    from envwatch.model.times import moment_of
+    from envwatch.model.zones import in_zone
+
+    now = datetime.now(UTC)
+    if (at := moment_of(str(raw), now)) is None:
+        raise ValueError("must be a time like 15:30 or '2026-11-25 15:30', or ISO 8601 with an offset")
+    if at <= now:
+        raise ValueError(f"must be in the future: here it is {in_zone(now):%Y-%m-%d %H:%M}")
+    return at
+
+
+def _past_moment(raw: object) -> datetime:
+    """Read the moment from which on recorded events are printed."""
+    from datetime import UTC, datetime
+
+    from envwatch.model.times import past_moment_of
+
+    if (at := past_moment_of(str(raw), datetime.now(UTC))) is None:
+        raise ValueError("must be in the past, like 8h, 02:13, 'yesterday 14:00', or ISO 8601")
+    return at
+
+
+def _with(hooks: Prepared | None) -> str:
+    from envwatch.model.text import counted
+
+    return "" if hooks is None else f", with {counted(len(hooks.hooks), 'hook')}"
+
+
+def _end(options: Options) -> str:
+    from envwatch.model.times import long_age
+    from envwatch.model.zones import in_zone
+
+    ends = []
+    if options.lasts is not None:
+        ends.append(f"for {long_age(options.lasts)}")
+    if options.until is not None:
+        ends.append(f"until {in_zone(options.until):%Y-%m-%d %H:%M}")
+    return f" {' or '.join(ends)}" if ends else "; ctrl+c ends it"
+
+
+def _narrates() -> bool:
+    """Whether standard error leads elsewhere than the lines, so that it gets what happens to the polls as well."""
+    import sys
+
+    if sys.__stderr__ is None:
+        return False
+    out, err = os.fstat(stdout().fileno()), os.fstat(sys.__stderr__.fileno())
+    return (out.st_dev, out.st_ino) != (err.st_dev, err.st_ino)

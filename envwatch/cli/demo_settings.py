@@ -1,0 +1,77 @@
+"""The demo as if it were a profile: its settings, and where its history is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from envwatch.cli.bootstrap import history_folder_for, looks_of
+
+if TYPE_CHECKING:
+    from envwatch.cli.arguments import Options
+    from envwatch.config.settings import Settings
+    from envwatch.demo.scenarios import Scenario
+
+DEMO_PROFILE: Final = "demo"
+"""The name under which the demo is shown and recorded."""
+REMEDY: Final = "letta-server"
+"""The name of the demo's own command for a row."""
+
+
+def demo_settings(options: Options) -> Settings:
+    """Return the settings of the demo: those for the looks of the default profile."""
+    from dataclasses import replace
+
+    return replace(looks_of(options), profile=DEMO_PROFILE)
+
+
+def demo_host(size: int, seed: int, scenario: Scenario | None = None) -> str:
+    """Return the host under which the history of a demo is kept: its fleet has the same environments each time."""
+    return f"demo-{size}-{seed}-{scenario}" if scenario else f"demo-{size}-{seed}"
+
+
+def with_remedy(settings: Settings, base_url: str) -> Settings:
+    """Return settings with the demo's own command for a row, which starts a listener, on a key that nothing else has.
+
+    Args:
+        settings: of the demo.
+        base_url: of its server; the key of that is in `start_listener.KEY_VARIABLE`.
+    """
+    import sys
+    from dataclasses import replace
+
+    from envwatch.demo import start_listener
+    from envwatch.views.command_context import RowCommand
+
+    remedy = RowCommand(
+        name=REMEDY,
+        key=_free_key(settings, "R"),
+        run=(sys.executable, "-P", start_listener.__file__, base_url),
+        description="Start its listener (demo)",
+        starts_listener=True,
+    )
+    return replace(settings, commands={**settings.commands, REMEDY: remedy})
+
+
+def hints_key(settings: Settings) -> str:
+    """Return the key that closes the demo's hints; empty if they were closed before."""
+    from envwatch.cli.bootstrap import state_file
+    from envwatch.storage.remembered import remembered
+
+    return "" if remembered(state_file("state")).hints is False else _free_key(settings, "H")
+
+
+def _free_key(settings: Settings, first: str) -> str:
+    """Return a key that nothing has: the first, which has no meaning by default, unless the user gave it one."""
+    taken = {key for keys in settings.keys.values() for key in keys} | {each.key for each in settings.commands.values()}
+    return next(key for key in (first, *(f"f{number}" for number in range(2, 25))) if key not in taken)
+
+
+def newest_demo_host(settings: Settings) -> str | None:
+    """Return the host of the demo that was recorded last; None if none was."""
+    from envwatch.storage.history.folder import day_paths, profile_and_host
+
+    without_host = history_folder_for("", settings)
+    folders = without_host.parent.glob(f"{without_host.name}demo-*")
+    recorded = {folder: max((path.stat().st_mtime for path in day_paths(folder)), default=0.0) for folder in folders}
+    newest = max(recorded, key=recorded.__getitem__, default=None)
+    return None if newest is None or not recorded[newest] else profile_and_host(newest)[1]

@@ -1,0 +1,80 @@
+"""What `envwatch watch --since` writes of the time before it began, and the seam to what it sees itself.
+
+At the seam, the last recorded moment is compared with the first listing: nothing is missing and nothing comes twice,
+whether envwatch did not run until now or another process records meanwhile.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+from envwatch.cli.streams import print_error
+from envwatch.fleet.earlier_runs import EarlierRuns
+from envwatch.fleet.fleets import Fleets
+from envwatch.fleet.history import HistoryError, Moment
+from envwatch.model.clock import WallMs
+from envwatch.model.times import span
+from envwatch.sources.in_thread import in_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from envwatch.cli.monitoring import Step
+    from envwatch.fleet.events import Event
+    from envwatch.fleet.history import Past
+    from envwatch.model.clock import Reading
+    from envwatch.model.text import Clean
+    from envwatch.views.event_stream import EventStream
+
+
+class EarlierEvents:
+    """The events before a command began, by profile.
+
+    Args:
+        runs: what was recorded, read since `since`.
+        since: the earliest moment that is asked for.
+    """
+
+    def __init__(self, runs: Mapping[Clean, EarlierRuns], since: WallMs) -> None:
+        self._runs = dict(runs)
+        self._since = since
+
+    @classmethod
+    async def read(cls, pasts: Mapping[Clean, Past], since: datetime | None, began: Reading) -> EarlierEvents:
+        """Read what was recorded; what cannot be read is said on standard error, and counts as not recorded.
+
+        Args:
+            pasts: of the profiles whose history is kept.
+            since: the earliest moment; None for nothing of it.
+            began: when the command began.
+        """
+        if since is None:
+            return cls({}, began.wall)
+        since_ms = WallMs(since.timestamp() * 1000)
+        lasts = span(began.wall - since_ms)
+        runs: dict[Clean, EarlierRuns] = {}
+        for profile, past in pasts.items():
+            try:
+                runs[profile] = await in_thread(partial(EarlierRuns.read, past, profile, lasts, began.wall))
+            except HistoryError as error:
+                print_error(f"envwatch: {profile and f'{profile}: '}nothing is known from before: {error}")
+                runs[profile] = EarlierRuns(profile)
+        return cls(runs, since_ms)
+
+    def lines(self, stream: EventStream) -> Iterator[bytes]:
+        """Yield the lines of what was recorded, and of the times in which nothing was."""
+        if not self._runs:
+            return
+        events = [event for runs in self._runs.values() for event in (*runs.events, *runs.gaps(self._since))]
+        last = {profile: runs.last.fleet for profile, runs in self._runs.items() if runs.last is not None}
+        yield from stream.past_lines(sorted(events, key=attrgetter("at")), Fleets(last))
+
+    def until(self, step: Step) -> Sequence[Event]:
+        """Return the events of the seam, for the step with the first listing of a profile."""
+        if step.profile is None or step.profile not in self._runs or not step.has_new_listing:
+            return ()
+        runs = self._runs.pop(step.profile)
+        return runs.until_now(Moment(step.now, step.monitor.fleets.by_profile[step.profile]), self._since)

@@ -1,0 +1,246 @@
+"""Watching without a screen: one loop over the outcomes of a session and the seconds in between.
+
+`watch`, `wait` and hooks consume its steps. Owns the monitor's order of time, the deadline, and the ends by a signal.
+Must not know what is done with a step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import signal
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from envwatch.cli import gc_tuning
+from envwatch.cli.arguments import Exit, Options, StopError
+from envwatch.cli.bootstrap import note_targets, policies_for, poll_log_for, targets_for
+from envwatch.cli.saved_state import SavedState
+from envwatch.cli.streams import print_error
+from envwatch.fleet.event_log import EventLog
+from envwatch.fleet.monitor import Monitor
+from envwatch.model.clock import MonotonicS, WallMs
+from envwatch.model.outcome import Failed, Listed
+from envwatch.model.text import clean
+from envwatch.sources.poller import Runtime
+from envwatch.sources.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+    from datetime import datetime, timedelta
+
+    from envwatch.config.credentials import Credentials
+    from envwatch.config.settings import Settings
+    from envwatch.fleet.incidents import Incident
+    from envwatch.fleet.monitor import Update
+    from envwatch.model.clock import Reading
+    from envwatch.model.outcome import Outcome
+    from envwatch.model.text import Clean
+    from envwatch.sources.session import Target
+    from envwatch.storage.log import PollLog
+
+_TICK_S = 1.0
+_NO_MONOTONIC, _NO_WALL = MonotonicS(math.inf), WallMs(math.inf)
+_REFUSALS = 2
+"""Attempts without a listing in between from which a refused key stays refused: the poller tries again after 30 s."""
+
+
+class Step(NamedTuple):
+    """One outcome, or one second without any."""
+
+    before: Monitor
+    monitor: Monitor
+    update: Update
+    now: Reading
+    profile: Clean | None = None
+    """Whose outcome it is; None if only time has passed."""
+    outcome: Outcome | None = None
+
+    @property
+    def has_new_listing(self) -> bool:
+        """Whether it brought a complete listing that is believed, though maybe not in all that it lacks."""
+        if self.profile is None:
+            return False
+        before, after = (monitor.fleets.by_profile[self.profile] for monitor in (self.before, self.monitor))
+        return after.listings > before.listings
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """When watching ends, by whichever clock is first; never by default."""
+
+    monotonic: MonotonicS = _NO_MONOTONIC
+    wall: WallMs = _NO_WALL
+
+    @classmethod
+    def after(cls, now: Reading, lasts: timedelta | None = None, until: datetime | None = None) -> Deadline:
+        """Return the end after a time or at a moment, where they are given."""
+        return cls(
+            _NO_MONOTONIC if lasts is None else MonotonicS(now.monotonic + lasts.total_seconds()),
+            _NO_WALL if until is None else WallMs(until.timestamp() * 1000),
+        )
+
+    def left_s(self, now: Reading) -> float:
+        """Return the seconds that are left, not above 0 if none are."""
+        return min(self.monotonic - now.monotonic, (self.wall - now.wall) / 1000)
+
+
+_NEVER = Deadline()
+
+
+class Monitoring(NamedTuple):
+    """What is polled, its steps, and the log of its polls."""
+
+    targets: Mapping[Clean, Target]
+    steps: AsyncGenerator[Step, None]
+    poll_log: PollLog
+
+
+@asynccontextmanager
+async def monitoring(
+    profiles: Sequence[tuple[Credentials, Settings]],
+    options: Options,
+    deadline: Deadline,
+    open_incidents: Iterable[Incident] = (),
+) -> AsyncIterator[Monitoring]:
+    """Poll profiles; the context gives what is polled and its steps, and closes all of it.
+
+    Args:
+        profiles: what to poll.
+        options: of the command line.
+        deadline: when to end.
+        open_incidents: of an earlier run, which resolve like those of this one.
+    """
+    policies, targets = policies_for(profiles), targets_for(profiles)
+    limits = {name: target.limits for name, target in targets.items()}
+    profile_name = clean(profiles[0][1].profile)
+    monitor = Monitor.of(limits, policies=policies, profile_name=profile_name)
+    monitor = monitor.with_open_incidents(open_incidents)
+    poll_log, saved = poll_log_for(options, _warn), SavedState(_warn, profile_name)
+    note_targets(poll_log, targets.values())
+    try:
+        async with (
+            Session(targets, poll_log.observe, gc_tuning.StartAfterFirstOutcome()) as session,
+            aclosing(steps(session, monitor, deadline, saved)) as all_steps,
+        ):
+            yield Monitoring(targets, all_steps, poll_log)
+    finally:
+        saved.close()
+        poll_log.close()
+
+
+def _warn(line: str) -> None:
+    print_error(f"envwatch: {line}")
+
+
+async def steps(
+    session: Session,
+    monitor: Monitor,
+    deadline: Deadline = _NEVER,
+    saved: SavedState | None = None,
+    runtime: Runtime | None = None,
+) -> AsyncGenerator[Step, None]:
+    """Yield a step for each outcome and for each second, until the deadline.
+
+    The monitor keeps no log of events: nothing here reads it, and it would grow.
+
+    Args:
+        session: of which the context has been entered.
+        monitor: before its first outcome.
+        deadline: when to end.
+        saved: what the user acknowledges and silences meanwhile.
+        runtime: clocks and waiting; this machine's if None.
+    """
+    runtime = runtime or Runtime()
+    ready = asyncio.Event()
+
+    def waiting() -> asyncio.Task[tuple[Clean, Outcome]]:
+        ready.clear()
+        task = asyncio.ensure_future(anext(session))
+        task.add_done_callback(lambda _: ready.set())
+        return task
+
+    now = runtime.clocks()
+    tick_at = now.monotonic + _TICK_S
+    pending = waiting()
+    try:
+        while (left := deadline.left_s(now)) > 0:
+            await runtime.wait(ready, max(min(tick_at - now.monotonic, left), 0.0))
+            now = runtime.clocks()
+            before = _with_intervals(monitor, session.targets)
+            if pending.done():
+                profile, outcome = pending.result()
+                if saved is not None:
+                    before = await saved.newest(before)
+                monitor, update = before.after(profile, outcome, now)
+                if saved is not None and update.ended_acks:
+                    saved.end(update.ended_acks)
+                monitor = replace(monitor, event_log=EventLog())
+                yield Step(before, monitor, update, now, profile, outcome)
+                pending = waiting()
+            elif now.monotonic >= tick_at:
+                monitor, update = before.at(now)
+                tick_at = now.monotonic + _TICK_S
+                yield Step(before, monitor, update, now)
+            now = runtime.clocks()
+    finally:
+        pending.cancel()
+        await asyncio.gather(pending, return_exceptions=True)
+
+
+def _with_intervals(monitor: Monitor, targets: Mapping[Clean, Target]) -> Monitor:
+    """Return the monitor with the intervals in force, which decide from when a fleet is blind."""
+    return monitor.with_intervals({profile: target.poller.schedule.interval for profile, target in targets.items()})
+
+
+@dataclass(slots=True)
+class Refusals:
+    """Counts how often each profile's key was refused (401 or 403) since its last listing."""
+
+    targets: Mapping[Clean, Target]
+    _counts: dict[Clean, int] = field(default_factory=dict)
+
+    def check(self, step: Step) -> None:
+        """Note the outcome of a step.
+
+        Raises:
+            StopError: if the keys of all profiles stay refused.
+        """
+        if step.profile is None:
+            return
+        match step.outcome:
+            case Listed():
+                self._counts[step.profile] = 0
+            case Failed(cause=cause, message=message) if cause.is_refusal:
+                self._counts[step.profile] = self._counts.get(step.profile, 0) + 1
+                if all(self._counts.get(profile, 0) >= _REFUSALS for profile in self.targets):
+                    raise StopError(Exit.AUTHENTICATION, f"refused again: {message}")
+
+
+def run_until_signalled(main: Callable[[], Coroutine[None, None, int]]) -> int:
+    """Run a coroutine and return its exit code; SIGINT, SIGTERM and SIGHUP cancel it, and have codes of their own.
+
+    SIGHUP is left alone where it is ignored, as by nohup.
+    """
+    return asyncio.run(_until_signalled(main))
+
+
+async def _until_signalled(main: Callable[[], Coroutine[None, None, int]]) -> int:
+    loop, codes = asyncio.get_running_loop(), list[int]()
+    task = asyncio.ensure_future(main())
+
+    def end(code: Exit) -> None:
+        codes.append(code)
+        task.cancel()
+
+    loop.add_signal_handler(signal.SIGINT, end, Exit.INTERRUPTED)
+    loop.add_signal_handler(signal.SIGTERM, end, Exit.TERMINATED)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        loop.add_signal_handler(signal.SIGHUP, end, Exit.HUNG_UP)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if not codes:
+            raise
+        return codes[0]

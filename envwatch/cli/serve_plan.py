@@ -1,0 +1,140 @@
+"""What `envwatch serve` needs before it starts, checked: packages, tokens, certificate, address. And new tokens."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from importlib.util import find_spec
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+from envwatch.cli.arguments import Exit, Options, StopError
+from envwatch.cli.bootstrap import all_settings_for, config_path_for, names_of
+from envwatch.cli.streams import print_error, write
+from envwatch.model.text import clean, counted
+from envwatch.serving.listening import Address, ServerError, listen
+from envwatch.serving.tokens import TokensError, TokensFile, add_token
+from envwatch.storage.redactor import redactor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from envwatch.config.credentials import Credentials
+    from envwatch.config.settings import Settings
+    from envwatch.model.text import Clean
+    from envwatch.serving.handshakes import ListeningSocket
+    from envwatch.serving.tls import Tls
+
+_TOKENS: Final = "serve-tokens"
+"""The name of the file of tokens beside the configuration file."""
+
+
+def new_token(options: Options) -> int:
+    """Add a token to the file of tokens, print it, and return the exit code."""
+    settings = all_settings_for(options)
+    paths = {_tokens_path(each, options) for each in settings}
+    if len(paths) > 1:
+        raise StopError(Exit.USAGE, "the profiles have different files of tokens: name one profile")
+    (path,) = paths
+    try:
+        token = add_token(path, options.new_token)
+    except TokensError as error:
+        raise StopError(Exit.USAGE, str(error)) from None
+    write(f"{token}\n".encode())
+    print_error(f"added to {path}; it is not shown again. The viewer sets LETTA_API_KEY to it")
+    return Exit.FINE
+
+
+def _tokens_path(settings: Settings, options: Options) -> Path:
+    return settings.serve_tokens_file or config_path_for(options)[0].parent / _TOKENS
+
+
+@dataclass(slots=True)
+class Plan:
+    """Everything that is needed to serve, checked, with the socket that listens already."""
+
+    settings: Mapping[Clean, Settings]
+    """Of each profile, by the name under which it is polled."""
+    tokens: Mapping[Clean, TokensFile]
+    """Likewise."""
+    address: Address
+    listening: ListeningSocket
+    tls: Tls | None
+
+    @staticmethod
+    def check(options: Options) -> None:
+        """Check what needs no settings.
+
+        Raises:
+            StopError: a package is missing, or the options make no sense together.
+        """
+        if any(find_spec(package) is None for package in ("starlette", "uvicorn", "httptools")):
+            how = "install envwatch with its extra `serve`, such as `uv tool install '.[serve]'`"
+            raise StopError(Exit.USAGE, f"`envwatch serve` needs more packages: {how}")
+        if options.tls_cert is None and options.tls_key is not None:
+            raise StopError(Exit.USAGE, "--tls-key is the key of a certificate: --tls-cert is missing")
+        if options.tls_cert is None and not options.bind.is_loopback:
+            reason = "plain http would show tokens to the network"
+            raise StopError(
+                Exit.USAGE, f"--bind {options.bind} is not this machine alone, and needs --tls-cert: {reason}"
+            )
+
+    @classmethod
+    def of(cls, profiles: Sequence[tuple[Credentials, Settings]], options: Options) -> Self:
+        """Return the plan, and listen.
+
+        Raises:
+            StopError: something that it needs cannot be used.
+        """
+        from envwatch.serving.tls import Tls
+
+        settings = dict(zip(names_of(profiles), (each for _, each in profiles), strict=True))
+        paths = {name: _tokens_path(each, options) for name, each in settings.items()}
+        try:
+            files = {path: TokensFile(path, redactor().learn) for path in dict.fromkeys(paths.values())}
+            cert, key = options.tls_cert, options.tls_key
+            tls = None if cert is None else Tls(Path(cert), Path(key or cert))
+        except (TokensError, ServerError) as error:
+            raise StopError(Exit.USAGE, str(error)) from None
+        try:
+            listening = listen(options.bind)
+        except ServerError as error:
+            raise StopError(Exit.FAILED, str(error)) from None
+        return cls(settings, {name: files[path] for name, path in paths.items()}, options.bind, listening, tls)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.listening.close()
+
+    @property
+    def base_urls(self) -> list[str]:
+        """What viewers set LETTA_BASE_URL to, for each profile."""
+        _, port = self.listening.getsockname()[:2]
+        host = self.address.host
+        if ip_address(host).is_unspecified:
+            host = socket.gethostname()
+        root = f"{'http' if self.tls is None else 'https'}://{f'[{host}]' if ':' in host else host}:{port}"
+        return (
+            [root]
+            if len(self.settings) == 1
+            else [f"{root}/profiles/{each.profile}" for each in self.settings.values()]
+        )
+
+    @property
+    def left_out(self) -> list[str]:
+        """A line for each profile whose settings keep viewers from seeing all of it, for people."""
+        filters = {each.profile: {"source": each.source, "user": each.user} for each in self.settings.values()}
+        alone = {
+            profile: " and ".join(f"{name} = {value}" for name, value in values.items() if value is not None)
+            for profile, values in filters.items()
+        }
+        return [clean(f"viewers of profile {profile} see only {what}") for profile, what in alone.items() if what]
+
+    @property
+    def tokens_are(self) -> str:
+        """How many tokens there are, and where, for people."""
+        files = dict.fromkeys(self.tokens.values())
+        return " or ".join(f"one of {counted(len(file.tokens), 'token')} in {clean(str(file.path))}" for file in files)

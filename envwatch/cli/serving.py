@@ -1,0 +1,163 @@
+"""What runs beside the polls of `envwatch serve`: the server, and what each step of the monitor means for its viewers.
+
+Owns the two threads' seam: the boards belong to the server's thread, and get every change by a call in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
+
+from envwatch.model.text import Clean, clean
+from envwatch.serving.answers import Board
+from envwatch.serving.app import ServedProfile, ServingApp
+from envwatch.serving.listening import ServerError
+from envwatch.serving.server import HttpServer
+from envwatch.serving.shared_state import SharedState
+from envwatch.serving.tokens import TokensError
+from envwatch.sources.poller import read_clocks
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from envwatch.cli.monitoring import Step
+    from envwatch.cli.serve_plan import Plan
+    from envwatch.fleet.monitor import Monitor
+    from envwatch.metrics.poll_counts import PollCounts
+    from envwatch.serving.tls import Tls
+    from envwatch.storage.log import PollLog
+
+_COUNTED_EVERY_S: Final = 3_600.0
+"""How often the log says what was answered."""
+
+
+class Service:
+    """The server, and what it serves.
+
+    Args:
+        plan: what is served, where and to whom.
+        warn: called with one line about what is wrong; from any thread.
+        log: takes what is not worth standard error.
+    """
+
+    def __init__(self, plan: Plan, warn: Callable[[str], None], log: PollLog) -> None:
+        self._plan = plan
+        self._warn = warn
+        self._log = log
+        self._profiles = {name: ServedProfile(Board(), plan.tokens[name].tokens) for name in plan.settings}
+        self._names = {name: _name_in(settings.serve_name) for name, settings in plan.settings.items()}
+        self._series = _Series() if find_spec("prometheus_client") is not None else None
+        by_profile = {settings.profile: self._profiles[name] for name, settings in plan.settings.items()}
+        self._app = ServingApp(by_profile, read_clocks, log.note, self._series)
+        tls = None if plan.tls is None else plan.tls.context
+        self._server = HttpServer(self._app, plan.listening, warn, tls)
+        self._counted_at = read_clocks().monotonic
+
+    def start(self) -> None:
+        """Answer from now on; 503, until there is a listing."""
+        self._server.start()
+
+    def take(self, step: Step) -> None:
+        """Let viewers know of a step; never waits.
+
+        Raises:
+            Exception: the bug that ended the server.
+        """
+        if self._server.error is not None:
+            raise self._server.error
+        for name, profile in self._profiles.items():
+            fleet = step.monitor.fleets.by_profile[name]
+            shared = SharedState(self._names[name], step.monitor.acks, step.monitor.silences)
+            outcome = step.outcome if step.profile == name else None
+            self._server.call(partial(profile.board.update, fleet, outcome, step.now, shared))
+        if self._series is not None:
+            self._series.take(step)
+        if step.now.monotonic - self._counted_at >= _COUNTED_EVERY_S:
+            self._counted_at = step.now.monotonic
+            self._note_counts()
+
+    async def renew(self) -> None:
+        """Take over what has changed of tokens and certificate; the disk may be slow."""
+        for file in dict.fromkeys(self._plan.tokens.values()):
+            try:
+                is_changed = await asyncio.to_thread(file.reread)
+            except TokensError as error:
+                self._warn(f"the tokens stay as they were: {error}")
+            else:
+                if is_changed:
+                    self._log.note("the tokens were read again")
+                    self._server.call(self._take_tokens)
+        if (tls := self._plan.tls) is not None:
+            try:
+                is_renewed = await asyncio.to_thread(tls.is_renewed)
+            except ServerError as error:
+                self._warn(f"the certificate stays as it was: {error}")
+            else:
+                if is_renewed:
+                    self._server.call(partial(self._take_certificate, tls))
+
+    async def close(self) -> None:
+        """End: viewers read so for a moment, then the port is closed."""
+        for profile in self._profiles.values():
+            self._server.call(profile.board.end)
+        await self._server.close()
+        self._log.note(self._app.counts.line())
+
+    def _take_tokens(self) -> None:
+        for name, profile in self._profiles.items():
+            profile.tokens = self._plan.tokens[name].tokens
+
+    def _take_certificate(self, tls: Tls) -> None:
+        try:
+            tls.renew()
+        except ServerError as error:  # the files were changed at this very moment
+            self._warn(f"the certificate is read once more: {error}")
+        else:
+            self._log.note("the certificate was read again")
+
+    def _note_counts(self) -> None:
+        self._server.call(lambda: self._log.note(self._app.counts.taken().line()))
+
+
+@asynccontextmanager
+async def serving(plan: Plan, warn: Callable[[str], None], log: PollLog) -> AsyncIterator[Service]:
+    """Serve as long as the context lasts; see `Service`."""
+    service = Service(plan, warn, log)
+    service.start()
+    try:
+        yield service
+    finally:
+        await service.close()
+
+
+class _Series:
+    """The metrics of the newest step."""
+
+    def __init__(self) -> None:
+        from envwatch.metrics.poll_counts import PollCounts
+
+        self._polls = PollCounts()
+        self._newest: tuple[Monitor, PollCounts] | None = None
+
+    def take(self, step: Step) -> None:
+        """Note a step."""
+        if step.profile is not None and step.outcome is not None:
+            self._polls = self._polls.after(step.profile, step.outcome)
+        self._newest = step.monitor, self._polls
+
+    def __call__(self, accept: str) -> tuple[bytes, str]:
+        """Return body and content type; before the first step there is no series."""
+        from envwatch.metrics.exposition import exposition
+
+        if self._newest is None:
+            return b"", "text/plain; version=0.0.4; charset=utf-8"
+        return exposition(*self._newest, read_clocks(), accept=accept)
+
+
+def _name_in(setting: str | None) -> Clean:
+    """Return how this server calls itself."""
+    return clean(setting or socket.gethostname().partition(".")[0])

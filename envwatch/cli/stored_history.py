@@ -1,0 +1,48 @@
+"""The history of a profile, which can be read without its key; that of the demo too, as if it were a profile."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from envwatch.cli.arguments import Exit, StopError
+from envwatch.cli.bootstrap import all_settings_for, history_folder_for, server_in
+from envwatch.cli.demo_settings import DEMO_PROFILE, demo_settings, newest_demo_host
+from envwatch.config.credentials import CredentialsError, address_without_key, credentials_of
+from envwatch.model.text import Clean, clean
+from envwatch.storage.history.past import StoredPast
+
+if TYPE_CHECKING:
+    from envwatch.cli.arguments import Options
+    from envwatch.config.settings import Settings
+
+
+def recorded_settings_for(options: Options) -> list[Settings]:
+    """Return the settings of each selected profile, of which one that no file has may be the demo."""
+    if options.profile != DEMO_PROFILE:
+        return all_settings_for(options)
+    try:
+        return all_settings_for(options)
+    except StopError:
+        return [demo_settings(options)]
+
+
+def base_url_of(settings: Settings) -> Clean:
+    """Return the address of a profile's server, as it is polled; without a key, as it is configured.
+
+    Of demos, which have none that stays, the newest one counts.
+    """
+    if settings.profile == DEMO_PROFILE and not settings.profile_in_file:
+        if (host := newest_demo_host(settings)) is None:
+            raise StopError(Exit.FAILED, "no demo has been recorded; `envwatch demo` records itself")
+        return clean(f"http://{host}")
+    try:
+        return clean(credentials_of(settings, os.environ, now_ms=time.time() * 1000).base_url)
+    except CredentialsError:
+        return clean(address_without_key(settings, os.environ)[0])
+
+
+def past_of(settings: Settings, base_url: Clean) -> StoredPast:
+    """Return what was recorded of a server under a profile."""
+    return StoredPast(history_folder_for(server_in(base_url), settings))

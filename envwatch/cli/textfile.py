@@ -1,0 +1,89 @@
+"""The file that `envwatch metrics` writes again and again, in a thread, and what happens when it cannot be written."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from envwatch.cli.arguments import Exit, StopError
+from envwatch.cli.streams import print_error
+from envwatch.metrics.environment_series import is_seen
+from envwatch.model.text import clean
+from envwatch.storage.shared_file import SharedFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from envwatch.cli.monitoring import Step
+    from envwatch.model.text import Clean
+
+
+class Textfile:
+    """A file for the textfile collector of node_exporter. Its values must never stay when they are of the past.
+
+    Args:
+        path: as the user named it.
+
+    Raises:
+        StopError: if something else than a file is there.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.warn: Callable[[str], None] = print_error
+        """Called from any thread with one line when it cannot be written any more, and when it can again."""
+        self._name = clean(path)
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self._was_written = False
+        self._trouble: str | None = None
+        """Why it could not be written the last time."""
+        try:
+            self._file = SharedFile(Path(path))
+        except OSError as error:
+            raise StopError(Exit.USAGE, f"--textfile {self._name}: {error.strerror}") from None
+
+    def write(self, body: bytes) -> None:
+        """Replace the content. Where that fails later than the first time, the file is removed, and said so once.
+
+        Raises:
+            StopError: if it fails the first time.
+        """
+        with self._lock:
+            if self._is_closed:  # by a signal, while a thread was on its way here
+                return
+            try:
+                self._file.write(body)
+            except OSError as error:
+                self._failed(error.strerror or "unknown error")
+                return
+            if self._trouble is not None:
+                self.warn(f"{self._name} is written again")
+            self._trouble, self._was_written = None, True
+
+    def close(self) -> None:
+        """Remove the file, and write it never again."""
+        with self._lock:
+            self._is_closed = True
+            self._file.remove()
+
+    def _failed(self, trouble: str) -> None:
+        if not self._was_written:
+            raise StopError(Exit.FAILED, f"cannot write {self._name}: {trouble}")
+        self._file.remove()
+        if self._trouble is None:
+            self.warn(f"cannot write {self._name}: {trouble}; it is removed until it can be written again")
+        self._trouble = trouble
+
+
+class Changes:
+    """Whether a step changes the series: by an outcome, by time alone, or because a profile is blind from then on."""
+
+    def __init__(self) -> None:
+        self._blind: frozenset[Clean] | None = None
+
+    def are_in(self, step: Step) -> bool:
+        """Whether the file must be written after a step; it must after the first one."""
+        fleets = step.monitor.fleets.by_profile
+        before, self._blind = self._blind, frozenset(name for name in fleets if not is_seen(fleets[name], step.now))
+        return step.outcome is not None or any(step.update) or self._blind != before

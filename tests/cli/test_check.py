@@ -1,0 +1,308 @@
+"""`envwatch check` as a monitoring system runs it: exit codes, and one line on standard output whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+import signal
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from support import programs
+from support.builders import wire_row
+from support.faulty_server import KEY, Faulty, How, Stop, Where, edits, faulty_server, says
+
+from envwatch.cli.arguments import StopError, options_in
+from envwatch.sources.poller import read_clocks
+from envwatch.views.census import Counted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+ENVWATCH = (sys.executable, "-m", "envwatch")
+NEGATE = shutil.which("negate", path="/usr/lib/nagios/plugins:/usr/lib/monitoring-plugins")
+
+
+class Ended(NamedTuple):
+    """What a check left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def text(self) -> str:
+        """The first line up to the performance data."""
+        return self.out.split("\n")[0].split(" | ")[0]
+
+    @property
+    def failure(self) -> str:
+        """The only line there is, of a check that could not know."""
+        assert (self.code, self.err) == (3, "")
+        assert self.out.startswith("ENVWATCH UNKNOWN - ")
+        assert self.out.count("\n") == 1
+        assert "|" not in self.out
+        assert KEY not in self.out
+        return self.out.removeprefix("ENVWATCH UNKNOWN - ").removesuffix("\n")
+
+
+def environ_of(home: Path, url: str, **more: str) -> dict[str, str]:
+    keep = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": str(home), "XDG_STATE_HOME": str(home)}
+    return keep | {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": url} | more
+
+
+async def checked(
+    environ: Mapping[str, str], *arguments: str, command: tuple[str, ...] = (*ENVWATCH, "check")
+) -> Ended:
+    done = await asyncio.to_thread(programs.run, [*command, *arguments], environ, folder=environ["HOME"])
+    return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def rows(*changes: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row for each dictionary of changes, with times of now."""
+    now = read_clocks().wall
+    beating = {"lastHeartbeat": now - 5_000, "lastSeenAt": now - 5_000, "connectedAt": now - 3_600_000}
+    return [
+        wire_row(f"env-{number}", connectionName=f"web-{number}", **(beating | change))
+        for number, change in enumerate(changes, 1)
+    ]
+
+
+DOWN: dict[str, Any] = {"connectionId": None, "lastHeartbeat": None, "lastSeenAt": read_clocks().wall - 3_600_000}
+
+
+async def test_thresholds_decide_the_exit_code(tmp_path: Path) -> None:
+    async with faulty_server(rows(DOWN, DOWN, {}, {"currentMode": "unrestricted"})) as server:
+        environ = environ_of(tmp_path, server.url)
+        ended = await checked(environ)
+        assert (ended.code, ended.err) == (2, "")
+        first, *details = ended.out.splitlines()
+        assert first.startswith("ENVWATCH CRITICAL - 2 problems in 4 environments (2 offline): web-1, web-2 | ")
+        counts = "problems=2;;0;0;4 offline=2;;;0;4 late=0;;;0;4 online=2;;;0;4 missing=0;;;0;4 unknown=0;;;0;4"
+        assert re.fullmatch(rf"{counts} time=[0-9.]+s;;;0;10", first.split(" | ")[1])
+        assert [line.split(",")[0] for line in details] == [
+            "web-1: offline (disconnected)",
+            "web-2: offline (disconnected)",
+        ]
+        for code, arguments in {
+            0: ("-w", "2", "-c", "5"),
+            1: ("-w", "1", "--critical=2"),
+            2: ("--of", "online", "-c", "3:", "--filter", "name:web-* profile:default"),
+            3: ("-c", "5", "--filter", "name:no-such"),
+        }.items():
+            assert (await checked(environ, *arguments)).code == code, arguments
+        ended = await checked(environ, "--of", "unrestricted", "--warning", "@1:5")
+        assert (ended.code, ended.text) == (1, "ENVWATCH WARNING - 1 of 4 unrestricted: web-4")
+
+
+async def test_the_policy_acknowledgements_silences_and_the_inventory_count(tmp_path: Path) -> None:
+    async with faulty_server(rows(DOWN, DOWN, {}, DOWN)) as server:
+        environ = environ_of(tmp_path, server.url)
+        silence = ("silence", "--filter", "name:web-1 profile:default", "--for", "2h")
+        assert (await checked(environ, *silence, command=ENVWATCH)).code == 0
+        ack = {"at": read_clocks().wall, "note": "known", "sign_at": DOWN["lastSeenAt"]}
+        (tmp_path / "envwatch" / "acknowledged.json").write_text(json.dumps({"env-4": ack}), encoding="utf-8")
+        config, expect = tmp_path / "config.toml", tmp_path / "expect.txt"
+        config.write_text(
+            'alert = "!name:web-2"\nfilter = "name:no-such"\nonline_only = true\nexpect = ["web-3"]\n', encoding="utf-8"
+        )
+        ended = await checked(environ, "--config", str(config))
+        assert (ended.code, ended.text) == (0, "ENVWATCH OK - no problem in 4 environments (3 quiet)")
+        assert server.seen[-1].query == {"limit": "100"}
+        expect.write_text("build-1 # new\nweb-3\n", encoding="utf-8")
+        ended = await checked(environ, "--config", str(config), "--expect", expect.name)
+        assert (ended.code, ended.text) == (
+            2,
+            "ENVWATCH CRITICAL - 1 problem in 5 environments (1 missing, 3 quiet): build-1",
+        )
+        expect.write_bytes(b"build-1\n\xff\n")
+        ended = await checked(environ, "--expect", expect.name)
+        assert ended.failure == f"{expect.name}:2: is not UTF-8"
+        assert "expect_file cannot be read" in (await checked(environ, "--expect", "no-such")).failure
+
+
+async def test_how_old_a_served_listing_is_stands_where_people_look(tmp_path: Path) -> None:
+    async with faulty_server(rows(DOWN, {})) as server:
+        server.break_every_page(lambda reply: replace(reply, headers={"Envwatch-Listing-Age": "600"}))
+        environ = environ_of(tmp_path, server.url)
+        ended = await checked(environ)
+        assert re.match(
+            r"ENVWATCH CRITICAL - 1 problem in 2 environments \(1 offline, listing 10m( \d+s)? old\)", ended.out
+        )
+        ended = await checked(environ, "list", command=ENVWATCH)
+        assert re.search(r"2 environments at .*; the listing is 10m( \d+s)? old", ended.err)
+
+
+async def test_what_a_served_host_says_has_its_address_once(tmp_path: Path) -> None:
+    async with faulty_server(rows({})) as server:
+        words = {"error": "envwatch serve has no listing yet", "errorCode": "envwatch_waiting", "retryable": True}
+        server.break_every_page(says(503, json.dumps(words)))
+        host = server.url.removeprefix("http://")
+        ended = await checked(environ_of(tmp_path, server.url))
+        assert ended.failure == f"server unavailable: {host}: envwatch serve has no listing yet"
+
+
+async def test_whatever_keeps_it_from_knowing_is_unknown(tmp_path: Path) -> None:
+    async with faulty_server(rows({}, {})) as server:
+        environ = environ_of(tmp_path, server.url)
+        server.break_page(0, says(503, Retry_After="7"))
+        assert "server unavailable" in (await checked(environ)).failure
+        server.break_page(0, edits(lambda page: page.update(connections=[])))
+        ended = await checked(environ)
+        assert (ended.code, ended.text) == (
+            3,
+            "ENVWATCH UNKNOWN - the listing is empty, and no environment is expected",
+        )
+        server.break_page(0, edits(lambda page: page["connections"].extend([{"id": "env-99"}])))
+        server.rows = rows(*[{}] * 20)
+        ended = await checked(environ)
+        assert (ended.code, ended.text) == (3, "ENVWATCH UNKNOWN - no problem in 21 environments (1 unknown)")
+        assert ended.out.splitlines()[1] == "unknown: 1 row could not be read (env-99)"
+        assert (await checked(environ, "-c", "1")).code == 0
+    assert "unreachable" in (await checked(environ)).failure
+    async with faulty_server(rows({})) as server:
+        wrong = environ_of(tmp_path, server.url, LETTA_API_KEY="sk-let-wrong")
+        assert "key refused" in (await checked(wrong)).failure
+        assert "no API key" in (await checked(wrong | {"LETTA_API_KEY": ""})).failure
+        assert "there are no profiles" in (await checked(wrong, "--profile", "work")).failure
+
+
+async def test_of_several_profiles_each_must_be_listed(tmp_path: Path) -> None:
+    async with faulty_server(rows(DOWN, {})) as server:
+        config = tmp_path / "config.toml"
+        profiles = {"work": server.url, "home": server.url, "away": "http://127.0.0.1:1"}
+        config.write_text(
+            "".join(f'[profiles.{name}]\nbase_url = "{url}"\napi_key_env = "K"\n' for name, url in profiles.items()),
+            encoding="utf-8",
+        )
+        environ = environ_of(tmp_path, "", K=KEY)
+        ended = await checked(environ, "--config", str(config), "--profile", "work,home", "-c", "2")
+        assert (ended.code, ended.text) == (
+            0,
+            "ENVWATCH OK - 2 problems in 4 environments (2 offline): work: web-1, home: web-1",
+        )
+        ended = await checked(environ, "--config", str(config), "--profile", "work,away")
+        assert ended.failure.startswith("profile away: unreachable: 127.0.0.1:1")
+        ended = await checked(environ, "--config", str(config), "--profile", "work,home", "--expect", "x")
+        assert ended.failure.startswith("--expect is for one profile")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("check", "-c", "20:10"), "is no range: its start, 20, is greater"),
+        (("check", "-w", "5%"), "is no range"),
+        (("check", "--no-such"), "`envwatch check` takes no --no-such"),
+        (("check", "--of", "sleepy"), "--of must be one of problems, offline, late"),
+        (("check", "--filter", "status:sleepy"), "--filter: "),
+        (("check", "--timeout", "0"), "must be 1s to 10m"),
+        (("--interval", "never", "check"), "--interval: must be 1s"),
+        (("--online-only", "check"), "takes no --online-only"),
+        (("--api-key=x", "check"), "no option takes the API key"),
+        (("check", "--of", "online"), "--of online needs a range"),
+    ],
+)
+async def test_a_wrong_option_is_unknown_and_no_alert(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
+    assert words in (await checked(environ_of(tmp_path, ""), *arguments, command=ENVWATCH)).failure
+
+
+async def test_a_key_in_the_wrong_place_is_not_repeated(tmp_path: Path) -> None:
+    assert "…" in (await checked(environ_of(tmp_path, ""), KEY)).failure
+
+
+async def test_other_commands_keep_their_exit_code_where_the_word_is_a_value() -> None:
+    for arguments in (["list", "--profile", "check", "--interval", "never"], ["demo", "check"]):
+        with pytest.raises(StopError) as stopped:
+            options_in(arguments)
+        assert stopped.value.code == 2
+
+
+async def test_the_time_limit_is_for_all_of_it(tmp_path: Path) -> None:
+    async with faulty_server(rows({})) as server:
+        server.break_page(0, Stop(Where.REQUEST, How.HANG))
+        ended = await checked(environ_of(tmp_path, server.url), "--timeout", "1")
+        assert ended.failure == "no listing within 1 s"
+
+
+async def test_a_lookup_that_nothing_can_end_does_not_outlast_the_limit(tmp_path: Path) -> None:
+    script = (
+        "import threading; from envwatch.cli.time_limit import time_limit\n"
+        "with time_limit(0.05, lambda signal: 3):\n"
+        "  threading.Thread(target=threading.Event().wait).start()\n"
+        "  threading.Event().wait()"
+    )
+    assert await checked(environ_of(tmp_path, ""), command=(sys.executable, "-c", script)) == (3, "", "")
+
+
+@pytest.mark.parametrize(
+    ("number", "word"), [(signal.SIGTERM, "terminated"), (signal.SIGINT, "interrupted")], ids=["TERM", "INT"]
+)
+async def test_a_signal_ends_it_at_once(tmp_path: Path, number: signal.Signals, word: str) -> None:
+    async with faulty_server(rows({})) as server:
+        server.break_page(0, Stop(Where.REQUEST, How.HANG))
+        pipe = asyncio.subprocess.PIPE
+        environ = environ_of(tmp_path, server.url)
+        process = await asyncio.create_subprocess_exec(*ENVWATCH, "check", env=environ, stdout=pipe, stderr=pipe)
+        await _requested(server)
+        process.send_signal(number)
+        out, err = await process.communicate()
+        assert (
+            Ended(process.returncode or 0, out.decode(), err.decode()).failure == f"{word} before there was a listing"
+        )
+
+
+async def _requested(server: Faulty) -> None:
+    async with asyncio.timeout(60):
+        while not server.seen:
+            await server.settled(1)
+            await asyncio.sleep(0)
+
+
+async def test_an_error_of_its_own_is_unknown_too(tmp_path: Path) -> None:
+    script = "import sys; sys.modules['asyncio'] = None; from envwatch.cli.main import main; sys.exit(main(['check']))"
+    ended = await checked(environ_of(tmp_path, "http://127.0.0.1:1"), command=(sys.executable, "-c", script))
+    assert (ended.code, ended.out) == (3, "ENVWATCH UNKNOWN - the check itself failed: see standard error\n")
+    assert "asyncio" in ended.err
+    assert KEY not in ended.err
+
+
+async def test_an_output_that_cannot_be_written_is_an_exit_code_all_the_same(tmp_path: Path) -> None:
+    async with faulty_server(rows({})) as server:
+        for redirection in (">/dev/full", ">&-"):
+            command = ("/bin/sh", "-c", f'exec "$0" -m envwatch check {redirection}', sys.executable)
+            assert (await checked(environ_of(tmp_path, server.url), command=command))[:2] == (3, "")
+
+
+async def test_it_needs_no_terminal_library(tmp_path: Path) -> None:
+    script = (
+        "import sys; from envwatch.cli.main import main; code = main(['check', '--filter', '!name:x']);"
+        "sys.exit(str(code) + str(sorted({'textual', 'rich', 'pygments', 'humanize', 'click'} & set(sys.modules))))"
+    )
+    async with faulty_server(rows({})) as server:
+        ended = await checked(environ_of(tmp_path, server.url), command=(sys.executable, "-c", script))
+        assert ended.err == "0[]\n"
+
+
+def test_the_option_names_what_can_be_counted() -> None:
+    assert options_in(["check"]).of == Counted.PROBLEMS
+    assert {options_in(["check", "--of", kind]).of for kind in Counted} == set(Counted)
+
+
+@pytest.mark.skipif(NEGATE is None, reason="monitoring-plugins-basic is not installed")
+async def test_a_plugin_that_runs_plugins_takes_status_and_output(tmp_path: Path) -> None:
+    async with faulty_server(rows(DOWN, {})) as server:
+        environ = environ_of(tmp_path, server.url)
+        negate = (str(NEGATE), "--substitute", "--critical=WARNING", *ENVWATCH, "check")
+        ended = await checked(environ, command=negate)
+        assert ended.code == 1
+        assert ended.out.startswith(
+            "ENVWATCH WARNING - 1 problem in 2 environments (1 offline): web-1 | problems=1;;0;0;2 "
+        )
+        ended = await checked(environ, "-c", "1", command=(str(NEGATE), *ENVWATCH, "check"))
+        assert (ended.code, ended.text.split(" - ")[0]) == (2, "ENVWATCH OK")
+        assert (await checked(environ, "-c", "x", command=(str(NEGATE), *ENVWATCH, "check"))).code == 3

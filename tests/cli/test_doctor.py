@@ -1,0 +1,398 @@
+"""`envwatch doctor` on real sockets: each thing that can be wrong is found, and the key is in no finding."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import ssl
+import sys
+from contextlib import aclosing, closing
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.builders import wire_rows
+from support.faulty_server import KEY, How, Stop, Where, faulty_server, proxy_to, says, skewed
+from support.pty_terminal import Terminal, environment
+
+from envwatch.cli.arguments import StopError, options_in
+from envwatch.cli.doctor import checks, report
+from envwatch.cli.doctor.finding import Status
+from envwatch.config.settings import Settings
+from envwatch.model.limits import Limits
+from envwatch.sources.in_thread import in_thread
+from envwatch.storage.redactor import redactor
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from support.faulty_server import Faulty
+
+    from envwatch.cli.doctor.finding import Finding
+
+CERTS = Path(__file__).parents[1] / "support" / "certs"
+WAY = ("key", "server", "proxy", "certificates", "dns", "tcp", "tls", "health", "listing", "clock")
+PIECES = {KEY[at : at + 8] for at in range(len(KEY) - 7)}
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Faulty]:
+    async with faulty_server(wire_rows(3)) as faulty:
+        yield faulty
+
+
+def tls_of(name: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTS / name)
+    return context
+
+
+def closed_port() -> int:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+        port: int = listening.getsockname()[1]
+        return port
+
+
+async def examined(
+    url: str, environ: Mapping[str, str] | None = None, limits: Limits | None = None, **settings: Any
+) -> dict[str, Finding]:
+    """The findings about the way to a server. None has a piece of the key, even before it is freed of secrets."""
+    variables = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": url} if environ is None else {"LETTA_BASE_URL": url, **environ}
+    subject = checks.Server(Settings(limits=limits or Limits(), **settings), variables)
+    async with aclosing(subject):
+        found = {id_: finding async for id_, finding in checks.findings_of(checks.PROFILE, subject)}
+    output = report.json_of(report.Result(id_, None, finding, str) for id_, finding in found.items())
+    assert [piece for piece in PIECES if piece in output] == []
+    assert tuple(found) == WAY
+    assert [id_ for id_, one in found.items() if one.status in {"warning", "failure"} and not one.fix] == []
+    return found
+
+
+def amiss(findings: Mapping[str, Finding]) -> dict[str, str]:
+    """What is neither fine nor skipped."""
+    return {id_: one.status.value for id_, one in findings.items() if one.status not in {Status.OK, Status.SKIPPED}}
+
+
+def not_checked(findings: Mapping[str, Finding], because: str) -> list[str]:
+    return [id_ for id_, one in findings.items() if one.summary == f"not checked, because of {because}"]
+
+
+async def test_on_a_sound_server_all_is_fine(server: Faulty) -> None:
+    findings = await examined(server.url)
+    assert {one.status for one in findings.values()} == {Status.OK}
+    assert findings["listing"].data["rows"] == 3
+    assert findings["health"].data["status"] == 200
+    assert findings["key"].data["origin"] == "LETTA_API_KEY"
+    assert [seen.path for seen in server.seen] == ["/v1/health", "/v1/environments"]
+    assert findings["listing"].data["listing_age_s"] is None
+
+
+async def test_a_server_that_hands_listings_on_is_named_with_its_version_and_the_age_of_the_listing(
+    server: Faulty,
+) -> None:
+    server.break_health(says(200, '{"version": "envwatch-1.2.0", "status": "ok"}'))  # type: ignore[arg-type]
+    server.break_every_page(lambda reply: replace(reply, headers={**reply.headers, "Envwatch-Listing-Age": "50.125"}))
+    findings = await examined(server.url)
+    assert {one.status for one in findings.values()} == {Status.OK}
+    assert findings["health"].summary.endswith(" ms: version envwatch-1.2.0")
+    assert findings["health"].data["version"] == "envwatch-1.2.0"
+    assert findings["listing"].summary.endswith(" ms, of a listing that is 50s old")
+    assert findings["listing"].data["listing_age_s"] == 50.125
+
+
+@pytest.mark.parametrize("version", [None, 7, "", ["x"], {"x": 1}])
+async def test_a_version_that_is_no_text_is_left_out(server: Faulty, version: object) -> None:
+    server.break_health(says(200, json.dumps({"version": version})))  # type: ignore[arg-type]
+    findings = await examined(server.url)
+    assert findings["health"].summary.endswith(" ms")
+    assert findings["health"].data["version"] is None
+
+
+async def test_what_stands_in_place_of_a_version_is_one_clean_line(server: Faulty) -> None:
+    server.break_health(says(200, json.dumps({"version": f"\x1b[2J{KEY}\n" + "x" * 500})))  # type: ignore[arg-type]
+    summary = (await examined(server.url))["health"].summary
+    assert summary.isprintable()
+    assert len(summary) < 200
+
+
+@pytest.mark.parametrize("is_proxied", [False, True])
+async def test_tls_is_reported_with_its_version_and_the_end_of_the_certificate(*, is_proxied: bool) -> None:
+    environ = {"LETTA_API_KEY": KEY, "SSL_CERT_FILE": str(CERTS / "localhost.pem")}
+    async with faulty_server(wire_rows(3), tls_of("localhost.pem")) as server, proxy_to(server) as proxy:
+        url = "https://letta.test" if is_proxied else server.url
+        findings = await examined(url, environ | ({"HTTPS_PROXY": proxy} if is_proxied else {}))
+    assert {one.status for one in findings.values()} == {Status.OK}
+    assert findings["tls"].data == {"version": "TLSv1.3", "valid_until": findings["tls"].data["valid_until"]}
+    assert str(findings["tls"].data["valid_until"]).startswith("2126-")
+    assert findings["certificates"].data["variable"] == "SSL_CERT_FILE"
+    assert findings["proxy"].data["variable"] == ("HTTPS_PROXY" if is_proxied else None)
+
+
+async def test_a_name_without_an_address_is_a_failure_of_dns() -> None:
+    findings = await examined(f"https://{'a' * 64}.example")  # no such label exists, so no resolver is asked
+    assert amiss(findings) == {"dns": "failure"}
+    assert not_checked(findings, "dns") == ["tcp", "tls", "health", "listing", "clock"]
+
+
+async def test_a_port_on_which_nothing_listens_is_a_failure_of_tcp() -> None:
+    port = closed_port()
+    findings = await examined(f"http://127.0.0.1:{port}")
+    assert amiss(findings) == {"tcp": "failure"}
+    assert findings["tcp"].summary.startswith(f"nothing listens at 127.0.0.1:{port}")
+    assert not_checked(findings, "tcp") == ["tls", "health", "listing", "clock"]
+
+
+async def test_plain_http_to_a_port_with_tls_asks_whether_it_is_https() -> None:
+    async with faulty_server([], tls_of("localhost.pem")) as server:
+        findings = await examined(server.url.replace("https://localhost", "http://127.0.0.1"))
+    assert findings["listing"].status is Status.FAILURE
+    assert findings["listing"].summary.endswith(
+        "closed the connection before its answer was complete: is it https there?"
+    )
+
+
+async def test_a_refused_key_is_a_failure_of_the_listing(server: Faulty) -> None:
+    server.break_page(0, says(401, json.dumps({"message": f"bad key {KEY}, {KEY[:12]}…"})))
+    findings = await examined(server.url)
+    assert amiss(findings) == {"listing": "failure"}
+    assert "answered 401" in findings["listing"].summary
+    assert "app.letta.com/api-keys" in findings["listing"].fix
+    assert "for `envwatch serve`, a token" in findings["listing"].fix
+
+
+async def test_a_key_file_that_others_can_read_keeps_only_the_requests_from_being_checked(
+    server: Faulty, tmp_path: Path
+) -> None:
+    file = tmp_path / "home.key"
+    file.write_text(KEY)
+    file.chmod(0o644)
+    findings = await examined(server.url, {}, api_key_file=file)
+    assert amiss(findings) == {"key": "failure"}
+    assert findings["key"].fix == f"`chmod 600 {file}`"
+    assert not_checked(findings, "key") == ["tls", "health", "listing", "clock"]
+    assert server.seen == []
+    file.chmod(0o600)
+    findings = await examined(server.url, {}, api_key_file=file)
+    assert amiss(findings) == {}
+    assert (findings["key"].data["file"], findings["key"].data["mode"]) == (str(file), "0600")
+
+
+async def test_a_key_that_was_found_is_hidden_in_whatever_is_printed_later(server: Faulty, tmp_path: Path) -> None:
+    file, key = tmp_path / "key", "a-key-of-another-kind-9876543210"
+    file.write_text(key)
+    file.chmod(0o600)
+    assert key in redactor()(key)
+    assert amiss(await examined(server.url, {}, api_key_file=file)) == {"listing": "failure"}
+    assert redactor()(f"<{key}>") == "<…>"
+
+
+async def test_no_key_is_a_failure_that_says_where_to_get_one() -> None:
+    findings = await examined("http://127.0.0.1:9", {}, is_one_of_several=True)
+    assert findings["key"].status is Status.FAILURE
+    assert "api_key_file" in findings["key"].fix
+
+
+async def test_an_address_that_the_key_may_not_go_to_is_a_failure_of_the_server() -> None:
+    findings = await examined("http://api.letta.com")
+    assert amiss(findings) == {"server": "failure"}
+    assert findings["server"].summary.endswith("(see LETTA_BASE_URL)")
+    assert not_checked(findings, "server") == ["proxy", "certificates", "dns", "tcp"]
+
+
+async def test_certificates_that_are_not_there_keep_tls_from_being_checked() -> None:
+    async with faulty_server([], tls_of("localhost.pem")) as server:
+        findings = await examined(server.url, {"LETTA_API_KEY": KEY, "SSL_CERT_FILE": "/nowhere/ca.pem"})
+        assert server.seen == []
+    assert amiss(findings) == {"certificates": "failure"}
+    assert findings["certificates"].summary == "SSL_CERT_FILE names /nowhere/ca.pem: No such file or directory"
+    assert not_checked(findings, "certificates") == ["tls", "health", "listing", "clock"]
+
+
+@pytest.mark.parametrize(("served", "trusted"), [("expired.pem", "expired.pem"), ("localhost.pem", "expired.pem")])
+async def test_a_certificate_that_is_refused_is_a_failure_of_tls(served: str, trusted: str) -> None:
+    async with faulty_server([], tls_of(served)) as server:
+        findings = await examined(server.url, {"LETTA_API_KEY": KEY, "SSL_CERT_FILE": str(CERTS / trusted)})
+        assert server.seen == []
+    assert amiss(findings) == {"tls": "failure"}
+    assert findings["tls"].summary.startswith("the certificate of localhost:")
+
+
+async def test_a_clock_that_is_ten_minutes_off_is_a_warning(server: Faulty) -> None:
+    server.break_health(skewed(600))  # type: ignore[arg-type]  # a fault that is no stop
+    server.break_page(0, skewed(600))
+    findings = await examined(server.url)
+    assert amiss(findings) == {"clock": "warning"}
+    assert re.match(r"this machine is (10m|9m 59s) behind the server", findings["clock"].summary)
+
+
+async def test_a_proxy_that_refuses_is_a_failure_of_tls_without_its_password(server: Faulty) -> None:
+    proxy = server.url.removeprefix("http://")
+    environ = {"LETTA_API_KEY": KEY, "HTTPS_PROXY": f"http://user:hunter2@{proxy}"}
+    findings = await examined("https://letta.invalid", environ)
+    assert amiss(findings) == {"tls": "failure"}
+    assert findings["tls"].summary == f"the proxy {proxy} refused: 401 Whatever"
+    assert findings["proxy"].summary == f"{proxy} (HTTPS_PROXY)"
+    assert "hunter2" not in repr(findings)
+
+
+async def test_a_proxy_that_is_not_there_is_a_failure_of_tcp() -> None:
+    proxy = f"127.0.0.1:{closed_port()}"
+    findings = await examined("https://letta.invalid", {"LETTA_API_KEY": KEY, "HTTPS_PROXY": f"http://{proxy}"})
+    assert amiss(findings) == {"tcp": "failure"}
+    assert f"nothing listens at the proxy {proxy}" in findings["tcp"].summary
+
+
+async def test_a_proxy_that_makes_no_sense_is_named() -> None:
+    findings = await examined("https://letta.invalid", {"LETTA_API_KEY": KEY, "ALL_PROXY": "http://"})
+    assert amiss(findings) == {"proxy": "failure"}
+    assert "ALL_PROXY" in findings["proxy"].summary
+
+
+async def test_a_sick_server_may_still_list(server: Faulty) -> None:
+    server.break_health(says(500, "oops"))  # type: ignore[arg-type]
+    findings = await examined(server.url)
+    assert amiss(findings) == {"health": "failure"}
+    assert "answered 500" in findings["health"].summary
+    assert findings["listing"].status is Status.OK
+
+
+async def test_a_page_that_does_not_come_in_time_is_a_failure(server: Faulty) -> None:
+    server.break_page(0, Stop(Where.REQUEST, How.HANG))
+    findings = await examined(server.url, limits=Limits(page_deadline=Limits().page_deadline / 5))
+    assert amiss(findings) == {"listing": "failure"}
+    assert findings["listing"].summary.endswith("did not answer within 2 s")
+
+
+async def test_a_lookup_that_hangs_is_not_waited_for() -> None:
+    done = Event()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await in_thread(done.wait)
+    done.set()  # its late result disturbs no one
+    assert await in_thread(lambda: 5) == 5
+    with pytest.raises(ZeroDivisionError):
+        await in_thread(lambda: 1 / 0)
+
+
+# The program.
+
+ENVWATCH = (sys.executable, "-m", "envwatch")
+
+
+async def ended(environ: Mapping[str, str], *arguments: str, command: tuple[str, ...] = ENVWATCH) -> tuple[int, str]:
+    """Exit code and standard output of the program."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, *arguments, env=environ, stdout=pipe, stderr=pipe)
+    out, err = await process.communicate()
+    assert err == b""
+    assert process.returncode is not None
+    assert [piece for piece in PIECES if piece.encode() in out] == []
+    return process.returncode, out.decode()
+
+
+def environ_of(home: Path, url: str, **more: str) -> dict[str, str]:
+    return environment(home, LETTA_API_KEY=KEY, LETTA_BASE_URL=url) | more
+
+
+async def test_a_sound_machine_gets_a_line_for_each_check_and_a_verdict_and_no_terminal_library(
+    server: Faulty, tmp_path: Path
+) -> None:
+    script = (
+        "import sys; from envwatch.cli.main import main; code = main(); "
+        "sys.exit(code or sorted({'textual', 'rich', 'click'} & set(sys.modules)) or 0)"
+    )
+    code, out = await ended(environ_of(tmp_path, server.url), "doctor", command=(sys.executable, "-c", script))
+    lines = out.splitlines()
+    assert code == 0
+    assert [line.split()[1] for line in lines[:-1]] == ["config", *WAY, "terminal", "tmux", "state", "history", "hooks"]
+    assert lines[-1] == "envwatch works here"
+    assert os.listdir(tmp_path) == []  # noqa: PTH208 - as short as it is clear
+
+
+async def test_json_is_an_array_of_checks_by_profile(server: Faulty, tmp_path: Path) -> None:
+    for name, key in (("a", KEY), ("b", f"{KEY[::-1]}")):
+        (tmp_path / f"{name}.key").write_text(key)
+        (tmp_path / f"{name}.key").chmod(0o600)
+    config = tmp_path / "config.toml"
+    sections = (f'[profiles.{name}]\nbase_url = "{server.url}"\napi_key_file = "{name}.key"\n' for name in "ab")
+    config.write_text("".join(sections))
+    state = tmp_path / "state" / "envwatch"
+    state.mkdir(parents=True)
+    damaged = [str(state / f"{name}.json") for name in ("state", "acknowledged", "silences", "incidents")]
+    for path in map(Path, damaged):
+        path.write_text("[")
+    environ = environ_of(tmp_path, server.url, XDG_STATE_HOME=str(state.parent))
+    code, out = await ended(environ, "doctor", "--json", "--profile", "a,b", "--config", str(config))
+    entries = json.loads(out)
+    assert code == 1
+    assert [entry["profile"] for entry in entries] == [None, *["a"] * len(WAY), *["b"] * len(WAY), *[None] * 5]
+    assert {tuple(entry) for entry in entries} == {("id", "profile", "status", "summary", "fix", "data")}
+    assert [(one["id"], one["profile"]) for one in entries if one["status"] == "failure"] == [("listing", "b")]
+    assert entries[0]["data"]["origins"]["a"]["base_url"] == f"{config}:2"
+    assert {entry["id"]: entry["data"] for entry in entries}["state"]["damaged"] == damaged
+    assert KEY[::-1][:8] not in out
+
+
+async def test_the_login_of_the_letta_cli_brings_its_address_and_its_end(server: Faulty, tmp_path: Path) -> None:
+    login = tmp_path / ".letta" / "settings.json"
+    login.parent.mkdir()
+    variables = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.url}
+    login.write_text(json.dumps({"env": variables, "tokenExpiresAt": 4_102_444_800_000}))
+    login.chmod(0o644)
+    code, out = await ended(environment(tmp_path), "doctor", "--json")
+    entries = {entry["id"]: entry for entry in json.loads(out)}
+    assert (code, entries["key"]["status"], entries["listing"]["status"]) == (0, "warning", "ok")
+    assert entries["key"]["fix"] == f"`chmod 600 {login}`"
+    assert entries["key"]["data"] == {
+        "origin": "~/.letta/settings.json",
+        "file": str(login),
+        "mode": "0644",
+        "expires_at": "2100-01-01T00:00:00+00:00",
+    }
+    assert entries["server"]["data"] == {"base_url": server.url, "origin": "~/.letta/settings.json"}
+
+
+async def test_ctrl_c_ends_a_check_that_hangs(server: Faulty, tmp_path: Path) -> None:
+    server.break_page(0, Stop(Where.REQUEST, How.HANG))
+    process = await asyncio.create_subprocess_exec(
+        *ENVWATCH,
+        "doctor",
+        env=environ_of(tmp_path, server.url),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    assert process.stdout is not None
+    while not (await process.stdout.readline()).startswith(b"ok    health"):
+        assert not process.stdout.at_eof()
+    process.send_signal(signal.SIGINT)
+    assert (await process.stdout.read(), await process.wait()) == (b"", 130)
+
+
+def test_a_poor_machine_gets_a_fix_beside_each_failure_on_80_columns(tmp_path: Path) -> None:
+    state, config = tmp_path / "state", tmp_path / "config.toml"
+    state.touch()
+    config.write_text("interval = 0\ncolor = 1\n")
+    more = {"TERM": "dumb", "XDG_STATE_HOME": str(state), "ENVWATCH_CONFIG": str(config)}
+    environ = environ_of(tmp_path, "http://127.0.0.1:9", **more)
+    with Terminal([*ENVWATCH, "doctor"], environ, lines=60) as terminal:
+        assert terminal.wait_for_end() == 1
+        assert b"\x1b" not in terminal.received
+        lines = terminal.text.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line.split()[1] for line in lines if line.startswith("FAIL")] == ["config", "terminal", "state"]
+    assert sum(line.startswith(f"{'':19}fix: ") for line in lines) == 3
+    text = " ".join(" ".join(lines).split())
+    assert "envwatch does not work here: 3 failures (config, terminal, state), 11 not checked" in text
+
+
+@pytest.mark.parametrize("arguments", [("--interval", "5"), ("--filter", "a"), ("extra",), ("--json=yes",)])
+def test_options_that_change_nothing_are_refused(arguments: tuple[str, ...]) -> None:
+    with pytest.raises(StopError) as caught:
+        options_in(["doctor", *arguments])
+    assert caught.value.code == 2

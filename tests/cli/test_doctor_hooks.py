@@ -1,0 +1,52 @@
+"""What `doctor` says of hooks that cannot run."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from envwatch.cli.doctor import judgements
+from envwatch.cli.doctor.finding import Status
+from envwatch.cli.doctor.hooks import hook_problems
+from envwatch.config.settings import Settings, all_settings_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def settings_of(folder: Path, text: str) -> Settings:
+    path = folder / "config.toml"
+    path.write_text(text)
+    (settings,) = all_settings_of({"config": str(path)}, {})
+    return settings
+
+
+@pytest.mark.parametrize(
+    ("hook", "problem"),
+    [
+        ('command = ["/nonexistent/page"]', "there is no program /nonexistent/page that can be run"),
+        (f'command = ["{__file__}"]', f"there is no program {__file__} that can be run"),
+        ('command = ["no-such-pager"]', "there is no program no-such-pager that can be run"),
+        ('url = "https://hooks.invalid/x"', "no address is known for hooks.invalid"),
+        ('url_env = "PAGER_URL"', "PAGER_URL is not set"),
+        ('format = "pagerduty"\nkey_env = "PD_KEY"', "PD_KEY is not set"),
+        ('url_env = "HTTP_URL"', "the address must start with https://: plain http would show your messages"),
+    ],
+)
+def test_each_reason_is_named_with_its_hook_and_a_fix(tmp_path: Path, hook: str, problem: str) -> None:
+    settings = settings_of(tmp_path, f'[[hooks]]\nname = "pager"\n{hook}\n')
+    environ = {"PATH": os.environ["PATH"], "HTTP_URL": "http://example.com/secret-part-of-it"}
+    problems = hook_problems(settings, environ)
+    finding = judgements.of_hooks(1, problems)
+    assert finding.status is Status.FAILURE
+    assert finding.summary.startswith(f"hook pager: {problem}")
+    assert finding.fix
+    assert "secret" not in f"{finding}"
+
+
+def test_hooks_that_can_run_are_fine(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, '[[hooks]]\ncommand = ["sh"]\n[[hooks]]\nurl = "http://localhost:1/x"\n')
+    finding = judgements.of_hooks(2, hook_problems(settings, {"PATH": os.environ["PATH"]}))
+    assert (finding.status, finding.summary) == (Status.OK, "2 hooks can run; `envwatch hooks test` tries them")

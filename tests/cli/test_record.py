@@ -1,0 +1,314 @@
+"""`envwatch record` and `envwatch replay`: what goes into a file, what comes out of it, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import stat
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from humanize import naturalsize
+from support import programs
+from support.builders import NOW, environment, reading, wire_row, wire_rows
+from support.eventful_life import plain_life
+from support.fake_clock import Script, World, error, poller_of
+from support.faulty_server import KEY, Faulty, faulty_server
+from support.pty_terminal import environment as environment_of
+
+from envwatch.cli.arguments import Exit, StopError, options_in
+from envwatch.cli.commands import record, replay
+from envwatch.cli.monitoring import Deadline, steps
+from envwatch.fleet.acknowledgements import Ack
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.monitor import Monitor
+from envwatch.model.clock import WallMs
+from envwatch.model.limits import Limits
+from envwatch.model.outcome import Cause, ListedPage, Snapshot
+from envwatch.model.text import Clean
+from envwatch.sources.session import Session, Target
+from envwatch.storage.history.about import About
+from envwatch.storage.history.encoding.frames import FrameKind
+from envwatch.storage.history.folder import Retention, history_folder
+from envwatch.storage.history.past import StoredPast
+from envwatch.storage.history.recording import RecordedFile, RecordingWriter
+from envwatch.storage.history.writer import FolderWriter
+from envwatch.views.cloud_events import source_of
+from envwatch.views.event_stream import EventStream, Format
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from envwatch.model.environment import Environment
+
+ENVWATCH: Final = (sys.executable, "-m", "envwatch")
+BASE_URL: Final = Clean("https://api.letta.com/x y")
+ABOUT: Final = About(profile=Clean("prod"), base_url=BASE_URL, version=Clean("1.0"))
+OFF: Final = {"connectionId": None, "lastHeartbeat": None}
+
+
+def snapshot(*rows: Environment) -> Snapshot:
+    return Snapshot(pages=(ListedPage(list(rows), reading().wall),), requests=1)
+
+
+async def printed_and_recorded(path: Path, format_: Format) -> list[bytes]:
+    """What `watch` prints while `record` records the same polls: changes, a failure, blindness, and what follows."""
+    world = World()
+    rows = [environment(f"env-{number}", lastHeartbeat=NOW) for number in range(3)]
+    rows.append(environment("env-3", **OFF))
+    changed = environment("env-1", lastHeartbeat=NOW, currentMode="strict", connectionName="東京")
+    lost = [environment(row.id, **OFF) for row in rows[1:]]
+    back = [environment(row.id, lastHeartbeat=NOW + 300_000) for row in rows[:3]]
+    answers = [snapshot(*listing) for listing in (rows, [rows[0], changed, *rows[2:]], [rows[0], *lost], rows)]
+    source = Script(world, *answers, *[error(Cause.TIMEOUT)] * 12, snapshot(*back))
+    target = Target(profile="prod", host="host", key_origin="", poller=poller_of(world, source), limits=Limits())
+    stream = EventStream(sources={NO_PROFILE: source_of(BASE_URL)}, format=format_, profile_name=Clean("prod"))
+    monitor = Monitor.of({NO_PROFILE: target.limits}, profile_name=Clean("prod"))
+    monitor = monitor.with_acks({Clean("env-3"): Ack(NOW, Clean("new disks")), Clean("another"): Ack(NOW, Clean("x"))})
+    printed: list[bytes] = []
+    async with Session({NO_PROFILE: target}) as session:
+        with RecordingWriter(path, ABOUT) as writer:
+            deadline = Deadline.after(world.clocks(), timedelta(seconds=400))
+            async for step in steps(session, monitor, deadline, runtime=world.runtime()):
+                printed += stream.lines(step.before, step.monitor, step.update.events, step.now)
+                record.write_step(writer, step)
+    return printed
+
+
+@pytest.mark.parametrize("format_", Format)
+async def test_a_replay_prints_what_watch_printed(
+    format_: Format, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    path = tmp_path / "a.rec"
+    printed = await printed_and_recorded(path, format_)
+    words = b" ".join(printed)
+    assert all(word in words for word in (b"mode", b"offline", b"failing", b"blind", b"online"))
+    assert replay.run(options_in(["replay", str(path), "-o", format_])) == Exit.FINE
+    assert capfdbinary.readouterr() == (b"".join(printed), b"")
+    with RecordedFile(path) as file:
+        assert file.moment(file.all_polls()[0]).acks.keys() == {"env-3"}
+
+
+def lines_of(capfd: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+    assert replay.run(options_in(["replay", *arguments, "-o", "text"])) == Exit.FINE
+    return capfd.readouterr().out.splitlines()
+
+
+@pytest.fixture(scope="module")
+def life(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The recording of a life."""
+    path = tmp_path_factory.mktemp("life") / "life.rec"
+    with RecordingWriter(path, ABOUT) as writer:
+        for moment, result, events in plain_life().steps:
+            writer.write(moment, result, 5.0, events)
+    return path
+
+
+def test_a_replay_begins_at_a_time_and_keeps_what_a_filter_finds(life: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    everything = lines_of(capfd, str(life))
+    slept = next(line.split()[0] for line in everything if " slept " in line)
+    late = lines_of(capfd, str(life), "--at", slept)
+    assert 0 < len(late) < len(everything)
+    assert everything[-len(late) :] == late
+    assert lines_of(capfd, str(life), "--at", "1m ago") == late
+    assert lines_of(capfd, str(life), "--filter", "mode:strict") == [line for line in everything if "  -  " in line]
+
+
+def steps_in(path: Path) -> list[tuple[str, list[str]]]:
+    """The polls in a recording, and the kinds of their events; none if there is no file yet."""
+    if not path.exists() or not path.stat().st_size:
+        return []
+    with RecordedFile(path) as file:
+        return [(step.poll.result, [event.kind for event in step.events]) for step in file.steps() if step.poll]
+
+
+def environ_for(server: Faulty, home: Path, **more: str) -> dict[str, str]:
+    return environment_of(home, LETTA_API_KEY=KEY, LETTA_BASE_URL=server.url, **more)
+
+
+async def run(environ: Mapping[str, str], folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    return await asyncio.to_thread(programs.run, [*ENVWATCH, *arguments], environ, folder=folder)
+
+
+async def test_what_is_polled_is_in_the_file_until_the_end_or_a_signal(tmp_path: Path) -> None:
+    """The history has it as well; a killed recording has every poll until then."""
+    async with faulty_server(wire_rows(2)) as server:
+        environ = environ_for(server, tmp_path)
+        done = await run(environ, tmp_path, "record", "-o", "a.rec", "--for=2s", "--interval=1s")
+        assert (done.returncode, done.stdout) == (Exit.FINE, b"")
+        began, ended = done.stderr.decode().splitlines()
+        assert began == f"envwatch: recording {server.url[7:]} every 1 s (profile default) for 2s"
+        size = (tmp_path / "a.rec").stat().st_size
+        assert re.fullmatch(rf"envwatch: \d+ polls, {re.escape(naturalsize(size, binary=True))} in a.rec", ended)
+        assert steps_in(tmp_path / "a.rec")[0] == ("listed", [])
+        with RecordedFile(tmp_path / "a.rec") as file:
+            assert file.about == About(profile=Clean("default"), base_url=Clean(server.url), version=file.about.version)
+        assert stat.S_IMODE((tmp_path / "a.rec").stat().st_mode) == 0o600
+        (folder,) = (tmp_path / ".local/state/envwatch/history").iterdir()
+        assert len(StoredPast(folder).polls(WallMs(0), WallMs(time.time() * 2_000))) == len(
+            steps_in(tmp_path / "a.rec")
+        )
+        for number in (signal.SIGINT, signal.SIGKILL):
+            path, null = tmp_path / f"{number}.rec", os.open(os.devnull, os.O_RDWR)
+            command = [*ENVWATCH, "record", "-o", path.name, "--interval=1s"]
+            process = programs.start(command, environ, (null, null, null), folder=tmp_path)
+            os.close(null)
+            try:
+                await grown(path, lambda steps: len(steps) > 0)
+                server.rows = [wire_row("env-1", currentMode=f"m{number}"), wire_row("env-2")]
+                await grown(path, lambda steps: ["mode"] in [kinds for _, kinds in steps])
+                process.send_signal(number)
+                code = await asyncio.to_thread(process.wait, programs.TIMEOUT_S)
+            finally:
+                process.kill()
+                process.wait()
+            assert code == (Exit.INTERRUPTED if number == signal.SIGINT else -signal.SIGKILL)
+            assert ["mode"] in [kinds for _, kinds in steps_in(path)]
+            with RecordedFile(path) as file:
+                assert not file.is_cut
+
+
+async def grown(path: Path, is_so: Callable[[list[tuple[str, list[str]]]], bool]) -> None:
+    """Wait until a recording has what is waited for."""
+    async with asyncio.timeout(programs.TIMEOUT_S):
+        while not is_so(steps_in(path)):  # noqa: ASYNC110 - another process writes it
+            await asyncio.sleep(0.02)
+
+
+def remember(home: Path, base_url: str, at: float, profile: str = "default") -> None:
+    """Put a life into the history that a process would find."""
+    host = base_url.partition("://")[2]
+    writer = FolderWriter(history_folder(home / ".local/state/envwatch", profile, host), Retention())
+    writer.take()
+    for moment, result, events in plain_life(at).steps:
+        writer.write(moment, result, 5.0, events)
+    writer.close()
+
+
+async def test_a_time_is_cut_from_the_history_without_a_key_and_redacted_on_demand(tmp_path: Path) -> None:
+    base_url, at = "https://letta.example:8443", (time.time() // 1 - 3_600) * 1000
+    remember(tmp_path, base_url, at)
+    environ = environment_of(tmp_path, LETTA_BASE_URL=base_url)
+    done = await run(environ, tmp_path, "record", "--since=2h ago", "-o", "a.rec")
+    assert (done.returncode, done.stdout) == (Exit.FINE, b"")
+    assert done.stderr.startswith(b"envwatch: 16 polls, ")
+    done = await run(environ, tmp_path, "record", "--since=2h ago", "--redact", "-o", "b.rec")
+    assert done.returncode == Exit.FINE
+    life = plain_life(at)
+    with RecordedFile(tmp_path / "a.rec") as file:
+        assert file.about.base_url == base_url
+        assert list(file.moments(file.all_polls())) == life.moments
+        assert file.events(WallMs(0), WallMs(at * 2)) == life.events
+    with RecordedFile(tmp_path / "b.rec") as file:
+        assert file.about.is_redacted
+        assert [poll.at for poll in file.all_polls()] == [moment.now.wall for moment in life.moments]
+        left = list(file.moments(file.all_polls()))
+    assert not any("text " in str(moment) for moment in left)
+    until = datetime.fromtimestamp(life.moments[3].now.wall / 1000, UTC).isoformat(timespec="seconds")
+    done = await run(environ, tmp_path, "record", "--since=2h ago", "--until", until, "-o", "c.rec")
+    assert len(steps_in(tmp_path / "c.rec")) == 4
+    done = await run(environ, tmp_path, "record", "--since", until, "-o", "later.rec")
+    with RecordedFile(tmp_path / "later.rec") as file:
+        assert file.frames(1, 1)[0].kind is FrameKind.KEY
+        assert list(file.moments(file.all_polls())) == life.moments[3:]
+    done = await run(environ, tmp_path, "record", "--since=5m ago", "-o", "d.rec")
+    assert done.returncode == Exit.FAILED
+    assert done.stderr.startswith(f"envwatch: nothing was recorded of profile default at {base_url} from ".encode())
+    assert not (tmp_path / "d.rec").exists()
+    for day in (tmp_path / ".local/state/envwatch/history").glob("*/*.sqlite"):
+        day.write_bytes(b"something else" * 9_999)
+    done = await run(environ, tmp_path, "record", "--since=2h ago", "-o", "e.rec")
+    assert done.returncode == Exit.FAILED
+    assert re.fullmatch(rb"envwatch: the history cannot be read: .*; see `envwatch doctor`\n", done.stderr)
+    assert not (tmp_path / "e.rec").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["record"], "-o/--output is missing"),
+        (["record", "-o", ""], "must be a path"),
+        (["record", "-o", "a", "--until=1h ago"], "--until needs --since"),
+        (["record", "-o", "a", "--since=1h ago", "--for=5m"], "--for is of a recording from now on"),
+        (["record", "-o", "a", "--since=1h ago", "--until=2h ago"], r"--until \(2.*\) must not be before --since \(2"),
+        (["record", "-o", "a", "--since=tomorrow"], "must be a time in the past"),
+        (["record", "-o", "a", "--filter=x"], "takes no --filter|--filter"),
+        (["record", "-o", "a", "--config={profiles}", "--profile=p,q"], "of one profile: choose it with --profile"),
+        (["replay"], "FILE"),
+        (["replay", "{life}", "-o", "text", "--speed=2"], "--speed is of the dashboard"),
+        (["replay", "{life}", "--speed=0"], "must be a number over 0"),
+        (["replay", "{life}", "--speed=nan"], "must be a number over 0"),
+        (["replay", "{life}", "-o", "text", "--at=soon"], "--at must be a time in the recording: 2025-10-"),
+        (["replay", "{life}", "-o", "text", "--at=10h ago"], "--at must be a time in the recording: 2025-10-"),
+        (["replay", "{life}"], "the dashboard needs a terminal"),
+        (["replay", "{folder}/none", "-o", "text"], "cannot replay .*none: No such file or directory"),
+        (["replay", "{folder}", "-o", "text"], "cannot replay .*: Is a directory"),
+        (["replay", "{profiles}", "-o", "text"], "cannot replay .*: it is no recording of envwatch"),
+        (["replay", "{newer}", "-o", "text"], "cannot replay .*: a newer envwatch made it; update this one"),
+        (["replay", "{empty}", "-o", "text"], "cannot replay .*: it has no polls"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(arguments: list[str], message: str, life: Path, tmp_path: Path) -> None:
+    files = {name: tmp_path / name for name in ("profiles", "newer", "empty")}
+    files["profiles"].write_text("[profiles.p]\n[profiles.q]\n")
+    files["newer"].write_bytes(b"envwatch recording 99\n")
+    RecordingWriter(files["empty"], ABOUT).close()
+
+    def run() -> None:
+        options = options_in([each.format(life=life, folder=tmp_path, **files) for each in arguments])
+        (replay if options.command == "replay" else record).run(options)
+
+    with pytest.raises(StopError, match=message) as raised:
+        run()
+    assert raised.value.code == Exit.USAGE
+
+
+async def test_a_file_is_replaced_only_on_demand_and_never_what_is_no_file(tmp_path: Path) -> None:
+    base_url, path = "https://letta.example", tmp_path / "a.rec"
+    remember(tmp_path, base_url, (time.time() // 1 - 3_600) * 1000)
+    environ = environment_of(tmp_path, LETTA_BASE_URL=base_url)
+    path.write_text("mine")
+    done = await run(environ, tmp_path, "record", "--since=2h ago", "-o", "a.rec")
+    assert (done.returncode, path.read_text()) == (Exit.USAGE, "mine")
+    assert done.stderr == b"envwatch: a.rec exists; choose another name, or --force to replace it\n"
+    done = await run(environ, tmp_path, "record", "--since=2h ago", "-o", "a.rec", "--force")
+    assert (done.returncode, len(steps_in(path))) == (Exit.FINE, len(plain_life().steps))
+    done = await run(environ, tmp_path, "record", "--since=2h ago", "-o", "/dev/null", "--force")
+    assert done.returncode == Exit.USAGE
+    done = await run(environ, tmp_path, "record", "--since=2h ago", "-o", "none/a.rec")
+    assert (done.returncode, done.stderr) == (
+        Exit.FAILED,
+        b"envwatch: cannot write none/a.rec: No such file or directory\n",
+    )
+
+
+def test_a_cut_recording_says_so_and_prints_what_is_there(
+    life: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.rec"
+    path.write_bytes(life.read_bytes()[:-10])
+    everything = lines_of(capfd, str(life))
+    assert replay.run(options_in(["replay", str(path), "-o", "text"])) == Exit.FINE
+    out, err = capfd.readouterr()
+    lines = out.splitlines()
+    assert 0 < len(lines) < len(everything)
+    assert lines == everything[: len(lines)]
+    assert re.fullmatch(rf"envwatch: the end of {path.name} is missing: it ends at 2025-10-\S+ \S+\n", err)
+
+
+def test_the_events_of_a_recording_need_no_terminal_library_and_no_network(life: Path, tmp_path: Path) -> None:
+    script = (
+        "import sys; from envwatch.cli.main import main; code = main(); "
+        "sys.exit(code or sorted({'textual', 'rich', 'httpx', 'click'} & set(sys.modules)) or 0)"
+    )
+    arguments = ["replay", str(life), "-o", "jsonl"]
+    done = programs.run([sys.executable, "-c", script, *arguments], environment_of(tmp_path))
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b'{"specversion":"1.0",')

@@ -1,0 +1,174 @@
+"""`envwatch report`: on the history of this machine and on a recording."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from support.builders import beating, listed
+from support.memory_history import recorded
+from support.recording import ALWAYS, record
+
+from envwatch.cli.arguments import StopError, options_in
+from envwatch.cli.commands.report import run as run_command
+from envwatch.model.text import Clean
+from envwatch.storage.history.about import About
+from envwatch.storage.history.folder import Retention, history_folder
+from envwatch.storage.history.recording import RecordingWriter
+from envwatch.storage.history.writer import FolderWriter
+from envwatch.views.report_json import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from envwatch.model.outcome import Listed
+
+CONFIG = """
+[profiles.work]
+base_url = "https://work.example"
+[profiles.home]
+base_url = "https://home.example"
+history = false
+"""
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine without a key, with two profiles."""
+    for name in ("LETTA_API_KEY", "LETTA_BASE_URL", "ENVWATCH_PROFILE", "ENVWATCH_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    (tmp_path / "config.toml").write_text(CONFIG)
+    return tmp_path
+
+
+def an_outage(now: float, name: str = "env-2") -> Iterator[Listed]:
+    """A quarter of an hour in which one of three is lost after ten minutes."""
+    for at in range(int(now) - 900_000, int(now) + 1, 5_000):
+        rows = beating(3, at)
+        if at > now - 300_000:
+            gone = next(row for row in rows if row.id == name)
+            rows[rows.index(gone)] = beating(3, at, connectionId=None, podId=None)[rows.index(gone)]
+        yield listed(rows, at)
+
+
+def remember(machine: Path, host: str = "work.example", profile: str = "work") -> float:
+    """Record it on a machine, and return when it ended."""
+    now = time.time() * 1000
+    writer = FolderWriter(history_folder(machine / "envwatch", profile, host), Retention())
+    record(writer, an_outage(now))
+    writer.close()
+    return now
+
+
+def run(capfd: pytest.CaptureFixture[str], machine: Path, *arguments: str) -> tuple[int, str, str]:
+    code = run_command(options_in(["report", "--config", str(machine / "config.toml"), *arguments]))
+    out, err = capfd.readouterr()
+    return code, out, err
+
+
+def refusal(*arguments: str) -> tuple[int, str]:
+    with pytest.raises(StopError) as raised:
+        run_command(options_in(["report", *arguments]))
+    return raised.value.code, raised.value.line
+
+
+def test_it_reads_the_history_of_a_profile_without_its_key(machine: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    remember(machine)
+    code, out, err = run(capfd, machine, "--profile", "work", "--since", "10m")
+    assert (code, err) == (0, "")
+    assert out.startswith("# envwatch: `work` on `work.example`\n")
+    assert "\n2 of 3 up, 1 offline, by the listing of " in out
+    assert "\n## Still down: 1\n- `laptop of env-2` offline since " in out
+    code, out, _ = run(capfd, machine, "--profile", "work", "-o", "json")
+    document = json.loads(out)
+    (profile,) = document["profiles"]
+    assert (code, document["version"], profile["host"]) == (0, VERSION, "work.example")
+    assert (profile["fleet"]["up"], [each["id"] for each in profile["down"]]) == (2, ["env-2"])
+    since, until = (datetime.fromisoformat(document[name]) for name in ("since", "until"))
+    assert (until - since).total_seconds() == pytest.approx(8 * 3600, abs=0.01)
+    code, out, _ = run(capfd, machine, "--profile", "work", "--since", "10m", "--filter", "name:env-1")
+    assert "\n1 of 1 up, by the listing of " in out
+    assert "Nothing is down." in out
+
+
+def test_of_several_profiles_those_that_have_a_history_are_printed(
+    machine: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    remember(machine)
+    code, out, err = run(capfd, machine, "--profile", "home,work", "--since", "10m")
+    assert code == 1
+    assert out.count("# envwatch: ") == 1
+    assert err.startswith("envwatch: nothing was recorded of profile home on home.example from ")
+    assert err.endswith("; the setting `history` is false, so nothing is recorded\n")
+
+
+def test_without_a_history_it_says_what_records_one(machine: Path) -> None:
+    remember(machine)
+    config = ("--config", str(machine / "config.toml"), "--profile", "work")
+    code, line = refusal(*config, "--since", "2h", "--until", "1h")
+    assert code == 1
+    assert line.startswith("nothing was recorded of profile work on work.example from ")
+    assert line.endswith(
+        "; dashboard, `watch`, `serve` and `metrics` record while they run; of the demo: --profile demo"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("--since", "1h", "--until", "2h"), "the period begins at .*, which is not before its end, "),
+        (("--since", "tomorrow"), "--since: must be a time in the past like 8h"),
+        (("--until", "2999-01-01"), "must be a time in the past like 8h"),
+        (("-o", "html"), "must be one of md, json"),
+    ],
+)
+def test_a_wrong_period_or_format_is_one_line(machine: Path, arguments: tuple[str, ...], line: str) -> None:
+    with pytest.raises(StopError, match=line) as raised:
+        run_command(options_in(["report", "--config", str(machine / "config.toml"), "--profile", "work", *arguments]))
+    assert raised.value.code == 2
+
+
+def recording(machine: Path, ends: float) -> Path:
+    """A recording that ended then."""
+    path = machine / "night.rec"
+    about = About(profile=Clean("acme"), base_url=Clean("https://acme.example/v1"), version=Clean("1"))
+    history = recorded(an_outage(ends))
+    with RecordingWriter(path, about) as writer:
+        for poll in history.polls(*ALWAYS):
+            writer.write(history.moment(poll), poll.result, poll.interval_s, history.events(poll.at, poll.at))
+    return path
+
+
+def test_a_recording_is_reported_as_of_its_end(machine: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    ends = datetime(2026, 1, 2, 6, 0, tzinfo=UTC).timestamp() * 1000
+    path = recording(machine, ends)
+    code, out, err = run(capfd, machine, str(path), "-o", "json")
+    document = json.loads(out)
+    assert (code, err) == (0, "")
+    assert (document["since"], document["until"]) == ("2026-01-02T05:45:00.000Z", "2026-01-02T06:00:00.000Z")
+    assert document["profiles"][0]["profile"] == "acme"
+    assert document["profiles"][0]["host"] == "acme.example"
+    assert [each["id"] for each in document["profiles"][0]["down"]] == ["env-2"]
+    _, out, _ = run(capfd, machine, str(path), "-o", "json", "--since", "6m", "--until", "5m")
+    assert json.loads(out)["until"] == "2026-01-02T05:55:00.000Z"
+    assert not json.loads(out)["profiles"][0]["down"]
+    code, line = refusal(str(path), "--since", "2026-01-02T06:00:01Z")
+    assert (code, line) == (2, "2026-01-02T06:00:01Z is after the end of the recording, 2026-01-02 06:00:00Z")
+
+
+def test_a_recording_that_is_cut_off_or_none_says_so(machine: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = recording(machine, datetime(2026, 1, 2, 6, 0, tzinfo=UTC).timestamp() * 1000)
+    path.write_bytes(path.read_bytes()[:-1])
+    code, out, err = run(capfd, machine, str(path))
+    assert (code, err) == (0, f"envwatch: the end of {path} is missing\n")
+    assert out.startswith("# envwatch: `acme` on `acme.example`\n")
+    assert refusal(str(path), "--profile", "work") == (2, "a recording is of one profile: leave out --profile")
+    path.write_text("nothing of ours")
+    assert refusal(str(path)) == (1, f"cannot read {path}: it is no recording of envwatch")
+    assert refusal(str(machine / "none")) == (1, f"cannot read {machine / 'none'}: No such file or directory")

@@ -1,0 +1,288 @@
+"""`envwatch serve` as its users run it: the real program before a real server, and real viewers before it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from letta_client import AuthenticationError, InternalServerError, Letta, NotFoundError
+from support.demo_client import Client
+from support.programs import TIMEOUT_S
+from support.pty_terminal import environment
+from support.serve_program import (
+    LISTING,
+    TOKEN,
+    ServeProgram,
+    run,
+    serve_program,
+    tokens_file,
+    upstream,
+)
+from support.serving import until
+
+from envwatch.cli.arguments import Exit
+from envwatch.demo.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
+OTHER = "token-of-ben-0123456789"
+CERT = Path(__file__).parents[1] / "support" / "certs" / "localhost.pem"
+AGES = {"heartbeat_age_s", "up_s", "online_for_s", "reason", "last_heartbeat_at", "last_seen_at"}
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[Server]:
+    with Server(size=60, seed=7, key=KEY) as server:
+        yield server
+
+
+@pytest.fixture
+def environ(demo: Server, tmp_path: Path) -> dict[str, str]:
+    tokens_file(tmp_path)
+    return upstream(tmp_path, demo.base_url, KEY)
+
+
+@pytest.fixture
+def serve(environ: dict[str, str], tmp_path: Path) -> Iterator[ServeProgram]:
+    with serve_program(environ, tmp_path) as program:
+        until(lambda: program.ask().status == 200)
+        yield program
+        assert KEY not in program.said
+        assert TOKEN not in program.said
+
+
+def listing(home: Path, url: str, key: str) -> list[dict[str, Any]]:
+    """What `envwatch list` says of each environment, beside its ages."""
+    ended = run(upstream(home, url, key), "list", "-o", "json")
+    assert ended.returncode == Exit.FINE, ended.stderr
+    rows = json.loads(ended.stdout)["environments"]
+    return sorted(
+        ({name: value for name, value in row.items() if name not in AGES} for row in rows), key=lambda r: r["id"]
+    )
+
+
+def test_a_viewer_sees_the_rows_and_states_that_it_would_see_upstream(
+    demo: Server, serve: ServeProgram, tmp_path: Path
+) -> None:
+    home = tmp_path / "viewer"
+    home.mkdir()
+    assert serve.urls == [f"http://127.0.0.1:{serve.port}"]
+
+    def is_same() -> bool:
+        # The fleet goes on meanwhile: what changed between the first and the last look cannot be compared.
+        before = listing(home, demo.base_url, KEY)
+        served = listing(home, serve.urls[0], TOKEN)
+        return before == served and len(served) >= 60
+
+    until(is_same)
+
+
+def test_the_official_sdk_lists_and_retrieves(serve: ServeProgram) -> None:
+    with Letta(api_key=TOKEN, base_url=serve.urls[0], max_retries=0) as sdk:
+        page = sdk.environments.list(limit="40")
+        assert len(page.connections) == 40
+        assert page.has_next_page
+        row = page.connections[0]
+        assert sdk.environments.retrieve(str(row.device_id)).device_id == row.device_id
+        with pytest.raises(NotFoundError):
+            sdk.environments.retrieve("no-such-device")
+    with Letta(api_key=KEY, base_url=serve.urls[0], max_retries=0) as sdk, pytest.raises(AuthenticationError):
+        sdk.environments.list()
+
+
+def test_it_has_metrics_for_those_who_have_a_token(serve: ServeProgram) -> None:
+    assert serve.ask("/metrics", None).status == 401
+    scraped = serve.ask("/metrics")
+    assert b'envwatch_up{profile="default"} 1.0' in scraped.body
+    assert TOKEN.encode() not in scraped.body
+
+
+def test_changed_tokens_are_taken_without_a_restart_and_a_mistake_in_them_changes_nothing(
+    serve: ServeProgram, tmp_path: Path
+) -> None:
+    assert serve.ask(token=OTHER).status == 401
+    path = tokens_file(tmp_path, f"ben {OTHER}\n")
+    until(lambda: serve.ask(token=OTHER).status == 200)
+    assert serve.ask().status in {401, 429}
+    path.chmod(0o644)
+    until(lambda: "the tokens stay as they were" in serve.said)
+    assert "can be read by others: `chmod 600 " in serve.said
+    assert serve.ask(token=OTHER).status == 200
+    path.unlink()
+    until(lambda: "there is no file of tokens" in serve.said)
+    assert serve.ask(token=OTHER).status == 200
+    tokens_file(tmp_path)
+    until(lambda: serve.ask().status == 200)
+    assert serve.said.count("the tokens stay as they were") == 2
+
+
+def test_a_signal_ends_it_gracefully(serve: ServeProgram) -> None:
+    with Client(serve.urls[0], TOKEN) as viewer:
+        assert viewer.ask(LISTING).status == 200
+        serve.process.send_signal(signal.SIGTERM)
+        while (stopping := viewer.ask(LISTING)).status == 200:
+            pass  # without a pause: the moment in which it is said is short
+        assert (stopping.status, stopping.json["errorCode"]) == (503, "envwatch_stopping")
+        assert int(stopping.headers["Retry-After"]) >= 1
+        assert serve.process.wait(TIMEOUT_S) == Exit.TERMINATED
+    with pytest.raises(ConnectionRefusedError):
+        serve.ask()
+    assert serve.said.count("\n") == 1, serve.said
+
+
+def test_an_interrupt_ends_it_without_a_word(serve: ServeProgram) -> None:
+    assert serve.end(signal.SIGINT) == Exit.INTERRUPTED
+    assert serve.said.count("\n") == 1, serve.said
+
+
+def test_a_second_one_on_the_same_port_says_so_in_one_line(serve: ServeProgram, environ: dict[str, str]) -> None:
+    ended = run(environ, "serve", "--bind", f"127.0.0.1:{serve.port}")
+    assert (ended.returncode, ended.stdout) == (Exit.FAILED, b"")
+    reason = f"127.0.0.1:{serve.port} is in use, maybe by another `envwatch serve`; --bind takes another"
+    assert ended.stderr.decode() == f"envwatch: {reason}\n"
+    assert serve.ask().status == 200
+
+
+def test_systemd_is_notified_of_the_start_each_listing_and_the_end(environ: dict[str, str], tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(TIMEOUT_S)
+        environ |= {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "60000000"}
+        with serve_program(environ, tmp_path) as program:
+            assert [manager.recv(100) for _ in range(2)] == [b"READY=1", b"WATCHDOG=1"]
+            assert program.end() == Exit.TERMINATED
+        messages = [manager.recv(100)]
+        while messages[-1] != b"STOPPING=1":
+            messages.append(manager.recv(100))
+        assert set(messages[:-1]) <= {b"WATCHDOG=1"}
+
+
+# Upstream.
+
+
+@pytest.mark.parametrize(
+    ("key", "cause"), [("wrong-key-0123456789", "Is the key from LETTA_API_KEY right"), (KEY, "nothing listens at")]
+)
+def test_before_the_first_listing_viewers_read_why_there_is_none(
+    key: str, cause: str, demo: Server, tmp_path: Path
+) -> None:
+    tokens_file(tmp_path)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = demo.base_url if key != KEY else f"http://127.0.0.1:{closed.getsockname()[1]}"
+        with serve_program(upstream(tmp_path, url, key), tmp_path) as program:
+            until(lambda: cause in program.ask().json.get("error", ""))
+            answer = program.ask()
+            assert (answer.status, answer.json["errorCode"]) == (503, "envwatch_waiting")
+            assert key not in answer.body.decode()
+            assert program.ask("/v1/health", None).status == 200
+            with (
+                Letta(api_key=TOKEN, base_url=program.urls[0], max_retries=0) as sdk,
+                pytest.raises(InternalServerError),
+            ):
+                sdk.environments.list()
+            assert program.end() == Exit.TERMINATED
+            assert key not in program.said
+
+
+# Several profiles, TLS.
+
+
+def test_several_profiles_have_a_base_url_each_that_envwatch_takes(demo: Server, tmp_path: Path) -> None:
+    tokens_file(tmp_path)
+    config, viewer = tmp_path / ".config" / "envwatch" / "config.toml", tmp_path / "viewer"
+    viewer.mkdir()
+    with Server(size=20, seed=8, key=KEY) as other:
+        servers = {"work": demo, "home": other}
+        sections = (f'[profiles.{name}]\nbase_url = "{each.base_url}"\n' for name, each in servers.items())
+        config.write_text("api_key_env = 'A'\n" + "".join(sections))
+        names = ",".join(servers)
+        with serve_program(environment(tmp_path, A=KEY), tmp_path, "--profile", names, profiles=2) as program:
+            root = f"http://127.0.0.1:{program.port}"
+            assert program.urls == [f"{root}/profiles/{name}" for name in servers]
+            until(lambda: all(program.ask(f"/profiles/{name}{LISTING}").status == 200 for name in servers))
+            assert len(listing(viewer, program.urls[0], TOKEN)) >= 60
+            assert 20 <= len(listing(viewer, program.urls[1], TOKEN)) < 60
+            log = tmp_path / ".local/state/envwatch/envwatch.log"
+            rows: list[set[str]] = [set(), set()]
+
+            def has_polled() -> bool:
+                for ids, url in zip(rows, program.urls, strict=True):
+                    with Letta(api_key=TOKEN, base_url=url, max_retries=0) as sdk:
+                        ids.update(row.id for row in sdk.environments.list(limit="1000").connections)
+                return all(log.read_text().count(f" {name}: poll: ") >= 3 for name in servers)
+
+            until(has_polled)
+            assert rows[0] & rows[1] == set()  # at no time has one shown what is the other's
+            ended = run(upstream(viewer, root, TOKEN), "list")
+            assert ended.returncode == Exit.UNREACHABLE
+            assert b"/profiles/work or /profiles/home" in program.ask().body
+            scraped = program.ask("/metrics").body
+            assert all(f'envwatch_up{{profile="{name}"}} 1.0'.encode() in scraped for name in servers)
+
+
+@pytest.mark.slow
+def test_a_viewer_keeps_the_histories_of_two_profiles_of_one_server_apart(serve: ServeProgram, tmp_path: Path) -> None:
+    viewer = tmp_path / "viewer"
+    viewer.mkdir()
+    folders = []
+    for url in (serve.urls[0], f"{serve.urls[0]}/profiles/default"):
+        ended = run(upstream(viewer, url, TOKEN), "watch", "--for", "4s", "--interval", "1s")
+        assert ended.returncode == Exit.FINE, ended.stderr
+        history = viewer / ".local/state/envwatch/history"
+        folders.append({path.name for path in history.iterdir()})
+    assert folders[0] < folders[1]
+    assert {name.partition("@")[0] for name in folders[1]} == {"default"}
+    assert run(upstream(viewer, url, TOKEN), "report", "--since", "1h").returncode == Exit.FINE
+
+
+def test_it_serves_https(environ: dict[str, str], tmp_path: Path) -> None:
+    with serve_program(environ, tmp_path, "--tls-cert", str(CERT)) as program:
+        url = program.urls[0].replace("127.0.0.1", "localhost")
+        assert url.startswith("https://")
+        viewer = environment(tmp_path, LETTA_BASE_URL=url, LETTA_API_KEY=TOKEN, SSL_CERT_FILE=str(CERT))
+        until(lambda: run(viewer, "list", "-o", "json").returncode == Exit.FINE)
+
+
+# Viewers that mean harm.
+
+
+def test_polls_go_on_while_viewers_flood(environ: dict[str, str], tmp_path: Path) -> None:
+    with serve_program(environ, tmp_path) as program:
+        until(lambda: program.ask().status == 200)
+        log = tmp_path / ".local/state/envwatch/envwatch.log"
+        polls = log.read_text().count(" info poll: ")
+        idle = [socket.create_connection(("127.0.0.1", program.port)) for _ in range(300)]
+        request = f"GET {LISTING}?limit=1000 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()
+        flooding = idle[:20]
+        for connection in flooding:
+            connection.setblocking(False)
+
+        def has_polled() -> bool:
+            for connection in flooding:
+                try:
+                    connection.send(request)
+                    connection.recv(1 << 20)
+                except BlockingIOError:
+                    continue
+                except OSError:  # it was cut
+                    pass
+            return log.read_text().count(" info poll: ") >= polls + 3
+
+        until(has_polled)
+        assert program.ask().status == 200
+        for connection in idle:
+            connection.close()
+        assert program.end() == Exit.TERMINATED
+        text = log.read_text()
+        assert "answered " in text
+        assert TOKEN not in text
+        assert KEY not in text
+        assert os.stat(tmp_path / ".config/envwatch/serve-tokens").st_mode & 0o777 == 0o600  # noqa: PTH116

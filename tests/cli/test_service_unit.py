@@ -1,0 +1,62 @@
+"""The systemd units that are shipped for `envwatch watch --hooks` and `envwatch serve`."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from configparser import ConfigParser
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from envwatch.cli.arguments import Exit
+from envwatch.model import limits
+from envwatch.model.times import duration_of
+
+DOCS: Final = Path(__file__).parents[2] / "docs"
+WATCH, SERVE = DOCS / "envwatch-watch.service", DOCS / "envwatch-serve.service"
+ANALYZE: Final = shutil.which("systemd-analyze")
+
+
+@pytest.fixture(scope="module", params=[WATCH, SERVE], ids=lambda unit: unit.stem)
+def unit(request: pytest.FixtureRequest) -> Path:
+    path: Path = request.param
+    return path
+
+
+@pytest.fixture(scope="module")
+def service(unit: Path) -> dict[str, str]:
+    parser = ConfigParser(strict=False, interpolation=None)  # a setting may stand twice
+    parser.optionxform = str  # type: ignore[assignment, method-assign]
+    parser.read(unit, encoding="utf-8")
+    return dict(parser["Service"])
+
+
+def test_the_watchdog_outlasts_every_wait_that_is_meant(service: dict[str, str]) -> None:
+    watchdog = duration_of(service["WatchdogSec"].removesuffix("in"))
+    assert watchdog is not None
+    longest = max(
+        limits.RETRY_AFTER_CAP, limits.FORBIDDEN_RECHECK, limits.LONG_BACKOFF_CAP, limits.Limits().refused_recheck
+    )
+    assert watchdog > longest + limits.Limits().walk_deadline + timedelta(minutes=1)
+
+
+def test_what_needs_a_person_is_not_restarted(unit: Path, service: dict[str, str]) -> None:
+    # A refused key does not end `serve`: its viewers read the cause.
+    codes = [Exit.USAGE] if unit == SERVE else [Exit.USAGE, Exit.AUTHENTICATION]
+    assert service["RestartPreventExitStatus"].split() == [f"{code:d}" for code in codes]
+    assert service["SuccessExitStatus"] == f"{Exit.TERMINATED:d}"
+
+
+@pytest.mark.skipif(ANALYZE is None, reason="systemd is not installed")
+def test_systemd_takes_the_unit_and_finds_it_hardened(unit: Path, tmp_path: Path) -> None:
+    # The program need not be installed where the unit has it.
+    text = unit.read_text(encoding="utf-8").replace("/usr/local/bin/envwatch", "/bin/sh")
+    unit = tmp_path / unit.name
+    unit.write_text(text, encoding="utf-8")
+    for command in (("verify", "--man=no"), ("security", "--offline=yes", "--threshold=20", "--no-pager")):
+        ended = subprocess.run([str(ANALYZE), *command, unit], capture_output=True, text=True, check=False, timeout=60)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        assert ended.stderr == ""

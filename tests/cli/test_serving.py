@@ -1,0 +1,79 @@
+"""What runs beside the polls of `envwatch serve`: files that change while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from support.demo_client import Client
+from support.upstream import wait_until
+
+from envwatch.cli.serve_plan import Plan
+from envwatch.cli.serving import Service
+from envwatch.config.settings import Settings
+from envwatch.model.text import Clean
+from envwatch.serving.listening import Address, listen
+from envwatch.serving.tokens import TokensFile
+from envwatch.storage.log import PollLog
+from envwatch.storage.redactor import Redactor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FIRST, SECOND = "token-of-the-first-day", "token-of-the-second-day"
+
+
+def tokens_file(path: Path, token: str) -> TokensFile:
+    write_token(path, token)
+    return TokensFile(path, lambda _: None)
+
+
+def write_token(path: Path, token: str) -> None:
+    path.write_text(f"ann {token}\n")
+    path.chmod(0o600)
+
+
+class Running:
+    """A service, its port, and what it warned of."""
+
+    def __init__(self, tokens: dict[str, TokensFile]) -> None:
+        listening = listen(Address("127.0.0.1", 0))
+        self.port: int = listening.getsockname()[1]
+        self.warnings: list[str] = []
+        settings = {Clean(name): Settings(profile=name) for name in tokens}
+        files = {Clean(name): file for name, file in tokens.items()}
+        plan = Plan(settings, files, Address("127.0.0.1", 0), listening, None)
+        self.service = Service(plan, self.warnings.append, PollLog(None, Redactor()))
+
+    def status(self, profile: str, token: str) -> int:
+        with Client(f"http://127.0.0.1:{self.port}", token) as client:
+            return client.ask(f"/profiles/{profile}/v1/environments").status
+
+
+@contextmanager
+def running(tokens: dict[str, TokensFile]) -> Iterator[Running]:
+    """Serve until the context ends."""
+    found = Running(tokens)
+    found.service.start()
+    try:
+        yield found
+    finally:
+        asyncio.run(found.service.close())
+
+
+@pytest.mark.parametrize("broken", ["work", "home"])
+def test_a_file_of_tokens_that_cannot_be_used_holds_up_no_other(broken: str, tmp_path: Path) -> None:
+    other = "home" if broken == "work" else "work"
+    files = {name: tokens_file(tmp_path / name, FIRST) for name in ("work", "home")}
+    with running(files) as served:
+        (tmp_path / broken).write_text("no token\n")
+        write_token(tmp_path / other, SECOND)
+        asyncio.run(served.service.renew())
+        wait_until(lambda: served.status(other, SECOND) == 503, "the new token opens its profile")
+        assert served.status(other, FIRST) == 401
+        assert served.status(broken, FIRST) == 503
+        (warning,) = served.warnings
+        assert warning.startswith(f"the tokens stay as they were: {tmp_path / broken}:1: ")
