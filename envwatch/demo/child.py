@@ -12,7 +12,10 @@ import secrets
 import subprocess
 import sys
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from envwatch.demo.scenarios import Scenario
 
 _EXIT_TIMEOUT_S = 2.0
 _IMPORT_ROOT = Path(__file__).parents[2]
@@ -27,17 +30,25 @@ class ChildServer:
     def __init__(self, process: subprocess.Popen[bytes], key: str) -> None:
         self.key = key
         self._process = process
-        self._base_url: str | None = None
+        self._message: dict[str, Any] | None = None
 
     @classmethod
-    def start(cls, size: int, seed: int) -> Self:
+    def start(cls, size: int, seed: int, *, has_past: bool = False, scenario: Scenario | None = None) -> Self:
         """Start a child with a fleet of that size and a fresh key, without waiting until it listens.
+
+        Args:
+            size: environments at the start.
+            seed: selects the fleet.
+            has_past: whether connections bear the traces of the day before.
+            scenario: None for the default story.
 
         Raises:
             OSError: the process cannot be started.
         """
         key = f"demo-{secrets.token_urlsafe(24)}"
         command = [sys.executable, "-m", "envwatch.demo.server", f"--size={size}", f"--seed={seed}", "--child"]
+        command += ["--past"] if has_past else []
+        command += [f"--scenario={scenario}"] if scenario else []
         process = subprocess.Popen(  # noqa: S603 - this interpreter with this package
             command,
             stdin=subprocess.PIPE,
@@ -60,22 +71,30 @@ class ChildServer:
         """The URL at which it listens; waits as `ready` does."""
         return self.ready()
 
+    @property
+    def started_at(self) -> int:
+        """When its fleet's opening began, in milliseconds since the epoch; waits as `ready` does."""
+        return int(self._announced()["started_at"])
+
     def ready(self) -> str:
         """Wait until the child listens, and return its base URL.
 
         Raises:
             OSError: it could not listen, or ended before it did.
         """
-        if self._base_url is None:
+        return str(self._announced()["base_url"])
+
+    def _announced(self) -> dict[str, Any]:
+        if self._message is None:
             stdout = self._process.stdout
             line = b"" if stdout is None or stdout.closed else stdout.readline()
             if not line:
                 raise OSError("the demo server ended before it could listen")
-            message: dict[str, str] = json.loads(line)
+            message: dict[str, Any] = json.loads(line)
             if "error" in message:
                 raise OSError(message["error"])
-            self._base_url = message["base_url"]
-        return self._base_url
+            self._message = message
+        return self._message
 
     def close(self) -> None:
         """End the child and wait for its end: by its standard input, else SIGTERM, else SIGKILL."""

@@ -1,6 +1,6 @@
 """The simulated fleet's listing at any moment: rows, pages and filters.
 
-A pure function of (seed, size, start, moment), without clock and I/O. Not thread-safe.
+A pure function of (seed, size, start, time of day, moment), without clock and I/O. Not thread-safe.
 """
 
 from __future__ import annotations
@@ -8,19 +8,34 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from envwatch.demo.life import Life
+from envwatch.demo.scenario_life import LIVES
+from envwatch.model.listing_api import page_of_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from envwatch.demo.day_before import DayBefore
+    from envwatch.demo.scenarios import Scenario
     from envwatch.demo.states import SimulatedEnvironment
 
 
 class SimulatedFleet:
-    """A fleet; the arguments are those of `Life`. From a size of 12 on the opening shows every kind of event."""
+    """A fleet; the arguments are those of `Life`, and the scenario, None for the default story.
 
-    def __init__(self, size: int, seed: int, started_at: int) -> None:
-        self._life = Life(size=size, seed=seed, started_at=started_at)
+    From a size of 12 on the opening of that shows every kind of event.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        seed: int,
+        started_at: int,
+        time_of_day: int | None = None,
+        *,
+        scenario: Scenario | None = None,
+    ) -> None:
+        life = LIVES[scenario]
+        self._life = life(size=size, seed=seed, started_at=started_at, time_of_day=time_of_day)
         self._index_of: dict[str, int] = {}
         self._indexes_of_device: dict[str, list[int]] = {}
         self._indexed = 0
@@ -50,17 +65,22 @@ class SimulatedFleet:
             is_wanted: the filter.
         """
         self._life.advance(now)
-        rows: list[bytes] = []
-        cursor: SimulatedEnvironment | None = None
-        for environment in self._from_cursor(after):
-            if not is_wanted(environment) or (row := environment.row(now)) is None:
-                continue
-            if cursor is not None and len(rows) == limit:
-                self._index_of[cursor.machine.identity["id"]] = cursor.index
-                return rows, True
-            rows.append(row)
-            cursor = environment
-        return rows, False
+        wanted = (environment for environment in self._from_cursor(after) if is_wanted(environment))
+        listed = ((environment, row) for environment in wanted if (row := environment.row(now)) is not None)
+        page, has_next_page = page_of_rows(listed, limit)
+        if has_next_page:
+            cursor, _ = page[-1]
+            self._index_of[cursor.machine.identity["id"]] = cursor.index
+        return [row for _, row in page], has_next_page
+
+    @property
+    def day_before(self) -> DayBefore | None:
+        """What happened before the opening."""
+        return self._life.day_before
+
+    def id_at(self, index: int) -> str:
+        """Return the id of the environment at an index, 0 the oldest."""
+        return self._life.environment(index).machine.identity["id"]
 
     def row(self, device_id: str, now: int) -> bytes | None:
         """Return the newest row of a device as JSON, None for an unknown device; two listeners may share a device."""
@@ -68,6 +88,21 @@ class SimulatedFleet:
         self._index()
         candidates = (self._life.environment(index) for index in reversed(self._indexes_of_device.get(device_id, [])))
         return next((row for candidate in candidates if (row := candidate.row(now)) is not None), None)
+
+    def start_listener(self, id_: str, now: int) -> bool | None:
+        """Start the listener of an environment that is down, in the scenario of an outage.
+
+        Args:
+            id_: of the environment.
+            now: the moment, in milliseconds since the epoch; not before any that was asked for.
+
+        Returns:
+            Whether it starts; None for an unknown environment.
+        """
+        self._life.advance(now)
+        self._index()
+        index = self._index_of.get(id_)
+        return None if index is None else self._life.start_listener(self._life.environment(index), now)
 
     def _from_cursor(self, after: str | None) -> Iterator[SimulatedEnvironment]:
         start = len(self._life)

@@ -11,24 +11,24 @@ from dataclasses import replace
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
-from envwatch.demo.machines import Machine, machine_at, random_at
+from envwatch.demo.day_before import UNRESTRICTED, DayBefore
+from envwatch.demo.machines import Machine, connection_id, machine_at, random_at
 from envwatch.demo.states import FOREVER, HEARTBEAT_MS, SimulatedEnvironment, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from random import Random
 
 _S = 1_000
 _MIN = 60 * _S
 _HOUR = 60 * _MIN
 _DAY = 24 * _HOUR
 
-_UNRESTRICTED = ("unrestricted", "bypassPermissions", "fullAccess")
 _MODES = ("standard", "standard", "standard", "acceptEdits", "acceptEdits", "unrestricted")
 _BRANCHES = ("main", "main", "feat/search-v2", "feat/export", "fix/race-in-poller", "fix/login-loop", "chore/deps")
 
 
-def _beats(environment: SimulatedEnvironment) -> bool:
+def beats(environment: SimulatedEnvironment) -> bool:
+    """Whether its heartbeats go on at the end of its schedule."""
     return environment.last.is_beating
 
 
@@ -43,9 +43,10 @@ class Life:
         size: environments in the first listing. They are made when first used: 100,000 cost nothing at once.
         seed: a whole number; another one is another fleet.
         started_at: the moment the opening begins, in milliseconds since the epoch.
+        time_of_day: of that moment, in milliseconds since midnight; None for a life without the day before.
     """
 
-    def __init__(self, *, size: int, seed: int, started_at: int) -> None:
+    def __init__(self, *, size: int, seed: int, started_at: int, time_of_day: int | None = None) -> None:
         self._size = size
         self._seed = seed
         self._started_at = started_at
@@ -55,15 +56,29 @@ class Life:
         self._pod_count = len(self._pods)
         self._listed_count = size
         self._down_until: list[int] = []
+        self.day_before: DayBefore | None = None
+        if time_of_day is not None:
+            self.day_before = DayBefore(
+                size=size,
+                seed=seed,
+                started_at=started_at,
+                time_of_day=time_of_day,
+                first_state=self._first_state,
+                pods=self._pods,
+            )
         self._slowdown = min(4.0, max(0.1, (40 / max(1, size)) ** 0.35))
         self._agenda: list[tuple[int, int, Callable[[int], int]]] = []
         if size:
-            self._open()
-            self._agenda = [(started_at + 18 * _S, 0, self._live)]
-        if size >= 12:
-            self._agenda.append((started_at + 25 * _S, 1, self._flap))
-        if size >= 26:
-            self._agenda.append((started_at + 3 * _MIN, 2, self._lose_pod))
+            self._begin()
+
+    def _begin(self) -> None:
+        """Schedule what happens by itself; the agenda is a heap of moments, each with the next thing that happens."""
+        self._open()
+        self._agenda = [(self._started_at + 18 * _S, 0, self._live)]
+        if self._size >= 12:
+            self._agenda.append((self._started_at + 25 * _S, 1, self._flap))
+        if self._size >= 26:
+            self._agenda.append((self._started_at + 3 * _MIN, 2, self._lose_pod))
 
     def __len__(self) -> int:
         return len(self._environments)
@@ -73,7 +88,10 @@ class Life:
         environment = self._environments[index]
         if environment is None:
             machine = machine_at(self._seed, index, self._size)
-            environment = SimulatedEnvironment(machine, self._first_state(machine, index), index)
+            first = self._first_state(machine, index)
+            states = [first] if self.day_before is None else self.day_before.states(machine, first, index)
+            environment = SimulatedEnvironment(machine, states[0], index)
+            environment.add(*states[1:])
             self._environments[index] = environment
         return environment
 
@@ -82,6 +100,10 @@ class Life:
         while self._agenda and self._agenda[0][0] <= until:
             at, order, happen = heappop(self._agenda)
             heappush(self._agenda, (happen(at), order, happen))
+
+    def start_listener(self, environment: SimulatedEnvironment, at: int) -> bool:  # noqa: ARG002 - of some lives
+        """Start the listener of a machine that is down, as a person there would; whether that can be done."""
+        return False
 
     def _first_state(self, machine: Machine, index: int) -> State:
         random = random_at(self._seed, (1 << 31) + index)
@@ -100,7 +122,7 @@ class Life:
             return away
         if machine.presence == "left":
             return replace(away, beat_at=away.seen_at)
-        linked = replace(away.connected(connected_at, _connection_id(random), self._pod(index)), since=first_seen_at)
+        linked = replace(away.connected(connected_at, connection_id(random), self._pod(index)), since=first_seen_at)
         if machine.presence == "asleep":
             return replace(linked, connected_at=first_seen_at, beat_at=away.seen_at, is_beating=False)
         return replace(linked, beat_at=self._started_at - random.randrange(HEARTBEAT_MS))
@@ -117,7 +139,7 @@ class Life:
             self._open_return,
         )
         for scene in scenes[: self._size // 2 + self._size % 2]:
-            is_eligible = _is_restricted if scene == self._open_unrestricted else _beats
+            is_eligible = _is_restricted if scene == self._open_unrestricted else beats
             if (chosen := self._idle(self._started_at, is_eligible)) is not None:
                 scene(chosen)
         self._arrive(self._started_at + self._between(13_000, 14_500))
@@ -181,17 +203,17 @@ class Life:
         self._down_until.append(awake_at)
 
     def _miss_heartbeat(self, at: int) -> None:
-        if chosen := self._idle(at, _beats):
+        if chosen := self._idle(at, beats):
             silent = chosen.last.silent(at)
             chosen.add(silent, silent.awake(silent.seen_at + self._between(55_000, 112_000)))
 
     def _reconnect_one(self, at: int) -> None:
-        if chosen := self._idle(at, _beats):
+        if chosen := self._idle(at, beats):
             self._reconnect(chosen, at)
 
     def _upgrade(self, at: int) -> None:
         newest = f"0.34.{12 + (at - self._started_at) // (40 * _MIN)}"
-        chosen = self._idle(at, lambda each: _beats(each) and each.last.version != newest)
+        chosen = self._idle(at, lambda each: beats(each) and each.last.version != newest)
         if chosen is None:
             self._reconnect_one(at)
             return
@@ -202,12 +224,12 @@ class Life:
         self._reconnect(chosen, back_at, version=newest)
 
     def _change_mode(self, at: int) -> None:
-        if chosen := self._idle(at, _beats):
+        if chosen := self._idle(at, beats):
             mode = self._random.choice([mode for mode in _MODES if mode != chosen.last.mode])
             chosen.add(replace(chosen.last, since=at, mode=mode))
 
     def _change_branch(self, at: int) -> None:
-        if chosen := self._idle(at, _beats):
+        if chosen := self._idle(at, beats):
             branch = self._random.choice([branch for branch in _BRANCHES if branch != chosen.last.branch])
             chosen.add(replace(chosen.last, since=at, branch=branch, directory=chosen.machine.home))
 
@@ -220,12 +242,12 @@ class Life:
             self._listed_count -= 1
 
     def _return(self, at: int) -> None:
-        if chosen := self._idle(at, _is_silent) or self._idle(at, _beats):
+        if chosen := self._idle(at, _is_silent) or self._idle(at, beats):
             self._reconnect(chosen, at)
 
     def _flap(self, at: int) -> int:
         """Take one machine offline and back every minute or so, for 12 minutes."""
-        chosen = self._idle(at, _beats)
+        chosen = self._idle(at, beats)
         end = at + 12 * _MIN
         while chosen is not None and at < end:
             chosen.add(chosen.last.disconnected(at))
@@ -235,16 +257,20 @@ class Life:
 
     def _lose_pod(self, at: int) -> int:
         """Replace a pod of the platform: its environments go offline at once and return on the new one."""
-        places = self._random.sample(range(len(self._pods)), k=min(3, len(self._pods)))
-        on_pods = [map(self.environment, range(place, len(self), len(self._pods))) for place in places]
-        lost = max(([each for each in pod if each.busy_until <= at and _beats(each)] for pod in on_pods), key=len)
-        if lost:
-            self._pod_count += 1
-            self._pods[lost[0].index % len(self._pods)] = f"p-{4 + self._pod_count}"
-        for environment in lost:
+        for environment in self._fallen_pod(at):
             environment.add(environment.last.disconnected(at))
             self._reconnect(environment, at + self._between(9_000, 35_000))
         return at + self._between(9 * _MIN, 15 * _MIN)
+
+    def _fallen_pod(self, at: int) -> list[SimulatedEnvironment]:
+        """Choose a pod with many environments up and without plans, give its place to a new one, and return them."""
+        places = self._random.sample(range(len(self._pods)), k=min(3, len(self._pods)))
+        on_pods = [map(self.environment, range(place, len(self), len(self._pods))) for place in places]
+        lost = max(([each for each in pod if each.busy_until <= at and beats(each)] for pod in on_pods), key=len)
+        if lost:
+            self._pod_count += 1
+            self._pods[lost[0].index % len(self._pods)] = f"p-{4 + self._pod_count}"
+        return lost
 
     # Shared by opening and calm life.
 
@@ -261,7 +287,7 @@ class Life:
 
     def _idle_that_may_fall(self, at: int) -> SimulatedEnvironment | None:
         """Return a random environment that may go down; None while a tenth of the fleet is down."""
-        chosen = self._idle(at, _beats)
+        chosen = self._idle(at, beats)
         self._down_until = [until for until in self._down_until if until > at]
         return chosen if len(self._down_until) < max(1, self._size // 10) else None
 
@@ -269,7 +295,7 @@ class Life:
         return self._pods[index % len(self._pods)]
 
     def _reconnect(self, environment: SimulatedEnvironment, at: int, version: str | None = None) -> None:
-        link = environment.last.connected(at, _connection_id(self._random), self._pod(environment.index))
+        link = environment.last.connected(at, connection_id(self._random), self._pod(environment.index))
         environment.add(replace(link, version=version or link.version))
 
     def _arrive(self, at: int) -> None:
@@ -277,7 +303,7 @@ class Life:
         index = len(self)
         machine = machine_at(self._seed, index, self._size)
         fresh = State(since=at, seen_at=at, version=machine.version)
-        fresh = fresh.connected(at, _connection_id(self._random), self._pod(index))
+        fresh = fresh.connected(at, connection_id(self._random), self._pod(index))
         environment = SimulatedEnvironment(machine, fresh, index)
         first_run_at = at + self._between(60_000, 150_000)
         environment.add(replace(fresh, since=first_run_at, mode="standard", branch="main", directory=machine.home))
@@ -286,15 +312,10 @@ class Life:
 
 
 def _is_restricted(environment: SimulatedEnvironment) -> bool:
-    return _beats(environment) and environment.last.mode not in _UNRESTRICTED
+    return beats(environment) and environment.last.mode not in UNRESTRICTED
 
 
 def _silence(environment: SimulatedEnvironment, beat_at: int, *, until: int) -> None:
     """Make `beat_at` the last heartbeat until the next one."""
     silent = replace(environment.last, since=beat_at, beat_at=beat_at, is_beating=False, seen_at=beat_at)
     environment.add(silent, silent.awake(until))
-
-
-def _connection_id(random: Random) -> str:
-    digits = f"{random.getrandbits(128):032x}"
-    return f"conn-{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -178,6 +178,12 @@ def random_at(seed: int, index: int) -> Random:
     return Random((seed << 32) ^ (index & 0xFFFF_FFFF))  # noqa: S311 - repeatable, not secret
 
 
+def connection_id(random: Random) -> str:
+    """Return the id of a new connection."""
+    digits = f"{random.getrandbits(128):032x}"
+    return f"conn-{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
 def _uuid(rng: Random) -> UUID:
     return UUID(int=rng.getrandbits(128), version=4)
 

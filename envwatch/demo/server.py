@@ -1,6 +1,7 @@
-"""The demo API on loopback: `GET /v1/environments` and `/v1/environments/{deviceId}` as the Letta Platform has them.
+"""The demo API on loopback: `GET /v1/environments`, `/v1/environments/{deviceId}` and `/v1/health`, as Letta has them.
 
-Owns HTTP, the key and the clock; `fleet.py` owns the listing. `child.py` runs this module as a process.
+Owns HTTP, the key and the clock; `fleet.py` owns the listing, and `model/listing_api.py` what a request means.
+`child.py` runs this module as a process.
 """
 
 from __future__ import annotations
@@ -20,18 +21,31 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, cast
-from urllib.parse import parse_qsl, unquote
 
+from envwatch.demo.day_before import time_of_day
 from envwatch.demo.fleet import SimulatedFleet
+from envwatch.demo.scenarios import FAULTS, NO_FAULTS, Scenario
+from envwatch.model.listing_api import (
+    GZIP_FROM_BYTES,
+    HEALTH_PATH,
+    ListParams,
+    RefusedError,
+    accepts_gzip,
+    device_in,
+    listing_body,
+    not_found,
+    unauthorized,
+    unknown_device,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from envwatch.demo.scenarios import Faults
     from envwatch.demo.states import SimulatedEnvironment
 
-_LISTING = "/v1/environments"
-_DEFAULT_LIMIT = 50
-_GZIP_FROM_BYTES = 1_400  # about one packet
+LISTENER_PATH = "/demo/listeners/"
+"""In the scenario of an outage, a POST to this with the id of an environment starts its listener."""
 _GZIP_WBITS = 31  # zlib's number for the gzip format
 
 
@@ -40,85 +54,91 @@ def wall_clock() -> int:
     return time.time_ns() // 1_000_000
 
 
-class _RefusedError(Exception):
-    """A response other than 200, with its body."""
-
-    def __init__(self, status: HTTPStatus, body: dict[str, str]) -> None:
-        super().__init__(status)
-        self.status = status
-        self.body = body
-
-
 class _Api:
     """Routes and parameters: the parts of a request to a body. Knows no socket."""
 
-    def __init__(self, fleet: SimulatedFleet, key: str, largest_page: int, now: Callable[[], int]) -> None:
+    def __init__(  # noqa: PLR0913 - keyword-only parts of one server
+        self,
+        *,
+        fleet: SimulatedFleet,
+        key: str,
+        largest_page: int,
+        now: Callable[[], int],
+        faults: Faults,
+        started_at: int,
+    ) -> None:
         self.now = now
         self._fleet = fleet
         self._authorization = f"Bearer {key}".encode()
         self._largest_page = largest_page
+        self._faults = faults
+        self._started_at = started_at
         self._lock = Lock()
+
+    def date(self) -> float:
+        """Return what the server calls the present, in seconds since the epoch."""
+        now = self.now()
+        return (now + self._faults.error_of_date_ms(now - self._started_at)) / 1_000
 
     def body(self, target: str, authorization: str) -> bytes:
         """Return the JSON body for a GET.
 
         Raises:
-            _RefusedError: the status is not 200.
+            RefusedError: the status is not 200.
         """
         path, _, query = target.partition("?")
-        if path != _LISTING and not path.startswith(f"{_LISTING}/"):
-            raise _RefusedError(HTTPStatus.NOT_FOUND, {"detail": "Not Found"})
+        if path == HEALTH_PATH:
+            return b'{"version":"demo","status":"ok"}'
+        device_id = device_in(path)
+        self._check(authorization)
+        if self._faults.is_unavailable(self.now() - self._started_at):
+            raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the database is being restarted"})
+        return self._listing(query) if device_id is None else self._device(device_id)
+
+    def start_listener(self, path: str, authorization: str) -> bytes:
+        """Return the JSON body for a POST, which starts the listener of an environment that is down.
+
+        Raises:
+            RefusedError: the status is not 200; 409 for an environment that is up, or a sandbox.
+        """
+        id_ = path.removeprefix(LISTENER_PATH)
+        if id_ == path:
+            raise not_found()
+        self._check(authorization)
+        with self._lock:
+            starts = self._fleet.start_listener(id_, self.now())
+        if starts is None:
+            raise not_found()
+        if not starts:
+            raise RefusedError(HTTPStatus.CONFLICT, {"error": "it is up, or a sandbox, which returns with its pod"})
+        return b'{"status":"started"}'
+
+    def _check(self, authorization: str) -> None:
         if not hmac.compare_digest(authorization.encode("latin-1", "replace"), self._authorization):
-            raise _RefusedError(HTTPStatus.UNAUTHORIZED, {"message": "Unauthorized"})
-        if path == _LISTING:
-            return self._listing(dict(parse_qsl(query, keep_blank_values=True)))
-        return self._device(path.removeprefix(f"{_LISTING}/"))
+            raise unauthorized()
 
-    def _listing(self, query: dict[str, str]) -> bytes:
-        limit = min(_whole_number(query.get("limit", str(_DEFAULT_LIMIT))), self._largest_page)
-        now = self.now()
-        is_wanted = _filter(query, now)
-        with self._lock:
-            rows, has_next_page = self._fleet.page(now, limit=limit, after=query.get("after"), is_wanted=is_wanted)
-        return b'{"connections":[%b],"hasNextPage":%b}' % (b",".join(rows), b"true" if has_next_page else b"false")
+    def _listing(self, query: str) -> bytes:
+        params, now = ListParams.of(query, self._largest_page), self.now()
 
-    def _device(self, segment: str) -> bytes:
-        if "/" in segment:
-            raise _RefusedError(HTTPStatus.NOT_FOUND, {"detail": "Not Found"})
+        def is_wanted(environment: SimulatedEnvironment) -> bool:
+            identity = environment.machine.identity
+            is_admitted = params.admits(identity["organizationId"], identity.get("userId"))
+            return is_admitted and (not params.online_only or environment.is_online(now))
+
         with self._lock:
-            row = self._fleet.row(unquote(segment), self.now())
+            rows, has_next_page = self._fleet.page(now, limit=params.limit, after=params.after, is_wanted=is_wanted)
+        return listing_body(rows, has_next_page=has_next_page)
+
+    def _device(self, device_id: str) -> bytes:
+        with self._lock:
+            row = self._fleet.row(device_id, self.now())
         if row is None:
-            raise _RefusedError(HTTPStatus.NOT_FOUND, {"error": "Environment connection not found"})
+            raise unknown_device()
         return row
 
 
-def _whole_number(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) > 0):
-        raise _RefusedError(HTTPStatus.BAD_REQUEST, {"error": "limit must be a positive whole number"})
-    return int(text)
-
-
-def _filter(query: dict[str, str], now: int) -> Callable[[SimulatedEnvironment], bool]:
-    """Return the test that the parameters make; unknown parameters are ignored."""
-    online_only, source, user_id = query.get("onlineOnly", "false"), query.get("source"), query.get("userId")
-    if online_only not in {"true", "false"}:
-        raise _RefusedError(HTTPStatus.BAD_REQUEST, {"error": 'onlineOnly must be "true" or "false"'})
-    if source not in {None, "local", "remote"}:
-        raise _RefusedError(HTTPStatus.BAD_REQUEST, {"error": 'source must be "local" or "remote"'})
-
-    def is_wanted(environment: SimulatedEnvironment) -> bool:
-        identity = environment.machine.identity
-        return (
-            (source is None or (identity["organizationId"] == "local") == (source == "local"))
-            and (user_id is None or identity.get("userId") == user_id)
-            and (online_only == "false" or environment.is_online(now))
-        )
-
-    return is_wanted
-
-
 class _Exchange(BaseHTTPRequestHandler):
-    """One connection of a client. Only GET exists; every other method ends in `send_error`."""
+    """One connection of a client. GET exists, and POST where listeners can be started; others end in `send_error`."""
 
     protocol_version = "HTTP/1.1"
     server_version = "envwatch-demo"
@@ -127,9 +147,19 @@ class _Exchange(BaseHTTPRequestHandler):
     wbufsize = -1  # headers and body leave together
 
     def do_GET(self) -> None:
+        self._answer(self._api.body)
+
+    def do_POST(self) -> None:
+        if cast("Server", self.server).starts_listeners:
+            self.close_connection = True  # a body may be unread
+            self._answer(self._api.start_listener)
+        else:
+            self.send_error(HTTPStatus.METHOD_NOT_ALLOWED)
+
+    def _answer(self, body_of: Callable[[str, str], bytes]) -> None:
         try:
-            body = self._api.body(self.path, self.headers.get("Authorization", ""))
-        except _RefusedError as refusal:
+            body = body_of(self.path, self.headers.get("Authorization", ""))
+        except RefusedError as refusal:
             self._reply(refusal.status, json.dumps(refusal.body).encode())
         else:
             self._reply(HTTPStatus.OK, body)
@@ -143,8 +173,8 @@ class _Exchange(BaseHTTPRequestHandler):
         self._reply(status, json.dumps({"error": status.phrase}).encode())
 
     def date_time_string(self, timestamp: float | None = None) -> str:
-        """Return the `Date` header by the same clock as the heartbeats."""
-        return super().date_time_string(self._api.now() / 1_000 if timestamp is None else timestamp)
+        """Return the `Date` header by the same clock as the heartbeats, unless the scenario has it wrong."""
+        return super().date_time_string(self._api.date() if timestamp is None else timestamp)
 
     def log_message(self, *_: object) -> None:
         """Log nothing: the screen belongs to the dashboard."""
@@ -154,7 +184,7 @@ class _Exchange(BaseHTTPRequestHandler):
         return cast("Server", self.server).api
 
     def _reply(self, status: HTTPStatus, body: bytes) -> None:
-        is_gzip = len(body) >= _GZIP_FROM_BYTES and _accepts_gzip(self.headers.get("Accept-Encoding", ""))
+        is_gzip = len(body) >= GZIP_FROM_BYTES and accepts_gzip(self.headers.get("Accept-Encoding", ""))
         if is_gzip:
             body = zlib.compress(body, 1, _GZIP_WBITS)
         self.send_response(status)
@@ -173,11 +203,6 @@ class _Exchange(BaseHTTPRequestHandler):
         self.wfile.flush()
 
 
-def _accepts_gzip(header: str) -> bool:
-    codings = (coding.replace(" ", "").lower().partition(";q=") for coding in header.split(","))
-    return any(name == "gzip" and (quality == "" or quality.strip("0.") != "") for name, _, quality in codings)
-
-
 class Server(ThreadingHTTPServer):
     """A running demo API with its own fleet, one thread per connection; it serves until `close`.
 
@@ -188,6 +213,8 @@ class Server(ThreadingHTTPServer):
         port: 0 for any free one.
         largest_page: a larger `limit` is reduced to it silently.
         now: the clock of heartbeats and of the `Date` header, in milliseconds since the epoch.
+        has_past: whether connections bear the traces of the day before (`day_before.py`).
+        scenario: None for the default story.
 
     Raises:
         OSError: the port is not available.
@@ -205,9 +232,20 @@ class Server(ThreadingHTTPServer):
         port: int = 0,
         largest_page: int = 100,
         now: Callable[[], int] = wall_clock,
+        has_past: bool = False,
+        scenario: Scenario | None = None,
     ) -> None:
         self.key = key
-        self.api = _Api(SimulatedFleet(size, seed, now()), key, largest_page, now)
+        self.started_at = now()
+        """When the opening began, in milliseconds since the epoch."""
+        self.starts_listeners = scenario is Scenario.OUTAGE
+        """Whether a POST starts a listener."""
+        day = time_of_day(self.started_at) if has_past else None
+        fleet = SimulatedFleet(size, seed, self.started_at, day, scenario=scenario)
+        faults = NO_FAULTS if scenario is None else FAULTS.get(scenario, NO_FAULTS)
+        self.api = _Api(
+            fleet=fleet, key=key, largest_page=largest_page, now=now, faults=faults, started_at=self.started_at
+        )
         self._connections: set[socket.socket] = set()
         self._lock = Lock()
         self._is_closing = False
@@ -261,12 +299,7 @@ class Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-def serve(*, size: int, seed: int, key: str, port: int = 0) -> Server:
-    """Start a demo API in this process."""
-    return Server(size=size, seed=seed, key=key, port=port)
-
-
-def _announce(message: dict[str, str]) -> None:
+def _announce(message: dict[str, str | int]) -> None:
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
 
@@ -279,6 +312,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="envwatch.demo.server")
     parser.add_argument("--size", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--past", action="store_true", help="let connections bear the traces of the day before")
+    parser.add_argument("--scenario", type=Scenario)
     parser.add_argument("--child", action="store_true", required=True, help="serve until standard input ends")
     options = parser.parse_args(arguments)
     key = os.environ.get("LETTA_API_KEY", "")
@@ -287,12 +322,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl+c is for the parent
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        server = serve(size=options.size, seed=options.seed, key=key)
+        server = Server(size=options.size, seed=options.seed, key=key, has_past=options.past, scenario=options.scenario)
     except OSError as error:
         _announce({"error": f"the demo server cannot listen: {error}"})
         return 1
     with server:
-        _announce({"base_url": server.base_url, "key": server.key})
+        _announce({"base_url": server.base_url, "key": server.key, "started_at": server.started_at})
         while os.read(sys.stdin.fileno(), 4_096):
             pass
     return 0

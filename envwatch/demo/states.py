@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from envwatch.model.listing_api import is_online
+
 if TYPE_CHECKING:
     from envwatch.demo.machines import Machine
 
 HEARTBEAT_MS = 30_000
 """A listener pings this often."""
-ONLINE_MS = 120_000
-"""A heartbeat of this age or older means offline: the rule of the official client."""
 FOREVER = 1 << 62
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -101,10 +101,9 @@ class SimulatedEnvironment:
         return state if state is not None and state.is_listed else None
 
     def is_online(self, now: int) -> bool:
-        """Return what the official rule says: a connection, and a heartbeat younger than 120,000 ms."""
+        """Return what the official rule says."""
         state = self.state(now)
-        beat_at = state.last_beat(now) if state is not None and state.connection_id else None
-        return beat_at is not None and now - beat_at < ONLINE_MS
+        return state is not None and is_online(state.connection_id, state.last_beat(now), now)
 
     def row(self, now: int) -> bytes | None:
         """Return its row as JSON, None while it is not listed."""

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 from support.demo_client import KEY, LISTING, Client
@@ -19,6 +20,7 @@ from envwatch.demo.child import ChildServer
 def test_a_child_serves_its_fleet_with_a_key_of_its_own() -> None:
     with ChildServer.start(3, 7) as first, ChildServer.start(3, 7) as second:
         assert first.key != second.key
+        assert abs(time.time() * 1_000 - first.started_at) < 60_000
         with Client(first.base_url, first.key) as plain:
             assert len(plain.rows()) == 3
             assert plain.ask(LISTING, Authorization=f"Bearer {second.key}").status == 401
@@ -35,7 +37,7 @@ def test_a_child_says_where_it_is_and_ends_within_2_seconds_of_its_input() -> No
         assert process.stdin is not None
         assert process.stdout is not None
         line = json.loads(process.stdout.readline())
-        assert line == {"base_url": line["base_url"], "key": KEY}
+        assert line == {"base_url": line["base_url"], "key": KEY, "started_at": line["started_at"]}
         with Client(line["base_url"]) as plain:  # an open connection does not keep it alive
             assert plain.ask(LISTING).status == 200
             process.stdin.close()
@@ -115,5 +117,5 @@ def test_importing_the_demo_imports_nothing_heavy() -> None:
     program = "import sys, envwatch.demo.server, envwatch.demo.child; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert {name.partition(".")[0] for name in loaded}.isdisjoint({"httpx", "pydantic", "textual", "rich", "asyncio"})
-    ours = {name for name in loaded if name.startswith("envwatch")}
-    assert all(name == "envwatch" or name.startswith("envwatch.demo") for name in ours)
+    ours = {name for name in loaded if name.startswith("envwatch") and not name.startswith("envwatch.demo")}
+    assert ours == {"envwatch", "envwatch.model", "envwatch.model.listing_api"}

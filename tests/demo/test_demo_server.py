@@ -18,7 +18,7 @@ from support.budget import examples
 from support.demo_client import KEY, LISTING, Client, Row
 
 from envwatch.demo.fleet import SimulatedFleet
-from envwatch.demo.server import Server, serve
+from envwatch.demo.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -239,17 +239,17 @@ def test_the_fleet_lives_by_the_clock() -> None:
 
 
 def test_an_empty_fleet_is_an_empty_page() -> None:
-    with serve(size=0, seed=1, key=KEY) as empty, Client(empty.base_url) as plain:
+    with Server(size=0, seed=1, key=KEY) as empty, Client(empty.base_url) as plain:
         assert plain.ask(LISTING).json == {"connections": [], "hasNextPage": False}
 
 
 def test_a_taken_port_is_an_os_error(server: Server) -> None:
     with pytest.raises(OSError, match="in use"):
-        serve(size=1, seed=1, key=KEY, port=int(server.base_url.rsplit(":", 1)[1]))
+        Server(size=1, seed=1, key=KEY, port=int(server.base_url.rsplit(":", 1)[1]))
 
 
 def test_closing_cuts_open_connections_and_may_be_done_twice() -> None:
-    running = serve(size=1, seed=1, key=KEY)
+    running = Server(size=1, seed=1, key=KEY)
     with Client(running.base_url) as plain:
         plain.ask(LISTING)
         running.close()
@@ -261,7 +261,7 @@ def test_closing_cuts_open_connections_and_may_be_done_twice() -> None:
 
 @pytest.mark.parametrize("sent", [b"GET /v1/envir", b"GET /v1 HTTP/1.1\r\nHost: demo\r\n\r\n" * 5_000])
 def test_a_client_that_goes_away_leaves_no_trace_on_the_screen(sent: bytes, capfd: pytest.CaptureFixture[str]) -> None:
-    with serve(size=1, seed=1, key=KEY) as running:
+    with Server(size=1, seed=1, key=KEY) as running:
         host, port = running.base_url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as rude:
             rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset instead of an end
