@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,12 @@ if sys.dont_write_bytecode:
     # Hundreds of programs are started: their modules are compiled once, beside pytest's cache and not in the tree.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ["PYTHONPYCACHEPREFIX"] = str(Path(__file__).parents[1] / ".pytest_cache" / "bytecode")
+
+for each in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    # A shell starts what runs in the background with these ignored, `nohup` as well: so would every program be that a
+    # test starts, and none would end by ctrl+c.
+    if signal.getsignal(each) is signal.SIG_IGN:
+        signal.signal(each, signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL)
 
 LONG = ("e2e", "tui", "cli", "storage", "demo")
 """Folders of files that take long, longest first: started last, one of them would keep one of two workers waiting."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import pkgutil
 import re
-import subprocess
 import sys
 import tomllib
 from functools import cache
@@ -14,6 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from support import programs
+from support.documents import README, ROOT, blocks, names, page, section, tables
+from support.pty_terminal import environment
 from textual.binding import Binding
 
 import envwatch.cli.commands
@@ -29,25 +30,30 @@ from envwatch.tui.themes import STATE_COLOURS, THEMES
 from envwatch.tui.widgets.detail_pane import DetailPane
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.filter_bar import FilterBar
-from envwatch.views.columns import COLUMNS, FIXED, fitting
+from envwatch.tui.widgets.footer import has_key
+from envwatch.views.column_widths import fitting
+from envwatch.views.columns import COLUMNS, FIXED
+from envwatch.views.command_context import EVENT_VARIABLES, ROW_VARIABLES
+from envwatch.views.details import COPY_LETTERS
 from envwatch.views.event_text import event_style, event_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ROOT: Final = Path(__file__).parents[1]
-README: Final = (ROOT / "README.md").read_text(encoding="utf-8")
-ARCHITECTURE: Final = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+README_TEXT: Final = README.read_text(encoding="utf-8")
+ARCHITECTURE: Final = page("architecture.md")
+CONFIGURATION: Final = page("configuration.md")
+FILTER: Final = page("filter.md")
+KEYS: Final = page("keys.md")
+HOOKS: Final = section(page("without-a-screen.md"), "Hooks")
+COMMANDS_OF_YOUR_OWN: Final = section(KEYS, "Your own commands")
 STYLESHEET: Final = (ROOT / "styles.tcss").read_text(encoding="utf-8")
 
 COMMANDS: Final = sorted({module.name for module in pkgutil.iter_modules(envwatch.cli.commands.__path__)})
-DASHBOARD: Final = "dashboard"
-"""The command without a name."""
-
 KEY_SETTINGS: Final = {"api_key_env", "api_key_file"}
 """`config show` has one line for the key, `api_key`."""
 
-NO_PROFILE_SETTINGS: Final = {"default_profile", "profiles", "keys"}
+NO_PROFILE_SETTINGS: Final = {"default_profile", "profiles", "keys", "hooks", "commands"}
 
 FIELD_CHANGES: Final = {Kind.VERSION, Kind.BRANCH, Kind.RENAMED, Kind.CHANGED}
 """Kinds with the glyph of all changes, `~`."""
@@ -56,17 +62,22 @@ FIELD_CHANGES: Final = {Kind.VERSION, Kind.BRANCH, Kind.RENAMED, Kind.CHANGED}
 @cache
 def output_of(*arguments: str) -> str:
     """What the program prints, with no settings of this machine."""
-    ours = ("LETTA_", "ENVWATCH_", "XDG_", "COLUMNS")
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    command = [sys.executable, "-m", "envwatch", *arguments]
-    environ |= {"HOME": "/nonexistent", "COLUMNS": "200"}
-    return subprocess.run(command, env=environ, capture_output=True, text=True, check=True, timeout=60).stdout
+    environ = environment(Path("/nonexistent"), COLUMNS="200")
+    ended = programs.run([sys.executable, "-m", "envwatch", *arguments], environ)
+    assert ended.returncode == 0
+    return ended.stdout.decode()
 
 
-def readme_line(title: str) -> set[str]:
-    """The names in backticks in a paragraph of the README that begins with a bold title."""
-    (paragraph,) = re.findall(rf"^\*\*{title}\*\*(.*?)\n\n", README, re.DOTALL | re.MULTILINE)
-    return {name for group in re.findall(r"`([^`]+)`", paragraph) for name in group.split()}
+def listed_under(title: str, text: str) -> set[str]:
+    """The names in backticks in a paragraph that begins with a bold title."""
+    (paragraph,) = re.findall(rf"^\*\*{title}\*\*:(.*?)(?:\. |\n\n)", f"{text}\n\n", re.DOTALL | re.MULTILINE)
+    return names(paragraph)
+
+
+def example() -> Mapping[str, Any]:
+    """The configuration file that has every setting."""
+    (block,) = (each for each in blocks(CONFIGURATION) if each.language == "toml")
+    return tomllib.loads(block.text)
 
 
 def settings() -> Mapping[str, Any]:
@@ -78,45 +89,45 @@ def settings() -> Mapping[str, Any]:
 
 
 @pytest.mark.parametrize("id_", COLUMNS)
-def test_every_column_can_be_chosen_and_is_in_the_readme(id_: str) -> None:
+def test_every_column_can_be_chosen_and_is_documented(id_: str) -> None:
     assert id_ in settings()["columns"]["items"]["enum"]
     assert id_ in settings()["sort"]["enum"]
     chosen = [column.id for column, _ in fitting(200, [id_], has_profiles=id_ == "profile")]
     assert set(chosen) == {*FIXED, id_}
     assert COLUMNS[id_].about
-    assert id_ in readme_line("Columns")
+    assert id_ in listed_under("Columns", CONFIGURATION)
 
 
-def test_the_readme_names_no_other_column() -> None:
-    assert readme_line("Columns") == set(COLUMNS)
+def test_no_other_column_is_documented() -> None:
+    assert listed_under("Columns", CONFIGURATION) == set(COLUMNS)
 
 
 # A filter field.
 
 
-def test_every_filter_field_is_completed_and_in_the_readme() -> None:
+def test_every_filter_field_is_completed_and_documented() -> None:
     offers = {offer.text: offer.description for offer in completions("", 0, [])}
     assert set(offers) == {*(f"{name}:" for name in FIELDS), "meta."}
     assert all(offers.values())
-    assert readme_line("Fields") == {*FIELDS, "meta.KEY"}
+    assert listed_under("Fields", FILTER) == {*FIELDS, "meta.KEY"}
     assert all(parse(f"{name}:none") for name in FIELDS if name != "status")
 
 
 # A command, an option.
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name != DASHBOARD])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_is_in_the_help_and_the_readme(command: str) -> None:
     assert re.search(rf"^ +{command}  +\w", output_of("--help"), re.MULTILINE)
     assert f"usage: envwatch {command} " in output_of(command, "--help")
-    assert f"envwatch {command}" in README
+    assert f"`envwatch {command}`" in README_TEXT
 
 
-def test_every_option_of_the_dashboard_is_in_the_readme() -> None:
-    options = set(re.findall(r"--[a-z][a-z-]+", output_of("--help").split("\nexamples:")[0]))
-    assert options >= {"--help", "--version", "--no-online-only", "--filter"}
-    table = README.split("| option |")[1].split("\n\n")[0]
-    assert options - {"--help", "--version", "--no-online-only"} == set(re.findall(r"--[a-z][a-z-]+", table))
+def test_every_option_of_the_dashboard_is_documented() -> None:
+    options = set(re.findall(r"--[a-z][a-z-]+", output_of("dashboard", "--help").split("\nexamples:")[0]))
+    assert options >= {"--help", "--no-online-only", "--filter"}
+    table = "\n".join(row[0] for row in tables(section(CONFIGURATION, "Options")))
+    assert options - {"--help", "--no-online-only"} == set(re.findall(r"--[a-z][a-z-]+", table))
 
 
 # An event kind.
@@ -139,9 +150,8 @@ def test_every_event_kind_has_a_sentence_a_glyph_and_a_colour(kind: Kind) -> Non
 # A setting.
 
 
-def test_every_setting_is_in_the_readme_the_schema_and_config_show() -> None:
-    (example,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
-    table = tomllib.loads(example)
+def test_every_setting_is_in_the_example_the_schema_and_config_show() -> None:
+    table = example()
     in_example = table.keys() | {name for profile in table["profiles"].values() for name in profile}
     assert in_example == settings().keys() | NO_PROFILE_SETTINGS
     assert all(setting.get("description") for setting in settings().values())
@@ -154,9 +164,9 @@ def test_every_setting_is_in_the_readme_the_schema_and_config_show() -> None:
 
 
 @pytest.mark.parametrize("theme", [theme.name for theme in THEMES])
-def test_every_theme_is_in_the_readme_and_the_schema(theme: str) -> None:
+def test_every_theme_is_in_the_example_and_the_schema(theme: str) -> None:
     suffix = theme.removeprefix("envwatch")
-    for text in (re.findall(r"^theme = .*$", README, re.MULTILINE)[0], settings()["theme"]["description"]):
+    for text in (re.findall(r"^theme = .*$", CONFIGURATION, re.MULTILINE)[0], settings()["theme"]["description"]):
         assert theme in text or re.search(rf"(?<!\w){suffix}\b", text), text
 
 
@@ -170,28 +180,50 @@ def test_the_stylesheet_has_no_colour_that_themes_do_not_define() -> None:
 
 
 def key_name(text: str) -> str:
-    """The name that Textual gives to a key of the README."""
+    """The name that Textual gives to a key of the page."""
     names = {",": "comma", "esc": "escape", "F1": "f1", "PgDn": "pagedown", "PgUp": "pageup"}
     return names.get(text) or next(iter(Binding.make_bindings([Binding(text, "none", "")]))).key
 
 
-def readme_keys() -> set[str]:
-    rows = re.findall(r"^\| (`.*?) \|", README.split("\n## Keys\n")[1].split("\n## ")[0], re.MULTILINE)
-    keys = {key for row in rows for group in re.findall(r"`([^`]+)`", row) for key in group.split()}
+def documented_keys() -> set[str]:
+    keys = names("\n".join(row[0] for row in tables(KEYS)))
     assert {"1", "6"} <= keys
     return {key_name(key) for key in keys | set("2345")}
 
 
-def test_every_key_in_the_readme_is_bound_and_every_binding_has_a_key_in_the_readme() -> None:
+def test_every_documented_key_is_bound_and_every_binding_has_a_key_or_its_id_documented() -> None:
     nodes = (EnvironmentTable, DetailPane, FilterBar, Dashboard, EnvwatchApp)
     bases = {base for node in nodes for base in node.__mro__ if base.__module__.startswith("envwatch.")}
+    bindings = [binding for base in bases for binding in Binding.make_bindings(vars(base).get("BINDINGS", ()))]
     keys: dict[str, set[str]] = {}
-    for base in bases:
-        for binding in Binding.make_bindings(vars(base).get("BINDINGS", ())):
-            keys.setdefault(binding.id or "", set()).add(binding.key)
-    in_readme = readme_keys()
-    assert in_readme <= set().union(*keys.values())
-    assert [id_ for id_, bound in keys.items() if not bound & in_readme] == ["app.interrupt"]
+    for binding in filter(has_key, bindings):
+        keys.setdefault(binding.id or "", set()).add(binding.key)
+    documented = documented_keys()
+    copied = set(COPY_LETTERS.values())
+    assert documented - copied <= set().union(*keys.values())
+    assert [id_ for id_, bound in keys.items() if not bound & documented] == ["app.interrupt"]
+    (without,) = re.findall(r"key by its id:\n`([^`]+)`", KEYS)
+    assert set(without.split()) == {binding.id for binding in bindings if not has_key(binding)}
+
+
+def test_every_letter_of_the_copy_menu_and_every_variable_of_a_command_is_documented() -> None:
+    (letters,) = re.findall(r"then a letter \|.*? · (.*?) \(by OSC 52", KEYS)
+    assert set(re.findall(r"`(.)`", letters)) == set(COPY_LETTERS.values())
+    variables = re.findall(r"`((?:ENVWATCH)?_[A-Z_]+)`", COMMANDS_OF_YOUR_OWN)
+    expected = {name.removeprefix("ENVWATCH") for name in ROW_VARIABLES}
+    assert {name.removeprefix("ENVWATCH") for name in variables} == expected
+
+
+def test_every_variable_and_every_setting_of_a_hook_is_documented() -> None:
+    variables = {
+        f"ENVWATCH_{name.removeprefix('ENVWATCH').lstrip('_')}"
+        for name in re.findall(r"`((?:ENVWATCH)?_[A-Z]+)`", HOOKS)
+    }
+    assert variables == EVENT_VARIABLES
+    in_schema = json.loads(output_of("config", "schema"))["$defs"]["HookSettings"]["properties"]
+    described = set(re.findall(r"`([a-z_]+)(?: =|`)", HOOKS)) | example()["hooks"][0].keys()
+    assert in_schema.keys() <= described
+    assert all(setting.get("description") for setting in in_schema.values())
 
 
 # The document itself.
@@ -211,7 +243,7 @@ def test_every_file_that_the_architecture_names_exists() -> None:
 
 
 def test_every_test_that_the_architecture_names_exists() -> None:
-    source = Path(__file__).read_text(encoding="utf-8")
+    source = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.rglob("test_*.py"))
     names = set(re.findall(r"`(test_\w+)`", ARCHITECTURE))
     assert names
     assert {name for name in names if f"def {name}(" not in source} == set()

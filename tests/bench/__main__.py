@@ -33,16 +33,26 @@ BENCHES = {
     "idle": "screen.idle",
     "idle-arranged": "screen.idle_arranged",
     "keys": "screen.keys",
+    "rewind": "rewinding.steps",
     "arranged": "arranged.arranged",
     "hold": "polling.hold",
     "memory": "screen.memory",
+    "history": "history.frames",
+    "rebuild": "history.rebuild",
+    "store": "history_store.store",
+    "serve": "serving.answers",
+    "scrape": "scraping.scrape",
 }
 ON_REQUEST = {
     "list-100k": "polling.listing_100k",
     "memory-100k": "screen.memory_100k",
     "views-100k": "views.views_100k",
     "arranged-100k": "arranged.arranged_100k",
+    "start-history": "history_start.start",
+    "hold-history": "history_start.hold",
+    "report": "report.report",
     "soak": "soak.dashboard",
+    "viewers": "viewers.viewers",
 }
 """Only when named: they take minutes."""
 

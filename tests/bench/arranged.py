@@ -1,6 +1,6 @@
 """What the table shows and how, in every way that a user can arrange it: the pure part, without drawing.
 
-The reference is the view that nobody has arranged. Listings follow each other as they do in life, one row in six with
+The reference is the view as it is at the start. Listings follow each other as they do in life, one row in six with
 a new heartbeat, so that whatever is kept from one to the next counts as it does there.
 """
 
@@ -12,23 +12,31 @@ from typing import TYPE_CHECKING
 
 from findings import Finding, in_turn
 from fleets import beating, decoded, demo_rows, pages_of
-from support.builders import NOW, listed
+from support.builders import NOW, listed, reading
 
 from envwatch.fleet.acknowledgements import Ack
-from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.event_log import EventLog
+from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.fleets import Fleets
+from envwatch.fleet.hours import LastDays
+from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.watched_time import Span, WatchedTime
+from envwatch.model.clock import ServerMs
 from envwatch.model.text import Clean
 from envwatch.query.language import parse
+from envwatch.views.arrangement import Kept, arrange, lines_of
 from envwatch.views.baseline import Baseline
-from envwatch.views.columns import fitting
-from envwatch.views.table_view import View, is_new_problem, table_lines, visible_rows
+from envwatch.views.column_widths import fitting
+from envwatch.views.out_of_sight import ProblemPlaces
+from envwatch.views.table_view import View
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from envwatch.fleet.acknowledgements import Acks
-    from envwatch.query.language import SearchCache
 
+_NOW = reading()
+_DAY_MS = 86_400_000
 COLUMNS = tuple(column for column, _ in fitting(79))
 
 ARRANGED = View(query=parse("!build"), sort="version", group="pod")
@@ -39,6 +47,7 @@ ARRANGEMENTS = {
     "filtered by a word": View(query=parse("build")),
     "filtered by a field": View(query=parse("version:<0.34")),
     "sorted by version": View(sort="version"),
+    "sorted by the last 24 hours, in which every tenth row was down": View(sort="24h"),
     "grouped by pod": View(group="pod"),
     "filtered, sorted and grouped": ARRANGED,
 }
@@ -60,7 +69,7 @@ def _arranged(count: int) -> list[Finding]:
     acks = {
         tracked.environment.id: Ack(NOW, Clean("known"))
         for place, tracked in enumerate(first.environments)
-        if is_new_problem(tracked, {}) and place % 2
+        if tracked.is_unhealthy and place % 2
     }
     ways: dict[str, tuple[View, Acks]] = {
         **{what: (view, {}) for what, view in ARRANGEMENTS.items()},
@@ -91,14 +100,30 @@ def _listings(count: int) -> tuple[Fleets, Fleets]:
     return first, second
 
 
+def _outages(fleets: Fleets) -> Iterator[Event]:
+    """Yield the loss and the return of every tenth row, one after the other over the day."""
+    rows = [tracked.environment.id for tracked in fleets.environments][::10]
+    for place, id_ in enumerate(rows):
+        at = NOW - _DAY_MS * (1 - place / len(rows))
+        for kind, before, minutes in ((Kind.OFFLINE, "online", 0), (Kind.ONLINE, "offline", 10)):
+            moment = ServerMs(at + minutes * 60_000)
+            yield Event(kind=kind, at=moment, id=id_, before=Clean(before), after=Clean(kind.value))
+
+
 class _Table:
     """What a table keeps from one listing to the next, without the table."""
 
     def __init__(self, *listings: Fleets) -> None:
         self._listings: Iterator[Fleets] = cycle(listings)
-        self._haystacks: dict[Clean, SearchCache] = {}
+        self._kept = Kept()
+        self._log = EventLog().with_past([*_outages(listings[0])])
+        self._watched = {NO_PROFILE: WatchedTime((Span(ServerMs(NOW - _DAY_MS), NOW),))}
+        self._days = LastDays(Monitor(), _NOW)
 
     def arrange(self, view: View, acks: Acks) -> int:
         fleets = next(self._listings)
-        rows = visible_rows(fleets, view, COLUMNS, NOW, self._haystacks, acks)
-        return len(table_lines(rows, fleets, view, NOW))
+        monitor = Monitor(fleets, acks, self._log, self._watched)
+        self._days = self._days.at(monitor, _NOW, None)
+        arrangement = arrange(fleets, view, COLUMNS, NOW, self._kept, acks, days=self._days)
+        lines = lines_of(arrangement, view, fleets)
+        return len(ProblemPlaces.among(lines, monitor.alerting(_NOW)))

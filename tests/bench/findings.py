@@ -1,6 +1,6 @@
 """What a bench found, as a line of a table, and the few statistics that all of them need.
 
-Nothing here fails: a bench reports, and whoever runs it judges by the ratios.
+Nothing here fails: a bench reports, and its reader judges by the ratios.
 """
 
 from __future__ import annotations

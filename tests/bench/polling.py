@@ -30,6 +30,7 @@ from envwatch.sources.poller import Poller, read_clocks
 from envwatch.sources.session import Session
 from envwatch.storage.export import export_here
 from envwatch.tui.app import EnvwatchApp
+from envwatch.tui.arguments import Inputs, SavedState
 from envwatch.views.table_view import View
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ async def _holds(server: ChildServer, view: View) -> list[_Held]:
         targets = {NO_PROFILE: target_of(Poller(client, UNLIMITED), limits=UNLIMITED)}
         gc_tuning.stop()  # as in the dashboard, until the first listing has been drawn
         async with Session(targets, gc_tuning.StartAfterFirstOutcome()) as session:
-            app = EnvwatchApp(targets=targets, outcomes=session, export=export_here)
+            app = EnvwatchApp(Inputs(targets=targets, outcomes=session), SavedState(export=export_here))
             async with app.run_test(size=(80, 24)), asyncio.timeout(TIMEOUT_S):
                 app.dashboard.set_view(view)
                 await _tick_until(app, 4, holds)

@@ -79,11 +79,11 @@ def peak_of(command: Sequence[str], environ: dict[str, str]) -> float:
 
 
 class Glass(Terminal):
-    """A program in a terminal whose bytes are counted and timed, and drawn by nobody."""
+    """A program in a terminal whose bytes are counted and timed, and never drawn."""
 
     def __init__(self, command: Sequence[str], environ: dict[str, str], *, columns: int = 80, lines: int = 24) -> None:
         self.started = time.perf_counter()
-        super().__init__(command, environ, columns=columns, lines=lines)
+        super().__init__(command, environ, columns=columns, lines=lines, may_fork=False)
 
     @property
     def cpu(self) -> float:

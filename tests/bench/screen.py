@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DATA_TABLE = "a DataTable app"
 
 _KEYS = ("j", "j", "j", "\x04", "j", "j", "\x04", "k", "G", "k", "k", "\x15", "k", "g")
-"""Each of them moves the cursor: down, half a page, to the end, and back."""
+"""Each of them moves the cursor: down, a page, to the end, and back; most of them scroll."""
 
 
 @contextmanager

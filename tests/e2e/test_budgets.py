@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from support.builders import wire_rows
 from support.byte_scanner import credentials, serving
 from support.pty_terminal import ENTER, Terminal
@@ -36,15 +37,16 @@ def fleet() -> list[dict[str, Any]]:
 
 
 FILTER = (("/laptop", "laptop 40/40"), (ENTER, "/ Filter"))
-GROUPS = (("b", "Group by"), (f"b{ENTER}", "grouped by BRANCH"), ("", "^ ▾ branch branch-1  ● 10"))
+GROUPS = (("b", "Group by"), (f"b{ENTER}", "grouped by BRANCH"), ("", "^  ▾ branch branch-1  ● 10"))
 ARRANGEMENTS: dict[str, Sequence[tuple[str, str]]] = {
     "groups and filter": (*FILTER, *GROUPS),
-    "all folded": (*GROUPS, ("X", "^ ▸ branch branch-3  ● 10")),
+    "all folded": (*GROUPS, ("x", "^ ►▸"), ("x", "^  ▸ branch branch-3  ● 10")),
     "baseline": (("m", "baseline marked"), ("=", "Nothing differs from the baseline")),
 }
 """Keys, and what is shown afterwards."""
 
 
+@pytest.mark.slow
 def test_a_tick_stays_within_the_byte_budget(tmp_path: Path) -> None:
     with serving(fleet()) as server, ExitStack() as stack:
         terminals, before = {}, {}

@@ -12,20 +12,21 @@ import io
 import json
 import re
 from contextlib import ExitStack
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 from unicodedata import category
 from xml.etree import ElementTree as ET
 
 import pytest
-from support.byte_scanner import credentials, dashboard, findings, kinds_in, quit_after, serving, wait_for_cursor
+from support.byte_scanner import credentials, dashboard, findings, kinds_in, quit_after, serving
 from support.faulty_server import KEY, Faulty
 from support.hostile_fleet import OSC_52, SURROGATE, TITLE, WEAPONS, benign_rows, hostile_rows
 from support.pty_terminal import ENTER, ESC, Terminal
 
 from envwatch.fleet.alerts import ring_text
 from envwatch.fleet.events import Event, Kind
-from envwatch.model.clock import ServerMs
+from envwatch.fleet.incidents import Incidents
+from envwatch.model.clock import MonotonicS, ServerMs
 from envwatch.model.text import clean
 from envwatch.tui.terminal.escape_codes import notification_sequence
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-HEADER = " STATE  BEAT NAME"
+HEADER = "  STATE    FOR BEAT NAME"
 PASTED = "\x1b[200~pwned \x9b31m\x9d0;x\x9c\x07\x00\u202e\u200d[/]\x1b[201~"
 """A text from a clipboard that somebody else has filled, as a terminal brackets it."""
 
@@ -61,75 +62,94 @@ def to_the_dashboard(terminal: Terminal) -> None:
     terminal.wait_for(HEADER)
 
 
-def tour(terminal: Terminal, server: Faulty, rows: Callable[[], list[dict[str, Any]]]) -> None:
+class Extent(NamedTuple):
+    """How much of a tour is gone through."""
+
+    groups: tuple[str, ...]
+    """Columns to group by."""
+    columns: int
+    """How many of the sets of `COLUMNS`."""
+    rows: int
+    """How many rows are looked at one by one."""
+
+
+WHOLE = Extent(("BRANCH", "MODE", "VERSION", "USER", "POD", "OS"), 7, 12)
+BRIEF = Extent(("BRANCH", "USER"), 1, 3)
+"""The same places, each with fewer examples."""
+
+
+def tour(terminal: Terminal, server: Faulty, rows: Callable[[], list[dict[str, Any]]], extent: Extent) -> None:
     """Arrange the table in every way, then let the fleet change and look at what is said of that."""
     terminal.wait_for(HEADER)
-    terminal.wait_for("[▌](● on|◐ late|○ off)")
-    see_groups(terminal)
-    for titles in COLUMNS:
+    terminal.wait_for("►(● on|◐ late|○ off)")
+    see_groups(terminal, extent.groups)
+    for titles in COLUMNS[: extent.columns]:
         see_columns(terminal, titles)
     terminal.press("C")
-    terminal.wait_for("Columns, after")
+    terminal.wait_for("Columns after")
     terminal.press("0")
     terminal.wait_for("columns: those that fit")
     terminal.press("m")
     terminal.wait_for("baseline marked")
     server.rows = later(rows())
-    see_differences(terminal)
+    see_differences(terminal, extent.rows)
     see_events(terminal)
-    see_copies(terminal)
+    see_copies(terminal, extent.rows // 3)
     acknowledge(terminal)
 
 
-def see_groups(terminal: Terminal) -> None:
-    for title in ("BRANCH", "MODE", "VERSION", "USER", "POD", "OS"):
+def see_groups(terminal: Terminal, titles: Sequence[str]) -> None:
+    for title in titles:
         terminal.press("b")
         terminal.wait_for("Group by")
         terminal.press(title[0].lower(), ENTER)
         terminal.wait_for(f"grouped by {title}")
-        terminal.wait_for("^.▾ ")
-        terminal.press("X")
-        terminal.wait_for_no("^.▾ ")
+        terminal.wait_for("^..▾ ")
+        terminal.press("g", "x", "x")
+        terminal.wait_for_no("^..▾ ")
         terminal.press("G", "x")
-        terminal.wait_for("^▌▾ ")
-        terminal.press("X", "X")
-        terminal.wait_for("^.▾ ")
+        terminal.wait_for("^ ►▾ ")
+        terminal.press("x")
+        terminal.wait_for("^  ▾ ")
         terminal.press("g")
     terminal.press("0")
-    terminal.wait_for_no("^.▾ ")
+    terminal.wait_for_no("^..▾ ")
 
 
 COLUMNS = (
-    ("USER", "POD", "DEVICE"),
-    ("CONNECTION", "NODE", "OS"),
-    ("DIRECTORY", "UPDATE", "UP"),
+    ("USER", "POD"),
+    ("DEVICE", "CONNECTION"),
+    ("NODE", "OS", "UPDATE"),
+    ("DIRECTORY", "UP"),
     ("KEY OWNER", "BRANCH"),
-    ("MODE", "VERSION", "SEEN", "FIRST"),
+    ("WHY", "MODE"),
+    ("VERSION", "SEEN", "FIRST"),
+    ("24H",),
 )
 """Each column once, as many as fit."""
 
 
 def see_columns(terminal: Terminal, titles: Sequence[str]) -> None:
     terminal.press("C")
-    terminal.wait_for("Columns, after")
-    offered = re.findall(r"\[([x ])\] ([A-Z ]*[A-Z])", terminal.text)
+    terminal.wait_for("Columns after")
+    offered = re.findall(r"\[([x ])\] ([0-9A-Z ]*[A-Z])", terminal.text)
     assert len(offered) == sum(map(len, COLUMNS))
     for mark, title in offered:
         terminal.press(*([" "] if (mark == "x") != (title in titles) else []), "j")
     terminal.press(ENTER)
     terminal.wait_for(f"^{HEADER} +" + "".join(rf"(?=.* {title}\b)" for title in titles))
     terminal.press("G", "g")
-    wait_for_cursor(terminal, 2)
+    terminal.wait_for_cursor(2)
 
 
-def see_differences(terminal: Terminal) -> None:
-    """Look at each row that differs, in the table and from top to bottom in the pane."""
+def see_differences(terminal: Terminal, count: int) -> None:
+    """Look at some rows that differ, in the table and from top to bottom in the pane."""
     terminal.press("=")
     terminal.wait_for("SINCE THE BASELINE")
     terminal.wait_for("BASELINE .* [1-9][0-9]*/")
     terminal.wait_for(" → ")
     terminal.press("g")
-    for _ in range(12):
+    for _ in range(count):
         terminal.press(ENTER)
         terminal.wait_for_no("⏎ Detail")
         terminal.press(*(" " * 8))
@@ -157,11 +177,11 @@ def see_events(terminal: Terminal) -> None:
     to_the_dashboard(terminal)
 
 
-def see_copies(terminal: Terminal) -> None:
+def see_copies(terminal: Terminal, count: int) -> None:
     """Show each text of some rows as it is."""
     terminal.press("g")
-    wait_for_cursor(terminal, 2)
-    for _ in range(4):
+    terminal.wait_for_cursor(2)
+    for _ in range(count):
         for place in range(8):
             terminal.press("y")
             terminal.wait_for("Show as plain text")
@@ -182,34 +202,44 @@ def acknowledge(terminal: Terminal) -> None:
         terminal.press(PASTED)
         terminal.wait_for("pwned")
         terminal.press(ENTER)
-        terminal.wait_for("acknowledged until it recovers")
+        terminal.wait_for("acknowledged on this machine until it recovers")
         terminal.wait_for_no("⏎ Keep")
     terminal.press("0")
     terminal.wait_for_no("[0-9]/[0-9]+  ")
 
 
-def export(terminal: Terminal, *keys: str) -> None:
+def export(terminal: Terminal, form: str, *keys: str) -> None:
     terminal.press("\x13")
     terminal.wait_for("Export what is shown")
     terminal.press(*keys, ENTER)
-    terminal.wait_for("exported to .*: .*")
-    terminal.wait_for_no("exported to ")
+    terminal.wait_for(rf"exported to .*\.{form}: .*")
 
 
 @pytest.fixture(scope="module")
-def usual(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """What the program sends when everybody means well."""
-    home = tmp_path_factory.mktemp("home")
-    with serving(benign_rows()) as server, dashboard(server, home, 120, 36) as terminal:
-        tour(terminal, server, benign_rows)
-        return quit_after(terminal)
+def usual_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Extent], bytes]:
+    """What the program sends on a tour when everybody means well."""
+
+    @cache
+    def sent(extent: Extent) -> bytes:
+        home = tmp_path_factory.mktemp("home")
+        with serving(benign_rows()) as server, dashboard(server, home, 120, 36) as terminal:
+            tour(terminal, server, benign_rows, extent)
+            return quit_after(terminal)
+
+    return sent
 
 
-def test_nothing_of_a_hostile_fleet_gets_out_of_what_a_person_makes_of_it(usual: bytes, tmp_path: Path) -> None:
-    with serving(hostile_rows()) as server, dashboard(server, tmp_path, 200, 50) as terminal:
-        tour(terminal, server, hostile_rows)
-        for keys in ((), ("c",), ("s",)):
-            export(terminal, *keys)
+@pytest.mark.parametrize("extent", [BRIEF, WHOLE], ids=["brief", "whole"])
+@pytest.mark.slow
+def test_nothing_of_a_hostile_fleet_gets_out_of_what_a_person_makes_of_it(
+    usual_of: Callable[[Extent], bytes], tmp_path: Path, extent: Extent
+) -> None:
+    usual = usual_of(extent)
+    size = (120, 36) if extent == BRIEF else (200, 50)
+    with serving(hostile_rows()) as server, dashboard(server, tmp_path, *size) as terminal:
+        tour(terminal, server, hostile_rows, extent)
+        for form, keys in {"json": "", "csv": "c", "svg": "s"}.items():
+            export(terminal, form, keys)
         sent = quit_after(terminal)
     assert findings(sent, usual) == set()
     assert KEY.encode() not in sent
@@ -296,7 +326,11 @@ def has_notified(terminal: Terminal) -> bool:
     return bool(notified(bytes(terminal.received)))
 
 
-def test_a_notification_is_the_only_osc_and_nothing_of_theirs_gets_out_of_it(usual: bytes, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_notification_is_the_only_osc_and_nothing_of_theirs_gets_out_of_it(
+    usual_of: Callable[[Extent], bytes], tmp_path: Path
+) -> None:
+    usual = usual_of(BRIEF)
     rows = [row | {"connectionName": COMPACT} for row in hostile_rows() if row["connectionId"] is not None][:4]
     with serving([row | {"id": f"env-{n}"} for n, row in enumerate(rows)]) as server, ExitStack() as stack:
         terminals = []
@@ -307,7 +341,7 @@ def test_a_notification_is_the_only_osc_and_nothing_of_theirs_gets_out_of_it(usu
             program = Terminal.of_envwatch("--interval", "1", home=home, columns=120, environ=environ)
             terminals.append(stack.enter_context(program))
         for terminal in terminals:
-            terminal.wait_for("[▌](● on|◐ late|○ off)")
+            terminal.wait_for("►(● on|◐ late|○ off)")
         server.rows = [{**row, "connectionId": None} for row in server.rows]
         for terminal in terminals:
             terminal.wait_until(partial(has_notified, terminal), "a notification")
@@ -326,9 +360,11 @@ def test_a_notification_is_the_only_osc_and_nothing_of_theirs_gets_out_of_it(usu
 @pytest.mark.parametrize("is_in_tmux", [False, True])
 def test_no_name_gets_out_of_a_notification(weapon: str, *, is_in_tmux: bool) -> None:
     lost = Event(kind=Kind.OFFLINE, at=ServerMs(0.0), id=clean("env-1"), name=clean(weapon))
+    incidents, _ = Incidents().with_events([lost], MonotonicS(0.0), lambda _: 0.0)
+    (incident,) = incidents.waiting
     sequences = [
-        notification_sequence(ring_text([lost]), "osc9", in_tmux=is_in_tmux),
-        notification_sequence(ring_text([lost]), "osc777", in_tmux=is_in_tmux),
+        notification_sequence(ring_text([incident]), "osc9", in_tmux=is_in_tmux),
+        notification_sequence(ring_text([incident]), "osc777", in_tmux=is_in_tmux),
     ]
     for sent in sequences:
         inner = sent.removeprefix("\x1bPtmux;").removesuffix("\x1b\\").replace("\x1b\x1b", "\x1b")

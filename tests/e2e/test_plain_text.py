@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 import signal
 from contextlib import contextmanager
 from functools import partial
@@ -11,23 +9,25 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.pty_terminal import ENTER, ESC, Terminal
+from support.shells import wait_for_stop
+from support.still_server import still_server
 from support.terminal_modes import IN_BAND_RESIZE, MOUSE, is_fresh, modes_after
-
-from envwatch.demo.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from envwatch.demo.server import Server
+
 KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
-OURS = {1000, 1003}
+OURS = {1000, 1006}
 """Modes that switch mouse reports on; others only choose their form."""
 PLAIN = r'^\s+"connected_at": '
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with Server(size=12, seed=7, key=KEY) as running:
+    with still_server(size=12, seed=7, key=KEY) as running:
         yield running
 
 
@@ -49,7 +49,7 @@ def open_text(terminal: Terminal) -> None:
     """Show a row's JSON as plain text."""
     terminal.press("y")
     terminal.wait_for("Show as plain text")
-    terminal.press("J", " ")
+    terminal.press("\x1b[A", " ")
     terminal.wait_for(PLAIN)
     terminal.wait_until(lambda: not reports(terminal), "the mouse lent")
 
@@ -66,9 +66,9 @@ def test_the_mouse_is_the_terminals_while_a_text_is_shown_and_ours_afterwards(se
             open_text(terminal)
             assert all(not line.startswith(("▌", "▏")) for line in terminal.display)
             terminal.press(key)
-            terminal.wait_for("STATE  BEAT NAME")
+            terminal.wait_for("STATE    FOR BEAT NAME")
             terminal.wait_until(lambda: reports(terminal) == OURS, "the mouse taken back")
-        terminal.click(15, 1)
+        terminal.click(22, 1)
         terminal.wait_for("NAME▲")
         terminal.press("q")
         end(terminal, 0)
@@ -106,13 +106,13 @@ def test_after_a_stop_within_a_text_the_mouse_is_still_the_terminals(
         terminal.send_signal(number)
         if number == signal.SIGTSTP:
             terminal.wait_until(lambda: is_fresh(modes_after(terminal.received)), "the restored terminal")
-        os.waitid(os.P_PID, terminal.process.pid, os.WSTOPPED | os.WNOWAIT)
+        wait_for_stop(terminal.process.pid)
         taken = terminal.received.count(b"\x1b[?1049h")
         terminal.send_signal(signal.SIGCONT)
         terminal.wait_until(partial(is_drawn_again, terminal, taken), "drawn again")
         terminal.wait_until(lambda: not reports(terminal), "the mouse lent again")
         terminal.press(ESC)
-        terminal.wait_for("STATE  BEAT NAME")
+        terminal.wait_for("STATE    FOR BEAT NAME")
         terminal.wait_until(lambda: reports(terminal) == OURS, "the mouse taken back")
         terminal.press("q")
         end(terminal, 0)
@@ -122,7 +122,7 @@ def test_without_the_mouse_a_text_does_not_take_it_either(server: Server, tmp_pa
     with shown(server, tmp_path, "--no-mouse") as terminal:
         open_text(terminal)
         terminal.press(ESC)
-        terminal.wait_for("STATE  BEAT NAME")
+        terminal.wait_for("STATE    FOR BEAT NAME")
         terminal.press("q")
         end(terminal, 0)
         assert not modes_after(terminal.received).ever & MOUSE
@@ -132,26 +132,24 @@ def test_keys_in_one_packet_open_the_chosen_text(server: Server, tmp_path: Path)
     with shown(server, tmp_path) as terminal:
         terminal.press("y")
         terminal.wait_for("Show as plain text")
-        terminal.press("J ")
+        terminal.press("\x1b[A ")
         terminal.wait_for(PLAIN)
         terminal.press("q", "q")
         end(terminal, 0)
 
 
-def test_a_terminal_that_reports_pixels_does_so_again_after_a_text(server: Server, tmp_path: Path) -> None:
-    def form(terminal: Terminal) -> bytes:
-        """Return the form of reports that was set last."""
-        forms: list[bytes] = re.findall(rb"\x1b\[\?(1015|1006|1016)h", terminal.received)
-        return forms[-1]
-
+def test_a_terminal_that_reports_its_size_in_pixels_still_reports_clicks_in_cells(
+    server: Server, tmp_path: Path
+) -> None:
     with shown(server, tmp_path) as terminal:
         terminal.press("\x1b[?2048;2$y\x1b[48;60;80;1200;800t")
         terminal.wait_until(lambda: IN_BAND_RESIZE in modes_after(terminal.received).private, "the mode set")
-        terminal.wait_until(lambda: form(terminal) == b"1016", "pixels")
-        open_text(terminal)
-        terminal.press(ESC)
-        terminal.wait_for("STATE  BEAT NAME")
-        terminal.wait_until(lambda: reports(terminal) == OURS, "the mouse taken back")
-        assert form(terminal) == b"1016"
+        line = max(line for line, text in enumerate(terminal.display) if text[2] == "●")
+        name = terminal.display[line][20:36]
+        terminal.click(20, line)
+        terminal.wait_until(
+            lambda: any(text[1] == "►" and name in text for text in terminal.display), "the cursor on the row clicked"
+        )
         terminal.press("q")
         end(terminal, 0)
+        assert modes_after(terminal.received).ever & MOUSE == {1000, 1006}

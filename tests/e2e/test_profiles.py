@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from support import programs
 from support.builders import wire_rows
 from support.faulty_server import KEY, How, Stop, Where, faulty_server
-from support.pty_terminal import TIMEOUT_S, Terminal, environment
+from support.pty_terminal import Terminal, environment
 from support.still_server import still_server
 from support.terminal_modes import is_fresh, modes_after
 
@@ -61,9 +62,8 @@ def listing(
 ) -> subprocess.CompletedProcess[str]:
     environ = environment(home, **credentials(home, servers, **(keys or {})), **more)
     command = [sys.executable, "-m", "envwatch", "list", *arguments]
-    return subprocess.run(
-        command, env=environ, cwd=home, capture_output=True, encoding="utf-8", timeout=TIMEOUT_S, check=False
-    )
+    ended = programs.run(command, environ, folder=home)
+    return subprocess.CompletedProcess(command, ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
 
 def test_profiles_stand_side_by_side_and_the_end_of_one_leaves_the_other_live(tmp_path: Path) -> None:
@@ -72,10 +72,10 @@ def test_profiles_stand_side_by_side_and_the_end_of_one_leaves_the_other_live(tm
         with Terminal.of_envwatch(
             "--profile", "acme,bolt", home=tmp_path, columns=140, lines=40, environ=environ
         ) as terminal:
-            terminal.wait_for(r"^ envwatch  acme, bolt .*● [0-9]+ on .*live [0-9]s/1s$")
-            terminal.wait_for(r"^ STATE  BEAT NAME +PROFILE +MODE ")
+            terminal.wait_for(r"^ acme, bolt .*● [0-9]+ on .*live [0-9]s/1s$")
+            terminal.wait_for(r"^  STATE    FOR BEAT NAME +PROFILE +MODE ")
             terminal.press("x")
-            terminal.wait_for(r"^.▾ offline for over 24 h")
+            terminal.wait_for(r"^..▾ offline for over 24 h")
             terminal.wait_until(lambda: profiles_of(terminal) == SIZES, "every row of both")
             terminal.press("b")
             terminal.wait_for("PROFILE +2 groups")
@@ -92,7 +92,7 @@ def test_profiles_stand_side_by_side_and_the_end_of_one_leaves_the_other_live(tm
 def rows(terminal: Terminal) -> list[tuple[str, str]]:
     """Each row, without the cursor, and what stands under PROFILE."""
     place = terminal.display[1].index("PROFILE")
-    lines = [y for y, line in enumerate(terminal.display) if re.match(r"[▌ ][●◐○·?] ", line)]
+    lines = [y for y, line in enumerate(terminal.display) if re.match(r"[▌ ][► ][●◐○·?] ", line)]
     return [(terminal.part(y, 1), terminal.part(y, place, place + 9).strip()) for y in lines]
 
 
@@ -123,7 +123,7 @@ def test_the_variable_names_several_profiles_too_and_the_option_overrides_it(
     assert {row["profile"] for row in json.loads(by_option.stdout)["environments"]} == {None}
     environ = credentials(tmp_path, servers) | {"ENVWATCH_PROFILE": "bolt, acme"}
     with Terminal.of_envwatch(home=tmp_path, columns=120, environ=environ) as terminal:
-        terminal.wait_for("^ envwatch  bolt, acme ")
+        terminal.wait_for("^ bolt, acme ")
         terminal.wait_for("BEAT NAME +PROFILE")
         terminal.press("q")
         assert terminal.wait_for_end() == 0

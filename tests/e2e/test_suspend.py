@@ -7,9 +7,10 @@ import signal
 from threading import Event
 from typing import TYPE_CHECKING
 
+import pytest
 from support.pty_terminal import Terminal
 
-from envwatch.demo.server import serve
+from envwatch.demo.server import Server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,8 +20,9 @@ STOPPED_FOR = 9.0
 """Seconds: more than three intervals, and long enough for changes of the demo fleet."""
 
 
+@pytest.mark.slow
 def test_changes_while_the_process_was_stopped_are_one_group_of_events(tmp_path: Path) -> None:
-    with serve(size=40, seed=7, key=KEY) as server:
+    with Server(size=40, seed=7, key=KEY) as server:
         credentials = {"LETTA_BASE_URL": server.base_url, "LETTA_API_KEY": KEY}
         with Terminal.of_envwatch("--interval", "1", home=tmp_path, columns=110, environ=credentials) as terminal:
             terminal.wait_for("● [0-9]+ on")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import random
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.load import scaled
+from support.load import at_most
 from support.pty_terminal import ESC, Terminal, environment
 from support.shells import ENVWATCH, KEY, SHOWN, SIZE, restored
 from support.terminal_modes import IN_BAND_RESIZE, modes_after
@@ -64,9 +63,9 @@ def test_nonsense_ends_nothing_and_keys_work_after_it(environ: dict[str, str], n
         for name in names:
             terminal.send(NONSENSE[name])
             terminal.press("?")
-            terminal.wait_for("Half a page down")
+            terminal.wait_for("approves everything")
             terminal.press("q")
-            terminal.wait_for_no("Half a page down")
+            terminal.wait_for_no("approves everything")
             terminal.wait_for(SHOWN)
         terminal.press("q")
         assert terminal.wait_for_end() == 0
@@ -87,10 +86,9 @@ def test_latin_1_text_can_be_pasted(environ: dict[str, str]) -> None:
 def test_1_000_focus_reports_delay_no_key(environ: dict[str, str], reports: bytes) -> None:
     with Terminal(ENVWATCH, environ) as terminal:
         terminal.wait_for(SHOWN)
-        started = time.monotonic()
-        terminal.send(reports + b"q")
-        assert terminal.wait_for_end() == 0
-        assert time.monotonic() - started < scaled(2)
+        with at_most(2):
+            terminal.send(reports + b"q")
+            assert terminal.wait_for_end() == 0
 
 
 def test_the_kernels_signal_reports_a_resize_even_if_the_terminal_offered_to(
@@ -100,10 +98,11 @@ def test_the_kernels_signal_reports_a_resize_even_if_the_terminal_offered_to(
         terminal.wait_for(SHOWN)
         terminal.send(REPORTS_SIZES + b"\x1b[48;24;80;480;800t")
         terminal.wait_until(lambda: IN_BAND_RESIZE in modes_after(terminal.received).private, "the mode set")
-        terminal.resize(30, 7)
-        terminal.wait_for("too small")
-        terminal.resize(80, 24)
-        terminal.wait_for(SHOWN)
+        for _ in range(20):  # the offer again in the very moment of the signal
+            for (columns, lines), shown in (((30, 7), "too small"), ((80, 24), SHOWN)):
+                terminal.send(REPORTS_SIZES)
+                terminal.resize(columns, lines)
+                terminal.wait_for(shown)
         terminal.press("\x03")
         assert terminal.wait_for_end() == 130
 
@@ -131,7 +130,7 @@ def test_after_random_bytes_keys_work(tmp_path: Path, seed: int) -> None:
         # Ends whatever is incomplete, and closes whatever is open.
         terminal.send(b"\x18\x1b[201~")
         terminal.press(ESC * 20, "?")
-        terminal.wait_for("Half a page down")
+        terminal.wait_for("approves everything")
         terminal.send_signal(signal.SIGTERM)
         assert terminal.wait_for_end() == 143
         assert restored(terminal)

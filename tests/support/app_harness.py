@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from support.builders import NOW, listed, reading
 from support.fake_clock import Script, World, walk
+from support.own_keys import OWN_KEYS
+from textual.events import Key
+from textual.keys import REPLACED_KEYS, key_to_character
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.limits import Limits
@@ -15,6 +19,8 @@ from envwatch.sources.poller import Poller
 from envwatch.sources.session import Target
 from envwatch.storage.export import export_here
 from envwatch.tui.app import EnvwatchApp
+from envwatch.tui.arguments import Inputs, Preferences, SavedState
+from envwatch.tui.widgets.news_bar import NewsBar
 from envwatch.views.grouping import GroupHeader
 
 if TYPE_CHECKING:
@@ -30,6 +36,8 @@ if TYPE_CHECKING:
 
 
 BELL = "\x07"
+
+_Arguments = TypeVar("_Arguments", Preferences, SavedState)
 
 _KEYS = {
     " ": "space",
@@ -50,12 +58,18 @@ def target_of(poller: Poller, profile: str = "default", limits: Limits | None = 
     return Target(profile=profile, host="api.example", key_origin="a test", poller=poller, limits=limits)
 
 
+def _taken(kind: type[_Arguments], options: dict[str, Any]) -> _Arguments:
+    """Move the options that are fields of a dataclass into one."""
+    return kind(**{each.name: options.pop(each.name) for each in fields(kind) if each.name in options})
+
+
 class RecordingApp(EnvwatchApp):
     """The App, recording what it sends to the terminal beside its frames."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, inputs: Inputs, saved: SavedState, preferences: Preferences) -> None:
+        super().__init__(inputs, saved, preferences)
         self.sent: list[str] = []
+        self.titles: list[str] = []
 
     def bell(self) -> None:
         """Without a terminal, Textual rings no bell."""
@@ -64,6 +78,9 @@ class RecordingApp(EnvwatchApp):
     def send(self, sequence: str) -> None:
         self.sent.append(sequence)
 
+    def show_title(self, title: Clean) -> None:
+        self.titles.append(title)
+
 
 class Stage:
     """An App with its clock and its outcomes."""
@@ -71,7 +88,6 @@ class Stage:
     def __init__(
         self,
         *,
-        ascii_only: bool = False,
         profiles: Sequence[Clean] = (NO_PROFILE,),
         poller: Poller | None = None,
         **options: Any,
@@ -81,14 +97,11 @@ class Stage:
         self._queue: asyncio.Queue[tuple[Clean, Outcome]] = asyncio.Queue()
         self.poller = poller or Poller(Script(World(), walk()), Limits())
         """Has not polled yet, unless the test brings its own."""
-        self.app = RecordingApp(
-            targets={profile: target_of(self.poller, profile or "default") for profile in profiles},
-            outcomes=self._outcomes(),
-            ascii_only=ascii_only,
-            clocks=self.clocks,
-            export=export_here,
-            **options,
-        )
+        targets = {profile: target_of(self.poller, profile or "default") for profile in profiles}
+        inputs = {"targets": targets, "outcomes": self._outcomes(), "clocks": self.clocks}
+        options = {"export": export_here, "keymap": OWN_KEYS, **inputs, **options}
+        preferences, saved = _taken(Preferences, options), _taken(SavedState, options)
+        self.app = RecordingApp(Inputs(**options), saved, preferences)
         self.pilot: Pilot[int]
 
     @property
@@ -125,7 +138,11 @@ class Stage:
         await self.pilot.pause()
 
     async def press(self, *keys: str) -> None:
-        await self.pilot.press(*keys)
+        """Press keys, which arrive in one packet, and wait until they are handled."""
+        for key in keys:
+            event = Key(key, key_to_character(REPLACED_KEYS.get(key, key)))
+            event.set_sender(self.app)
+            self.app.post_message(event)
         await self.turns()
 
     async def turns(self) -> None:
@@ -161,14 +178,14 @@ class Stage:
 
     @property
     def news(self) -> str:
-        """The news bar, where keys are answered."""
-        return self.lines[-2].strip()
+        """The first line of the news bar, where keys are answered."""
+        return self.lines[self.app.dashboard.query_one(NewsBar).region.y].strip()
 
     @property
     def body(self) -> list[str]:
         """The lines of the table below its titles, without empty ones."""
         height = self.table.size.height - 1
-        return [line.strip(" ▌") for line in self.lines[2 : 2 + height] if line.strip()]
+        return [line.strip(" ▌►") for line in self.lines[2 : 2 + height] if line.strip()]
 
     @property
     def lines(self) -> list[str]:

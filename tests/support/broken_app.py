@@ -32,6 +32,7 @@ from envwatch.storage.export import export_here
 from envwatch.storage.log import PollLog
 from envwatch.storage.redactor import Redactor
 from envwatch.tui.app import EnvwatchApp
+from envwatch.tui.arguments import Inputs, Preferences, SavedState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -133,7 +134,8 @@ async def main(place: str, poll_log: PollLog) -> int:
     poller_class = BrokenPoller if place == "poller" else Poller
     targets = {NO_PROFILE: target_of(poller_class(BrokenClient(place), Limits()))}
     async with Session(targets, poll_log.observe) as session:
-        return await show(BrokenApp(targets=targets, outcomes=session, export=export_here), poll_log)
+        inputs, saved = Inputs(targets=targets, outcomes=session), SavedState(export=export_here)
+        return await show(BrokenApp(inputs, saved, Preferences(keymap={"app.times": "t"})), poll_log)
 
 
 if __name__ == "__main__":

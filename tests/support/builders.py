@@ -6,8 +6,9 @@ import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.fleet.fleet import Fleet
+from envwatch.fleet.periods import ENDS
 from envwatch.model.clock import MonotonicS, OffsetBounds, Reading, ServerMs, WallMs
 from envwatch.model.environment import Environment, environment_of
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, Slept, Snapshot
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 NOW = ServerMs(1_760_000_000_000.0)
 """A moment of the server's clock."""
+
+PERIODS = frozenset({*ENDS, *ENDS.values(), Kind.SLEPT}) - {Kind.HELD, Kind.STALLED, Kind.RESUMED}
+"""Begins and ends of periods, which are no events of rows; `tests/fleet/test_periods.py` has them all."""
 
 
 def wire_row(id: str = "env-1", **changes: Any) -> dict[str, Any]:  # noqa: A002  # the field's name on the wire
@@ -115,12 +119,12 @@ def beating(count: int, at: float = NOW, **changes: Any) -> list[Environment]:
 
 
 def watched(outcomes: Iterable[Outcome], fleet: Fleet | None = None) -> tuple[Fleet, list[Event]]:
-    """A fleet after some outcomes, and all the events on the way."""
+    """A fleet after some outcomes, and the events on the way: those of rows, and of what is held or stalled."""
     fleet = fleet or Fleet()
     all_events: list[Event] = []
     for outcome in outcomes:
         fleet, events = fleet.after(outcome)
-        all_events += events
+        all_events += (event for event in events if event.kind not in PERIODS)
     return fleet, all_events
 
 

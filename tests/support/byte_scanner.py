@@ -16,7 +16,9 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 from unicodedata import bidirectional, category
 
-from support.faulty_server import KEY, Faulty, faulty_server
+from support.faulty_server import KEY, Faulty
+from support.faulty_server import serving as listening
+from support.own_keys import own_keys
 from support.pty_terminal import Terminal
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ _MODE = re.compile(r"CSI \?[hl] (?!2026)[0-9;]+")
 """A change of mode; 2026 only marks frames."""
 _LAYOUT = {"\r", "\n", "\b"}
 _BIDI = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+_TITLE = re.compile(r"(?:[○!·◐≈●?x~w+-][0-9]* )+(?:default|demo)")
+"""A title of counts and the profile alone."""
 _PEN = re.compile(r"(?:[34]8;5;[0-9]+|[34]9|2?[123479]|0|)(?:;(?:[34]8;5;[0-9]+|[34]9|2[23479]|[123479]|0))*")
 """SGR of envwatch on a terminal of 256 colours: no blinking, no hiding, no named colours."""
 
@@ -49,6 +53,8 @@ def kinds_in(sent: bytes) -> Counter[str]:
 
 def _kind(token: re.Match[str]) -> str:
     """Return the kind of a token; nothing for layout characters."""
+    if token["command"] == "2" and _TITLE.fullmatch(token["payload"]):
+        return "OSC 2"
     if token["command"] is not None:
         return f"OSC {token['command']}" + ("" if token["command"] == "52" else f" {token['payload']}")
     if token["other"] is not None:
@@ -89,19 +95,27 @@ def clipboard(sent: bytes) -> list[str]:
 @contextmanager
 def serving(rows: Sequence[Mapping[str, Any]]) -> Iterator[Faulty]:
     """Run a server of some rows in a thread."""
-    started: Future[tuple[Faulty, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+    server = Faulty(rows)
+    with running(server):
+        yield server
+
+
+@contextmanager
+def running(server: Faulty) -> Iterator[None]:
+    """Run a server in a thread."""
+    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def serve() -> None:
         ended = asyncio.Event()
-        async with faulty_server(rows) as server:
-            started.set_result((server, asyncio.get_running_loop(), ended))
+        async with listening(server):
+            started.set_result((asyncio.get_running_loop(), ended))
             await ended.wait()
 
     thread = Thread(target=asyncio.run, args=(serve(),))
     thread.start()
-    server, loop, ended = started.result(10)
+    loop, ended = started.result(30)
     try:
-        yield server
+        yield
     finally:
         loop.call_soon_threadsafe(ended.set)
         thread.join()
@@ -109,10 +123,6 @@ def serving(rows: Sequence[Mapping[str, Any]]) -> Iterator[Faulty]:
 
 def credentials(server: Faulty) -> dict[str, str]:
     return {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.url}
-
-
-def wait_for_cursor(terminal: Terminal, line: int) -> None:
-    terminal.wait_until(lambda: terminal.display[line].startswith("▌"), f"the cursor on line {line}")
 
 
 def wait_for_clipboard(terminal: Terminal, before: int) -> None:
@@ -127,4 +137,5 @@ def quit_after(terminal: Terminal) -> bytes:
 
 
 def dashboard(server: Faulty, home: Path, columns: int, lines: int) -> Terminal:
-    return Terminal.of_envwatch("--interval", "1", home=home, columns=columns, lines=lines, environ=credentials(server))
+    environ = credentials(server) | own_keys(home)
+    return Terminal.of_envwatch("--interval", "1", home=home, columns=columns, lines=lines, environ=environ)

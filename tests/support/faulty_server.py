@@ -32,8 +32,8 @@ KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
 
 DEVICE_ROUTE = "/v1/environments/"
 
-TIMEOUT_S = 5.0
-"""Seconds after which a test that waits for the server has failed."""
+TIMEOUT_S = 30.0
+"""Seconds after which a test that waits for the server has failed: a busy machine is slow and not wrong."""
 
 
 class How(Enum):
@@ -150,6 +150,7 @@ class Faulty:
         """Whether there is `GET /v1/environments/{deviceId}`."""
         self._spoil: dict[int, list[Callable[[Reply], Reply]]] = {}
         self._device_faults: list[Callable[[Reply], Reply]] = []
+        self._health_faults: list[Callable[[Reply], Reply]] = []
         self._stops: dict[int, Stop] = {}
         self._stop_at: tuple[int, How] | None = None
         self._turn = 0
@@ -172,6 +173,10 @@ class Faulty:
         """Let faults spoil every reply for a single device."""
         self._device_faults = list(faults)
 
+    def break_health(self, *faults: Callable[[Reply], Reply]) -> None:
+        """Let faults spoil every reply to `GET /v1/health`."""
+        self._health_faults = list(faults)
+
     def stop_at(self, operation: int, how: How) -> None:
         """Break off at the n-th operation from now, the first one being 1."""
         self._stop_at = (operation, how)
@@ -181,6 +186,7 @@ class Faulty:
         """Answer rightly from now on."""
         self._spoil = {}
         self._device_faults = []
+        self._health_faults = []
         self._stops = {}
         self._stop_at = None
         self._turn = 0
@@ -266,6 +272,12 @@ class Faulty:
 
     def _answer(self, seen: Seen) -> Reply:
         """Return the reply to a request, with its faults."""
+        if seen.path == "/v1/health":  # needs no key
+            self._turn = -1  # no page's faults are its own
+            reply = Reply(body=b'{"version":"0.16.4","status":"ok"}')
+            for fault in self._health_faults:
+                reply = fault(reply)
+            return reply
         if seen.headers.get("authorization") != f"Bearer {KEY}":
             return Reply(status=401, body=b'{"message":"Unauthorized"}')
         if seen.path.startswith(DEVICE_ROUTE) and self.answers_devices:

@@ -2,24 +2,47 @@
 
 Textual's own pilot calls an app idle that hardly used the CPU for some milliseconds. A process that other programs
 keep from running hardly uses the CPU either, so on a busy machine its answer is a guess.
+
+Nothing waits for a frame either: where nothing but its moment is missing, the clock of the loop goes on to it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
+import textual._time
 import textual.app
 import textual.pilot
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 FRAME_S = 0.025
-"""Timers due within this time are waited for: Textual draws 60 times a second. A test waits for longer ones itself."""
+"""Timers due within this time are waited for: a key may wait for the frame of the last one. A test waits for longer
+ones itself."""
 
 MOST_FRAMES = 30
 """What still draws after so many frames draws for ever, as a layout does that has no room for its scrollbar."""
 
 LONGEST_S = 10.0
-"""A loop that never comes to rest, or a thread that waits for the test, is given up after this time."""
+"""A loop that never comes to rest is given up after this time."""
+
+_held: set[int] = set()
+"""Threads that wait for the test."""
+
+
+@contextmanager
+def held_by_the_test() -> Iterator[None]:
+    """Let this thread of the loop, which waits until the test lets it go on, not count as being at work."""
+    _held.add(threading.get_ident())
+    try:
+        yield
+    finally:
+        _held.discard(threading.get_ident())
 
 
 async def wait_for_idle(min_sleep: float = 0.0, max_sleep: float = LONGEST_S) -> None:
@@ -42,7 +65,7 @@ async def wait_for_idle(min_sleep: float = 0.0, max_sleep: float = LONGEST_S) ->
         elif wait_s <= FRAME_S:
             quiet_turns = 0
             frames += 1
-            await asyncio.sleep(wait_s)
+            _skip(loop, wait_s)
         elif _has_busy_thread(loop) or loop.time() < start + min_sleep:
             quiet_turns = 0
             await asyncio.sleep(0.001)
@@ -54,10 +77,21 @@ def _has_busy_thread(loop: Any) -> bool:
     executor = loop._default_executor  # noqa: SLF001
     if executor is None:
         return False
-    return bool(executor._work_queue.qsize() or executor._idle_semaphore._value < len(executor._threads))  # noqa: SLF001
+    at_work = len(executor._threads) - executor._idle_semaphore._value  # noqa: SLF001
+    return bool(executor._work_queue.qsize() or at_work > len(_held))  # noqa: SLF001
+
+
+def _skip(loop: Any, seconds: float) -> None:
+    loop.skipped = getattr(loop, "skipped", 0.0) + seconds
+
+
+def _time_of(loop: object) -> float:
+    return time.monotonic() + getattr(loop, "skipped", 0.0)
 
 
 def install() -> None:
     """Let every pilot wait like this."""
+    asyncio.BaseEventLoop.time = _time_of  # type: ignore[method-assign,assignment]
+    textual._time.get_time = lambda: _time_of(asyncio._get_running_loop())  # noqa: SLF001  Textual's timers ask it
     for module in (textual.app, textual.pilot):
         module.wait_for_idle = wait_for_idle  # type: ignore[attr-defined]  # a name that they import

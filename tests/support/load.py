@@ -4,7 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Assert that something takes less than so many seconds on an idle machine; others may come and go meanwhile."""
+    longest, started = scaled(seconds), time.monotonic()
+    yield
+    took = time.monotonic() - started
+    assert took < max(longest, scaled(seconds))
 
 
 def scaled(seconds: float) -> float:

@@ -13,7 +13,6 @@ import re
 import select
 import signal
 import struct
-import subprocess
 import sys
 import termios
 import time
@@ -21,14 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import pyte
+from support.programs import TIMEOUT_S, in_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
-
-TIMEOUT_S = 60.0
-"""How long a test waits for the screen: a busy machine is slow and not wrong."""
 
 ESC, ENTER = "\x1b[27u", "\r"
 """Escape in Kitty's protocol, which cannot be taken for the start of the next key."""
@@ -54,6 +51,15 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     return {**kept, **usual, **more}
 
 
+class _Screen(pyte.Screen):
+    """A screen that takes no notice of half a sequence; a terminal that is flushed at a stop gets some."""
+
+    def select_graphic_rendition(self, *attributes: int, private: bool = False) -> None:
+        """Change colours, unless the sequence is one of those with a question mark."""
+        if not private:
+            super().select_graphic_rendition(*attributes)
+
+
 class Terminal:
     """A program in a terminal of its own.
 
@@ -62,12 +68,19 @@ class Terminal:
         environ: its whole environment; see `environment`.
         columns: of the terminal.
         lines: of the terminal.
+        may_fork: whether it may be forked from a server; its start and its memory differ then from a user's.
     """
 
     def __init__(
-        self, command: Sequence[str], environ: Mapping[str, str], *, columns: int = 80, lines: int = 24
+        self,
+        command: Sequence[str],
+        environ: Mapping[str, str],
+        *,
+        columns: int = 80,
+        lines: int = 24,
+        may_fork: bool = True,
     ) -> None:
-        self.screen = pyte.Screen(columns, lines)
+        self.screen = _Screen(columns, lines)
         self.received = bytearray()
         """Every byte so far."""
         self._stream = pyte.ByteStream(self.screen)
@@ -76,16 +89,7 @@ class Terminal:
         self._master, slave = pty.openpty()
         self._set_size(columns, lines)
         try:
-            self.process = subprocess.Popen(
-                command,
-                stdin=slave,
-                stdout=slave,
-                stderr=slave,
-                env=dict(environ),
-                cwd=environ["HOME"],
-                start_new_session=True,
-                preexec_fn=_take_terminal,  # noqa: PLW1509  nothing else runs in this process but the test
-            )
+            self.process = in_terminal(command, environ, slave, folder=environ["HOME"], may_fork=may_fork)
         except BaseException:
             os.close(self._master)
             raise
@@ -152,6 +156,11 @@ class Terminal:
         return "\n".join(line.rstrip() for line in self.display)
 
     @property
+    def cursor_line(self) -> int:
+        """The line on which the table's cursor stands; -1 if it is not in sight."""
+        return next((y for y, line in enumerate(self.display) if line[1:2] in {"►", ">"}), -1)
+
+    @property
     def resident(self) -> float:
         """The program's resident memory in MiB. Linux only."""
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
@@ -196,6 +205,10 @@ class Terminal:
             if left <= 0 or not self._read(left):
                 raise AssertionError(f"not within {within:g} s: {what}\n{self.text}")
 
+    def wait_for_cursor(self, line: int) -> None:
+        """Read until the table's cursor stands on a line."""
+        self.wait_until(lambda: self.cursor_line == line, f"the cursor on line {line}")
+
     def wait_for_end(self, *, within: float = TIMEOUT_S) -> int:
         """Read to the end of the program and return its exit code, negative for a signal."""
         deadline = time.monotonic() + within
@@ -225,8 +238,3 @@ class Terminal:
 
     def _set_size(self, columns: int, lines: int) -> None:
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-
-
-def _take_terminal() -> None:
-    """Make the terminal at standard input the controlling terminal."""
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)

@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from support.load import scaled
-from support.pty_terminal import TIMEOUT_S, Terminal
+from support.load import at_most
+from support.programs import TIMEOUT_S
+from support.pty_terminal import Terminal
 from support.terminal_modes import is_fresh, modes_after
 
 KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
@@ -23,7 +24,8 @@ IN_SHELL = 'stty -g; "$@"; echo "code $?"; stty -g'
 
 def wait_until_restored(terminal: Terminal) -> None:
     """Wait for the terminal as it was, a second at most, or its share of a busy machine."""
-    terminal.wait_until(lambda: restored(terminal), "the terminal as it was", within=scaled(1.0))
+    with at_most(1.0):
+        terminal.wait_until(lambda: restored(terminal), "the terminal as it was")
 
 
 def in_shell(environ: dict[str, str], *command: str, script: str = IN_SHELL, **size: Any) -> Terminal:
@@ -42,8 +44,14 @@ def child_of(terminal: Terminal, *, within: float = TIMEOUT_S) -> int:
 
 def states_of(pid: int) -> set[str]:
     """Return the letters of the states of a process's threads: T when one is stopped."""
-    stats = [path.read_text(encoding="ascii") for path in Path(f"/proc/{pid}/task").glob("*/stat")]
-    return {stat.rpartition(")")[2].split()[0] for stat in stats}
+    return set(filter(None, map(_state_in, Path(f"/proc/{pid}/task").glob("*/stat"))))
+
+
+def _state_in(stat: Path) -> str:
+    try:
+        return stat.read_text(encoding="ascii").rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):  # a thread that has ended meanwhile
+        return ""
 
 
 def wait_for_stop(pid: int, *, within: float = TIMEOUT_S) -> None:

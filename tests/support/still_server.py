@@ -13,8 +13,8 @@ from envwatch.demo.server import Server
 class _StillFleet(SimulatedFleet):
     """A fleet of which every moment looks like the first; only the ages of the heartbeats grow."""
 
-    def __init__(self, size: int, seed: int, started_at: int) -> None:
-        super().__init__(size, seed, started_at)
+    def __init__(self, size: int, seed: int, started_at: int, *parts: Any, **options: Any) -> None:
+        super().__init__(size, seed, started_at, *parts, **options)
         self._shown_at = started_at
 
     def page(self, now: int, **wanted: Any) -> tuple[list[bytes], bool]:

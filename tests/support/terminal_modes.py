@@ -23,6 +23,8 @@ class Modes:
     """Depth of the stack of keyboard protocols."""
     rendition: bytes = b""
     """The current colours and attributes; empty for the defaults."""
+    titles: int = 0
+    """Depth of the stack of titles."""
     ever: set[int] = field(default_factory=set)
     """Private modes that were ever set."""
 
@@ -42,6 +44,8 @@ def modes_after(received: bytes | bytearray) -> Modes:
                 modes.rendition, saved = (modes.rendition, modes.rendition) if final == b"h" else (saved, saved)
         elif prefix in {b">", b"<"} and final == b"u":
             modes.keyboard = max(modes.keyboard + (1 if prefix == b">" else -1), 0)
+        elif not prefix and final == b"t" and numbers in {b"22;2", b"23;2"}:
+            modes.titles += 1 if numbers == b"22;2" else -1
         elif not prefix and final == b"m":
             modes.rendition = b"" if numbers in {b"", b"0"} else numbers
     return modes
@@ -49,4 +53,4 @@ def modes_after(received: bytes | bytearray) -> Modes:
 
 def is_fresh(modes: Modes) -> bool:
     """Whether a terminal is in its initial state."""
-    return (modes.private, modes.keyboard, modes.rendition) == (USUAL, 0, b"")
+    return (modes.private, modes.keyboard, modes.rendition, modes.titles) == (USUAL, 0, b"", 0)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from support.builders import NOW, environment, wire_row
+from support.builders import NOW, environment, listed, wire_row
 
-from envwatch.fleet.presence import PresenceRule
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.fleet import Fleet
+from envwatch.fleet.fleets import Fleets
+from envwatch.fleet.presence import GONE, PresenceRule
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model.limits import Limits
 from envwatch.query.field_types import MatchContext
 from envwatch.views.columns import COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from envwatch.query.language import Query, Searchable
 
@@ -28,11 +33,9 @@ def tracked(*, metadata: dict[str, Any] | None = None, **changes: Any) -> Tracke
     return TrackedEnvironment(environment=row, verdict=JUDGE.verdict(row, NOW))
 
 
-def matches(
-    query: Query, one: TrackedEnvironment, now: float = NOW, columns: Sequence[Searchable] = ALL, listings: int = 1
-) -> bool:
+def matches(query: Query, one: TrackedEnvironment, now: float = NOW, columns: Sequence[Searchable] = ALL) -> bool:
     """Whether a query matches one environment."""
-    return query.test(MatchContext(now, listings), columns)(one)
+    return query.test(MatchContext(now), columns)(one)
 
 
 BARE = tracked(
@@ -45,3 +48,29 @@ BARE = tracked(
     listenerInstanceId=None,
 )
 """A row that has nothing but what every row has."""
+
+
+def named(name: str, **changes: Any) -> TrackedEnvironment:
+    return tracked(id=f"env-{name}", connectionName=name, **changes)
+
+
+def online(name: str) -> TrackedEnvironment:
+    return named(name)
+
+
+def late(name: str, seconds: float = 60) -> TrackedEnvironment:
+    return named(name, lastHeartbeat=NOW - seconds * 1000)
+
+
+def offline(name: str, since: float = 300) -> TrackedEnvironment:
+    return named(name, connectionId=None, lastHeartbeat=NOW - since * 1000, lastSeenAt=NOW - since * 1000)
+
+
+def gone(name: str) -> TrackedEnvironment:
+    return replace(offline(name), verdict=GONE, since_at=NOW)
+
+
+def fleet_of(environments: Iterable[TrackedEnvironment], listings: int = 9, skew: float = 0.0) -> Fleets:
+    fleet, _ = Fleet().after(listed([], skew=skew))
+    by_id = MappingProxyType({tracked.environment.id: tracked for tracked in environments})
+    return Fleets({NO_PROFILE: replace(fleet, environments=by_id, listings=listings)})

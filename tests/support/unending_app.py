@@ -26,6 +26,7 @@ from envwatch.storage.export import export_here
 from envwatch.storage.log import PollLog
 from envwatch.storage.redactor import Redactor
 from envwatch.tui.app import EnvwatchApp
+from envwatch.tui.arguments import Inputs, SavedState
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -54,7 +55,8 @@ async def main(poll_log: PollLog) -> int:
     """Run the app."""
     targets = {NO_PROFILE: target_of(Poller(SmallClient(), Limits()))}
     async with Session(targets, poll_log.observe) as session:
-        return await show(UnendingApp(targets=targets, outcomes=session, export=export_here), poll_log)
+        app = UnendingApp(Inputs(targets=targets, outcomes=session), SavedState(export=export_here))
+        return await show(app, poll_log)
 
 
 if __name__ == "__main__":

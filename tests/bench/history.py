@@ -1,0 +1,138 @@
+"""What a history of the demo's life takes: bytes a poll, and the time to write one and to rebuild any moment."""
+
+from __future__ import annotations
+
+import zlib
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from findings import Finding, in_turn
+from fleets import decoded, pages_of
+from support.builders import NOW
+from support.simulated_life import simulated_life
+
+from envwatch.demo.fleet import SimulatedFleet
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.storage.history.encoding.events import EventEncoder
+from envwatch.storage.history.encoding.frames import FrameDecoder, FrameEncoder, FrameKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from envwatch.fleet.history import Moment
+    from envwatch.storage.history.encoding.frames import Frame
+
+_HOUR = 720
+"""Polls every 5 s; one more begins the next hour."""
+
+
+def frames() -> list[Finding]:
+    """An hour of 1,000 rows: bytes a poll, and CPU a poll to make them."""
+    encoder, event_encoder = FrameEncoder(), EventEncoder()
+    sizes: list[int] = []
+    event_sizes: list[int] = []
+    first: list[Moment] = []
+    for moment, _, update in simulated_life(1_000, _HOUR):
+        first = [*first, moment][:60]
+        sizes.append(len(encoder.encode(moment).data))
+        numbered = enumerate(update.events, len(event_sizes))
+        event_sizes += [len(event_encoder.encode(event, number)) for number, event in numbered]
+    body = b"".join(pages_of(SimulatedFleet(1_000, seed=7, started_at=int(NOW)).rows(int(NOW))))
+    (spent,) = in_turn(partial(_encoded, first))
+    return [
+        Finding(
+            what="bytes a poll of 1,000 rows, an hour of the demo's life at 5 s, whole moments included",
+            measured=sum(sizes) / len(sizes),
+            unit="B",
+            reference=len(zlib.compress(body, 6)),
+            against=f"one listing by zlib, from {len(body) / 1e3:,.0f} kB of JSON",
+            limit=1_000,
+        ),
+        Finding(
+            what="bytes of the events of a poll, in the first hour of a day file",
+            measured=sum(event_sizes) / len(sizes),
+            unit="B",
+            reference=len(event_sizes) / len(sizes),
+            against="events a poll",
+        ),
+        Finding(
+            what="encode a poll of 1,000 rows, of one whole moment and 59 polls (CPU)",
+            measured=spent / len(first),
+            unit="ms",
+            reference=in_turn(partial(decoded, pages_of(_rows(1_000))))[0],
+            against="decode and validate a listing",
+            limit=4,
+        ),
+    ]
+
+
+def rebuild() -> list[Finding]:
+    """Rebuild the moments that are the furthest from a whole one, and go from one to the next."""
+    found = []
+    for rows, limit in ((1_000, 50.0), (10_000, 400.0)):
+        recorded = _encoded(moment for moment, _, _ in simulated_life(rows, 240))
+        ways = [_way_to(recorded, place) for place in _furthest(recorded)]
+        decode, *spent = in_turn(
+            partial(decoded, pages_of(_rows(rows))), *(partial(_rebuilt, way) for way in ways), times=3
+        )
+        found.append(
+            Finding(
+                what=f"rebuild a moment of {rows:,} rows from {max(map(len, ways))} frames, the furthest (CPU)",
+                measured=max(spent),
+                unit="ms",
+                reference=decode,
+                against="decode and validate a listing",
+                limit=limit,
+            )
+        )
+        (stepped,) = in_turn(partial(_stepped, recorded[:60]), times=3)
+        found.append(
+            Finding(
+                what=f"go from a moment of {rows:,} rows to the next (CPU)",
+                measured=stepped / 60,
+                unit="ms",
+                reference=decode,
+                against="decode and validate a listing",
+            )
+        )
+    return found
+
+
+def _rows(count: int) -> list[dict[str, object]]:
+    return SimulatedFleet(count, seed=7, started_at=int(NOW)).rows(int(NOW))
+
+
+def _encoded(moments: Iterable[Moment]) -> list[Frame]:
+    encoder = FrameEncoder()
+    return [encoder.encode(moment) for moment in moments]
+
+
+def _furthest(recorded: Sequence[Frame]) -> list[int]:
+    """The places right before each frame that shortens the way."""
+    kinds = [frame.kind for frame in recorded]
+    return [
+        place for place, kind in enumerate(kinds) if kind is FrameKind.STEP and kinds[place + 1 : place + 2] != [kind]
+    ]
+
+
+def _way_to(recorded: Sequence[Frame], place: int) -> list[Frame]:
+    """The frames that a moment is rebuilt from."""
+    key = max(index for index in range(place + 1) if recorded[index].kind is FrameKind.KEY)
+    bridges = [index for index in range(key, place + 1) if recorded[index].kind is FrameKind.BRIDGE]
+    start = bridges[-1] if bridges else key + 1
+    return [recorded[key], *islice(recorded, start, place + 1)]
+
+
+def _rebuilt(frames: Sequence[Frame]) -> Moment:
+    decoder = FrameDecoder(NO_PROFILE)
+    for frame in frames:
+        decoder.apply(frame)
+    return decoder.moment()
+
+
+def _stepped(frames: Sequence[Frame]) -> None:
+    decoder = FrameDecoder(NO_PROFILE)
+    for frame in frames:
+        decoder.apply(frame)
+        decoder.moment()

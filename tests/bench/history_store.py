@@ -1,0 +1,120 @@
+"""What a history costs on a disk: bytes and CPU a poll, the caller's time, and the time to list and to step."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from findings import Finding, in_turn
+from support.builders import NOW, listed
+from support.recording import ALWAYS, PATIENCE_S
+from support.simulated_life import simulated_life
+
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.fleet import Fleet
+from envwatch.fleet.fleets import Fleets
+from envwatch.fleet.history import Moment, PollResult
+from envwatch.fleet.monitor import Monitor
+from envwatch.model.clock import MonotonicS, Reading, WallMs
+from envwatch.storage.history.folder import Retention, size_of
+from envwatch.storage.history.past import StoredPast
+from envwatch.storage.history.recorder import HistoryRecorder
+from envwatch.storage.history.writer import FolderWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from envwatch.fleet.monitor import Update
+
+_HOUR = 720
+_DAY = 17_280
+_MIDNIGHT = NOW // 86_400_000 * 86_400_000
+
+
+def store() -> list[Finding]:
+    """An hour of 1,000 rows at 5 s, and a day of few rows."""
+    life = [(moment, update) for moment, _, update in simulated_life(1_000, _HOUR + 1)]
+    with TemporaryDirectory() as one, TemporaryDirectory() as other, TemporaryDirectory() as third:
+        written = _written(Path(one), life)
+        return [
+            Finding(
+                what="bytes on disk a poll of 1,000 rows, with its events and a whole moment an hour",
+                measured=size_of(Path(one)) / len(life),
+                unit="B",
+                limit=1_000,
+            ),
+            Finding(what="write a poll of 1,000 rows, in the thread (CPU)", measured=written, unit="ms", limit=5),
+            Finding(
+                what="record a poll of 1,000 rows, on the caller's side (wall)",
+                measured=_recorded(Path(other), life[:12]),
+                unit="ms",
+                limit=0.1,
+            ),
+            *_steps(StoredPast(Path(one))),
+            _listing(Path(third)),
+        ]
+
+
+def _written(folder: Path, life: Sequence[tuple[Moment, Update]]) -> float:
+    """Write a life, and return the milliseconds of CPU a poll."""
+    writer = FolderWriter(folder, Retention())
+    assert writer.take()
+    started = time.process_time()
+    for moment, update in life:
+        writer.write(moment, PollResult.LISTED, 5.0, update.events)
+    spent = time.process_time() - started
+    writer.close()
+    return spent * 1000 / len(life)
+
+
+def _recorded(folder: Path, life: Sequence[tuple[Moment, Update]]) -> float:
+    """Record a few polls, and return the milliseconds that the caller needs for one, the median."""
+    recorder, spent = HistoryRecorder({NO_PROFILE: folder}, notify=print), []
+    outcome = listed([])
+    for moment, update in life:
+        monitor = Monitor(fleets=Fleets({NO_PROFILE: moment.fleet}))
+        started = time.perf_counter()
+        recorder.record(NO_PROFILE, outcome, monitor, update, moment.now)
+        spent.append(time.perf_counter() - started)
+    recorder.close(PATIENCE_S)
+    return median(spent) * 1000
+
+
+def _steps(past: StoredPast) -> list[Finding]:
+    """Go to moments of an hour in leaps, and from each some steps forward and back."""
+    polls = past.polls(*ALWAYS)
+
+    def spent_at(place: int) -> float:
+        started = time.thread_time()
+        past.moment(polls[place])
+        return (time.thread_time() - started) * 1000
+
+    leaps, forward, back = [], [], []
+    for start in range(30, len(polls) - 10, 67):
+        leaps.append(spent_at(start))
+        forward += [spent_at(start + step) for step in range(1, 6)]
+        back += [spent_at(start + 5 - step) for step in range(1, 20)]
+    return [
+        Finding(what=f"{what} of 1,000 rows, the slowest (CPU)", measured=max(spent), unit="ms", limit=50)
+        for what, spent in (
+            ("rebuild any moment", leaps),
+            ("step to the next moment", forward),
+            ("step to the one before", back),
+        )
+    ]
+
+
+def _listing(folder: Path) -> Finding:
+    """List the polls of a day."""
+    writer = FolderWriter(folder, Retention())
+    assert writer.take()
+    for number in range(_DAY):
+        now = Reading(WallMs(_MIDNIGHT + number * 5_000.25), MonotonicS(number * 5.0))
+        writer.write(Moment(now, Fleet()), PollResult.LISTED, 5.0)
+    writer.close()
+    (spent,) = in_turn(partial(StoredPast(folder).polls, *ALWAYS))
+    return Finding(what=f"list the {_DAY:,} polls of a day (CPU)", measured=spent, unit="ms", limit=20)

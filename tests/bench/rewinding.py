@@ -1,0 +1,66 @@
+"""What a step back in time costs, from the key to the paint, in a recording of 1,000 rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from findings import Finding, share
+from programs import ENVWATCH, Glass
+from support.pty_terminal import environment
+from support.simulated_life import simulated_life
+
+from envwatch.fleet.history import PollResult
+from envwatch.model.text import Clean
+from envwatch.storage.history.about import About
+from envwatch.storage.history.recording import RecordingWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ROWS = 1_000
+_POLLS = 300
+_STEPS = 120
+_PAUSE_S = 0.15
+"""From the answer to a key to the next one: as fast as somebody looks at a screen."""
+
+
+def _recording(path: Path) -> None:
+    about = About(profile=Clean("bench"), base_url=Clean("https://api.letta.com"), version=Clean("1"))
+    with RecordingWriter(path, about) as writer:
+        for moment, _, update in simulated_life(_ROWS, _POLLS):
+            writer.write(moment, PollResult.LISTED, 5.0, update.events)
+
+
+def _answers(program: Glass, key: str) -> Iterator[float]:
+    for _ in range(_STEPS):
+        program.run_for(_PAUSE_S)
+        yield program.answer_to(key)
+
+
+def steps() -> list[Finding]:
+    """Time the first byte of what a step shows; the reference moves the cursor."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "life.rec"
+        _recording(path)
+        command = [*ENVWATCH, "replay", str(path)]
+        with Glass(command, environment(Path(folder))) as replay:
+            replay.first_data()
+            replay.press("p")
+            replay.press("L")
+            replay.run_for(2)
+            moves = [*_answers(replay, "j")]
+            times = [*_answers(replay, "[")]
+            replay.received.clear()
+    return [
+        Finding(
+            what=f"key to paint of a step back in time at {_ROWS:,} rows, {name} of {_STEPS} (wall)",
+            measured=share(times, part),
+            unit="ms",
+            reference=share(moves, part),
+            against="`j` in the same program",
+            limit=limit,
+        )
+        for name, part, limit in (("p50", 0.5, None), ("p99", 0.99, 60))
+    ]

@@ -1,0 +1,46 @@
+"""What a scrape costs: all series of a fleet as text, with a tenth of it down."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from findings import Finding, in_turn
+from fleets import decoded, pages_of, plain_rows
+from support.builders import NOW, listed, reading
+
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.monitor import Monitor
+from envwatch.metrics.exposition import OPENMETRICS, exposition
+from envwatch.metrics.poll_counts import PollCounts
+from envwatch.model.limits import Limits
+from envwatch.model.text import Clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LARGE, USUAL = 10_000, 1_000
+
+
+def scrape() -> list[Finding]:
+    """Write all series of a usual fleet, and of a large one, of which 2,000 environments have series."""
+    text, openmetrics, large, parts = in_turn(
+        _scrape_of(USUAL), _scrape_of(USUAL, OPENMETRICS), _scrape_of(LARGE), _scrape_of(2 * USUAL)
+    )
+    one = partial(Finding, unit="ms", reference=parts, against="2,000 rows, all with series")
+    return [
+        one(what="scrape of 1,000 rows (CPU)", measured=text, limit=50),
+        one(what="scrape of 1,000 rows as OpenMetrics (CPU)", measured=openmetrics, limit=50),
+        one(what="scrape of 10,000 rows, 2,000 with series (CPU)", measured=large, ratio_limit=4),
+    ]
+
+
+def _scrape_of(count: int, accept: str = "") -> Callable[[], object]:
+    rows = [
+        row | ({"connectionId": None, "lastHeartbeat": None} if number % 10 == 0 else {})
+        for number, row in enumerate(plain_rows(count))
+    ]
+    outcome = listed(decoded(pages_of(rows)))
+    monitor, _ = Monitor.of({NO_PROFILE: Limits()}, profile_name=Clean("default")).after(NO_PROFILE, outcome, reading())
+    polls = PollCounts().after(NO_PROFILE, outcome)
+    return lambda: exposition(monitor, polls, reading(NOW + 1_000), accept=accept)

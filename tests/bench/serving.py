@@ -1,0 +1,162 @@
+"""What `envwatch serve` spends on a listing and on an answer, without sockets."""
+
+from __future__ import annotations
+
+import json
+import time
+import tracemalloc
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from findings import Finding, in_turn
+from fleets import PAGE, decoded, demo_rows, pages_of
+from support.builders import NOW, listed, reading
+from support.demo_client import LISTING
+
+from envwatch.fleet.fleet import Fleet
+from envwatch.serving.answers import Board, Request
+from envwatch.serving.listing import ServedListing
+from envwatch.serving.shared_state import NOTHING_SHARED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from envwatch.model.environment import Environment
+    from envwatch.serving.answers import Answer
+
+_ROWS = 1_000
+_TIMES = 2_000
+_FIRST = 20
+_GZIP = "gzip, deflate"
+
+
+def answers() -> list[Finding]:
+    """Answer requests, build a listing, and hold a large one."""
+    return [*_answered(), *_built(), *_held()]
+
+
+def _answered() -> list[Finding]:
+    environments = decoded(pages_of(demo_rows(_ROWS)))
+    board = _board(environments)
+    query, device = f"limit={PAGE}", environments[PAGE].device_id
+    page = Request(path=LISTING, query=query, accept_encoding=_GZIP)
+    tag = next(value for name, value in _ask(board, page).headers if name == "ETag")
+    requests = {
+        "a page of 100 rows, made before, gzip": (page, 200),
+        "304 for a page of 100 rows": (Request(path=LISTING, query=query, if_none_match=tag), 50),
+        "a page of 100 rows that are online, made before": (
+            Request(path=LISTING, query=f"{query}&onlineOnly=true", accept_encoding=_GZIP),
+            200,
+        ),
+        "one device": (Request(path=f"{LISTING}/{device}", accept_encoding=_GZIP), None),
+    }
+    found = [
+        Finding(what=f"answer: {what} (CPU)", measured=_each_us(partial(_ask, board, request)), unit="µs", limit=limit)
+        for what, (request, limit) in requests.items()
+    ]
+    rows = [json.loads(row.data) for row in ServedListing.of(listed(environments), Fleet()).rows[:PAGE]]
+    fresh, encoded = in_turn(
+        partial(_first_answers, board, count()),
+        lambda: [json.dumps({"connections": rows, "hasNextPage": True}) for _ in range(_FIRST)],
+    )
+    return [
+        *found,
+        Finding(
+            what="answer: a page of 100 rows, made for the first time, gzip (CPU)",
+            measured=fresh / _FIRST,
+            unit="ms",
+            reference=encoded / _FIRST,
+            against="`json.dumps` of the page",
+            limit=2,
+        ),
+    ]
+
+
+def _built() -> list[Finding]:
+    rows = demo_rows(_ROWS)
+    before = decoded(pages_of(rows))
+    later_rows = [row if place % 5 else row | _beat() for place, row in enumerate(rows)]
+    after = decoded(pages_of(later_rows), {row.id: row for row in before})
+    changed = sum(new is not old for new, old in zip(after, before, strict=True))
+    fleet, _ = Fleet().after(listed(before))
+    first = ServedListing.of(listed(before), fleet)
+    outcome = listed(after, NOW + 5_000)
+    whole, again, encoded = in_turn(
+        lambda: ServedListing.of(listed(before), fleet),
+        lambda: ServedListing.of(outcome, fleet, first),
+        lambda: [json.dumps(row) for row in later_rows],
+    )
+    return [
+        Finding(
+            what=f"listing of 1,000 rows to serve, {what} (CPU)",
+            measured=spent,
+            unit="ms",
+            reference=encoded,
+            against="`json.dumps` of each row",
+            limit=limit,
+        )
+        for what, spent, limit in (("the first", whole, None), (f"{changed} rows with a new heartbeat", again, 10))
+    ]
+
+
+def _held() -> list[Finding]:
+    """Hold 10,000 rows to serve, and then all of their pages as well; the poller's own rows are not counted."""
+    rows = demo_rows(10 * _ROWS)
+    received = sum(map(len, pages_of(rows)))
+    outcome = listed(decoded(pages_of(rows)))
+    fleet, _ = Fleet().after(outcome)
+    tracemalloc.start()
+    board = Board()
+    board.update(fleet, outcome, reading(), NOTHING_SHARED)
+    alone, _ = tracemalloc.get_traced_memory()
+    listing = board.listing
+    assert listing is not None
+    for cursor in ["", *(f"&after={row.id}" for row in listing.rows[PAGE - 1 : -1 : PAGE])]:
+        answer = _ask(board, Request(path=LISTING, query=f"limit={PAGE}{cursor}", accept_encoding=_GZIP))
+        assert answer.status == 200
+    with_pages, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return [
+        Finding(
+            what=f"memory of 10,000 rows to serve{what}",
+            measured=size / 1e6,
+            unit="MB",
+            reference=received / 1e6,
+            against="their bytes as received",
+            ratio_limit=1.5,
+        )
+        for what, size in (("", alone), (", with all pages made, gzip", with_pages))
+    ]
+
+
+def _beat() -> dict[str, Any]:
+    return {"lastHeartbeat": NOW - 1_000, "lastSeenAt": NOW - 1_000}
+
+
+def _board(environments: Sequence[Environment]) -> Board:
+    outcome, board = listed(environments), Board()
+    board.update(Fleet().after(outcome)[0], outcome, reading(), NOTHING_SHARED)
+    return board
+
+
+def _ask(board: Board, request: Request) -> Answer:
+    return board.answer(request, reading(NOW + 2_000))
+
+
+def _first_answers(board: Board, numbers: Iterator[int]) -> int:
+    """Return the bytes of some answers of which none was made before, as each query has another unknown parameter."""
+    queries = [f"limit={PAGE}&unknown={next(numbers)}" for _ in range(_FIRST)]
+    return sum(len(_ask(board, Request(path=LISTING, query=each, accept_encoding=_GZIP)).body) for each in queries)
+
+
+def _each_us(work: Callable[[], object]) -> float:
+    """Return the CPU microseconds of one run, from many: the least of some series, as noise only adds."""
+    work()
+    series = []
+    for _ in range(5):
+        started = time.process_time()
+        for _number in range(_TIMES):
+            work()
+        series.append((time.process_time() - started) * 1e6 / _TIMES)
+    return min(series)

@@ -1,0 +1,157 @@
+"""What viewers cost the real `envwatch serve`, and how long a change takes on its way to them. Linux only."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, NamedTuple
+
+from findings import Finding
+from support.demo_client import LISTING, Client
+from support.serve_program import TOKEN, ServeProgram, serve_program, tokens_file
+from support.serve_program import upstream as asking
+from support.upstream import Upstream, demo_upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ROWS = 1_000
+_VIEWERS = 100
+_EVERY_S = 5.0
+_SECONDS = 30.0
+_CHANGES = 20
+_TICKS_S = os.sysconf("SC_CLK_TCK")
+_HEADERS = f"Host: x\r\nAuthorization: Bearer {TOKEN}\r\nAccept-Encoding: gzip\r\n\r\n"
+
+
+class _Spent(NamedTuple):
+    """What the server spent in a time."""
+
+    cpu_s: float
+    requests: int
+    late_s: float
+    """By how much the slowest walk overran its interval; 0 if none did."""
+
+
+def viewers() -> list[Finding]:
+    """Count the CPU of viewers beyond that of the polls alone, and time changes."""
+    with _serving(_ROWS, "--interval", f"{_EVERY_S:g}s") as (_, served):
+        alone = asyncio.run(_spent(served, 0, 100))
+        found = []
+        for limit in (100, 1_000):
+            together = asyncio.run(_spent(served, _VIEWERS, limit))
+            each_ms = (together.cpu_s - alone.cpu_s) / _SECONDS / _VIEWERS * 1000
+            found.append(
+                Finding(
+                    what=f"CPU of `serve` in a second for a viewer of 1,000 rows every 5 s in pages of {limit}"
+                    f" ({1000 / each_ms:,.0f} viewers a core)",
+                    measured=each_ms,
+                    unit="ms",
+                    reference=alone.cpu_s / _SECONDS * 1000,
+                    against="of its polls alone",
+                    limit=5,
+                )
+            )
+            assert together.requests >= 0.9 * _VIEWERS * (_ROWS / limit) * _SECONDS / _EVERY_S, together
+            assert not together.late_s, f"the viewers were too slow to ask as often as they should: {together}"
+    return [*found, *_lags()]
+
+
+@contextmanager
+def _serving(size: int, *arguments: str) -> Iterator[tuple[Upstream, ServeProgram]]:
+    with demo_upstream(size) as (upstream, key), TemporaryDirectory() as folder:
+        home = Path(folder)
+        tokens_file(home)
+        with serve_program(asking(home, upstream.url, key), home, "--no-history", *arguments) as served:
+            while served.ask().status != 200:
+                time.sleep(0.1)
+            yield upstream, served
+
+
+def _cpu_s(served: ServeProgram) -> float:
+    fields = Path(f"/proc/{served.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_S
+
+
+async def _spent(served: ServeProgram, count: int, limit: int) -> _Spent:
+    requests, lates = [0], [0.0]
+    tasks = [asyncio.create_task(_view(served.port, limit, place / count, requests, lates)) for place in range(count)]
+    await asyncio.sleep(_EVERY_S)
+    before, at = _cpu_s(served), requests[0]
+    await asyncio.sleep(_SECONDS)
+    spent = _Spent(_cpu_s(served) - before, requests[0] - at, max(lates))
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return spent
+
+
+async def _view(port: int, limit: int, phase: float, requests: list[int], lates: list[float]) -> None:
+    """Walk over all pages again and again, on one connection; decodes nothing, to leave the CPU to the server."""
+    await asyncio.sleep(phase * _EVERY_S)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    ids = await _cursors(port, limit)
+    due = time.monotonic()
+    while True:
+        for cursor in ids:
+            writer.write(f"GET {LISTING}?limit={limit}{cursor} HTTP/1.1\r\n{_HEADERS}".encode())
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            assert head.startswith(b"http/1.1 200 "), head
+            await reader.readexactly(int(head.partition(b"content-length: ")[2].split(b"\r\n")[0]))
+            requests[0] += 1
+        due += _EVERY_S
+        lates.append(max(time.monotonic() - due, 0.0))
+        await asyncio.sleep(due - time.monotonic())
+
+
+async def _cursors(port: int, limit: int) -> list[str]:
+    """Return what the queries of the pages end with."""
+
+    def read() -> list[str]:
+        with Client(f"http://127.0.0.1:{port}", TOKEN) as client:
+            return ["", *(f"&after={page[-1]['id']}" for page in list(client.pages("", limit))[:-1])]
+
+    return await asyncio.to_thread(read)
+
+
+def _lags() -> list[Finding]:
+    """Time changes: from upstream's answer, and from the change itself, to a viewer that asks all the time."""
+    from_answer, from_change = list[float](), list[float]()
+    with _serving(40, "--interval", "1s") as (upstream, served), Client(served.urls[0], TOKEN) as client:
+        for number in range(_CHANGES):
+            name = f"changed-{number}-".encode()
+            time.sleep(number * 0.37 % 1.0)  # a change comes at any moment between two polls
+            upstream.rename(b"hiro-studio", name)
+            changed_at = time.monotonic()
+            while name not in client.ask(f"{LISTING}?limit=100").body:
+                time.sleep(0.005)
+            seen_at = time.monotonic()
+            assert upstream.renamed_at is not None
+            from_answer.append(seen_at - upstream.renamed_at)
+            from_change.append(seen_at - changed_at)
+    return [
+        Finding(
+            what=f"a change on its way from upstream's answer to a viewer's, median of {_CHANGES}",
+            measured=median(from_answer) * 1000,
+            unit="ms",
+            limit=1_000,
+        ),
+        Finding(
+            what=f"the same, the longest of {_CHANGES}",
+            measured=max(from_answer) * 1000,
+            unit="ms",
+            limit=1_000,
+        ),
+        Finding(
+            what="from the change itself, which a poll of the server every second must find first, median",
+            measured=median(from_change) * 1000,
+            unit="ms",
+            reference=max(from_change) * 1000,
+            against="the longest",
+        ),
+    ]

@@ -1,0 +1,78 @@
+"""A forked program cannot tell that it is one."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support import programs
+from support.fork_server import starts_alike
+from support.pty_terminal import ROOT, Terminal, environment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SCRIPT = str(Path(__file__).parents[1] / "support" / "introspection.py")
+OURS = (sys.executable, SCRIPT, "one", "two words")
+REAL = ("/usr/bin/env", *OURS)
+"""The same by a command that the server does not know."""
+ENVWATCH = (sys.executable, "-m", "envwatch")
+
+
+def seen_by(command: tuple[str, ...], home: Path) -> dict[str, Any]:
+    ended = programs.run(command, environment(home, TZ="Asia/Tokyo", MORE="é"), folder=home, memory=4 << 30)
+    assert (ended.returncode, ended.stderr) == (7, b"")
+    return json.loads(ended.stdout)  # type: ignore[no-any-return]
+
+
+def seen_in_terminal(command: tuple[str, ...], home: Path) -> dict[str, Any]:
+    with Terminal(command, environment(home), columns=500, lines=40) as terminal:
+        assert terminal.wait_for_end() == 7
+        return json.loads(terminal.received)  # type: ignore[no-any-return]
+
+
+def test_it_sees_what_a_started_program_sees(tmp_path: Path) -> None:
+    assert starts_alike(OURS, environment(tmp_path))
+    assert not starts_alike(REAL, environment(tmp_path))
+    assert seen_by(OURS, tmp_path) == seen_by(REAL, tmp_path)
+
+
+def test_in_a_terminal_too(tmp_path: Path) -> None:
+    forked = seen_in_terminal(OURS, tmp_path)
+    assert forked == seen_in_terminal(REAL, tmp_path)
+    assert forked["controlling terminal"] is True
+
+
+def test_a_signal_that_ends_it_is_its_exit_code(tmp_path: Path) -> None:
+    for number in (signal.SIGKILL, signal.SIGUSR1):
+        with Terminal.of_envwatch(home=tmp_path, environ={"LETTA_BASE_URL": "http://127.0.0.1:9"}) as terminal:
+            terminal.wait_for("API key")
+            with pytest.raises(subprocess.TimeoutExpired):
+                terminal.process.wait(0)
+            assert terminal.process.poll() is None
+            terminal.send_signal(number)
+            assert terminal.process.wait(60) == terminal.process.returncode == -number
+
+
+def test_it_is_the_same_program(tmp_path: Path) -> None:
+    commands = (*ENVWATCH, "--help"), ("/usr/bin/env", *ENVWATCH, "--help")
+    forked, real = (programs.run(command, environment(tmp_path)) for command in commands)
+    assert (forked.returncode, forked.stdout) == (real.returncode, real.stdout)
+    assert re.search(rb"usage: envwatch", forked.stdout)
+
+
+@pytest.mark.parametrize(
+    "more", [{"LC_ALL": "C"}, {"PYTHONDEVMODE": "1"}, {"PYTHONUNBUFFERED": "1"}, {"TEXTUAL_FPS": "1"}]
+)
+def test_what_the_start_of_python_takes_notice_of_needs_a_real_one(more: Mapping[str, str], tmp_path: Path) -> None:
+    usual = environment(tmp_path)
+    assert starts_alike(ENVWATCH, usual)
+    assert not starts_alike(ENVWATCH, {**usual, **more})
+    assert not starts_alike((sys.executable, "-c", "0"), usual)
+    assert not starts_alike((str(ROOT / "other"), "-m", "envwatch"), usual)

@@ -1,0 +1,112 @@
+"""The hints of the demo in a real terminal: one key after the other, and an end that lasts."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from support.pty_terminal import ENTER, ESC, Terminal, environment
+
+from envwatch.demo.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SHOWN = "● [0-9]+ on .*○ [0-9]+ off"
+HINT = "no more hints"
+
+
+@contextmanager
+def demo(
+    home: Path, *options: str, columns: int = 80, lines: int = 24, environ: dict[str, str] | None = None
+) -> Iterator[Terminal]:
+    arguments = ("demo", "--no-history", *options)
+    with Terminal.of_envwatch(*arguments, home=home, columns=columns, lines=lines, environ=environ) as terminal:
+        terminal.wait_for(SHOWN)
+        yield terminal
+
+
+def test_each_hint_comes_when_the_key_of_the_one_before_was_used(tmp_path: Path) -> None:
+    with demo(tmp_path) as terminal:
+        terminal.wait_for("hint 1 of 5: n goes to the next problem, if there is one +H no more hints")
+        assert re.search("hint 1", terminal.display[-2])  # between news and footer
+        terminal.press("j")
+        terminal.press("n")
+        terminal.wait_for("hint 2 of 5: ⏎ opens what is known of a row, and what helps +H no more hints")
+        terminal.press(ENTER)
+        terminal.wait_for("hint 3 of 5: / filters: web mode:unrestricted beat:>90s +H no more hints")
+        terminal.press("/")
+        terminal.wait_for("hint 4 of 5: the table shows at once what is typed *$")
+        terminal.press("H")  # is text there
+        terminal.wait_for("^ H *$")
+        terminal.press(ESC)
+        terminal.wait_for("hint 4 of 5: e shows all events, any of them leads to its row +H no more hints")
+        terminal.press("E")
+        terminal.wait_for(r"hint 5 of 5: \? explains the signs and colours, and all keys +H no more hints")
+        terminal.press("?")
+        terminal.wait_for_no(HINT)
+        terminal.press("q")
+        terminal.wait_for_no("hint [0-9]")
+        terminal.press("qq")
+        assert terminal.wait_for_end() == 0
+    with demo(tmp_path) as terminal:
+        terminal.wait_for("events|offline")
+        assert not re.search("hint", terminal.text)
+
+
+def test_they_are_closed_for_good_by_the_key_that_stands_there(tmp_path: Path) -> None:
+    with demo(tmp_path) as terminal:
+        terminal.wait_for(HINT)
+        rows = len([line for line in terminal.display if re.match("[▌ ][► ][●◐○] ", line)])
+        terminal.press("H")
+        terminal.wait_for("no more hints, in later demos either")
+        terminal.wait_for_no("hint [0-9]")
+        assert len([line for line in terminal.display if re.match("[▌ ][► ][●◐○] ", line)]) >= rows
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
+    with demo(tmp_path, "--scenario", "calm") as terminal:
+        terminal.wait_for("mode |branch |reconnected")  # the next listing
+        assert "hint" not in terminal.text.lower()
+
+
+def test_a_key_of_the_users_own_is_not_taken_for_closing_them(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('[keys]\n"app.bell" = ["H"]\n"find.next_problem" = ["z"]\n')
+    with demo(tmp_path, environ=environment(tmp_path, ENVWATCH_CONFIG=str(tmp_path / "config.toml"))) as terminal:
+        terminal.wait_for("hint 1 of 5: z goes to the next problem, if there is one +F2 no more hints")
+        terminal.press("H")
+        terminal.wait_for("bell on")
+        assert HINT in terminal.text
+
+
+@pytest.mark.parametrize(("options", "lines"), [(("--no-hints",), 24), ((), 19)])
+def test_there_are_none_where_they_are_not_wanted_or_lines_are_few(
+    options: tuple[str, ...], lines: int, tmp_path: Path
+) -> None:
+    with demo(tmp_path, *options, lines=lines) as terminal:
+        terminal.wait_for("went offline|mode ")  # the next listing
+        assert not re.search("hint", terminal.text)
+
+
+def test_a_screen_that_becomes_low_gets_its_line_back(tmp_path: Path) -> None:
+    with demo(tmp_path) as terminal:
+        terminal.wait_for(HINT)
+        terminal.resize(80, 15)
+        terminal.wait_for_no(HINT)
+        terminal.resize(80, 24)
+        terminal.wait_for(HINT)
+
+
+def test_the_dashboard_on_a_server_has_none(tmp_path: Path) -> None:
+    with Server(size=5, seed=7, key="key-of-a-test") as server:
+        environ = environment(tmp_path, LETTA_API_KEY="key-of-a-test", LETTA_BASE_URL=server.base_url)
+        with Terminal.of_envwatch("--no-history", home=tmp_path, columns=80, lines=24, environ=environ) as terminal:
+            terminal.wait_for(SHOWN)
+            terminal.wait_for("Quit")
+            assert not re.search("hint", terminal.text)
+            terminal.press(":hints")
+            terminal.wait_for("No matches|no command|hints")
+            terminal.wait_for_no("Search for")
+            assert "No more hints" not in terminal.text

@@ -1,0 +1,173 @@
+"""What people install: wheel, sdist and the one-file executable, in fresh environments, run far from the repository."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from statistics import median
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from support.pty_terminal import ROOT, Terminal, environment
+
+from envwatch import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+TIMEOUT_S: Final = 300.0
+"""For what downloads; an index may be slow."""
+
+SHARED: Final = {
+    "share/man/man1/envwatch.1",
+    "share/bash-completion/completions/envwatch",
+    "share/zsh/site-functions/_envwatch",
+    "share/fish/vendor_completions.d/envwatch.fish",
+}
+"""What a system looks for beside the program, from the environment's root."""
+
+EXECUTABLE_BYTES: Final = 8_000_000
+
+pytestmark = pytest.mark.slow
+
+
+def run(command: Sequence[str | Path], folder: Path, environ: Mapping[str, str] | None = None) -> str:
+    """Run a command that must succeed, and return what it prints."""
+    outside = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}}
+    done: subprocess.CompletedProcess[str] = subprocess.run(
+        command,
+        cwd=folder,
+        env={**outside, **(environ or {})},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module", autouse=True)
+def package_index() -> None:
+    """Skip where no package index can be asked: without what is built and installed with, nothing can be said."""
+    asking = ["uv", "pip", "compile", "--quiet", "--no-cache", "-"]
+    if shutil.which("uv") is None:
+        pytest.skip("uv is not installed")
+    if subprocess.run(asking, input=b"hatchling", capture_output=True, timeout=TIMEOUT_S, check=False).returncode:
+        pytest.skip("no package index can be reached")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sdist, and the wheel that is made from it."""
+    folder = tmp_path_factory.mktemp("dist")
+    run(["uv", "build", "--quiet", "--out-dir", folder, ROOT], folder)
+    return folder
+
+
+def only(folder: Path, pattern: str) -> Path:
+    (found,) = folder.glob(pattern)
+    return found
+
+
+def outside_environ(home: Path) -> dict[str, str]:
+    """The environment of a user, without the repository."""
+    return {name: value for name, value in environment(home).items() if name != "PYTHONPATH"}
+
+
+def works(program: Path, home: Path) -> None:
+    """The program runs away from the repository: its version, a completion script, and the dashboard on the demo."""
+    home.mkdir()
+    environ = outside_environ(home)
+    assert run([program, "--version"], home, environ) == f"envwatch {__version__}\n"
+    assert "_envwatch" in run([program, "completion", "bash"], home, environ)
+    with Terminal([str(program), "demo", "--no-history"], environ, may_fork=False) as terminal:
+        terminal.wait_for("● on ")
+        terminal.press("?")
+        terminal.wait_for("^ States of environments")
+        terminal.press("q")
+        terminal.wait_for("● on ")
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
+
+
+def test_the_wheel_is_pure_and_has_what_the_program_reads_and_what_systems_look_for(built: Path) -> None:
+    wheel = only(built, "*.whl")
+    assert wheel.name == f"envwatch-{__version__}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel) as packed:
+        names = set(packed.namelist())
+        metadata = packed.read(f"envwatch-{__version__}.dist-info/METADATA").decode()
+        styles = packed.read("envwatch/styles.tcss")
+    assert styles == (ROOT / "styles.tcss").read_bytes()
+    assert {f"envwatch-{__version__}.data/data/{path}" for path in SHARED} <= names
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"envwatch"}
+    sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "envwatch").rglob("*.py")}
+    assert sources == {name for name in names if name.endswith(".py")}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["optional-dependencies"].keys() == set(re.findall(r"^Provides-Extra: (.+)$", metadata, re.MULTILINE))
+
+
+def test_the_sdist_has_sources_tests_and_pages_and_nothing_else(built: Path) -> None:
+    with tarfile.open(only(built, "*.tar.gz")) as packed:
+        names = {name.partition("/")[2] for name in packed.getnames()}
+    assert {"README.md", "LICENSE", "CHANGELOG.md", "pyproject.toml", "styles.tcss", "docs/keys.md"} <= names
+    assert {"tests/e2e/test_packages.py", ".ci/run"} <= names
+    tops = {name.split("/")[0] for name in names}
+    assert tops - {"envwatch", "tests", "docs", ".ci", ".gitignore", "PKG-INFO"} == {
+        "README.md", "LICENSE", "CHANGELOG.md", "pyproject.toml", "styles.tcss"
+    }  # fmt: skip
+    assert [name for name in names if name.endswith(".pyc")] == []
+
+
+@pytest.mark.parametrize("pattern", ["*.whl", "*.tar.gz"])
+def test_pip_installs_it_into_a_fresh_environment(built: Path, pattern: str, tmp_path: Path) -> None:
+    place = tmp_path / "venv"
+    run(["uv", "venv", "--quiet", "--seed", place], tmp_path)
+    run([place / "bin" / "pip", "install", "--quiet", only(built, pattern)], tmp_path)
+    works(place / "bin" / "envwatch", tmp_path / "home")
+    assert {path for path in SHARED if (place / path).is_file()} == SHARED
+
+
+def test_uv_installs_the_repository_as_a_tool(tmp_path: Path) -> None:
+    folders = {"UV_TOOL_DIR": str(tmp_path / "tools"), "UV_TOOL_BIN_DIR": str(tmp_path / "bin")}
+    run(["uv", "tool", "install", "--quiet", ROOT], tmp_path, folders)
+    works(tmp_path / "bin" / "envwatch", tmp_path / "home")
+
+
+def test_pipx_installs_it(built: Path, tmp_path: Path) -> None:
+    folders = {"PIPX_HOME": str(tmp_path / "pipx"), "PIPX_BIN_DIR": str(tmp_path / "bin")}
+    run(["uvx", "--quiet", "pipx", "install", only(built, "*.whl")], tmp_path, folders)
+    works(tmp_path / "bin" / "envwatch", tmp_path / "home")
+
+
+def test_uvx_runs_it_from_the_repository(tmp_path: Path) -> None:
+    assert run(["uvx", "--quiet", "--from", ROOT, "envwatch", "--version"], tmp_path) == f"envwatch {__version__}\n"
+
+
+def test_the_executable_is_one_small_file_that_starts_fast_once_it_is_unpacked(tmp_path: Path) -> None:
+    program = tmp_path / "envwatch"
+    run([ROOT / ".ci" / "build-executable", program], tmp_path)
+    assert program.stat().st_size <= EXECUTABLE_BYTES
+    works(program, tmp_path / "home")
+    environ = outside_environ(tmp_path / "home")
+    # It takes some 40 ms, a quarter of which is Python itself; unpacking takes a hundred times as long.
+    assert cpu_s([program, "--version"], environ) <= 8 * cpu_s([sys.executable, "-c", "pass"], environ)
+
+
+def cpu_s(command: Sequence[str | Path], environ: Mapping[str, str]) -> float:
+    """Return the processor's time that a command takes, which other programs on the machine change little."""
+    taken = []
+    for _ in range(9):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, env=environ, capture_output=True, timeout=TIMEOUT_S, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return median(taken)

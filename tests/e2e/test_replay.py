@@ -1,0 +1,60 @@
+"""A recording in the real program: on a machine that knows nothing of it, made by somebody who is not to be trusted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from support.builders import NOW, beating, environment, listed
+from support.memory_history import recorded
+from support.pty_terminal import Terminal
+
+from envwatch.model.clock import WallMs
+from envwatch.model.text import Clean
+from envwatch.storage.history.about import About
+from envwatch.storage.history.recording import RecordingWriter
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOSTILE = "\x1b]52;c;ZXZpbA==\x07\x9b5n"
+"""Sets a terminal's clipboard, and asks it a question."""
+
+
+def test_a_recording_of_a_stranger_plays_without_key_network_or_settings(tmp_path: Path) -> None:
+    """From a time on, at a speed; `p` pauses it; what is no text in it does not reach the terminal."""
+    path, home = tmp_path / "night.rec", tmp_path / "home"
+    home.mkdir()
+    rows = [*beating(3), environment("env-9", lastHeartbeat=NOW)]
+    lost = environment("env-9", connectionId=None, lastHeartbeat=None)
+    history = recorded(
+        [listed(rows), *(listed([*beating(3, NOW + 5_000 * n), lost], NOW + 5_000 * n) for n in range(1, 60))]
+    )
+    about = About(profile=Clean(f"prod{HOSTILE}"), base_url=Clean("https://letta.example"), version=Clean("1.0"))
+    with RecordingWriter(path, about) as writer:
+        for poll in history.polls(WallMs(0), WallMs(NOW * 2)):
+            moment = history.moment(poll)
+            hostile = {
+                id_: replace(tracked, environment=replace(tracked.environment, name=Clean(f"{HOSTILE}{id_}")))
+                for id_, tracked in moment.fleet.environments.items()
+            }
+            moment = replace(moment, fleet=replace(moment.fleet, environments=hostile))
+            writer.write(moment, poll.result, 5.0, history.events(poll.at, poll.at))
+    path.write_bytes(path.read_bytes()[:-3])
+    arguments = ("replay", str(path), "--speed", "2", "--at", "08:53:30")
+    with Terminal.of_envwatch(*arguments, home=home, columns=120) as terminal:
+        terminal.wait_for(r"the end of night\.rec is missing")
+        terminal.wait_for(r"night\.rec · prod\\x1b\S* · letta\.example +● 3 on +○ 1 off +REPLAY 2x")
+        terminal.wait_for(r"○ off .* \\x1b\]52;c;.* disconnected")
+        terminal.press("p")
+        terminal.wait_for(r"PAUSED .*08:5[3-7]:\d\d$")
+        terminal.press("L")
+        terminal.wait_for(r"PAUSED .*08:58:10$")
+        terminal.press("{")
+        terminal.wait_for(r"PAUSED .*08:53:25$")
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
+    received = bytes(terminal.received)
+    assert b"\x1b]52" not in received
+    assert b"\x9b5n" not in received
+    assert not (home / ".local/state/envwatch/history").exists()

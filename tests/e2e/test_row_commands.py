@@ -1,0 +1,149 @@
+"""A command of the user's own for a row: the terminal is its own meanwhile, and the dashboard comes back whole."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from support.pty_terminal import ESC, Terminal, environment
+from support.shells import ENVWATCH, KEY, SHOWN, SIZE, assert_sane, child_of, in_shell, restored
+
+from envwatch.demo.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+OTHER_KEY: Final = "sk-let-another-profile"
+
+CONFIG: Final = """
+[profiles.other]
+api_key_env = "OTHER_KEY"
+
+[commands.ask]
+key = "S"
+run = ["sh", "-c", '''
+    stty -a >before; env >variables; printf "go %s? " "$ENVWATCH_NAME"; read answer; echo $answer >answer''']
+description = "Ask"
+
+[commands.fail]
+key = "F"
+run = ["sh", "-c", "stty raw -echo; exit 3"]
+
+[commands.lost]
+key = "X"
+run = ["no-such-program-anywhere"]
+
+[commands.sleep]
+key = "Z"
+run = ["sh", "-c", "trap 'echo interrupted; exit 0' INT; echo asleep; while :; do sleep 0.05; done"]
+
+[commands.stop]
+key = "P"
+run = ["sh", "-c", "echo stops; kill -TSTP 0; echo goes on; read answer"]
+
+[commands.die]
+key = "D"
+run = ["bash", "-c", "set -m; bash --norc -ic 'kill -9 $$'; kill -9 $$"]
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Server(size=SIZE, seed=7, key=KEY) as running:
+        yield running
+
+
+@pytest.fixture
+def environ(server: Server, tmp_path: Path) -> dict[str, str]:
+    config = tmp_path / "config.toml"
+    config.write_text(CONFIG)
+    return environment(
+        tmp_path, LETTA_API_KEY=KEY, LETTA_BASE_URL=server.base_url, ENVWATCH_CONFIG=str(config), OTHER_KEY=OTHER_KEY
+    )
+
+
+def variables(home: Path) -> dict[str, str]:
+    lines = (home / "variables").read_text().splitlines()
+    return {name: value for name, _, value in (line.partition("=") for line in lines)}
+
+
+def test_a_command_has_the_terminal_and_the_row_but_not_the_key(environ: dict[str, str], tmp_path: Path) -> None:
+    with in_shell(environ, *ENVWATCH) as terminal:
+        terminal.wait_for(SHOWN)
+        terminal.press("S")
+        terminal.wait_for(r"go \S+\?")
+        assert restored(terminal)
+        terminal.press("yes\r")
+        terminal.wait_for("ask: done, with ")
+        terminal.wait_for("Filter")
+        assert (tmp_path / "answer").read_text() == "yes\n"
+        found = variables(tmp_path)
+        assert found["ENVWATCH_NAME"] in terminal.text
+        assert found["ENVWATCH_ID"]
+        assert found["ENVWATCH_STATE"] in {"online", "late", "offline"}
+        assert not {"LETTA_API_KEY", "OTHER_KEY"} & found.keys()
+        assert not {KEY, OTHER_KEY} & set(found.values())
+        assert "\nisig icanon" in (tmp_path / "before").read_text()
+        terminal.press("F")
+        terminal.wait_for("fail: failed with exit status 3, with")
+        terminal.press("X")
+        terminal.wait_for("lost: cannot run no-such-program-anywhere: No such file or directory")
+        terminal.press(":")  # keys work again
+        terminal.wait_for("Search for")
+        terminal.press("Ask")
+        terminal.wait_for("│ Ask +S ")
+        terminal.press(ESC)
+        terminal.wait_for_no("Search for")
+        terminal.press("q")
+        assert_sane(terminal, 0)  # though the second command left the terminal raw
+
+
+def test_interrupting_a_command_does_not_interrupt_the_dashboard(environ: dict[str, str]) -> None:
+    with Terminal(ENVWATCH, environ) as terminal:
+        terminal.wait_for(SHOWN)
+        terminal.press("Z")
+        terminal.wait_for("asleep")
+        terminal.press("\x03")
+        terminal.wait_for("sleep: done, with ")
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
+        assert restored(terminal)
+
+
+def test_ending_the_dashboard_ends_its_command(environ: dict[str, str]) -> None:
+    with in_shell(environ, *ENVWATCH) as terminal:
+        terminal.wait_for(SHOWN)
+        terminal.press("Z")
+        terminal.wait_for("asleep")
+        child = child_of(terminal)
+        os.kill(child, signal.SIGTERM)
+        assert_sane(terminal, 143)
+
+
+def test_a_stopped_command_stops_the_job_and_goes_on_with_it(environ: dict[str, str]) -> None:
+    with Terminal(["bash", "--norc", "--noediting", "-i"], environ | {"PS1": "$ ", "HISTFILE": ""}) as terminal:
+        terminal.press(f"{' '.join(ENVWATCH)}\n")
+        terminal.wait_for(SHOWN)
+        terminal.press("P")
+        terminal.wait_for("Stopped")
+        terminal.press("fg\n")
+        terminal.wait_for("goes on")
+        terminal.press("\r")
+        terminal.wait_for("stop: done, with ")
+        terminal.press("q")
+        terminal.wait_until(lambda: restored(terminal), "the terminal as it was")
+        terminal.wait_until(lambda: terminal.received.endswith(b"$ "), "the prompt: what is typed before it is dropped")
+        terminal.press("echo code $?\n")
+        terminal.wait_for("code 0")
+
+
+def test_a_terminal_whose_foreground_group_died_is_taken_back(environ: dict[str, str]) -> None:
+    with in_shell(environ, *ENVWATCH) as terminal:
+        terminal.wait_for(SHOWN)
+        terminal.press("D")
+        terminal.wait_for("die: ended by signal 9, with")
+        terminal.press("q")
+        assert_sane(terminal, 0)

@@ -1,0 +1,194 @@
+"""Viewers of the real `envwatch serve` on the demo: the real dashboard in a terminal, `list`, the official SDK."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+from support.load import scaled
+from support.pty_terminal import Terminal
+from support.serve_program import TOKEN, ServeProgram, run, serve_program, tokens_file
+from support.serve_program import upstream as asking
+from support.upstream import Upstream, demo_upstream, wait_until
+from support.viewer_crowd import POLL_S, crowd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BLIND_WITHIN_S = 120.0
+SIZES = [(80, 24), (120, 36)]
+
+
+class Team(NamedTuple):
+    """An upstream, `serve`, and the homes of its viewers."""
+
+    upstream: Upstream
+    key: str
+    served: ServeProgram
+    home: Path
+
+    @property
+    def polls(self) -> int:
+        """Complete listings that `serve` has logged."""
+        log = self.home / "serve.log"
+        return log.read_text().count(" poll: ") if log.exists() else 0
+
+    def viewer(self, name: str = "viewer") -> dict[str, str]:
+        (self.home / name).mkdir(exist_ok=True)
+        return asking(self.home / name, self.served.urls[0], TOKEN)
+
+    def direct(self) -> dict[str, str]:
+        (self.home / "direct").mkdir(exist_ok=True)
+        return asking(self.home / "direct", self.upstream.url, self.key)
+
+    def states(self, environ: dict[str, str]) -> dict[str, str]:
+        """What `envwatch list` says."""
+        done = run(environ, "list", "-o", "json")
+        assert done.returncode == 0, done.stderr
+        return {row["id"]: row["state"] for row in json.loads(done.stdout)["environments"]}
+
+
+@contextmanager
+def team(home: Path, *, is_open: bool = True) -> Iterator[Team]:
+    with demo_upstream() as (upstream, key):
+        if not is_open:
+            upstream.shut()
+        tokens_file(home)
+        arguments = ("--no-history", "--log-file", str(home / "serve.log"))
+        with serve_program(asking(home, upstream.url, key), home, *arguments) as served:
+            yield Team(upstream, key, served, home)
+
+
+@contextmanager
+def dashboard(environ: dict[str, str], *arguments: str) -> Iterator[Terminal]:
+    log = f"{environ['HOME']}/envwatch.log"
+    command = ("--interval", "1s", "--no-history", "--log-file", log, *arguments)
+    names = ("LETTA_BASE_URL", "LETTA_API_KEY")
+    more = {name: environ[name] for name in names}
+    with Terminal.of_envwatch(*command, home=Path(environ["HOME"]), environ=more) as terminal:
+        yield terminal
+
+
+def test_a_viewer_says_why_there_is_no_listing_yet_and_has_one_with_the_server(tmp_path: Path) -> None:
+    with team(tmp_path, is_open=False) as here, dashboard(here.viewer()) as terminal:
+        for columns, lines in SIZES:
+            terminal.resize(columns, lines)
+            terminal.wait_for(r"envwatch serve has no listing yet: nothing\s+listens at")
+        here.upstream.open()
+        terminal.wait_for(r"● \d\d on .* live ", within=90)
+
+
+def test_a_date_that_is_an_hour_off_gives_a_viewer_the_verdicts_of_a_direct_observer(tmp_path: Path) -> None:
+    with team(tmp_path) as here, dashboard(here.viewer("one")) as viewer, dashboard(here.direct()) as direct:
+        for terminal in (viewer, direct):
+            terminal.wait_for(r"● \d\d on .* live ")
+        here.upstream.date_error_s = 3_600.0
+        polls = here.polls
+        wait_until(lambda: here.polls >= polls + 3, "three polls by the wrong date")
+
+        def differing() -> set[str]:
+            one, other = here.states(here.viewer()), here.states(here.direct())
+            return {id_ for id_ in one.keys() | other.keys() if one.get(id_) != other.get(id_)}
+
+        # One that changes between the two is the same a moment later.
+        wait_until(lambda: not differing(), "verdicts that are the same")
+        for terminal in (viewer, direct):
+            shown = terminal.wait_for(r"● (\d\d) on")
+            assert int(shown[1]) > 20, terminal.text
+
+
+@pytest.mark.parametrize(
+    ("viewers", "seconds"), [pytest.param(30, 5, id="short"), pytest.param(100, 60, marks=pytest.mark.slow)]
+)
+def test_upstream_is_asked_no_more_often_by_a_hundred_viewers_than_by_one(
+    tmp_path: Path, viewers: int, seconds: int
+) -> None:
+    with team(tmp_path) as here:
+
+        async def count(viewers: int, official: int, seconds: int) -> None:
+            async with crowd(here.served.urls[0], viewers, official) as seen:
+                began, requests, polls = time.monotonic(), here.upstream.requests, here.polls
+                await asyncio.sleep(seconds)
+                requests, polls = here.upstream.requests - requests, here.polls - polls
+                took_s = time.monotonic() - began
+            assert not seen.refused, seen.refused[:3]
+            assert seen.answers >= viewers * seconds / POLL_S / 4, "the viewers did poll"
+            assert seen.official >= official
+            assert abs(requests - polls) <= 1, "each request is one poll of the server"
+            # The server polls every second, up to a tenth early.
+            assert requests <= took_s / 0.9 + 2, f"{requests} requests in {took_s:.1f} s with {viewers} viewers"
+
+        async def both() -> None:
+            await count(1, 0, 5)
+            await count(viewers, 3, seconds)
+
+        wait_until(lambda: here.polls, "a first listing")
+        asyncio.run(both())
+
+
+def test_a_change_is_on_the_screen_of_a_viewer_soon_after(tmp_path: Path) -> None:
+    """Most of the time is the interval of the server, one second here, and that of the viewer, another one."""
+    with team(tmp_path) as here, dashboard(here.viewer()) as terminal:
+        terminal.wait_for(r"● \d\d on .* live ")
+        lags = list[float]()
+        for number in range(5):
+            name = f"changed-{number}".encode()
+            here.upstream.rename(b"hiro-studio", name)
+            changed_at = time.monotonic()
+            terminal.wait_for(rf"changed-{number} ")
+            lags.append(time.monotonic() - changed_at)
+            here.upstream.rename(b"", b"")
+            terminal.wait_for(r"hiro-studio ")
+        lags.sort()
+        assert lags[2] <= scaled(10), lags
+
+
+@pytest.mark.slow
+def test_blindness_reaches_a_viewer_with_its_cause_and_ends_within_two_polls(tmp_path: Path) -> None:
+    with team(tmp_path) as here, dashboard(here.viewer()) as terminal:
+        terminal.wait_for(r"● \d\d on .* live ")
+        here.upstream.shut()
+        terminal.wait_for(r"STALE \d+s")
+        for columns, lines in SIZES:
+            terminal.resize(columns, lines)
+            terminal.wait_for(r" \? \d\d unknown {2,}BLIND \d+s", within=BLIND_WITHIN_S)
+            terminal.wait_for(r"(?s)envwatch serve has had no.*listing for \d+ s: nothing listens at")
+        answer = here.served.ask()
+        assert (answer.status, answer.json["errorCode"]) == (503, "envwatch_blind")
+        assert "nothing listens at" in answer.json["error"]
+        assert b"envwatch_environment_up" not in here.served.ask("/metrics").body
+        here.upstream.open()
+        polls = here.polls
+        wait_until(lambda: here.polls > polls, "the server has a listing again", within=90)
+        failed = _failed_polls(here)
+        terminal.wait_for(r"● \d\d on .* live ")
+        assert _failed_polls(here) - failed <= 2, "back within two polls"
+
+
+def _failed_polls(here: Team) -> int:
+    return (here.home / "viewer" / "envwatch.log").read_text().count("poll failed")
+
+
+@pytest.mark.slow
+def test_an_upstream_that_stalls_makes_data_stale_on_a_viewer_until_it_goes_on(tmp_path: Path) -> None:
+    with team(tmp_path) as here, dashboard(here.viewer()) as terminal:
+        terminal.wait_for(r"● \d\d on .* live ")
+        here.upstream.going_on.clear()
+        terminal.wait_for(r"STALE \d+s", within=60)
+        assert re.search(r"● \d\d on", terminal.text), "stale rows keep their verdicts"
+        here.upstream.going_on.set()
+        terminal.wait_for(r"● \d\d on .* live ", within=90)
+
+
+def test_a_server_that_ends_is_told_from_one_that_is_blind(tmp_path: Path) -> None:
+    with team(tmp_path) as here, dashboard(here.viewer()) as terminal:
+        terminal.wait_for(r"● \d\d on .* live ")
+        assert here.served.end() == 143
+        port = here.served.port
+        terminal.wait_for(rf"(?s)nothing\s+listens at\s+127\.0\.0\.1:{port}|envwatch serve is stopping", within=60)

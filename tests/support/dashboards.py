@@ -1,0 +1,34 @@
+"""The shipped Grafana dashboard, and its queries as Prometheus gets them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from support.prometheus_programs import OPERATORS
+
+DASHBOARD: Final = OPERATORS / "grafana-dashboard.json"
+
+_VARIABLES: Final = {"$__rate_interval": "1m", "$instance": ".*", "$profile": ".*"}
+"""What Grafana puts in place of each variable, where everything is chosen."""
+
+
+def dashboard() -> Any:
+    return json.loads(DASHBOARD.read_text(encoding="utf-8"))
+
+
+def concrete(expression: str) -> str:
+    """Return an expression with values in place of Grafana's variables."""
+    for name, value in _VARIABLES.items():
+        expression = expression.replace(name, value)
+    assert "$" not in expression, expression
+    return expression
+
+
+def expressions() -> dict[str, str]:
+    """The queries of all panels, by the panel's title and the query's letter."""
+    return {
+        f"{panel['title']} {target['refId']}": concrete(target["expr"])
+        for panel in dashboard()["panels"]
+        for target in panel["targets"]
+    }

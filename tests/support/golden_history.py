@@ -1,0 +1,243 @@
+"""Makes the golden files of a version of the format: `uv run python tests/support/golden_history.py FOLDER`.
+
+A recording and the compressed file of a day, with the same minutes of 26 machines of the demo, and what they hold in
+JSON. They are made once for each version of the format, and read by each later envwatch; see
+`tests/storage/history/test_golden.py`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+from dataclasses import replace
+from datetime import timedelta
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from support.simulated_life import SimulatedServer, clocks
+
+from envwatch.fleet.acknowledgements import Ack
+from envwatch.fleet.alert_policy import AlertPolicy
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.history import Moment, PollResult
+from envwatch.fleet.monitor import Monitor
+from envwatch.model.clock import WallMs
+from envwatch.model.limits import Limits
+from envwatch.model.outcome import Cause, Failed, Slept
+from envwatch.model.text import Clean
+from envwatch.storage.history.about import About
+from envwatch.storage.history.encoding.frames import FORMAT_VERSION
+from envwatch.storage.history.folder import Retention, day_paths
+from envwatch.storage.history.recording import RecordingWriter
+from envwatch.storage.history.writer import FolderWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from envwatch.fleet.events import Event
+    from envwatch.fleet.history import Past
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.outcome import Listed, Outcome
+
+ALWAYS = (WallMs(float("-inf")), WallMs(float("inf")))
+ABOUT = About(profile=Clean("golden"), base_url=Clean("https://letta.example"), version=Clean("1"))
+_EVERY = 10_000
+
+
+class _Step:
+    """One poll, as it is recorded."""
+
+    def __init__(self, run: int, moment: Moment, outcome: Outcome, events: Sequence[Event]) -> None:
+        self.run, self.moment, self.events = run, moment, events
+        self.result = PollResult.of(outcome)
+        self.cause = f"{outcome.cause}: {outcome.message}" if isinstance(outcome, Failed) else None
+
+
+def main(folder: Path) -> None:
+    """Write the golden files of the present version."""
+    steps = [*_steps()]
+    name = f"version-{FORMAT_VERSION}"
+    for old in folder.glob(f"{name}.*"):
+        old.unlink()
+    with RecordingWriter(folder / f"{name}.recording", ABOUT) as writer:
+        for run, step in zip([0, *(step.run for step in steps)], steps, strict=False):
+            if step.run != run:
+                writer.start_run()
+            writer.write(step.moment, step.result, _EVERY / 1000, step.events)
+    with TemporaryDirectory() as history:
+        for run in (0, 1):
+            day = FolderWriter(Path(history), Retention())
+            assert day.take()
+            for step in steps:
+                if step.run == run:
+                    day.write(step.moment, step.result, _EVERY / 1000, step.events, step.cause)
+            day.close()
+        (path,) = day_paths(Path(history))
+        (folder / f"{name}.sqlite.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
+    held = held_by([step.moment for step in steps], [event for step in steps for event in step.events])
+    lines = {
+        part: ",\n".join(json.dumps(each, ensure_ascii=False) for each in each_of) for part, each_of in held.items()
+    }
+    parts = ",\n".join(f'"{part}": [\n{each_of}\n]' for part, each_of in lines.items())
+    (folder / f"{name}.json").write_text(f"{{{parts}}}\n", encoding="utf-8")
+
+
+def held_by_past(past: Past) -> dict[str, Any]:
+    """What a past holds, in JSON."""
+    polls = past.polls(*ALWAYS)
+    return held_by([*past.moments(polls)], past.events(*ALWAYS))
+
+
+def held_by(moments: Sequence[Moment], events: Sequence[Event]) -> dict[str, Any]:
+    """Moments and events in JSON, by names and fields of their own: they outlive those of the code."""
+    held = {
+        "moments": [_moment(moment) for moment in moments],
+        "rows": [_row(tracked) for tracked in moments[-1].fleet.environments.values()][:5],
+        "events": [_event(event) for event in events],
+    }
+    again: dict[str, Any] = json.loads(json.dumps(held))
+    return again
+
+
+def _moment(moment: Moment) -> str:
+    fleet = moment.fleet
+    counts = " ".join(f"{count} {presence}" for presence, count in sorted(fleet.counts().items()))
+    rows = json.dumps([_row(tracked) for tracked in fleet.environments.values()], ensure_ascii=False)
+    rest = (
+        f"{len(moment.acks)} acks",
+        f"{fleet.listings} listings",
+        f"{fleet.freshness(moment.now)}",
+        f"held {fleet.hold.finding.text}" if fleet.hold else "",
+        f"{fleet.failures} failures, {fleet.failure.cause}: {fleet.failure.message}" if fleet.failure else "",
+        f"{fleet.clock.offset:.6f} ms ahead",
+        sha256(rows.encode()).hexdigest()[:16],
+    )
+    return f"{moment.now.wall:.4f} {moment.now.monotonic:.6f}: {counts}; {'; '.join(filter(None, rest))}"
+
+
+def _row(tracked: TrackedEnvironment) -> list[Any]:
+    row, check = tracked.environment, tracked.skew_check
+    environment: list[list[Any]] = [
+        [row.id, row.name, row.device_id, row.organization_id, row.first_seen_at, row.last_seen_at, row.connection_id],
+        [row.connected_at, row.last_heartbeat_at, row.pod_id, row.listener_instance_id, row.api_key_owner],
+        [row.user_id, row.mode, row.metadata, row.unknown],
+    ]
+    change = tracked.last_change
+    state: list[list[Any]] = [
+        [*tracked.verdict, tracked.since_at, None if change is None else [change.tag, change.at], [*map(repr, check)]],
+        [tracked.clock_suspect, tracked.is_untimed, tracked.left_pod_id, tracked.absent, tracked.transitions],
+        [tracked.is_flapping, None if tracked.withheld is None else [*tracked.withheld]],
+    ]
+    return [each for part in (*environment, *state) for each in part]
+
+
+def _event(event: Event) -> list[Any]:
+    lasted = None if event.lasted is None else event.lasted / timedelta(milliseconds=1)
+    then = None if event.then is None else [event.then.environment.version, *event.then.verdict, event.then.is_flapping]
+    texts = [event.id, event.name, event.field, event.before, event.after, event.reason, event.incident]
+    return [event.kind, event.at, *texts, lasted, event.since, event.of, then, [_event(each) for each in event.members]]
+
+
+def _steps() -> Iterator[_Step]:
+    """Two runs, between which envwatch did not run for ten minutes."""
+    server = SimulatedServer(26)
+    at = server.opened_at
+    policy = AlertPolicy(expect=(Clean("sandbox that never was"),))
+    for run in (0, 1):
+        monitor = Monitor.of({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy}, profile_name=Clean("golden"))
+        for number, (ms, outcome_at) in enumerate(_STORIES[run]):
+            at += ms
+            outcome: Outcome = outcome_at(server, at)
+            now = outcome.awake if isinstance(outcome, Slept) else outcome.ended
+            if number == 20:
+                monitor = monitor.with_acks(_acks(monitor, at))
+            monitor, update = monitor.after(NO_PROFILE, outcome, now)
+            moment = Moment(now, monitor.fleets.by_profile[NO_PROFILE], monitor.acks)
+            yield _Step(run, moment, outcome, update.events)
+        at += 600_000
+
+
+def _acks(monitor: Monitor, at: float) -> dict[Clean, Ack | None]:
+    fleet = monitor.fleets.by_profile[NO_PROFILE]
+    down = [id_ for id_, tracked in fleet.environments.items() if tracked.is_unhealthy]
+    return {down[0]: Ack(at, Clean("known, being repaired"), at - 5_000)}
+
+
+def _listed(server: SimulatedServer, at: float) -> Listed:
+    return server.listing(at)
+
+
+def _emptied(server: SimulatedServer, at: float) -> Listed:
+    outcome = server.listing(at)
+    return replace(outcome, snapshot=replace(outcome.snapshot, pages=()))
+
+
+def _with_unread_rows(server: SimulatedServer, at: float) -> Listed:
+    outcome = server.listing(at)
+    (page,) = outcome.snapshot.pages
+    rows = page.environments
+    ids = frozenset(row.id for row in rows[:2])
+    snapshot = replace(outcome.snapshot, pages=(replace(page, environments=rows[2:]),), set_aside=2, set_aside_ids=ids)
+    return replace(outcome, snapshot=snapshot)
+
+
+def _with_unknown_fields(server: SimulatedServer, at: float) -> Listed:
+    outcome = server.listing(at)
+    (page,) = outcome.snapshot.pages
+    rows = [replace(row, unknown={"region": "eu", "load": [1, 0.5, None]}) for row in page.environments]
+    return replace(outcome, snapshot=replace(outcome.snapshot, pages=(replace(page, environments=rows),)))
+
+
+def _with_wrong_date(server: SimulatedServer, at: float) -> Listed:
+    outcome = server.listing(at)
+    bounds = tuple(replace(each, low=each.low + 4e6, high=each.high + 4e6) for each in outcome.snapshot.clock)
+    return replace(outcome, snapshot=replace(outcome.snapshot, clock=bounds))
+
+
+def _timed_out(_: SimulatedServer, at: float) -> Failed:
+    return _failed(Cause.TIMEOUT, "no answer within 10 s", at)
+
+
+def _refused(_: SimulatedServer, at: float) -> Failed:
+    return _failed(Cause.UNAUTHORIZED, "HTTP 401: Unauthorized", at)
+
+
+def _failed(cause: Cause, message: str, at: float) -> Failed:
+    started, ended = clocks(at), clocks(at + 900.5)
+    interval = timedelta(milliseconds=_EVERY)
+    return Failed(cause=cause, message=Clean(message), started=started, ended=ended, interval=interval, page=1)
+
+
+def _slept(_: SimulatedServer, at: float) -> Slept:
+    return Slept(clocks(at - 600_000), replace(clocks(at), monotonic=clocks(at - 599_000).monotonic))
+
+
+_STORIES: list[list[tuple[int, Callable[[SimulatedServer, float], Outcome]]]] = [
+    [
+        *[(_EVERY, _listed)] * 40,
+        *[(_EVERY, _timed_out)] * 8,
+        *[(_EVERY, _listed)] * 4,
+        *[(_EVERY, _with_unread_rows)] * 2,
+        *[(_EVERY, _emptied)] * 3,
+        *[(_EVERY, _listed)] * 3,
+    ],
+    [
+        *[(_EVERY, _listed)] * 5,
+        *[(_EVERY, _with_wrong_date)] * 3,
+        *[(_EVERY, _listed)] * 3,
+        *[(_EVERY, _refused)] * 3,
+        (700_000, _slept),
+        *[(_EVERY, _with_unknown_fields)] * 4,
+        *[(_EVERY, _listed)] * 3,
+    ],
+]
+"""What each poll of a run gives, and how long after the one before (ms)."""
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

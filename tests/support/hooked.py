@@ -1,0 +1,107 @@
+"""A monitor with one hook over environments that are listed as a test wants: what fires, and when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from support.builders import NOW, environment, failed, listed, reading, slept
+
+from envwatch.fleet.events import NO_PROFILE, Event, Kind
+from envwatch.fleet.monitor import Monitor, Update
+from envwatch.hooks.decision import Fired, HookState, Rule
+from envwatch.model.limits import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from envwatch.model.environment import Environment
+    from envwatch.model.outcome import Outcome
+
+
+def row(name: str, at: float, *, is_up: bool = True, **changes: Any) -> Environment:
+    link = {"lastHeartbeat": at - 1_000} if is_up else {"connectionId": None, "lastHeartbeat": None, "podId": None}
+    signs = {"lastSeenAt": at - 1_000 if is_up else NOW - 1_000, "connectionName": name}
+    return environment(name, **(signs | link | changes))
+
+
+@dataclass
+class Hooked:
+    """Environments, a monitor of them, and one hook."""
+
+    names: list[str]
+    state: HookState
+    monitor: Monitor
+    now: float = 0.0
+    """Seconds since `NOW`."""
+    fired: list[tuple[float, Fired]] = field(default_factory=list)
+    """With the second in which each fired."""
+
+    def poll(self, *down: str, after: float = 5.0, **changes: Any) -> Hooked:
+        """Poll some seconds later; `changes` are of every row that is up, by their names on the wire."""
+        self.now += after
+        at = NOW + self.now * 1000
+        rows = [row(name, at, is_up=name not in down, **({} if name in down else changes)) for name in self.names]
+        return self.take(listed(rows, at))
+
+    def take(self, outcome: Outcome) -> Hooked:
+        return self._step(*self.monitor.after(NO_PROFILE, outcome, self._reading()))
+
+    def fail(self, after: float = 5.0) -> Hooked:
+        self.now += after
+        return self.take(failed(at=NOW + self.now * 1000))
+
+    def sleep(self, seconds: float) -> Hooked:
+        asleep_at = NOW + self.now * 1000
+        self.now += seconds
+        return self.take(slept(asleep_at, NOW + self.now * 1000))
+
+    def wait(self, seconds: float) -> Hooked:
+        """Let time alone pass."""
+        self.now += seconds
+        return self._step(*self.monitor.at(self._reading()))
+
+    def hold(self, seconds: float, *down: str) -> Hooked:
+        """Poll every five seconds for a time."""
+        for _ in range(round(seconds / 5)):
+            self.poll(*down)
+        return self
+
+    def _reading(self) -> Any:
+        return reading(NOW + self.now * 1000)
+
+    def _step(self, monitor: Monitor, update: Update) -> Hooked:
+        self.monitor = monitor
+        self.state, fired = self.state.after(update, monitor, self._reading())
+        self.fired += ((self.now, each) for each in fired)
+        return self
+
+    @property
+    def said(self) -> list[str]:
+        """What fired, in words: `opened a+b`, `resolved a`, `offline a`."""
+        return [text_of(fired) for _, fired in self.fired]
+
+
+def text_of(fired: Fired) -> str:
+    subject = fired.subject
+    if isinstance(subject, Event):
+        names = "+".join(str(member.name) for member in subject.members) or str(subject.name)
+        return f"{(subject.of or subject.kind).value} {names}"
+    count = len(subject.losses)
+    names = "+".join(str(loss.name) for loss in subject.losses) if count < 10 else str(count)
+    return f"{'resolved' if fired.is_resolved else 'opened'} {names}"
+
+
+def hooked(
+    *names: str, on: Iterable[Kind] = (), after: float = 0, cooldown: float = 0, rule: Any = None, **settings: Any
+) -> Hooked:
+    """A hook after the first listing, in which all are up; it is about incidents where no kinds are given."""
+    rule = {
+        "kinds": frozenset(on),
+        "has_incidents": not on,
+        "after": timedelta(seconds=after),
+        "cooldown": timedelta(seconds=cooldown),
+    } | (rule or {})
+    monitor = Monitor.of({NO_PROFILE: Limits()}, **settings)
+    return Hooked(list(names), HookState(rule=Rule(**rule)), monitor).poll(after=0)

@@ -1,0 +1,77 @@
+"""A history in memory: what the real one on a disk has to give back, and pasts to test with."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.history import Moment, PollResult, RecordedPoll
+from envwatch.fleet.monitor import Monitor
+from envwatch.model.limits import Limits
+from envwatch.model.outcome import Slept
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from envwatch.fleet.events import Event
+    from envwatch.fleet.monitor import Update
+    from envwatch.model.clock import Reading, WallMs
+    from envwatch.model.outcome import Outcome
+    from envwatch.model.text import Clean
+
+
+class MemoryHistory:
+    """Records one profile, and gives it back: a `Recorder` and a `Past`."""
+
+    def __init__(self, profile: Clean = NO_PROFILE) -> None:
+        self._profile = profile
+        self._run = 1
+        self._polls: list[RecordedPoll] = []
+        self._moments: list[Moment] = []
+        self._events: list[tuple[WallMs, Event]] = []
+
+    def start_run(self) -> None:
+        """Let what is recorded next be of another run."""
+        self._run = len(self._polls) + 1
+
+    def record(
+        self, profile: Clean | None, outcome: Outcome | None, monitor: Monitor, update: Update, now: Reading
+    ) -> None:
+        """Record one outcome, or what time alone changed."""
+        if profile == self._profile and outcome is not None:
+            fleet = monitor.fleets.by_profile[profile]
+            result, interval_s = PollResult.of(outcome), fleet.interval / timedelta(seconds=1)
+            self._polls.append(RecordedPoll(len(self._polls) + 1, now.wall, result, self._run, interval_s))
+            self._moments.append(Moment(now, fleet, monitor.acks))
+        self._events += [(now.wall, event) for event in update.events if event.profile == self._profile]
+
+    def polls(self, since: WallMs, until: WallMs) -> Sequence[RecordedPoll]:
+        """Return the polls of a time."""
+        return [poll for poll in self._polls if since <= poll.at <= until]
+
+    def moment(self, poll: RecordedPoll) -> Moment:
+        """Return what was known right after a poll."""
+        return self._moments[poll.number - 1]
+
+    def moments(self, polls: Iterable[RecordedPoll]) -> Iterator[Moment]:
+        """Yield what was known after each of consecutive polls."""
+        return map(self.moment, polls)
+
+    def events(self, since: WallMs, until: WallMs) -> Sequence[Event]:
+        """Return the events of a time."""
+        return [event for at, event in self._events if since <= at <= until]
+
+
+def recorded(
+    outcomes: Iterable[Outcome], history: MemoryHistory | None = None, limits: Limits | None = None
+) -> MemoryHistory:
+    """Record what a monitor makes of outcomes in one run, each taken when it ended."""
+    history = history or MemoryHistory()
+    history.start_run()
+    monitor = Monitor.of({NO_PROFILE: limits or Limits()})
+    for outcome in outcomes:
+        now = outcome.awake if isinstance(outcome, Slept) else outcome.ended
+        monitor, update = monitor.after(NO_PROFILE, outcome, now)
+        history.record(NO_PROFILE, outcome, monitor, update, now)
+    return history

@@ -1,0 +1,209 @@
+"""A night on call, minute by minute: what a fleet did, as a history in memory has it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, Self
+from zoneinfo import ZoneInfo
+
+from support.builders import environment, failed, listed, reading, slept
+from support.memory_history import MemoryHistory
+
+from envwatch.fleet.acknowledgements import ack_of
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.monitor import Monitor, Update
+from envwatch.fleet.since_last_run import changes_between_runs
+from envwatch.model.clock import WallMs
+from envwatch.model.limits import Limits
+from envwatch.model.outcome import Cause, Slept
+from envwatch.model.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from envwatch.fleet.history import Moment
+    from envwatch.model.environment import Environment
+    from envwatch.model.outcome import Outcome
+
+ZONE: Final = ZoneInfo("Europe/Berlin")
+STEP_MS: Final = 30_000
+HOUR_MS: Final = 3_600_000
+
+
+class Night:
+    """Machines by their names; each method that does something to them takes effect with the next poll.
+
+    Args:
+        begins: local time of the first poll.
+        step_ms: from poll to poll.
+        compares_runs: whether what changed while envwatch did not run is recorded.
+        skew_ms: by how much this machine's clock is ahead of the server's.
+        latency_ms: from the request of a listing to its answer.
+    """
+
+    def __init__(
+        self,
+        begins: str = "2026-11-24 22:00",
+        step_ms: int = STEP_MS,
+        *,
+        compares_runs: bool = True,
+        skew_ms: int = 0,
+        latency_ms: int = 0,
+    ) -> None:
+        self.history = MemoryHistory()
+        self.at = int(datetime.fromisoformat(begins).replace(tzinfo=ZONE).timestamp() * 1000)
+        self._step_ms = step_ms
+        self._compares_runs = compares_runs
+        self._skew_ms = skew_ms
+        self._latency_ms = latency_ms
+        self._rows: dict[str, dict[str, Any]] = {}
+        self._unlisted: set[str] = set()
+        self._start_run()
+
+    def _start_run(self) -> None:
+        self.history.start_run()
+        self.monitor = Monitor.of({NO_PROFILE: Limits()})
+        self._is_first = True
+
+    @property
+    def moment(self) -> Moment:
+        """What is known now."""
+        return self.history.moment(self.history.polls(WallMs(0), WallMs(self.wall + self._latency_ms))[-1])
+
+    @property
+    def wall(self) -> WallMs:
+        """What this machine's clock shows at the next poll."""
+        return WallMs(self.at + self._skew_ms)
+
+    # What happens to the machines.
+
+    def add(self, *names: str, down_h: float | None = None, **changes: Any) -> Self:
+        """Register machines, each named like its id; `down_h` is for how many hours they have been offline."""
+        for name in names:
+            row = {"connectionName": name, "connectedAt": self.at - 9 * HOUR_MS, "deviceId": f"device-{name}"}
+            self._rows[name] = row | changes
+            if down_h is not None:
+                self.lose(name, lastSeenAt=self.at - down_h * HOUR_MS)
+        return self
+
+    def remove(self, *names: str) -> Self:
+        """Let machines leave the list; `restore` brings them back."""
+        self._unlisted.update(names)
+        return self
+
+    def change(self, name: str, **changes: Any) -> Self:
+        """Change fields by their names on the wire; `version` is one of them."""
+        if version := changes.pop("version", None):
+            changes["metadata"] = {**(self._rows[name].get("metadata") or {}), "lettaCodeVersion": version}
+        self._rows[name] |= changes
+        return self
+
+    def lose(self, *names: str, **changes: Any) -> Self:
+        for name in names:
+            gone = {"connectionId": None, "lastHeartbeat": None, "podId": None, "lastSeenAt": self.at}
+            self._rows[name] |= {"pod": self._rows[name].get("podId", "pod-1")} | gone | changes
+        return self
+
+    def freeze(self, name: str) -> Self:
+        """Let a machine send no heartbeat any more."""
+        self._rows[name] |= {"lastHeartbeat": self.at - 10_000}
+        return self
+
+    def restore(self, *names: str) -> Self:
+        self._unlisted.difference_update(names)
+        for name in names:
+            row = self._rows[name]
+            row |= {"connectionId": f"conn-{name}-{self.at}", "connectedAt": self.at, "podId": row.pop("pod", "pod-1")}
+            row.pop("lastHeartbeat", None)
+            row.pop("lastSeenAt", None)
+        return self
+
+    def acknowledge(self, name: str, note: str) -> Self:
+        fleet = self.moment.fleet
+        ack = ack_of(fleet.environments[clean(name)], self.at, clean(note))
+        self.monitor = self.monitor.with_acks({clean(name): ack})
+        return self
+
+    # What envwatch does.
+
+    def poll(self, count: int = 1) -> Self:
+        for _ in range(count):
+            self._take(self._listed(self._listing()))
+        return self
+
+    def until(self, clock: str) -> Self:
+        """Poll up to the next time of day, and be there before it."""
+        end = self._next(clock)
+        while self.at < end:
+            self.poll()
+        return self
+
+    def fail(self, until: str, cause: Cause = Cause.TIMEOUT) -> Self:
+        return self.fail_times((self._next(until) - self.at) // self._step_ms, cause)
+
+    def fail_times(self, count: int, cause: Cause = Cause.TIMEOUT) -> Self:
+        for _ in range(count):
+            self._take(failed(cause, self.at, skew=self._skew_ms))
+        return self
+
+    def sleep(self, until: str) -> Self:
+        return self.sleep_for(self._next(until) - self.at)
+
+    def sleep_for(self, milliseconds: int) -> Self:
+        before, self.at = self.at, self.at + milliseconds
+        self._take(slept(before, self.at, skew=self._skew_ms), passes=False)
+        return self
+
+    def stop(self, until: str) -> Self:
+        """Stop envwatch, and start it again."""
+        return self.stop_for(self._next(until) - self.at)
+
+    def stop_for(self, milliseconds: int) -> Self:
+        self.at += milliseconds
+        self._start_run()
+        return self
+
+    def empty(self, count: int) -> Self:
+        """List nothing for some polls."""
+        for _ in range(count):
+            self._take(self._listed([]))
+        return self
+
+    def _listed(self, rows: Sequence[Environment]) -> Outcome:
+        outcome = listed(rows, self.at, skew=self._skew_ms, interval=timedelta(milliseconds=self._step_ms))
+        return replace(outcome, ended=reading(self.at + self._latency_ms, self._skew_ms))
+
+    def _listing(self) -> list[Environment]:
+        at = self.at
+        beats = {"lastHeartbeat": at - 10_000, "lastSeenAt": at - 10_000}
+        return [
+            environment(name, **{key: value for key, value in (beats | row).items() if key != "pod"})
+            for name, row in self._rows.items()
+            if name not in self._unlisted
+        ]
+
+    def _take(self, outcome: Outcome, *, passes: bool = True) -> None:
+        before = self._last_of_run_before() if self._is_first and self._compares_runs else None
+        now = outcome.awake if isinstance(outcome, Slept) else outcome.ended
+        self.monitor, update = self.monitor.after(NO_PROFILE, outcome, now)
+        self.history.record(NO_PROFILE, outcome, self.monitor, update, now)
+        if self._is_first and self.monitor.fleets.is_listed:
+            self._is_first = False
+            changes = () if before is None else tuple(changes_between_runs(before, self.moment))
+            self.history.record(None, None, self.monitor, Update(events=changes), now)
+        if passes:
+            self.at += self._step_ms
+
+    def _last_of_run_before(self) -> Moment | None:
+        polls = self.history.polls(WallMs(0), WallMs(self.wall - 1))
+        moments = (self.history.moment(poll) for poll in reversed(polls))
+        return next((moment for moment in moments if moment.fleet.listed is not None), None)
+
+    def _next(self, clock: str) -> int:
+        local = datetime.fromtimestamp(self.at / 1000, ZONE)
+        hour, minute = map(int, clock.split(":"))
+        at = local.replace(hour=hour, minute=minute, second=0, microsecond=0)
+        if at <= local:
+            at += timedelta(days=1)
+        return int(at.timestamp() * 1000)

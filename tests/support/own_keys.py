@@ -1,0 +1,29 @@
+"""Keys of the user's own for what has none by default."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OWN_KEYS = {
+    "sort.left": "comma",
+    "sort.right": "full_stop",
+    "sort.invert": "I",
+    "sort.fold_all": "X",
+    "row.pane": "v",
+    "poll.slower": "plus",
+    "poll.faster": "minus",
+    "app.bell": "B",
+    "app.times": "t",
+}
+"""The keys by the ids of their actions."""
+
+
+def own_keys(home: Path) -> dict[str, str]:
+    """Write a configuration with these keys; return the variable that names it."""
+    path = home / "own_keys.toml"
+    lines = (f"{id_} = '{key}'\n" for id_, key in OWN_KEYS.items())
+    path.write_text(f"[keys]\n{''.join(lines)}", encoding="utf-8")
+    return {"ENVWATCH_CONFIG": str(path)}

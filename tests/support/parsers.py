@@ -1,0 +1,35 @@
+"""The parsers of the command line: every command, and every action of one, with what it takes."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from envwatch.cli.arguments import whole_parser
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def actions_of(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """Return what a parser takes; argparse has no public way to it."""
+    return parser._actions  # noqa: SLF001
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    """Return the parser of each command by its name, `list`, and of each action by both, `config show`."""
+    return {name.strip(): parser for name, parser in _within(whole_parser(), "") if name}
+
+
+def _within(parser: argparse.ArgumentParser, name: str) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    yield name, parser
+    for action in actions_of(parser):
+        if isinstance(action.choices, dict):
+            for word, part in action.choices.items():
+                yield from _within(part, f"{name} {word}")
+
+
+def options_of(parser: argparse.ArgumentParser) -> set[str]:
+    """Return the options of a parser that its help shows, but for `--help`."""
+    shown = [action for action in actions_of(parser) if action.help != argparse.SUPPRESS]
+    return {flag for action in shown for flag in action.option_strings} - {"-h", "--help"}

@@ -1,0 +1,101 @@
+"""Programs that tests start: forked where that makes no difference, else by Python's own means."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+import subprocess
+import tempfile
+import termios
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from support import fork_server
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+TIMEOUT_S = 30.0
+"""How long a test waits for a program: a busy machine is slow and not wrong."""
+
+
+Program = fork_server.Forked | subprocess.Popen[bytes]
+
+
+def in_terminal(
+    command: Sequence[str], environ: Mapping[str, str], terminal: int, *, folder: str | Path, may_fork: bool = True
+) -> Program:
+    """Start a program that leads a session and has a terminal for its three streams, which controls it."""
+    if may_fork and fork_server.starts_alike(command, environ):
+        return fork_server.start(command, environ, [terminal] * 3, folder=folder, leads_session=True, has_terminal=True)
+    return subprocess.Popen(
+        command,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        env=dict(environ),
+        cwd=folder,
+        start_new_session=True,
+        preexec_fn=_take_terminal,  # noqa: PLW1509  nothing else runs in this process but the test
+    )
+
+
+def _take_terminal() -> None:
+    """Make the terminal at standard input the controlling terminal."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def run(
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    folder: str | Path = ".",
+    stdout: int | None = None,
+    memory: int | None = None,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a program without input to its end, and return its exit code and what it has written.
+
+    Args:
+        command: what to run.
+        environ: its whole environment.
+        folder: its working directory.
+        stdout: a descriptor for its standard output; kept and returned if None.
+        memory: bytes of address space that it may take.
+    """
+    with Path(os.devnull).open("rb") as stdin, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        streams = (stdin.fileno(), out.fileno() if stdout is None else stdout, err.fileno())
+        process = start(command, environ, streams, folder=folder, memory=memory)
+        try:
+            code = process.wait(TIMEOUT_S)
+        finally:
+            process.kill()
+            process.wait()
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(command, code, out.read(), err.read())
+
+
+def start(
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    streams: tuple[int, int, int],
+    *,
+    folder: str | Path = ".",
+    memory: int | None = None,
+) -> Program:
+    """Start a program with three descriptors as its streams; the caller ends it."""
+    if fork_server.starts_alike(command, environ):
+        return fork_server.start(command, environ, streams, folder=folder, memory=memory)
+    limit = None if memory is None else partial(resource.setrlimit, resource.RLIMIT_AS, (memory, memory))
+    stdin, stdout, stderr = streams
+    return subprocess.Popen(
+        command,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        env=dict(environ),
+        cwd=folder,
+        preexec_fn=limit,  # noqa: PLW1509  it only calls the kernel
+    )

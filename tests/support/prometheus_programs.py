@@ -1,0 +1,135 @@
+"""The real Prometheus and Alertmanager, where installed, on free ports of loopback and in folders of their own.
+
+Debian's packages `prometheus` and `prometheus-alertmanager` have them; other systems may name Alertmanager otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+OPERATORS: Final = Path(__file__).parents[2] / "docs" / "operators"
+"""What is shipped for Prometheus, Alertmanager and Grafana."""
+
+TIMEOUT_S = 60.0
+"""How long a test waits for a condition: a busy machine is slow and not wrong."""
+
+PROMETHEUS: Final = shutil.which("prometheus")
+PROMTOOL: Final = shutil.which("promtool")
+ALERTMANAGER: Final = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
+AMTOOL: Final = shutil.which("amtool")
+
+needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian: prometheus)")
+needs_amtool = pytest.mark.skipif(AMTOOL is None, reason="amtool is not installed (Debian: prometheus-alertmanager)")
+needs_both_servers = pytest.mark.skipif(
+    PROMETHEUS is None or ALERTMANAGER is None,
+    reason="Prometheus or Alertmanager is not installed (Debian: prometheus, prometheus-alertmanager)",
+)
+
+_LISTENING = re.compile(r'msg="Listening on" address=(\S+)')
+
+
+async def until(condition: Callable[[], Awaitable[bool]], *, within: float = TIMEOUT_S) -> None:
+    """Wait for a condition."""
+    async with asyncio.timeout(within):
+        while not await condition():  # noqa: ASYNC110  what is asked is another process
+            await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def running(*command: str | Path, folder: Path) -> AsyncIterator[str]:
+    """Run a program that says where it listens; give its base URL, and end it afterwards."""
+    log = folder / f"{Path(command[0]).name}.log"
+    process = await _started(command, log)
+    try:
+        yield await _base_url(process, log)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+
+async def _started(command: tuple[str | Path, ...], log: Path) -> asyncio.subprocess.Process:
+    with log.open("wb") as output:
+        return await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, cwd=log.parent
+        )
+
+
+async def _base_url(process: asyncio.subprocess.Process, log: Path) -> str:
+    async def listens() -> bool:
+        assert process.returncode is None, _text(log)
+        return _LISTENING.search(_text(log)) is not None
+
+    await until(listens)
+    found = _LISTENING.search(_text(log))
+    assert found is not None
+    return f"http://{found[1]}"
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+@asynccontextmanager
+async def alertmanager(config: str, folder: Path) -> AsyncIterator[str]:
+    """Run Alertmanager with a configuration; give its base URL."""
+    assert ALERTMANAGER is not None
+    path = folder / "alertmanager.yml"
+    path.write_text(config, encoding="utf-8")
+    options = (f"--config.file={path}", f"--storage.path={folder / 'alerts'}", "--cluster.listen-address=")
+    async with running(ALERTMANAGER, *options, "--web.listen-address=127.0.0.1:0", folder=folder) as url:
+        yield url
+
+
+@dataclass(frozen=True, slots=True)
+class Prometheus:
+    """A running Prometheus."""
+
+    client: httpx.AsyncClient
+
+    async def result(self, expression: str) -> list[dict[str, Any]]:
+        """The samples of an expression at present."""
+        answer = await self.client.get("/api/v1/query", params={"query": expression})
+        assert answer.status_code == 200, answer.text
+        result: list[dict[str, Any]] = answer.json()["data"]["result"]
+        return result
+
+    async def holds(self, expression: str) -> bool:
+        """Whether an expression has any sample at present."""
+        return bool(await self.result(expression))
+
+
+@asynccontextmanager
+async def prometheus(config: str, folder: Path) -> AsyncIterator[Prometheus]:
+    """Run Prometheus with a configuration, until it is ready to be asked."""
+    assert PROMETHEUS is not None
+    path = folder / "prometheus.yml"
+    path.write_text(config, encoding="utf-8")
+    options = (f"--config.file={path}", f"--storage.tsdb.path={folder / 'series'}")
+    # An alert that began before Alertmanager was discovered would be sent again after a minute only.
+    more = ("--rules.alert.resend-delay=1s", "--web.listen-address=127.0.0.1:0")
+    async with running(PROMETHEUS, *options, *more, folder=folder) as url, httpx.AsyncClient(base_url=url) as client:
+
+        async def is_ready() -> bool:
+            return (await client.get("/-/ready")).status_code == 200
+
+        await until(is_ready)
+        yield Prometheus(client)

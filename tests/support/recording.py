@@ -1,0 +1,78 @@
+"""Records outcomes with the real recorder, and what it has to give back."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+from support.builders import NOW, beating, failed, listed, slept
+from support.memory_history import MemoryHistory
+
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.monitor import Monitor
+from envwatch.model.clock import WallMs
+from envwatch.model.limits import Limits
+from envwatch.model.outcome import Failed, Slept
+from envwatch.storage.history.encoding.frames import FrameKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+    from typing import Any
+
+    from envwatch.fleet.history import Past
+    from envwatch.model.outcome import Outcome
+    from envwatch.storage.history.writer import FolderWriter
+
+ALWAYS = (WallMs(float("-inf")), WallMs(float("inf")))
+"""A time that holds every poll."""
+
+
+PATIENCE_S = 60.0
+DAY = 86_400_000
+"""Milliseconds."""
+
+
+def life(count: int = 12, at: float = NOW, rows: int = 8) -> list[Outcome]:
+    """Polls of a fleet whose rows come and go, every 5 s from a moment on; some fail, and this machine sleeps."""
+    outcomes: list[Outcome] = []
+    for number in range(count):
+        now = at + number * 5000
+        match number % 6:
+            case 3:
+                outcomes.append(failed(at=now))
+            case 4:
+                outcomes.append(slept(now - 4000, now))
+            case _:
+                outcomes.append(listed(beating(rows - number % 3, now), now))
+    return outcomes
+
+
+def record(writer: FolderWriter, outcomes: Iterable[Outcome], history: MemoryHistory | None = None) -> MemoryHistory:
+    """Record one run into a folder and into memory, and return the latter."""
+    history = history or MemoryHistory()
+    history.start_run()
+    assert writer.take()
+    monitor = Monitor.of({NO_PROFILE: Limits()})
+    for outcome in outcomes:
+        now = outcome.awake if isinstance(outcome, Slept) else outcome.ended
+        monitor, update = monitor.after(NO_PROFILE, outcome, now)
+        history.record(NO_PROFILE, outcome, monitor, update, now)
+        poll = history.polls(*ALWAYS)[-1]
+        cause = f"{outcome.cause}: {outcome.message}" if isinstance(outcome, Failed) else None
+        writer.write(history.moment(poll), poll.result, poll.interval_s, update.events, cause)
+    return history
+
+
+def content(past: Past) -> tuple[list[Any], list[Any], list[Any]]:
+    """Return polls, moments and events of a past."""
+    polls = past.polls(*ALWAYS)
+    return [*polls], [*past.moments(polls)], [*past.events(*ALWAYS)]
+
+
+def kinds(path: Path) -> list[FrameKind]:
+    """The kinds of a day's frames, in the order of recording."""
+    connection = sqlite3.connect(path)
+    rows = connection.execute("SELECT kind FROM polls ORDER BY number").fetchall()
+    connection.close()
+    return [FrameKind(kind) for (kind,) in rows]

@@ -1,0 +1,31 @@
+"""Records a life into a folder until it is killed, and says the number of each poll that is written, a line each.
+
+Arguments: the folder, the moment of the first poll, how many polls.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from support.memory_history import recorded
+from support.recording import ALWAYS, life
+
+from envwatch.storage.history.folder import Retention
+from envwatch.storage.history.writer import FolderWriter
+
+
+def main() -> None:
+    """Record."""
+    folder, at, count = Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
+    history, writer = recorded(life(count, at)), FolderWriter(folder, Retention())
+    assert writer.take()
+    for poll in history.polls(*ALWAYS):
+        events = history.events(poll.at, poll.at)
+        writer.write(history.moment(poll), poll.result, poll.interval_s, events)
+        sys.stdout.write(f"{poll.number}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""A dashboard with a past, and the keys that go through it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from support.app_harness import staged
+from support.builders import NOW, environment
+from support.memory_history import MemoryHistory
+
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.model.clock import WallMs
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from support.app_harness import Stage
+
+    from envwatch.model.environment import Environment
+
+DOWN: dict[str, Any] = {"connectionId": None, "lastHeartbeat": None}
+EVER = (WallMs(float("-inf")), WallMs(float("inf")))
+BACK, FORWARD = "left_square_bracket", "right_square_bracket"
+EVENT_BACK, EVENT_FORWARD = "left_curly_bracket", "right_curly_bracket"
+Life = tuple[tuple[float, tuple[int, ...]], ...]
+
+LIFE: Life = ((0, ()), (5, (1,)), (10, (1,)), (15, (1, 2)), (20, (2,)))
+"""Seconds after `NOW`, and which environments are down then: 1 is lost and comes back, 2 is lost."""
+
+
+def rows(at: float, *down: int, count: int = 4) -> list[Environment]:
+    """So many rows that beat just before a moment (ms), some of them down."""
+    return [
+        environment(f"env-{n}", **(DOWN | {"lastSeenAt": NOW + 1_000} if n in down else {"lastHeartbeat": at - 1_000}))
+        for n in range(count)
+    ]
+
+
+async def until(stage: Stage, condition: Callable[[], object]) -> None:
+    """Wait until threads and the screen have done their part."""
+    async with asyncio.timeout(30):
+        while not condition():
+            await stage.pilot.pause()
+
+
+async def settle(stage: Stage) -> None:
+    """Wait until the screen is where the keys lead."""
+    await until(stage, lambda: not stage.app.time_machine.is_moving)
+    await stage.turns()
+
+
+async def press(stage: Stage, *keys: str) -> None:
+    await stage.press(*keys)
+    await settle(stage)
+
+
+async def go_to(stage: Stage, text: str) -> None:
+    await stage.press("T")
+    await stage.type(text)
+    await press(stage, "enter")
+
+
+@asynccontextmanager
+async def lived(
+    life: Life = LIFE, size: tuple[int, int] = (80, 24), history: MemoryHistory | None = None, **options: Any
+) -> AsyncIterator[Stage]:
+    """A dashboard that has recorded a life, and has just shown the last of its listings."""
+    history = history or MemoryHistory()
+    async with staged(size, **({"recorder": history, "pasts": {NO_PROFILE: history}} | options)) as stage:
+        for at, down in life:
+            await show(stage, at, *down)
+        yield stage
+
+
+async def show(stage: Stage, at: float, *down: int, count: int = 4) -> None:
+    """Let a listing come some seconds after `NOW`."""
+    await stage.tick(at - stage.now)
+    await stage.show(rows(stage.at, *down, count=count))
+
+
+def down(stage: Stage) -> set[str]:
+    return {str(each.environment.id) for each in stage.table.rows if not each.verdict.is_up}
+
+
+def seconds(stage: Stage) -> float:
+    """Which moment the screen shows, in seconds after `NOW`."""
+    return (stage.app.state.now.wall - NOW) / 1000
+
+
+def is_rewound(stage: Stage) -> bool:
+    return " REWOUND " in stage.lines[0]

@@ -1,0 +1,41 @@
+"""A process without the right to write, also where root runs the tests."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_NOBODY = 65_534
+
+
+@contextmanager
+def folder_for_anyone() -> Iterator[Path]:
+    """Give a folder that every user can enter, unlike those of pytest; this user owns it."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)  # noqa: PTH101
+        yield Path(folder)
+
+
+@contextmanager
+def without_rights(*folders: Path) -> Iterator[None]:
+    """Let folders and what is in them be read only, for every thread of this process."""
+    paths = [path for folder in folders for path in (folder, *folder.rglob("*"))]
+    modes = {path: path.stat().st_mode for path in paths}
+    for path in paths:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(_NOBODY)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+        for path, mode in modes.items():
+            path.chmod(mode)

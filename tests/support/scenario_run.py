@@ -1,0 +1,92 @@
+"""A scenario of the demo as a monitor sees it that polls it in simulated time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from random import Random
+from typing import TYPE_CHECKING
+
+from envwatch.demo.fleet import SimulatedFleet
+from envwatch.demo.scenarios import FAULTS, NO_FAULTS, Scenario
+from envwatch.fleet.events import NO_PROFILE, flatten
+from envwatch.fleet.monitor import Monitor
+from envwatch.model.clock import MonotonicS, OffsetBounds, Reading, WallMs
+from envwatch.model.limits import Limits
+from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, Snapshot
+from envwatch.model.page import page_of
+from envwatch.model.pool import Pool
+from envwatch.model.text import Clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from envwatch.fleet.events import Event
+    from envwatch.fleet.fleet import Fleet
+    from envwatch.model.outcome import Outcome
+
+START = 1_764_000_000_000
+EVERY = timedelta(seconds=5)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is known after a poll."""
+
+    elapsed_s: float
+    monitor: Monitor
+    now: Reading
+    outcome: Outcome
+    events: tuple[Event, ...]
+    """What the poll brought, the members of groups each on its own too."""
+
+    @property
+    def fleet(self) -> Fleet:
+        return self.monitor.fleets.by_profile[NO_PROFILE]
+
+    @property
+    def down(self) -> set[Clean]:
+        """The ids of those that are down and were not so for a day already."""
+        return {id_ for id_, each in self.fleet.environments.items() if self.monitor.is_problem(each, self.now)}
+
+
+class ScenarioRun:
+    """Polls a scenario from its start on, every 5 seconds or so."""
+
+    def __init__(self, scenario: Scenario, *, size: int = 40, seed: int = 7) -> None:
+        self.demo = SimulatedFleet(size, seed, START, scenario=scenario)
+        self._faults = FAULTS.get(scenario, NO_FAULTS)
+        self._chance = Random(seed)
+        self._at = START + self._chance.randrange(3_000)
+        self._monitor = Monitor.of({NO_PROFILE: Limits()})
+        self._pool = Pool()
+
+    def until(self, seconds: float) -> Iterator[Step]:
+        """Yield each poll up to a moment after the start."""
+        while self._at < START + seconds * 1_000:
+            outcome = self._poll()
+            self._monitor, update = self._monitor.after(NO_PROFILE, outcome, outcome.ended)
+            events = tuple(flatten(update.events))
+            yield Step((self._at - START) / 1_000, self._monitor, outcome.ended, outcome, events)
+            self._at += int(EVERY.total_seconds() * self._chance.uniform(900, 1_100))
+
+    def start_listener(self, id_: str) -> bool | None:
+        return self.demo.start_listener(id_, self._at)
+
+    def _poll(self) -> Listed | Failed:
+        at, elapsed = self._at, self._at - START
+        started, ended = _reading(at), _reading(at + 20)
+        if self._faults.is_unavailable(elapsed):
+            message = Clean("503")
+            return Failed(cause=Cause.UNAVAILABLE, message=message, started=started, ended=ended, interval=EVERY)
+        rows, _ = self.demo.page(at, limit=None)
+        page = page_of(b'{"connections":[%b],"hasNextPage":false}' % b",".join(rows), {}, self._pool)
+        date = (at + self._faults.error_of_date_ms(elapsed)) // 1_000 * 1_000
+        clock = OffsetBounds.of_answer(date, at, at + 20)
+        pages = (ListedPage(page.environments, WallMs(at)),)
+        snapshot = Snapshot(pages=pages, clock=(clock,), requests=1, received=1)
+        return Listed(snapshot, started, ended, EVERY)
+
+
+def _reading(at: int) -> Reading:
+    return Reading(WallMs(at), MonotonicS(at / 1_000 - 1_000_000))

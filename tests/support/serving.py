@@ -1,0 +1,124 @@
+"""The server of `envwatch serve` in this process, on a real socket, with boards that a test fills."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import socket
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from support.builders import environment, listed, reading
+from support.demo_client import Answer, Client
+
+from envwatch.fleet.fleet import Fleet
+from envwatch.serving.answers import Board
+from envwatch.serving.app import ServedProfile, ServingApp
+from envwatch.serving.listening import Address, listen
+from envwatch.serving.server import HttpServer
+from envwatch.serving.tokens import Tokens
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Iterator, Sequence
+
+    from envwatch.model.clock import Reading
+    from envwatch.model.environment import Environment
+    from envwatch.serving.app import Metrics
+    from envwatch.serving.connections import Connections
+
+TOKEN = "token-of-ann-0123456789"
+OTHER = "token-of-ben-0123456789"
+WRONG = "token-of-eve-0123456789"
+TIMEOUT_S = 30.0
+
+
+def tokens_of(**tokens: str) -> Tokens:
+    return Tokens(tuple((name, hashlib.sha256(token.encode()).digest()) for name, token in tokens.items()))
+
+
+@dataclass
+class Serving:
+    """A running server."""
+
+    server: HttpServer
+    app: ServingApp
+    profiles: dict[str, ServedProfile]
+    port: int
+    clock: list[Reading]
+    """One reading: what the server's clocks show."""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def show(self, rows: Sequence[Environment], profile: str = "office") -> None:
+        """Let a listing be the newest one."""
+        outcome = listed(rows)
+        fleet, _ = Fleet().after(outcome)
+        self.server.call(partial(self.profiles[profile].board.update, fleet, outcome, reading()))
+
+    def ask(
+        self, target: str = "/v1/environments", token: str | None = TOKEN, method: str = "GET", **headers: str
+    ) -> Answer:
+        """Ask on a connection of its own."""
+        with Client(self.url, token) as client:
+            return client.ask(target, method=method, **headers)
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT_S)
+
+
+def until(holds: Callable[[], object]) -> None:
+    """Wait until something holds."""
+    end = time.monotonic() + TIMEOUT_S
+    while not holds():
+        assert time.monotonic() < end, "it does not hold in time"
+        time.sleep(0.02)
+
+
+def ends(connection: socket.socket) -> bytes:
+    """Read to the end of a connection, which a reset is too, and return what came."""
+    received = b""
+    try:
+        while data := connection.recv(1 << 16):
+            received += data
+    except ConnectionResetError:
+        pass
+    return received
+
+
+@contextmanager
+def serving(
+    *names: str,
+    tokens: Tokens | None = None,
+    metrics: Metrics | None = None,
+    tls: ssl.SSLContext | None = None,
+    connections: Connections | None = None,
+) -> Iterator[Serving]:
+    """Serve profiles, by default one of two rows, until the context ends."""
+    tokens = tokens or tokens_of(ann=TOKEN, ben=OTHER)
+    profiles = {name: ServedProfile(Board(), tokens) for name in names or ("office",)}
+    clock, notes = [reading()], list[str]()
+    app = ServingApp(profiles, lambda: clock[0], notes.append, metrics)
+    listening = listen(Address("127.0.0.1", 0))
+    port: int = listening.getsockname()[1]
+    server = HttpServer(app, listening, notes.append, tls, connections)
+    running = Serving(server, app, profiles, port, clock, notes)
+    server.start()
+    try:
+        for name in profiles:
+            running.show([environment("env-1"), environment("env-2")], name)
+        yield running
+    finally:
+        asyncio.run(server.close())
+        assert server.error is None
+
+
+def rows_in(answer: Answer) -> list[str]:
+    rows: list[dict[str, Any]] = answer.json["connections"]
+    return [row["id"] for row in rows]

@@ -1,0 +1,192 @@
+"""What docs/stability.md promises is there, and what is there is promised: each list against the program."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+import re
+import signal
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from support import programs
+from support.builders import NOW, list_of, listed, reading, wire_rows
+from support.builders import environment as environment_row
+from support.documents import lists, page, tables
+from support.faulty_server import KEY, faulty_server
+from support.hooked import hooked
+from support.parsers import actions_of, options_of, parsers
+from support.pty_terminal import environment
+
+from envwatch.cli.arguments import REFERENCE, Exit
+from envwatch.cli.doctor import finding, report
+from envwatch.config.command_schema import Command
+from envwatch.config.hook_schema import HookSettings
+from envwatch.config.schema import schema
+from envwatch.fleet.events import NO_PROFILE, Event, Kind
+from envwatch.fleet.monitor import Monitor
+from envwatch.hooks.hook import KINDS
+from envwatch.hooks.message import Context, message_of
+from envwatch.model.clock import ServerMs
+from envwatch.model.limits import Limits
+from envwatch.model.text import Clean
+from envwatch.query.fields import FIELDS
+from envwatch.storage.history.encoding.frames import FORMAT_VERSION
+from envwatch.tui.keymap import binding_ids
+from envwatch.views import event_stream, output, plugin_output, report_json
+from envwatch.views.census import Counted
+from envwatch.views.cloud_events import CloudEvent, cloud_event, word_of
+from envwatch.views.columns import COLUMNS
+from envwatch.views.command_context import EVENT_VARIABLES, ROW_VARIABLES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+PAGE: Final = page("stability.md")
+SOURCE: Final = "https://letta.example/v1/environments"
+
+PROMISES: Final = lists(PAGE)
+"""The names of each list of the page by what it is of."""
+
+
+def profile_settings() -> Mapping[str, Any]:
+    found: Mapping[str, Any] = schema()["$defs"]["Profile"]["properties"]
+    return found
+
+
+def listing() -> Any:
+    return json.loads(b"".join(output.json_of(list_of(listed([environment_row()])))))
+
+
+def hook_events() -> list[Any]:
+    """What a hook gets when an incident opens, and when it resolves."""
+    one = hooked("web", "b").hold(20, "web").hold(20)
+    context = Context(source=SOURCE, host="letta.example", profile="work")
+    messages = [
+        message_of(fired, Clean("pager"), context, one.monitor, reading(NOW + at * 1000)) for at, fired in one.fired
+    ]
+    return [json.loads(message.cloud_event) for message in messages]
+
+
+def change() -> Iterable[str]:
+    """What the data of every event has beside a row; an event about the fleet has only that, and its profile."""
+    monitor = Monitor.of({NO_PROFILE: Limits()})
+    data = cloud_event(Event(kind=Kind.BLIND, at=ServerMs(0)), monitor, reading(NOW), SOURCE)["data"]
+    return data.keys() - {"profile"}
+
+
+def finding_of_doctor() -> Any:
+    return json.loads(report.json_of([report.Result("key", None, finding.ok("fine"), str)]))[0]
+
+
+def choices(command: str, option: str) -> Iterable[str]:
+    (action,) = (each for each in actions_of(parsers()[command]) if option in each.option_strings)
+    return action.choices or ()
+
+
+def variables() -> Iterable[str]:
+    text = REFERENCE.split("environment variables:")[1].split("exit codes:")[0]
+    return set(re.findall(r"(?:LETTA|ENVWATCH)_[A-Z_]+", text)) - {"ENVWATCH_INTERVAL", "ENVWATCH_THEME"}
+
+
+KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
+    "Formats of `list -o`": lambda: choices("list", "-o"),
+    "Formats of `watch -o` and `replay -o`": lambda: event_stream.Format,
+    "Formats of `report -o`": lambda: choices("report", "-o"),
+    "Scenarios of `demo --scenario`": lambda: choices("demo", "--scenario"),
+    "Kinds of `check --of`": lambda: Counted,
+    "Exit codes": lambda: [str(int(code)) for code in (*Exit, 128 + signal.SIGHUP)],
+    "Exit codes of `check`": lambda: [str(status.value) for status in plugin_output.Status],
+    "Settings of a profile, or above all": profile_settings,
+    "Tables and settings of the file": lambda: schema()["properties"].keys() - profile_settings().keys(),
+    "Settings of a hook": lambda: HookSettings.model_fields,
+    "Settings of a command of your own": lambda: Command.model_fields,
+    "Ids of actions, for `[keys]`": binding_ids,
+    "Columns": lambda: COLUMNS,
+    "Fields of the filter": lambda: [*FIELDS, "meta.KEY"],
+    "Variables": variables,
+    "A listing": listing,
+    "Its `counts`, and states of a row": lambda: listing()["counts"].keys() - {"total"},
+    "Its `set_aside`": lambda: listing()["set_aside"],
+    "A row, in this order, also of JSON lines and CSV": lambda: listing()["environments"][0],
+    "A finding of `doctor`": finding_of_doctor,
+    "Its `status`": lambda: finding.Status,
+    "A report": lambda: report_json.ReportDocument.__annotations__,
+    "Its `profiles`": lambda: report_json.ProfileDocument.__annotations__,
+    "`fleet`": lambda: report_json.FleetDocument.__annotations__,
+    "`watch`": lambda: report_json.WatchDocument.__annotations__,
+    "`gaps` and `doubts`": lambda: report_json.GapDocument.__annotations__,
+    "`down`": lambda: report_json.DownDocument.__annotations__,
+    "`incidents`": lambda: report_json.IncidentDocument.__annotations__,
+    "`outages`": lambda: report_json.OutageDocument.__annotations__,
+    "`flapping`": lambda: report_json.FlappingDocument.__annotations__,
+    "`times`": lambda: report_json.TimeDocument.__annotations__,
+    "`mode_changes`, `version_changes` and `renamed`": lambda: report_json.ChangeDocument.__annotations__,
+    "`unrestricted`": lambda: report_json.UnrestrictedDocument.__annotations__,
+    "`behind`": lambda: report_json.BehindDocument.__annotations__,
+    "`appeared` and `gone`": lambda: report_json.ArrivalDocument.__annotations__,
+    "`availability`": lambda: report_json.AvailabilityDocument.__annotations__,
+    "Attributes": lambda: CloudEvent.__annotations__,
+    "Kinds, also for `on` of a hook": lambda: KINDS,
+    "What `data` has beside the row": change,
+    "Types of an incident": lambda: [event["type"] for event in hook_events()],
+    "`data` of an incident": lambda: hook_events()[0]["data"],
+    "Its `environments`": lambda: hook_events()[0]["data"]["environments"][0],
+    "Variables of a hook": lambda: EVENT_VARIABLES,
+    "Variables of a row": lambda: ROW_VARIABLES,
+    "Series": lambda: [name.strip("`") for name, *_ in tables(page("metrics.md")) if name.startswith("`envwatch_")],
+    "Versions of the format": lambda: [str(version) for version in range(1, FORMAT_VERSION + 1)],
+}
+"""What the program has, for each list."""
+
+OTHERWISE_HELD: Final = {"Performance data of `check`", "A silence", "Further kinds"}
+"""Lists of which a test of its own takes care."""
+
+
+def test_every_promise_has_a_test() -> None:
+    assert PROMISES.keys() == KNOWN.keys() | OTHERWISE_HELD
+
+
+@pytest.mark.parametrize("label", KNOWN)
+def test_the_page_names_what_the_program_has(label: str) -> None:
+    assert set(PROMISES[label]) == set(KNOWN[label]())
+
+
+def test_the_fields_of_a_row_have_the_order_of_the_page() -> None:
+    promised = PROMISES["A row, in this order, also of JSON lines and CSV"]
+    rows = list_of(listed([environment_row()]))
+    assert [*listing()["environments"][0]] == promised
+    assert [*json.loads(b"".join(output.jsonl_of(rows)))] == promised
+    assert next(csv.reader([b"".join(output.csv_of(rows)).decode().splitlines()[0]])) == promised
+
+
+def test_the_page_names_every_command_with_its_options() -> None:
+    promised = {name.strip("`"): set(flags.strip("`").split()) for name, flags in tables(PAGE)}
+    assert promised == {name: options_of(parser) for name, parser in parsers().items()}
+
+
+def test_every_kind_of_event_has_its_word() -> None:
+    words = {word_of(Event(kind=kind, at=ServerMs(0))) for kind in Kind} - {"together", "notice"}
+    promised = {*PROMISES["Kinds, also for `on` of a hook"], *PROMISES["Further kinds"]}
+    assert promised == {*words, "initial"}
+
+
+async def test_the_performance_data_of_a_check_is_what_the_page_names(tmp_path: Path) -> None:
+    async with faulty_server(wire_rows(3)) as faulty:
+        environ = environment(tmp_path, LETTA_API_KEY=KEY, LETTA_BASE_URL=faulty.url)
+        done = await asyncio.to_thread(programs.run, [sys.executable, "-m", "envwatch", "check"], environ)
+    data = done.stdout.decode().splitlines()[0].split(" | ")[1]
+    assert re.findall(r"(\w+)=", data) == PROMISES["Performance data of `check`"]
+
+
+def test_a_silence_has_the_fields_that_the_page_names(tmp_path: Path) -> None:
+    def silence(*arguments: str) -> bytes:
+        command = [sys.executable, "-m", "envwatch", "silence", *arguments]
+        return programs.run(command, environment(tmp_path)).stdout
+
+    silence("--filter", "pod:p-7", "--for", "2h")
+    (found,) = json.loads(silence("list", "-o", "json"))
+    assert [*found] == PROMISES["A silence"]
