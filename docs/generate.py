@@ -1,0 +1,180 @@
+"""Makes what is shipped and made from the parser: the shells' completion scripts and the manual page.
+
+`uv run python docs/generate.py` writes the files; `tests/cli/test_generated_files.py` compares them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import shtab
+from argparse_manpage.manpage import Manpage
+
+from envwatch import __version__
+from envwatch.cli.arguments import REFERENCE, whole_parser
+from envwatch.cli.commands.completion import FOLDER, SCRIPTS
+from envwatch.cli.registry import COMMANDS
+from envwatch.query.completion import completions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MANUAL = Path(__file__).parent / "envwatch.1"
+
+FIELDS = {offer.text: offer.description for offer in completions("", 0, [])}
+"""The fields of the filter language, each with its colon, and what they are."""
+
+BASH = f"""
+_envwatch_profiles() {{
+  local before=
+  [[ $1 == *,* ]] && before=${{1%,*}},
+  compgen -P "$before" -W "$(envwatch completion --profiles 2>/dev/null)" -- "${{1##*,}}"
+}}
+
+_envwatch_filter() {{
+  compgen -W {shlex.quote(" ".join(FIELDS))} -- "$1"
+}}
+"""
+
+BASH_END = """
+# Bash takes the sign in --option=value for a word, which shtab's function does not expect.
+# A field of a filter goes on with its value: no space after it.
+_envwatch() {
+  local i current=$COMP_CWORD words=()
+  for i in "${!COMP_WORDS[@]}"; do
+    if [[ ${COMP_WORDS[i]} != = || i -eq 0 ]]; then
+      words+=("${COMP_WORDS[i]}")
+    elif (( i == COMP_CWORD )); then
+      words+=("")
+    elif (( i < COMP_CWORD )); then
+      (( current-- ))
+    fi
+  done
+  local COMP_WORDS=("${words[@]}") COMP_CWORD=$current
+  _shtab_envwatch "$@"
+  [[ ${COMPREPLY[0]} == *[:.] ]] && compopt -o nospace
+  return 0
+}
+
+complete -o bashdefault -F _envwatch envwatch
+"""
+
+
+def zsh() -> str:
+    """Return the functions of the script for zsh."""
+    described = ["{}:{}".format(name.replace(":", r"\:"), about) for name, about in FIELDS.items()]
+    fields = "\n".join(f"    {shlex.quote(field)}" for field in described)
+    return f"""
+_envwatch_profiles() {{
+  local -a profiles=(${{(f)"$(envwatch completion --profiles 2>/dev/null)"}})
+  (( $#profiles )) && _values -s , profile $profiles
+}}
+
+_envwatch_filter() {{
+  local -a fields=(
+{fields}
+  )
+  _describe field fields -S ''
+}}
+"""
+
+
+def fish() -> str:
+    """Return the functions of the script for fish."""
+    fields = " \\\n    ".join(shlex.quote(f"{name}\t{about}") for name, about in FIELDS.items())
+    return f"""
+function _envwatch_profiles
+  set -l before (string match -r '^.*,' -- (commandline -ct))
+  for name in (envwatch completion --profiles 2>/dev/null)
+    echo "$before$name"
+  end
+end
+
+function _envwatch_filter
+  printf '%s\\n' {fields}
+end
+"""
+
+
+COMPLETED = {
+    "profile": {"bash": "_envwatch_profiles", "zsh": "_envwatch_profiles", "fish": "(_envwatch_profiles)"},
+    "filter": {"bash": "_envwatch_filter", "zsh": "_envwatch_filter", "fish": "(_envwatch_filter)"},
+    "config": shtab.FILE,
+    "expect": shtab.FILE,
+    "file": shtab.FILE,
+    "log_file": shtab.FILE,
+    "tls_cert": shtab.FILE,
+    "tls_key": shtab.FILE,
+}
+"""How the values of options are completed, by the option's name."""
+
+
+def arguments_in(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Yield the arguments of a parser and of its commands."""
+    for action in parser._actions:  # noqa: SLF001 - argparse has no other way to them
+        yield action
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            for command in action.choices.values():
+                yield from arguments_in(command)
+
+
+def script_for(shell: str) -> str:
+    """Return the completion script of a shell."""
+    parser = whole_parser()
+    for name, command in parser.commands.items():
+        command.description = COMMANDS[name]
+    for action in arguments_in(parser):
+        if action.dest in COMPLETED:
+            action.complete = COMPLETED[action.dest]  # type: ignore[attr-defined]  # as shtab wants it
+    preamble = {"bash": BASH, "zsh": zsh(), "fish": fish()}[shell]
+    script: str = shtab.complete(parser, shell, preamble={shell: preamble})
+    match shell:
+        case "bash":
+            return script + BASH_END
+        case "zsh":  # an option with a value may have it in the same word: --option=value
+            return re.sub(r'^  "(--[a-z-]+)\[(?=.*\]:)', r'  "\1=[', script, flags=re.MULTILINE)
+        case _:
+            return script
+
+
+def manual() -> str:
+    """Return the manual page: what argparse-manpage makes of the parser, and sections that hold for all commands."""
+    data: dict[str, Any] = {"description": "watch Letta environments in the terminal", "prog": "envwatch"}
+    page = in_columns(72, lambda: str(Manpage(whole_parser(), data)))
+    page = re.sub(r"^\.TH .*", f'.TH ENVWATCH 1 "" "envwatch {__version__}" "User Commands"', page)
+    sections = []
+    for block in REFERENCE.strip().split("\n\n"):
+        title, *lines = block.splitlines()
+        body = "\n".join(line.removeprefix("  ").replace("\\", r"\e").replace("-", r"\-") for line in lines)
+        sections.append(f".SH {title.rstrip(':').upper()}\n.nf\n{body}\n.fi\n")
+    return "\n".join([page.rstrip(), *sections])
+
+
+def in_columns(columns: int, make: Callable[[], str]) -> str:
+    """Return a text that argparse makes for a terminal of some width."""
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = str(columns)
+    try:
+        return make()
+    finally:
+        del os.environ["COLUMNS"]
+        if before is not None:
+            os.environ["COLUMNS"] = before
+
+
+def files() -> dict[Path, str]:
+    """Return the content of each generated file."""
+    return {FOLDER / SCRIPTS[shell]: script_for(shell) for shell in SCRIPTS} | {MANUAL: manual()}
+
+
+if __name__ == "__main__":
+    for path, content in files().items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+        sys.stdout.write(f"{path}\n")

@@ -1,0 +1,240 @@
+"""Draws the pictures of README.md and docs/screens.md: the dashboard on the demo's fleet, on simulated time.
+
+`uv run python docs/pictures.py` draws all of them; with names, only those; `report` is docs/report.md, the report on
+the demo's past. The poller, the fleet's rules, the history and the screen are the program's own. Clock, waiting, random
+numbers and the answers of the server are arguments: every run draws the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from envwatch.cli.demo_past import write_past
+from envwatch.cli.demo_settings import DEMO_PROFILE, demo_host
+from envwatch.demo.day_before import time_of_day
+from envwatch.demo.fleet import SimulatedFleet
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.model.clock import MonotonicS, OffsetBounds, Reading, WallMs
+from envwatch.model.limits import Limits
+from envwatch.model.outcome import Cause, ListedPage, Snapshot, SourceError
+from envwatch.model.page import page_of
+from envwatch.model.text import Clean
+from envwatch.sources.poller import Poller, Runtime
+from envwatch.sources.session import Session, Target
+from envwatch.storage.export import export_here
+from envwatch.storage.history.folder import history_folder
+from envwatch.storage.history.past import StoredPast
+from envwatch.tui.app import EnvwatchApp
+from envwatch.tui.arguments import Inputs, Preferences, SavedState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+FOLDER = Path(__file__).parent / "pictures"
+REPORT = Path(__file__).parent / "report.md"
+STARTED = datetime(2026, 11, 25, 2, 57, 40, tzinfo=UTC).timestamp()
+POD_LOST_S = 189
+"""Seconds after the start at which the demo has just lost a pod."""
+FAILURES = {
+    Cause.TIMEOUT: Clean("api.letta.com did not answer within 10 s. Is the network up here?"),
+    Cause.UNAUTHORIZED: Clean(
+        "api.letta.com answered 401: Unauthorized. Is the key from LETTA_API_KEY right, and still valid?"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """One picture: a terminal, a moment, and what is pressed then."""
+
+    size: tuple[int, int] = (80, 24)
+    """Columns and lines."""
+    seconds: int = POD_LOST_S
+    """From the start to the moment of the picture."""
+    keys: tuple[str, ...] = ()
+    theme: str = "envwatch-dark"
+    columns: tuple[str, ...] = ()
+    """Ids of the columns; empty for those that fit the width."""
+    ascii_only: bool = False
+    environ: Mapping[str, str] | None = None
+    failure: Cause | None = None
+    """Why the polls fail from `POD_LOST_S` on; None if they do not."""
+    has_past: bool = False
+    """Whether the demo's past has been recorded."""
+
+
+PICTURES = {
+    "outage": Picture(),
+    "outage-with-pane": Picture(size=(120, 36)),
+    "explain": Picture(size=(120, 36), keys=("E",)),
+    "groups": Picture(keys=("b", "p", "enter", "x", "x")),
+    "blind": Picture(seconds=POD_LOST_S + 100, failure=Cause.TIMEOUT),
+    "key-refused": Picture(seconds=POD_LOST_S + 20, failure=Cause.UNAUTHORIZED),
+    "rewound": Picture(seconds=40, has_past=True, keys=("T", *"02:20", "enter")),
+    "rewound-with-pane": Picture(size=(120, 36), seconds=40, has_past=True, keys=("T", *"02:20", "enter")),
+    "last-24-hours": Picture(seconds=40, has_past=True, columns=("state", "for", "name", "24h", "why")),
+    "help": Picture(keys=("?",)),
+    "filter": Picture(keys=("/", *"mode:unr status:off")),
+    "light": Picture(size=(100, 24), theme="envwatch-light"),
+    "ascii-without-colour": Picture(ascii_only=True, environ={"NO_COLOR": "1"}),
+}
+
+
+class World:
+    """Simulated time and a simulated server: a source for the poller, and its runtime."""
+
+    def __init__(self, picture: Picture) -> None:
+        self._picture = picture
+        started_at = int(STARTED * 1000)
+        self._fleet = SimulatedFleet(40, 7, started_at, time_of_day(started_at) if picture.has_past else None)
+        self._s = 0.0
+        """Since the start."""
+        self.has_come = asyncio.Event()
+        """The moment of the picture."""
+
+    def clocks(self) -> Reading:
+        """Read the clocks, which agree with the server's."""
+        return Reading(WallMs((STARTED + self._s) * 1000), MonotonicS(self._s))
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> None:
+        """Let the time pass at once, up to the moment of the picture."""
+        for _ in range(3):
+            await asyncio.sleep(0)
+        if event.is_set():
+            return
+        if self._s + seconds > self._picture.seconds:
+            self._s = self._picture.seconds
+            self.has_come.set()
+            await event.wait()
+            return
+        self._s += seconds
+
+    def pass_second(self) -> None:
+        """Let another second pass, so that all that depends on the time is drawn again."""
+        self._s += 1
+
+    async def snapshot(self) -> Snapshot:
+        """Return the fleet at this moment, or fail as the picture says."""
+        cause = self._picture.failure
+        if cause is not None and self._s >= POD_LOST_S:
+            raise SourceError(cause, FAILURES[cause])
+        asked_at = self.clocks().wall
+        rows, _ = self._fleet.page(int(asked_at), limit=None)
+        page = page_of(b'{"connections":[%b],"hasNextPage":false}' % b",".join(rows))
+        if self._picture.has_past:
+            self._s += 0.05  # a loss has to have lasted to be seen in its hour
+        return Snapshot(pages=(ListedPage(page.environments, asked_at),), clock=(OffsetBounds(-500, 500),), requests=1)
+
+
+def write_demo_past(state_folder: Path) -> Path:
+    """Write the demo's past as `envwatch demo` does, and return the folder of its history."""
+    folder = history_folder(state_folder, DEMO_PROFILE, demo_host(40, 7))
+    write_past(folder, 40, 7, int(STARTED * 1000))
+    return folder
+
+
+async def draw(picture: Picture, past_folder: Path) -> str:
+    """Return a picture as SVG."""
+    world = World(picture)
+    pasts = {NO_PROFILE: StoredPast(past_folder)} if picture.has_past else {}
+    readable = asyncio.Queue[Clean]()
+    for profile in pasts:
+        readable.put_nowait(profile)
+    poller = Poller(world, Limits(), Runtime(world.clocks, world.wait, lambda: 0.5))
+    target = Target(profile="acme", host="api.letta.com", key_origin="LETTA_API_KEY", poller=poller, limits=Limits())
+    async with Session({NO_PROFILE: target}) as session:
+        app = EnvwatchApp(
+            Inputs(targets=session.targets, outcomes=session, clocks=world.clocks, pasts=pasts, readable=readable),
+            SavedState(export=export_here),
+            Preferences(theme=picture.theme, columns=picture.columns, ascii_only=picture.ascii_only),
+        )
+        async with app.run_test(size=picture.size) as pilot:
+            await world.has_come.wait()
+            await pilot.pause(1.5)
+            for key in picture.keys:
+                await pilot.press(key)
+                await pilot.pause(0.2)
+            if picture.has_past:
+                await pilot.pause(2)  # it is read in threads
+                world.pass_second()
+            await pilot.pause(1.5)
+            return smaller(app.export_screenshot(title="envwatch"))
+
+
+_CELLS = re.compile(r'<rect fill="([^"]+)" x="([0-9.]+)" y="([0-9.]+)" width="([0-9.]+)" height="24.65" shape.*?/>')
+
+
+def smaller(svg: str) -> str:
+    """Return a picture without comments, web fonts, empty texts and clipped lines, and with short names."""
+    svg = re.sub(r"<!--.*?-->", "", svg)
+    svg = re.sub(r"@font-face\s*\{[^}]*\}", "", svg)
+    svg = re.sub(r"terminal-[0-9]+-", "t-", svg).replace("&#160;", "\N{NO-BREAK SPACE}")
+    svg = re.sub(r'<clipPath id="t-line-[0-9]+">.*?</clipPath>', "", svg, flags=re.DOTALL)
+    svg = re.sub(r' clip-path="url\(#t-line-[0-9]+\)"', "", svg)
+    svg = re.sub(r"<text[^>]*>\s*\n\s*</text>", "", svg)
+    return re.sub(r"\n\s*\n+", "\n", _with_wide_cells(svg))
+
+
+def _with_wide_cells(svg: str) -> str:
+    """Return a picture in which the neighbours of one colour are one rectangle."""
+    joined: list[tuple[str, float, str, float]] = []
+    for fill, x, y, width in _CELLS.findall(svg):
+        if joined and (joined[-1][0], joined[-1][2]) == (fill, y):
+            joined[-1] = (fill, joined[-1][1], y, float(x) + float(width) - joined[-1][1])
+        elif float(width):
+            joined.append((fill, float(x), y, float(width)))
+    cells = "".join(
+        f'<rect fill="{fill}" x="{x:g}" y="{y}" width="{width:g}" height="24.65" shape-rendering="crispEdges"/>'
+        for fill, x, y, width in joined
+    )
+    first = _CELLS.search(svg)
+    return svg if first is None else f"{svg[: first.start()]}{cells}{_CELLS.sub('', svg[first.start() :])}"
+
+
+def main(names: list[str]) -> None:
+    """Write the pictures."""
+    if unknown := set(names) - {*PICTURES, "report"}:
+        sys.exit(f"no such picture: {', '.join(sorted(unknown))}; there are {', '.join(PICTURES)}, report")
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    FOLDER.mkdir(exist_ok=True)
+    with TemporaryDirectory() as folder:
+        state_folder = Path(folder) / "envwatch"
+        past_folder = write_demo_past(state_folder)
+        if not names or "report" in names:
+            REPORT.write_bytes(report_in(Path(folder)))
+        write_pictures([name for name in names or PICTURES if name in PICTURES], past_folder)
+
+
+def report_in(state_home: Path) -> bytes:
+    """Return the report on the demo's last eight hours."""
+    until = datetime.fromtimestamp(STARTED, UTC)
+    times = [f"--since={(until - timedelta(hours=8)).isoformat()}", f"--until={until.isoformat()}"]
+    command = [sys.executable, "-m", "envwatch", "report", f"--profile={DEMO_PROFILE}", *times]
+    environ = {**os.environ, "XDG_STATE_HOME": str(state_home), "XDG_CONFIG_HOME": str(state_home)}
+    return subprocess.run(command, env=environ, stdout=subprocess.PIPE, check=True).stdout  # noqa: S603 - our own program
+
+
+def write_pictures(names: Sequence[str], past_folder: Path) -> None:
+    """Draw pictures by their names."""
+    for name in names:
+        picture = PICTURES[name]
+        os.environ.pop("NO_COLOR", None)
+        os.environ.update(picture.environ or {})
+        path = FOLDER / f"{name}.svg"
+        path.write_text(asyncio.run(draw(picture, past_folder)), encoding="utf-8")
+        sys.stdout.write(f"{path.name}: {path.stat().st_size:,} bytes\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
