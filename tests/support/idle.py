@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 import textual._time
 import textual.app
 import textual.pilot
+from textual.screen import UPDATE_PERIOD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FRAME_S = 0.025
-"""Timers due within this time are waited for: a key may wait for the frame of the last one. A test waits for longer
-ones itself."""
+FRAME_S = 2 * UPDATE_PERIOD + 0.001
+"""Seconds within which a timer that is due is waited for: that of the next frame. It waits for up to two periods, as a
+timer of Textual that comes late leaves out the period it is in and one more. A test waits for longer ones itself."""
 
 MOST_FRAMES = 30
 """What still draws after so many frames draws for ever, as a layout does that has no room for its scrollbar."""
@@ -65,7 +66,7 @@ async def wait_for_idle(min_sleep: float = 0.0, max_sleep: float = LONGEST_S) ->
         elif wait_s <= FRAME_S:
             quiet_turns = 0
             frames += 1
-            _skip(loop, wait_s)
+            skip(loop, wait_s)
         elif _has_busy_thread(loop) or loop.time() < start + min_sleep:
             quiet_turns = 0
             await asyncio.sleep(0.001)
@@ -81,7 +82,8 @@ def _has_busy_thread(loop: Any) -> bool:
     return bool(executor._work_queue.qsize() or at_work > len(_held))  # noqa: SLF001
 
 
-def _skip(loop: Any, seconds: float) -> None:
+def skip(loop: Any, seconds: float) -> None:
+    """Let the clock of the loop go on by so many seconds at once."""
     loop.skipped = getattr(loop, "skipped", 0.0) + seconds
 
 
