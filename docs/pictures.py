@@ -13,11 +13,15 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+
+from animation import Frame, animated
+from textual.widgets import Input
 
 from envwatch.cli.demo_past import write_past
 from envwatch.cli.demo_settings import DEMO_PROFILE, demo_host
@@ -36,9 +40,12 @@ from envwatch.storage.history.folder import history_folder
 from envwatch.storage.history.past import StoredPast
 from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.arguments import Inputs, Preferences, SavedState
+from envwatch.tui.hinted_app import HintedApp
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from textual.pilot import Pilot
 
 FOLDER = Path(__file__).parent / "pictures"
 REPORT = Path(__file__).parent / "report.md"
@@ -71,9 +78,15 @@ class Picture:
     """Why the polls fail from `POD_LOST_S` on; None if they do not."""
     has_past: bool = False
     """Whether the demo's past has been recorded."""
+    pressed_at: Mapping[int, str] | None = None
+    """Keys by the second at which they are pressed, for an animated picture of the demo from its start, with its hints;
+    None for a still."""
 
 
 PICTURES = {
+    "first-20-seconds": Picture(
+        seconds=20, has_past=True, pressed_at={7: "n", 11: "enter", 14: "E", 17: "q", 18: "q", 20: "g"}
+    ),
     "outage": Picture(),
     "outage-with-pane": Picture(size=(120, 36)),
     "explain": Picture(size=(120, 36), keys=("E",)),
@@ -99,29 +112,35 @@ class World:
         self._fleet = SimulatedFleet(40, 7, started_at, time_of_day(started_at) if picture.has_past else None)
         self._s = 0.0
         """Since the start."""
-        self.has_come = asyncio.Event()
-        """The moment of the picture."""
+        self._until = 0.0
+        """The end of the time that may pass, since the start."""
+        self._goes_on = asyncio.Event()
+        self._has_come = asyncio.Event()
 
     def clocks(self) -> Reading:
         """Read the clocks, which agree with the server's."""
         return Reading(WallMs((STARTED + self._s) * 1000), MonotonicS(self._s))
 
     async def wait(self, event: asyncio.Event, seconds: float) -> None:
-        """Let the time pass at once, up to the moment of the picture."""
+        """Let the time pass at once, up to the moment that `pass_until` allows."""
         for _ in range(3):
             await asyncio.sleep(0)
         if event.is_set():
             return
-        if self._s + seconds > self._picture.seconds:
-            self._s = self._picture.seconds
-            self.has_come.set()
-            await event.wait()
-            return
-        self._s += seconds
+        end = self._s + seconds
+        while end > self._until:
+            self._s = max(self._s, self._until)
+            self._has_come.set()
+            await self._goes_on.wait()
+        self._s = end
 
-    def pass_second(self) -> None:
-        """Let another second pass, so that all that depends on the time is drawn again."""
-        self._s += 1
+    async def pass_until(self, seconds: float) -> None:
+        """Let the time pass up to so many seconds after the start, and wait until all polls before that are done."""
+        self._until = seconds
+        self._has_come.clear()
+        self._goes_on.set()
+        self._goes_on.clear()
+        await self._has_come.wait()
 
     async def snapshot(self) -> Snapshot:
         """Return the fleet at this moment, or fail as the picture says."""
@@ -143,32 +162,63 @@ def write_demo_past(state_folder: Path) -> Path:
     return folder
 
 
-async def draw(picture: Picture, past_folder: Path) -> str:
-    """Return a picture as SVG."""
+@asynccontextmanager
+async def running(picture: Picture, past_folder: Path) -> AsyncIterator[tuple[World, Pilot[int]]]:
+    """Run the dashboard, at first at the moment of its start."""
     world = World(picture)
     pasts = {NO_PROFILE: StoredPast(past_folder)} if picture.has_past else {}
     readable = asyncio.Queue[Clean]()
     for profile in pasts:
         readable.put_nowait(profile)
     poller = Poller(world, Limits(), Runtime(world.clocks, world.wait, lambda: 0.5))
-    target = Target(profile="acme", host="api.letta.com", key_origin="LETTA_API_KEY", poller=poller, limits=Limits())
+    profile, host = ("acme", "api.letta.com") if picture.pressed_at is None else ("demo", "127.0.0.1:40153")
+    target = Target(profile=profile, host=host, key_origin="LETTA_API_KEY", poller=poller, limits=Limits())
     async with Session({NO_PROFILE: target}) as session:
-        app = EnvwatchApp(
-            Inputs(targets=session.targets, outcomes=session, clocks=world.clocks, pasts=pasts, readable=readable),
-            SavedState(export=export_here),
-            Preferences(theme=picture.theme, columns=picture.columns, ascii_only=picture.ascii_only),
+        inputs = Inputs(targets=session.targets, outcomes=session, clocks=world.clocks, pasts=pasts, readable=readable)
+        saved = SavedState(export=export_here)
+        preferences = Preferences(theme=picture.theme, columns=picture.columns, ascii_only=picture.ascii_only)
+        app = (
+            EnvwatchApp(inputs, saved, preferences)
+            if picture.pressed_at is None
+            else HintedApp(inputs, saved, preferences, close_key="H", keep_closed=lambda: None)
         )
         async with app.run_test(size=picture.size) as pilot:
-            await world.has_come.wait()
-            await pilot.pause(1.5)
-            for key in picture.keys:
+            await world.pass_until(0)
+            await pilot.pause(2 if picture.has_past else 0)  # it is read in threads
+            yield world, pilot
+
+
+async def draw(picture: Picture, past_folder: Path) -> str:
+    """Return a picture as SVG."""
+    if picture.pressed_at is not None:
+        return await draw_animated(picture, picture.pressed_at, past_folder)
+    async with running(picture, past_folder) as (world, pilot):
+        await world.pass_until(picture.seconds)
+        await pilot.pause(1.5)
+        for key in picture.keys:
+            await pilot.press(key)
+            await pilot.pause(0.2)
+        if picture.has_past:
+            await pilot.pause(2)
+            await world.pass_until(picture.seconds + 1)  # so that all that depends on the time is drawn again
+        for text_input in pilot.app.screen.query(Input):
+            text_input.cursor_blink = False
+        await pilot.pause(1.5)
+        return smaller(pilot.app.export_screenshot(title="envwatch"))
+
+
+async def draw_animated(picture: Picture, pressed_at: Mapping[int, str], past_folder: Path) -> str:
+    """Return an SVG that shows each second from the start."""
+    frames = []
+    async with running(picture, past_folder) as (world, pilot):
+        for second in range(picture.seconds + 1):
+            await world.pass_until(second)
+            await pilot.pause(1.1)  # the screen draws ages once a second
+            if key := pressed_at.get(second, ""):
                 await pilot.press(key)
                 await pilot.pause(0.2)
-            if picture.has_past:
-                await pilot.pause(2)  # it is read in threads
-                world.pass_second()
-            await pilot.pause(1.5)
-            return smaller(app.export_screenshot(title="envwatch"))
+            frames.append(Frame(smaller(pilot.app.export_screenshot(title="envwatch demo")), f"{second} s", key))
+    return animated(frames)
 
 
 _CELLS = re.compile(r'<rect fill="([^"]+)" x="([0-9.]+)" y="([0-9.]+)" width="([0-9.]+)" height="24.65" shape.*?/>')

@@ -10,6 +10,7 @@ from collections import Counter
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
+from xml.etree import ElementTree as ET
 
 import pytest
 from support import programs
@@ -88,6 +89,13 @@ def test_the_readme_takes_a_minute_and_begins_with_a_picture_and_the_commands() 
     order = ["# envwatch", "![", *COMMANDS, "| instead of |", "## Use", "](docs/"]
     places = [text.index(part) for part in order[:-1]] + [text.index(order[-1], text.index("## Use"))]
     assert places == sorted(places)
+
+
+def test_the_animated_picture_is_small_and_shows_each_of_the_first_20_seconds() -> None:
+    content = (ROOT / "docs/pictures/first-20-seconds.svg").read_bytes()
+    captions = [text for text in ET.fromstring(content).iter() if text.get("class") == "caption"]
+    assert [text.text for text in captions] == [f"{second} s" for second in range(21)]
+    assert len(content) <= 1_000_000
 
 
 def test_the_commands_of_the_readme_are_those_of_this_package() -> None:
