@@ -12,19 +12,19 @@ from textual.screen import UPDATE_PERIOD
 
 @pytest.mark.parametrize("late_periods", [0.5, 1.02, 1.5, 1.98, 10.02])
 async def test_a_frame_that_a_late_timer_puts_off_is_waited_for(late_periods: float) -> None:
-    frames = 0
+    frames, drawn = 0, asyncio.Event()
 
     def draw() -> None:
         nonlocal frames
         frames += 1
         timer.pause()
+        drawn.set()
 
     async with App[None]().run_test() as pilot:
         timer = pilot.app.set_interval(UPDATE_PERIOD, draw)
         await asyncio.sleep(0)
         skip(asyncio.get_running_loop(), (1 + late_periods) * UPDATE_PERIOD)
-        while not frames:
-            await asyncio.sleep(0)
+        await drawn.wait()
         timer.resume()
         await wait_for_idle()
         assert frames == 2
