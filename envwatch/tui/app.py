@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from textual import on
 from textual.binding import Binding, BindingType
-from textual.reactive import reactive
+from textual.reactive import Reactive, reactive
 
 from envwatch.fleet.alerts import ring_text
 from envwatch.fleet.history import HistoryError
@@ -78,6 +78,7 @@ class EnvwatchApp(TerminalApp):
     """The dashboard in a terminal."""
 
     CSS_PATH = stylesheet()
+    OWN_THEMES = THEMES
     ALLOW_SELECT = False  # selecting is the terminal's: without motion reports, a drag is not seen
     HORIZONTAL_BREAKPOINTS = [(0, "-slim"), (40, "-narrow"), (120, "-wide")]  # noqa: RUF012  as Textual declares it
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (8, "-short"), (40, "-tall")]  # noqa: RUF012
@@ -95,6 +96,8 @@ class EnvwatchApp(TerminalApp):
         Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True, id="app.suspend"),
     ]
 
+    theme: Reactive[str] = Reactive(THEMES[0].name)
+    """As Textual has it, with another default: for a theme that is set later, it parses the stylesheet once more."""
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     """What is known."""
     options: reactive[DisplayOptions] = reactive(DisplayOptions)
@@ -102,8 +105,6 @@ class EnvwatchApp(TerminalApp):
 
     def __init__(self, inputs: Inputs, saved: SavedState, preferences: Preferences = DEFAULTS) -> None:
         super().__init__(ascii_only=preferences.ascii_only, has_title=preferences.has_title)
-        for own in THEMES:
-            self.register_theme(own)
         self.targets = inputs.targets
         self.poll_control = PollControl(inputs.targets)
         self._inputs = inputs
@@ -111,22 +112,19 @@ class EnvwatchApp(TerminalApp):
         self._preferences = preferences
         limits = {profile: target.limits for profile, target in inputs.targets.items()}
         limits = limits or dict.fromkeys(inputs.pasts, Limits())
-        name = clean(self._watched()[0])
-        self._monitor = Monitor.of(limits, saved.acks, inputs.policies, profile_name=name)
+        self._monitor = Monitor.of(limits, saved.acks, inputs.policies, profile_name=clean(self._watched()[0]))
         """The newest state."""
         self._past_loading = PastLoading(inputs.pasts)
         self._names = AmbiguousNames()
         self._present = MonitorState(monitor=self._monitor, now=inputs.clocks())
         """What is known now; published to the screens as `state`, unless they show the past."""
         self.time_machine = TimeMachine(inputs, self)
-        theme = preferences.theme
-        self.theme = theme if theme in self.available_themes else THEMES[0].name
+        if preferences.theme in self.available_themes:
+            self.theme = preferences.theme
         self.set_keymap(preferences.keymap)
         glyphs = ASCII if preferences.ascii_only else UNICODE
-        self.set_reactive(
-            EnvwatchApp.options,
-            DisplayOptions(rings=preferences.rings, glyphs=glyphs, start_key=preferences.commands.start_key),
-        )
+        options = DisplayOptions(rings=preferences.rings, glyphs=glyphs, start_key=preferences.commands.start_key)
+        self.set_reactive(EnvwatchApp.options, options)
         self.set_reactive(EnvwatchApp.state, self.time_machine.shown(self._present))
         self.read_schedules()
 

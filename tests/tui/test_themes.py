@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 import pytest
-from support.app_harness import staged
+from support.app_harness import Stage, running, staged
 from support.budget import first_quick
 from support.builders import environment
 from support.pty_terminal import Terminal
@@ -221,6 +221,23 @@ def test_the_ansi_theme_sends_only_ansi_colours(tmp_path: Path) -> None:
             assert terminal.wait_for_end() == 0
     assert re.findall(rb"\x1b\[[0-9;]*[34]8;[0-9;]*m", bytes(terminal.received)) == []
     assert re.search(rb"\x1b\[[0-9;]*31m", terminal.received)
+
+
+async def test_the_default_theme_is_there_before_the_stylesheet_is_parsed() -> None:
+    stage, parsed_again = Stage(), 0
+    refresh_css = stage.app.refresh_css
+
+    def refresh(animate: bool = True) -> None:  # noqa: FBT001, FBT002  # as Textual declares it
+        nonlocal parsed_again
+        parsed_again += 1
+        refresh_css(animate)
+
+    stage.app.refresh_css = refresh  # type: ignore[method-assign]  # Textual calls it for every other theme
+    async with running(stage, (80, 24)):
+        assert (stage.app.theme, parsed_again) == ("envwatch-dark", 0)
+        stage.app.theme = "envwatch-light"
+        await stage.pilot.pause()
+        assert parsed_again == 1
 
 
 async def test_every_theme_by_name_can_be_chosen() -> None:

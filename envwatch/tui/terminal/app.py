@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from textual.app import App, SuspendNotSupported
 from textual.css.query import NoMatches
@@ -43,6 +43,8 @@ class TerminalApp(App[int]):
         has_title: whether to set the terminal's title.
     """
 
+    OWN_THEMES: ClassVar[Sequence[Theme]] = ()
+    """Themes beside Textual's."""
     lacking = lacking_for_drawing()
     """What Textual lacks; if anything, the terminal is left to it."""
     crash: BaseException | None = None
@@ -107,7 +109,7 @@ class TerminalApp(App[int]):
     @property
     def available_themes(self) -> dict[str, Theme]:
         """The themes to choose from; not ANSI ones under NO_COLOR, where Textual draws them black on black."""
-        themes = super().available_themes
+        themes = {**{theme.name: theme for theme in self.OWN_THEMES}, **super().available_themes}
         return {name: theme for name, theme in themes.items() if not theme.ansi} if self.is_colourless else themes
 
     def lend_mouse(self, *, is_lent: bool) -> None:
