@@ -63,6 +63,8 @@ _FRAME_S: Final = 0.2
 """Seconds between the looks at where a replay is."""
 _YIELD: Final = 0.001
 """Seconds between the steps of taking a large listing, in which keys are handled."""
+_LARGE: Final = 1000
+"""Environments from which a listing is large; one of fewer takes less than 5 ms, and is there for the first frame."""
 
 ScreenT = TypeVar("ScreenT", bound="Screen[Any]")
 
@@ -171,9 +173,11 @@ class EnvwatchApp(TerminalApp):
             self.time_machine.note(profile, self._monitor, now)
             if update.ended_acks:
                 self._saved.keep_acks(dict.fromkeys(update.ended_acks))
-            await asyncio.sleep(_YIELD)
+            if is_large := len(self._monitor.fleets) >= _LARGE:
+                await asyncio.sleep(_YIELD)
             ambiguous = self._names.among(self._monitor.fleets.environments)
-            await asyncio.sleep(_YIELD)
+            if is_large:
+                await asyncio.sleep(_YIELD)
             self._publish(replace(self._present, now=now, ambiguous_names=ambiguous))
 
     async def _take_notices(self) -> None:
@@ -200,8 +204,7 @@ class EnvwatchApp(TerminalApp):
         self._monitor = await past.seed(lambda: self._monitor)
         state = replace(self._present, ambiguous_names=self._names.among(self._monitor.fleets.environments))
         if past.unchanged_for is not None:
-            text = unchanged_text(profile, past.unchanged_for)
-            notice = Notice(text, self._inputs.clocks().monotonic, "plain")
+            notice = Notice(unchanged_text(profile, past.unchanged_for), self._inputs.clocks().monotonic, "plain")
             state = replace(state, notice=notice)
         self._publish(state)
 

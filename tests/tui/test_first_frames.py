@@ -37,6 +37,7 @@ async def test_no_first_frame_is_incomplete_or_laid_out_for_another_size(
         if not is_there:
             await stage.show(rows)
     filled = [lines for lines in frames if any("10s" in line for line in lines)]
+    assert (frames[0] in filled) is is_there
     assert filled
     counts = ["● 5 on", "◐ 0 late", "○ 0 off +1 old"]
     assert re.findall(COUNT, frames[-1][0]) == counts
