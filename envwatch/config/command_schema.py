@@ -23,7 +23,7 @@ ARGUMENTS: Final = BeforeValidator(_arguments, json_schema_input_type=Annotated[
 class Command(BaseModel):
     """A command of the user's own for the row under the cursor."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     key: Annotated[str, LINE]
     """The key that runs it on the dashboard."""

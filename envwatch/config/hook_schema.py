@@ -67,7 +67,7 @@ _APPRISE: Final = BeforeValidator(
 class HookSettings(BaseModel):
     """What is run or posted when something happens; only `envwatch watch --hooks` does so."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Annotated[str | None, LINE] = None
     """What messages about it call it; by default its number."""

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
 from envwatch.config.command_schema import Command
+from envwatch.config.field_docs import field_docs
 from envwatch.config.hook_schema import HookSettings, mistakes_between
 from envwatch.config.toml_text import parsed
 from envwatch.config.validators import (
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from pydantic_core import ErrorDetails
-    from pydantic_core.core_schema import WithDefaultSchema
+    from pydantic_core.core_schema import ModelSchema, WithDefaultSchema
 
 _SECRETS: Final = frozenset({"apikey", "lettaapikey", "key", "token", "secret", "password"})
 """Names that people give to a key, letters only."""
@@ -51,7 +52,7 @@ _SECRETS: Final = frozenset({"apikey", "lettaapikey", "key", "token", "secret", 
 class CommonSettings(BaseModel):
     """What a profile says of how to watch. Each also is a variable: `ENVWATCH_` and the name in capitals."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     filter: Annotated[str | None, QUERY] = None
     """The filter to start with, as in the filter box."""
@@ -145,7 +146,14 @@ class Config(Profile):
 
 
 class _Schema(GenerateJsonSchema):
-    """A JSON schema without defaults: None stands for an absent setting, and TOML has no null."""
+    """A JSON schema with descriptions and without defaults: None stands for an absent setting, and TOML has no null."""
+
+    def model_schema(self, schema: ModelSchema) -> dict[str, Any]:
+        """Return the schema of a table."""
+        content = super().model_schema(schema)
+        for name, text in field_docs(schema["cls"]).items():
+            content["properties"][name]["description"] = text
+        return content
 
     def default_schema(self, schema: WithDefaultSchema) -> dict[str, Any]:
         """Return the schema of a setting that may be absent."""

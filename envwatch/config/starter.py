@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from envwatch.config.field_docs import field_docs
 from envwatch.config.schema import CommonSettings, Config, Profile
 from envwatch.model.text import clean, wrapped
 
@@ -93,8 +94,9 @@ def starter() -> str:
 
 
 def _settings(names: Iterable[str]) -> Iterator[str]:
+    docs = field_docs(Config)
     for name in names:
-        for line in wrapped(clean(_one_line(Config.model_fields[name].description or "")), _WIDTH):
+        for line in wrapped(clean(_one_line(docs[name])), _WIDTH):
             yield f"# {line}\n"
         yield f"#{name} = {EXAMPLES[name]}\n"
 

@@ -359,6 +359,16 @@ def test_whatever_can_be_set_is_described_in_the_schema() -> None:
         assert described(name).keys() & {"type", "anyOf"}, name
 
 
+def test_the_schema_has_the_docstring_of_each_setting() -> None:
+    content = schema()
+    tables = (content, *content["$defs"].values())
+    assert all(each["description"] for table in tables for each in table["properties"].values())
+    texts = {name: each["description"] for name, each in content["$defs"]["Profile"]["properties"].items()}
+    assert texts["page_size"] == "Rows a request."
+    assert texts["api_key_env"] == "The environment variable that holds the API key."
+    assert texts["serve_tokens_file"].endswith("in this file's\nfolder, where a relative path starts too.")
+
+
 def test_several_profiles_are_taken_in_their_order_and_each_once(tmp_path: Path) -> None:
     path = config_file(tmp_path, WHOLE)
     for options, environ in (
@@ -506,6 +516,18 @@ def test_without_a_file_nothing_of_it_is_imported(tmp_path: Path) -> None:
     )
     home = {"HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", script], env=home, capture_output=True, text=True, check=False)
+    assert done.stderr == "[]\n"
+
+
+def test_settings_are_read_without_the_source_that_describes_them(tmp_path: Path) -> None:
+    path = config_file(tmp_path, 'interval = "10s"\n')
+    script = (
+        "import linecache, os, sys; from envwatch.config.settings import all_settings_of; "
+        "all_settings_of({'config': sys.argv[1]}, os.environ); sys.exit(str(sorted(linecache.cache)))"
+    )
+    home = {"HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", script, str(path)]
+    done = subprocess.run(command, env=home, capture_output=True, text=True, check=False)
     assert done.stderr == "[]\n"
 
 
