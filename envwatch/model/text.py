@@ -15,7 +15,6 @@ import math
 import re
 from collections import Counter
 from functools import lru_cache
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Literal, NewType
 from unicodedata import category, combining, east_asian_width, normalize
 
@@ -111,6 +110,8 @@ def clean_key(text: str) -> Clean:
     """
     if not is_hashed(text) and clean(text) == text:
         return Clean(text)
+    from hashlib import sha256  # noqa: PLC0415 - it loads OpenSSL, which the help need not wait for
+
     end = _HASH_MARK + sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_DIGITS]
     return Clean(clean(text, LONGEST - len(end)) + end)
 

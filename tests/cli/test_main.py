@@ -287,7 +287,8 @@ def test_of_config_only_validate_may_need_textual(environ: dict[str, str], home:
 @pytest.mark.parametrize("arguments", [("--help",), ("list", "--help"), ("--version",), ("--no-such",), ()])
 def test_help_and_refusals_import_nothing_slow(environ: dict[str, str], arguments: tuple[str, ...]) -> None:
     script = (
-        "import sys, atexit; slow = {'textual', 'rich', 'httpx', 'pydantic', 'asyncio', 'dataclasses', 'subprocess'}; "
+        "import sys, atexit; slow = "
+        "{'textual', 'rich', 'httpx', 'pydantic', 'asyncio', 'dataclasses', 'subprocess', 'hashlib'}; "
         "atexit.register(lambda: sys.stderr.write(f'slow: {sorted(slow & set(sys.modules))}')); "
         "from envwatch.cli.main import main; sys.exit(main())"
     )
