@@ -86,12 +86,14 @@ def _remembered(options: Options) -> dict[str, Any]:
     from dataclasses import asdict
 
     from envwatch.storage.remembered import remembered
-    from envwatch.views.columns import COLUMNS
 
     saved = asdict(remembered(state_file("state")))
     del saved["hints"]  # no setting
-    columns = tuple(id_ for id_ in saved["columns"] or () if id_ in COLUMNS)
-    return saved | {"columns": columns}
+    if saved["columns"]:
+        from envwatch.views.columns import COLUMNS
+
+        saved["columns"] = tuple(id_ for id_ in saved["columns"] if id_ in COLUMNS)
+    return saved
 
 
 def state_file(name: str) -> Path:

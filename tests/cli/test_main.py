@@ -272,6 +272,17 @@ def test_no_listing_needs_textual_or_rich(environ: dict[str, str], query: str) -
     assert ended.out.count(b'"taken_at"') == 1
 
 
+def test_the_first_request_of_a_dashboard_waits_neither_for_textual_nor_for_the_filter_language(
+    environ: dict[str, str],
+) -> None:
+    script = (
+        "import sys; from envwatch.cli.arguments import options_in; "
+        "from envwatch.cli.bootstrap import profiles_for, targets_for; targets_for(profiles_for(options_in([]))); "
+        "sys.exit(str(sorted({'textual', 'envwatch.query.language'} & set(sys.modules))))"
+    )
+    assert run(environ, command=(sys.executable, "-c", script)).err == "[]\n"
+
+
 @pytest.mark.parametrize("action", ["show", "path", "schema"])
 def test_of_config_only_validate_may_need_textual(environ: dict[str, str], home: Path, action: str) -> None:
     config = home / "config.toml"
