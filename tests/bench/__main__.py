@@ -48,6 +48,7 @@ ON_REQUEST = {
     "memory-100k": "screen.memory_100k",
     "views-100k": "views.views_100k",
     "arranged-100k": "arranged.arranged_100k",
+    "growth": "growth.growth",
     "start-history": "history_start.start",
     "hold-history": "history_start.hold",
     "report": "report.report",

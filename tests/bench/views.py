@@ -67,12 +67,12 @@ def _choosing(few: Sequence[Environment], many: Sequence[Environment]) -> list[t
 def _moving(few: Sequence[Environment], many: Sequence[Environment]) -> list[tuple[str, float, float]]:
     found = []
     for how, view in (("", View()), (" filtered, sorted and grouped", ARRANGED)):
-        reference, measured = (asyncio.run(_moves(rows, view)) for rows in (few, many))
+        reference, measured = (asyncio.run(moves(rows, view)) for rows in (few, many))
         found += [(f"{what}{how}, headless (CPU)", measured[what], reference[what]) for what in reference]
     return found
 
 
-async def _moves(rows: Sequence[Environment], view: View) -> dict[str, float]:
+async def moves(rows: Sequence[Environment], view: View) -> dict[str, float]:
     """Return the median CPU milliseconds of a listing taken in, of each key, and of a tick."""
     async with staged() as stage:
         stage.app.dashboard.set_view(view)
