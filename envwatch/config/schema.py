@@ -67,7 +67,7 @@ class CommonSettings(BaseModel):
     title: Annotated[bool | None, FLAG] = None
     """Whether the terminal's title shows what is wrong."""
     alert: Annotated[str | None, QUERY] = None
-    """What can be a problem that is worth a person, as in the filter box; the rest is shown and logged, and quiet."""
+    """What can be a problem that needs attention, as in the filter box; the rest is shown and logged, and quiet."""
     alert_after: Annotated[timedelta | None, duration_between(0, 86_400)] = None
     """How long an environment must have been down before that counts."""
     expect: Annotated[tuple[Clean, ...] | None, NAMES] = None

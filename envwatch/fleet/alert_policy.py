@@ -1,4 +1,4 @@
-"""What of a profile can be worth a person: the alert policy, and the expected inventory.
+"""What of a profile can be worth a person's attention: the alert policy, and the expected inventory.
 
 Pure. The test of a query is handed in as a callable with the query's text, as the filter language stands above.
 """

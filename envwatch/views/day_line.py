@@ -1,4 +1,4 @@
-"""A part of the time as one line: its events as marks, its gaps, and where one stands.
+"""A part of the time as one line: its events as marks, its gaps, and the moment that is shown.
 
 Pure. Text that is composed of cleaned text is clean. Must not know widgets.
 """
@@ -36,7 +36,7 @@ _WATCHED, _MARKER = ("─", "-"), ("┃", "|")
 """In Unicode, and in ASCII."""
 
 HERE: Final = "rewound"
-"""The style of the cell where one stands."""
+"""The style of the cell of the moment that is shown."""
 
 
 class Mark(NamedTuple):
@@ -90,7 +90,7 @@ def _mark(event: Event) -> Mark:
     if kinds & LOSSES:
         return Mark(event.at, 4, look.glyph, look.ascii, "offline")
     rank = 3 if look.style in {"unknown", "late", "offline", "unrestricted"} else 2 if kinds & RETURNS else 1
-    # In reverse, as unknown states are drawn elsewhere, it would be taken for where one stands.
+    # In reverse, as unknown states are drawn elsewhere, it would be taken for the moment that is shown.
     return Mark(event.at, rank, look.glyph, look.ascii, "plain" if look.style == "unknown" else look.style)
 
 
@@ -132,12 +132,12 @@ def _place(day: Day, at: float, width: int) -> int:
 
 
 def day_runs(day: Day, cells: Sequence[Run], at: float | None, *, ascii_only: bool) -> list[Run]:
-    """Return cells as runs of one style, with where one stands among them.
+    """Return cells as runs of one style, with the moment that is shown among them.
 
     Args:
         day: what the cells show.
         cells: those of `day_cells`.
-        at: where one stands; None for nowhere.
+        at: the cell of the moment that is shown; None without one.
         ascii_only: whether the terminal shows nothing but ASCII.
     """
     marked = list(cells)

@@ -1,4 +1,4 @@
-"""The help: first what a newcomer needs, then what works where one stands, then every key, made from the bindings."""
+"""The help: first what a newcomer needs, then what works at this place, then every key, made from the bindings."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _LEAST = 10
 
 
 class DayBar(TextLine):
-    """The events of a day, its gaps, and where one stands."""
+    """The events of a day, its gaps, and the moment that is shown."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"line--{style}" for style in (*STATE_STYLES, "faint", HERE)}
 
