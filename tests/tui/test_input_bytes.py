@@ -232,3 +232,13 @@ def test_the_split_of_bytes_into_packets_does_not_change_their_meaning(pieces: l
         packets.append(rest[:length])
         rest = rest[length:]
     assert repr(messages(*packets)) == repr(messages(data))
+
+
+def test_only_what_is_incomplete_waits_for_a_tick() -> None:
+    tested = parser()
+    assert not tested.is_waiting
+    for packet, is_waiting in ((b"j", False), (b"\x1b", True), (b"[A", False), (b"\x1b[200~text", True)):
+        list(tested.feed(packet, 0))
+        assert (packet, tested.is_waiting) == (packet, is_waiting)
+    list(tested.tick(60))
+    assert not tested.is_waiting

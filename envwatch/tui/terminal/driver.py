@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from envwatch.model.text import Clean
 
 _INPUT_POLL_S: Final = 0.1
-"""How often the input thread checks whether an incomplete sequence has had its time."""
+"""How often the input thread checks whether an incomplete sequence has had its time; without one, it sleeps."""
 
 _READ_SIZE: Final = 4096
 """Bytes."""
@@ -180,7 +180,8 @@ class TerminalDriver(LinuxDriver):
         parser = InputParser(self._kernel_size)
         while not self.exit_event.is_set():
             messages: Iterable[Message] = ()
-            if self.fileno in select.select([self.fileno, self._woken], [], [], _INPUT_POLL_S)[0]:
+            timeout_s = _INPUT_POLL_S if parser.is_waiting else None
+            if self.fileno in select.select([self.fileno, self._woken], [], [], timeout_s)[0]:
                 messages = parser.feed(os.read(self.fileno, _READ_SIZE), time.monotonic())
             for message in chain(messages, parser.tick(time.monotonic())):
                 self.process_message(message)

@@ -115,6 +115,11 @@ class InputParser:
         self._deadline_s = 0.0
         """When an incomplete unit is over."""
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an incomplete unit waits for its end, or for `tick` after its time."""
+        return bool(self._rest) or self._paste is not None
+
     def feed(self, data: bytes, now_s: float) -> Iterator[Message]:
         """Yield the messages that some bytes complete; `now_s` is monotonic."""
         self._rest += data
