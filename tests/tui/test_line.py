@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
+from textual.app import App
 
 from envwatch.tui.widgets.line import Part, TextLine
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from textual.app import ComposeResult
+    from textual.strip import Strip
+
+    from envwatch.tui.widgets.line import Row
 
 GROUPS = st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=3), max_size=6)
 """Groups of joined parts by their weights."""
@@ -54,3 +64,39 @@ def test_a_part_that_was_cut_has_back_what_dropping_others_has_made_free() -> No
             assert line.width_of([*fitted[0], cut]) == width
         else:
             assert cut.text == " mode:unrestricted"
+
+
+class Lines(TextLine):
+    """Lines of a text each, which remember when they were drawn."""
+
+    DEFAULT_CSS = "Lines { height: 3; }"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts = ["a", "b", "c"]
+        self.drawn: list[int] = []
+
+    def rows(self) -> Sequence[Row]:
+        return [([Part(text)], []) for text in self.texts]
+
+    def render_line(self, y: int) -> Strip:
+        self.drawn.append(y)
+        return super().render_line(y)
+
+
+class LinesApp(App[None]):
+    def compose(self) -> ComposeResult:
+        yield Lines()
+
+
+async def test_only_the_lines_that_changed_are_drawn_anew() -> None:
+    async with LinesApp().run_test(size=(20, 5)) as pilot:
+        lines = pilot.app.query_one(Lines)
+        for texts, drawn in ((["a", "B", "c"], [1]), (["a", "B", "c"], []), (["a", "B"], [0, 1, 2])):
+            lines.drawn.clear()
+            lines.texts = texts
+            lines.refresh_if_changed()
+            await pilot.pause()
+            assert lines.drawn == drawn
+            shown = ["".join(segment.text for segment in lines.render_line(y)).strip() for y in range(len(texts))]
+            assert shown == texts

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self, TypeAlias
 
 from rich.segment import Segment
+from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -56,7 +57,9 @@ class TextLine(Widget):
     """Cells between two parts."""
 
     _drawn: Sequence[Row] | None = None
-    """The lines of the last frame."""
+    """The newest lines; None while everything is to be drawn anew."""
+    _drawn_width = 0
+    """The width for which they were made."""
 
     def parts(self) -> Row:
         """Return the parts of the first line."""
@@ -67,14 +70,30 @@ class TextLine(Widget):
         return [self.parts()]
 
     def refresh_if_changed(self) -> None:
-        """Redraw the line if its parts have changed."""
-        if self.rows() != self._drawn:
+        """Redraw each line of which the parts have changed."""
+        self.show(self.rows())
+
+    def show(self, rows: Sequence[Row]) -> None:
+        """Draw these lines, as far as they differ from those of the last frame."""
+        drawn = self._drawn
+        if drawn is None or len(drawn) != len(rows):
             self.refresh()
+            return
+        self._drawn = rows
+        lines = [y for y, (before, row) in enumerate(zip(drawn, rows, strict=True)) if row != before]
+        if lines:
+            super().refresh(*(Region(0, y, self.size.width, 1) for y in lines))
+
+    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
+        """Redraw regions, or else everything."""
+        if not regions:
+            self._drawn = None
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
     def render_line(self, y: int) -> Strip:
         width = self.size.width
-        if y == 0 or self._drawn is None:
-            self._drawn = self.rows()
+        if self._drawn is None or self._drawn_width != width:
+            self._drawn, self._drawn_width = self.rows(), width
         left, right = map(list, self._drawn[y] if y < len(self._drawn) else ((), ()))
         left, right = self.fitting(left, right, width)
         base = self.rich_style

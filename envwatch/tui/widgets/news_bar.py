@@ -90,8 +90,7 @@ class NewsBar(TextLine):
         height = self.styles.height
         if height is None or height.value != len(rows):
             self.styles.height = len(rows)
-        if rows != self._drawn:
-            self.refresh()
+        self.show(rows)
 
     def parts(self) -> Row:
         return self.rows()[0]
