@@ -55,6 +55,8 @@ class SharedSilence:
 
 def shared_ack_of(environment: Environment) -> SharedAck | None:
     """Return the acknowledgement that came with a row, if there is one with a name."""
+    if SHARED_FIELD not in environment.unknown:
+        return None
     mark = _mark(environment, "ack")
     by = _text(mark.get("by"), _LONGEST_NAME)
     return SharedAck(by, _text(mark.get("note"), _LONGEST_NOTE)) if by else None
@@ -62,6 +64,8 @@ def shared_ack_of(environment: Environment) -> SharedAck | None:
 
 def shared_silence_of(environment: Environment, wall: float) -> SharedSilence | None:
     """Return the silence that came with a row, if there is one with a name that holds at a moment (local clock, ms)."""
+    if SHARED_FIELD not in environment.unknown:
+        return None
     mark = _mark(environment, "silence")
     by, until = _text(mark.get("by"), _LONGEST_NAME), mark.get("until")
     if not by or not isinstance(until, int | float):

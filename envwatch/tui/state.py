@@ -12,10 +12,11 @@ from envwatch.model.times import TimeStyle
 from envwatch.tui.glyphs import UNICODE, Glyphs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from envwatch.fleet.acknowledgements import Acks
     from envwatch.fleet.event_log import EventLog
+    from envwatch.fleet.fleet import Freshness
     from envwatch.fleet.fleets import Fleets
     from envwatch.fleet.silences import Silence, Silences
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -113,6 +114,11 @@ class MonitorState:
     def silences(self) -> Silences:
         """Silences, by id."""
         return self.monitor.silences
+
+    @property
+    def freshness(self) -> Sequence[Freshness]:
+        """How recent the data of each fleet is; that of a blind one reads unknown."""
+        return [fleet.freshness(self.now) for fleet in self.fleets]
 
     def has_rows_of(self, other: MonitorState) -> bool:
         """Whether the rows of another state are these: the same fleets, marks and past."""

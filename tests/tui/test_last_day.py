@@ -6,12 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.app_harness import staged
-from support.builders import reading
-from support.pasts import ALL_TIMES, at, day, monitor_now, rows_at, with_past
+from support.pasts import ALL_TIMES, at, day, rows_at, with_past
 
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.tui.widgets.row_renderer import changed_lines
-from envwatch.views.columns import COLUMNS
 
 if TYPE_CHECKING:
     from support.app_harness import Stage
@@ -68,19 +65,6 @@ async def test_the_worst_comes_first_where_it_sorts_and_last_where_it_is_inverte
         await stage.press("o")
         assert "24H▼" in stage.text
         assert stage.names == ["new", "steady", "lost", "once"]
-
-
-def test_with_a_quarter_of_an_hour_each_line_is_drawn_anew_where_the_column_is_shown() -> None:
-    monitor = monitor_now()
-    lines = [*monitor.fleets.environments]
-    quarter = at(0) - at(0) % 900_000 + 900_000
-
-    def changed(before: float, after: float, *ids: str) -> list[int]:
-        columns = [COLUMNS[id_] for id_ in ids]
-        return [*changed_lines(lines, monitor, columns, reading(quarter + before), reading(quarter + after))]
-
-    assert changed(0, 1, "24h") == [0, 1, 2, 3]
-    assert changed(-1, 0, "24h") == changed(1, 999, "24h") == changed(0, 1, "version") == []
 
 
 async def test_a_new_hour_moves_the_cells_of_what_does_not_change_otherwise() -> None:

@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.app_harness import BELL, staged
-from support.builders import NOW, environment, listed, reading
+from support.builders import NOW, environment
 
 from envwatch.fleet.acknowledgements import Ack
-from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import Clean
 from envwatch.tui.screens.row_actions import RowActions
-from envwatch.tui.widgets.row_renderer import changed_lines
 
 if TYPE_CHECKING:
     from support.app_harness import Stage
@@ -69,18 +66,6 @@ async def test_a_silence_of_the_serving_host_is_shown_until_it_ends() -> None:
         assert "disks" in stage.text
         await stage.tick(11)
         assert "ops-1" not in stage.text
-
-
-def test_only_its_end_redraws_a_row() -> None:
-    marks = {"silence": {"by": "ops-1", "until": NOW + 20_000}}
-    monitor, _ = Monitor().after(NO_PROFILE, listed([environment("env-a", envwatch=marks)]), reading())
-    lines = [*monitor.fleets.environments]
-
-    def changed(old: float, new: float) -> list[int]:
-        return [*changed_lines(lines, monitor, (), reading(NOW + old), reading(NOW + new))]
-
-    assert changed(18_999, 19_999) == []
-    assert changed(19_999, 20_000) == [0]
 
 
 async def test_an_own_acknowledgement_is_shown_in_place_of_it() -> None:

@@ -22,10 +22,10 @@ from envwatch.model.text import Clean, counted
 from envwatch.model.times import zone_of
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.line import STATE_STYLES
-from envwatch.tui.widgets.row_renderer import NOTHING, RowRenderer, changed_lines
+from envwatch.tui.widgets.row_renderer import NOTHING, RowRenderer
 from envwatch.views.arrangement import Kept, arrange, lines_of
 from envwatch.views.baseline import comparison_columns
-from envwatch.views.column_widths import LEFT, SCROLLBAR, column_at, fitting
+from envwatch.views.column_widths import SCROLLBAR, column_at, fitting
 from envwatch.views.columns import COLUMNS
 from envwatch.views.cursor import RowCursor, kept_top
 from envwatch.views.event_text import empty_table_text
@@ -36,14 +36,12 @@ from envwatch.views.table_view import View
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.style import Style
     from textual import events
     from textual.strip import Strip
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import Reading
     from envwatch.views.columns import Column
-    from envwatch.views.grouping import Line, LineKey, TableLine
+    from envwatch.views.grouping import LineKey, TableLine
 
 SETTLES_AFTER = 3.0
 """Seconds after a move of the cursor in which rows keep their places."""
@@ -96,8 +94,8 @@ class EnvironmentTable(ScrollView, can_focus=True):
         """How often the user has moved the cursor."""
         self._renderer: RowRenderer | None = None
         """Of the last frame; None if its styles are no longer valid."""
-        self._is_new_frame = True
-        """Whether no line of the present frame has been drawn."""
+        self._may_look_different = True
+        """Whether all of it is to be drawn anew, and no line has been."""
         self._kept = Kept()
         self._days = LastDays(Monitor(), self.state.now)
         self.problems = ProblemPlaces()
@@ -200,10 +198,10 @@ class EnvironmentTable(ScrollView, can_focus=True):
             self._update_rows(is_steady=self._has_just_moved())
         elif self._row_cursor.is_due and not self._has_just_moved():
             self._update_rows(is_steady=False)
-        elif new.ambiguous_names is not old.ambiguous_names:
+        elif new.ambiguous_names is not old.ambiguous_names or new.freshness != old.freshness:
             self.refresh()
         elif new.now != old.now:
-            self._redraw_ages(old.now, new.now)
+            self._redraw_ages()
 
     def watch_view(self, old: View, new: View) -> None:
         """Show another view, in which every row goes where it belongs; one that its filter hides does not stay."""
@@ -219,12 +217,18 @@ class EnvironmentTable(ScrollView, can_focus=True):
     def _has_just_moved(self) -> bool:
         return self.state.present.monotonic - self._moved_at < SETTLES_AFTER
 
-    def _redraw_ages(self, old: Reading, new: Reading) -> None:
-        self.refresh(Region(0, 1, LEFT, self._height))
+    def _redraw_ages(self) -> None:
+        """Redraw of each visible line what time alone has changed."""
+        earlier = self._renderer
+        if earlier is None or not earlier.state.has_rows_of(self.state):
+            self.refresh()
+            return
+        self._renderer = renderer = earlier.at(self.state, self._last_days())
         top = self.scroll_offset.y
-        visible = self._row_cursor.lines[top : top + self._height]
-        for place in changed_lines(visible, self.state.monitor, self.columns, old, new):
-            self._refresh_row(top + place)
+        lines = self._row_cursor.lines[top : top + self._height]
+        widths = [renderer.changed_cells(line, earlier) for line in lines]
+        if regions := [Region(0, y, width, 1) for y, width in enumerate(widths, 1) if width]:
+            self.refresh(*regions)
 
     def _update_rows(self, *, is_steady: bool, is_held: bool = True, is_new_view: bool = False) -> None:
         """Work out the lines anew.
@@ -348,8 +352,9 @@ class EnvironmentTable(ScrollView, can_focus=True):
     # Drawing.
 
     def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
-        """Redraw, with a new renderer if anything looks different now."""
-        self._is_new_frame = True
+        """Redraw regions, or else everything, with a new renderer if anything looks different now."""
+        if not regions:
+            self._may_look_different = True
         return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
     def notify_style_update(self) -> None:
@@ -358,9 +363,9 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         renderer = self._renderer
-        if renderer is None or self._is_new_frame:  # once a frame: styles are costly
-            new, self._is_new_frame = self._new_renderer(), False
-            renderer = self._renderer = renderer if renderer == new else new
+        if renderer is None or self._may_look_different:  # once a frame: styles are costly
+            renderer = self._renderer = self._new_renderer()
+            self._may_look_different = False
         glyphs, top = self.options.glyphs, self.scroll_offset.y
         if y == 0:
             above = above_text(self.problems, top, self.hidden_problems, glyphs.above, glyphs.separator)
@@ -368,7 +373,8 @@ class EnvironmentTable(ScrollView, can_focus=True):
         lines, place = self._row_cursor.lines, top + y - 1
         if place >= len(lines):
             return renderer.empty_line(NOTHING if lines else self._empty_text(), y - 2)
-        strip = self._drawn_line(renderer, lines[place], place)
+        folded = self.problems.folded.get(place, ())
+        strip = renderer.line(lines[place], len(folded), is_cursor=place == self._row_cursor.place)
         if y == self._height and (below := self.problems.below(place + 1)):
             return renderer.with_alarm(strip, Clean(f"{glyphs.below} {counted(below, 'problem')} below"))
         return strip
@@ -377,24 +383,17 @@ class EnvironmentTable(ScrollView, can_focus=True):
         state, zone = self.state, zone_of(self.options.times)
         return empty_table_text(state.fleets, self.view, zone, is_past=state.rewound is not None)
 
-    def _drawn_line(self, renderer: RowRenderer, line: Line, place: int) -> Strip:
-        is_cursor = place == self._row_cursor.place
-        if isinstance(line, Rule):
-            return renderer.rule(line)
-        if isinstance(line, GroupHeader):
-            return renderer.group_header(line, len(self.problems.folded.get(place, ())), is_cursor=is_cursor)
-        return renderer.row(line, is_cursor=is_cursor)
-
     def _new_renderer(self) -> RowRenderer:
-        return RowRenderer(
+        """Return the renderer of a frame: the last one, if it draws alike, at this moment."""
+        state, last, days = self.state, self._renderer, self._last_days()
+        renderer = RowRenderer(
             width=self.size.width,
             columns=self._columns,
-            state=self.state,
             glyphs=self.options.glyphs,
             base=self.rich_style,
-            style=cache(self._style),
-            days=self._last_days(),
+            style=cache(lambda part: self.get_component_rich_style(f"table--{part}", partial=True)),
+            state=state,
+            moments=state.fleets.moments(state.now.wall),
+            days=days,
         )
-
-    def _style(self, part: str) -> Style:
-        return self.get_component_rich_style(f"table--{part}", partial=True)
+        return renderer if last != renderer else last.at(state, days)

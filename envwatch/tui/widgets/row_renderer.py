@@ -6,10 +6,9 @@ Which rows there are, and where the cursor stands, is `environment_table`'s busi
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import groupby
-from math import ceil
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
@@ -17,57 +16,86 @@ from rich.segment import Segment
 from textual.strip import Strip
 
 from envwatch.fleet.fleet import Freshness
-from envwatch.fleet.hours import HOUR_MS
 from envwatch.fleet.outages import State
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.recent_changes import ChangeTag
 from envwatch.model import limits
 from envwatch.model.modes import UNRESTRICTED, mode_of
-from envwatch.model.shared_marks import shared_ack_of, shared_silence_of
 from envwatch.model.text import Clean, cells, counted, fitted, shortened, wrapped
 from envwatch.model.versions import is_behind
-from envwatch.views.column_widths import GUTTER, SCROLLBAR, gap_after
+from envwatch.tui.widgets.row_contents import AGES, known_mark, shown_at
+from envwatch.views.column_widths import GUTTER, LEFT, SCROLLBAR, gap_after
 from envwatch.views.columns import LAST_DAY
 from envwatch.views.grouping import GroupHeader, Rule
 from envwatch.views.last_day import hour_marks
-from envwatch.views.state_details import shared_text, silence_text
+from envwatch.views.state_details import silence_text
 from envwatch.views.state_style import HOUR_STYLES, glyph_of, style_of, style_of_presence
-from envwatch.views.table_view import id_tail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from rich.style import Style
 
     from envwatch.fleet.hours import LastDays
-    from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.silences import Silence
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
-    from envwatch.model.clock import Reading
+    from envwatch.model.clock import ServerMs
     from envwatch.tui.glyphs import Glyphs
     from envwatch.tui.state import MonitorState
+    from envwatch.tui.widgets.row_contents import Rest, Shown
     from envwatch.views.columns import Column
     from envwatch.views.grouping import Line
     from envwatch.views.table_view import View
 
 NOTHING: Final = Clean("")
 
+_MOST_RESTS: Final = 500
+"""Right parts of rows to keep: more than any terminal has lines."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowRenderer:
-    """Draws the lines of a frame, and of those after it that look the same but for the cursor and what is in sight."""
+    """Draws the lines of a moment. Two are equal if they draw alike, whatever their moments."""
 
     width: int
     columns: tuple[tuple[Column, int], ...]
-    """Each with its width."""
-    state: MonitorState
+    """Each with its width; the first three and their gaps take `LEFT` cells, with the gutter."""
     glyphs: Glyphs
     base: Style
     style: Callable[[str], Style] = field(compare=False)
     """Returns what a component class `table--<name>` of the stylesheet adds to the base."""
+    state: MonitorState = field(compare=False)
+    moments: Mapping[Clean, ServerMs] = field(compare=False)
+    """The time of each profile's server."""
     days: LastDays = field(compare=False)
-    _rows: dict[tuple[EnvironmentKey, bool], Strip] = field(default_factory=dict, compare=False)
+    _shown: dict[EnvironmentKey, Shown] = field(default_factory=dict, compare=False)
+    """What environments show at this moment, as far as that was needed."""
+    _strips: dict[tuple[EnvironmentKey, bool], Strip] = field(default_factory=dict, compare=False)
     """Environments that were drawn, with the cursor or without."""
+    _rests: dict[tuple[EnvironmentKey, bool], tuple[Rest, Strip]] = field(default_factory=dict, compare=False)
+    """Right parts that were drawn, at this moment or before."""
+
+    def at(self, state: MonitorState, days: LastDays) -> RowRenderer:
+        """Return the renderer of another moment, which draws again only what differs."""
+        if len(self._rests) > _MOST_RESTS:
+            self._rests.clear()
+        moments = state.fleets.moments(state.now.wall)
+        return replace(self, state=state, moments=moments, days=days, _shown={}, _strips={})
+
+    def changed_cells(self, line: Line, earlier: RowRenderer) -> int:
+        """Return how many cells of a line, from the left, time alone has changed since an earlier moment."""
+        if isinstance(line, GroupHeader | Rule):
+            return self.width if self.state.silences else 0
+        now, before = self._shown_of(line), earlier._shown_of(line)
+        return 0 if now == before else LEFT if now.rest == before.rest else self.width
+
+    def line(self, line: Line, folded_problems: int, *, is_cursor: bool) -> Strip:
+        """Draw a line: an environment, the header of a group with so many problems folded in it, or a rule."""
+        if isinstance(line, Rule):
+            return self.rule(line)
+        if isinstance(line, GroupHeader):
+            return self.group_header(line, folded_problems, is_cursor=is_cursor)
+        return self.row(line, is_cursor=is_cursor)
 
     def column_titles(self, view: View, out_of_sight: Clean = NOTHING) -> Strip:
         """Draw the titles, with a mark on the one that sorts, and at the right what problems are out of sight."""
@@ -98,66 +126,54 @@ class RowRenderer:
     def row(self, tracked: TrackedEnvironment, *, is_cursor: bool) -> Strip:
         """Draw one environment, once."""
         key = (tracked.key, is_cursor)
-        strip = self._rows.get(key)
+        strip = self._strips.get(key)
         if strip is None:
-            strip = self._rows[key] = self._row(tracked, is_cursor=is_cursor)
+            strip = self._strips[key] = self._row(tracked, is_cursor=is_cursor)
         return strip
 
     def _row(self, tracked: TrackedEnvironment, *, is_cursor: bool) -> Strip:
-        id_, fleet = tracked.environment.id, self.state.fleets.of(tracked)
-        now = fleet.clock.at(self.state.now.wall)
-        silence = self.state.silence_of(tracked)
-        is_quiet = id_ in self.state.acks or silence is not None
-        tag = None if is_quiet else tracked.tag(now)
-        known = self._known_mark(tracked, silence)
-        mark_style = None if known else tag
-        is_unknown = self.state.fleets.is_unknown(tracked, self.state.now)
+        shown = self._shown_of(tracked)
         base = self.base
         if is_cursor:
             base += self.style("cursor")
-        if id_ not in fleet.environments or tracked.presence is Presence.GONE:
+        if not shown.rest.is_listed or tracked.presence is Presence.GONE:
             base += self.style("gone")
-        segments = self._gutter(tag, base, is_cursor=is_cursor)
-        for column, width in self.columns:
-            if column.id == "state":
-                segments.append(self._state(tracked, base, is_unknown=is_unknown))
-            elif column.id == "name":
-                style = self._tag_style(tracked, mark_style, base)
-                segments += self._name(tracked, width, known or tag or "", base, style)
+        segments = self._gutter(shown.rest.tag, base, is_cursor=is_cursor)
+        segments.append(self._state(tracked, base, is_unknown=shown.is_unknown))
+        for (column, width), text in zip(self.columns[1:AGES], shown.ages, strict=True):
+            segments += [self._cell(column, width, text, shown.rest, base), Segment(" " * gap_after(column), base)]
+        rest = self._rest(shown.rest, base, is_cursor=is_cursor)
+        return Strip([*segments, *rest], LEFT + rest.cell_length).adjust_cell_length(self.width, base)
+
+    def _rest(self, rest: Rest, base: Style, *, is_cursor: bool) -> Strip:
+        """Return what stands right of the heartbeat's age: drawn once for all moments at which it shows the same."""
+        key = (rest.tracked.key, is_cursor)
+        drawn = self._rests.get(key)
+        if drawn is None or drawn[0] != rest:
+            drawn = self._rests[key] = (rest, Strip(self._rest_segments(rest, base)))
+        return drawn[1]
+
+    def _rest_segments(self, rest: Rest, base: Style) -> Iterator[Segment]:
+        tracked, ticking = rest.tracked, iter(rest.ticking)
+        for column, width in self.columns[AGES:]:
+            if column.id == "name":
+                yield from self._name(rest, width, base)
             elif column.id == LAST_DAY:
-                segments += self._last_day(tracked, width, base)
+                yield from self._last_day(rest.hours, width, base)
             else:
-                text = column.shown(tracked, now, fleet.limits)
-                if column.id == "why":
-                    is_promise = is_unknown and tracked.presence is Presence.LATE  # a countdown
-                    text = self._why(tracked, None if is_promise else text, width, silence)
-                segments.append(self._cell(column, width, tracked, text, base, tag))
-            segments.append(Segment(" " * gap_after(column), base))
-        return Strip(segments).adjust_cell_length(self.width, base)
+                # What does not change with time is the same at any moment.
+                text = next(ticking) if column.is_ticking else column.text(tracked, 0.0)
+                yield self._cell(column, width, text, rest, base)
+            yield Segment(" " * gap_after(column), base)
 
-    def _known_mark(self, tracked: TrackedEnvironment, silence: Silence | None) -> str:
-        """Return the mark of what people know: here, or else on the host that serves the listing; empty if unknown."""
-        if tracked.environment.id in self.state.acks:
-            return self.glyphs.acknowledged
-        if silence is not None:
-            return self.glyphs.silenced
-        if shared_ack_of(tracked.environment) is not None:
-            return self.glyphs.acknowledged
-        is_silenced = shared_silence_of(tracked.environment, self.state.now.wall) is not None
-        return self.glyphs.silenced if is_silenced else ""
-
-    def _why(self, tracked: TrackedEnvironment, why: Clean | None, width: int, silence: Silence | None) -> Clean | None:
-        """Return the cause, with who knows of it behind that if there is room for both, and in its place if not."""
-        wall = self.state.now.wall
-        text: Clean | None = None
-        if silence is not None:
-            text = silence_text(silence, wall)
-        elif tracked.environment.id not in self.state.acks:
-            text = shared_text(tracked.environment, wall, width)
-        if text is None:
-            return why
-        both = Clean(f"{why} {self.glyphs.separator} {text}")
-        return both if why and cells(both) <= width else text
+    def _shown_of(self, tracked: TrackedEnvironment) -> Shown:
+        """Return what an environment shows at this moment."""
+        shown = self._shown.get(tracked.key)
+        if shown is None or shown.rest.tracked is not tracked:
+            now = self.moments[tracked.profile]
+            shown = shown_at(tracked, self.state, now, self.columns, self.days, self.glyphs)
+            self._shown[tracked.key] = shown
+        return shown
 
     def empty_line(self, text: Clean, number: int) -> Strip:
         """Draw a line of the text that says why there is no row: of none, and below its end, a blank one."""
@@ -226,7 +242,7 @@ class RowRenderer:
         mark = ""
         for tracked in header.environments:
             if tracked.is_unhealthy:
-                known = self._known_mark(tracked, self.state.silence_of(tracked))
+                known = known_mark(tracked, self.state.silence_of(tracked), self.state, self.glyphs)
                 if not known:
                     return ""
                 mark = known if mark != self.glyphs.silenced else mark
@@ -246,32 +262,30 @@ class RowRenderer:
         glyph = state.ascii if self.glyphs.is_ascii else state.glyph
         return Segment(f"{glyph} {state.word:<4}", base + self.style(state.style))
 
-    def _last_day(self, tracked: TrackedEnvironment, width: int, base: Style) -> Iterator[Segment]:
+    def _last_day(self, hours: Sequence[State], width: int, base: Style) -> Iterator[Segment]:
         """Yield the cells of the last 24 hours; the newest, where not all of them fit."""
-        for state, cells_alike in groupby(self.days.cells(tracked)[-width:]):
+        for state, cells_alike in groupby(hours[-width:]):
             look = HOUR_STYLES[state]
             glyph = look.ascii if self.glyphs.is_ascii else look.glyph
             # Without colours, that of the state offline is reverse, in which a full block would be an empty cell.
             style = "loss" if state is State.DOWN else look.style
             yield Segment(glyph * len([*cells_alike]), base + self.style(style))
 
-    def _name(
-        self, tracked: TrackedEnvironment, width: int, mark: str, base: Style, mark_style: Style
-    ) -> list[Segment]:
+    def _name(self, rest: Rest, width: int, base: Style) -> list[Segment]:
         """Return the name, with the end of the id if the name is ambiguous, and at the right the mark or tag.
 
         A name without a mark has the cells of both.
         """
-        name, id_ = tracked.environment.name, tracked.environment.id
+        name, id_ = rest.tracked.environment.name, rest.tracked.environment.id
+        mark = rest.known or rest.tag or ""
         room = width - (len(mark) + 1 if mark else 0)
-        tail = id_tail(name, id_, self.state.ambiguous_names) if name else ""
-        text = shortened(name or id_, max(room - len(tail), 0), keep="ends", ellipsis=self.glyphs.ellipsis)
+        text = shortened(name or id_, max(room - len(rest.tail), 0), keep="ends", ellipsis=self.glyphs.ellipsis)
         faint = base + self.style("faint")
-        space = " " * max(width - cells(text) - len(tail) - len(mark), 0)
+        space = " " * max(width - cells(text) - len(rest.tail) - len(mark), 0)
         return [
             Segment(text, base if name else faint),
-            Segment(tail + space, faint),
-            Segment(mark, mark_style),
+            Segment(rest.tail + space, faint),
+            Segment(mark, self._tag_style(rest.tracked, None if rest.known else rest.tag, base)),
         ]
 
     def _tag_style(self, tracked: TrackedEnvironment, tag: ChangeTag | None, base: Style) -> Style:
@@ -281,24 +295,16 @@ class RowRenderer:
         style = "unrestricted" if is_alarming else _BARS.get(tag, "plain")
         return base + self.style(style) + self.style("tag")
 
-    def _cell(  # noqa: PLR0913, PLR0917  all that decides how one cell looks
-        self,
-        column: Column,
-        width: int,
-        tracked: TrackedEnvironment,
-        text: Clean | None,
-        base: Style,
-        tag: ChangeTag | None,
-    ) -> Segment:
+    def _cell(self, column: Column, width: int, text: Clean | None, rest: Rest, base: Style) -> Segment:
         if text is None:
-            nothing = Clean("") if column.id == "why" else self.glyphs.nothing
+            nothing = NOTHING if column.id == "why" else self.glyphs.nothing
             return Segment(fitted(nothing, width, align=column.align), base + self.style("faint"))
         style = base
-        if column.id == "version" and is_behind(text, self.state.fleets.of(tracked).newest):
+        if column.id == "version" and is_behind(text, rest.newest):
             text = Clean(f"{text} {self.glyphs.behind}")
-        elif column.id == "mode" and mode_of(tracked.environment.mode) == UNRESTRICTED:
+        elif column.id == "mode" and mode_of(rest.tracked.environment.mode) == UNRESTRICTED:
             style += self.style("unrestricted")
-            if tag is ChangeTag.MODE:
+            if rest.tag is ChangeTag.MODE:
                 style += self.style("tag")
         return Segment(fitted(text, width, keep=column.keep, align=column.align, ellipsis=self.glyphs.ellipsis), style)
 
@@ -309,35 +315,3 @@ _BARS: Final[Mapping[ChangeTag | None, str]] = {
     ChangeTag.JOINED: "return",
 }
 """Styles of the changes that have a bar at the left edge."""
-_QUARTER_MS: Final = HOUR_MS / 4
-"""In every time zone a new hour begins with a quarter of an hour of UTC."""
-
-
-def changed_lines(
-    lines: Iterable[Line], monitor: Monitor, columns: Sequence[Column], old: Reading, new: Reading
-) -> Iterator[int]:
-    """Yield the places of the lines in which time alone has changed something right of the heartbeat's age."""
-    fleets, ticking = monitor.fleets, [column for column in columns if column.is_ticking]
-    has_hours = any(column.id == LAST_DAY for column in columns)
-    for place, line in enumerate(lines):
-        if isinstance(line, GroupHeader | Rule):
-            if monitor.silences:
-                yield place
-            continue
-        fleet = fleets.of(line)
-        old_ms, new_ms = (fleet.clock.at(reading.wall) for reading in (old, new))
-        if (
-            line.tag(old_ms) != line.tag(new_ms)
-            or (has_hours and ceil(old_ms / _QUARTER_MS) != ceil(new_ms / _QUARTER_MS))
-            or _known_at(monitor, line, old) != _known_at(monitor, line, new)
-            or any(
-                column.shown(line, old_ms, fleet.limits) != column.shown(line, new_ms, fleet.limits)
-                for column in ticking
-            )
-        ):
-            yield place
-
-
-def _known_at(monitor: Monitor, tracked: TrackedEnvironment, now: Reading) -> Clean | None:
-    silence = monitor.silence_of(tracked, now)
-    return shared_text(tracked.environment, now.wall, 0) if silence is None else silence_text(silence, now.wall)

@@ -1,0 +1,139 @@
+"""What a row of the table shows at a moment, before it is drawn.
+
+Two rows with equal values look the same, so what is drawn of one is kept as long as they are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from envwatch.fleet.presence import Presence
+from envwatch.model.shared_marks import shared_ack_of, shared_silence_of
+from envwatch.model.text import Clean, cells
+from envwatch.views.columns import LAST_DAY
+from envwatch.views.state_details import shared_text, silence_text
+from envwatch.views.table_view import id_tail
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from envwatch.fleet.hours import LastDays
+    from envwatch.fleet.outages import State
+    from envwatch.fleet.recent_changes import ChangeTag
+    from envwatch.fleet.silences import Silence
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.clock import ServerMs
+    from envwatch.tui.glyphs import Glyphs
+    from envwatch.tui.state import MonitorState
+    from envwatch.views.columns import Column
+
+AGES: Final = 3
+"""Columns left of NAME: the state, the time in it, and the heartbeat's age."""
+
+
+class Rest(NamedTuple):
+    """What a row shows right of its heartbeat's age: equal as long as that looks the same."""
+
+    tracked: TrackedEnvironment
+    tag: ChangeTag | None
+    known: str
+    """The mark of what people know of it; empty without one."""
+    tail: str
+    """The end of its id behind an ambiguous name."""
+    newest: Clean | None
+    """The newest version of its fleet."""
+    is_listed: bool
+    ticking: tuple[Clean | None, ...]
+    """The texts of the columns that change with time, in their order."""
+    hours: tuple[State, ...]
+    """The last 24 hours, where they are shown."""
+
+
+class Shown(NamedTuple):
+    """What a row shows at one moment."""
+
+    is_unknown: bool
+    ages: tuple[Clean | None, ...]
+    """The time in its state, and the heartbeat's age."""
+    rest: Rest
+
+
+def shown_at(  # noqa: PLR0913, PLR0917  all that decides what a row shows
+    tracked: TrackedEnvironment,
+    state: MonitorState,
+    now: ServerMs,
+    columns: Sequence[tuple[Column, int]],
+    days: LastDays,
+    glyphs: Glyphs,
+) -> Shown:
+    """Return what a row shows.
+
+    Args:
+        tracked: the environment.
+        state: what is known.
+        now: the moment by the server's clock.
+        columns: the visible columns, each with its width in cells.
+        days: the last 24 hours of every environment at that moment.
+        glyphs: those that the terminal can show.
+    """
+    id_, name = tracked.environment.id, tracked.environment.name
+    fleet, silence = state.fleets.of(tracked), state.silence_of(tracked)
+    is_unknown = fleet.is_unknown(tracked, state.now)
+    ticking: list[Clean | None] = []
+    hours: tuple[State, ...] = ()
+    for column, width in columns[AGES:]:
+        if column.id == LAST_DAY:
+            hours = days.cells(tracked)
+        elif column.is_ticking:
+            text = column.shown(tracked, now, fleet.limits)
+            if column.id == "why":
+                is_promise = is_unknown and tracked.presence is Presence.LATE  # a countdown
+                text = _why(tracked, None if is_promise else text, width, silence, state, glyphs)
+            ticking.append(text)
+    return Shown(
+        is_unknown,
+        tuple([column.shown(tracked, now, fleet.limits) for column, _ in columns[1:AGES]]),
+        Rest(
+            tracked,
+            tag=None if id_ in state.acks or silence is not None else tracked.tag(now),
+            known=known_mark(tracked, silence, state, glyphs),
+            tail=id_tail(name, id_, state.ambiguous_names) if name else "",
+            newest=fleet.newest,
+            is_listed=id_ in fleet.environments,
+            ticking=tuple(ticking),
+            hours=hours,
+        ),
+    )
+
+
+def known_mark(tracked: TrackedEnvironment, silence: Silence | None, state: MonitorState, glyphs: Glyphs) -> str:
+    """Return the mark of what people know: here, or else on the host that serves the listing; empty if unknown."""
+    if tracked.environment.id in state.acks:
+        return glyphs.acknowledged
+    if silence is not None:
+        return glyphs.silenced
+    if shared_ack_of(tracked.environment) is not None:
+        return glyphs.acknowledged
+    is_silenced = shared_silence_of(tracked.environment, state.now.wall) is not None
+    return glyphs.silenced if is_silenced else ""
+
+
+def _why(  # noqa: PLR0913, PLR0917  as `shown_at`
+    tracked: TrackedEnvironment,
+    why: Clean | None,
+    width: int,
+    silence: Silence | None,
+    state: MonitorState,
+    glyphs: Glyphs,
+) -> Clean | None:
+    """Return the cause, with who knows of it behind that if there is room for both, and in its place if not."""
+    wall = state.now.wall
+    text: Clean | None = None
+    if silence is not None:
+        text = silence_text(silence, wall)
+    elif tracked.environment.id not in state.acks:
+        text = shared_text(tracked.environment, wall, width)
+    if text is None:
+        return why
+    both = Clean(f"{why} {glyphs.separator} {text}")
+    return both if why and cells(both) <= width else text

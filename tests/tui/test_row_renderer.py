@@ -1,0 +1,144 @@
+"""What is drawn of a row as time passes: only what differs, and never anything else than at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.style import Style
+from support.builders import NOW, environment, listed, reading
+
+from envwatch.fleet.acknowledgements import Ack
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.hours import LastDays
+from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.silences import Silence
+from envwatch.model.clock import WallMs
+from envwatch.model.text import Clean
+from envwatch.tui.glyphs import UNICODE
+from envwatch.tui.state import MonitorState
+from envwatch.tui.widgets.row_renderer import RowRenderer
+from envwatch.views.column_widths import LEFT, fitting
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from textual.strip import Strip
+
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.environment import Environment
+
+WIDTH = 180
+COLUMNS = fitting(WIDTH - 1, ("24h", "version", "mode", "why", "up", "seen"))
+
+LOST: dict[str, Any] = {"connectionId": None, "lastHeartbeat": None}
+SILENCED = {"silence": {"by": "ops-1", "until": NOW + 90_000}}
+
+
+def rows(at: float) -> list[Environment]:
+    return [
+        environment("env-beating", lastHeartbeat=at),
+        environment("env-still", lastHeartbeat=NOW - 30_000),
+        environment("env-late", lastHeartbeat=NOW - 100_000),
+        environment("env-lost", lastSeenAt=NOW - 200_000, **LOST),
+        environment("env-shared", lastSeenAt=NOW - 3_000_000, envwatch=SILENCED, **LOST),
+        environment("env-moved", lastHeartbeat=at, currentMode="unrestricted" if at > NOW else "plan"),
+    ]
+
+
+def monitors() -> list[Monitor]:
+    """One after the first listing, one after the next, and one with a mark and a silence of the user's own."""
+    first, _ = Monitor().after(NO_PROFILE, listed(rows(NOW), NOW), reading())
+    second, _ = first.after(NO_PROFILE, listed(rows(NOW + 5_000), NOW + 5_000), reading(NOW + 5_000))
+    silence = Silence(
+        id=Clean("1" * 8),
+        environments=frozenset({Clean("env-late")}),
+        at=WallMs(NOW),
+        until=WallMs(NOW + 150_000),
+        note=Clean(""),
+        by=Clean("someone"),
+    )
+    known = second.with_acks({Clean("env-lost"): Ack(NOW, Clean("known"))}).with_silences({silence.id: silence})
+    return [first, second, known]
+
+
+MONITORS = monitors()
+AMBIGUOUS = frozenset(
+    tracked.environment.name for tracked in MONITORS[0].fleets.environments if tracked.environment.name
+)
+
+
+def moment(monitor: Monitor, seconds: float, ambiguous: frozenset[Clean] = frozenset()) -> MonitorState:
+    return MonitorState(monitor=monitor, now=reading(NOW + seconds * 1000), ambiguous_names=ambiguous)
+
+
+def fresh(state: MonitorState) -> RowRenderer:
+    return RowRenderer(
+        width=WIDTH,
+        columns=COLUMNS,
+        glyphs=UNICODE,
+        base=Style(bgcolor="blue"),
+        style=lambda part: Style(meta={"part": part}),
+        state=state,
+        moments=state.fleets.moments(state.now.wall),
+        days=LastDays(state.monitor, state.now),
+    )
+
+
+def later(renderer: RowRenderer, state: MonitorState) -> RowRenderer:
+    return renderer.at(state, LastDays(state.monitor, state.now))
+
+
+def drawn(renderer: RowRenderer, state: MonitorState) -> list[Strip]:
+    lines = state.fleets.environments
+    return [renderer.row(line, is_cursor=is_cursor) for line in lines for is_cursor in (False, True)]
+
+
+def changed(state: MonitorState, seconds: float) -> dict[str, int]:
+    """Return how many cells of each row differ some seconds later."""
+    after = replace(state, now=reading(state.now.wall + seconds * 1000))
+    renderer = fresh(state)
+    tracked: Sequence[TrackedEnvironment] = [*state.fleets.environments]
+    return {line.environment.id: later(renderer, after).changed_cells(line, renderer) for line in tracked}
+
+
+def test_a_second_redraws_the_ages_that_it_changes_and_the_countdown() -> None:
+    assert changed(moment(MONITORS[0], 1), 1) == {
+        "env-beating": LEFT,
+        "env-still": LEFT,
+        "env-late": WIDTH,
+        "env-lost": 0,
+        "env-shared": 0,
+        "env-moved": LEFT,
+    }
+    assert set(changed(moment(MONITORS[0], 1.1), 0.3).values()) == {0}
+
+
+def test_the_end_of_a_silence_of_the_serving_host_redraws_the_row_and_no_moment_before_it() -> None:
+    assert changed(moment(MONITORS[0], 88.999), 1)["env-shared"] == 0
+    assert changed(moment(MONITORS[0], 89.999), 0.001)["env-shared"] == WIDTH
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(MONITORS), st.floats(5, 4_000), st.sampled_from([frozenset[Clean](), AMBIGUOUS])),
+        min_size=2,
+        max_size=6,
+    )
+)
+def test_a_row_looks_as_if_it_was_drawn_at_once_whatever_was_drawn_before(
+    moments: list[tuple[Monitor, float, frozenset[Clean]]],
+) -> None:
+    states = [moment(*each) for each in moments]
+    renderer = fresh(states[0])
+    for before, state in pairwise(states):
+        old = drawn(renderer, before)
+        earlier, renderer = renderer, later(renderer, state)
+        assert drawn(renderer, state) == drawn(fresh(state), state)
+        if state.has_rows_of(before) and state.freshness == before.freshness:
+            for place, line in enumerate(state.fleets.environments):
+                cells = renderer.changed_cells(line, earlier)
+                assert renderer.row(line, is_cursor=False).crop(cells) == old[2 * place].crop(cells)
