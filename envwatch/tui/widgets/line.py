@@ -134,8 +134,7 @@ class TextLine(Widget):
                 _drop(lightest, left if lightest in left else right)
         for side in (left, right):
             for place, part in enumerate(side):
-                spare = width - self.width_of((*left, *right))
-                if spare > 0 and part in whole:
+                if part in whole and (spare := width - self.width_of((*left, *right))) > 0:
                     text = Clean(whole[part].text)
                     side[place] = part._replace(text=shortened(text, cells(part.text) + spare, keep=part.keep))
         return left, right
