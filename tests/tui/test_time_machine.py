@@ -327,6 +327,30 @@ async def test_events_are_found_also_where_the_clock_of_the_server_was_estimated
             assert (seconds(stage), is_rewound(stage)) == (at, True)
 
 
+async def test_each_step_leads_to_another_event_when_the_clock_of_the_server_is_estimated_anew() -> None:
+    """The event of the last poll is dated before the answer to the poll before it, by the estimate of that one."""
+    async with lived(()) as stage:
+        for at, down_then, offsets in (
+            (0, (), (-500, 2_500)),
+            (5, (1,), (-500, 2_500)),
+            (8, (1,), (-500, 2_500)),
+            (9, (), (-500, -300)),
+            (14, (), (-500, -300)),
+        ):
+            await stage.tick(at - stage.now)
+            came = listed(rows(stage.at, *down_then), stage.at)
+            await stage.take(replace(came, snapshot=replace(came.snapshot, clock=(OffsetBounds(*offsets),))))
+        for at in (9, 5):
+            await press(stage, EVENT_BACK)
+            assert seconds(stage) == at
+        await press(stage, EVENT_BACK)
+        assert stage.news == "no earlier event of what is shown"
+        for at in (9, 14):
+            await press(stage, EVENT_FORWARD)
+            assert seconds(stage) == at
+        assert not is_rewound(stage)
+
+
 async def test_the_search_for_an_event_ends_where_it_is_found() -> None:
     untils = list[float]()
 
