@@ -57,6 +57,10 @@ def test_a_loss_that_the_run_before_saw_is_marked_as_long_as_it_is_recent(gap: i
     [
         ({"connectionId": None, "lastHeartbeat": None, "lastSeenAt": NOW + HOUR}, "NEW", NOW + HOUR),
         ({"connectionId": "another", "connectedAt": NOW + HOUR}, "CONN", NOW + HOUR),
+        ({"connectionId": "another", "connectedAt": NOW - 1}, None, None),
+        ({"connectionId": "another", "connectedAt": NOW}, None, NOW),
+        ({"connectionId": "another", "connectedAt": NOW + HOUR + 5 * MINUTE}, "CONN", NOW + HOUR + 5 * MINUTE),
+        ({"connectionId": "another", "connectedAt": NOW + HOUR + 5 * MINUTE + 1}, None, None),
         ({"currentMode": "unrestricted"}, None, None),
         ({}, None, None),
     ],
@@ -69,6 +73,7 @@ def test_what_happened_in_a_long_gap_is_marked_if_the_row_says_when(
     found = taken_over(lives((0, [row(NOW)])), lives((at - NOW, [row(at, **changes)])))
     assert found.tag(at) == tag
     assert (found.last_change.at if found.last_change else None) == changed_at
+    assert found.transitions == (() if changed_at is None or at - changed_at >= HOUR else (changed_at,))
     assert found.since_at is None
 
 

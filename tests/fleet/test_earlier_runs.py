@@ -89,6 +89,12 @@ def test_gaps_are_the_times_between_runs_that_were_blind() -> None:
     assert read(MemoryHistory(), HOUR).gaps(at(0)) == []
 
 
+def test_a_failed_poll_makes_no_gap_shorter() -> None:
+    history = recorded([listed(beating(2)), failed(at=NOW + 50_000)])
+    polls_at(100_000, history=history)
+    assert spans(read(history, HOUR).gaps(at(0))) == [(0, 100_000)]
+
+
 def test_a_gap_of_which_an_event_tells_comes_once() -> None:
     history = polls_at(0)
     polls_at(HOUR, history=history)

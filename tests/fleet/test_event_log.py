@@ -117,7 +117,7 @@ def test_the_past_of_another_profile_finds_its_place_after_some_were_dropped() -
 
 
 def test_events_of_the_past_that_came_together_are_found_together() -> None:
-    past = [lost("ada", 1_000), lost("bob", 1_999), lost("cyd", 3_000)]
+    past = [lost("ada", 1_000), lost("bob", 1_999), lost("cyd", 2_999)]
     event_log = EventLog().after([lost("dan", 3_000)]).with_past(past).after([lost("eve", 3_001)])
     assert [len(event_log.with_poll_of(event)) for event in event_log] == [2, 2, 1, 1, 1]
 

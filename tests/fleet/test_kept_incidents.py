@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.hooked import hooked
@@ -68,6 +69,17 @@ def test_a_damaged_environment_costs_no_more_than_its_incident(field: str, value
     bad = good | {"losses": [good["losses"][0] | {field: value}]}
     found = kept_incidents({"bad": bad, "good": good}, PROFILES, NOW)
     assert "good" in [each.incident.id for each in found]
+
+
+@pytest.mark.parametrize(
+    "damage", [{"at": None}, {"at": "7"}, {"kind": None}, {"kind": "online"}, {"id": None}, {"id": ""}]
+)
+def test_an_incident_is_of_the_environments_that_can_be_read(damage: dict[str, object]) -> None:
+    good = content_of(kept("a", "b", "c", "d"))
+    first, *others = good["losses"]
+    (after,) = kept_incidents({"inc-1": good | {"losses": [first | damage, *others]}}, PROFILES, NOW)
+    assert [loss.id for loss in after.incident.losses] == [loss["id"] for loss in others]
+    assert kept_incidents({"inc-1": good | {"losses": [first | damage]}}, PROFILES, NOW) == []
 
 
 def test_the_file_keeps_the_newest_incidents_and_drops_those_that_are_over(tmp_path: Path) -> None:

@@ -108,3 +108,28 @@ def test_what_ends_in_the_first_listing_is_no_loss() -> None:
     monitor, (update,) = driven(monitor, [listed(down(), at(0))])
     assert update.ended_acks == {ID}
     assert opened(monitor, at(0) + 20_000)[1] == []
+
+
+def test_what_ends_in_a_later_listing_is_a_loss_that_opens_an_incident() -> None:
+    signed = [environment(ID, connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 90_000)]
+    monitor = Monitor.of({NO_PROFILE: Limits()}, {ID: Ack(NOW - 90_000, Clean("on it"), NOW - 90_000)})
+    monitor, (first, second) = driven(monitor, [listed(signed, at(0)), listed(down(), at(1))])
+    assert (first.ended_acks, second.ended_acks) == (frozenset(), {ID})
+    assert opened(monitor, at(1) + 10_000)[1] == [ID]
+
+
+def test_an_incident_has_one_bell() -> None:
+    monitor, _ = driven(NEW, [listed(up(at(0)), at(0)), listed(down(), at(1))])
+    monitor, _ = opened(monitor, at(1) + 10_000)
+    rung, due = monitor.due_alerts(reading(at(1) + 10_000))
+    assert [incident.losses[0].id for incident in due] == [ID]
+    assert rung.due_alerts(reading(at(1) + 60_000)) == (rung, ())
+
+
+def test_an_incident_is_known_by_the_last_sign_of_life_of_what_was_lost() -> None:
+    def incident(last_seen: float) -> Clean | None:
+        lost = [environment(ID, connectionId=None, lastHeartbeat=None, lastSeenAt=last_seen)]
+        _, (_, update) = driven(NEW, [listed(up(at(0)), at(0)), listed(lost, at(1))])
+        return update.events[0].incident
+
+    assert incident(NOW - 60_000) == incident(NOW - 60_000) != incident(NOW - 50_000)

@@ -16,7 +16,7 @@ from support.tracked_environments import tracked
 
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
-from envwatch.fleet.outages import UNWATCHED, Interval, State, outages, states
+from envwatch.fleet.outages import UNWATCHED, Interval, State, outages, state_of, states
 from envwatch.fleet.presence import GONE, NEVER_LISTED, UNTIMED
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model.clock import ServerMs, WallMs
@@ -153,6 +153,30 @@ def test_a_reason_is_that_of_the_event_or_of_the_verdict() -> None:
     assert reasons == [None, "disconnected", UNWATCHED]
     assert states(DOWN, [], ALWAYS, at(0), at(1))[0].reason == "disconnected"
     assert states(UP, [rose(1)], ALWAYS, at(0), at(2))[0].reason is None
+
+
+@pytest.mark.parametrize(("first", "reason"), [("", "no longer listed"), ("disconnected", "disconnected")])
+def test_a_state_of_several_reasons_has_the_first_that_is_known(first: str, reason: str) -> None:
+    events = [
+        event(Kind.OFFLINE, 2, "online", "offline", first),
+        event(Kind.GONE, 4, "offline", "gone", "no longer listed"),
+    ]
+    assert [each.reason for each in states(LOST, events, ALWAYS, at(0), at(10))] == [None, reason]
+
+
+@pytest.mark.parametrize(
+    ("one", "state"),
+    [
+        (UP, State.UP),
+        (FLAPS, State.FLAPPING),
+        (DOWN, State.DOWN),
+        (replace(DOWN, is_flapping=True), State.DOWN),
+        (LOST, State.DOWN),
+        (replace(DOWN, verdict=UNTIMED), State.UNKNOWN),
+    ],
+)
+def test_what_is_up_flaps_or_not(one: TrackedEnvironment, state: State) -> None:
+    assert state_of(one) is state
 
 
 def test_nothing_was_in_no_time() -> None:

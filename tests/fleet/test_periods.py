@@ -158,3 +158,14 @@ def test_a_notice_is_an_event_of_the_log() -> None:
     assert [(event.kind, event.reason, event.at) for event in monitor.event_log] == [
         (Kind.NOTICE, "the log is full", at(1))
     ]
+
+
+def test_a_blind_time_has_the_cause_of_the_newest_failure() -> None:
+    assert driven(up(0), 61)[1][0].reason is None
+    assert driven(up(0), failed(Cause.TIMEOUT, at(5)), 61)[1][0].reason == Cause.TIMEOUT
+
+
+def test_a_sleep_lasts_from_its_begin_to_its_end() -> None:
+    (event,) = driven(up(0), slept(at(5), at(35)))[1]
+    assert (event.kind, event.since, event.at) == (Kind.SLEPT, at(5), at(35))
+    assert event.lasted == timedelta(seconds=30)

@@ -14,7 +14,9 @@ from support.builders import NOW, environment, list_of, listed, reading, watched
 
 from envwatch.fleet.counts import counts_of
 from envwatch.fleet.events import Kind, flatten
+from envwatch.fleet.plausibility import is_date_wrong
 from envwatch.fleet.presence import Presence
+from envwatch.model.limits import Limits
 from envwatch.model.text import Clean
 from envwatch.views.explanation import answer, trace
 from envwatch.views.output import json_of, summary_of, table_of
@@ -220,6 +222,30 @@ def test_a_connection_that_began_within_a_second_of_the_same_is_the_same(by: flo
     rows = [environment(connectedAt=began), environment(connectedAt=began + by)]
     _, events = watched(listed([row], NOW + number * STEP) for number, row in enumerate(rows))
     assert [event.kind for event in events] == kinds
+
+
+@pytest.mark.parametrize("instant", ["firstSeenAt", "lastSeenAt"])
+@pytest.mark.parametrize(("value", "stays"), [(YEAR_2020 - 1, False), (YEAR_2020, True), (NOW + 2 * DAY, False)])
+def test_an_instant_that_cannot_be_true_is_as_in_the_listing_before(instant: str, value: float, *, stays: bool) -> None:
+    fleet, _ = watched([listed([environment()]), listed([environment(**{instant: value})], NOW + STEP)])
+    (tracked,) = fleet.environments.values()
+    assert tracked.environment == (environment(**{instant: value}) if stays else environment())
+
+
+@pytest.mark.parametrize(
+    ("date_offset_s", "believed_offset_s", "is_wrong"),
+    [
+        # By the `Date`, a row that beat 10 s ago by the wall clock may be up from -30 s to 120 s.
+        *((-40.001, 0, True), (-40, 0, False), (109.999, 0, False), (110, 0, True)),
+        # By the clock before, it is surely up from -30 s to 45 s.
+        *((200, -40.001, False), (200, -40, True), (200, 34.999, True), (200, 35, False)),
+    ],
+)
+def test_a_date_is_wrong_if_the_clock_before_fits_and_the_date_does_not(
+    date_offset_s: float, believed_offset_s: float, *, is_wrong: bool
+) -> None:
+    pages = listed([environment(lastHeartbeat=NOW - 10_000), environment("env-2", connectionId=None)]).snapshot.pages
+    assert is_date_wrong(pages, 1000 * date_offset_s, 1000 * believed_offset_s, Limits()) is is_wrong
 
 
 # What people see

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW, beating, environment, failed, listed
+from support.builders import NOW, beating, environment, failed, listed, reading
 from support.memory_history import MemoryHistory
 
 from envwatch.fleet.event_log import EventLog
@@ -136,3 +136,16 @@ def test_a_log_up_to_a_moment_has_no_later_events_of_any_environment() -> None:
     assert log.until(lambda _: True) is log
     assert len(log.until(lambda _: False)) == 0
     assert [each.at for each in earlier.after([event(9)])] == [1.0, 2.0, 9.0]
+
+
+def test_what_is_about_envwatch_itself_is_known_up_to_the_newest_moment_of_any_profile() -> None:
+    home, work = MemoryHistory(HOME), MemoryHistory(WORK)
+    monitor = Monitor.of({HOME: Limits(), WORK: Limits()})
+    for history, profile, at in ((home, HOME, NOW), (work, WORK, NOW + 5_000)):
+        outcome = listed(beating(3), at)
+        monitor, update = monitor.after(profile, outcome, outcome.ended)
+        history.record(profile, outcome, monitor, update, outcome.ended)
+    moments = {HOME: home.moment(home.polls(*EVER)[0]), WORK: work.moment(work.polls(*EVER)[0])}
+    monitor = monitor.with_notice(Clean("then"), reading(NOW + 5_000)).with_notice(Clean("later"), reading(NOW + 5_001))
+    assert [event.reason for event in rewound(monitor, moments).event_log] == ["then"]
+    assert list(rewound(monitor, {HOME: moments[HOME]}).event_log) == []

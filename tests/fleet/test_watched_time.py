@@ -144,6 +144,21 @@ def test_the_oldest_spans_are_dropped_where_there_are_too_many() -> None:
     assert watched.until == NOW + 100_000_000
 
 
+@pytest.mark.parametrize(
+    ("asked_at", "began"),
+    [
+        *((9, spans((9, 20), (90, 95))), (-50, spans((-50, 20), (90, 95))), (-50.001, spans((10, 20), (90, 95)))),
+        *((10, spans((10, 20), (90, 95))), (20, spans((10, 20), (90, 95))), (96, spans((10, 20), (90, 95)))),
+        (20.001, spans((10, 20), (90, 95))),
+        (30, spans((10, 20), (30, 95))),
+    ],
+)
+def test_a_span_begins_when_its_first_listing_was_asked_for(asked_at: float, began: WatchedTime) -> None:
+    """Its poll was recorded with the answer, which takes a minute at most."""
+    (asked_at_ms,) = at_seconds(asked_at)
+    assert spans((10, 20), (90, 95)).begun_by(ServerMs(asked_at_ms)) == began
+
+
 MOMENTS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 5)), max_size=6).map(
     lambda pairs: [(float(since), float(since + length)) for since, length in pairs]
 )

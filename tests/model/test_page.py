@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -329,6 +330,19 @@ def test_no_text_gets_in_uncleaned(changes: dict[str, Any]) -> None:
     for row in page_of(page_bytes([wire_row() | changes])).environments:
         shown = [row.id, row.name, row.mode or "", *row.unknown, *(row.metadata or {})]
         assert shown == [clean(text) for text in shown]
+
+
+TEXTS = ("connectionName", "deviceId", "organizationId", "connectionId", "podId", "currentMode")
+OPTIONAL_TEXTS = ("listenerInstanceId", "apiKeyOwner", "userId")
+
+
+@pytest.mark.parametrize("field", [*TEXTS, *OPTIONAL_TEXTS])
+def test_each_text_of_a_row_is_cleaned(field: str) -> None:
+    row = only(page_of_both_ways(page_bytes([wire_row(**{field: "a\x1b]52;\u202e"})])))
+
+    assert [value for value in astuple(row) if isinstance(value, str) and value.startswith("a")] == [
+        r"a\x1b]52;\u202e",
+    ]
 
 
 # Distinct ids stay distinct

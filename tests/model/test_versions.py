@@ -12,7 +12,7 @@ from support.tracked_environments import tracked
 
 from envwatch.fleet.newest_version import newest_version
 from envwatch.model.text import Clean
-from envwatch.model.versions import is_behind, is_version, version_key
+from envwatch.model.versions import end_of_range, is_behind, is_version, version_key
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -140,3 +140,16 @@ def test_a_release_is_a_version_with_any_suffix(text: str) -> None:
         release = text.partition("-")[0].partition("+")[0]
         assert is_version(f"{release}-rc1")
         assert version_key(f"{release}-rc1") < version_key(release) == version_key(f"{release}+rc1")
+
+
+@pytest.mark.parametrize(
+    ("version", "within", "above"),
+    [
+        ("0.34", ["0.34-rc1", "0.34", "0.34.0", "0.34.12-rc1", "0.34.12", "0.34.x"], ["0.35-rc1", "0.35", "1"]),
+        ("v1", ["1.0-alpha", "1", "1.99"], ["2-alpha", "10"]),
+        ("1.0-rc1", ["1.0-rc", "1.0-rc1"], ["1.0-rc2", "1.0", "1.0.1"]),
+    ],
+)
+def test_a_range_ends_above_all_that_its_version_covers(version: str, within: list[str], above: list[str]) -> None:
+    assert all(version_key(each) < end_of_range(version) for each in within)
+    assert all(version_key(each) > end_of_range(version) for each in above)

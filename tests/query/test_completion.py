@@ -177,3 +177,7 @@ def test_every_example_of_the_help_is_a_valid_query() -> None:
 
 def test_a_fleet_without_metadata_has_no_keys_to_offer() -> None:
     assert offers("meta.", fleet=[BARE]) == []
+
+
+def test_before_a_colon_there_is_nothing_to_complete_without_a_name() -> None:
+    assert completions(":x", 2, ()) == []

@@ -15,7 +15,7 @@ from envwatch.fleet.presence import GONE
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import Clean
-from envwatch.query.language import parse, partial_query
+from envwatch.query.language import SearchCache, parse, partial_query
 from envwatch.query.lexer import QueryError
 from envwatch.views.columns import COLUMNS
 
@@ -117,6 +117,18 @@ def test_a_word_does_not_match_across_two_columns() -> None:
 
     assert not finds('"web\nstandard"', one)
     assert not finds("webstandard", one)
+
+
+def test_a_text_is_looked_up_once_and_again_in_other_columns() -> None:
+    one, cache = tracked(connectionName="web", podId="p-7"), SearchCache()
+    names = (COLUMNS["name"],)
+
+    text = cache.reader(names)(one)
+    assert text == "web"
+    assert cache.reader(names)(one) is text
+    assert cache.reader((COLUMNS["pod"],))(one) == "p-7"
+    assert cache.reader(names)(one) == "web"
+    assert cache.reader(names)(tracked(connectionName="db")) == "db"
 
 
 def test_a_word_with_a_wildcard_must_match_a_whole_column() -> None:
@@ -454,7 +466,8 @@ def test_typed_control_characters_match_the_escapes_on_the_screen() -> None:
         ("version<=0.34", "version<=0.34", "a field has a colon: version:<=0.34; or quote it"),
         ("os!=darwin", "os!=darwin", "a field has a colon: !os:darwin; or quote it"),
         ("web beat>", "beat>", "a field has a colon: beat:>…; or quote it"),
-        (f"name={'a' * 99}", f"name={'a' * 99}", "a field has a colon: name:aaa"),
+        (f"name={'a' * 20}", f"name={'a' * 20}", f"a field has a colon: name:{'a' * 20}; or quote it"),
+        (f"name={'a' * 99}", f"name={'a' * 99}", f"a field has a colon: name:{'a' * 19}…; or quote it"),
         ("os:linux OR late", "OR", "there is no OR: alternatives are values of one field, mode:a,b; or quote it"),
         ("a || b", "||", "there is no ||: "),
         ("a AND b", "AND", "all terms must hold anyway: leave AND out; or quote it"),
