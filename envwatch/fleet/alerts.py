@@ -35,8 +35,6 @@ class Alerts:
 
     def after(self, opened: Sequence[Incident], resolved: Sequence[Incident]) -> Alerts:
         """Return the alerts after incidents opened and others resolved; what resolves before its bell has none."""
-        if not opened and not resolved:
-            return self
         over = {incident.id for incident in resolved}
         waiting = tuple(incident for incident in (*self.waiting, *opened) if incident.id not in over)
         return Alerts(waiting, self.rang_at)

@@ -136,12 +136,11 @@ class Incidents:
         resolved: list[Incident] = []
         for incident in self.open:
             remaining = frozenset(key for key in incident.remaining if judge(key) is not Standing.OVER)
-            if len(remaining) < len(incident.remaining):
-                incident = replace(incident, remaining=remaining)  # noqa: PLW2901
+            updated = replace(incident, remaining=remaining)
             if remaining:
-                open_by_id[incident.id] = incident
+                open_by_id[incident.id] = updated
             else:
-                resolved.append(incident)
+                resolved.append(updated)
         waiting: list[Incident] = []
         opened: list[Incident] = []
         for incident in self.waiting:

@@ -52,7 +52,7 @@ class Timeline:
     def of(cls, polls: Mapping[Clean, Sequence[RecordedPoll]], since: WallMs) -> Timeline:
         """Return the polls of each profile as one line of steps."""
         lines = [[Step(profile, poll) for poll in each] for profile, each in polls.items()]
-        return cls(lines[0] if len(lines) == 1 else list(merge(*lines, key=lambda step: step.poll.at)), since)
+        return cls(list(merge(*lines, key=lambda step: step.poll.at)), since)
 
     @property
     def until(self) -> WallMs:

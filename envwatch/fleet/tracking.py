@@ -328,8 +328,8 @@ def events_between(before: TrackedEnvironment | None, after: TrackedEnvironment,
 
 
 def _has_come_or_gone(before: Verdict, after: Verdict) -> bool:
-    """Whether a listed row came or went."""
-    is_turn = before.is_up != after.is_up or (after != before and (before.presence.is_absent or before == UNTIMED))
+    """Whether a listed row came or went, given that its verdict changed."""
+    is_turn = before.is_up != after.is_up or before.presence.is_absent or before == UNTIMED
     return is_turn and _is_news(before, after)
 
 
@@ -355,7 +355,7 @@ def _with_newest_heartbeat(tracked: TrackedEnvironment, row: Environment) -> Env
     before, withheld = tracked.environment, tracked.withheld
     old_at = before.last_heartbeat_at if before.connection_id == row.connection_id else None
     if withheld is not None and withheld.connection_id == row.connection_id:
-        old_at = withheld.at if old_at is None else max(old_at, withheld.at)
+        old_at = withheld.at
     return row if old_at is None or old_at <= new_at else replace(row, last_heartbeat_at=old_at)
 
 

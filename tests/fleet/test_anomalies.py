@@ -81,6 +81,16 @@ def test_a_held_list_that_comes_back_changed_nothing() -> None:
     assert kinds(events) == [Kind.HELD, Kind.HELD]
 
 
+def test_a_row_that_a_held_listing_holds_is_not_absent() -> None:
+    rows = beating(10)
+    fleet, events = watched(story(rows, rows[:9], without_beats(rows, 5), rows[:9]))
+
+    assert kinds(events) == [Kind.HELD]
+    assert fleet.environments[Clean("env-10")].absent == 1
+    fleet, events = watched([listed(rows[:9], NOW + 4 * STEP)], fleet)
+    assert kinds(events) == [Kind.GONE]
+
+
 def test_a_failed_poll_neither_confirms_nor_clears_what_is_held() -> None:
     fleet, events = watched([*story(beating(3), [], []), failed(at=NOW + 3 * STEP), listed([], NOW + 65_000)])
 

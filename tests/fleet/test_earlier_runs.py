@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from envwatch.fleet.earlier_runs import EarlierRuns
 from envwatch.fleet.events import NO_PROFILE, NOT_RUNNING, Event, Kind
 from envwatch.fleet.history import HistoryError, Moment
 from envwatch.fleet.monitor import Monitor
-from envwatch.model.clock import WallMs
+from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 
 if TYPE_CHECKING:
@@ -89,6 +90,12 @@ def test_gaps_are_the_times_between_runs_that_were_blind() -> None:
     assert read(MemoryHistory(), HOUR).gaps(at(0)) == []
 
 
+def test_gaps_are_placed_on_the_servers_clock() -> None:
+    history = recorded([listed(beating(2), skew=HOUR)])
+    recorded([listed(beating(2, NOW + HOUR), NOW + HOUR, skew=HOUR)], history)
+    assert spans(read(history, 3 * HOUR).gaps(at(HOUR))) == [(0, HOUR)]
+
+
 def test_a_failed_poll_makes_no_gap_shorter() -> None:
     history = recorded([listed(beating(2)), failed(at=NOW + 50_000)])
     polls_at(100_000, history=history)
@@ -102,6 +109,8 @@ def test_a_gap_of_which_an_event_tells_comes_once() -> None:
     assert spans(runs.gaps(at(0))) == [(0, HOUR)]
     known = Event(kind=Kind.WHILE_BLIND, at=NOW + HOUR - 100, since=NOW, reason=NOT_RUNNING)  # type: ignore[arg-type]
     assert runs._replace(events=[known]).gaps(at(0)) == []
+    before, after = (replace(known, since=ServerMs(NOW + at), at=ServerMs(NOW + at + HOUR)) for at in (-HOUR, HOUR))
+    assert spans(runs._replace(events=[before, after]).gaps(at(0))) == [(0, HOUR)]
 
 
 @pytest.mark.parametrize(("began", "gap"), [(60_000, []), (60_001, [(0, 60_001)])])

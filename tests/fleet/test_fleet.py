@@ -353,6 +353,17 @@ def test_a_newcomer_in_a_listing_that_lacks_the_other_replaces_it() -> None:
     ]
 
 
+def test_a_newcomer_replaces_one_that_is_lost_in_the_same_listing() -> None:
+    old = {"id": "old", "connectionName": "nas", "deviceId": "d-1"}
+    new = environment(id="new", connectionName="nas", deviceId="d-1")
+    lost = environment(**old, connectionId=None)
+    _, events = watched([listed([environment(**old)]), listed([lost, new], NOW + 5_000)])
+    assert [(event.kind, event.reason) for event in events] == [
+        (Kind.OFFLINE, "disconnected"),
+        (Kind.APPEARED, "replaces nas, same device"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("other", "reason"),
     [

@@ -129,12 +129,11 @@ def test_a_mass_that_is_found_over_several_polls_is_one() -> None:
     assert len(mass.ids(Kind.OFFLINE) | mass.ids(Kind.ONLINE)) == 1
 
 
-def test_what_is_lost_a_minute_after_a_mass_is_another() -> None:
+@pytest.mark.parametrize(("after", "opened"), [(59.999, [13]), (60, [12, 1])])
+def test_what_is_lost_a_minute_after_a_mass_is_another(after: float, opened: list[int]) -> None:
     names = [f"e{number:02}" for number in range(20)]
-    mass = night(*names).poll(*names[:12])
-    for _ in range(11):
-        mass.poll(*names[:12])
-    assert mass.poll(*names[:13]).poll(*names[:13]).poll(*names[:13]).sizes == ([12, 1], [])
+    mass = night(*names).poll(*names[:12]).poll(*names[:13], after=after)
+    assert mass.wait(30).sizes == (opened, [])
 
 
 def test_a_few_lost_in_one_listing_are_incidents_of_their_own() -> None:
@@ -219,6 +218,13 @@ def test_every_event_of_a_loss_and_of_its_return_has_the_id() -> None:
     assert mass.events[0].kind is Kind.TOGETHER
     assert mass.events[0].incident is not None
     assert mass.ids(Kind.OFFLINE) == {mass.events[0].incident}
+
+
+def test_what_else_happens_to_a_lost_environment_is_no_part_of_its_incident() -> None:
+    one, at = night("a").poll("a"), NOW + 10_000
+    renamed = replace(row("a", at, is_up=False), name=Clean("b"))
+    _, update = one.monitor.after(NO_PROFILE, listed([renamed], at), reading(at))
+    assert [(event.kind, event.incident) for event in update.events] == [(Kind.RENAMED, None)]
 
 
 # What cannot be seen

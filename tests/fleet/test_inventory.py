@@ -112,6 +112,32 @@ def test_one_that_returns_under_another_id_leaves_nothing_missing() -> None:
     assert watch.missing == {}
 
 
+@pytest.mark.parametrize("ids", [("old", "new"), ("new", "old")])
+def test_of_two_of_one_name_the_one_that_went_last_is_missing(ids: tuple[str, str]) -> None:
+    watch = Watch("nas")
+    for present, after in ((ids, 5), ({"new"}, 5), ({"new"}, 5), ((), 5), ((), 5), ((), 1_000)):
+        watch.now += after * 1000
+        nas = [replace(named("nas", watch.now), id=Clean(id_)) for id_ in present]
+        outcome = listed([*beating(9, watch.now), *nas], watch.now)
+        watch.monitor, _ = watch.monitor.after(NO_PROFILE, outcome, reading(watch.now))
+    absent = [tracked for tracked in watch.monitor.fleets.environments if tracked.presence.is_absent]
+    assert {tracked.environment.id: tracked.presence for tracked in absent} == {
+        "old": Presence.GONE,
+        "new": Presence.MISSING,
+    }
+
+
+def test_what_is_gone_is_not_missing_while_another_of_its_name_is_listed() -> None:
+    watch = Watch("nas")
+    seconds = [("a", "b"), ("b",), ("b",), ("a", "b"), ("a",), ("a",)]
+    for number, present in enumerate([*seconds, ("a",)]):
+        watch.now += 5_000 if number < len(seconds) else 1_000_000
+        nas = [replace(named("nas", watch.now), id=Clean(id_)) for id_ in present]
+        outcome = listed([*beating(9, watch.now), *nas], watch.now)
+        watch.monitor, _ = watch.monitor.after(NO_PROFILE, outcome, reading(watch.now))
+    assert watch.missing == {}
+
+
 def test_a_failed_poll_or_a_listing_with_unreadable_rows_proves_nothing_missing() -> None:
     watch = Watch("nas")
     watch.monitor, _ = watch.monitor.after(NO_PROFILE, failed(), reading())

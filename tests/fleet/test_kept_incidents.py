@@ -82,6 +82,11 @@ def test_an_incident_is_of_the_environments_that_can_be_read(damage: dict[str, o
     assert kept_incidents({"inc-1": good | {"losses": [first | damage]}}, PROFILES, NOW) == []
 
 
+def test_a_hook_that_cannot_be_read_costs_no_other() -> None:
+    (after,) = kept_incidents({"inc-1": content_of(kept("a")) | {"hooks": [7, "pager", None]}}, PROFILES, NOW)
+    assert after.hooks == {"pager"}
+
+
 def test_the_file_keeps_the_newest_incidents_and_drops_those_that_are_over(tmp_path: Path) -> None:
     path = tmp_path / "incidents.json"
     one = kept("a")

@@ -162,7 +162,14 @@ def test_a_notice_is_an_event_of_the_log() -> None:
 
 def test_a_blind_time_has_the_cause_of_the_newest_failure() -> None:
     assert driven(up(0), 61)[1][0].reason is None
-    assert driven(up(0), failed(Cause.TIMEOUT, at(5)), 61)[1][0].reason == Cause.TIMEOUT
+    assert driven(up(0), failed(Cause.TIMEOUT, at(5)), 61)[1][0].reason == Cause.TIMEOUT.value
+
+
+@pytest.mark.parametrize(("seconds", "is_blind"), [(120, False), (120.001, True)])
+def test_a_blind_time_in_which_a_listing_is_held_has_the_cause_of_that(seconds: float, *, is_blind: bool) -> None:
+    held, *blind = driven(up(0), empty(5), seconds)[1]
+    assert kinds(blind) == ([Kind.BLIND] if is_blind else [])
+    assert [event.reason for event in blind] == [held.reason] * is_blind
 
 
 def test_a_sleep_lasts_from_its_begin_to_its_end() -> None:

@@ -227,9 +227,10 @@ def test_a_connection_that_began_within_a_second_of_the_same_is_the_same(by: flo
 @pytest.mark.parametrize("instant", ["firstSeenAt", "lastSeenAt"])
 @pytest.mark.parametrize(("value", "stays"), [(YEAR_2020 - 1, False), (YEAR_2020, True), (NOW + 2 * DAY, False)])
 def test_an_instant_that_cannot_be_true_is_as_in_the_listing_before(instant: str, value: float, *, stays: bool) -> None:
-    fleet, _ = watched([listed([environment()]), listed([environment(**{instant: value})], NOW + STEP)])
+    changes: dict[str, Any] = {instant: value}
+    fleet, _ = watched([listed([environment()]), listed([environment(**changes)], NOW + STEP)])
     (tracked,) = fleet.environments.values()
-    assert tracked.environment == (environment(**{instant: value}) if stays else environment())
+    assert tracked.environment == (environment(**changes) if stays else environment())
 
 
 @pytest.mark.parametrize(

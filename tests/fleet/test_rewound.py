@@ -73,6 +73,7 @@ def test_neighbours_are_of_the_same_profile() -> None:
     assert line.place_of(Step(WORK, poll(2, 6))) == 3
     assert line.place_of(Step(WORK, poll(9, 6))) == -1
     assert [line.place_of_profile(WORK, wall) for wall in (0, 2, 2.1, 7)] == [1, 1, 3, 3]
+    assert line.place_of_profile(Clean("other"), 0) == -1
 
 
 def lived(history: MemoryHistory, outcomes: list[Outcome]) -> list[Monitor]:

@@ -173,12 +173,13 @@ def test_the_interval_of_the_server_decides_if_it_is_longer_than_that_of_the_pol
     assert fleet.freshness(reading(NOW + 181_000)) is Freshness.BLIND
 
 
-def test_a_listing_that_is_too_old_to_be_true_ends_no_blindness() -> None:
-    outcome = listed(beating(3))
-    blind, begun = after(Fleet(), outcome, failed(at=NOW + 70_000), served(listed(beating(3), NOW + 10_000), 61))
+@pytest.mark.parametrize(("age_s", "is_over"), [(60, True), (60.001, False)])
+def test_a_listing_that_is_too_old_to_be_true_ends_no_blindness(age_s: float, *, is_over: bool) -> None:
+    late = served(listed(beating(3), NOW + 10_000), age_s)
+    fleet, events = after(Fleet(), listed(beating(3)), failed(at=NOW + 70_000), late)
 
-    assert [event.kind for event in begun] == [Kind.BLIND]
-    assert blind.freshness(reading(NOW + 71_000)) is Freshness.BLIND
+    assert [event.kind for event in events] == [Kind.BLIND, *([Kind.VISIBLE] if is_over else [])]
+    assert (fleet.freshness(late.started) is not Freshness.BLIND) is is_over
 
 
 def test_a_failing_period_ends_when_the_server_is_reached_however_old_its_listing_is() -> None:

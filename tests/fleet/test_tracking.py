@@ -12,7 +12,7 @@ import pytest
 from support.builders import NOW, environment, wire_row
 
 from envwatch.fleet.events import Event, Kind
-from envwatch.fleet.presence import GONE, UNTIMED, Presence, PresenceRule, Reason
+from envwatch.fleet.presence import DISCONNECTED, GONE, HEARTBEAT_LOST, UNTIMED, Presence, PresenceRule, Reason
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.fleet.tracking import ListingContext, TrackedEnvironment, events_between, marked_absent, observed
 from envwatch.model.clock import ServerMs
@@ -319,6 +319,17 @@ def test_flapping_ends_even_if_the_row_never_changes_again() -> None:
     steady = next_value(flapping, NOW + 5_000)
 
     assert kinds(events_to(flapping, steady)) == [Kind.STEADY]
+
+
+def test_what_is_down_for_another_reason_has_been_down_since_it_went() -> None:
+    lost = next_value(first_value(), NOW + 150_000)
+    then_closed = next_value(lost, NOW + 155_000, connectionId=None)
+    closed = next_value(first_value(), NOW + 5_000, connectionId=None)
+    then_lost = next_value(closed, NOW + 150_000)
+
+    assert (lost.verdict, closed.verdict) == (HEARTBEAT_LOST, DISCONNECTED)
+    assert (then_closed.verdict, then_closed.since_at) == (DISCONNECTED, NOW + 150_000)
+    assert (then_lost.verdict, then_lost.since_at) == (HEARTBEAT_LOST, NOW + 5_000)
 
 
 # Values from a disk

@@ -145,6 +145,23 @@ def test_the_oldest_spans_are_dropped_where_there_are_too_many() -> None:
 
 
 @pytest.mark.parametrize(
+    ("since", "until", "rest"),
+    [
+        (3, 5, spans((0, 3), (5, 10))),
+        (0, 5, spans((0, 0), (5, 10))),
+        (5, 10, spans((0, 5), (10, 10))),
+        (-1, 11, spans()),
+        *((10, 12, spans((0, 10))), (-2, 0, spans((0, 10)))),
+    ],
+)
+def test_what_is_left_beside_a_time_keeps_its_moments_at_both_ends(
+    since: float, until: float, rest: WatchedTime
+) -> None:
+    begin, end = at_seconds(since, until)
+    assert spans((0, 10)).without(ServerMs(begin), ServerMs(end)) == rest
+
+
+@pytest.mark.parametrize(
     ("asked_at", "began"),
     [
         *((9, spans((9, 20), (90, 95))), (-50, spans((-50, 20), (90, 95))), (-50.001, spans((10, 20), (90, 95)))),
@@ -185,6 +202,10 @@ def test_spans_are_sets_of_moments(
     for each in (first.united(second), first.without(begin, end), first.between(begin, end)):
         assert all(a.until < b.since for a, b in zip(each.spans, each.spans[1:], strict=False)) or length == 0
         assert list(each.spans) == sorted(each.spans)
+
+
+def test_what_was_not_watched_has_no_begin_and_no_end() -> None:
+    assert (NOT_WATCHED.began_at, NOT_WATCHED.until) == (None, None)
 
 
 def test_it_is_watched_until_now_while_the_newest_listing_holds() -> None:

@@ -46,10 +46,16 @@ def test_a_note_that_is_no_text_is_left_out(note: Any) -> None:
 
 @pytest.mark.parametrize(
     "until",
-    [None, True, "later", NOW, NOW - 1, 2**200, -(2**200), NOW + 366 * DAY, [LATER]],
+    [None, True, "later", NOW, NOW - 1, 2**200, -(2**200), NOW + 365 * DAY + 1, [LATER]],
 )
 def test_a_silence_needs_an_end_that_can_be_true_and_is_not_over(until: Any) -> None:
     assert shared_silence_of(marked(silence={"by": "ops-1", "until": until}), NOW) is None
+
+
+def test_a_silence_may_last_a_year() -> None:
+    row = marked(silence={"by": "ops-1", "until": NOW + 365 * DAY})
+    assert shared_silence_of(row, NOW) is not None
+    assert shared_silence_of(row, NOW - 1) is None
 
 
 def test_a_silence_ends_by_itself() -> None:

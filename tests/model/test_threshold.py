@@ -62,6 +62,12 @@ def test_everything_else_is_refused_in_words(text: str) -> None:
         threshold_of(text)
 
 
+@pytest.mark.parametrize(("text", "start", "end"), [("20:10", "20", "10"), ("-1", "0", "-1"), (":-2", "0", "-2")])
+def test_a_start_above_its_end_is_named(text: str, start: str, end: str) -> None:
+    with pytest.raises(ValueError, match=rf"its start, {start}, is greater than its end, {end}$"):
+        threshold_of(text)
+
+
 @given(st.text(alphabet="0123456789.:@~+- x", max_size=12))
 def test_no_text_breaks_the_parser(text: str) -> None:
     try:
