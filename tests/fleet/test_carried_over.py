@@ -145,6 +145,9 @@ def test_what_is_gone_stays_in_sight_and_may_return(before: Fleet, since_at: flo
     gone = first.environments[Clean("env-2")]
     assert (gone.presence, gone.since_at, gone.tag(NOW + 20_000)) == (Presence.GONE, since_at, "NEW")
     assert is_problem(gone, NOW + 20_000)
+    assert before.listed is not None
+    assert gone.withheld is not None
+    assert gone.withheld.elapsed_ms == 1000 * before.listed.monotonic - 20_000, "by the clock of this run"
     after, events = watched([listed(beating(1, NOW + 25_000), NOW + 25_000)], first)
     assert events == []
     _, (event,) = watched([listed(beating(2, NOW + 30_000), NOW + 30_000)], after)

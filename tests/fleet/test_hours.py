@@ -193,6 +193,13 @@ def test_it_sorts_by_the_share_of_time_up() -> None:
     assert days.at(nothing, reading(at(2)), UTC).share(row_of(monitor)) is None
 
 
+def test_a_state_that_is_not_known_has_no_share() -> None:
+    outcome = listed([environment("env-1", lastHeartbeat=at(0) / 1000)], at(0))
+    monitor, _ = Monitor.of({NO_PROFILE: Limits()}).after(NO_PROFILE, outcome, outcome.ended)
+    monitor = replace(monitor, watched={NO_PROFILE: WatchedTime((Span(at(-20), at(0)),))})
+    assert LastDays(monitor, reading(at(0)), UTC).share(row_of(monitor)) is None
+
+
 @given(st.integers(0, 150), st.integers(0, 150), st.booleans())
 def test_a_share_that_is_carried_on_is_the_one_worked_out_anew(first: int, later: int, is_down: bool) -> None:  # noqa: FBT001  drawn
     first, later = sorted((first, later))

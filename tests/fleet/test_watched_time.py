@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from envwatch.model.outcome import Slept
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from envwatch.model.outcome import Outcome
+    from envwatch.model.outcome import Listed, Outcome
 
 ALL = (WallMs(0), WallMs(1e15))
 
@@ -32,7 +33,7 @@ def spans(*moments: tuple[float, float]) -> WatchedTime:
     return WatchedTime(tuple(Span(ServerMs(NOW + 1000 * a), ServerMs(NOW + 1000 * b)) for a, b in moments))
 
 
-def lists(*seconds: float, interval: float = 5) -> list[Outcome]:
+def lists(*seconds: float, interval: float = 5) -> list[Listed]:
     return [listed(beating(3, at), at, interval=timedelta(seconds=interval)) for at in at_seconds(*seconds)]
 
 
@@ -99,11 +100,13 @@ def test_recorded_polls_say_what_was_watched_live(steps: list[tuple[str, int]]) 
     assert WatchedTime.recorded(past.polls(*ALL), past.events(*ALL), ServerClock()) == watched_live(outcomes)
 
 
-def test_a_time_in_which_no_listing_was_believed_is_a_gap_though_polls_succeeded() -> None:
-    held = [listed([], NOW + 1000 * second) for second in (65, 130)]
-    outcomes = [*lists(0), *held, *lists(195)]
+@pytest.mark.parametrize(("interval", "step"), [(5, 65), (30, 85)])
+def test_a_time_in_which_no_listing_was_believed_is_a_gap_though_polls_succeeded(interval: int, step: int) -> None:
+    """In the longer interval they come often enough, and only the event says that nothing was seen."""
+    first, held, again, last = lists(0, step, 2 * step, 3 * step, interval=interval)
+    outcomes = [first, *(replace(each, snapshot=listed([]).snapshot) for each in (held, again)), last]
     past = recorded(outcomes)
-    assert watched_live(outcomes) == spans((0, 0), (195, 195))
+    assert watched_live(outcomes) == spans((0, 0), (3 * step, 3 * step))
     assert WatchedTime.recorded(past.polls(*ALL), past.events(*ALL), ServerClock()).span_at(NOW + 100_000) is None
 
 

@@ -14,7 +14,7 @@ from support.builders import environment, page_bytes, wire_row
 
 from envwatch.model.environment import Environment, environment_of
 from envwatch.model.page import Page, PageError, page_of
-from envwatch.model.text import BITS, DEPTH, LONGEST, clean, clean_key
+from envwatch.model.text import BITS, DEPTH, LONGEST, clean, clean_key, cleaned
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -343,6 +343,14 @@ def test_each_text_of_a_row_is_cleaned(field: str, text: str, shown: str) -> Non
 
     assert shown in [value for value in astuple(row) if isinstance(value, str)]
     assert text == shown or text not in astuple(row)
+
+
+@pytest.mark.parametrize("text", ["a\x1b]52;", "a\u202e", "a\u3164", "a" * (LONGEST + 1)])
+def test_metadata_is_cleaned_however_deep_a_text_stands(text: str) -> None:
+    for metadata in ({text: 1}, {"a": text}, {"a": [text]}, {"a": {text: 1}}, {"a": {"b": [{"c": text}]}}):
+        row = only(page_of_both_ways(page_bytes([wire_row(metadata=metadata)])))
+
+        assert row.metadata == cleaned(metadata) != metadata
 
 
 def test_the_last_of_two_lists_of_rows_holds_where_rows_are_set_aside() -> None:
