@@ -109,6 +109,7 @@ def test_a_gap_of_which_an_event_tells_comes_once() -> None:
     assert spans(runs.gaps(at(0))) == [(0, HOUR)]
     known = Event(kind=Kind.WHILE_BLIND, at=NOW + HOUR - 100, since=NOW, reason=NOT_RUNNING)  # type: ignore[arg-type]
     assert runs._replace(events=[known]).gaps(at(0)) == []
+    assert spans(runs._replace(events=[replace(known, reason=None)]).gaps(at(0))) == [(0, HOUR)]
     before, after = (replace(known, since=ServerMs(NOW + at), at=ServerMs(NOW + at + HOUR)) for at in (-HOUR, HOUR))
     assert spans(runs._replace(events=[before, after]).gaps(at(0))) == [(0, HOUR)]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,7 @@ from envwatch.model.outcome import Slept
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from envwatch.model.outcome import Listed, Outcome
+    from envwatch.model.outcome import Outcome
 
 ALL = (WallMs(0), WallMs(1e15))
 
@@ -33,7 +32,7 @@ def spans(*moments: tuple[float, float]) -> WatchedTime:
     return WatchedTime(tuple(Span(ServerMs(NOW + 1000 * a), ServerMs(NOW + 1000 * b)) for a, b in moments))
 
 
-def lists(*seconds: float, interval: float = 5) -> list[Listed]:
+def lists(*seconds: float, interval: float = 5) -> list[Outcome]:
     return [listed(beating(3, at), at, interval=timedelta(seconds=interval)) for at in at_seconds(*seconds)]
 
 
@@ -103,8 +102,8 @@ def test_recorded_polls_say_what_was_watched_live(steps: list[tuple[str, int]]) 
 @pytest.mark.parametrize(("interval", "step"), [(5, 65), (30, 85)])
 def test_a_time_in_which_no_listing_was_believed_is_a_gap_though_polls_succeeded(interval: int, step: int) -> None:
     """In the longer interval they come often enough, and only the event says that nothing was seen."""
-    first, held, again, last = lists(0, step, 2 * step, 3 * step, interval=interval)
-    outcomes = [first, *(replace(each, snapshot=listed([]).snapshot) for each in (held, again)), last]
+    held = [listed([], at, interval=timedelta(seconds=interval)) for at in at_seconds(step, 2 * step)]
+    outcomes = [*lists(0, interval=interval), *held, *lists(3 * step, interval=interval)]
     past = recorded(outcomes)
     assert watched_live(outcomes) == spans((0, 0), (3 * step, 3 * step))
     assert WatchedTime.recorded(past.polls(*ALL), past.events(*ALL), ServerClock()).span_at(NOW + 100_000) is None

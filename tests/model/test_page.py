@@ -347,7 +347,8 @@ def test_each_text_of_a_row_is_cleaned(field: str, text: str, shown: str) -> Non
 
 @pytest.mark.parametrize("text", ["a\x1b]52;", "a\u202e", "a\u3164", "a" * (LONGEST + 1)])
 def test_metadata_is_cleaned_however_deep_a_text_stands(text: str) -> None:
-    for metadata in ({text: 1}, {"a": text}, {"a": [text]}, {"a": {text: 1}}, {"a": {"b": [{"c": text}]}}):
+    deep: list[JsonValue] = [{text: 1}, {"a": text}, {"a": [text]}, {"a": {text: 1}}, {"a": {"b": [{"c": text}]}}]
+    for metadata in deep:
         row = only(page_of_both_ways(page_bytes([wire_row(metadata=metadata)])))
 
         assert row.metadata == cleaned(metadata) != metadata

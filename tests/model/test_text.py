@@ -377,7 +377,9 @@ def test_bytes_that_would_be_read_as_utf_16_are_not_plain() -> None:
 # Spreadsheets
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "  =1", "＝1", "＋1", "－1", "＠A", "﹦1", " ＝1"])
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1", "-1", "@SUM(A1)", "  =1", "＝1", "＋1", "－1", "＠A", "﹦1", " ＝1", "=\u03381"]
+)
 def test_a_formula_becomes_text_in_a_spreadsheet(text: str) -> None:
     assert csv_cell(clean(text)) == "'" + text
 

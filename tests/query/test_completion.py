@@ -179,5 +179,6 @@ def test_a_fleet_without_metadata_has_no_keys_to_offer() -> None:
     assert offers("meta.", fleet=[BARE]) == []
 
 
-def test_before_a_colon_there_is_nothing_to_complete_without_a_name() -> None:
-    assert completions(":x", 2, ()) == []
+def test_a_field_without_a_name_has_no_values_and_a_status_is_no_name_of_a_field() -> None:
+    assert offers(":x") == []
+    assert offers("on:x", 2) == []

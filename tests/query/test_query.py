@@ -148,6 +148,7 @@ def test_a_word_with_a_wildcard_must_match_a_whole_column() -> None:
         ("*", "main", True),
         ("m?in", "main", True),
         ("m?in", "min", False),
+        ("m?in", "maain", False),
         ("*a*a*", "banana", True),
         ("*a*a*b", "banana", False),
         ("FEAT/*", "feat/Login", True),
@@ -174,6 +175,12 @@ def test_a_word_with_a_wildcard_must_match_a_whole_column() -> None:
 )
 def test_text_is_found_within_and_wildcards_match_it_whole(pattern: str, branch: str, *, is_found: bool) -> None:
     assert finds(f"branch:{pattern}", tracked(metadata={"gitBranch": branch})) is is_found
+
+
+def test_a_pattern_is_quoted_where_it_must_be_to_mean_the_same() -> None:
+    text = 'branch:a*"b c"?d*"?"*'
+
+    assert str(parse(text)) == text
 
 
 def test_many_stars_do_not_backtrack() -> None:
@@ -400,6 +407,7 @@ def test_each_text_has_its_field() -> None:
         'meta."odd: key":x',
         "meta.fromTheRow:new",
         "meta.list:2",
+        "meta.list:köln",
         "meta.nothing:none",
         "!meta.machine.CPU:ryzen",
         "meta.os.deeper:none",
@@ -407,7 +415,13 @@ def test_each_text_has_its_field() -> None:
 )
 def test_any_key_of_the_metadata_can_be_asked_for(text: str) -> None:
     one = tracked(
-        metadata={"dotted.key": 1, "twice.dotted": {"key": 2}, "odd: key": "x", "list": [1, [2]], "nothing": None},
+        metadata={
+            "dotted.key": 1,
+            "twice.dotted": {"key": 2},
+            "odd: key": "x",
+            "list": [1, [2], {"in": "Köln"}],
+            "nothing": None,
+        },
         fromTheRow="newer",
     )
 

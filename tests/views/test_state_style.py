@@ -43,6 +43,8 @@ DURATIONS = st.floats(allow_nan=False, allow_infinity=True).map(span)
         (86_400, "1d"),
         (86_400 * 1_000 - 1, "999d"),
         (86_400 * 1_000, "2y"),
+        (86_400 * 1_095 - 1, "2y"),
+        (86_400 * 1_095, "3y"),
     ],
 )
 def test_short_ages_change_their_unit_where_people_do(seconds: float, text: str) -> None:
