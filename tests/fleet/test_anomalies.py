@@ -346,6 +346,17 @@ def test_ten_heartbeats_that_stand_still_for_a_minute_are_the_platforms_trouble(
     assert kinds(events) == ([Kind.STALLED] if stalled else [])
 
 
+def test_one_heartbeat_that_advances_is_enough_wherever_its_row_stands() -> None:
+    for place in (0, 11):
+        moments = [NOW + STEP * number for number in range(20)]
+        rows = [
+            beating(12),
+            *([beating(12)[:place] + beating(12, at)[place:][:1] + beating(12)[place + 1 :] for at in moments[1:]]),
+        ]
+        fleet, _ = watched(listed(each, at) for each, at in zip(rows, moments, strict=True))
+        assert not fleet.stall_detector.is_stalled
+
+
 def test_nine_heartbeats_that_stand_still_are_no_stall() -> None:
     fleet, events = standing_still(9, NOW + 130_000)
 

@@ -154,6 +154,11 @@ def test_what_is_gone_stays_in_sight_and_may_return(before: Fleet, since_at: flo
     assert (event.kind, event.id) == (Kind.RETURNED, "env-2")
 
 
+def test_what_was_offline_when_it_went_has_no_heartbeat_to_hold_back() -> None:
+    before = lives((0, [row(NOW), row(NOW, "env-2", **DOWN)]))
+    assert taken_over(before, lives((20_000, beating(1, NOW + 20_000))), "env-2").withheld is None
+
+
 @pytest.mark.parametrize(("gap", "is_kept"), [(HOUR - 1, True), (HOUR, False)])
 def test_what_is_gone_is_kept_for_an_hour(gap: int, *, is_kept: bool) -> None:
     at = NOW + gap

@@ -154,19 +154,20 @@ def test_a_fleet_is_refused_while_the_newest_poll_was() -> None:
 def test_counts_add_up_and_name_the_newest_version_if_there_is_one() -> None:
     old = environment("a", metadata={"lettaCodeVersion": "0.33.1"})
     off = environment("b", metadata={"lettaCodeVersion": "9.9.9"}, connectionId=None)
-    gone = environment("e", metadata={"lettaCodeVersion": "0.1"}, connectionId=None, currentMode="bypassPermissions")
+    left = {"connectionId": None, "lastHeartbeat": None, "lastSeenAt": NOW - 90 * 86_400_000}
+    gone = environment("e", metadata={"lettaCodeVersion": "0.1"}, currentMode="bypassPermissions", **left)
     new = environment("c", metadata={"lettaCodeVersion": "0.34.12"}, currentMode="bypassPermissions")
     newer = environment("d", metadata={"lettaCodeVersion": "0.35.0"})
     work = counts_of(Fleet().after(listed([old, off, new, gone]))[0], NOW)
     assert (work.behind, work.newest, work.unrestricted) == (1, "0.34.12", 1)
-    home = counts_of(Fleet().after(listed([new, newer, off]))[0], NOW)
+    home = counts_of(Fleet().after(listed([new, newer, off, gone]))[0], NOW)
     assert (home.behind, home.newest) == (1, "0.35.0")
     total = work + home
     assert (total.behind, total.newest, total.unrestricted) == (2, None, 2)
     assert total.of(Presence.ONLINE) == 4
-    assert total.of(Presence.OFFLINE) == 3
-    assert total.problems == ("b", "e", "b")
-    assert total.problem_presences == total.alerting == {Presence.OFFLINE: 3}
+    assert (total.of(Presence.OFFLINE), total.old) == (4, 2)
+    assert total.problems == ("b", "b")
+    assert total.problem_presences == total.alerting == {Presence.OFFLINE: 2}
     assert total.of(Presence.GONE) == 0
     assert (work + Counts()).newest == "0.34.12"
 

@@ -210,6 +210,16 @@ def test_a_second_loss_of_one_environment_has_another_id() -> None:
     assert [each.id == first for each in twice.opened] == [True, False]
 
 
+def test_a_second_loss_without_a_sign_of_life_has_another_id_as_well() -> None:
+    twice = night("a").poll("a").poll("a").poll("a").poll().poll("a").wait(10)
+    assert len({incident.id for incident in twice.opened}) == 2
+
+
+def test_the_id_of_a_loss_does_not_depend_on_others_that_wait() -> None:
+    both, later = night("a", "b").poll("a").poll("a", "b").wait(10), night("a", "b").poll().poll("b").wait(10)
+    assert both.opened[-1].id == later.opened[-1].id
+
+
 def test_every_event_of_a_loss_and_of_its_return_has_the_id() -> None:
     one = night("a", "b").poll("a").poll("a").poll("a").poll()
     assert one.ids(Kind.OFFLINE) == one.ids(Kind.ONLINE) == {one.opened[0].id}

@@ -110,6 +110,7 @@ def test_one_that_returns_under_another_id_leaves_nothing_missing() -> None:
     rows = [*beating(9, watch.now), replace(named("nas", watch.now), id=Clean("id-new"))]
     watch.monitor, _ = watch.monitor.after(NO_PROFILE, listed(rows, watch.now), reading(watch.now))
     assert watch.missing == {}
+    assert watch.monitor.fleets.by_profile[NO_PROFILE].environments[Clean("id-nas")].presence is Presence.GONE
 
 
 @pytest.mark.parametrize("ids", [("old", "new"), ("new", "old")])

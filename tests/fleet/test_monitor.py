@@ -10,6 +10,7 @@ from support.builders import NOW, environment, failed, listed, reading
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.fleet.monitor import Monitor, Update
+from envwatch.fleet.silences import silence_of_environments
 from envwatch.model.limits import Limits
 from envwatch.model.text import Clean
 
@@ -73,6 +74,13 @@ def test_an_acknowledgement_can_be_withdrawn() -> None:
     acked = NEW.with_acks({ID: Ack(at(0), Clean("on it"))})
     assert set(acked.acks) == {ID}
     assert not acked.with_acks({ID: None}).acks
+
+
+def test_a_silence_can_be_ended() -> None:
+    silence = silence_of_environments([ID], reading().wall, timedelta(hours=1), Clean(""), Clean("ops-1"))
+    silenced = NEW.with_silences({silence.id: silence})
+    assert silenced.silences == {silence.id: silence}
+    assert silenced.with_silences({silence.id: None}).silences == {}
 
 
 def opened(monitor: Monitor, at_ms: float) -> tuple[Monitor, list[str]]:

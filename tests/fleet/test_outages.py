@@ -98,6 +98,7 @@ def said(one: TrackedEnvironment | None, events: list[Event], times: WatchedTime
         (UP, [fell(5), rose(4.5)], "up@0"),
         (FLAPS, [], "flapping@0"),
         (FLAPS, [event(Kind.FLAPPING, 4)], "up@0 flapping@4"),
+        (FLAPS, [event(Kind.FLAPPING, 4), event(Kind.MODE, 6)], "up@0 flapping@4"),
         (UP, [event(Kind.STEADY, 4)], "flapping@0 up@4"),
         (
             UP,
@@ -137,6 +138,7 @@ def test_what_it_was_follows_from_its_events_and_from_what_it_is(
         # A run takes it over from the one before that something flaps.
         (FLAPS, [], watched((0, 4), (6, 10)), "up@0 unknown@4 flapping@6"),
         (UP, [event(Kind.STEADY, 8)], watched((0, 4), (6, 10)), "up@0 unknown@4 flapping@6 up@8"),
+        (UP, [event(Kind.STEADY, 5)], watched((0, 4), (6, 10)), "up@0 unknown@4 up@6"),
         (FLAPS, [event(Kind.STEADY, 8)], watched((0, 4), (6, 10)), "up@0 unknown@4 flapping@6"),
         (FLAPS, [event(Kind.APPEARED, 7, None, "online")], watched((0, 10)), "absent@0 flapping@7"),
         (UP, [event(Kind.APPEARED, 6, None, "online")], watched((0, 4), (6, 10)), "absent@0 unknown@4 up@6"),

@@ -14,7 +14,7 @@ from support.builders import NOW, environment, list_of, listed, reading, watched
 
 from envwatch.fleet.counts import counts_of
 from envwatch.fleet.events import Kind, flatten
-from envwatch.fleet.plausibility import is_date_wrong
+from envwatch.fleet.plausibility import is_date_wrong, without_impossible
 from envwatch.fleet.presence import Presence
 from envwatch.model.limits import Limits
 from envwatch.model.text import Clean
@@ -231,6 +231,13 @@ def test_an_instant_that_cannot_be_true_is_as_in_the_listing_before(instant: str
     fleet, _ = watched([listed([environment()]), listed([environment(**changes)], NOW + STEP)])
     (tracked,) = fleet.environments.values()
     assert tracked.environment == (environment(**changes) if stays else environment())
+
+
+@pytest.mark.parametrize("possible", [YEAR_2020, NOW])
+def test_the_instants_beside_one_that_cannot_be_true_stay(possible: float) -> None:
+    others: dict[str, Any] = {"connectedAt": possible, "lastHeartbeat": possible, "lastSeenAt": possible}
+    row = without_impossible(environment(firstSeenAt=0, **others), environment(), NOW)
+    assert row == environment(**others)
 
 
 @pytest.mark.parametrize(

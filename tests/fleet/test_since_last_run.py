@@ -143,6 +143,14 @@ def test_what_one_listing_lacks_is_gone_for_that_reason_unless_it_may_exist() ->
     assert changes_between_runs(moment(listed(beating(2))), moment(unread)) == []
 
 
+def test_a_mass_loss_is_found_beside_a_row_that_may_exist() -> None:
+    lost = [environment(row.id, connectionId=None) for row in beating(12)]
+    outcome = listed(lost, NOW + 5_000)
+    unread = replace(outcome, snapshot=replace(outcome.snapshot, set_aside_ids=frozenset({Clean("env-13")})))
+    (event,) = changes_between_runs(moment(listed(beating(13))), moment(unread))
+    assert (event.kind, len(event.members)) == (Kind.TOGETHER, 12)
+
+
 def test_what_was_gone_is_told_when_it_returns_only() -> None:
     before = moment(listed(beating(2)), *(listed(beating(1, NOW + s), NOW + s) for s in (5_000, 10_000)))
     assert changes_between_runs(before, moment(listed(beating(1, LATER), LATER))) == []

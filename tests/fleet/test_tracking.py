@@ -51,10 +51,25 @@ def kinds(events: list[Event]) -> list[Kind]:
     return [event.kind for event in events]
 
 
-def test_a_row_that_says_nothing_new_leaves_the_very_same_value() -> None:
-    tracked = first_value()
+@pytest.mark.parametrize("row", [{}, {"connectionId": None}, NO_BEAT])
+def test_a_row_that_says_nothing_new_leaves_the_very_same_value(row: dict[str, Any]) -> None:
+    tracked = first_value(**row)
 
-    assert next_value(tracked, NOW + 5_000) is tracked
+    assert next_value(tracked, NOW + 5_000, **row) is tracked
+
+
+@pytest.mark.parametrize(("at", "clock_suspect"), [(NOW - 37_000, False), (NOW - 37_001, True)])
+def test_a_row_that_does_not_change_makes_a_clock_that_goes_back_suspect(at: float, *, clock_suspect: bool) -> None:
+    """A listing held its heartbeat of NOW - 12 s five seconds ago already, and one whole beat is tolerated."""
+    again = next_value(first_value(), at, listing_at(NOW + 5_000))
+
+    assert again.clock_suspect is clock_suspect
+
+
+def test_a_heartbeat_alone_is_no_change() -> None:
+    later = next_value(first_value(), NOW + 5_000, lastHeartbeat=NOW)
+
+    assert (later.last_change, later.since_at) == (None, None)
 
 
 def test_only_what_came_after_the_first_listing_reads_as_changed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,14 @@ from hypothesis import strategies as st
 from support.builders import NOW, beating, failed, listed, reading, slept
 from support.memory_history import recorded
 
-from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.history import PollResult, RecordedPoll
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.watched_time import NOT_WATCHED, Span, WatchedTime
 from envwatch.model.clock import OffsetBounds, ServerClock, ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Slept
+from envwatch.model.text import Clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -176,6 +178,19 @@ def test_a_span_begins_when_its_first_listing_was_asked_for(asked_at: float, beg
     """Its poll was recorded with the answer, which takes a minute at most."""
     (asked_at_ms,) = at_seconds(asked_at)
     assert spans((10, 20), (90, 95)).begun_by(ServerMs(asked_at_ms)) == began
+
+
+def test_an_event_says_when_the_listing_of_a_recorded_poll_was_asked_for() -> None:
+    lost = Event(kind=Kind.OFFLINE, at=NOW, id=Clean("env-1"))
+    assert WatchedTime.recorded([poll(1, 5)], [lost], ServerClock()) == spans((0, 5))
+    assert WatchedTime.recorded([poll(1, 5)], [replace(lost, id=None)], ServerClock()) == spans((5, 5))
+    assert WatchedTime.recorded([poll(1, 5)], [replace(lost, id=None, members=(lost,))], ServerClock()) == spans((0, 5))
+
+
+def test_of_a_time_both_ends_belong_to_it() -> None:
+    (first, last, end) = map(ServerMs, at_seconds(0, 10, 20))
+    assert spans((0, 10)).between(last, end) == spans((10, 10))
+    assert spans((10, 20)).between(first, last) == spans((10, 10))
 
 
 MOMENTS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 5)), max_size=6).map(

@@ -436,6 +436,7 @@ def test_half_a_surrogate_pair_excuses_nothing_else() -> None:
     for bad in (b"NaN", b"9" * 5000, b"[" * 100_000):
         with pytest.raises(PageError):
             page_of(b'{"connections": [{"id": "\\ud800", "x": ' + bad)
+    assert page_of(with_member(r'"x": NaN, "y": "\ud800"')).set_aside == 1
 
 
 # Ids that cleaning changes are kept as received, where they can be sent back

@@ -62,6 +62,10 @@ def test_everything_else_is_refused_in_words(text: str) -> None:
         threshold_of(text)
 
 
+def test_a_range_has_at_most_64_characters() -> None:
+    assert threshold_of("9" * 64).end == float("9" * 64)
+
+
 @pytest.mark.parametrize(("text", "start", "end"), [("20:10", "20", "10"), ("-1", "0", "-1"), (":-2", "0", "-2")])
 def test_a_start_above_its_end_is_named(text: str, start: str, end: str) -> None:
     with pytest.raises(ValueError, match=rf"its start, {start}, is greater than its end, {end}$"):
