@@ -98,7 +98,6 @@ def said(one: TrackedEnvironment | None, events: list[Event], times: WatchedTime
         (UP, [fell(5), rose(4.5)], "up@0"),
         (FLAPS, [], "flapping@0"),
         (FLAPS, [event(Kind.FLAPPING, 4)], "up@0 flapping@4"),
-        (FLAPS, [event(Kind.FLAPPING, 4), event(Kind.MODE, 6)], "up@0 flapping@4"),
         (UP, [event(Kind.STEADY, 4)], "flapping@0 up@4"),
         (
             UP,
