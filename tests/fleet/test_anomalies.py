@@ -14,6 +14,7 @@ from envwatch.fleet.counts import counts_of
 from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.presence import Presence
+from envwatch.model.clock import MonotonicS
 from envwatch.model.text import Clean
 
 if TYPE_CHECKING:
@@ -63,6 +64,14 @@ def test_an_emptied_list_is_believed_after_three_listings_and_a_minute(
         *([(Kind.GONE, "no longer listed")] * 3 if believed else []),
     ]
     assert watched([listed([], NOW + step * (2 + listings))], fleet)[1] == [] or not believed
+
+
+@pytest.mark.parametrize(("seconds", "left_s"), [(5, 60), (35, 30), (65, 0), (100, 0)])
+def test_it_is_known_how_long_it_is_not_believed_at_least(seconds: float, left_s: float) -> None:
+    fleet, _ = watched(story(beating(3), []))
+
+    assert fleet.hold is not None
+    assert fleet.hold.left_s(MonotonicS(seconds)) == left_s
 
 
 def test_a_list_of_two_may_empty_but_absence_still_needs_two_listings() -> None:

@@ -15,6 +15,7 @@ from support.memory_history import MemoryHistory, recorded
 
 from envwatch.fleet.earlier_runs import EarlierRuns
 from envwatch.fleet.events import NO_PROFILE, NOT_RUNNING, Event, Kind
+from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.history import HistoryError, Moment
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import ServerMs, WallMs
@@ -120,6 +121,21 @@ def test_the_seam_is_a_gap_if_nothing_changed_and_it_was_blind(began: float, gap
     assert spans(runs.until_now(first_at(began), at(-HOUR))) == gap
     (changed,) = runs.until_now(first_at(began, [environment(connectionId=None), *beating(2)[1:]]), at(-HOUR))
     assert changed.kind is (Kind.WHILE_BLIND if gap else Kind.OFFLINE)
+
+
+@pytest.mark.parametrize(("began", "is_said"), [(15 * MINUTE - 1, False), (15 * MINUTE, True)])
+def test_it_is_said_how_long_nothing_has_changed_unless_it_is_minutes_or_another_account(
+    began: float, *, is_said: bool
+) -> None:
+    runs, others = read(polls_at(0), began), [environment("other-1", organizationId="org-2")]
+    assert runs.unchanged_for(first_at(began)) == (timedelta(milliseconds=began) if is_said else None)
+    assert runs.unchanged_for(first_at(began, others)) is None
+    assert read(MemoryHistory(), began).unchanged_for(first_at(began)) is None
+
+
+def test_before_a_listing_nothing_is_known_of_the_time_between() -> None:
+    first = first_at(HOUR)
+    assert read(polls_at(0), HOUR).until_now(replace(first, fleet=Fleet()), at(0)) == ()
 
 
 def test_a_gap_begins_when_it_is_asked_for_at_the_earliest() -> None:

@@ -11,10 +11,12 @@ import pytest
 from support.builders import NOW
 from support.tracked_environments import BARE, matches, tracked
 
+from envwatch.fleet.acknowledgements import ack_of
 from envwatch.fleet.presence import GONE
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import Clean
+from envwatch.query.field_types import MatchContext
 from envwatch.query.language import SearchCache, parse, partial_query
 from envwatch.query.lexer import QueryError
 from envwatch.views.columns import COLUMNS
@@ -301,6 +303,14 @@ def test_other_statuses_hold_in_addition_to_the_verdict() -> None:
     assert finds("status:doubted", one)
     assert finds("status:clk?", one)
     assert not finds("status:flapping,doubted", tracked())
+
+
+def test_what_is_acknowledged_here_or_on_the_serving_host_is_found() -> None:
+    here, there, neither = tracked(), tracked(id="env-2", envwatch={"ack": {"by": "ops-1"}}), tracked(id="env-3")
+    context = MatchContext(NOW, acks={here.environment.id: ack_of(here, NOW, Clean("on it"))})
+
+    acked = parse("status:acked").test(context, (COLUMNS["name"],))
+    assert [acked(one) for one in (here, there, neither)] == [True, True, False]
 
 
 @pytest.mark.parametrize(("age_s", "is_found"), [(0, True), (899.999, True), (900, False)])
