@@ -24,7 +24,9 @@ from envwatch.model.listing_api import (
     [
         ("", ListParams()),
         ("limit=7", ListParams(limit=7)),
+        ("limit=1", ListParams(limit=1)),
         ("limit=101", ListParams(limit=100)),
+        ("limit=999999999", ListParams(limit=100)),
         ("after=a%2Fb&limit=1&limit=2", ListParams(limit=2, after="a/b")),
         ("after=", ListParams(after="")),
         ("onlineOnly=true", ListParams(online_only=True)),
@@ -39,7 +41,17 @@ def test_a_query_has_parameters(query: str, params: ListParams) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["limit=0", "limit=", "limit=1.5", "limit=%D9%A3", "limit=" + "9" * 5_000, "onlineOnly=yes", "source=", "source=x"],
+    [
+        "limit=0",
+        "limit=1000000000",
+        "limit=",
+        "limit=1.5",
+        "limit=%D9%A3",
+        "limit=" + "9" * 5_000,
+        "onlineOnly=yes",
+        "source=",
+        "source=x",
+    ],
 )
 def test_a_value_that_is_not_allowed_is_400_and_named(query: str) -> None:
     with pytest.raises(RefusedError) as refusal:

@@ -26,6 +26,7 @@ from envwatch.model.text import (
     clean,
     cleaned,
     csv_cell,
+    did_you_mean,
     fitted,
     is_plain_json,
     look_alikes,
@@ -459,3 +460,16 @@ def test_cleaning_needs_no_terminal_library() -> None:
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("word", "similarity", "said"),
+    [
+        ("versoin", 0.6, "; did you mean version?"),
+        ("pods", 0.6, "; did you mean pod?"),
+        ("pods", 0.9, ""),
+        ("xyz", 0.6, ""),
+    ],
+)
+def test_the_most_similar_known_word_is_offered(word: str, similarity: float, said: str) -> None:
+    assert did_you_mean(word, ["name", "pod", "version", "versions"], similarity=similarity) == said
