@@ -261,7 +261,7 @@ async def test_a_listing_that_goes_on_for_ever_after_a_complete_one_is_abandoned
         assert len((await client.snapshot()).pages) == 3
 
 
-async def test_pages_beyond_the_budget_of_a_minute_are_requested_twenty_milliseconds_apart() -> None:
+async def test_pages_beyond_the_budget_of_a_minute_are_requested_five_milliseconds_apart() -> None:
     now, waits = 0.0, []
 
     async def sleep(seconds: float) -> None:
@@ -276,14 +276,14 @@ async def test_pages_beyond_the_budget_of_a_minute_are_requested_twenty_millisec
         )
         async with client:
             await client.snapshot()
-            assert waits == pytest.approx([0.02] * 20)
+            assert waits == pytest.approx([0.005] * 20)
             waits.clear()
             await client.snapshot()
             assert waits == []
 
 
 async def test_an_endless_first_listing_is_ended_by_its_deadline_before_it_has_cost_much() -> None:
-    """In half a second, a page every 20 ms and the burst; a busy machine asks for fewer."""
+    """In half a second, a page every 5 ms and the burst; a busy machine asks for fewer."""
     invented = iter(range(10_000))
     more = edits(lambda page: page.update(connections=[wire_row(f"new-{next(invented)}")], hasNextPage=True))
     limits = Limits(page_size=1, requests_per_minute=5, walk_deadline=timedelta(seconds=0.5))
@@ -291,7 +291,7 @@ async def test_an_endless_first_listing_is_ended_by_its_deadline_before_it_has_c
         server.break_every_page(more)
         error = await failure_of(client)
         assert error.cause is Cause.TIMEOUT
-        assert len(server.seen) <= 5 + 25 + 1
+        assert len(server.seen) <= 5 + 100 + 1
 
 
 @pytest.mark.parametrize(

@@ -174,4 +174,4 @@ def test_pages_are_spaced_beyond_the_budget_of_a_minute_and_the_length_of_the_la
         add(walk, page(number, number, has_next=True))
         assert walk.pause(0.0) == 0
     add(walk, page(burst, burst, has_next=True))
-    assert [walk.pause(since) for since in (0.0, 0.005, 0.02, 1.0)] == pytest.approx([0.02, 0.015, 0, 0])
+    assert [walk.pause(since) for since in (0.0, 0.002, 0.005, 1.0)] == pytest.approx([0.005, 0.003, 0, 0])
