@@ -20,12 +20,15 @@ class ProgressLine:
     """A line that is shown while a context lasts, and erased at its end.
 
     It is rewritten at most once a second, with a carriage return and blanks: any terminal understands these.
+
+    Args:
+        after_s: seconds in which nothing is shown, as most of what is shown later is over by then.
     """
 
-    def __init__(self) -> None:
-        self._shown_at = float("-inf")
+    def __init__(self, after_s: float = 0.0) -> None:
+        self._shown_at = time.monotonic() + after_s - _EVERY_S
         self._width = 0
-        """Cells of the line that is there."""
+        """Cells of the line that is there, or about to be."""
 
     def __enter__(self) -> Self:
         return self
@@ -44,9 +47,14 @@ class ProgressLine:
         self._shown_at = time.monotonic()
         width = max((os.get_terminal_size(stream.fileno()).columns or _USUAL_COLUMNS) - 1, 1)
         line = shortened(clean(redactor()(text)), width)
-        print_error(f"\r{fitted(line, max(cells(line), min(self._width, width)))}", end="")
-        self._width = cells(line)
+        before, self._width = self._width, cells(line)
+        print_error(f"\r{fitted(line, max(self._width, min(before, width)))}", end="")
 
-    def __exit__(self, *_: object) -> None:
+    def erase(self) -> None:
+        """Take the line away, as when the context ends; also from a handler of a signal."""
         if self._width:
             print_error(f"\r{' ' * self._width}\r", end="")
+            self._width = 0
+
+    def __exit__(self, *_: object) -> None:
+        self.erase()

@@ -202,7 +202,7 @@ class Poller:
         self.wanted_interval = min(max(interval, FASTEST), SLOWEST)
         self._wake.set()
 
-    def note_pages(self, pages: int) -> None:
+    def note_pages(self, pages: int, _rows: int) -> None:
         """Note how many pages of the poll under way have come."""
         self.pages_read = pages
 

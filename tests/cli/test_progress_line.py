@@ -41,3 +41,16 @@ def test_nothing_is_written_where_standard_error_is_no_terminal(monkeypatch: pyt
     with ProgressLine() as line:
         line.show("waiting")
     assert stderr.getvalue() == ""
+
+
+def test_nothing_is_shown_of_what_is_over_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    master, slave = pty.openpty()
+    with open(slave, "w", encoding="utf-8") as stderr:  # noqa: PTH123 - a descriptor
+        monkeypatch.setattr(sys, "__stderr__", stderr)
+        with ProgressLine(after_s=3600) as line:
+            line.show("waiting")
+        with ProgressLine() as line:
+            line.show("later")
+        monkeypatch.undo()
+    assert os.read(master, 6) == b"\rlater"
+    os.close(master)

@@ -191,10 +191,10 @@ async def test_no_cookie_is_kept(server: Faulty) -> None:
 
 
 async def test_progress_is_reported_page_by_page(server: Faulty) -> None:
-    pages: list[int] = []
-    async with client_of(server, on_page=pages.append) as client:
+    read: list[tuple[int, int]] = []
+    async with client_of(server, on_page=lambda *counts: read.append(counts)) as client:
         await client.snapshot()
-    assert pages == [1, 2, 3]
+    assert read == [(1, 2), (2, 4), (3, 5)]
 
 
 async def test_received_counts_bytes_on_the_wire(server: Faulty) -> None:
@@ -330,7 +330,7 @@ async def test_an_errors_text_that_never_ends_does_not_hide_the_error(server: Fa
 async def test_being_cancelled_is_no_failure(server: Faulty) -> None:
     server.break_page(1, Stop(Where.BODY, How.HANG))
     reached = asyncio.Event()
-    async with client_of(server, on_page=lambda _: reached.set()) as client:
+    async with client_of(server, on_page=lambda *_: reached.set()) as client:
         poll = asyncio.create_task(client.snapshot())
         await reached.wait()
         poll.cancel()

@@ -18,7 +18,9 @@ from envwatch.config.values import duration, path_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from signal import Signals
 
+    from envwatch.cli.progress_line import ProgressLine
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
     from envwatch.fleet.alert_policy import Matcher
@@ -71,14 +73,22 @@ def _range(raw: object) -> Threshold:
 
 def run(options: Options) -> int:
     """Check once and print the result; return its status."""
+    from envwatch.cli.one_listing import QUICK_S
+    from envwatch.cli.progress_line import ProgressLine
     from envwatch.cli.time_limit import time_limit
     from envwatch.views import plugin_output  # noqa: F401  before a signal may need it
 
     started_s = time.monotonic()
     stdout()  # refuses a closed one before the first request
     limit_s = options.timeout.total_seconds()
-    with time_limit(limit_s, lambda number: unknown(_ENDS[number].format(limit_s))):
-        status, output = _checked(options, started_s)
+    line = ProgressLine(QUICK_S)
+
+    def end(number: Signals) -> int:
+        line.erase()
+        return unknown(_ENDS[number].format(limit_s))
+
+    with time_limit(limit_s, end):
+        status, output = _checked(options, started_s, line)
     _print(output)
     return status
 
@@ -98,7 +108,7 @@ def _print(output: str) -> None:
     write(output.encode(stdout().encoding, "backslashreplace"))
 
 
-def _checked(options: Options, started_s: float) -> tuple[Status, str]:
+def _checked(options: Options, started_s: float, line: ProgressLine) -> tuple[Status, str]:
     """Return the status and the output of one check.
 
     Raises:
@@ -112,7 +122,7 @@ def _checked(options: Options, started_s: float) -> tuple[Status, str]:
     warning, critical = _thresholds(options)
     profiles = [(credentials, _settings(settings, options)) for credentials, settings in profiles_for(options)]
     matcher = matcher_for(options.filter, profiles[0][1])
-    census = census_of(_monitor(profiles, options), Counted(options.of), matcher, read_clocks())
+    census = census_of(_monitor(profiles, options, line), Counted(options.of), matcher, read_clocks())
     status, text = census.result(warning, critical)
     metrics = census.metrics(warning, critical)
     took_s, limit_s = time.monotonic() - started_s, options.timeout.total_seconds()
@@ -129,7 +139,7 @@ def _thresholds(options: Options) -> tuple[Threshold | None, Threshold | None]:
     return options.warning, options.critical
 
 
-def _monitor(profiles: Sequence[tuple[Credentials, Settings]], options: Options) -> Monitor:
+def _monitor(profiles: Sequence[tuple[Credentials, Settings]], options: Options, line: ProgressLine) -> Monitor:
     """Return the state after one listing of each profile."""
     import asyncio
 
@@ -144,7 +154,7 @@ def _monitor(profiles: Sequence[tuple[Credentials, Settings]], options: Options)
     names = names_of(profiles)
     policies = policies_for(profiles)
     outcomes: list[Listed | Failed] = []
-    asyncio.run(fetch_all(profiles, outcomes))
+    asyncio.run(fetch_all(profiles, outcomes, line))
     log_outcomes(dict(zip(names, outcomes, strict=True)), options)
     monitor = Monitor.of(
         {name: settings.limits for name, (_, settings) in zip(names, profiles, strict=True)},

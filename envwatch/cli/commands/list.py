@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser
 from envwatch.cli.bootstrap import host_of, names_of, policies_for, profiles_for
-from envwatch.cli.one_listing import fetch_all, log_outcomes, stop_for_failure
+from envwatch.cli.one_listing import QUICK_S, fetch_all, log_outcomes, stop_for_failure
+from envwatch.cli.progress_line import ProgressLine
 from envwatch.cli.streams import is_utf8, print_error, stdout, write_all
 from envwatch.model.text import clean
 
@@ -60,7 +61,7 @@ def run(options: Options) -> int:
     # Only the option filters: what the dashboard starts with must not take rows from a script.
     query = parse(options.filter)
     outcomes: list[Listed | Failed] = []
-    asyncio.run(fetch_all(profiles, outcomes))
+    asyncio.run(fetch_all(profiles, outcomes, ProgressLine(QUICK_S)))
     names = names_of(profiles)
     by_name = list(zip(names, profiles, strict=True))
     log_outcomes(dict(zip(names, outcomes, strict=True)), options)

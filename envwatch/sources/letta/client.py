@@ -61,7 +61,7 @@ class Client:
         wall: this machine's wall clock, milliseconds since the epoch.
         monotonic: a clock that is never set, in seconds.
         sleep: waits for the given seconds.
-        on_page: called after each page with the number of pages read so far; may be set later.
+        on_page: called after each page with the numbers of pages and of rows read so far; may be set later.
         environ: variables with proxy and certificate settings.
 
     Raises:
@@ -80,7 +80,7 @@ class Client:
         wall: Callable[[], float] = lambda: time.time() * 1000,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        on_page: Callable[[int], None] = lambda _pages: None,
+        on_page: Callable[[int, int], None] = lambda _pages, _rows: None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         url = httpx.URL(f"{checked_base_url(base_url)}/v1/environments")
@@ -222,7 +222,7 @@ class Client:
                     received=response.received,
                     listing=listing,
                 )
-                self.on_page(walk.pages_read)
+                self.on_page(walk.pages_read, walk.rows_read)
                 return cursor
             failure = page
         failure.page = walk.pages_read + 1

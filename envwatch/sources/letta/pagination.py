@@ -59,8 +59,9 @@ class Walk:
         self._cursors: set[str] = set()
         self._ids: set[str] = set()
         self._set_aside_ids: set[Clean] = set()
-        self._rows = 0
         self._set_aside = 0
+        self.rows_read = 0
+        """Rows that have come so far, usable or not."""
         self.requests: int = 0 if before is None else before.requests
         self.received: int = 0 if before is None else before.received
         """Bytes of the bodies on the wire."""
@@ -126,11 +127,11 @@ class Walk:
             self._clock.append(offset)
         if listing is not None:
             self._listings.append(listing)
-        self._rows += len(page.environments) + page.set_aside
+        self.rows_read += len(page.environments) + page.set_aside
         self._set_aside += page.set_aside
         self.requests += requests
         self.received += received
-        if self._rows > self._limits.max_rows:
+        if self.rows_read > self._limits.max_rows:
             raise _endless(f"it has more than {self._limits.max_rows:,} rows")
         return self._next(page, new_rows=self._id_count() - ids_before) if page.has_next_page else None
 
@@ -174,8 +175,8 @@ class Walk:
         raise _endless(why)
 
     def _check_rows(self) -> None:
-        if self._set_aside > limits.BAD_ROWS_SHARE * self._rows:
-            what = f"{self._set_aside:,} of {self._rows:,} rows do not fit what is known of the API"
+        if self._set_aside > limits.BAD_ROWS_SHARE * self.rows_read:
+            what = f"{self._set_aside:,} of {self.rows_read:,} rows do not fit what is known of the API"
             raise SourceError(Cause.GARBLED, Clean(what))
 
 
