@@ -1,8 +1,8 @@
 """One page of the listing: JSON bytes become frozen rows of cleaned text.
 
 A page takes one of two ways. Mostly every row fits: pydantic validates the whole page straight from the bytes, and
-what is not plain ASCII is cleaned after that. A page with a row that does not fit, or with an unknown field, goes row
-by row: unknown fields are kept, and a row that does not fit is set aside instead of losing the page.
+text that is not proven clean is cleaned after that. A page with a row that does not fit, or with an unknown field, goes
+row by row: unknown fields are kept, and a row that does not fit is set aside instead of losing the page.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 import re
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import pydantic_core
@@ -20,7 +21,8 @@ from pydantic import Field, JsonValue, TypeAdapter, ValidationError
 from envwatch.model import limits
 from envwatch.model.environment import Environment, environment_of, is_too_large
 from envwatch.model.page_rows import id_in, split
-from envwatch.model.text import BITS, DEPTH, LONGEST, Clean, clean, clean_key, cleaned, is_hashed, is_plain_json
+from envwatch.model.plain_json import is_plain_json
+from envwatch.model.text import BITS, DEPTH, LONGEST, Clean, clean, clean_key, cleaned, is_hashed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -68,6 +70,7 @@ _TEXTS = (
     "user_id",
     "mode",
 )
+_TEXTS_OF = attrgetter(*_TEXTS)
 
 
 def page_of(data: bytes, known: Mapping[Clean, Environment] | None = None, pool: Pool | None = None) -> Page:
@@ -99,7 +102,8 @@ def _page_at_once(data: bytes, known: Mapping[Clean, Environment]) -> Page | Non
         return None
     rows = page.connections
     cursor = rows[-1].id if rows else None
-    is_plain = is_plain_json(data)
+    # In later listings most rows are known, and a test of each other one costs less than one of the page.
+    is_plain = not known and is_plain_json(data)
     may_be_too_large = len(data) > limits.ROW_BYTES
     received_ids: dict[Clean, str] = {}
     for index, row in enumerate(rows):
@@ -131,8 +135,9 @@ def _cleaned_row(row: Environment, before: Environment | None, *, is_plain: bool
     if key != row.id:
         changes["id"] = key
     if not is_plain:
-        texts = ((name, getattr(row, name)) for name in _TEXTS)
-        changes |= {name: clean(text) for name, text in texts if text is not None and not _is_plain(text)}
+        texts = _TEXTS_OF(row)
+        if not _is_plain("".join(filter(None, texts))):
+            changes |= {name: clean(text) for name, text in zip(_TEXTS, texts, strict=True) if text is not None}
     if before is not None and row.metadata == before.metadata:
         changes["metadata"] = before.metadata
     elif not _needs_no_cleaning((row.metadata,), is_plain=is_plain):
@@ -228,14 +233,16 @@ def _is_sendable(id_: str) -> bool:
 
 
 def _needs_no_cleaning(values: Iterable[JsonValue], depth: int = DEPTH, *, is_plain: bool) -> bool:
-    """Whether `cleaned` would leave decoded values unchanged; `is_plain` if their text is printable ASCII."""
+    """Whether `cleaned` surely leaves decoded values unchanged; `is_plain` if it can only shorten their texts."""
     for value in values:
         if type(value) is str:
-            if len(value) > LONGEST or not (is_plain or _is_plain(value)):
+            if len(value) > LONGEST or not (is_plain or (value.isascii() and value.isprintable())):
                 return False
         elif type(value) is dict:
-            keys = _needs_no_cleaning(value, depth - 1, is_plain=is_plain)
-            if not (depth and keys and _needs_no_cleaning(value.values(), depth - 1, is_plain=is_plain)):
+            names = "".join(value)
+            if len(names) > LONGEST or not (is_plain or _is_plain(names)):
+                return False
+            if not (depth and _needs_no_cleaning(value.values(), depth - 1, is_plain=is_plain)):
                 return False
         elif type(value) is list:
             if not (depth and _needs_no_cleaning(value, depth - 1, is_plain=is_plain)):

@@ -158,29 +158,6 @@ def _cleaned_members(members: dict[str, JsonValue], depth: int) -> JsonValue:
     return result
 
 
-# `re` skips to the next first byte of a literal; `in` with more than one byte is up to three times slower.
-_JSON_ESCAPE: Final = re.compile(rb"\\[ubfnrt]")
-_JSON_NAN: Final = re.compile(rb"NaN")
-_JSON_INFINITY: Final = re.compile(rb"Infinity")
-
-
-def is_plain_json(data: bytes) -> bool:
-    r"""Whether every string in a JSON document surely is printable ASCII, which `clean` can only shorten.
-
-    A test of some microseconds over a whole page instead of one per string. False negatives are possible
-    (`"C:\\new"`), and nesting and numbers are not checked. A NUL fails because `json.loads` would read such bytes as
-    UTF-16; other raw controls are no JSON.
-    """
-    return (
-        data.isascii()
-        and b"\x7f" not in data
-        and b"\x00" not in data
-        and not (b"\\" in data and _JSON_ESCAPE.search(data))
-        and not _JSON_NAN.search(data)
-        and not _JSON_INFINITY.search(data)
-    )
-
-
 def cells(text: str) -> int:
     """Return how many terminal cells a text takes; it must be clean."""
     return len(text) if text.isascii() else _cells(text)

@@ -6,10 +6,11 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from support.builders import NOW, page_bytes, wire_rows
+from support.builders import NOW, wire_rows
 from support.demo_client import Client
 
 from envwatch.demo.fleet import SimulatedFleet
+from envwatch.model.listing_api import listing_body
 from envwatch.model.page import page_of
 
 if TYPE_CHECKING:
@@ -40,8 +41,14 @@ def beating(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def pages_of(rows: Sequence[dict[str, Any]]) -> list[bytes]:
-    """Return the bodies of a walk."""
-    return [page_bytes(rows[first : first + PAGE], first + PAGE < len(rows)) for first in range(0, len(rows), PAGE)]
+    """Return the bodies of a walk, written as servers do it: without blanks, and escapes only where JSON needs them."""
+    encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+    return [
+        listing_body(
+            (encode(row).encode() for row in rows[first : first + PAGE]), has_next_page=first + PAGE < len(rows)
+        )
+        for first in range(0, len(rows), PAGE)
+    ]
 
 
 def decoded(pages: Sequence[bytes], known: Mapping[Clean, Environment] | None = None) -> list[Environment]:

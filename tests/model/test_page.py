@@ -299,7 +299,7 @@ def test_a_broken_page_raises_nothing_else(edits: list[tuple[int, str, bytes]]) 
 
 # Both ways agree
 
-PLAIN = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=8)
+PLAIN = st.text(st.characters(min_codepoint=32, max_codepoint=126) | st.sampled_from("é’東🚀\u0301"), max_size=8)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | PLAIN,
     lambda inside: st.lists(inside, max_size=3) | st.dictionaries(PLAIN, inside, max_size=3),
@@ -317,8 +317,10 @@ ROWS = st.fixed_dictionaries(
 @example([wire_row(metadata={"a": "x" * (LONGEST + 1)})])
 @example([wire_row(metadata={"x" * (LONGEST + 1): [{"y" * (LONGEST + 1): 2**BITS}]})])
 def test_a_page_of_plain_text_reads_the_same_in_one_go_and_row_by_row(rows: list[dict[str, Any]]) -> None:
-    page = page_of_both_ways(page_bytes(rows))
+    escaped = page_of_both_ways(page_bytes(rows))
+    page = page_of_both_ways(json.dumps({"connections": rows, "hasNextPage": False}, ensure_ascii=False).encode())
 
+    assert page == escaped
     assert len(page.environments) + page.set_aside == len(rows)
 
 

@@ -28,7 +28,6 @@ from envwatch.model.text import (
     csv_cell,
     did_you_mean,
     fitted,
-    is_plain_json,
     look_alikes,
     shortened,
     wrapped,
@@ -320,59 +319,6 @@ def test_nesting_is_bounded() -> None:
     assert cleaned(nested(DEPTH)) == nested(DEPTH)
     with pytest.raises(ValueError, match="nesting"):
         cleaned(nested(DEPTH + 1))
-
-
-def in_which_strings_are_clean(data: bytes) -> bool:
-    return all(clean(text) == text for text in strings_of(json.loads(data)))
-
-
-@quick
-@given(VALUES, st.booleans())
-def test_a_document_proven_plain_has_nothing_to_clean(value: Any, ascii_only: bool) -> None:  # noqa: FBT001 - drawn
-    data = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
-    if is_plain_json(data):
-        assert in_which_strings_are_clean(data)
-
-
-@quick
-@given(st.lists(st.sampled_from((*'\\"/ubfnrt01eaA \n\t\x00\x1b\x7fé.', "\\u202", "\\u001b", "NaN")), max_size=12))
-def test_no_bytes_that_parse_are_wrongly_proven_plain(pieces: list[str]) -> None:
-    data = ('"' + "".join(pieces) + '"').encode()
-    if is_plain_json(data):
-        try:
-            assert in_which_strings_are_clean(data)
-        except json.JSONDecodeError:
-            return  # a raw control character or a lone backslash: the parser refuses it
-
-
-@pytest.mark.parametrize(
-    ("data", "plain"),
-    [
-        (b'{"id": "env-1", "at": 1.5e3, "path": "a\\/b \\"c\\""}\r\n\t', True),
-        (b'"C:\\\\work"', True),
-        (b'"C:\\\\new"', False),
-        (b'"\\u001b"', False),
-        (b'"\\b"', False),
-        (b'"\\f"', False),
-        (b'"\\n"', False),
-        (b'"\\r"', False),
-        (b'"\\t"', False),
-        (b'"\x7f"', False),
-        ('"é"'.encode(), False),
-        (b"[NaN]", False),
-        (b"[-Infinity]", False),
-        ('". "'.encode("utf-16-le"), False),
-    ],
-)
-def test_a_plain_document_is_distinguished_from_one_with_escapes(data: bytes, plain: bool) -> None:  # noqa: FBT001 - a row
-    assert is_plain_json(data) is plain
-
-
-def test_bytes_that_would_be_read_as_utf_16_are_not_plain() -> None:
-    data = b'"\x00\x2e\x20"\x00'
-    assert data.isascii()
-    assert json.loads(data) == "\u202e"
-    assert not is_plain_json(data)
 
 
 # Spreadsheets
