@@ -6,19 +6,18 @@ it is relative to, the length of its JSON text, the length of its numbers), then
 
 from __future__ import annotations
 
-import json
 import struct
 import zlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from envwatch.fleet.history import HistoryError
 from envwatch.storage.history.encoding.numbers import numbers_of, packed_numbers
 from envwatch.storage.history.encoding.usual_text import USUAL_TEXT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 _HEAD: Final = struct.Struct("<III")
 _CHECKSUM_BYTES: Final = 4
@@ -31,8 +30,6 @@ _ALWAYS_ALLOWED: Final = 1024 * 1024
 _RAW_DEFLATE: Final = -15
 NONSENSE: Final = "damaged: its content makes no sense"
 """Says, to people, that something cannot be what was written."""
-
-_write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class Part(NamedTuple):
@@ -64,16 +61,17 @@ def packed(parts: Sequence[Part], level: int) -> bytes:
     pieces = []
     try:
         for part in parts:
-            text, numbers = _write(part.plain).encode(), packed_numbers(part.numbers)
+            # Into bytes at once: Python's `json` needs ten times their memory on its way to a text.
+            text, numbers = to_json(part.plain, inf_nan_mode="constants"), packed_numbers(part.numbers)
             pieces += [_HEAD.pack(part.base, len(text), len(numbers)), text, numbers]
     except (ValueError, TypeError, RecursionError, struct.error) as error:
         raise HistoryError(f"what is to be recorded cannot be written: {type(error).__name__}") from error
-    if sum(map(len, pieces)) > _LONGEST:
+    inflated_bytes = sum(map(len, pieces))
+    if inflated_bytes > _LONGEST:
         raise HistoryError(f"what is to be recorded takes more than {_LONGEST:,} bytes")
-    inflated = b"".join(pieces)
-    body = _deflated(inflated, level)
-    if len(inflated) > _longest(body):
-        body = _deflated(inflated, 0)
+    body = _deflated(pieces, level)
+    if inflated_bytes > _longest(body):
+        body = _deflated(pieces, 0)
     return zlib.crc32(body).to_bytes(_CHECKSUM_BYTES, "little") + body
 
 
@@ -96,9 +94,9 @@ def unpacked(data: bytes) -> list[Part]:
         raise HistoryError(NONSENSE) from error
 
 
-def _deflated(data: bytes, level: int) -> bytes:
+def _deflated(pieces: Iterable[bytes], level: int) -> bytes:
     deflater = zlib.compressobj(level, zlib.DEFLATED, _RAW_DEFLATE, zdict=USUAL_TEXT)
-    return b"".join([deflater.compress(data), deflater.flush()])
+    return b"".join([*map(deflater.compress, pieces), deflater.flush()])
 
 
 def _longest(deflated: bytes) -> int:
