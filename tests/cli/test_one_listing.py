@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from envwatch.model.outcome import Failed, Listed
 
 SLOW_S = 1.1
-"""Longer than a listing is read without a word."""
+"""Longer than a listing is read without a line of progress."""
 READING = b"\rreading: 4 environments, 2 pages"
 
 
@@ -47,7 +47,7 @@ def variables(server: Faulty) -> dict[str, str]:
     return {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.url}
 
 
-async def test_a_long_listing_shows_what_it_has_read_and_leaves_no_trace_of_it(tmp_path: Path, server: Faulty) -> None:
+async def test_a_long_listing_shows_how_much_has_been_read_and_erases_that(tmp_path: Path, server: Faulty) -> None:
     def shown() -> tuple[int, bytes, str]:
         command = ("list", "--page-size", "2", "-o", "name")
         with Terminal.of_envwatch(*command, home=tmp_path, environ=variables(server)) as terminal:
