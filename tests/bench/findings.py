@@ -49,7 +49,7 @@ class Finding:
         """The budget in words."""
         limits = []
         if self.limit is not None:
-            limits.append(f"≤ {_number(self.limit)} {self.unit}")
+            limits.append(f"≤ {number_text(self.limit)} {self.unit}")
         if self.ratio_limit is not None:
             limits.append(f"≤ {self.ratio_limit:g} ×")
         return " and ".join(limits) or "–"
@@ -64,10 +64,11 @@ class Finding:
 
     def line(self) -> str:
         """Return the line of the table."""
-        reference = "–" if self.reference is None else f"{_number(self.reference)} {self.unit} {self.against}"
+        reference = "–" if self.reference is None else f"{number_text(self.reference)} {self.unit} {self.against}"
         ratio = "–" if self.ratio is None else f"{self.ratio:.2f}"
         met = {True: "yes", False: "**no**", None: "–"}[self.is_met]
-        return f"| {self.what} | {_number(self.measured)} {self.unit} | {reference} | {ratio} | {self.budget} | {met} |"
+        measured = f"{number_text(self.measured)} {self.unit}"
+        return f"| {self.what} | {measured} | {reference} | {ratio} | {self.budget} | {met} |"
 
 
 def found_by(place: str) -> list[Finding]:
@@ -105,7 +106,8 @@ def share(values: Sequence[float], part: float) -> float:
     return sorted(values)[min(int(part * len(values)), len(values) - 1)]
 
 
-def _number(value: float) -> str:
+def number_text(value: float) -> str:
+    """Return a figure with three digits or so."""
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"

@@ -52,7 +52,7 @@ def _costs(size: int) -> dict[str, float]:
     return {
         "first listing decoded": fresh,
         "next listing decoded": again,
-        "unchanged listing judged, drawn": moved["a listing taken in and drawn"],
+        "same listing again, drawn": moved["a listing taken in and drawn"],
         "page down": moved["key page down"],
         "cursor down": moved["key down"],
         "a second passes": moved["a tick"],

@@ -7,6 +7,8 @@ from math import ceil, floor, log10
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
+from findings import number_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -57,7 +59,7 @@ def log_plot(lines: Mapping[str, Mapping[int, float]], *, across: str, up: str) 
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in points]
         label_y = min(points[-1][1], label_y - _LABEL_PX)
-        parts.append(_text(_RIGHT + 12, label_y + 4, f"{name}, {max(line.items())[1]:,.3g}", colour=colour))
+        parts.append(_text(_RIGHT + 12, label_y + 4, f"{name}, {number_text(max(line.items())[1])}", colour=colour))
     return "\n".join([*parts, "</svg>", ""])
 
 
