@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from envwatch.fleet.events import Event
-    from envwatch.fleet.history import Moment, Past, RecordedPoll, Recorder
+    from envwatch.fleet.history import Moment, Past, RecordedPoll, RecordedStep, Recorder
     from envwatch.fleet.monitor import Monitor, Update
     from envwatch.model.clock import Reading, WallMs
     from envwatch.model.outcome import Outcome
@@ -140,3 +140,7 @@ class LatePast:
     def events(self, since: WallMs, until: WallMs) -> Sequence[Event]:
         """Return the events of a time."""
         return self._past.events(since, until)
+
+    def steps(self, since: WallMs, until: WallMs) -> Iterator[RecordedStep]:
+        """Yield the polls of a time with their events, and what time alone changed."""
+        return self._past.steps(since, until)

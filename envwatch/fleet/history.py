@@ -101,6 +101,9 @@ class Past(Protocol):
     def events(self, since: WallMs, until: WallMs) -> Sequence[Event]:
         """Return the events of a time, both ends included, in the order of recording; groups with their members."""
 
+    def steps(self, since: WallMs, until: WallMs) -> Iterator[RecordedStep]:
+        """Yield the polls of a time, each with its events, and what time alone changed, in the order of recording."""
+
 
 class Recorder(Protocol):
     """Records what a monitor knows."""

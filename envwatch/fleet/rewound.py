@@ -80,17 +80,6 @@ class Timeline:
             place -= 1
         return found
 
-    def place_of_profile(self, profile: Clean, wall: float) -> int:
-        """Return the index of the first poll of a profile from a moment on; that of its last one if there is none."""
-        places = [place for place, step in enumerate(self.steps) if step.profile == profile]
-        return next((place for place in places if self.steps[place].poll.at >= wall), places[-1] if places else -1)
-
-    def neighbour(self, place: int, direction: int) -> int | None:
-        """Return the index of the next (1) or previous (-1) poll of a step's profile; None if it is not here."""
-        profile, end = self.steps[place].profile, len(self.steps) if direction > 0 else -1
-        places = range(place + direction, end, direction)
-        return next((each for each in places if self.steps[each].profile == profile), None)
-
 
 def rewound(monitor: Monitor, moments: Mapping[Clean, Moment]) -> Monitor:
     """Return the monitor as it was at a moment: fleets, acknowledgements, events and watched time; nothing to ring.

@@ -5,10 +5,13 @@ Must not know the screen: what there is to say comes back with the place. Every 
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from datetime import timedelta
+from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from envwatch.fleet.history import HistoryError
 from envwatch.fleet.rewound import Timeline
 from envwatch.model.clock import WallMs
 from envwatch.model.times import MS
@@ -23,11 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from datetime import tzinfo
 
-    from envwatch.fleet.events import Event
     from envwatch.fleet.rewound import Step
     from envwatch.model.clock import ServerClock
     from envwatch.model.text import Clean
-    from envwatch.tui.past_reader import PastReader
+    from envwatch.tui.past_reader import EventfulStep, Order, PastReader
     from envwatch.tui.screens.time_actions import Goal
 
 _GAP_INTERVALS: Final = 3
@@ -36,9 +38,6 @@ _GAP_MS: Final = timedelta(minutes=1) / MS
 """A replay skips a gap that is longer than this, and than so many intervals."""
 _SPARE: Final = 50
 """Steps before a place in which every profile has its last poll, unless it is nearly the history's beginning."""
-_TOLERANCE_MS: Final = 1_000.0
-"""By how much a poll may be missed that is guessed by another moment's clock; polls are no nearer to each other."""
-_TRIES: Final = 4
 
 
 class Place(NamedTuple):
@@ -194,88 +193,56 @@ class Destinations:
     async def _at_event(self, place: Place | None, goal: EventSteps, present: Present) -> Destination:
         if (start := place or await self._last(present)) is None:
             return Destination(None, rewound_text.NOTHING_RECORDED)
-        direction, left = (1 if goal.by > 0 else -1), abs(goal.by)
-        wall = start.wall if place is not None else present.newest_at
-        events = (
-            self._events_before(start, place, wall, present) if direction < 0 else self._events_after(wall, present)
-        )
-        seen: set[tuple[Clean, float]] = set()
-        of_one_poll: list[Event] = []
-        newest: tuple[Clean, float] | None = None
-        async for event in events:
-            key = (event.profile, event.at)
-            if not left and key != newest:
-                break
-            if not goal.is_wanted(event) or (key in seen and key != newest):
-                continue
-            if key != newest:
-                seen.add(key)
-                newest, of_one_poll, left = key, [], left - 1
-            of_one_poll.append(event)
-        if not of_one_poll:
-            return Destination(place, f"no {'later' if direction > 0 else 'earlier'} event of what is shown")
-        found = headline(of_one_poll[::direction], now_of=lambda event: event.at) or of_one_poll[0]
-        moved = await self._place_of(found, start.timeline, present)
-        tail = "" if found.name is None else id_tail(found.name, found.id, present.ambiguous_names)
-        name = f"{found.name or found.id}{tail}" if found.id is not None else ""
-        is_now = moved.wall >= present.newest_at and not present.is_replay
-        text = " ".join(filter(None, (found.profile, name, event_text(found, present.zone))))
-        return Destination(None if is_now else moved, text)
+        here = (present.newest_at, -1) if place is None else self._reader.order(place.step)
+        steps = self._steps_before(here, present) if goal.by < 0 else self._steps_after(here, present)
+        found: EventfulStep | None = None
+        left = abs(goal.by)
+        async for each in steps:
+            if wanted := [event for event in each.events if goal.is_wanted(event)]:
+                found = each._replace(events=wanted)
+                left -= 1
+                if not left:
+                    break
+        if found is None:
+            return Destination(place, f"no {'later' if goal.by > 0 else 'earlier'} event of what is shown")
+        step, events = found
+        event = headline(events, now_of=lambda event: event.at) or events[-1]
+        tail = "" if event.name is None else id_tail(event.name, event.id, present.ambiguous_names)
+        name = f"{event.name or event.id}{tail}" if event.id is not None else ""
+        text = " ".join(filter(None, (event.profile, name, event_text(event, present.zone))))
+        is_now = step.poll.at >= present.newest_at and not present.is_replay
+        return Destination(None if is_now else await self._place_of(step, start.timeline), text)
 
-    async def _events_before(
-        self, start: Place, place: Place | None, wall: WallMs, present: Present
-    ) -> AsyncIterator[Event]:
-        """Yield the events before those that a moment brought itself, newest first."""
-        profile, poll = start.step.profile, start.step.poll
-        before = start.position if place is None else start.timeline.neighbour(start.position, -1)
-        ends = {each: clock.at(wall if place is not None else poll.at) for each, clock in present.clocks.items()}
-        # Before this is what the moment did not bring: by the clock as it was estimated when that was recorded.
-        if before is not None:
-            moment = (await self._reader.moments(start.timeline, before))[profile]
-            ends[profile] = moment.fleet.clock.at(moment.now.wall)
-        else:
-            ends[profile] = present.clocks[profile].at(WallMs(poll.at - poll.interval_s * 1000))
-
-        def is_before(event: Event) -> bool:
-            return event.at <= ends[event.profile]
-
+    async def _steps_before(self, here: Order, present: Present) -> AsyncIterator[EventfulStep]:
+        """Yield the steps with events before a place, newest first."""
+        wall = WallMs(here[0])
         while True:
             window = await self._reader.events(wall, present.newest_at, present.clocks)
-            for event in reversed(window.log):
-                if is_before(event):
-                    yield event
+            for each in reversed(window.steps[: bisect_left(window.steps, here, key=self._order)]):
+                yield each
             earlier = await self._reader.earlier(Timeline((), window.since))
             if earlier is None:
                 return
-            wall = WallMs(min(earlier.until, window.since))
+            here, wall = (window.since, -1), WallMs(min(earlier.until, window.since))
 
-    async def _events_after(self, wall: WallMs, present: Present) -> AsyncIterator[Event]:
-        """Yield the events after a moment, oldest first."""
-        ends = {profile: clock.at(wall) for profile, clock in present.clocks.items()}
+    async def _steps_after(self, here: Order, present: Present) -> AsyncIterator[EventfulStep]:
+        """Yield the steps with events after a place, oldest first."""
+        wall = WallMs(here[0])
         while True:
             window = await self._reader.events(wall, present.newest_at, present.clocks)
-            for event in window.log:
-                if event.at > ends[event.profile]:
-                    yield event
+            for each in window.steps[bisect_right(window.steps, here, key=self._order) :]:
+                yield each
             if window.until >= present.newest_at:
                 return
-            wall = WallMs(min(window.until + DAY_MS / 3, present.newest_at))
+            here, wall = (window.until, inf), WallMs(min(window.until + DAY_MS / 3, present.newest_at))
 
-    async def _place_of(self, event: Event, timeline: Timeline, present: Present) -> Place:
-        """Return the poll that brought an event; it is guessed by the server's clock, and the moments there decide."""
-        wall = WallMs(event.at - present.clocks[event.profile].offset)
-        if not timeline.since <= wall <= timeline.until:
-            timeline = await self._reader.around(wall)
-        index = timeline.place_of_profile(event.profile, wall - _TOLERANCE_MS)
-        for _ in range(_TRIES):
-            moment = (await self._reader.moments(timeline, index))[event.profile]
-            clock, before = moment.fleet.clock, timeline.neighbour(index, -1)
-            other: int | None = None
-            if event.at > clock.at(moment.now.wall):
-                other = timeline.neighbour(index, 1)
-            elif before is not None and event.at <= clock.at(timeline.steps[before].poll.at):
-                other = before
-            if other is None:
-                break
-            index = other
+    def _order(self, each: EventfulStep) -> Order:
+        return self._reader.order(each.step)
+
+    async def _place_of(self, step: Step, timeline: Timeline) -> Place:
+        if (index := timeline.place_of(step)) < 0:
+            timeline = await self._reader.around(step.poll.at)
+            index = timeline.place_of(step)
+        if index < 0:
+            raise HistoryError("that poll is no longer there")
         return Place(timeline, index)

@@ -11,19 +11,20 @@ from collections import defaultdict
 from contextlib import suppress
 from datetime import timedelta
 from itertools import dropwhile
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.history import HistoryError, Moment
-from envwatch.fleet.rewound import Timeline
+from envwatch.fleet.rewound import Step, Timeline
 from envwatch.fleet.watched_time import WatchedTime
 from envwatch.model.clock import WallMs
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from envwatch.fleet.history import Past, RecordedPoll
+    from envwatch.fleet.events import Event
+    from envwatch.fleet.history import Past, RecordedPoll, RecordedStep
     from envwatch.model.clock import ServerClock
     from envwatch.model.text import Clean
 
@@ -32,12 +33,21 @@ _WINDOW_MS: Final = timedelta(hours=2) / MS
 _SEARCHED_MS: Final = (_WINDOW_MS, timedelta(hours=12) / MS, timedelta(days=7) / MS, math.inf)
 """How far polls are searched for beyond a gap, each time if nothing was nearer."""
 DAY_MS: Final = timedelta(days=1) / MS
+Order: TypeAlias = tuple[float, float]
+"""When a poll was taken (epoch, ms), and its profile's place: -1 is before all at that time, infinity after."""
 
 _NEWEST_KEPT: Final = 2
 """The newest moment, and the one before it, which the first step goes to."""
 _ROWS_AHEAD: Final = 12_000
 """Rows of the moments that are read ahead, in all: what a thread needs a quarter of a second for."""
 _MOST_AHEAD: Final = 12
+
+
+class EventfulStep(NamedTuple):
+    """A step, and the events that are known since then: its own, and what time alone brought since the poll before."""
+
+    step: Step
+    events: Sequence[Event]
 
 
 class Events(NamedTuple):
@@ -47,6 +57,8 @@ class Events(NamedTuple):
     until: WallMs
     log: EventLog
     watched: Mapping[Clean, WatchedTime]
+    steps: Sequence[EventfulStep]
+    """Those with events, in the order of `PastReader.order`."""
 
     def covers(self, wall: WallMs) -> bool:
         """Whether it has what had happened in the day before a moment."""
@@ -108,6 +120,10 @@ class PastReader:
         """Return when the first and the last poll was recorded; None if there is none."""
         timeline = await self._timeline(-math.inf, math.inf)
         return (timeline.steps[0].poll.at, timeline.until) if timeline.steps else None
+
+    def order(self, step: Step) -> Order:
+        """Return what sorts steps as in a timeline."""
+        return step.poll.at, list(self._pasts).index(step.profile)
 
     async def _timeline(self, since: float, until: float) -> Timeline:
         # Finite: a past may keep its instants as whole numbers.
@@ -182,9 +198,40 @@ class PastReader:
         return self._events
 
     def _read_events(self, since: WallMs, until: WallMs, clocks: Mapping[Clean, ServerClock]) -> Events:
-        log, watched = EventLog(), {}
+        log, watched, eventful = EventLog(), {}, list[EventfulStep]()
         for profile, past in self._pasts.items():
-            found = past.events(since, until)
+            steps = list(past.steps(since, until))
+            found = [event for step in steps for event in step.events]
             log = log.with_past(found)
-            watched[profile] = WatchedTime.recorded(past.polls(since, until), found, clocks[profile])
-        return Events(since, until, log, watched)
+            polls = [step.poll for step in steps if step.poll is not None]
+            watched[profile] = WatchedTime.recorded(polls, found, clocks[profile])
+            brought = _brought(_since_last_poll(past, since), steps)
+            eventful += [EventfulStep(Step(profile, poll), events) for poll, events in brought]
+        eventful.sort(key=lambda each: self.order(each.step))
+        return Events(since, until, log, watched, eventful)
+
+
+def _brought(before: Sequence[Event], steps: Iterable[RecordedStep]) -> Iterator[tuple[RecordedPoll, Sequence[Event]]]:
+    """Yield each poll of one profile that brought events, with those since the poll before it.
+
+    Args:
+        before: what time alone brought between the last poll before the steps and them.
+        steps: in the order of recording.
+    """
+    events = [*before]
+    for _, poll, its_events in steps:
+        events += its_events
+        if poll is not None and events:
+            yield poll, events
+            events = []
+
+
+def _since_last_poll(past: Past, until: WallMs) -> Sequence[Event]:
+    """Return what time alone brought between the last poll before a moment and that moment."""
+    before = WallMs(math.nextafter(until, -math.inf))
+    since = WallMs(0.0)
+    for searched_ms in _SEARCHED_MS:
+        if polls := past.polls(WallMs(max(before - searched_ms, 0.0)), before):
+            since = polls[-1].at
+            break
+    return [event for step in past.steps(since, before) if step.poll is None for event in step.events]

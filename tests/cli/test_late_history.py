@@ -142,4 +142,5 @@ async def test_a_past_is_opened_once_and_only_when_it_is_read() -> None:
     past = LatePast(open_past)
     assert opened == []
     assert (past.polls(*ALWAYS), past.events(*ALWAYS), [*past.moments([])]) == ([], [], [])
+    assert list(past.steps(*ALWAYS)) == []
     assert opened == [1]

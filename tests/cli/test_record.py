@@ -126,7 +126,7 @@ def steps_in(path: Path) -> list[tuple[str, list[str]]]:
     if not path.exists() or not path.stat().st_size:
         return []
     with RecordedFile(path) as file:
-        return [(step.poll.result, [event.kind for event in step.events]) for step in file.steps() if step.poll]
+        return [(step.poll.result, [event.kind for event in step.events]) for step in file.all_steps() if step.poll]
 
 
 def environ_for(server: Faulty, home: Path, **more: str) -> dict[str, str]:

@@ -66,14 +66,10 @@ def test_after_a_step_each_profile_is_known_by_its_newest_poll() -> None:
     ]
 
 
-def test_neighbours_are_of_the_same_profile() -> None:
+def test_a_step_is_found_by_its_profile_and_number() -> None:
     line = timeline(home=(1, 5, 9), work=(2, 6))
-    assert [line.neighbour(place, 1) for place in range(5)] == [2, 3, 4, None, None]
-    assert [line.neighbour(place, -1) for place in range(5)] == [None, None, 0, 1, 2]
     assert line.place_of(Step(WORK, poll(2, 6))) == 3
     assert line.place_of(Step(WORK, poll(9, 6))) == -1
-    assert [line.place_of_profile(WORK, wall) for wall in (0, 2, 2.1, 7)] == [1, 1, 3, 3]
-    assert line.place_of_profile(Clean("other"), 0) == -1
 
 
 def lived(history: MemoryHistory, outcomes: list[Outcome]) -> list[Monitor]:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.history import Moment, PollResult, RecordedPoll
+from envwatch.fleet.history import Moment, PollResult, RecordedPoll, RecordedStep
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Slept
@@ -29,7 +29,7 @@ class MemoryHistory:
         self._run = 1
         self._polls: list[RecordedPoll] = []
         self._moments: list[Moment] = []
-        self._events: list[tuple[WallMs, Event]] = []
+        self._steps: list[RecordedStep] = []
 
     def start_run(self) -> None:
         """Let what is recorded next be of another run."""
@@ -39,12 +39,15 @@ class MemoryHistory:
         self, profile: Clean | None, outcome: Outcome | None, monitor: Monitor, update: Update, now: Reading
     ) -> None:
         """Record one outcome, or what time alone changed."""
+        poll: RecordedPoll | None = None
         if profile == self._profile and outcome is not None:
             fleet = monitor.fleets.by_profile[profile]
             result, interval_s = PollResult.of(outcome), fleet.interval / timedelta(seconds=1)
-            self._polls.append(RecordedPoll(len(self._polls) + 1, now.wall, result, self._run, interval_s))
+            poll = RecordedPoll(len(self._polls) + 1, now.wall, result, self._run, interval_s)
+            self._polls.append(poll)
             self._moments.append(Moment(now, fleet, monitor.acks))
-        self._events += [(now.wall, event) for event in update.events if event.profile == self._profile]
+        events = [event for event in update.events if event.profile == self._profile]
+        self._steps.append(RecordedStep(now.wall, poll, events))
 
     def polls(self, since: WallMs, until: WallMs) -> Sequence[RecordedPoll]:
         """Return the polls of a time."""
@@ -60,7 +63,11 @@ class MemoryHistory:
 
     def events(self, since: WallMs, until: WallMs) -> Sequence[Event]:
         """Return the events of a time."""
-        return [event for at, event in self._events if since <= at <= until]
+        return [event for step in self.steps(since, until) for event in step.events]
+
+    def steps(self, since: WallMs, until: WallMs) -> Iterator[RecordedStep]:
+        """Yield the polls of a time with their events, and what time alone changed."""
+        return (step for step in list(self._steps) if since <= step.at <= until)
 
 
 def recorded(

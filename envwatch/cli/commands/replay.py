@@ -167,7 +167,7 @@ def _lines(file: RecordedFile, at: WallMs | None, options: Options) -> Iterator[
     )
     poll = file.all_polls()[0]
     try:
-        for step in file.steps():
+        for step in file.all_steps():
             poll = step.poll or poll
             if step.events and (at is None or step.at >= at):
                 moment = file.moment(poll)

@@ -14,6 +14,7 @@ import struct
 import zlib
 from dataclasses import asdict
 from enum import IntEnum
+from math import inf
 from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, Self
 
@@ -251,11 +252,17 @@ class RecordedFile:
 
     def events(self, since: WallMs, until: WallMs) -> Sequence[Event]:
         """Return the events of a time, both ends included, in the order of recording; groups with their members."""
-        return [event for step in self._steps if since <= step.at <= until for event in self._events_at(step)]
+        return [event for step in self.steps(since, until) for event in step.events]
 
-    def steps(self) -> Iterator[RecordedStep]:
+    def all_steps(self) -> Iterator[RecordedStep]:
         """Yield everything in the order of recording."""
-        return (RecordedStep(step.at, step.poll, self._events_at(step)) for step in self._steps)
+        return self.steps(WallMs(-inf), WallMs(inf))
+
+    def steps(self, since: WallMs, until: WallMs) -> Iterator[RecordedStep]:
+        """Yield the polls of a time, each with its events, and what time alone changed, in the order of recording."""
+        return (
+            RecordedStep(step.at, step.poll, self._events_at(step)) for step in self._steps if since <= step.at <= until
+        )
 
     def chain(self, number: int) -> Chain:
         """Return which frames give the moment of a poll."""

@@ -67,7 +67,7 @@ def test_moments_and_events_come_back_exactly(tmp_path: Path) -> None:
         assert [result for _, result, _ in LIFE.steps] == [poll.result for poll in polls]
         assert [exact(moment) for moment in file.moments(polls)] == [exact(moment) for moment in LIFE.moments]
         assert exact(list(file.events(*ALWAYS))) == exact(LIFE.events)
-        assert [list(step.events) for step in file.steps()] == [list(events) for _, _, events in LIFE.steps]
+        assert [list(step.events) for step in file.all_steps()] == [list(events) for _, _, events in LIFE.steps]
 
 
 @given(st.lists(st.integers(0, len(LIFE.steps) - 1), max_size=30))
@@ -109,7 +109,7 @@ def test_runs_and_events_without_a_poll_keep_their_places(tmp_path: Path) -> Non
         RecordedPoll(3, at, PollResult.FAILED, 2, 6.0),
     ]
     with RecordedFile(path) as file:
-        assert list(file.steps()) == [
+        assert list(file.all_steps()) == [
             RecordedStep(WallMs(1), None, [BLIND]),
             *[RecordedStep(at, poll, []) for poll in polls],
             RecordedStep(WallMs(2), None, [BLIND, BLIND]),
@@ -152,7 +152,7 @@ def test_a_file_that_is_cut_at_any_byte_loses_its_end_alone(tmp_path: Path) -> N
                 RecordedFile(path)
             continue
         with RecordedFile(path) as file:
-            assert (len(file.all_polls()), len([*file.steps()]), file.is_cut) == (kept, kept, length not in ends)
+            assert (len(file.all_polls()), len([*file.all_steps()]), file.is_cut) == (kept, kept, length not in ends)
         if {length - 1, length, length + 1} & {*ends}:
             assert read(path) == (moments[:kept], events[: max(kept - 1, 0)], length not in ends)
 

@@ -1,0 +1,206 @@
+"""Where steps from event to event lead: to the polls that brought them, as they were recorded."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.builders import NOW, failed, reading
+from support.memory_history import MemoryHistory
+
+from envwatch.fleet.events import NO_PROFILE, Event, Kind
+from envwatch.fleet.history import HistoryError
+from envwatch.fleet.monitor import Monitor, Update
+from envwatch.model.clock import ServerClock, ServerMs, WallMs
+from envwatch.model.limits import Limits
+from envwatch.model.text import Clean
+from envwatch.tui.destinations import Destinations, Present
+from envwatch.tui.past_reader import PastReader
+from envwatch.tui.screens.time_actions import AtTime, EventSteps
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from envwatch.fleet.history import RecordedPoll
+    from envwatch.tui.destinations import Place
+
+HOME, WORK = Clean("home"), Clean("work")
+DAY = timedelta(days=1) / timedelta(seconds=1)
+
+
+class Recorded(NamedTuple):
+    """What is recorded at a time, in seconds after `NOW`."""
+
+    at: float
+    events: int = 0
+    is_poll: bool = True
+    profile: Clean = NO_PROFILE
+    estimate_is_off_by: float = 0.0
+    """Seconds by which the server's clock is estimated wrong then."""
+
+
+class Shortening(MemoryHistory):
+    """A past whose oldest days are deleted meanwhile."""
+
+    begins_at = 0.0
+
+    def polls(self, since: WallMs, until: WallMs) -> Sequence[RecordedPoll]:
+        return super().polls(WallMs(max(since, self.begins_at)), until)
+
+
+def pasts_of(*steps: Recorded) -> Mapping[Clean, Shortening]:
+    """Pasts of the profiles in their order; the events of a step are named by its time."""
+    pasts = {each.profile: Shortening(each.profile) for each in steps}
+    for at, events, is_poll, profile, off_by in steps:
+        happened = ServerMs(NOW + (at + off_by) * 1000)
+        name = Clean(f"at {at:g}")
+        event = Event(kind=Kind.OFFLINE, at=happened, profile=profile, id=name, name=name)
+        wall = NOW + at * 1000
+        outcome = failed(at=wall) if is_poll else None
+        monitor = Monitor.of({profile: Limits()})
+        pasts[profile].record(profile, outcome, monitor, Update((event,) * events), reading(wall))
+    return pasts
+
+
+class Walk:
+    """Goes through pasts, from the present or from the end of a replay."""
+
+    def __init__(self, *steps: Recorded, is_replay: bool = False) -> None:
+        self.pasts = pasts_of(*steps)
+        self._destinations = Destinations(PastReader(self.pasts), has_several=len(self.pasts) > 1)
+        newest_at = WallMs(NOW + max(each.at for each in steps if each.is_poll) * 1000)
+        self._present = Present(
+            newest_at=newest_at,
+            is_replay=is_replay,
+            clocks=dict.fromkeys(self.pasts, ServerClock()),
+            ambiguous_names=frozenset(),
+            wall=newest_at,
+            zone=UTC,
+        )
+        self.place: Place | None = None
+        self.text = ""
+
+    async def go(self, at: float) -> None:
+        """Go to a time."""
+        self.place, self.text = await self._destinations.of(AtTime(WallMs(NOW + at * 1000)), self.place, self._present)
+
+    async def event(self, by: int) -> float | None:
+        """Go so many events on, and return where that is; None for the present."""
+        goal = EventSteps(by, is_wanted=lambda _: True)
+        self.place, self.text = await self._destinations.of(goal, self.place, self._present)
+        return None if self.place is None else (self.place.wall - NOW) / 1000
+
+    async def all_events(self, by: int) -> list[float | None]:
+        """Go from event to event until there is none."""
+        found = list[float | None]()
+        while not self.text.startswith("no "):
+            assert len(found) < 100, "it leads to the same places for ever"
+            found.append(await self.event(by))
+        return found[:-1]
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> list[Recorded]:
+    """Polls and what time alone brought, also days apart, under one or two profiles."""
+    profiles = draw(st.sampled_from([(NO_PROFILE,), (HOME, WORK)]))
+    steps, at = [Recorded(-1, profile=profiles[0])], 0.0
+    for _ in range(draw(st.integers(1, 12))):
+        at += draw(st.sampled_from([0.0, 1.0, 1.0, 5.0, 90.0, 20_000.0, 3 * DAY]))
+        profile = draw(st.sampled_from(profiles))
+        is_poll, off_by = draw(st.booleans()), draw(st.sampled_from([0.0, 2.0, -2.0, 60.0]))
+        if not any(each.at == at and each.profile == profile for each in steps):
+            steps.append(Recorded(at, draw(st.integers(0, 2)), is_poll, profile, off_by))
+    end = at + 1
+    return [*steps, *(Recorded(end + place, profile=profile) for place, profile in enumerate(profiles))]
+
+
+def eventful(steps: Sequence[Recorded]) -> list[float]:
+    """The polls that brought events, by the order of recording alone."""
+    order = list(dict.fromkeys(each.profile for each in steps))
+    found = set[tuple[float, int]]()
+    for place, each in enumerate(steps):
+        if each.events:
+            poll = next(later for later in steps[place:] if later.is_poll and later.profile == each.profile)
+            found.add((poll.at, order.index(poll.profile)))
+    return [at for at, _ in sorted(found)]
+
+
+@given(lives())
+def test_steps_from_event_to_event_lead_to_every_poll_that_brought_some_and_to_each_once(steps: list[Recorded]) -> None:
+    asyncio.run(_walk(steps))
+
+
+async def _walk(steps: list[Recorded]) -> None:
+    expected, end = eventful(steps), steps[-1].at
+    backwards = [at for at in reversed(expected) if at < end]
+    replay = Walk(*steps, is_replay=True)
+    await replay.go(steps[0].at)
+    assert await replay.all_events(1) == expected
+    await replay.go(end)
+    assert await replay.all_events(-1) == backwards
+    assert await Walk(*steps).all_events(-1) == backwards
+    for count, at in enumerate(backwards, 1):
+        assert await Walk(*steps).event(-count) == at
+
+
+async def test_what_time_alone_brought_is_known_from_the_next_poll_on_also_days_later() -> None:
+    for later in (90.0, 20_000.0, 3 * DAY):
+        steps = (Recorded(0), Recorded(5, 1), Recorded(6, 1, is_poll=False), Recorded(later), Recorded(later + 5))
+        assert await Walk(*steps).all_events(-1) == [later, 5]
+        forth = Walk(*steps)
+        await forth.go(0)
+        assert [await forth.event(1), await forth.event(1)] == [5, later]
+
+
+async def test_what_time_alone_brought_after_the_last_poll_of_a_recording_is_at_no_place() -> None:
+    walk = Walk(Recorded(0), Recorded(5, 1), Recorded(6, 1, is_poll=False), is_replay=True)
+    await walk.go(5)
+    assert await walk.event(1) == 5
+    assert walk.text == "no later event of what is shown"
+
+
+async def test_of_several_profiles_the_nearest_poll_comes_first_also_if_its_event_was_recorded_later() -> None:
+    steps = (
+        *(Recorded(0, profile=HOME), Recorded(1, profile=WORK)),
+        *(Recorded(40, 1, is_poll=False, profile=WORK), Recorded(55, 1, profile=HOME)),
+        *(Recorded(60, profile=WORK), Recorded(65, profile=HOME)),
+    )
+    assert await Walk(*steps).all_events(-1) == [60, 55]
+    forth = Walk(*steps)
+    await forth.go(1)
+    assert [await forth.event(1), await forth.event(1)] == [55, 60]
+
+
+async def test_the_newest_poll_is_the_present_and_in_a_replay_its_end() -> None:
+    for is_replay, end in ((False, None), (True, 10)):
+        walk = Walk(Recorded(0), Recorded(5, 1), Recorded(10, 1), is_replay=is_replay)
+        await walk.go(5)
+        assert await walk.event(1) == end
+        assert walk.text.startswith("at 10")
+
+
+async def test_a_poll_that_was_deleted_meanwhile_is_a_message() -> None:
+    walk = Walk(Recorded(0), Recorded(5, 1), Recorded(20_000, 1), Recorded(20_005))
+    assert await walk.event(-1) == 20_000
+    walk.pasts[NO_PROFILE].begins_at = NOW + 10_000_000
+    with pytest.raises(HistoryError, match="no longer there"):
+        await walk.event(-1)
+
+
+async def test_many_events_at_once_lead_as_far_as_one_by_one_also_over_days() -> None:
+    hours = [float(hour * 3_600) for hour in range(0, 150, 5)]
+    for count in (5, 10, 20, 29):
+        walk = Walk(Recorded(-1), *(Recorded(at, 1) for at in hours))
+        assert await walk.event(-count) == hours[-1 - count]
+        await walk.go(-1)
+        assert await walk.event(count) == hours[count - 1]
+
+
+async def test_polls_of_two_profiles_at_the_same_moment_are_two_steps() -> None:
+    both = (Recorded(5, 1, profile=HOME), Recorded(5, 1, profile=WORK))
+    walk = Walk(Recorded(0, profile=HOME), Recorded(0, profile=WORK), *both, Recorded(9, profile=HOME))
+    assert await walk.all_events(-1) == [5, 5]
