@@ -3,7 +3,8 @@
 Textual's own pilot calls an app idle that hardly used the CPU for some milliseconds. A process that other programs
 keep from running hardly uses the CPU either, so on a busy machine its answer is a guess.
 
-Nothing waits for a frame either: where nothing but its moment is missing, the clock of the loop goes on to it.
+Nothing waits for a frame either: where nothing but its moment is missing, the clock of the loop goes on to it. While a
+thread is at work, it goes on as any clock does, or reading would seem slow.
 """
 
 from __future__ import annotations
@@ -63,13 +64,13 @@ async def wait_for_idle(min_sleep: float = 0.0, max_sleep: float = LONGEST_S) ->
         wait_s = max(due_at - loop.time(), 0.0)
         if loop._ready:  # noqa: SLF001
             quiet_turns = 0
+        elif _has_busy_thread(loop) or loop.time() < start + min_sleep:
+            quiet_turns = 0
+            await asyncio.sleep(0.001)
         elif wait_s <= FRAME_S:
             quiet_turns = 0
             frames += 1
             skip(loop, wait_s)
-        elif _has_busy_thread(loop) or loop.time() < start + min_sleep:
-            quiet_turns = 0
-            await asyncio.sleep(0.001)
         else:
             quiet_turns += 1
 
