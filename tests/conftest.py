@@ -20,9 +20,12 @@ stylesheets.share()
 
 
 if sys.dont_write_bytecode:
-    # Hundreds of programs are started: their modules are compiled once, beside pytest's cache and not in the tree.
+    # Modules are compiled once, and not by each worker and each of the hundreds of programs that are started: beside
+    # pytest's cache, not in the tree.
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = str(Path(__file__).parents[1] / ".pytest_cache" / "bytecode")
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    os.environ["PYTHONPYCACHEPREFIX"] = str(Path(__file__).parents[1] / ".pytest_cache" / "bytecode")
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
 
 for each in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
     # A shell starts what runs in the background with these ignored, `nohup` as well: so would every program be that a
