@@ -11,11 +11,12 @@ import io
 import json
 import re
 import sys
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from support import programs
+from support.budget import first_quick
 from support.byte_scanner import (
     clipboard,
     credentials,
@@ -33,10 +34,12 @@ from support.pty_terminal import ENTER, ESC, Terminal, environment
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 SIZES = [(80, 24), *(pytest.param(*size, marks=pytest.mark.slow) for size in ((120, 36), (200, 50)))]
+WIDE = 120
+"""Columns from which on the pane stands beside the table."""
 
 
 # -- the tour ----------------------------------------------------------------------------------------------------------
@@ -74,7 +77,7 @@ def take_from_palette(terminal: Terminal, command: str) -> None:
 
 def tour(terminal: Terminal, server: Faulty) -> None:
     """Visit every place that shows what came from outside while all is well; events come last."""
-    is_wide = terminal.screen.columns >= 120
+    is_wide = terminal.screen.columns >= WIDE
     terminal.wait_for("  STATE    FOR BEAT NAME")
     terminal.wait_for("►(● on|◐ late|○ off)")
     if is_wide:
@@ -135,20 +138,33 @@ def tour_of_errors(terminal: Terminal, server: Faulty, error: str) -> None:
         server.break_every_page(
             says(status, error, Retry_After=error[:200].replace("\n", " "), X_Odd="\x1b]0;pwned\x07")
         )
-        terminal.press("r")
         terminal.wait_for(words)
 
 
 @pytest.fixture(scope="module")
-def usual(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """What the program sends when everybody means well."""
-    home = tmp_path_factory.mktemp("home")
-    with serving(benign_rows()) as server, dashboard(server, home, 120, 36) as terminal:
-        tour(terminal, server)
-        return quit_after(terminal)
+def usual_at(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], bytes]:
+    """What the program sends at a width when everybody means well: the tour of a wide screen is longer."""
+
+    @cache
+    def sent(*, is_wide: bool) -> bytes:
+        home = tmp_path_factory.mktemp("home")
+        size = (120, 36) if is_wide else (80, 24)
+        with serving(benign_rows()) as server, dashboard(server, home, *size) as terminal:
+            tour(terminal, server)
+            return quit_after(terminal)
+
+    return lambda columns: sent(is_wide=columns >= WIDE)
 
 
-def test_what_the_program_sends_of_itself_is_harmless(usual: bytes) -> None:
+@pytest.fixture(scope="module")
+def usual(usual_at: Callable[[int], bytes]) -> bytes:
+    """What it sends on a terminal of the usual size."""
+    return usual_at(80)
+
+
+@pytest.mark.parametrize("columns", first_quick([80, WIDE]))
+def test_what_the_program_sends_of_itself_is_harmless(usual_at: Callable[[int], bytes], columns: int) -> None:
+    usual = usual_at(columns)
     kinds = set(kinds_in(usual))
     assert not foreign_characters(usual)
     assert not [kind for kind in kinds if kind.startswith(("OSC 0", "OSC 1", "OSC 2 ", "OSC 5", "OSC 8", "control"))]
@@ -160,8 +176,9 @@ def test_what_the_program_sends_of_itself_is_harmless(usual: bytes) -> None:
 
 @pytest.mark.parametrize(("columns", "lines"), SIZES)
 def test_nothing_of_a_hostile_fleet_reaches_the_terminal_but_text(
-    usual: bytes, tmp_path: Path, columns: int, lines: int
+    usual_at: Callable[[int], bytes], tmp_path: Path, columns: int, lines: int
 ) -> None:
+    usual = usual_at(columns)
     with serving(hostile_rows()) as server, dashboard(server, tmp_path, columns, lines) as terminal:
         tour(terminal, server)
         if lines == 24:

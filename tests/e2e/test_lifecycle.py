@@ -11,42 +11,26 @@ import time
 from functools import partial
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pytest
+from support.budget import first_quick
 from support.load import at_most
 from support.programs import TIMEOUT_S
-from support.pty_terminal import Terminal, environment
+from support.pty_terminal import Terminal
 from support.shells import (
     ENVWATCH,
-    KEY,
     SHOWN,
-    SIZE,
     assert_sane,
+    by_script,
     child_of,
-    in_shell,
     restored,
     wait_until_restored,
+    with_parent,
 )
 from support.terminal_modes import ALTERNATE_SCREEN, BRACKETED_PASTE, FOCUS, IN_BAND_RESIZE, MOUSE, modes_after
 
-from envwatch.demo.server import Server
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 BROKEN = (sys.executable, str(Path(__file__).parents[1] / "support" / "broken_app.py"))
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with Server(size=SIZE, seed=7, key=KEY) as running:
-        yield running
-
-
-@pytest.fixture
-def environ(server: Server, tmp_path: Path) -> dict[str, str]:
-    return environment(tmp_path, LETTA_API_KEY=KEY, LETTA_BASE_URL=server.base_url)
 
 
 WAYS: dict[str, tuple[str | signal.Signals, int]] = {
@@ -62,7 +46,7 @@ WAYS: dict[str, tuple[str | signal.Signals, int]] = {
 def test_every_way_to_end_restores_the_terminal_within_a_second(
     environ: dict[str, str], way: str | signal.Signals, code: int
 ) -> None:
-    with in_shell(environ, *ENVWATCH) as terminal:
+    with with_parent(environ, *ENVWATCH) as terminal:
         terminal.wait_for(SHOWN)
         during = modes_after(terminal.received)
         assert during.private >= {ALTERNATE_SCREEN, BRACKETED_PASTE, 1000, 1006}
@@ -87,8 +71,10 @@ sys.exit(main())
 """The program, with an input thread that looks up once an hour of itself."""
 
 
-def test_the_end_does_not_wait_until_the_input_thread_looks_up(environ: dict[str, str]) -> None:
-    with Terminal([sys.executable, "-c", PATIENT], environ) as terminal:
+def test_the_end_does_not_wait_until_the_input_thread_looks_up(environ: dict[str, str], tmp_path: Path) -> None:
+    program = tmp_path / "patient.py"
+    program.write_text(PATIENT)
+    with Terminal([sys.executable, str(program)], environ) as terminal:
         terminal.wait_for(SHOWN)
         terminal.press("q")
         assert terminal.wait_for_end() == 0
@@ -96,7 +82,7 @@ def test_the_end_does_not_wait_until_the_input_thread_looks_up(environ: dict[str
 
 
 def test_modes_that_a_terminal_offers_are_reset_too(environ: dict[str, str]) -> None:
-    with in_shell(environ, *ENVWATCH) as terminal:
+    with with_parent(environ, *ENVWATCH) as terminal:
         terminal.wait_for(SHOWN)
         terminal.press("\x1b[?2048;2$y")
         terminal.wait_until(lambda: modes_after(terminal.received).private >= {IN_BAND_RESIZE}, "the mode set")
@@ -105,7 +91,7 @@ def test_modes_that_a_terminal_offers_are_reset_too(environ: dict[str, str]) -> 
 
 
 def test_signals_that_the_parent_ignores_stay_ignored(environ: dict[str, str]) -> None:
-    with in_shell(environ, *ENVWATCH, script='trap "" HUP INT; exec "$@"') as terminal:
+    with by_script(environ, 'trap "" HUP INT; exec "$@"', *ENVWATCH) as terminal:
         terminal.wait_for(SHOWN)
         terminal.send_signal(signal.SIGHUP)
         terminal.send_signal(signal.SIGINT)
@@ -115,9 +101,9 @@ def test_signals_that_the_parent_ignores_stay_ignored(environ: dict[str, str]) -
         assert terminal.wait_for_end() == 143
 
 
-@pytest.mark.parametrize("script", ['exec "$@"', 'trap "" HUP; exec "$@"'], ids=["usual", "nohup"])
+@pytest.mark.parametrize("script", first_quick(['exec "$@"', 'trap "" HUP; exec "$@"']), ids=["usual", "nohup"])
 def test_a_closed_terminal_ends_the_program_without_a_busy_loop(environ: dict[str, str], script: str) -> None:
-    with in_shell(environ, *ENVWATCH, script=script) as terminal:
+    with by_script(environ, script, *ENVWATCH) as terminal:
         terminal.wait_for(SHOWN)
         with at_most(5):
             terminal.hang_up()
@@ -129,7 +115,7 @@ def test_a_closed_terminal_ends_the_program_without_a_busy_loop(environ: dict[st
 
 def test_a_crash_is_one_screen_of_traceback_that_names_the_log(environ: dict[str, str], tmp_path: Path) -> None:
     log = tmp_path / "a.log"
-    with in_shell(environ, *BROKEN, "action", str(log)) as terminal:
+    with with_parent(environ, *BROKEN, "action", str(log)) as terminal:
         terminal.wait_for(SHOWN)
         terminal.press("t")
         wait_until_restored(terminal)
@@ -144,7 +130,7 @@ def test_a_crash_is_one_screen_of_traceback_that_names_the_log(environ: dict[str
 
 
 def test_a_blocked_app_is_ended_by_force_and_its_terminal_restored(environ: dict[str, str], tmp_path: Path) -> None:
-    with in_shell(environ, *BROKEN, "stuck", str(tmp_path / "log")) as terminal:
+    with with_parent(environ, *BROKEN, "stuck", str(tmp_path / "log")) as terminal:
         terminal.wait_for(SHOWN)
         terminal.press("t")
         terminal.wait_for("^stuck")
@@ -154,7 +140,7 @@ def test_a_blocked_app_is_ended_by_force_and_its_terminal_restored(environ: dict
 
 
 def test_a_terminal_that_is_not_read_does_not_delay_the_end(environ: dict[str, str]) -> None:
-    with in_shell(environ, *ENVWATCH, columns=200, lines=50) as terminal:
+    with with_parent(environ, *ENVWATCH, columns=200, lines=50) as terminal:
         terminal.wait_for(SHOWN)
         child = child_of(terminal)
         ended = os.pidfd_open(child)
@@ -178,7 +164,7 @@ SIZES = [(1, 1), (2, 1), (1, 24), (80, 1), (3, 2), (10, 5), (39, 8), (40, 7), (4
 
 
 def test_any_size_from_one_cell_up_keeps_the_app_and_the_selection(environ: dict[str, str]) -> None:
-    with in_shell(environ, *ENVWATCH) as terminal:
+    with with_parent(environ, *ENVWATCH) as terminal:
         terminal.wait_for(SHOWN)
         terminal.press("pjjj")  # paused, or what happens to the fleet meanwhile would move the rows
         selected = cursor_line(terminal, after=3)

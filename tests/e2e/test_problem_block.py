@@ -8,8 +8,9 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.budget import first_quick
 from support.builders import wire_row
-from support.byte_scanner import credentials, serving
+from support.byte_scanner import serving, unlimited
 from support.pty_terminal import ENTER, Terminal
 
 if TYPE_CHECKING:
@@ -103,14 +104,17 @@ def assert_counts(server: Faulty, usual: Terminal) -> None:
     usual.wait_for(r"no new problems: 1 old \(x unfolds\)")
 
 
-def test_problems_stand_at_the_top_keep_what_is_read_in_place_and_are_counted_out_of_sight(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_read", first_quick([False, True]), ids=["unread", "read"])
+def test_problems_stand_at_the_top_keep_what_is_read_in_place_and_are_counted_out_of_sight(
+    tmp_path: Path, *, is_read: bool
+) -> None:
     with serving(rows(())) as server, ExitStack() as stack:
 
         def start(home: str, *options: str, **environ: str) -> Terminal:
             (tmp_path / home).mkdir()
             command = ("--interval", "10m", *options)
             program = Terminal.of_envwatch(
-                *command, home=tmp_path / home, environ=credentials(server) | {"COLORTERM": "truecolor"} | environ
+                *command, home=tmp_path / home, environ=unlimited(server) | {"COLORTERM": "truecolor"} | environ
             )
             terminal = stack.enter_context(program)
             terminal.wait_for("40 on")
@@ -122,7 +126,11 @@ def test_problems_stand_at_the_top_keep_what_is_read_in_place_and_are_counted_ou
         lose(server, {"host-20"}, usual, plain, ansi)
 
         assert_marks(usual, plain, ansi)
-        assert_places(server, usual)
+        if is_read:
+            assert_places(server, usual)
+        else:
+            lose(server, {"host-20", "host-30", "host-31", "host-35"}, usual)
+            usual.wait_for("── 36 online")
         assert_counts(server, usual)
         for terminal in (usual, plain, ansi):
             terminal.press("q")
@@ -164,7 +172,7 @@ def test_gone_late_and_returned_rows_and_what_is_below_a_small_screen(tmp_path: 
 
         def start(home: str, columns: int, lines: int, *options: str, **environ: str) -> Terminal:
             (tmp_path / home).mkdir()
-            environ = credentials(server) | {"COLORTERM": "truecolor"} | environ
+            environ = unlimited(server) | {"COLORTERM": "truecolor"} | environ
             command = ("--interval", "10m", *options)
             program = Terminal.of_envwatch(
                 *command, home=tmp_path / home, columns=columns, lines=lines, environ=environ

@@ -39,12 +39,12 @@ OPTIONAL: Final = {
 OWN: Final = {"_size"}
 """Names that parts of our own share with Textual's."""
 
-OFTEN: Final = {"_driver", "_run_input_thread", "_xterm_parser"}
+OFTEN: Final = "_run_input_thread"
 """What the usual run of the tests tries."""
 
 
 def names(found: Iterable[str]) -> list[Any]:
-    return [pytest.param(name, marks=() if name in OFTEN else pytest.mark.slow) for name in sorted(found)]
+    return [pytest.param(name, marks=() if name == OFTEN else pytest.mark.slow) for name in sorted(found)]
 
 
 def dashboard(name: str, home: Path) -> Terminal:

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from support.pty_terminal import ESC, Terminal, environment
-from support.shells import ENVWATCH, KEY, SHOWN, SIZE, assert_sane, child_of, in_shell, restored
-
-from envwatch.demo.server import Server
+from support.shells import ENVWATCH, KEY, SHOWN, assert_sane, bash, child_of, restored, with_parent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from envwatch.demo.server import Server
 
 OTHER_KEY: Final = "sk-let-another-profile"
 
@@ -50,12 +49,6 @@ run = ["bash", "-c", "set -m; bash --norc -ic 'kill -9 $$'; kill -9 $$"]
 """
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with Server(size=SIZE, seed=7, key=KEY) as running:
-        yield running
-
-
 @pytest.fixture
 def environ(server: Server, tmp_path: Path) -> dict[str, str]:
     config = tmp_path / "config.toml"
@@ -71,7 +64,7 @@ def variables(home: Path) -> dict[str, str]:
 
 
 def test_a_command_has_the_terminal_and_the_row_but_not_the_key(environ: dict[str, str], tmp_path: Path) -> None:
-    with in_shell(environ, *ENVWATCH) as terminal:
+    with with_parent(environ, *ENVWATCH) as terminal:
         terminal.wait_for(SHOWN)
         terminal.press("S")
         terminal.wait_for(r"go \S+\?")
@@ -114,7 +107,7 @@ def test_interrupting_a_command_does_not_interrupt_the_dashboard(environ: dict[s
 
 
 def test_ending_the_dashboard_ends_its_command(environ: dict[str, str]) -> None:
-    with in_shell(environ, *ENVWATCH) as terminal:
+    with with_parent(environ, *ENVWATCH) as terminal:
         terminal.wait_for(SHOWN)
         terminal.press("Z")
         terminal.wait_for("asleep")
@@ -124,7 +117,7 @@ def test_ending_the_dashboard_ends_its_command(environ: dict[str, str]) -> None:
 
 
 def test_a_stopped_command_stops_the_job_and_goes_on_with_it(environ: dict[str, str]) -> None:
-    with Terminal(["bash", "--norc", "--noediting", "-i"], environ | {"PS1": "$ ", "HISTFILE": ""}) as terminal:
+    with bash(environ) as terminal:
         terminal.press(f"{' '.join(ENVWATCH)}\n")
         terminal.wait_for(SHOWN)
         terminal.press("P")
@@ -141,7 +134,7 @@ def test_a_stopped_command_stops_the_job_and_goes_on_with_it(environ: dict[str, 
 
 
 def test_a_terminal_whose_foreground_group_died_is_taken_back(environ: dict[str, str]) -> None:
-    with in_shell(environ, *ENVWATCH) as terminal:
+    with with_parent(environ, *ENVWATCH) as terminal:
         terminal.wait_for(SHOWN)
         terminal.press("D")
         terminal.wait_for("die: ended by signal 9, with")

@@ -11,10 +11,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.mark.slow
 def test_in_the_outage_the_key_in_the_pane_brings_the_pod_back(tmp_path: Path) -> None:
-    arguments = ("demo", "--scenario", "outage", "--no-history", "--interval", "1s")
+    # Of all fleets, one whose pod is lost early and comes back fast.
+    arguments = ("demo", "--scenario", "outage", "--seed", "262", "--no-history", "--interval", "1s")
     with Terminal.of_envwatch(*arguments, home=tmp_path, columns=80, lines=24) as terminal:
-        terminal.wait_for("[0-9]+ went offline together: all pod p-6")
+        terminal.wait_for("[0-9]+ went offline together: all pod p-7")
         terminal.press("n")
         terminal.press(ENTER)
         terminal.wait_for(r"letta server .*--computer-name=")
@@ -26,14 +28,24 @@ def test_in_the_outage_the_key_in_the_pane_brings_the_pod_back(tmp_path: Path) -
         assert terminal.wait_for_end() == 0
 
 
-def test_the_key_is_another_one_where_the_user_has_given_it_to_something(tmp_path: Path) -> None:
-    (tmp_path / "config.toml").write_text('[keys]\n"app.bell" = ["R"]\n[commands.mine]\nkey = "f2"\nrun = ["true"]\n')
+TAKEN = '[keys]\n"app.bell" = ["R"]\n[commands.mine]\nkey = "f2"\nrun = ["true"]\n'
+
+
+@pytest.mark.parametrize(("own", "key", "typed"), [("", "R", "R"), (TAKEN, "f3", "\x1bOR")], ids=["R", "f3"])
+def test_the_key_that_starts_a_listener_is_one_that_the_user_has_given_to_nothing(
+    own: str, key: str, typed: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.toml").write_text(own)
     environ = environment(tmp_path, ENVWATCH_CONFIG=str(tmp_path / "config.toml"))
     arguments = ("demo", "--scenario", "outage", "--no-history", "--interval", "1s")
     with Terminal.of_envwatch(*arguments, home=tmp_path, columns=120, lines=36, environ=environ) as terminal:
-        terminal.wait_for("[0-9]+ went offline together: all pod p-6")
-        terminal.press("n")
-        terminal.wait_for("f3 does that from here: this is a")
+        terminal.wait_for(r"● 33 on .* ○ 0 off \+7 old")
+        terminal.press("x", "G")
+        terminal.wait_for("^ ►○ off ")
+        terminal.wait_for(f"{key} does that from here: this is a")
+        terminal.press(typed)
+        terminal.wait_for("letta-server: done, with ")
+        terminal.wait_for(r"● 34 on .* \+6 old")
 
 
 @pytest.mark.parametrize("scenario", ["calm", "night"])

@@ -285,8 +285,10 @@ def test_a_bug_outside_the_dashboard_ends_in_a_report_without_the_key_too(tmp_pa
         "        raise RuntimeError('a bug with ' + os.environ['LETTA_API_KEY'])\n"
         "sys.exit(main([*sys.argv[1:], Argument('x')]))"
     )
+    program = tmp_path / "program.py"
+    program.write_text(script)
     for arguments in (["list"], ["--log-file", "a.log"], ["demo", "--log-level", "off"]):
-        command = [sys.executable, "-c", script, *arguments]
+        command = [sys.executable, str(program), *arguments]
         with Terminal(command, environment(tmp_path, LETTA_API_KEY=key), columns=100) as terminal:
             assert terminal.wait_for_end() == 1
             assert "RuntimeError: a bug with …" in terminal.text

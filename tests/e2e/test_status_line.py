@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import pytest
 from support.builders import wire_row
-from support.byte_scanner import credentials, serving
+from support.byte_scanner import serving, unlimited
 from support.faulty_server import says
 from support.pty_terminal import ESC, Terminal
 
@@ -121,7 +121,7 @@ def events(terminal: Terminal) -> str:
 
 
 def test_a_bad_night_can_be_read_from_the_status_line_and_the_news(tmp_path: Path, server: Faulty) -> None:
-    environ = credentials(server)
+    environ = unlimited(server)
     with Terminal.of_envwatch("--interval", "1", home=tmp_path, environ=environ) as terminal:
         _counts_are_those_of_the_rows(terminal)
         _an_empty_list_is_held(terminal, server)

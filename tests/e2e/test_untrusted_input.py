@@ -6,30 +6,13 @@ import random
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
+from support.budget import first_quick
 from support.load import at_most
 from support.pty_terminal import ESC, Terminal, environment
-from support.shells import ENVWATCH, KEY, SHOWN, SIZE, restored
+from support.shells import ENVWATCH, SHOWN, restored
 from support.terminal_modes import IN_BAND_RESIZE, modes_after
-
-from envwatch.demo.server import Server
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with Server(size=SIZE, seed=7, key=KEY) as running:
-        yield running
-
-
-@pytest.fixture
-def environ(server: Server, tmp_path: Path) -> dict[str, str]:
-    return environment(tmp_path, LETTA_API_KEY=KEY, LETTA_BASE_URL=server.base_url)
-
 
 REPORTS_SIZES = b"\x1b[?2048;2$y"
 """A terminal's answer that it can report its size."""
@@ -91,14 +74,15 @@ def test_1_000_focus_reports_delay_no_key(environ: dict[str, str], reports: byte
             assert terminal.wait_for_end() == 0
 
 
+@pytest.mark.parametrize("rounds", first_quick([5, 20]))
 def test_the_kernels_signal_reports_a_resize_even_if_the_terminal_offered_to(
-    environ: dict[str, str],
+    environ: dict[str, str], rounds: int
 ) -> None:
     with Terminal(ENVWATCH, environ) as terminal:
         terminal.wait_for(SHOWN)
         terminal.send(REPORTS_SIZES + b"\x1b[48;24;80;480;800t")
         terminal.wait_until(lambda: IN_BAND_RESIZE in modes_after(terminal.received).private, "the mode set")
-        for _ in range(20):  # the offer again in the very moment of the signal
+        for _ in range(rounds):  # the offer again in the very moment of the signal
             for (columns, lines), shown in (((30, 7), "too small"), ((80, 24), SHOWN)):
                 terminal.send(REPORTS_SIZES)
                 terminal.resize(columns, lines)
@@ -120,7 +104,7 @@ FUZZED = 2_000
 """Bytes; each may be a key with a slow effect."""
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", first_quick(range(2)))
 def test_after_random_bytes_keys_work(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     with Terminal([sys.executable, str(UNENDING)], environment(tmp_path)) as terminal:

@@ -125,6 +125,11 @@ def credentials(server: Faulty) -> dict[str, str]:
     return {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.url}
 
 
+def unlimited(server: Faulty) -> dict[str, str]:
+    """Let a program ask a server as often as it wants: one request a second is what it keeps to else."""
+    return credentials(server) | {"ENVWATCH_REQUESTS_PER_MINUTE": "6000"}
+
+
 def wait_for_clipboard(terminal: Terminal, before: int) -> None:
     """Wait for a clipboard sequence after the first `before` bytes."""
     terminal.wait_until(lambda: b"\x1b]52;" in terminal.received[before:], "the clipboard")
@@ -137,5 +142,5 @@ def quit_after(terminal: Terminal) -> bytes:
 
 
 def dashboard(server: Faulty, home: Path, columns: int, lines: int) -> Terminal:
-    environ = credentials(server) | own_keys(home)
+    environ = unlimited(server) | own_keys(home)
     return Terminal.of_envwatch("--interval", "1", home=home, columns=columns, lines=lines, environ=environ)

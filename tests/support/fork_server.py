@@ -289,8 +289,8 @@ def _import_everything() -> None:
         import_module(name)
 
 
-def _run(command: list[str]) -> None:
-    """Run the program that a command names, without its interpreter, to its `SystemExit`."""
+def run_here(command: list[str]) -> None:
+    """Run in this process the program that a command names, without its interpreter, to its `SystemExit`."""
     if tuple(command[:2]) == _MODULE:
         sys.argv = [str(ROOT / "envwatch" / "__main__.py"), *command[2:]]
         runpy.run_module("envwatch", run_name="__main__", alter_sys=True)
@@ -306,4 +306,4 @@ if __name__ == "__main__":
     with socket.socket(fileno=int(sys.argv[1])) as served:
         wanted = _serve(served)
     if wanted is not None:
-        _run(wanted.command)
+        run_here(wanted.command)

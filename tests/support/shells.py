@@ -1,4 +1,4 @@
-"""envwatch run by a shell, which prints the terminal's settings before and after."""
+"""envwatch as the child of a shell or of a parent that prints the terminal's settings before and after."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ SIZE = 60
 ENVWATCH = (sys.executable, "-m", "envwatch")
 SHOWN = "● [0-9]+ on"
 
-IN_SHELL = 'stty -g; "$@"; echo "code $?"; stty -g'
-"""Prints the terminal's settings and the exit code."""
+PARENT = str(Path(__file__).with_name("parent_program.py"))
 
 
 def wait_until_restored(terminal: Terminal) -> None:
@@ -28,12 +27,23 @@ def wait_until_restored(terminal: Terminal) -> None:
         terminal.wait_until(lambda: restored(terminal), "the terminal as it was")
 
 
-def in_shell(environ: dict[str, str], *command: str, script: str = IN_SHELL, **size: Any) -> Terminal:
-    return Terminal(["sh", "-c", script, "sh", *command], environ, **size)
+def with_parent(environ: dict[str, str], *command: str, **size: Any) -> Terminal:
+    """Run one of our programs as a shell would, with the terminal's settings before and after and its exit code."""
+    return Terminal([sys.executable, PARENT, *command[1:]], environ, **size)
+
+
+def by_script(environ: dict[str, str], script: str, *command: str) -> Terminal:
+    """Let a script of the shell start a program, its `"$@"`."""
+    return Terminal(["sh", "-c", script, "sh", *command], environ)
+
+
+def bash(environ: dict[str, str]) -> Terminal:
+    """Run an interactive shell with job control."""
+    return Terminal(["bash", "--norc", "--noediting", "-i"], environ | {"PS1": "$ ", "HISTFILE": ""})
 
 
 def child_of(terminal: Terminal, *, within: float = TIMEOUT_S) -> int:
-    """Wait for the program that the shell runs, and return its process id."""
+    """Wait for the program that the parent runs, and return its process id."""
     pid = terminal.process.pid
     children = Path(f"/proc/{pid}/task/{pid}/children")
     deadline = time.monotonic() + within
@@ -66,12 +76,12 @@ def restored(terminal: Terminal) -> bool:
 
 
 def settings(terminal: Terminal) -> list[bytes]:
-    """Return the terminal's settings that the shell printed, before and after."""
+    """Return the terminal's settings that the parent printed, before and after."""
     return re.findall(rb"^(?:\S*:){10,}\S*(?=\r\n)", terminal.received, re.MULTILINE)
 
 
 def assert_sane(terminal: Terminal, code: int) -> None:
-    """Read to the shell's end and assert that the terminal is restored and the exit code is right."""
+    """Read to the parent's end and assert that the terminal is restored and the exit code is right."""
     assert terminal.wait_for_end() == 0
     assert f"code {code}\r\n".encode() in terminal.received, terminal.text
     assert restored(terminal), modes_after(terminal.received)

@@ -1,0 +1,26 @@
+"""A server of a demo fleet, and the environment of a program that asks it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from support.pty_terminal import environment
+from support.shells import KEY, SIZE
+
+from envwatch.demo.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Server(size=SIZE, seed=7, key=KEY) as running:
+        yield running
+
+
+@pytest.fixture
+def environ(server: Server, tmp_path: Path) -> dict[str, str]:
+    return environment(tmp_path, LETTA_API_KEY=KEY, LETTA_BASE_URL=server.base_url)
