@@ -67,6 +67,41 @@ def test_it_is_the_same_program(tmp_path: Path) -> None:
     assert re.search(rb"usage: envwatch", forked.stdout)
 
 
+ENDS = """
+import atexit, os, sys, threading, time
+
+class Left:
+    def __init__(self):
+        self.itself = self
+
+    def __del__(self):
+        os.write(2, b"destroyed\\n")
+
+atexit.register(os.write, 2, b"called\\n")
+threading.Thread(target=lambda: (time.sleep(0.05), os.write(2, b"waited for\\n"))).start()
+
+def main():
+    left = Left()
+    {end}
+
+print("written")
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "end", ["pass", "sys.exit()", "sys.exit(3)", "sys.exit('why')", "sys.stdout.close()", "os.close(1)"]
+)
+def test_it_ends_as_a_started_program_ends(end: str, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(ENDS.format(end=end))
+    commands = (sys.executable, str(script)), ("/usr/bin/env", sys.executable, str(script))
+    forked, real = (programs.run(command, environment(tmp_path)) for command in commands)
+    assert (forked.returncode, forked.stdout) == (real.returncode, real.stdout)
+    assert forked.stderr == real.stderr
+    assert {b"waited for", b"called", b"destroyed"} <= {*forked.stderr.splitlines()}
+
+
 @pytest.mark.parametrize(
     "more", [{"LC_ALL": "C"}, {"PYTHONDEVMODE": "1"}, {"PYTHONUNBUFFERED": "1"}, {"TEXTUAL_FPS": "1"}]
 )

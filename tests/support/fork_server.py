@@ -2,7 +2,8 @@
 
 A server has imported all that envwatch needs, once, and forks for each program. What a test gets is a process like any
 other: with descriptors, variables, working directory, session, signals and an end of its own. Only what happens before
-the first line of the program is missing; `starts_alike` says what needs a real start for that.
+the first line of the program is missing, and the clearing of modules after the last one; `starts_alike` says what needs
+a real start.
 
 `python fork_server.py DESCRIPTOR`: the server, which serves one socket to its end.
 """
@@ -267,7 +268,7 @@ def _become(request: _Request, descriptors: Sequence[int], foreign: Sequence[int
 def _reopen(descriptor: int, name: str) -> None:
     """Open a stream as Python does at its start."""
     old: Any = getattr(sys, f"__{name}__")
-    new = open(  # noqa: SIM115  a stream of the process, to its end
+    new: Any = open(  # noqa: SIM115  a stream of the process, to its end
         descriptor,
         old.mode,
         buffering=-1,
@@ -275,6 +276,7 @@ def _reopen(descriptor: int, name: str) -> None:
         errors=old.errors,
         closefd=False,
     )
+    new.buffer.raw.name = f"<{name}>"
     if name == "stderr" or os.isatty(descriptor):
         new.reconfigure(line_buffering=True)
     setattr(sys, name, new)
@@ -299,6 +301,26 @@ def run_here(command: list[str]) -> None:
         runpy.run_path(command[0], run_name="__main__")
 
 
+def _end(code: str | int | None) -> None:
+    """End the program as Python does, except that modules are not cleared.
+
+    To clear them is to write to every page that is shared with the server, which costs more than all else of a small
+    program. Cycles that the program has left are destroyed here; what it keeps in a module is not.
+    """
+    if isinstance(code, str):
+        sys.exit(code)
+    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001  the first two steps of Python's end
+    atexit._run_exitfuncs()  # noqa: SLF001
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if not stream.closed:
+                stream.flush()
+    except OSError:  # Python knows what to say
+        sys.exit(code)
+    gc.collect()
+    os._exit(code or 0)
+
+
 if __name__ == "__main__":
     _import_everything()
     gc.collect()
@@ -306,4 +328,9 @@ if __name__ == "__main__":
     with socket.socket(fileno=int(sys.argv[1])) as served:
         wanted = _serve(served)
     if wanted is not None:
-        run_here(wanted.command)
+        code = None
+        try:
+            _run(wanted.command)
+        except SystemExit as exit_:
+            code = exit_.code
+        _end(code)
