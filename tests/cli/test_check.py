@@ -245,15 +245,12 @@ async def test_a_lookup_that_nothing_can_end_does_not_outlast_the_limit(tmp_path
 async def test_a_signal_ends_it_at_once(tmp_path: Path, number: signal.Signals, word: str) -> None:
     async with faulty_server(rows({})) as server:
         server.break_page(0, Stop(Where.REQUEST, How.HANG))
-        pipe = asyncio.subprocess.PIPE
-        environ = environ_of(tmp_path, server.url)
-        process = await asyncio.create_subprocess_exec(*ENVWATCH, "check", env=environ, stdout=pipe, stderr=pipe)
-        await _requested(server)
-        process.send_signal(number)
-        out, err = await process.communicate()
-        assert (
-            Ended(process.returncode or 0, out.decode(), err.decode()).failure == f"{word} before there was a listing"
-        )
+        with programs.piped([*ENVWATCH, "check"], environ_of(tmp_path, server.url)) as (process, out, err):
+            await _requested(server)
+            process.send_signal(number)
+            code = await asyncio.to_thread(process.wait, programs.TIMEOUT_S)
+            ended = Ended(code, out.read().decode(), err.read().decode())
+        assert ended.failure == f"{word} before there was a listing"
 
 
 async def _requested(server: Faulty) -> None:
@@ -273,9 +270,12 @@ async def test_an_error_of_its_own_is_unknown_too(tmp_path: Path) -> None:
 
 async def test_an_output_that_cannot_be_written_is_an_exit_code_all_the_same(tmp_path: Path) -> None:
     async with faulty_server(rows({})) as server:
-        for redirection in (">/dev/full", ">&-"):
-            command = ("/bin/sh", "-c", f'exec "$0" -m envwatch check {redirection}', sys.executable)
-            assert (await checked(environ_of(tmp_path, server.url), command=command))[:2] == (3, "")
+        environ = environ_of(tmp_path, server.url)
+        with open("/dev/full", "wb") as full:  # noqa: ASYNC230, PTH123 - a device
+            done = await asyncio.to_thread(programs.run, [*ENVWATCH, "check"], environ, stdout=full.fileno())
+        assert done.returncode == 3
+        command = ("/bin/sh", "-c", 'exec "$0" -m envwatch check >&-', sys.executable)
+        assert (await checked(environ, command=command))[:2] == (3, "")
 
 
 async def test_it_needs_no_terminal_library(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support import programs
 from support.builders import wire_rows
 from support.faulty_server import KEY, How, Stop, Where, faulty_server, proxy_to, says, skewed
 from support.pty_terminal import Terminal, environment
@@ -287,13 +288,10 @@ ENVWATCH = (sys.executable, "-m", "envwatch")
 
 async def ended(environ: Mapping[str, str], *arguments: str, command: tuple[str, ...] = ENVWATCH) -> tuple[int, str]:
     """Exit code and standard output of the program."""
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*command, *arguments, env=environ, stdout=pipe, stderr=pipe)
-    out, err = await process.communicate()
-    assert err == b""
-    assert process.returncode is not None
-    assert [piece for piece in PIECES if piece.encode() in out] == []
-    return process.returncode, out.decode()
+    done = await asyncio.to_thread(programs.run, [*command, *arguments], environ)
+    assert done.stderr == b""
+    assert [piece for piece in PIECES if piece.encode() in done.stdout] == []
+    return done.returncode, done.stdout.decode()
 
 
 def environ_of(home: Path, url: str, **more: str) -> dict[str, str]:
@@ -360,18 +358,12 @@ async def test_the_login_of_the_letta_cli_brings_its_address_and_its_end(server:
 
 async def test_ctrl_c_ends_a_check_that_hangs(server: Faulty, tmp_path: Path) -> None:
     server.break_page(0, Stop(Where.REQUEST, How.HANG))
-    process = await asyncio.create_subprocess_exec(
-        *ENVWATCH,
-        "doctor",
-        env=environ_of(tmp_path, server.url),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    assert process.stdout is not None
-    while not (await process.stdout.readline()).startswith(b"ok    health"):
-        assert not process.stdout.at_eof()
-    process.send_signal(signal.SIGINT)
-    assert (await process.stdout.read(), await process.wait()) == (b"", 130)
+    with programs.piped([*ENVWATCH, "doctor"], environ_of(tmp_path, server.url)) as (process, out, err):
+        while not (line := await asyncio.to_thread(out.readline)).startswith(b"ok    health"):
+            assert line
+        process.send_signal(signal.SIGINT)
+        assert await asyncio.to_thread(process.wait, programs.TIMEOUT_S) == 130
+        assert (out.read(), err.read()) == (b"", b"")
 
 
 def test_a_poor_machine_gets_a_fix_beside_each_failure_on_80_columns(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support import programs
+from support.budget import first_quick
 from support.builders import wire_row, wire_rows
 from support.faulty_server import KEY, Faulty, faulty_server
 from support.pty_terminal import environment
@@ -158,13 +159,15 @@ command = ["/nonexistent/page"]
     assert not {secret for secret in (KEY, ROUTING_KEY, "t0") if secret in errors + log}
 
 
-async def test_neither_hooks_nor_watch_with_hooks_imports_a_terminal_library(tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", first_quick([("hooks", "test"), ("watch", "--hooks", "--for", "1s")]))
+async def test_neither_hooks_nor_watch_with_hooks_imports_a_terminal_library(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
     program = (
         "import sys; from envwatch.cli.main import main; code = main(); "
         "sys.exit(code or sorted({'textual', 'rich', 'click'} & set(sys.modules)) or 0)"
     )
     async with faulty_server(wire_rows(1)) as server, receiver() as service:
         environ = environ_of(tmp_path, f'[[hooks]]\nurl = "{service.url}"\n', LETTA_BASE_URL=server.url)
-        for arguments in (("hooks", "test"), ("watch", "--hooks", "--for", "1s")):
-            done = await asyncio.to_thread(programs.run, [sys.executable, "-c", program, *arguments], environ)
-            assert done.returncode == 0, done.stderr
+        done = await asyncio.to_thread(programs.run, [sys.executable, "-c", program, *arguments], environ)
+    assert done.returncode == 0, done.stderr

@@ -13,7 +13,6 @@ import re
 import select
 import signal
 import struct
-import subprocess
 import sys
 import termios
 import time
@@ -257,19 +256,19 @@ async def test_the_other_filters_are_the_servers_own(home: Path) -> None:
 LISTINGS = """
 import sys
 from envwatch.cli.main import main
-for output in sys.argv[2:]:
-    code = main(["list", "-o", output, "--filter", sys.argv[1]])
-    loaded = sorted({"textual", "rich", "pygments", "humanize", "click"} & set(sys.modules))
-    if code or loaded:
-        sys.exit(f"{output}: exit code {code}, {loaded}")
+for query in ("", "status:late web beat:>1m version:>0.1"):
+    for output in sys.argv[1:]:
+        code = main(["list", "-o", output, "--filter", query])
+        loaded = sorted({"textual", "rich", "pygments", "humanize", "click"} & set(sys.modules))
+        if code or loaded:
+            sys.exit(f"{output}, {query}: exit code {code}, {loaded}")
 """
 
 
-@pytest.mark.parametrize("query", ["", "status:late web beat:>1m version:>0.1"])
-def test_no_listing_needs_textual_or_rich(environ: dict[str, str], query: str) -> None:
-    ended = run(environ, query, *FORMATS, command=(sys.executable, "-c", LISTINGS))
+def test_no_listing_needs_textual_or_rich(environ: dict[str, str]) -> None:
+    ended = run(environ, *FORMATS, command=(sys.executable, "-c", LISTINGS))
     assert ended.code == 0, ended.err
-    assert ended.out.count(b'"taken_at"') == 1
+    assert ended.out.count(b'"taken_at"') == 2
 
 
 def test_the_first_request_of_a_dashboard_waits_neither_for_textual_nor_for_the_filter_language(
@@ -283,15 +282,17 @@ def test_the_first_request_of_a_dashboard_waits_neither_for_textual_nor_for_the_
     assert run(environ, command=(sys.executable, "-c", script)).err == "[]\n"
 
 
-@pytest.mark.parametrize("action", ["show", "path", "schema"])
-def test_of_config_only_validate_may_need_textual(environ: dict[str, str], home: Path, action: str) -> None:
+def test_of_config_only_validate_may_need_textual(environ: dict[str, str], home: Path) -> None:
     config = home / "config.toml"
     config.write_text('theme = "nord"\n[keys]\nrow.explain = "z"\n')
     script = (
-        "import sys; from envwatch.cli.main import main; code = main(); "
-        "sys.exit(code or sorted({'textual', 'rich'} & set(sys.modules)) or 0)"
+        "import sys; from envwatch.cli.main import main\n"
+        "for action in ('path', 'show', 'schema'):\n"
+        "    code = main(['config', action, *sys.argv[1:]])\n"
+        "    loaded = sorted({'textual', 'rich'} & set(sys.modules))\n"
+        "    if code or loaded: sys.exit(f'{action}: exit code {code}, {loaded}')\n"
     )
-    ended = run(environ, "config", action, "--config", str(config), command=(sys.executable, "-c", script))
+    ended = run(environ, "--config", str(config), command=(sys.executable, "-c", script))
     assert ended.code == 0, ended.err
 
 
@@ -497,66 +498,66 @@ async def test_ctrl_c_ends_a_listing_that_hangs_quietly(home: Path) -> None:
     async with faulty_server(wire_rows(3)) as faulty:
         faulty.break_page(0, Stop(Where.REQUEST, How.HANG))
         environ = clean_environ(home) | {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": faulty.url}
-        process = await asyncio.create_subprocess_exec(
-            *ENVWATCH, "list", env=environ, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-        )
-        await faulty.settled(1)
-        process.send_signal(signal.SIGINT)
-        out, _ = await process.communicate()
-        assert (process.returncode, out) == (130, b"")
+        with programs.piped([*ENVWATCH, "list"], environ) as (process, out, err):
+            await faulty.settled(1)
+            process.send_signal(signal.SIGINT)
+            assert await asyncio.to_thread(process.wait, TIMEOUT_S) == 130
+            assert (out.read(), err.read()) == (b"", b"")
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
+BUFFERINGS: list[dict[str, str]] = [{}, {"PYTHONUNBUFFERED": "1"}]
+
+
+@pytest.mark.parametrize("buffering", BUFFERINGS)
 @pytest.mark.parametrize("arguments", [("list", "-o", "json"), ("--help",)])
 def test_a_reader_that_closes_the_output_causes_no_message(
-    environ: dict[str, str], arguments: tuple[str, ...], unbuffered: str
+    environ: dict[str, str], arguments: tuple[str, ...], buffering: dict[str, str]
 ) -> None:
     ours, theirs = os.pipe()
     os.close(ours)
-    ended = run(environ | {"PYTHONUNBUFFERED": unbuffered}, *arguments, stdout=theirs)
+    ended = run(environ | buffering, *arguments, stdout=theirs)
     os.close(theirs)
     assert (ended.code, ended.err) == (141, "")
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_reader_that_leaves_in_the_middle_is_noticed(environ: dict[str, str], unbuffered: str) -> None:
-    with subprocess.Popen(
-        [*ENVWATCH, "list", "-o", "json"],
-        env=environ | {"PYTHONUNBUFFERED": unbuffered},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert os.read(process.stdout.fileno(), 1) == b"{"
-        process.stdout.close()
-        assert process.stderr.read() == b""
-    assert process.returncode == 141
+@pytest.mark.parametrize("buffering", BUFFERINGS)
+def test_a_reader_that_leaves_in_the_middle_is_noticed(environ: dict[str, str], buffering: dict[str, str]) -> None:
+    with programs.piped([*ENVWATCH, "list", "-o", "json"], environ | buffering) as (process, out, err):
+        assert out.read(1) == b"{"
+        out.close()
+        assert err.read() == b""
+        assert process.wait(TIMEOUT_S) == 141
+
+
+@contextmanager
+def listing_into_full_pipe(environ: dict[str, str], *, with_errors: bool) -> Iterator[tuple[programs.Program, int]]:
+    """A listing that writes to a pipe that does not wait, as parents that run Node make them, and is full."""
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    with open(os.devnull, "rb") as stdin, open(f"{environ['HOME']}/errors", "wb") as errors:  # noqa: PTH123
+        streams = (stdin.fileno(), theirs, theirs if with_errors else errors.fileno())
+        process = programs.start([*ENVWATCH, "list", "-o", "json"], environ, streams)
+    os.close(theirs)
+    try:
+        _wait_until_full(ours)
+        yield process, ours
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_a_pipe_that_does_not_wait_gets_all_of_it(environ: dict[str, str]) -> None:
-    ours, theirs = os.pipe()
-    os.set_blocking(theirs, False)  # as parents that run Node make them
-    with subprocess.Popen([*ENVWATCH, "list", "-o", "json"], env=environ, stdout=theirs, stderr=theirs) as process:
-        os.close(theirs)
-        _wait_until_full(ours)
+    with listing_into_full_pipe(environ, with_errors=True) as (process, ours):
         with os.fdopen(ours, "rb") as reader:
             document, _ = json.JSONDecoder().raw_decode(reader.read().decode())
-    assert (process.returncode, len(document["environments"])) == (0, 130)
+        assert (process.wait(TIMEOUT_S), len(document["environments"])) == (0, 130)
 
 
-def test_a_reader_that_leaves_a_pipe_that_does_not_wait_is_noticed(environ: dict[str, str]) -> None:
-    ours, theirs = os.pipe()
-    os.set_blocking(theirs, False)
-    with subprocess.Popen(
-        [*ENVWATCH, "list", "-o", "json"], env=environ, stdout=theirs, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stderr is not None
-        os.close(theirs)
-        _wait_until_full(ours)
+def test_a_reader_that_leaves_a_pipe_that_does_not_wait_is_noticed(environ: dict[str, str], home: Path) -> None:
+    with listing_into_full_pipe(environ, with_errors=False) as (process, ours):
         os.close(ours)
-        assert process.stderr.read() == b""
-    assert process.returncode == 141
+        assert process.wait(TIMEOUT_S) == 141
+    assert (home / "errors").read_bytes() == b""
 
 
 def _wait_until_full(pipe: int) -> None:
@@ -617,12 +618,19 @@ def test_a_closed_standard_output_is_reported(environ: dict[str, str]) -> None:
     assert (ended.code, ended.line) == (1, "envwatch: standard output is closed")
 
 
-@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full"])
-def test_a_closed_standard_error_changes_no_exit_code(environ: dict[str, str], redirection: str) -> None:
-    command = ("sh", "-c", f'exec "$0" "$@" {redirection}', *ENVWATCH)
+def test_a_closed_standard_error_changes_no_exit_code(environ: dict[str, str]) -> None:
+    command = ("sh", "-c", 'exec "$0" "$@" 2>&-', *ENVWATCH)
     ended = run(environ, "list", command=command)
     assert (ended.code, ended.out.count(b"\n")) == (0, 131)
     assert run(environ | {"LETTA_API_KEY": "short"}, "list", command=command).code == 2
+
+
+def test_a_full_disk_under_standard_error_changes_no_exit_code(environ: dict[str, str]) -> None:
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
+        ended = run(environ, "list", stderr=full.fileno())
+        refused = run(environ | {"LETTA_API_KEY": "short"}, "list", stderr=full.fileno())
+    assert (ended.code, ended.out.count(b"\n")) == (0, 131)
+    assert refused.code == 2
 
 
 @pytest.mark.parametrize(
@@ -634,11 +642,14 @@ def test_a_closed_standard_error_changes_no_exit_code(environ: dict[str, str], r
     ],
 )
 def test_no_locale_makes_a_listing_fail(environ: dict[str, str], locale: dict[str, str]) -> None:
-    table = run(environ | locale, "list")
-    assert table.code == 0
-    assert len(table.out.splitlines()) == 131
-    assert table.out.isascii() or locale != {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
-    assert "東京" in run(environ | locale, "list", "-o", "jsonl").out.decode()
+    script = "from envwatch.cli.main import main; raise SystemExit(main(['list']) or main(['list', '-o', 'jsonl']))"
+    ended = run(environ | locale, command=(sys.executable, "-c", script))
+    assert ended.code == 0
+    lines = ended.out.splitlines()
+    table, documents = lines[:131], lines[131:]
+    assert [line[:1] == b"{" for line in lines] == [False] * 131 + [True] * 130
+    assert b"".join(table).isascii() or locale != {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    assert "東京" in b"".join(documents).decode()
 
 
 def test_the_table_fits_the_terminal_and_sends_it_no_escape(environ: dict[str, str]) -> None:
@@ -704,19 +715,15 @@ def test_the_dashboard_watches_the_server_of_the_variables(environ: dict[str, st
 
 def test_the_demo_server_alone_prints_what_other_programs_need(environ: dict[str, str]) -> None:
     arguments = ("demo", "--serve", "--size", "12", "--seed", "3")
-    with subprocess.Popen(
-        [*ENVWATCH, *arguments], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        lines = [process.stdout.readline().decode() for _ in range(2)]
+    with programs.piped([*ENVWATCH, *arguments], environ) as (process, out, err):
+        lines = [out.readline().decode() for _ in range(2)]
         exports = dict(line.removeprefix("export ").rstrip("\n").split("=", 1) for line in lines)
         assert [line.split("=")[0] for line in lines] == ["export LETTA_BASE_URL", "export LETTA_API_KEY"]
-        assert process.stderr.readline().startswith(b"serving 12 environments")
+        assert err.readline().startswith(b"serving 12 environments")
         assert len(run(environ | exports, "list", "-o", "jsonl").out.splitlines()) == 12
         process.send_signal(signal.SIGINT)
-        assert (process.stdout.read(), process.stderr.read()) == (b"", b"")
-    assert process.returncode == 130
+        assert (out.read(), err.read()) == (b"", b"")
+        assert process.wait(TIMEOUT_S) == 130
 
 
 def _children_of(pid: int) -> list[int]:

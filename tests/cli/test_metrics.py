@@ -170,13 +170,24 @@ async def test_with_once_the_file_stays_and_everybody_may_read_it(tmp_path: Path
     assert Series.read((tmp_path / "a.prom").read_bytes()).by_id(UP) == {"env-1": 0, "env-2": 1}
 
 
-@pytest.mark.parametrize(
-    ("number", "code"),
-    [(signal.SIGTERM, Exit.TERMINATED), (signal.SIGINT, Exit.INTERRUPTED), (signal.SIGHUP, Exit.HUNG_UP)],
-)
-async def test_the_file_follows_the_polls_and_a_signal_removes_it(
-    tmp_path: Path, number: signal.Signals, code: Exit
-) -> None:
+async def end_by(process: programs.Program, number: signal.Signals, code: Exit, home: Path) -> None:
+    """End a run by a signal: its file goes, and nothing has shown the key."""
+    process.send_signal(number)
+    assert await asyncio.to_thread(process.wait, programs.TIMEOUT_S) == code
+    assert [name for name in names_in(home) if "prom" in name] == []
+    assert KEY not in (home / "errors").read_text()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, Exit.INTERRUPTED), (signal.SIGHUP, Exit.HUNG_UP)])
+async def test_a_signal_removes_the_file(tmp_path: Path, number: signal.Signals, code: Exit) -> None:
+    path = tmp_path / "a.prom"
+    async with faulty_server(fresh(3)) as server:
+        with running(server, tmp_path, f"--textfile={path}", "--interval=1s") as process:
+            await series_when(path, UP, 0, id="env-1")
+            await end_by(process, number, code, tmp_path)
+
+
+async def test_the_file_follows_the_polls_to_their_end(tmp_path: Path) -> None:
     path = tmp_path / "a.prom"
     async with faulty_server(fresh(3)) as server:
         with running(server, tmp_path, f"--textfile={path}", "--interval=1s") as process:
@@ -187,10 +198,7 @@ async def test_the_file_follows_the_polls_and_a_signal_removes_it(
             series = await series_when(path, "envwatch_up", 0)
             assert series.by_id(UP) == {"env-1": 1, "env-2": 1, "env-3": 1}
             assert (series.value("envwatch_polls_total", result="success") or 0) >= 2
-            process.send_signal(number)
-            assert await asyncio.to_thread(process.wait, programs.TIMEOUT_S) == code
-    assert [name for name in names_in(tmp_path) if "prom" in name] == []
-    assert KEY not in (tmp_path / "errors").read_text()
+            await end_by(process, signal.SIGTERM, Exit.TERMINATED, tmp_path)
 
 
 async def test_under_nohup_it_outlives_its_terminal(tmp_path: Path) -> None:

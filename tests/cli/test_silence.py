@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from support import programs
 
 from envwatch.cli.arguments import StopError, options_in
 from envwatch.model.times import duration_of
@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 
 
 def run(folder: Path, *arguments: str) -> tuple[int, str, str]:
-    environ = {"HOME": str(folder), "XDG_STATE_HOME": str(folder), "PATH": "", "TZ": "UTC"}
-    command = [sys.executable, "-m", "envwatch", "silence", *arguments]
-    ended = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
-    return ended.returncode, ended.stdout, ended.stderr
+    environ = {"HOME": str(folder), "XDG_STATE_HOME": str(folder), "PATH": "", "TZ": "UTC", "LANG": "C.UTF-8"}
+    ended = programs.run([sys.executable, "-m", "envwatch", "silence", *arguments], environ)
+    return ended.returncode, ended.stdout.decode(), ended.stderr.decode()
 
 
 def test_a_silence_is_made_listed_and_ended(tmp_path: Path) -> None:

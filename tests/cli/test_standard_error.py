@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from support import programs
 from support.noisy_program import KEPT
 from support.pty_terminal import Terminal, environment
 
@@ -53,7 +53,10 @@ def test_a_report_of_a_crash_still_reaches_the_terminal(tmp_path: Path) -> None:
         "    os.write(2, b'from a library\\n'); print_error('from envwatch')\n"
         "os.write(2, b'from the time after\\n')"
     )
-    done = subprocess.run([sys.executable, "-c", script], env=environment(tmp_path), capture_output=True, check=True)
+    program = tmp_path / "program.py"
+    program.write_text(script)
+    done = programs.run([sys.executable, str(program)], environment(tmp_path))
+    assert done.returncode == 0
     assert done.stderr == b"from envwatch\nfrom the time after\n"
 
 

@@ -8,14 +8,15 @@ import resource
 import subprocess
 import tempfile
 import termios
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from support import fork_server
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 TIMEOUT_S = 30.0
 """How long a test waits for a program: a busy machine is slow and not wrong."""
@@ -53,6 +54,7 @@ def run(
     *,
     folder: str | Path = ".",
     stdout: int | None = None,
+    stderr: int | None = None,
     memory: int | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a program without input to its end, and return its exit code and what it has written.
@@ -62,10 +64,15 @@ def run(
         environ: its whole environment.
         folder: its working directory.
         stdout: a descriptor for its standard output; kept and returned if None.
+        stderr: the same for standard error.
         memory: bytes of address space that it may take.
     """
     with Path(os.devnull).open("rb") as stdin, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        streams = (stdin.fileno(), out.fileno() if stdout is None else stdout, err.fileno())
+        streams = (
+            stdin.fileno(),
+            out.fileno() if stdout is None else stdout,
+            err.fileno() if stderr is None else stderr,
+        )
         process = start(command, environ, streams, folder=folder, memory=memory)
         try:
             code = process.wait(TIMEOUT_S)
@@ -99,3 +106,29 @@ def start(
         cwd=folder,
         preexec_fn=limit,  # noqa: PLW1509  it only calls the kernel
     )
+
+
+class Piped(NamedTuple):
+    """A program, and the ends of two pipes to which it writes."""
+
+    process: Program
+    out: BinaryIO
+    err: BinaryIO
+
+
+@contextmanager
+def piped(command: Sequence[str], environ: Mapping[str, str], *, folder: str | Path = ".") -> Iterator[Piped]:
+    """Start a program whose output a test reads while it runs; it ends with the context at the latest."""
+    out, written_out = os.pipe()
+    err, written_err = os.pipe()
+    with os.fdopen(out, "rb", 0) as read_out, os.fdopen(err, "rb", 0) as read_err, Path(os.devnull).open("rb") as stdin:
+        try:
+            process = start(command, environ, (stdin.fileno(), written_out, written_err), folder=folder)
+        finally:
+            os.close(written_out)
+            os.close(written_err)
+        try:
+            yield Piped(process, read_out, read_err)
+        finally:
+            process.kill()
+            process.wait()
