@@ -89,6 +89,8 @@ class MonitorState:
     """Set while a recorded moment is shown."""
     is_leaving: bool = False
     """Whether a recorded moment is being read, in place of the present that is still shown."""
+    is_reading: bool = False
+    """Whether the history has been read for so long that the screen says so."""
 
     @property
     def present(self) -> Reading:

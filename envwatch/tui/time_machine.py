@@ -114,7 +114,7 @@ class TimeMachine:
         self._has_answered = False
         """Whether the last answer may still stand there."""
         self._is_slow = False
-        """Whether the last answer says that something is being read."""
+        """Whether something has been read for so long that the screen says so."""
         self._replay = None if inputs.replay is None else ReplayClock(inputs.replay)
 
     def note(self, profile: Clean, monitor: Monitor, now: Reading) -> None:
@@ -128,6 +128,7 @@ class TimeMachine:
     def shown(self, live: MonitorState) -> MonitorState:
         """Return the state to show: the present, or what was known at the moment where the screen stands."""
         self._live = live
+        live = replace(live, is_reading=self._is_slow)
         stand, replay = self._stand, self._replay
         if stand is None and replay is None:
             return replace(live, is_leaving=self._is_running)
@@ -182,7 +183,7 @@ class TimeMachine:
         elif refusal := self._refusal(goal):
             self._answer(refusal)
         else:
-            if self._has_answered and not self._is_slow and not isinstance(goal, Reached):
+            if self._has_answered and not isinstance(goal, Reached):
                 self._answer("")  # it is about another moment
             last = self._goals[-1] if self._goals else None
             if isinstance(goal, Steps) and isinstance(last, Steps):
@@ -210,7 +211,7 @@ class TimeMachine:
         self._screen.republish()
 
     def _answer(self, text: str) -> None:
-        self._is_slow, self._has_answered = False, bool(text)
+        self._has_answered = bool(text)
         self._screen.answer(text)
 
     # Going there.
@@ -225,13 +226,12 @@ class TimeMachine:
     async def _take_all(self) -> None:
         try:
             while self._goals:
-                slow = asyncio.get_running_loop().call_later(_SLOW_S, self._say_slow)
+                slow = asyncio.get_running_loop().call_later(_SLOW_S, lambda: self._set_slow(is_slow=True))
                 try:
                     await self._take_goals()
                 finally:
                     slow.cancel()
-                if self._is_slow:
-                    self._answer("")
+                    self._set_slow(is_slow=False)
         except HistoryError as error:
             self._goals.clear()
             self._answer(f"cannot read the history: {error}")
@@ -240,9 +240,10 @@ class TimeMachine:
             if self._stand is None:
                 self._screen.republish()
 
-    def _say_slow(self) -> None:
-        self._answer("reading the history")
-        self._is_slow = True
+    def _set_slow(self, *, is_slow: bool) -> None:
+        if is_slow != self._is_slow:
+            self._is_slow = is_slow
+            self._screen.republish()
 
     async def _take_goals(self) -> None:
         """Go where all wishes together lead, and read only what is there."""

@@ -231,6 +231,33 @@ async def test_what_takes_long_says_so_until_it_is_there() -> None:
         assert "reading" not in stage.text
 
 
+async def test_an_answer_to_a_key_is_seen_whatever_is_read_meanwhile() -> None:
+    history = Gated()
+    async with lived(history=history) as stage:
+        await go_to_without_waiting(stage, "20s ago")
+        await until(stage, lambda: stage.news == "reading the history")
+        await stage.press("c")
+        answer = stage.news
+        assert answer.startswith("sent to the clipboard")
+        history.gate.set()
+        await settle(stage)
+        assert is_rewound(stage)
+        assert stage.news == answer
+
+
+async def test_that_something_is_read_is_said_once_the_answer_to_a_key_has_been_seen() -> None:
+    history = Gated()
+    async with lived(history=history) as stage:
+        await go_to_without_waiting(stage, "20s ago")
+        await stage.press("c")
+        await until(stage, lambda: stage.app.state.is_reading)
+        assert stage.news.startswith("sent to the clipboard")
+        await stage.tick(3)
+        assert stage.news == "reading the history"
+        history.gate.set()
+        await settle(stage)
+
+
 async def test_what_is_still_being_read_is_dropped_on_the_way_back() -> None:
     history = Gated()
     async with lived(history=history) as stage:

@@ -1,4 +1,5 @@
-"""The lines below the table: an answer or a notice, else what is wrong with the data, else an event; then older events.
+"""The lines below the table: an answer, that something is read, or a notice; else what is wrong with the data, else an
+event; then older events.
 
 A message takes two lines where it needs them; what does not fit into these is in the event log as a whole.
 """
@@ -107,14 +108,20 @@ class NewsBar(TextLine):
         return [*first, *(self._event_row(event) for event in islice(others, max(self.room - len(first), 0)))]
 
     def _message(self) -> list[Row] | None:
-        now = self.state.present.monotonic
         unasked = self.state.notice
-        for notice, style, duration_s in ((self.message, "flash", MESSAGE_S), (unasked, unasked.style, NOTICE_S)):
-            if now - notice.given_at < 2 * duration_s:
-                rows = self._in_lines([], Part(notice.text, style), [])
-                if len(rows) > 1 or now - notice.given_at < duration_s:
-                    return rows
-        return None
+        if answer := self._while_fresh(self.message, "flash", MESSAGE_S):
+            return answer
+        if self.state.is_reading:
+            return self._in_lines([], Part("reading the history", "flash"), [])
+        return self._while_fresh(unasked, unasked.style, NOTICE_S)
+
+    def _while_fresh(self, notice: Notice, style: str, duration_s: float) -> list[Row] | None:
+        """Return the lines of a notice for as long as it is shown."""
+        age_s = self.state.present.monotonic - notice.given_at
+        if age_s >= 2 * duration_s:
+            return None
+        rows = self._in_lines([], Part(notice.text, style), [])
+        return rows if len(rows) > 1 or age_s < duration_s else None
 
     def _in_lines(self, before: list[Part], text: Part, after: list[Part]) -> list[Row]:
         """Return a text that stands between parts, in a second line where it needs that."""
