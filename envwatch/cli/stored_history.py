@@ -33,7 +33,7 @@ def base_url_of(settings: Settings) -> Clean:
 
     Of demos, which have none that stays, the newest one counts.
     """
-    if settings.profile == DEMO_PROFILE and not settings.profile_in_file:
+    if is_demo(settings):
         if (host := newest_demo_host(settings)) is None:
             raise StopError(Exit.FAILED, "no demo has been recorded; `envwatch demo` records itself")
         return clean(f"http://{host}")
@@ -41,6 +41,11 @@ def base_url_of(settings: Settings) -> Clean:
         return clean(credentials_of(settings, os.environ, now_ms=time.time() * 1000).base_url)
     except CredentialsError:
         return clean(address_without_key(settings, os.environ)[0])
+
+
+def is_demo(settings: Settings) -> bool:
+    """Whether these are the settings of the demo, which no file has."""
+    return settings.profile == DEMO_PROFILE and not settings.profile_in_file
 
 
 def past_of(settings: Settings, base_url: Clean) -> StoredPast:

@@ -14,11 +14,13 @@ from support.recording import ALWAYS, record
 
 from envwatch.cli.arguments import StopError, options_in
 from envwatch.cli.commands.report import run as run_command
+from envwatch.fleet.acknowledgements import Ack
 from envwatch.model.text import Clean
 from envwatch.storage.history.about import About
 from envwatch.storage.history.folder import Retention, history_folder
 from envwatch.storage.history.recording import RecordingWriter
 from envwatch.storage.history.writer import FolderWriter
+from envwatch.storage.remembered import AcknowledgementsFile
 from envwatch.views.report_json import VERSION
 
 if TYPE_CHECKING:
@@ -95,6 +97,20 @@ def test_it_reads_the_history_of_a_profile_without_its_key(machine: Path, capfd:
     code, out, _ = run(capfd, machine, "--profile", "work", "--since", "10m", "--filter", "name:env-1")
     assert "\n1 of 1 up, by the listing of " in out
     assert "Nothing is down." in out
+
+
+def test_what_was_acknowledged_after_the_last_poll_is_reported(
+    machine: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    now = remember(machine)
+    acknowledgements = AcknowledgementsFile(machine / "envwatch" / "acknowledged.json", print)
+    acknowledgements.keep({Clean("env-2"): Ack(now + 1_000, Clean("Ana looks into it"))})
+    acknowledgements.close()
+    out = run(capfd, machine, "--profile", "work", "--since", "10m")[1]
+    assert "Ana looks into it" in out
+    out = run(capfd, machine, "--profile", "work", "--since", "10m", "--until", "1s")[1]
+    assert "\n## Still down: 1\n" in out
+    assert "Ana" not in out, "at that time it was not acknowledged"
 
 
 def test_of_several_profiles_those_that_have_a_history_are_printed(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -12,6 +13,7 @@ from envwatch.cli.streams import print_error, stdout, write
 from envwatch.config.values import path_text
 
 if TYPE_CHECKING:
+    from envwatch.fleet.acknowledgements import Acks
     from envwatch.fleet.history import Past
     from envwatch.model.clock import WallMs
     from envwatch.model.text import Clean
@@ -29,6 +31,8 @@ class _Source(NamedTuple):
     past: Past
     advice: str
     """What to do if nothing was recorded."""
+    acks: Acks | None = None
+    """Those at the end of the period; None if what was recorded with the last poll is all that is known of them."""
 
 
 class _Period(NamedTuple):
@@ -107,9 +111,13 @@ def _print(report: Report, options: Options) -> None:
 
 def _histories(options: Options, now: WallMs) -> tuple[list[_Source], _Period]:
     """Return the histories of the selected profiles on this machine, and the period."""
-    from envwatch.cli.stored_history import base_url_of, past_of, recorded_settings_for
+    from envwatch.cli.bootstrap import state_file
+    from envwatch.cli.stored_history import base_url_of, is_demo, past_of, recorded_settings_for
     from envwatch.model.text import clean
+    from envwatch.storage.remembered import acknowledged
 
+    # No poll has recorded what was acknowledged after the last one.
+    acks = acknowledged(state_file("acknowledged")) if options.until is None else None
     period = _period(options, now, None)
     sources = []
     for settings in recorded_settings_for(options):
@@ -118,7 +126,8 @@ def _histories(options: Options, now: WallMs) -> tuple[list[_Source], _Period]:
         advice = "dashboard, `watch`, `serve` and `metrics` record while they run; of the demo: --profile demo"
         if not settings.history:
             advice = "the setting `history` is false, so nothing is recorded"
-        sources.append(_Source(clean(settings.profile), host, past_of(settings, base_url), advice))
+        past, known_acks = past_of(settings, base_url), None if is_demo(settings) else acks
+        sources.append(_Source(clean(settings.profile), host, past, advice, known_acks))
     return sources, period
 
 
@@ -187,6 +196,8 @@ def _report(source: _Source, period: _Period, query: str) -> ProfileReport:
         what = f"nothing was recorded of profile {source.profile} on {source.host}"
         line = f"{what} from {_text(period.since)} to {_text(period.until)}; {source.advice}"
         raise StopError(Exit.FAILED, line)
+    if source.acks is not None:
+        recorded = replace(recorded, last=replace(recorded.last, acks=source.acks))
     if query:
         from envwatch.views.matching import matcher_of
 
