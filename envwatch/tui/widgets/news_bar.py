@@ -1,4 +1,4 @@
-"""The lines below the table: an answer, "reading", or a notice; else what is wrong with the data; else an event and others.
+"""The lines below the table: an answer, "reading" or a notice; else what is wrong with the data; else what is new.
 
 A message takes two lines where it needs them; what does not fit into these is in the event log as a whole.
 """
