@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from envwatch.fleet.acknowledgements import NO_ACKS
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_old, is_problem
+from envwatch.fleet.silences import NO_SILENCES, silencing
 from envwatch.model.clock import WallMs
 from envwatch.query.field_types import MatchContext
 from envwatch.query.language import SearchCache
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.acknowledgements import Acks
     from envwatch.fleet.fleets import Fleets
     from envwatch.fleet.hours import LastDays
+    from envwatch.fleet.silences import Silences
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.text import Clean
     from envwatch.views.baseline import Baseline
@@ -51,6 +53,7 @@ class Placement(NamedTuple):
     wall: float
     """The moment (this machine's clock, ms)."""
     acks: Acks
+    silences: Silences
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +70,8 @@ class Arrangement:
     """The moment that decided (this machine's clock, ms)."""
     acks: Acks = field(default_factory=lambda: NO_ACKS)
     """The acknowledgements that decided."""
+    silences: Silences = field(default_factory=lambda: NO_SILENCES)
+    """The silences that decided."""
     held: Placement | None = None
     """What decided the place of the row that is held in it."""
     ghost: EnvironmentKey | None = None
@@ -94,6 +99,7 @@ def arrange(  # noqa: PLR0913, PLR0917  the state of the screen
     acks: Acks = NO_ACKS,
     held: Placement | None = None,
     days: LastDays | None = None,
+    silences: Silences = NO_SILENCES,
 ) -> Arrangement:
     """Return the environments that a view shows, in its order.
 
@@ -103,14 +109,15 @@ def arrange(  # noqa: PLR0913, PLR0917  the state of the screen
         columns: the visible ones, in which words of the query are looked for.
         wall: the moment by this machine's clock, in ms.
         kept: what to keep from call to call; None for a single call.
-        acks: the acknowledged problems: they come after the others.
+        acks: the acknowledged problems: they come after the others, with the silenced ones.
         held: a row that keeps its place, and stays though the view no longer shows it.
         days: the last 24 hours, by which the column of that name sorts.
+        silences: those in force now or once.
     """
     kept = kept or Kept()
     chosen = _chosen(fleets, view, columns, wall, kept.searches, acks)
     ghost = None if held is None else _put(held.tracked, chosen, fleets)
-    parts = _Parts(fleets, wall, acks, held)
+    parts = _Parts(fleets, wall, acks, silences, held)
     parts.add(chosen)
     kept.names.learn(chain(fleets.environments, chosen))
     rows, problems = parts.ordered(view, kept.names, days)
@@ -118,7 +125,9 @@ def arrange(  # noqa: PLR0913, PLR0917  the state of the screen
         place = next(place for place, tracked in enumerate(rows) if tracked is held.tracked)
         rows[place] = fleets.tracked(held.tracked.key) or held.tracked
     old = 0 if view.is_narrowed else len(parts.old)
-    return Arrangement(rows=rows, problems=problems, old=old, wall=wall, acks=acks, held=held, ghost=ghost)
+    return Arrangement(
+        rows=rows, problems=problems, old=old, wall=wall, acks=acks, silences=silences, held=held, ghost=ghost
+    )
 
 
 def _chosen(  # noqa: PLR0913, PLR0917  the state of the screen
@@ -166,13 +175,16 @@ def _put(stand_in: TrackedEnvironment, rows: list[TrackedEnvironment], fleets: F
 class _Parts:
     """Rows by the part of the table that they belong to."""
 
-    def __init__(self, fleets: Fleets, wall: float, acks: Acks, held: Placement | None) -> None:
+    def __init__(self, fleets: Fleets, wall: float, acks: Acks, silences: Silences, held: Placement | None) -> None:
+        self._wall = wall
         self._acks = acks
+        self._silences = silences
         self._held = held
         self._moments = fleets.moments(WallMs(wall))
         self._held_at = None if held is None else fleets.of(held.tracked).clock.at(WallMs(held.wall))
         self.problems: list[TrackedEnvironment] = []
-        self.acknowledged: list[TrackedEnvironment] = []
+        self.quiet: list[TrackedEnvironment] = []
+        """Problems that are acknowledged or silenced."""
         self.others: list[TrackedEnvironment] = []
         self.old: list[TrackedEnvironment] = []
 
@@ -184,13 +196,14 @@ class _Parts:
             self._add(tracked)
 
     def _add(self, tracked: TrackedEnvironment) -> None:
-        at, acks = self._moments[tracked.profile], self._acks
+        at, wall, acks, silences = self._moments[tracked.profile], self._wall, self._acks, self._silences
         if self._held is not None and tracked is self._held.tracked and self._held_at is not None:
-            at, acks = self._held_at, self._held.acks
+            at, (_, wall, acks, silences) = self._held_at, self._held
         if is_old(tracked, at):
             self.old.append(tracked)  # no problem
         elif is_problem(tracked, at):
-            (self.acknowledged if tracked.environment.id in acks else self.problems).append(tracked)
+            is_silenced = bool(silences) and silencing(silences, tracked, wall, at) is not None
+            (self.quiet if is_silenced or tracked.environment.id in acks else self.problems).append(tracked)
         else:
             self.others.append(tracked)
 
@@ -199,11 +212,11 @@ class _Parts:
         if view.sort is None:
             block = [
                 *by_presence(names.by_name(self.problems), PROBLEM_ORDER),
-                *by_presence(names.by_name(self.acknowledged), PROBLEM_ORDER),
+                *by_presence(names.by_name(self.quiet), PROBLEM_ORDER),
             ]
             others, old = by_presence(names.by_name(self.others)), by_presence(names.by_name(self.old))
             return [*block, *others, *old], len(block)
-        parts = [[*self.problems, *self.acknowledged, *self.others], self.old]
+        parts = [[*self.problems, *self.quiet, *self.others], self.old]
         parts = [[*parts[0], *parts[1]]] if view.is_narrowed else parts
         sort, is_inverted = view.sort, view.is_inverted
         rank = days.share if days is not None and sort == LAST_DAY else None

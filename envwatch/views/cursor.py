@@ -69,7 +69,8 @@ class RowCursor:
         return self._placements.get(cursor.key) or self._placed(cursor)
 
     def _placed(self, tracked: TrackedEnvironment) -> Placement:
-        return Placement(tracked, self._arrangement.wall, self._arrangement.acks)
+        placed = self._arrangement
+        return Placement(tracked, placed.wall, placed.acks, placed.silences)
 
     def place_of(self, key: LineKey) -> int | None:
         """Return the index of the line of an environment or a header; None if it has none."""
@@ -137,6 +138,7 @@ class RowCursor:
             old=old,
             wall=before.wall,
             acks=before.acks,
+            silences=before.silences,
         )
 
     def _set(self, arrangement: Arrangement) -> None:

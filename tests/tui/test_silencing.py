@@ -132,6 +132,18 @@ async def test_table_and_pane_show_what_is_silenced_and_for_how_long_yet() -> No
         assert re.search(r"a  .* disconnected$", stage.body[1])
 
 
+async def test_a_row_that_needs_a_person_stands_before_a_silenced_one() -> None:
+    async with staged() as stage:
+        await stage.show(rows(stage.at))
+        await lose(stage)
+        await post(stage, RowActions.Silenced([KEY], HOUR, NOTE))
+        assert stage.names == ["a", "laptop of env-b"]
+        unchanged = rows(stage.at, is_lost=True)
+        stage.now += 60
+        await stage.show(unchanged)
+        assert stage.names == ["laptop of env-b", "a"]
+
+
 async def test_again_on_a_silenced_row_offers_first_to_end_that() -> None:
     async with staged(size=(80, 24)) as stage:
         await stage.show(rows(stage.at))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,8 @@ from support.tracked_environments import ALL, fleet_of, gone, late, named, offli
 
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.problems import is_old, is_problem
-from envwatch.model.clock import ServerMs
+from envwatch.fleet.silences import silence_of_environments
+from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.text import Clean
 from envwatch.query.language import parse
 from envwatch.views.arrangement import arrange
@@ -60,6 +62,22 @@ def test_acknowledged_problems_come_last_in_the_block() -> None:
         arrangement = arrange(fleet_of(rows), view, ALL, NOW, acks=acks)
         assert [tracked.environment.name for tracked in arrangement.rows] == expected
         assert arrangement.problems == (0 if view.sort else 5)
+
+
+def test_silenced_problems_come_with_the_acknowledged_ones_while_the_silence_holds() -> None:
+    rows = [offline("o1", 10), offline("o2", 20), late("l1"), online("on")]
+    silence = silence_of_environments(
+        [Clean("env-o1"), Clean("env-on")], WallMs(NOW), timedelta(hours=1), note=Clean(""), by=Clean("ada")
+    )
+    silences, acks = {silence.id: silence}, {Clean("env-o2"): NOTE}
+    for at, expected in (
+        (NOW, ["l1", "o1", "o2", "on"]),
+        (NOW + 3_599_999, ["l1", "o1", "o2", "on"]),
+        (NOW + 3_600_000, ["o1", "l1", "o2", "on"]),
+    ):
+        arrangement = arrange(fleet_of(rows), View(), ALL, at, acks=acks, silences=silences)
+        assert [tracked.environment.name for tracked in arrangement.rows] == expected
+        assert arrangement.problems == 3
 
 
 ROWS = st.lists(

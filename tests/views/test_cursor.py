@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,8 @@ from support.builders import NOW
 from support.tracked_environments import ALL, fleet_of, late, offline, online
 
 from envwatch.fleet.acknowledgements import Ack
+from envwatch.fleet.silences import NO_SILENCES, silence_of_environments
+from envwatch.model.clock import WallMs
 from envwatch.model.text import Clean
 from envwatch.query.language import parse
 from envwatch.views.arrangement import arrange, lines_of
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from envwatch.fleet.acknowledgements import Acks
+    from envwatch.fleet.silences import Silences
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.views.grouping import Line
 
@@ -50,6 +54,7 @@ class Table:
         view: View | None = None,
         is_steady: bool = False,
         acks: Acks | None = None,
+        silences: Silences = NO_SILENCES,
         at: float = NOW,
     ) -> Table:
         """Show a listing as the widget does."""
@@ -60,7 +65,7 @@ class Table:
         cursor, lines, place = self.cursor, self.cursor.lines, self.cursor.place
         held = cursor.placement if is_held else None
         cursor.take(
-            arrange(fleets, self.view, ALL, at, acks=acks or {}, held=held),
+            arrange(fleets, self.view, ALL, at, acks=acks or {}, held=held, silences=silences),
             lambda arrangement: lines_of(arrangement, self.view, fleets),
             is_steady=is_steady,
         )
@@ -162,6 +167,26 @@ def test_an_acknowledged_row_stays_under_the_cursor_and_then_follows_the_others(
     table.go(1)
     table.take("ax bx c+", acks=acks)
     assert (table.shown, table.on) == ("ba-c", "b")
+
+
+def test_a_silenced_row_stays_under_the_cursor_and_then_follows_the_others_until_the_silence_ends() -> None:
+    silence = silence_of_environments([Clean("env-a")], WallMs(NOW), timedelta(hours=1), Clean(""), Clean("ada"))
+    silences = {silence.id: silence}
+    table = Table().take("ax bx c+")
+    table.go(1)
+    table.go(0)
+    table.take("ax bx c+", silences=silences)
+    assert (table.shown, table.on) == ("ab-c", "a")
+    table.go(1)
+    table.take("ax bx c+", silences=silences)
+    assert (table.shown, table.on) == ("ba-c", "b")
+    table.go(0)
+    table.go(1)
+    table.take("ax bx c+", silences=silences, at=NOW + 3_600_000)
+    assert (table.shown, table.on) == ("ba-c", "a")
+    table.go(0)
+    table.take("ax bx c+", silences=silences, at=NOW + 3_600_000)
+    assert (table.shown, table.on) == ("ab-c", "b")
 
 
 def test_time_alone_does_not_move_the_row_under_the_cursor() -> None:

@@ -242,7 +242,8 @@ class EnvironmentTable(ScrollView, can_focus=True):
         state, view, cursor, days = self.state, self.view, self._row_cursor, self._last_days()
         lines, place, fleets = cursor.lines, cursor.place, state.fleets
         held = cursor.placement if is_held else None
-        found = arrange(fleets, view, self.columns, state.now.wall, self._kept, state.acks, held, days)
+        wall, acks, silences = state.now.wall, state.acks, state.silences
+        found = arrange(fleets, view, self.columns, wall, self._kept, acks, held, days, silences)
         cursor.take(found, lambda rows: lines_of(rows, view, fleets), is_steady=is_steady, is_new_view=is_new_view)
         self._count_problems()
         self._set_virtual_size()
