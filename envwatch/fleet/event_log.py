@@ -9,8 +9,8 @@ from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from heapq import merge
-from itertools import accumulate, pairwise
-from operator import attrgetter
+from itertools import accumulate, compress, pairwise
+from operator import attrgetter, not_
 from typing import TYPE_CHECKING, Final, TypeAlias, overload
 
 from envwatch.fleet.events import Event, flatten
@@ -40,6 +40,8 @@ class EventLog(Sequence[Event]):
         self._by_environment: Mapping[_Key, tuple[Event, ...]] = {}
         self._past = 0
         """How many of the events are from before the start."""
+        self.added = 0
+        """How many events have come since the start, dropped ones among them."""
         self.cut_at: ServerMs | None = None
         """When the newest of the dropped events happened; None if all are here."""
 
@@ -60,6 +62,7 @@ class EventLog(Sequence[Event]):
         following._events, following._sizes = all_events[-kept:], sizes[-kept:]
         following._polls = polls[-kept:]
         following._past = max(self._past - len(dropped), 0)
+        following.added = self.added + len(events)
         following.cut_at = dropped[-1].at if dropped else self.cut_at
         by_environment = dict(self._by_environment)
         for event in flatten(events):
@@ -72,18 +75,25 @@ class EventLog(Sequence[Event]):
         following._by_environment = by_environment
         return following
 
-    def until(self, is_past: Callable[[Event], bool]) -> EventLog:
-        """Return the log up to the newest event that passes a test; itself if that is its newest."""
-        kept = len(self._events)
-        while kept and not is_past(self._events[kept - 1]):
-            kept -= 1
-        if kept == len(self._events):
+    def when_added(self, added: int) -> EventLog:
+        """Return the log with the events from before the start, and so many of those that have come since."""
+        kept = len(self._events) - (self.added - added)
+        return self._with_those([place < kept for place in range(len(self._events))])
+
+    def known(self, is_known: Callable[[Event], bool]) -> EventLog:
+        """Return the log with the events that pass a test: those of each profile up to one of them."""
+        return self._with_those([is_known(event) for event in self._events])
+
+    def _with_those(self, are_kept: Sequence[bool]) -> EventLog:
+        if all(are_kept):
             return self
         earlier = EventLog()
-        earlier._events, earlier._sizes, earlier._polls = self._events[:kept], self._sizes[:kept], self._polls[:kept]
-        earlier._past, earlier.cut_at = min(self._past, kept), self.cut_at
+        earlier._events = tuple(compress(self._events, are_kept))
+        earlier._sizes, earlier._polls = tuple(compress(self._sizes, are_kept)), tuple(compress(self._polls, are_kept))
+        earlier._past, earlier.cut_at = sum(are_kept[: self._past]), self.cut_at
+        earlier.added = self.added - are_kept[self._past :].count(False)
         by_environment = dict(self._by_environment)
-        later = Counter((event.profile, event.id) for event in flatten(self._events[kept:]))
+        later = Counter((event.profile, event.id) for event in flatten(compress(self._events, map(not_, are_kept))))
         for key, count in later.items():
             by_environment[key] = by_environment[key][:-count]
         earlier._by_environment = by_environment
@@ -106,7 +116,7 @@ class EventLog(Sequence[Event]):
         following = EventLog()
         following._events, following._sizes = (*past, *live)[first:], sizes[first:]
         following._polls = (*_poll_numbers(past), *self._polls[self._past :])[first:]
-        following._past = max(len(past) - first, 0)
+        following._past, following.added = max(len(past) - first, 0), self.added
         following.cut_at = (*past, *live)[first - 1].at if first else self.cut_at
         by_environment = defaultdict(list)
         for event in flatten(following._events):

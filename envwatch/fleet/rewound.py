@@ -5,6 +5,7 @@ Pure. What was recorded is read elsewhere, and passed in.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, replace
 from heapq import merge
 from math import inf
@@ -15,12 +16,13 @@ from envwatch.fleet.alerts import Alerts
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.fleets import Fleets
 from envwatch.fleet.incidents import Incidents
+from envwatch.model import limits
 from envwatch.model.clock import ServerMs, WallMs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from envwatch.fleet.events import Event
+    from envwatch.fleet.event_log import EventLog
     from envwatch.fleet.history import Moment, RecordedPoll
     from envwatch.fleet.monitor import Monitor
     from envwatch.model.text import Clean
@@ -81,12 +83,29 @@ class Timeline:
         return found
 
 
+class LogEnds:
+    """Where the event log of this run ended after each poll: when an event was known is not when it happened."""
+
+    def __init__(self) -> None:
+        self._ends: deque[tuple[WallMs, int]] = deque(maxlen=limits.EVENTS_KEPT)
+        """When a poll was taken that brought events, or was the first one after some, and how many had come by then."""
+
+    def note(self, wall: WallMs, log: EventLog) -> None:
+        """Note the log after a poll that was taken at a moment."""
+        if not self._ends or self._ends[-1][1] != log.added:
+            self._ends.append((wall, log.added))
+
+    def log_at(self, wall: WallMs, log: EventLog) -> EventLog:
+        """Return the newest log as it was after the last poll up to a moment."""
+        return log.when_added(next((added for at, added in reversed(self._ends) if at <= wall), 0))
+
+
 def rewound(monitor: Monitor, moments: Mapping[Clean, Moment]) -> Monitor:
     """Return the monitor as it was at a moment: fleets, acknowledgements, events and watched time; nothing to ring.
 
     Args:
-        monitor: has the events and the watched time up to then, and may have later ones; the alert policies, and
-            silences, which say themselves when they hold.
+        monitor: has the events up to then, the watched time up to then at least, the alert policies, and silences,
+            which say themselves when they hold.
         moments: what was known of each profile; one without is shown as before its first poll.
     """
     fleets = {
@@ -95,17 +114,10 @@ def rewound(monitor: Monitor, moments: Mapping[Clean, Moment]) -> Monitor:
     }
     acks = {id_: ack for moment in moments.values() for id_, ack in moment.acks.items()}
     ends = {profile: moment.fleet.clock.at(moment.now.wall) for profile, moment in moments.items()}
-    last = max(ends.values(), default=-inf)
-
-    def is_past(event: Event) -> bool:
-        # What is about envwatch itself has no profile.
-        return event.at <= ends.get(event.profile, last if not event.profile else -inf)
-
     return replace(
         monitor,
         fleets=Fleets(MappingProxyType(fleets)),
         acks=acks,
-        event_log=monitor.event_log.until(is_past),
         watched={
             profile: watched.between(ServerMs(-inf), ends.get(profile, ServerMs(-inf)))
             for profile, watched in monitor.watched.items()

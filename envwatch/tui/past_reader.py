@@ -59,10 +59,22 @@ class Events(NamedTuple):
     watched: Mapping[Clean, WatchedTime]
     steps: Sequence[EventfulStep]
     """Those with events, in the order of `PastReader.order`."""
+    step_of: Mapping[int, Step]
+    """That of each event of the log, by its identity."""
 
     def covers(self, wall: WallMs) -> bool:
         """Whether it has what had happened in the day before a moment."""
         return self.since + DAY_MS <= wall <= self.until
+
+    def log_at(self, polls: Mapping[Clean, RecordedPoll]) -> EventLog:
+        """Return the log as it was when these polls were the newest ones."""
+
+        def is_known(event: Event) -> bool:
+            step = self.step_of.get(id(event))
+            newest = None if step is None else polls.get(step.profile)
+            return step is not None and newest is not None and step.poll.number <= newest.number
+
+        return self.log.known(is_known)
 
 
 class PastReader:
@@ -208,7 +220,8 @@ class PastReader:
             brought = _brought(_since_last_poll(past, since), steps)
             eventful += [EventfulStep(Step(profile, poll), events) for poll, events in brought]
         eventful.sort(key=lambda each: self.order(each.step))
-        return Events(since, until, log, watched, eventful)
+        step_of = {id(event): step for step, events in eventful for event in events}
+        return Events(since, until, log, watched, eventful, step_of)
 
 
 def _brought(before: Sequence[Event], steps: Iterable[RecordedStep]) -> Iterator[tuple[RecordedPoll, Sequence[Event]]]:

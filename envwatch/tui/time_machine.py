@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from envwatch.fleet.history import HistoryError, Moment
-from envwatch.fleet.rewound import rewound
+from envwatch.fleet.rewound import LogEnds, rewound
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import Clean
 from envwatch.model.times import zone_of
@@ -96,6 +96,7 @@ class TimeMachine:
         self._destinations = Destinations(self._reader, has_several=len(inputs.pasts) > 1)
         self._began_at = inputs.clocks().wall
         """Since when the log of the present has every event."""
+        self._log_ends = LogEnds()
         self._newest_at = self._began_at
         """When the newest outcome was taken."""
         self._live = MonitorState()
@@ -121,6 +122,7 @@ class TimeMachine:
         """Note that an outcome of a profile was taken, and the monitor after it."""
         self._newest_at = now.wall
         if self._has_past:
+            self._log_ends.note(now.wall, monitor.event_log)
             self._reader.note(profile, Moment(now, monitor.fleets.by_profile[profile], monitor.acks))
 
     # What the screen shows.
@@ -297,14 +299,15 @@ class TimeMachine:
         )
 
     async def _base(self, place: Place, moments: Mapping[Clean, Moment]) -> Monitor:
-        """Return a monitor with the events and the watched time up to a moment at least."""
+        """Return a monitor with the events up to a moment, and the watched time up to then at least."""
         monitor = self._live.monitor
         if self._replay is None and place.wall >= self._began_at:
-            return monitor
+            return replace(monitor, event_log=self._log_ends.log_at(place.wall, monitor.event_log))
         clocks = {fleet.profile: fleet.clock for fleet in monitor.fleets}
         clocks |= {profile: moment.fleet.clock for profile, moment in moments.items()}
         events = await self._reader.events(place.wall, self._end, clocks)
-        return replace(monitor, event_log=events.log, watched=events.watched)
+        log = events.log_at(place.timeline.known_at(place.position))
+        return replace(monitor, event_log=log, watched=events.watched)
 
     def _show(self, place: Place, moments: Mapping[Clean, Moment], base: Monitor) -> None:
         before = self._stand

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW, beating, environment, failed, listed, reading
+from support.builders import NOW, beating, environment, failed, listed
 from support.memory_history import MemoryHistory
 
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.history import PollResult, RecordedPoll
 from envwatch.fleet.monitor import Monitor
-from envwatch.fleet.rewound import Step, Timeline, rewound
+from envwatch.fleet.rewound import LogEnds, Step, Timeline, rewound
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import Clean
@@ -92,11 +93,14 @@ def test_what_is_rewound_is_what_was_known(life: list[tuple[int, set[int], bool]
             for n in range(4)
         ]
         outcomes.append(listed(rows, at) if is_listed else failed(at=at))
-    history = MemoryHistory()
+    history, ends = MemoryHistory(), LogEnds()
     monitors = lived(history, outcomes)  # type: ignore[arg-type]
     for then, each in zip(monitors, history.polls(*EVER), strict=True):
+        ends.note(each.at, then.event_log)
+    for then, each in zip(monitors, history.polls(*EVER), strict=True):
         moment = history.moment(each)
-        past = rewound(monitors[-1], {NO_PROFILE: moment})
+        log = ends.log_at(each.at, monitors[-1].event_log)
+        past = rewound(replace(monitors[-1], event_log=log), {NO_PROFILE: moment})
         assert past.fleets == then.fleets
         assert past.acks == then.acks
         assert list(past.event_log) == list(then.event_log)
@@ -125,24 +129,41 @@ def event(at: float, id_: str = "env-1", kind: Kind = Kind.OFFLINE, *members: Ev
 def test_a_log_up_to_a_moment_has_no_later_events_of_any_environment() -> None:
     mass = event(3, "", Kind.TOGETHER, event(3, "env-1"), event(3, "env-2"))
     log = EventLog().after([event(1)]).after([event(2, "env-2")]).after([mass]).after([event(4)])
-    earlier = log.until(lambda each: each.at <= 2)
+    earlier = log.when_added(2)
+    assert list(log.known(lambda each: each.at <= 2)) == list(earlier)
     assert [each.at for each in earlier] == [1.0, 2.0]
     assert [each.at for each in earlier.of((NO_PROFILE, Clean("env-1")))] == [1.0]
     assert [each.at for each in earlier.of((NO_PROFILE, Clean("env-2")))] == [2.0]
     assert earlier.with_poll_of(earlier[1]) == (earlier[1],)
-    assert log.until(lambda _: True) is log
-    assert len(log.until(lambda _: False)) == 0
-    assert [each.at for each in earlier.after([event(9)])] == [1.0, 2.0, 9.0]
+    assert log.when_added(log.added) is log
+    assert len(log.when_added(0)) == 0
+    following = earlier.after([event(9)])
+    assert [each.at for each in following] == [1.0, 2.0, 9.0]
+    assert [len(following.when_added(count)) for count in range(4)] == [0, 1, 2, 3]
 
 
-def test_what_is_about_envwatch_itself_is_known_up_to_the_newest_moment_of_any_profile() -> None:
-    home, work = MemoryHistory(HOME), MemoryHistory(WORK)
-    monitor = Monitor.of({HOME: Limits(), WORK: Limits()})
-    for history, profile, at in ((home, HOME, NOW), (work, WORK, NOW + 5_000)):
-        outcome = listed(beating(3), at)
-        monitor, update = monitor.after(profile, outcome, outcome.ended)
-        history.record(profile, outcome, monitor, update, outcome.ended)
-    moments = {HOME: home.moment(home.polls(*EVER)[0]), WORK: work.moment(work.polls(*EVER)[0])}
-    monitor = monitor.with_notice(Clean("then"), reading(NOW + 5_000)).with_notice(Clean("later"), reading(NOW + 5_001))
-    assert [event.reason for event in rewound(monitor, moments).event_log] == ["then"]
-    assert list(rewound(monitor, {HOME: moments[HOME]}).event_log) == []
+def test_a_log_up_to_a_moment_has_the_events_from_before_the_start_and_none_that_were_dropped() -> None:
+    log = EventLog().with_past([event(-2), event(-1)]).after([event(1)]).after([event(2)])
+    assert [each.at for each in log.when_added(1)] == [-2.0, -1.0, 1.0]
+    assert [each.at for each in log.when_added(0)] == [-2.0, -1.0]
+    assert [each.at for each in log.when_added(1).with_past([event(-3)])] == [-3.0, -2.0, -1.0, 1.0]
+    shortened = log.after([event(3)], most=2)
+    assert [each.at for each in shortened.when_added(2)] == [2.0]
+    assert len(shortened.when_added(1)) == 0
+
+
+def test_of_two_profiles_a_log_leaves_out_what_was_not_known_also_if_it_happened_before() -> None:
+    home, work = replace(event(2), profile=HOME), replace(event(1), profile=WORK)
+    log = EventLog().with_past([home]).with_past([work])
+    known = log.known(lambda each: each.profile == HOME)
+    assert list(known) == [home]
+    assert known.of((WORK, Clean("env-1"))) == ()
+
+
+def test_the_log_of_a_moment_is_that_after_the_last_poll_before_it() -> None:
+    ends, log = LogEnds(), EventLog().with_past([event(0)])
+    for wall, came in ((1, []), (2, [event(2)]), (3, []), (4, [event(4)]), (5, [])):
+        log = log.after(came)
+        ends.note(WallMs(wall), log)
+    found = {wall: len(ends.log_at(WallMs(wall), log)) for wall in (0.5, 1, 1.9, 2, 3, 3.9, 4, 5, 9)}
+    assert found == {0.5: 1, 1: 1, 1.9: 1, 2: 2, 3: 2, 3.9: 2, 4: 3, 5: 3, 9: 3}

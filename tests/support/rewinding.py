@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from support.app_harness import staged
-from support.builders import NOW, environment
+from support.builders import NOW, environment, listed
 from support.memory_history import MemoryHistory
 
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.model.clock import WallMs
+from envwatch.model.clock import OffsetBounds, WallMs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from support.app_harness import Stage
 
     from envwatch.model.environment import Environment
+    from envwatch.model.outcome import Listed
 
 DOWN: dict[str, Any] = {"connectionId": None, "lastHeartbeat": None}
 EVER = (WallMs(float("-inf")), WallMs(float("inf")))
@@ -30,12 +32,31 @@ LIFE: Life = ((0, ()), (5, (1,)), (10, (1,)), (15, (1, 2)), (20, (2,)))
 """Seconds after `NOW`, and which environments are down then: 1 is lost and comes back, 2 is lost."""
 
 
+ESTIMATED_ANEW: tuple[tuple[float, tuple[int, ...], tuple[float, float]], ...] = (
+    (0, (), (-500, 2_500)),
+    (5, (1,), (-500, 2_500)),
+    (8, (1,), (-500, 2_500)),
+    (9, (), (-500, -300)),
+    (14, (), (-500, -300)),
+)
+"""The event of the poll after 9 seconds is dated before the answer to the poll before it, by the estimate of that one.
+
+Seconds after `NOW`, what is down, and the bounds of the server's clock.
+"""
+
+
 def rows(at: float, *down: int, count: int = 4) -> list[Environment]:
     """So many rows that beat just before a moment (ms), some of them down."""
     return [
         environment(f"env-{n}", **(DOWN | {"lastSeenAt": NOW + 1_000} if n in down else {"lastHeartbeat": at - 1_000}))
         for n in range(count)
     ]
+
+
+def estimated_anew(at: float, down_then: Sequence[int], offsets: tuple[float, float]) -> Listed:
+    """A listing at a time, with what is down and the bounds of the server's clock then."""
+    came = listed(rows(NOW + at * 1000, *down_then), NOW + at * 1000)
+    return replace(came, snapshot=replace(came.snapshot, clock=(OffsetBounds(*offsets),)))
 
 
 async def until(stage: Stage, condition: Callable[[], object]) -> None:

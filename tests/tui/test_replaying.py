@@ -8,7 +8,22 @@ from typing import TYPE_CHECKING, Any
 from support.app_harness import Stage, running
 from support.builders import NOW, listed
 from support.memory_history import MemoryHistory, recorded
-from support.rewinding import BACK, EVENT_FORWARD, FORWARD, LIFE, Life, down, go_to, press, rows, seconds, settle, until
+from support.rewinding import (
+    BACK,
+    ESTIMATED_ANEW,
+    EVENT_FORWARD,
+    FORWARD,
+    LIFE,
+    Life,
+    down,
+    estimated_anew,
+    go_to,
+    press,
+    rows,
+    seconds,
+    settle,
+    until,
+)
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.history import HistoryError
@@ -37,6 +52,14 @@ async def replayed(history: MemoryHistory | None = None, later: float = 86_400, 
         await settle(stage)
         await stage.tick(0)
         yield stage
+
+
+async def test_the_log_of_a_moment_has_the_events_that_were_known_then_however_the_clock_was_estimated() -> None:
+    async with replayed(recorded(estimated_anew(*each) for each in ESTIMATED_ANEW)) as stage:
+        await press(stage, "p")
+        for count in (0, 1, 1, 2, 2):
+            assert len(stage.app.state.monitor.event_log) == count
+            await press(stage, FORWARD)
 
 
 async def pass_on(stage: Stage, for_s: float) -> None:

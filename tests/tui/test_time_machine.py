@@ -17,6 +17,7 @@ from support.idle import held_by_the_test
 from support.memory_history import MemoryHistory, recorded
 from support.rewinding import (
     BACK,
+    ESTIMATED_ANEW,
     EVENT_BACK,
     EVENT_FORWARD,
     EVER,
@@ -24,6 +25,7 @@ from support.rewinding import (
     LIFE,
     Life,
     down,
+    estimated_anew,
     go_to,
     is_rewound,
     lived,
@@ -354,18 +356,10 @@ async def test_events_are_found_also_where_the_clock_of_the_server_was_estimated
 
 
 async def test_each_step_leads_to_another_event_when_the_clock_of_the_server_is_estimated_anew() -> None:
-    """The event of the last poll is dated before the answer to the poll before it, by the estimate of that one."""
     async with lived(()) as stage:
-        for at, down_then, offsets in (
-            (0, (), (-500, 2_500)),
-            (5, (1,), (-500, 2_500)),
-            (8, (1,), (-500, 2_500)),
-            (9, (), (-500, -300)),
-            (14, (), (-500, -300)),
-        ):
+        for at, down_then, offsets in ESTIMATED_ANEW:
             await stage.tick(at - stage.now)
-            came = listed(rows(stage.at, *down_then), stage.at)
-            await stage.take(replace(came, snapshot=replace(came.snapshot, clock=(OffsetBounds(*offsets),))))
+            await stage.take(estimated_anew(at, down_then, offsets))
         for at in (9, 5):
             await press(stage, EVENT_BACK)
             assert seconds(stage) == at
@@ -375,6 +369,32 @@ async def test_each_step_leads_to_another_event_when_the_clock_of_the_server_is_
         assert seconds(stage) == 9
         await press(stage, EVENT_FORWARD)
         assert stage.news == "no later event of what is shown"
+
+
+async def test_the_log_of_a_moment_has_the_events_that_were_known_then_however_the_clock_was_estimated() -> None:
+    async with lived(()) as stage:
+        logs = []
+        for at, down_then, offsets in ESTIMATED_ANEW:
+            await stage.tick(at - stage.now)
+            await stage.take(estimated_anew(at, down_then, offsets))
+            logs.append(list(stage.app.state.monitor.event_log))
+        assert [len(log) for log in logs] == [0, 1, 1, 2, 2]
+        for log in logs[-2::-1]:
+            await press(stage, BACK)
+            assert list(stage.app.state.monitor.event_log) == log
+
+
+async def test_a_message_of_envwatch_is_in_the_log_of_the_moments_after_it() -> None:
+    async with lived(LIFE[:2]) as stage:
+        await stage.tick(1)
+        stage.app._warn(Clean("no history is kept"))  # noqa: SLF001  what waits for a queue
+        await show(stage, 10)
+        await show(stage, 15)
+        kinds = []
+        for _ in range(2):
+            await press(stage, BACK)
+            kinds.append([event.kind.value for event in stage.app.state.monitor.event_log])
+        assert kinds == [["offline", "notice", "online"], ["offline"]]
 
 
 async def test_the_search_for_an_event_ends_where_it_is_found() -> None:
