@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.app_harness import Stage, staged
-from support.builders import beating, environment, failed, listed
+from support.builders import beating, environment, failed, listed, slept
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import OffsetBounds, ServerMs
@@ -599,6 +599,19 @@ async def test_a_small_fleet_leaves_less_than_a_third_of_the_lines_empty(size: t
             )
         await stage.press("G")
         assert sum(not line.strip(" │▏▎") for line in stage.lines) < size[1] / 3
+
+
+async def test_what_is_not_seen_after_a_sleep_is_unknown_below_the_problems_too_before_a_poll_has_failed() -> None:
+    async with staged() as stage:
+        await stage.show(fleet_of_three(stage.at))
+        stage.now = 20
+        await stage.take(slept(stage.at - 10_000, stage.at))
+        (rule,) = [line for line in stage.body if line.startswith("── ")]
+        assert rule.startswith("── 1 online ")
+        await stage.tick(50)
+        assert not any("blind" in event.kind for event in stage.app.state.monitor.event_log)
+        (rule,) = [line for line in stage.body if line.startswith("── ")]
+        assert rule.startswith("── 1 unknown ")
 
 
 async def test_a_filter_with_fewer_lines_than_the_cursors_place_moves_the_cursor() -> None:
