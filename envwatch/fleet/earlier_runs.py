@@ -63,7 +63,7 @@ class EarlierRuns(NamedTuple):
         return cls(profile, events, polls, _last_moment(past, polls, until))
 
     def gaps(self, since: WallMs) -> list[Event]:
-        """Return a `while blind` event without members for each time from run to run of which no event tells.
+        """Return a `while blind` event without members for each time from run to run that no event covers.
 
         Args:
             since: from when on the runs were read; the time before the first of them counts as well.

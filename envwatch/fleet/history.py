@@ -106,7 +106,7 @@ class Past(Protocol):
 
 
 class Recorder(Protocol):
-    """Records what a monitor knows."""
+    """Records the state of a monitor."""
 
     def record(
         self, profile: Clean | None, outcome: Outcome | None, monitor: Monitor, update: Update, now: Reading

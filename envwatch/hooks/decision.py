@@ -38,7 +38,7 @@ class Rule:
     has_incidents: bool = True
     """Whether it fires when an incident opens and when that resolves."""
     matches: Callable[[Event], bool] = field(default=lambda _event: True, compare=False, repr=False)
-    """Whether the filter finds an event's environment as it was then; never asked about events of the fleet."""
+    """Whether the filter finds an event's environment as it was then; never called with events of the fleet."""
     after: timedelta = timedelta()
     """How long it must have held: an incident since its first loss, an event since it was found."""
     cooldown: timedelta = timedelta()

@@ -1,7 +1,7 @@
 """Connections of viewers, held within limits: of their number, and of the time and the bytes that each may take.
 
-`Connection` stands between a transport and the protocol that speaks HTTP, and knows neither of them any closer: it sees
-bytes go by, and learns when a request begins and ends to be answered. Nothing here waits for a client.
+`Connection` stands between a transport and the HTTP protocol, and depends on the details of neither: it counts the
+bytes that pass, and notes when a request begins and when its answer ends. Nothing here waits for a client.
 """
 
 from __future__ import annotations

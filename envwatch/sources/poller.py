@@ -310,7 +310,7 @@ class Poller:
             case Cause.FORBIDDEN:
                 return limits.FORBIDDEN_RECHECK
         if self._is_relayed:
-            # The server is well and tells when it has a listing again: there is nothing to spare it from.
+            # The server is well and says when it has a listing again: there is no load to take from it.
             return self.interval * (1 + limits.POLL_SPREAD * (2 * self._runtime.random() - 1))
         lasted = timedelta(seconds=failed.started.monotonic - self._failing_since)
         is_long = failed.cause.is_overload or lasted > limits.LONG_OUTAGE

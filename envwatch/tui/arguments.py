@@ -68,7 +68,7 @@ class Inputs:
     clocks: Callable[[], Reading] = read_clocks
     """Reads this machine's clocks."""
     recorder: Recorder | None = None
-    """Records what the monitor knows; None where no history is kept."""
+    """Records the state of the monitor; None where no history is kept."""
     pasts: Mapping[Clean, Past] = field(default_factory=dict)
     """What was recorded, by profile; empty where no history is kept. A replay has those of its recording."""
     readable: asyncio.Queue[Clean] = field(default_factory=asyncio.Queue)

@@ -20,7 +20,7 @@ async def exported(
     Args:
         request: what to write.
         export: writes it.
-        answer: tells the user.
+        answer: shows a message.
     """
     answer(f"exporting {request.what}")
     try:

@@ -1,4 +1,4 @@
-"""The App of the demo while it shows hints; nothing else knows of these."""
+"""The App of the demo while it shows hints; no other module uses them."""
 
 from __future__ import annotations
 

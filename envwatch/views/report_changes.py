@@ -137,7 +137,7 @@ def _flapping(
 ) -> dict[Clean, list[Span]]:
     """Return when each environment flapped: from `flapping`, or the beginning, to `steady` or what ends it silently.
 
-    One that is gone flaps no longer, and no run of envwatch knows what flapped in the one before.
+    One that is gone flaps no longer, and a run of envwatch begins without what flapped in the one before.
     """
     spans: dict[Clean, list[Span]] = defaultdict(list)
     began_at: dict[Clean, ServerMs] = {}

@@ -1,4 +1,4 @@
-"""The head of the detail pane: the state with its duration and its cause, what proves it, and who knows of it.
+"""The head of the detail pane: the state, its duration and cause, what proves it, who acknowledged or silenced it.
 
 Pure: the moment is an argument. All of it may change with time alone, so it says durations in units that seldom change.
 """

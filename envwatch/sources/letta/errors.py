@@ -91,7 +91,7 @@ class Endpoint:
     key_origin: Clean
     """Where the key came from."""
     is_plain: bool = False
-    """Whether it is asked without TLS."""
+    """Whether requests go without TLS."""
 
     @property
     def nearest(self) -> str:

@@ -1,4 +1,4 @@
-"""Records what a monitor knows, of several profiles, in one thread of its own: a `Recorder`.
+"""Records the state of a monitor, of several profiles, in one thread of its own: a `Recorder`.
 
 Owns the queue, the thread, and what is said when polls are left out. Whatever happens to a disk, the caller neither
 waits nor fails.

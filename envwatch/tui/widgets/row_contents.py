@@ -37,7 +37,7 @@ class Rest(NamedTuple):
     tracked: TrackedEnvironment
     tag: ChangeTag | None
     known: str
-    """The mark of what people know of it; empty without one."""
+    """The mark of an acknowledgement or a silence; empty without one."""
     tail: str
     """The end of its id behind an ambiguous name."""
     newest: Clean | None
@@ -107,7 +107,7 @@ def shown_at(  # noqa: PLR0913, PLR0917  all that decides what a row shows
 
 
 def known_mark(tracked: TrackedEnvironment, silence: Silence | None, state: MonitorState, glyphs: Glyphs) -> str:
-    """Return the mark of what people know: here, or else on the host that serves the listing; empty if unknown."""
+    """Return the mark of an acknowledgement or a silence, from here or else from the serving host; empty without one."""
     if tracked.environment.id in state.acks:
         return glyphs.acknowledged
     if silence is not None:
@@ -126,7 +126,7 @@ def _why(  # noqa: PLR0913, PLR0917  as `shown_at`
     state: MonitorState,
     glyphs: Glyphs,
 ) -> Clean | None:
-    """Return the cause, with who knows of it behind that if there is room for both, and in its place if not."""
+    """Return the cause, and behind it who has silenced or acknowledged the row; without room for both, only that."""
     wall = state.now.wall
     text: Clean | None = None
     if silence is not None:
