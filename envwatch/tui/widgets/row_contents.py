@@ -107,7 +107,7 @@ def shown_at(  # noqa: PLR0913, PLR0917  all that decides what a row shows
 
 
 def known_mark(tracked: TrackedEnvironment, silence: Silence | None, state: MonitorState, glyphs: Glyphs) -> str:
-    """Return the mark of an acknowledgement or a silence, from here or else from the serving host; empty without one."""
+    """Return the mark of an acknowledgement or a silence, of this or the serving host; empty without one."""
     if tracked.environment.id in state.acks:
         return glyphs.acknowledged
     if silence is not None:
