@@ -61,11 +61,8 @@ def recovered(acks: Acks, environments: Iterable[TrackedEnvironment]) -> frozens
     """Return the ids of acknowledged environments that are no problem any more, or whose problem is another one.
 
     Only a row proves that: an environment that is gone or absent may come back with the same problem. One that is
-    offline and gave a sign of life since it was acknowledged was up in between, unseen.
-
-    Args:
-        acks: current acknowledgements.
-        environments: after a listing, of all profiles; an id that is a problem under any profile still is one.
+    offline and gave a sign of life since it was acknowledged was up in between, unseen. The environments are those of
+    all profiles: an id that is a problem under any of them still is one.
     """
     if not acks:
         return frozenset()

@@ -95,15 +95,7 @@ def acceptance_of(
     snapshot: Snapshot,
     asked_at: MonotonicS,
 ) -> Acceptance:
-    """Return which parts of a listing are believed.
-
-    Args:
-        hold: what was not believed of the listing before.
-        environments: the state before.
-        rows: the rows of the listing, by id.
-        snapshot: the listing; a row that it set aside is not missing.
-        asked_at: when it was asked for.
-    """
+    """Return which parts of a listing are believed, after the state before; a row that it set aside is not missing."""
     missing = frozenset(environments.keys() - rows.keys() - snapshot.set_aside_ids)
     confirmed_absent = snapshot.confirmed_absent
     if hold is not None:

@@ -75,13 +75,7 @@ def counts_at(fleet: Fleet, now: Reading, is_alerting: Callable[[TrackedEnvironm
 
 
 def counts_of(fleet: Fleet, now: float, is_alerting: Callable[[TrackedEnvironment], bool] = lambda _: True) -> Counts:
-    """Count the environments of a fleet that is not blind, at a moment.
-
-    Args:
-        fleet: the fleet.
-        now: the moment (server's clock, ms).
-        is_alerting: whether a problem is worth a person's attention then.
-    """
+    """Count the environments of a fleet that is not blind, at a moment (server's clock, ms)."""
     environments = fleet.environments.values()
     known = [tracked for tracked in environments if not (tracked.clock_suspect or fleet.is_unproven(tracked))]
     up = [tracked for tracked in known if tracked.verdict.is_up]

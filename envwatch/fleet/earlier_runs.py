@@ -47,8 +47,8 @@ class EarlierRuns(NamedTuple):
         """Read what was recorded before a run began.
 
         Args:
-            past: of the profile.
-            profile: its label.
+            past: what was recorded of the profile.
+            profile: see `Fleet.profile`.
             lasts: how much time before the run is read.
             began: when the run took its first outcome, which is not read.
 
@@ -81,12 +81,7 @@ class EarlierRuns(NamedTuple):
         return [gap for gap in found if not any(_overlap(gap, event) for event in recorded)]
 
     def until_now(self, first: Moment, since: WallMs) -> Sequence[Event]:
-        """Return what changed between the last run and the first listing of this one, or that nothing was recorded.
-
-        Args:
-            first: after the first listing of this run.
-            since: from when on the runs were read.
-        """
+        """Return what changed from the last run to the first listing of this one, or that nothing was recorded."""
         if first.fleet.listed is None:
             return ()
         if self.last is not None and (changes := changes_between_runs(self.last, first)):
@@ -102,11 +97,7 @@ class EarlierRuns(NamedTuple):
         return Event(kind=Kind.WHILE_BLIND, at=at, profile=self.profile, since=clock.at(since), reason=NOT_RUNNING)
 
     def unchanged_for(self, first: Moment) -> timedelta | None:
-        """Return how long ago the last run ended; None if that was minutes ago, or another account's.
-
-        Args:
-            first: after the first listing of this run, since when nothing has changed.
-        """
+        """Return how long before the first listing the last run ended; None if minutes ago, or another account's."""
         if self.last is None or not are_of_one_account(self.last.fleet, first.fleet):
             return None
         age = self.last.fleet.age(first.now)
@@ -115,11 +106,8 @@ class EarlierRuns(NamedTuple):
     def seeded(self, monitor: Monitor, changes: Sequence[Event]) -> Monitor:
         """Return a monitor of this run as if it had watched before: nothing opens an incident, and nothing rings.
 
-        What was recorded of another account is no past of this one.
-
-        Args:
-            monitor: at any time after the first listing of the profile.
-            changes: between the last run and that listing.
+        What was recorded of another account is no past of this one. The changes are those between the last run and the
+        first listing, after which the monitor may be at any time.
         """
         fleets = monitor.fleets
         fleet = fleets.by_profile[self.profile]

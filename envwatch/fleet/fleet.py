@@ -358,12 +358,8 @@ def in_groups(
 ) -> list[Event]:
     """Return the events of a listing: one group if envwatch was blind until now, else one for each mass change.
 
-    Args:
-        fleet: before the listing.
-        now: when it was asked for.
-        clock: after it.
-        environments: after it; those of `fleet` that it lacks are among them, or their events are.
-        events: what happened to each environment.
+    The fleet is the one before the listing, clock and environments are those after it: what it lacks of the fleet is
+    among them, or among the events.
     """
     if not events:
         return []

@@ -38,11 +38,8 @@ _SEVERITY: Final = {state: severity for severity, state in enumerate(_BY_SEVERIT
 def first_hour(now: ServerMs, zone: tzinfo | None) -> ServerMs:
     """Return when the first of 24 hours begins of which the last is the present one (server's clock, ms).
 
-    On the hour, the present one is that which ends then: it is the newest that has a state.
-
-    Args:
-        now: server's clock in ms.
-        zone: whose hours they are; None for the local one. Some zones are half an hour off.
+    On the hour, the present one is that which ends then: it is the newest that has a state. They are the hours of a
+    zone, None for the local one; some zones are half an hour off.
     """
     when = moment(now, zone)
     offset = when.utcoffset() if when is not None else None

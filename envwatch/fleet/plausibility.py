@@ -31,9 +31,7 @@ _TOLERANCE_MS = limits.SKEW_TOLERANCE / MS
 def latest_possible(clock: ServerClock, at: ServerMs) -> ServerMs:
     """Return the latest instant that a row can hold.
 
-    Args:
-        clock: while it is unknown nothing is too late, as this machine's own clock may stand in 1970.
-        at: the moment of the listing by that clock.
+    While the clock is unknown nothing is too late, as this machine's own may stand in 1970.
     """
     return ServerMs(at + _AHEAD_MS if clock.is_known else inf)
 
@@ -42,12 +40,7 @@ def without_impossible(environment: Environment, before: Environment | None, lat
     """Return a row without the instants before 2020 or after the latest possible one; the same row if all are possible.
 
     An impossible heartbeat or start of the connection becomes None. `first_seen_at` and `last_seen_at` are always
-    there: they are taken from the row before, if there is one.
-
-    Args:
-        environment: the row as received.
-        before: the same row in an earlier listing.
-        latest: see `latest_possible`.
+    there: they are taken from the row in an earlier listing, if there is one.
     """
     beat_at, connected_at, seen_at = environment.last_heartbeat_at, environment.connected_at, environment.last_seen_at
     # Written out for speed: this runs for every row that has changed.
@@ -79,11 +72,7 @@ def believed_clock(
 
     It is kept if no heartbeat fits the `Date`, and at the first listing whose `Date` jumped by more than one beat.
 
-    Args:
-        clock: before the listing.
-        date_error_ms: as this function returned it for the listing before.
-        snapshot: the listing.
-        limits: ages at which a row is late and offline.
+    The clock and the error given are those of the listing before.
     """
     by_date = clock
     for bounds in snapshot.clock:
@@ -106,11 +95,7 @@ def is_date_wrong(
     30 s in the future. The limits lie 75 s apart, so a local clock that is slightly wrong is never preferred to a right
     `Date`. Where the fleet is stale by both clocks, or both are wrong, the `Date` holds.
 
-    Args:
-        pages: of the listing.
-        date_offset_ms: server's clock minus wall clock by the `Date` headers.
-        believed_offset_ms: the same by the clock believed before; 0, this machine's clock, if none was known.
-        limits: ages at which a row is late and offline.
+    Offsets are the server's clock minus the wall clock; the believed one is 0, this machine's clock, if none is known.
     """
     offline_ms, late_ms = limits.online_for / MS, limits.late_after / MS
     fits_believed = False

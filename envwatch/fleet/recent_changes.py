@@ -72,13 +72,7 @@ def later_change(
 ) -> RecentChange | None:
     """Return the change to show after a listing in which an environment neither came nor went.
 
-    A change of less importance does not replace one that is still recent.
-
-    Args:
-        last: the change that was shown until now.
-        before: its row until now.
-        after: its new row.
-        at: when that was asked for.
+    A change of less importance does not replace the last one while that is still recent.
     """
     if before is after:
         return last

@@ -97,13 +97,9 @@ def _id(what: str, at: float, until: float) -> Clean:
 
 
 def silencing(silences: Silences, tracked: TrackedEnvironment, wall: float, now: float) -> Silence | None:
-    """Return the silence that keeps an environment quiet; of several, the one that ends last.
+    """Return the silence that keeps an environment quiet at a moment of this machine's clock (`wall`) and its server's.
 
-    Args:
-        silences: all that are known.
-        tracked: the environment.
-        wall: this machine's clock, ms.
-        now: its server's clock, ms.
+    Of several, that is the one that ends last.
     """
     found = [silence for silence in silences.values() if silence.holds(wall) and silence.covers(tracked, now)]
     return max(found, key=lambda silence: silence.until, default=None)

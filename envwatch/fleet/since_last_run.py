@@ -34,10 +34,6 @@ def changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
 
     If the time in between is too short to be blind, it is the events themselves, as within one run. Nothing is compared
     if either has no listing, or if their rows are of other organizations: then the key is another one.
-
-    Args:
-        before: the last moment of the run before.
-        first: after the first listing of this run.
     """
     asked = first.fleet.listed
     if before.fleet.listed is None or asked is None or not are_of_one_account(before.fleet, first.fleet):

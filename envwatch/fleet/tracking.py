@@ -171,12 +171,7 @@ def observed(
 ) -> TrackedEnvironment:
     """Return the tracked environment after its row was listed; the same value if nothing changed.
 
-    Args:
-        tracked: the value before; None for an environment never seen.
-        environment: the row.
-        at: the moment at which the row was read, or a little earlier.
-        listing: the listing that holds it.
-        rule: decides by the heartbeat's age.
+    The moment is the one at which the row was read, or a little earlier. `tracked` is None for one never seen.
     """
     if tracked is not None and _is_unchanged(tracked, environment, at, listing, rule):
         return tracked

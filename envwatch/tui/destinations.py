@@ -87,12 +87,7 @@ class Present:
 
 
 class Destinations:
-    """Finds the places of what was recorded.
-
-    Args:
-        reader: reads it.
-        has_several: whether there is more than one profile.
-    """
+    """Finds the places of what was recorded, of one profile or several."""
 
     def __init__(self, reader: PastReader, *, has_several: bool) -> None:
         self._reader = reader

@@ -25,12 +25,7 @@ if TYPE_CHECKING:
 class HintedApp(EnvwatchApp):
     """The dashboard with a line of hints above its footer, until they were all followed or are closed.
 
-    Args:
-        inputs: as `EnvwatchApp` has them.
-        saved: likewise.
-        preferences: likewise.
-        close_key: closes the hints, and has no other meaning.
-        keep_closed: called when they end, so that no later demo shows them.
+    `close_key` closes them, and has no other meaning; `keep_closed` is called when they end: no later demo shows them.
     """
 
     def __init__(

@@ -92,12 +92,7 @@ def mistakes(keys: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, Clean]]:
 def command_mistakes(
     commands: Mapping[str, RowCommand], keys: Mapping[str, Iterable[str]]
 ) -> Iterator[tuple[str, Clean]]:
-    """Yield the name of each command whose key is invalid or taken, and the rest of a sentence about its key.
-
-    Args:
-        commands: the user's own, by name.
-        keys: the user's own, by binding id.
-    """
+    """Yield the name of each command whose key is invalid or taken, and the rest of a sentence about its key."""
     owners = {key: id_ for nodes in reversed(together()[:2]) for id_, key in _keys_of(nodes, keys)}
     for name, command in commands.items():
         key = _textual_name(command.key)

@@ -56,11 +56,7 @@ class LoadedPast(NamedTuple):
 
 
 class PastLoading:
-    """Waits for the first listing of each profile, and loads what was recorded before its first outcome.
-
-    Args:
-        pasts: by profile; empty where no history is kept.
-    """
+    """Waits for the first listing of each profile, and loads what was recorded before its first outcome."""
 
     def __init__(self, pasts: Mapping[Clean, Past]) -> None:
         self._pasts = pasts

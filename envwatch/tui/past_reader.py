@@ -199,10 +199,7 @@ class PastReader:
     async def events(self, wall: WallMs, end: WallMs, clocks: Mapping[Clean, ServerClock]) -> Events:
         """Return what happened in the day before a moment, and some time before and after that.
 
-        Args:
-            wall: the moment.
-            end: the newest one that there can be.
-            clocks: each profile's estimate of its server's clock, which places the polls among the events.
+        `end` is the newest moment that there can be; the clocks place the polls among the events.
         """
         if self._events is None or not self._events.covers(wall):
             since, until = WallMs(max(wall - 1.5 * DAY_MS, 0.0)), min(end, WallMs(wall + DAY_MS / 2))
@@ -227,9 +224,7 @@ class PastReader:
 def _brought(before: Sequence[Event], steps: Iterable[RecordedStep]) -> Iterator[tuple[RecordedPoll, Sequence[Event]]]:
     """Yield each poll of one profile that brought events, with those since the poll before it.
 
-    Args:
-        before: what time alone brought between the last poll before the steps and them.
-        steps: in the order of recording.
+    The events `before` are what time alone brought between the last poll before the steps and them.
     """
     events = [*before]
     for _, poll, its_events in steps:

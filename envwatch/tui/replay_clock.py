@@ -16,11 +16,7 @@ if TYPE_CHECKING:
 
 
 class ReplayClock:
-    """Where a replay is.
-
-    Args:
-        replay: has its speed, and where it starts.
-    """
+    """Where a replay is."""
 
     def __init__(self, replay: Replay) -> None:
         self._replay = replay

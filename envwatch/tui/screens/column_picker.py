@@ -23,12 +23,7 @@ if TYPE_CHECKING:
 
 
 class ColumnPicker(ModalScreen["tuple[str, ...] | None"]):
-    """A list to choose from and to order; returns column ids, empty for those that fit, None if cancelled.
-
-    Args:
-        visible: ids of the columns that are visible now, in their order.
-        has_profiles: whether PROFILE can be chosen.
-    """
+    """A list to choose from and to order; returns column ids, empty for those that fit, None if cancelled."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space,x", "mark", "Show or hide", key_display="space", id="columns.mark"),

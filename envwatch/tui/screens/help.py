@@ -113,13 +113,9 @@ def _entries(bound: Iterable[tuple[DOMNode, Binding]]) -> list[Help]:
 
 
 class HelpScreen(ModalScreen[None]):
-    """The legend, ten keys and three filters on the first page, then every key.
+    """The legend, ten keys and three filters on the first page, then the keys of this place and every other key.
 
-    Args:
-        sections: of the dashboard, by title.
-        here: what works where the help was opened, if that is not the table.
-        targets: what is polled.
-        glyphs: those that the terminal can show.
+    `sections` are those of the dashboard, `here` is what works where the help was opened, if that is not the table.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -47,13 +47,7 @@ class _ChoiceList(PickList):
 
 
 class _MenuScreen(ModalScreen["_Result | None"], Generic[_Result]):
-    """A list over the dashboard.
-
-    Args:
-        title: what is chosen.
-        choices: at least one.
-        current: id of the choice that is in force.
-    """
+    """A list of one or more choices over the dashboard; `current` is the id of the one that is in force."""
 
     LIST: ClassVar[type[OptionList]] = _ChoiceList
     BINDINGS: ClassVar[list[BindingType]] = [

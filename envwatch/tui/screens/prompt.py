@@ -28,15 +28,7 @@ class PromptResult(NamedTuple):
 
 
 class Prompt(ModalScreen["PromptResult | None"]):
-    """Asks for a line of text; returns a `PromptResult`, or None if cancelled.
-
-    Args:
-        question: the title.
-        hint: the placeholder.
-        longest: characters that can be typed.
-        text: to be edited.
-        may_withdraw: whether there is something to withdraw.
-    """
+    """Asks for a line of text of so many characters at most; returns a `PromptResult`, or None if cancelled."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss", "Cancel", key_display="esc", id="prompt.cancel"),

@@ -87,12 +87,7 @@ Goal: TypeAlias = Steps | EventSteps | AtTime | Reached | Live
 
 
 class TimePrompt(Prompt):
-    """Asks for a moment, until it is one.
-
-    Args:
-        last: the newest moment that there is, from which ages are counted.
-        zone: of what is typed without an offset; None for the local one.
-    """
+    """Asks for a moment, until it is one: an age before the last one that there is, or a time in a zone."""
 
     ENTER = "Go"
 

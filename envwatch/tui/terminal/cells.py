@@ -155,10 +155,7 @@ def _join(cells: list[Cell], marks: str) -> None:
 def cells_of(segments: Iterable[Segment], color_system: ColorSystem, limit: int | None = None) -> list[Cell]:
     """Return the cells of a line of segments, without control segments and control characters.
 
-    Args:
-        segments: the line, or a part of one.
-        color_system: the terminal's colours.
-        limit: number of cells after which further segments may be left out; None for all.
+    After `limit` cells, further segments may be left out.
     """
     cells: list[Cell] = []
     for text, style, control in segments:

@@ -26,12 +26,6 @@ _KILL_AFTER_S: Final = 0.2
 async def run_in_foreground(command: Sequence[str], environ: Mapping[str, str], *, stdin: int, stdout: int) -> int:
     """Run a program on a terminal, and restore the terminal's attributes and foreground group.
 
-    Args:
-        command: the program and its arguments.
-        environ: its whole environment.
-        stdin: the terminal to read from.
-        stdout: the terminal to write to, for standard error too.
-
     Returns:
         Its exit code, negative for a signal.
 

@@ -97,11 +97,7 @@ PARSER_STATE: Final = ("terminal_size", "terminal_pixel_size", "last_x", "last_y
 
 
 class InputParser:
-    """Turns bytes into messages.
-
-    Args:
-        kernel_size: returns the kernel's columns and lines, None if it has none.
-    """
+    """Turns bytes into messages; the kernel's size is in columns and lines, None if it has none."""
 
     def __init__(self, kernel_size: Callable[[], tuple[int, int] | None]) -> None:
         self._kernel_size = kernel_size

@@ -31,12 +31,7 @@ _FRAME_S: Final = 0.02
 
 
 class InputQueue:
-    """The queue of an app's input events.
-
-    Args:
-        app: the app that handles them.
-        deliver: Textual's own handling of an event.
-    """
+    """The queue of an app's input events, which `deliver` handles as Textual does."""
 
     def __init__(self, app: App[Any], deliver: Callable[[Event], Awaitable[None]]) -> None:
         self._app = app

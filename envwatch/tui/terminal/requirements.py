@@ -54,12 +54,7 @@ def lacking_for_bindings() -> tuple[str, ...]:
 
 
 def advice(lacking: Iterable[str], consequence: str) -> Clean:
-    """Return what is wrong and what to do, in one line.
-
-    Args:
-        lacking: the missing parts.
-        consequence: what follows from that, as a sentence without its end.
-    """
+    """Return in one line what is missing, what follows from that (a sentence without its end), and what to do."""
     from importlib.metadata import version  # noqa: PLC0415  it is slow, and seldom needed
 
     tested = _tested()

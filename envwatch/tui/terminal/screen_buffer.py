@@ -120,11 +120,7 @@ class ScreenBuffer:
         self._dirty[y] = (min(start, x), max(stop, end))
 
     def update(self, cursor: tuple[int, int]) -> str:
-        """Return the sequences that bring the terminal up to date, and assume that they are sent.
-
-        Args:
-            cursor: column and line of the terminal's cursor in the end.
-        """
+        """Return what brings the terminal up to date with its cursor at (x, y), and assume that it is sent."""
         output = _Output(self.size[0])
         for y, (start, stop) in sorted(self._dirty.items()):
             self._draw_line(output, y, start, stop)

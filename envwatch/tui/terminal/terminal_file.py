@@ -17,12 +17,7 @@ _CHUNK: Final = 4096
 
 
 class TerminalFile:
-    """A write-only file over a terminal. Output to a terminal that is gone is lost without an error.
-
-    Args:
-        descriptor: the terminal's file descriptor.
-        ascii_only: replace every other character by ASCII of the same width.
-    """
+    """A write-only file over a terminal. Output to a terminal that is gone is lost without an error."""
 
     def __init__(self, descriptor: int, *, ascii_only: bool) -> None:
         self._descriptor = descriptor

@@ -89,11 +89,7 @@ class HintLine(TextLine):
 
 
 class FilterBar(Vertical):
-    """A line to type a query in, with hints.
-
-    Args:
-        is_of_log: whether it filters the event log instead of the table.
-    """
+    """A line to type a query in, with hints; for the table, or for the event log."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "keep", "Keep", key_display="⏎", priority=True, id="find.keep"),
