@@ -21,7 +21,6 @@ from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.query.language import parse
 from envwatch.tui.arguments import DEFAULTS
-from envwatch.tui.exporting import exported
 from envwatch.tui.glyphs import ASCII, UNICODE
 from envwatch.tui.past_loading import PastLoading
 from envwatch.tui.poll_control import POLLING_KEYS, PollControl
@@ -270,7 +269,7 @@ class EnvwatchApp(TerminalApp):
 
     @on(RowActions.ExportRequested)
     def _start_export(self, message: RowActions.ExportRequested) -> None:
-        self.run_worker(exported(message, self._saved.export, self.answer))
+        self.run_worker(message.write(self._saved.export, self.answer))
 
     @on(RowActions.Acknowledged)
     def _acknowledge(self, message: RowActions.Acknowledged) -> None:

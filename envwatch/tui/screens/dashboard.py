@@ -14,8 +14,8 @@ from textual.containers import Container
 from textual.reactive import reactive
 from textual.widgets import Static
 
+from envwatch.tui.screens.row_actions import RowActions
 from envwatch.tui.screens.row_commands import RowCommands
-from envwatch.tui.screens.silence_actions import SilenceActions
 from envwatch.tui.screens.table_actions import TableActions
 from envwatch.tui.screens.time_actions import TIME_LABELS, TimeActions, is_other_time, time_label
 from envwatch.tui.widgets.day_bar import DayBar
@@ -58,7 +58,7 @@ _SHORT_LABELS: Final[Mapping[str, str]] = {"acknowledge": "Ack", "copy_menu": "C
 """Labels in the footer that are shorter than in the help, by action."""
 
 
-class Dashboard(TableActions, SilenceActions, RowCommands, TimeActions):
+class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
     """The live view of the fleet."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

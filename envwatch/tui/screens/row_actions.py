@@ -1,9 +1,11 @@
-"""The keys that act on rows: copy, export, acknowledge."""
+"""The keys that act on rows: copy, export, acknowledge, silence."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -12,6 +14,7 @@ from textual.message import Message
 
 from envwatch.fleet.acknowledgements import LONGEST_NOTE, Ack, ack_of, note_of
 from envwatch.model.text import Clean, counted, shortened
+from envwatch.model.times import long_age
 from envwatch.tui.screens.menu import Choice, CopyMenu, Menu
 from envwatch.tui.screens.plain_text import PlainText
 from envwatch.tui.screens.prompt import Prompt, PromptResult
@@ -23,7 +26,7 @@ from envwatch.views.output import csv_of, json_of, row_json_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from datetime import timedelta
+    from pathlib import Path
 
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
@@ -35,18 +38,29 @@ if TYPE_CHECKING:
 _PREVIEW: Final = 60
 """Cells of a text beside its name in the menu."""
 
+_NOTE_HINT: Final = "a note for the next reader; may be empty"
+
+_LASTS: Final[Mapping[str, timedelta]] = {
+    long_age(lasts): lasts
+    for lasts in (timedelta(minutes=30), *(timedelta(hours=hours) for hours in (1, 2, 4, 8, 24, 72, 168)))
+}
+"""For how long rows can be silenced."""
+
+_END: Final = "end"
+
 _FONTS: Final = re.compile(r"@font-face \{[^}]*\}\s*")
 """In an SVG: would make every viewer fetch fonts from a third party's host."""
 
 
 class RowActions(TableScreen):
-    """The keys that copy, export and acknowledge."""
+    """The keys that copy, export, acknowledge and silence."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "acknowledge", "Acknowledge a problem, or change that", id="row.acknowledge"),
         Binding("c", "copy_name", "Copy the name", show=False, id="row.copy_name"),
         Binding("y", "copy_menu", "Copy …", id="row.copy"),
         Binding("ctrl+s", "export", "Export what is shown …", show=False, id="app.export"),
+        Binding("M", "silence", "Silence for a time, or end that", show=False, id="row.silence"),
     ]
 
     @dataclass
@@ -86,6 +100,16 @@ class RowActions(TableScreen):
         suffix: str
         what: str
         """What is exported, for the news bar."""
+
+        async def write(self, export: Callable[[bytes, str], Path], answer: Callable[[str], None]) -> None:
+            """Write the file in a thread, and say what becomes of it."""
+            answer(f"exporting {self.what}")
+            try:
+                path = await asyncio.to_thread(lambda: export(self.make(), self.suffix))
+            except OSError as error:
+                answer(f"cannot export here: {error.strerror}; start envwatch in a folder where you may write")
+            else:
+                answer(f"exported to {path.name}: {self.what}")
 
     # Copy.
 
@@ -165,7 +189,7 @@ class RowActions(TableScreen):
         elif acknowledged := [each for each in environments if each.environment.id in acks]:
             self._ask_for_change(acknowledged)
         else:
-            which = f": {name_of(environments)}, no problem" if environments else ""
+            which = f": {_name_of(environments)}, no problem" if environments else ""
             self.show_message(f"nothing to acknowledge{which}")
 
     def _is_open(self, tracked: TrackedEnvironment) -> bool:
@@ -181,21 +205,21 @@ class RowActions(TableScreen):
             newest = [fleets.tracked(tracked.key) or tracked for tracked in problems]
             still = [tracked for tracked in newest if self._is_open(tracked)]
             if not still:
-                self.show_message(f"recovered meanwhile: {name_of(problems)}")
+                self.show_message(f"recovered meanwhile: {_name_of(problems)}")
                 return
             acks = {each.environment.id: ack_of(each, fleets.of(each).clock.at(wall), note) for each in still}
             self.post_message(self.Acknowledged(acks))
             recovery = "it recovers" if len(still) == 1 else "they recover"
-            self.show_message(f"acknowledged on this machine until {recovery}: {name_of(still)}")
+            self.show_message(f"acknowledged on this machine until {recovery}: {_name_of(still)}")
 
         recovery = "it recovers" if len(problems) == 1 else "they recover"
-        question = f"Acknowledge {name_of(problems)} on this machine, until {recovery}"
-        self.app.push_screen(Prompt(question, "a note for the next reader; may be empty", LONGEST_NOTE), acknowledge)
+        question = f"Acknowledge {_name_of(problems)} on this machine, until {recovery}"
+        self.app.push_screen(Prompt(question, _NOTE_HINT, LONGEST_NOTE), acknowledge)
 
     def _ask_for_change(self, acknowledged: Sequence[TrackedEnvironment]) -> None:
         notes = {self.state.acks[tracked.environment.id].note for tracked in acknowledged}
         note = notes.pop() if len(notes) == 1 else Clean("")
-        name = name_of(acknowledged)
+        name = _name_of(acknowledged)
 
         def change(answer: PromptResult | None) -> None:
             acks = self.state.acks
@@ -217,7 +241,43 @@ class RowActions(TableScreen):
         prompt = Prompt(f"{name}, acknowledged already: another note?", hint, LONGEST_NOTE, note, may_withdraw=True)
         self.app.push_screen(prompt, change)
 
+    # Silence.
 
-def name_of(environments: Sequence[TrackedEnvironment]) -> str:
+    def action_silence(self) -> None:
+        """Silence the row under the cursor, or all of a group: ask for how long, and why."""
+        if not self.does_act():
+            return
+        self.table.pin_cursor()
+        rows = self.under_cursor
+        if not rows:
+            self.show_message("nothing to silence: no row under the cursor")
+            return
+        name = _name_of(rows)
+        monitor, now = self.state.monitor, self.state.now
+        silences = {silence.id for row in rows if (silence := monitor.silence_of(row, now)) is not None}
+        choices = [Choice(lasts, lasts) for lasts in _LASTS]
+        if silences:
+            verb = "holds" if len(silences) == 1 else "hold"
+            choices.insert(0, Choice(_END, "end", f"{counted(len(silences), 'silence')} that now {verb}"))
+
+        def choose(choice: str | None) -> None:
+            if choice == _END:
+                self.post_message(self.Unsilenced(sorted(silences)))
+            elif choice is not None:
+                self._ask_why(rows, name, _LASTS[choice])
+
+        self.app.push_screen(Menu(f"Silence {name} for", choices), choose)
+
+    def _ask_why(self, rows: Sequence[TrackedEnvironment], name: str, lasts: timedelta) -> None:
+        def silence(answer: PromptResult | None) -> None:
+            if answer is not None:
+                keys = [row.key for row in rows]
+                self.post_message(self.Silenced(keys, lasts, note_of(answer.text)))
+
+        question = f"Silence {name} for {long_age(lasts)}: why?"
+        self.app.push_screen(Prompt(question, _NOTE_HINT, LONGEST_NOTE), silence)
+
+
+def _name_of(environments: Sequence[TrackedEnvironment]) -> str:
     """Return the name of one environment, or how many there are."""
     return environments[0].environment.label if len(environments) == 1 else counted(len(environments), "environment")
