@@ -3,56 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from envwatch.model.text import Clean
+
+_DASH: Final = Clean("–")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Glyphs:
-    """One set of glyphs, each one cell wide except the ASCII ellipsis."""
+    """One set of glyphs, each one cell wide except the ASCII ellipsis; the Unicode ones by default."""
 
-    is_ascii: bool
-    cursor: str
-    lost: str
+    is_ascii: bool = False
+    cursor: str = "►"
+    lost: str = "▌"
     """The bar at the left edge of what was lost lately."""
-    returned: str
+    returned: str = "▌"
     """The bar of what came or came back lately."""
-    acknowledged: str
-    silenced: str
-    behind: str
+    acknowledged: str = "✓"
+    silenced: str = "⊘"
+    behind: str = "↓"
     """On a version older than the fleet's newest."""
-    ascending: str
-    descending: str
-    ellipsis: str
-    nothing: Clean
+    up: str = "▲"
+    down: str = "▼"
+    ellipsis: str = "…"
+    nothing: Clean = _DASH
     """In place of a missing value."""
-    separator: str
-    above: str
-    below: str
-    rule: str
-    opened: str
-    closed: str
+    separator: str = "·"
+    rule: str = "─"
+    opened: str = "▾"
+    closed: str = "▸"
 
 
-UNICODE = Glyphs(
-    is_ascii=False,
-    cursor="►",
-    lost="▌",
-    returned="▌",
-    acknowledged="✓",
-    silenced="⊘",
-    behind="↓",
-    ascending="▲",
-    descending="▼",
-    ellipsis="…",
-    nothing=Clean("–"),
-    separator="·",
-    above="▲",
-    below="▼",
-    rule="─",
-    opened="▾",
-    closed="▸",
-)
+UNICODE = Glyphs()
 ASCII = Glyphs(
     is_ascii=True,
     cursor=">",
@@ -61,13 +44,11 @@ ASCII = Glyphs(
     acknowledged="a",
     silenced="M",
     behind="<",
-    ascending="^",
-    descending="v",
+    up="^",
+    down="v",
     ellipsis="..",
     nothing=Clean("-"),
     separator="-",
-    above="^",
-    below="v",
     rule="-",
     opened="-",
     closed="+",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
 
 import envwatch
 from envwatch.model.text import cells
+from envwatch.tui.glyphs import ASCII
 from envwatch.tui.terminal.ascii import to_ascii
 
 PACKAGE = Path(envwatch.__file__).parent
@@ -20,6 +22,10 @@ PACKAGE = Path(envwatch.__file__).parent
 def test_a_character_becomes_a_similar_one_of_the_same_width(text: str, replaced: str) -> None:
     assert to_ascii(text) == replaced
     assert cells(text) == len(replaced)
+
+
+def test_no_glyph_of_the_ascii_set_is_the_unicode_one() -> None:
+    assert all(str(glyph).isascii() for glyph in astuple(ASCII))
 
 
 def test_every_sentence_of_ours_is_legible_in_ascii() -> None:

@@ -369,7 +369,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
             self._may_look_different = False
         glyphs, top = self.options.glyphs, self.scroll_offset.y
         if y == 0:
-            above = above_text(self.problems, top, self.hidden_problems, glyphs.above, glyphs.separator)
+            above = above_text(self.problems, top, self.hidden_problems, glyphs.up, glyphs.separator)
             return renderer.column_titles(self.view, above)
         lines, place = self._row_cursor.lines, top + y - 1
         if place >= len(lines):
@@ -377,7 +377,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         folded = self.problems.folded.get(place, ())
         strip = renderer.line(lines[place], len(folded), is_cursor=place == self._row_cursor.place)
         if y == self._height and (below := self.problems.below(place + 1)):
-            return renderer.with_alarm(strip, Clean(f"{glyphs.below} {counted(below, 'problem')} below"))
+            return renderer.with_alarm(strip, Clean(f"{glyphs.down} {counted(below, 'problem')} below"))
         return strip
 
     def _empty_text(self) -> Clean:

@@ -105,7 +105,7 @@ class RowRenderer:
             title, style, mark = Clean(column.title), plain, ""
             if column.id == view.sort:
                 falls = view.is_inverted is not column.falls
-                mark = self.glyphs.descending if falls else self.glyphs.ascending
+                mark = self.glyphs.down if falls else self.glyphs.up
                 style = self.base + self.style("sorted")
             title = Clean(f"{title[: width - len(mark)]}{mark}")
             if column.id == LAST_DAY:

@@ -196,7 +196,7 @@ class StatusBar(TextLine):
             parts += _warnings(fleet, suffix, self.state.now)
         if (column := COLUMNS.get(self.view.sort or "")) is not None:
             glyphs, falls = self.options.glyphs, self.view.is_inverted is not column.falls
-            parts.append(Part(f" SORT {column.id} {glyphs.descending if falls else glyphs.ascending} ", "badge", 8))
+            parts.append(Part(f" SORT {column.id} {glyphs.down if falls else glyphs.up} ", "badge", 8))
         if self.view.is_narrowed:
             if count := self.hidden_problems:
                 parts.append(Part(f"{counted(count, 'problem')} hidden", "offline", 7))
