@@ -72,14 +72,8 @@ class WholeEvent(Static):
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     options: reactive[DisplayOptions] = reactive(DisplayOptions, init=False)
 
-    def watch_event(self) -> None:
-        """Show another event, or the same one in another style."""
-        self._draw()
-
-    def on_resize(self) -> None:
-        self._draw()
-
     def _draw(self) -> None:
+        """Show another event, or the same one in another style or width."""
         event, width = self.event, self.content_size.width
         if event is None or not width:
             self.update("")
@@ -92,6 +86,8 @@ class WholeEvent(Static):
             rest = Clean(" ".join(lines[self.LINES - 1 :]))
             lines[self.LINES - 1 :] = [shortened(rest, width, ellipsis=glyphs.ellipsis)]
         self.update(Content.styled("\n".join(lines), f"$state-{event_style(event).style}"))
+
+    watch_event = on_resize = _draw
 
 
 class EventLogScreen(ModalScreen[EnvironmentKey | None]):

@@ -93,15 +93,9 @@ class DetailPane(Pager):
             self.action_to_top()
         self.redraw()
 
-    def watch_options(self) -> None:
-        self.redraw()
-
     def watch_explains(self) -> None:
         """Show the explanation from the top, where it stands below the verdict."""
         self.action_to_top()
-        self.redraw()
-
-    def on_resize(self) -> None:
         self.redraw()
 
     def redraw(self) -> None:
@@ -117,6 +111,8 @@ class DetailPane(Pager):
         else:
             rows = self._environment(line, layout)
         self._draw("rest", rows)
+
+    watch_options = on_resize = redraw
 
     def _draw_ticking(self) -> None:
         line, layout = self.line, self._layout

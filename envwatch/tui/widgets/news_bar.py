@@ -72,18 +72,6 @@ class NewsBar(TextLine):
         self._logged_texts: deque[str] = deque(maxlen=20)
         """The last messages that were logged as they were cut; failures alternate."""
 
-    def watch_state(self) -> None:
-        self._fit()
-
-    def watch_message(self) -> None:
-        self._fit()
-
-    def watch_room(self) -> None:
-        self._fit()
-
-    def on_resize(self) -> None:
-        self._fit()
-
     def _fit(self) -> None:
         """Take as many lines as there is something to show in."""
         rows = self.rows()
@@ -91,6 +79,8 @@ class NewsBar(TextLine):
         if height is None or height.value != len(rows):
             self.styles.height = len(rows)
         self.show(rows)
+
+    watch_state = watch_message = watch_room = on_resize = _fit
 
     def parts(self) -> Row:
         return self.rows()[0]

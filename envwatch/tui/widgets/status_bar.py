@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, ClassVar
+from operator import is_
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from textual.message import Message
 from textual.reactive import reactive
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from envwatch.fleet.acknowledgements import Acks
     from envwatch.fleet.silences import Silences
     from envwatch.model.clock import Reading
+
+_Basis: TypeAlias = "tuple[Fleet, Freshness, Acks, Silences]"
+"""What the counts of a fleet depend on: the same objects as long as these hold."""
 
 _COUNTED = (
     (Presence.ONLINE, "on", 8),
@@ -69,44 +73,34 @@ class StatusBar(TextLine):
         super().__init__()
         self._watched = watched
         """The names of the profiles, and the host if there is only one."""
-        self._counts: Mapping[Clean, tuple[Fleet, Freshness, Counts]] = {}
-        """Counts of each fleet, by profile, with the fleet that was counted and its freshness then."""
-        self._counted_under: tuple[Acks, Silences] | None = None
-        """The acknowledgements and silences of these counts."""
+        self._counts: Mapping[Clean, tuple[_Basis, Counts]] = {}
+        """Counts of each fleet that was counted, by profile."""
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
         """Redraw what changed; count a new listing later, so that a key is handled before."""
-        if new.fleets is not old.fleets or not self._are_counted():
+        if new.fleets is not old.fleets or not all(self._found(fleet, fresh) for _, fleet, fresh in self._fleets()):
             self.call_later(self._count)
         self.refresh_if_changed()
 
-    def _are_counted(self) -> bool:
-        """Whether the counts are those of the fleets, as fresh as they are now, and of what quiets their problems."""
-        if not self._is_counted_under(self.state):
-            return False
-        counted = {profile: (fleet, freshness) for profile, (fleet, freshness, _) in self._counts.items()}
-        return all(counted.get(fleet.profile) == (fleet, freshness) for _, fleet, freshness in self._fleets())
-
-    def _is_counted_under(self, state: MonitorState) -> bool:
-        under = self._counted_under
-        return under is not None and under[0] is state.acks and under[1] is state.silences
+    def _found(self, fleet: Fleet, freshness: Freshness) -> tuple[_Basis, Counts] | None:
+        """Return the counts of a fleet with their basis, if that still holds."""
+        found, basis = self._counts.get(fleet.profile), (fleet, freshness, self.state.acks, self.state.silences)
+        return found if found is not None and all(map(is_, found[0], basis)) else None
 
     def _count(self) -> None:
-        state, counts = self.state, {}
-        before = self._counts if self._is_counted_under(state) else {}
-        for _, fleet, freshness in self._fleets():
-            previous = before.get(fleet.profile)
-            if previous is None or previous[0] is not fleet or previous[1] is not freshness:
-                previous = (fleet, freshness, counts_at(fleet, state.now, state.is_alerting))
-            counts[fleet.profile] = previous
-        self._counts, self._counted_under = counts, (state.acks, state.silences)
+        state = self.state
+        self._counts = {
+            fleet.profile: self._found(fleet, freshness)
+            or ((fleet, freshness, state.acks, state.silences), counts_at(fleet, state.now, state.is_alerting))
+            for _, fleet, freshness in self._fleets()
+        }
         self.post_message(self.Counted(self._total))
         self.refresh()
 
     @property
     def _total(self) -> Counts:
         """The counts over all fleets that were listed."""
-        return sum((counts for fleet, _, counts in self._counts.values() if fleet.listed is not None), Counts())
+        return sum((counts for (fleet, *_), counts in self._counts.values() if fleet.listed is not None), Counts())
 
     def parts(self) -> tuple[Sequence[Part], Sequence[Part]]:
         """Return the line's parts; whose fleet it is and alarms have the most weight."""
