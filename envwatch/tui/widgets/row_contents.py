@@ -5,6 +5,7 @@ Two rows with equal values look the same, so what is drawn of one is kept as lon
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.presence import Presence
@@ -15,7 +16,7 @@ from envwatch.views.state_details import shared_text, silence_text
 from envwatch.views.table_view import id_tail
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from envwatch.fleet.hours import LastDays
     from envwatch.fleet.outages import State
@@ -58,82 +59,69 @@ class Shown(NamedTuple):
     rest: Rest
 
 
-def shown_at(  # noqa: PLR0913, PLR0917  all that decides what a row shows
-    tracked: TrackedEnvironment,
-    state: MonitorState,
-    now: ServerMs,
-    columns: Sequence[tuple[Column, int]],
-    days: LastDays,
-    glyphs: Glyphs,
-) -> Shown:
-    """Return what a row shows.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowContents:
+    """What rows show at one moment. Two are equal if rows look alike in them but for the moment."""
 
-    Args:
-        tracked: the environment.
-        state: what is known.
-        now: the moment by the server's clock.
-        columns: the visible columns, each with its width in cells.
-        days: the last 24 hours of every environment at that moment.
-        glyphs: those that the terminal can show.
-    """
-    id_, name = tracked.environment.id, tracked.environment.name
-    fleet, silence = state.fleets.of(tracked), state.silence_of(tracked)
-    is_unknown = fleet.is_unknown(tracked, state.now)
-    ticking: list[Clean | None] = []
-    hours: tuple[State, ...] = ()
-    for column, width in columns[AGES:]:
-        if column.id == LAST_DAY:
-            hours = days.cells(tracked)
-        elif column.is_ticking:
-            text = column.shown(tracked, now, fleet.limits)
-            if column.id == "why":
-                is_promise = is_unknown and tracked.presence is Presence.LATE  # a countdown
-                text = _why(tracked, None if is_promise else text, width, silence, state, glyphs)
-            ticking.append(text)
-    return Shown(
-        is_unknown,
-        tuple([column.shown(tracked, now, fleet.limits) for column, _ in columns[1:AGES]]),
-        Rest(
-            tracked,
-            tag=None if id_ in state.acks or silence is not None else tracked.tag(now),
-            known=known_mark(tracked, silence, state, glyphs),
-            tail=id_tail(name, id_, state.ambiguous_names) if name else "",
-            newest=fleet.newest,
-            is_listed=id_ in fleet.environments,
-            ticking=tuple(ticking),
-            hours=hours,
-        ),
-    )
+    columns: tuple[tuple[Column, int], ...]
+    """Each with its width; the first three and their gaps take `LEFT` cells, with the gutter."""
+    glyphs: Glyphs
+    state: MonitorState = field(compare=False)
+    moments: Mapping[Clean, ServerMs] = field(compare=False)
+    """The time of each profile's server."""
+    days: LastDays = field(compare=False)
 
+    def of(self, tracked: TrackedEnvironment) -> Shown:
+        """Return what the row of an environment shows."""
+        id_, name, state = tracked.environment.id, tracked.environment.name, self.state
+        fleet, silence, now = state.fleets.of(tracked), state.silence_of(tracked), self.moments[tracked.profile]
+        is_unknown = fleet.is_unknown(tracked, state.now)
+        ticking: list[Clean | None] = []
+        hours: tuple[State, ...] = ()
+        for column, width in self.columns[AGES:]:
+            if column.id == LAST_DAY:
+                hours = self.days.cells(tracked)
+            elif column.is_ticking:
+                text = column.shown(tracked, now, fleet.limits)
+                if column.id == "why":
+                    is_promise = is_unknown and tracked.presence is Presence.LATE  # a countdown
+                    text = self._why(tracked, None if is_promise else text, width, silence)
+                ticking.append(text)
+        return Shown(
+            is_unknown,
+            tuple([column.shown(tracked, now, fleet.limits) for column, _ in self.columns[1:AGES]]),
+            Rest(
+                tracked,
+                tag=None if id_ in state.acks or silence is not None else tracked.tag(now),
+                known=self.mark_of(tracked, silence),
+                tail=id_tail(name, id_, state.ambiguous_names) if name else "",
+                newest=fleet.newest,
+                is_listed=id_ in fleet.environments,
+                ticking=tuple(ticking),
+                hours=hours,
+            ),
+        )
 
-def known_mark(tracked: TrackedEnvironment, silence: Silence | None, state: MonitorState, glyphs: Glyphs) -> str:
-    """Return the mark of an acknowledgement or a silence, of this or the serving host; empty without one."""
-    if tracked.environment.id in state.acks:
-        return glyphs.acknowledged
-    if silence is not None:
-        return glyphs.silenced
-    if shared_ack_of(tracked.environment) is not None:
-        return glyphs.acknowledged
-    is_silenced = shared_silence_of(tracked.environment, state.now.wall) is not None
-    return glyphs.silenced if is_silenced else ""
+    def mark_of(self, tracked: TrackedEnvironment, silence: Silence | None) -> str:
+        """Return the mark of an acknowledgement or a silence, of this or the serving host; empty without one."""
+        if tracked.environment.id in self.state.acks:
+            return self.glyphs.acknowledged
+        if silence is not None:
+            return self.glyphs.silenced
+        if shared_ack_of(tracked.environment) is not None:
+            return self.glyphs.acknowledged
+        is_silenced = shared_silence_of(tracked.environment, self.state.now.wall) is not None
+        return self.glyphs.silenced if is_silenced else ""
 
-
-def _why(  # noqa: PLR0913, PLR0917  as `shown_at`
-    tracked: TrackedEnvironment,
-    why: Clean | None,
-    width: int,
-    silence: Silence | None,
-    state: MonitorState,
-    glyphs: Glyphs,
-) -> Clean | None:
-    """Return the cause, and behind it who has silenced or acknowledged the row; without room for both, only that."""
-    wall = state.now.wall
-    text: Clean | None = None
-    if silence is not None:
-        text = silence_text(silence, wall)
-    elif tracked.environment.id not in state.acks:
-        text = shared_text(tracked.environment, wall, width)
-    if text is None:
-        return why
-    both = Clean(f"{why} {glyphs.separator} {text}")
-    return both if why and cells(both) <= width else text
+    def _why(self, tracked: TrackedEnvironment, why: Clean | None, width: int, silence: Silence | None) -> Clean | None:
+        """Return the cause, and behind it who silenced or acknowledged the row; without room for both, only that."""
+        wall = self.state.now.wall
+        text: Clean | None = None
+        if silence is not None:
+            text = silence_text(silence, wall)
+        elif tracked.environment.id not in self.state.acks:
+            text = shared_text(tracked.environment, wall, width)
+        if text is None:
+            return why
+        both = Clean(f"{why} {self.glyphs.separator} {text}")
+        return both if why and cells(both) <= width else text

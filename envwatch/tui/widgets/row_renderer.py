@@ -23,7 +23,7 @@ from envwatch.model import limits
 from envwatch.model.modes import UNRESTRICTED, mode_of
 from envwatch.model.text import Clean, cells, counted, fitted, shortened, wrapped
 from envwatch.model.versions import is_behind
-from envwatch.tui.widgets.row_contents import AGES, known_mark, shown_at
+from envwatch.tui.widgets.row_contents import AGES, RowContents
 from envwatch.views.column_widths import GUTTER, LEFT, SCROLLBAR, gap_after
 from envwatch.views.columns import LAST_DAY
 from envwatch.views.grouping import GroupHeader, Rule
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from envwatch.fleet.hours import LastDays
     from envwatch.fleet.silences import Silence
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
-    from envwatch.model.clock import ServerMs
-    from envwatch.tui.glyphs import Glyphs
     from envwatch.tui.state import MonitorState
     from envwatch.tui.widgets.row_contents import Rest, Shown
     from envwatch.views.columns import Column
@@ -54,20 +52,13 @@ _MOST_RESTS: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RowRenderer:
+class RowRenderer(RowContents):
     """Draws the lines of a moment. Two are equal if they draw alike, whatever their moments."""
 
     width: int
-    columns: tuple[tuple[Column, int], ...]
-    """Each with its width; the first three and their gaps take `LEFT` cells, with the gutter."""
-    glyphs: Glyphs
     base: Style
     style: Callable[[str], Style] = field(compare=False)
     """Returns what a component class `table--<name>` of the stylesheet adds to the base."""
-    state: MonitorState = field(compare=False)
-    moments: Mapping[Clean, ServerMs] = field(compare=False)
-    """The time of each profile's server."""
-    days: LastDays = field(compare=False)
     _shown: dict[EnvironmentKey, Shown] = field(default_factory=dict, compare=False)
     """What environments show at this moment, as far as that was needed."""
     _strips: dict[tuple[EnvironmentKey, bool], Strip] = field(default_factory=dict, compare=False)
@@ -170,9 +161,7 @@ class RowRenderer:
         """Return what an environment shows at this moment."""
         shown = self._shown.get(tracked.key)
         if shown is None or shown.rest.tracked is not tracked:
-            now = self.moments[tracked.profile]
-            shown = shown_at(tracked, self.state, now, self.columns, self.days, self.glyphs)
-            self._shown[tracked.key] = shown
+            shown = self._shown[tracked.key] = self.of(tracked)
         return shown
 
     def empty_line(self, text: Clean, number: int) -> Strip:
@@ -231,18 +220,18 @@ class RowRenderer:
         silence = self._silence_of(header)
         if silence is not None:
             tail += [Segment("  ", base), Segment(silence_text(silence, now.wall), base)]
-        mark = self.glyphs.silenced if silence else self._mark_of(header)
+        mark = self.glyphs.silenced if silence else self._group_mark(header)
         head = f" {self.glyphs.cursor if is_cursor else ' '}{sign} {f'{mark} ' if mark else ''}"
         room = self.width - cells(head) - sum(cells(segment.text) for segment in tail) - 1
         title = shortened(header.title, max(room, 1), keep="ends", ellipsis=self.glyphs.ellipsis)
         return Strip([Segment(f"{head}{title}", base), *tail]).adjust_cell_length(self.width, base)
 
-    def _mark_of(self, header: GroupHeader) -> str:
+    def _group_mark(self, header: GroupHeader) -> str:
         """Return the mark of a group whose problems are all acknowledged or silenced; empty without problems."""
         mark = ""
         for tracked in header.environments:
             if tracked.is_unhealthy:
-                known = known_mark(tracked, self.state.silence_of(tracked), self.state, self.glyphs)
+                known = self.mark_of(tracked, self.state.silence_of(tracked))
                 if not known:
                     return ""
                 mark = known if mark != self.glyphs.silenced else mark
