@@ -146,7 +146,6 @@ class EnvwatchApp(TerminalApp):
         return screen
 
     def on_mount(self) -> None:
-        """Start the clock and the workers."""
         self.theme_changed_signal.subscribe(self, lambda theme: self._saved.keep(theme=theme.name))
         self.set_interval(1, self._tick)
         self.run_worker(self._take_outcomes(), exit_on_error=True)
@@ -229,7 +228,6 @@ class EnvwatchApp(TerminalApp):
         self.state = self.time_machine.shown(self._present)
 
     def republish(self) -> None:
-        """Hand the state down anew."""
         self._publish(self._present)
 
     def read_schedules(self) -> None:
@@ -292,7 +290,6 @@ class EnvwatchApp(TerminalApp):
 
     @property
     def dashboard(self) -> Dashboard:
-        """The screen below all others."""
         return next(screen for screen in self.screen_stack if isinstance(screen, Dashboard))
 
     def _watched(self) -> tuple[str, str]:
@@ -320,7 +317,6 @@ class EnvwatchApp(TerminalApp):
         return STATE_COLOURS
 
     def get_css_variables(self) -> dict[str, str]:
-        """Return the theme's variables."""
         variables = super().get_css_variables()
         if self.is_colourless:
             self.theme_variables = variables = without_colours(variables)
@@ -336,12 +332,10 @@ class EnvwatchApp(TerminalApp):
             self.answer("cannot be suspended: no shell started it that could resume it")
 
     def action_pause(self) -> None:
-        """Pause polling, or resume it; likewise a replay."""
         if not self.time_machine.pause():
             self._answer_poll_key(self.poll_control.toggle_pause)
 
     def action_refresh_now(self) -> None:
-        """Poll now."""
         self._answer_poll_key(self.poll_control.refresh)
 
     def action_interval(self, step: int) -> None:
@@ -354,7 +348,6 @@ class EnvwatchApp(TerminalApp):
         self.answer(text)
 
     def action_change_theme(self) -> None:
-        """Choose a theme."""
         names = in_menu_order(self.available_themes)
         choices = [Choice(name, name, "in use" if name == self.theme else "") for name in names]
 
@@ -395,5 +388,4 @@ class EnvwatchApp(TerminalApp):
             self.push_screen(Palette(id="--command-palette"))
 
     def action_leave(self, code: int) -> None:
-        """End the program with an exit code."""
         self.exit(code, return_code=code)

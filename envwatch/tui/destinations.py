@@ -48,7 +48,6 @@ class Place(NamedTuple):
 
     @property
     def step(self) -> Step:
-        """The step."""
         return self.timeline.steps[self.position]
 
     @property

@@ -50,7 +50,6 @@ class HintedApp(EnvwatchApp):
         return screen
 
     def on_mount(self) -> None:
-        """Show the hints once there is a screen."""
         self.call_after_refresh(self._show_hints)
 
     def _show_hints(self) -> None:
@@ -81,7 +80,6 @@ class HintedApp(EnvwatchApp):
         return has_run
 
     async def action_close_hints(self) -> None:
-        """Take the hints away for good."""
         await self._end_hints()
         self.answer("no more hints, in later demos either")
 

@@ -43,7 +43,6 @@ class PollControl:
 
     @property
     def pollers(self) -> list[Poller]:
-        """All pollers."""
         return [target.poller for target in self.targets.values()]
 
     @property
@@ -52,7 +51,6 @@ class PollControl:
         return {profile: target.poller.schedule for profile, target in self.targets.items()}
 
     def toggle_pause(self) -> str:
-        """Pause all pollers, or resume them if all are paused."""
         is_pause = not all(poller.schedule.is_paused for poller in self.pollers)
         for poller in self.pollers:
             poller.pause(paused=is_pause)

@@ -30,7 +30,6 @@ class ReplayClock:
 
     @property
     def playing(self) -> Playing:
-        """Its speed, and whether it is paused."""
         return Playing(self._replay.speed, self._is_paused)
 
     def begins(self, first: WallMs, last: WallMs) -> WallMs:

@@ -104,17 +104,14 @@ class MonitorState:
 
     @property
     def fleets(self) -> Fleets:
-        """Every fleet, by profile."""
         return self.monitor.fleets
 
     @property
     def acks(self) -> Acks:
-        """Acknowledged problems, by the environment's id."""
         return self.monitor.acks
 
     @property
     def silences(self) -> Silences:
-        """Silences, by id."""
         return self.monitor.silences
 
     @property
@@ -147,7 +144,6 @@ class MonitorState:
 
     @property
     def event_log(self) -> EventLog:
-        """Events since the start."""
         return self.monitor.event_log
 
 

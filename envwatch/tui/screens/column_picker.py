@@ -72,7 +72,6 @@ class ColumnPicker(ModalScreen["tuple[str, ...] | None"]):
         self._update_list(self._place)
 
     def action_shift(self, step: int) -> None:
-        """Move the column under the cursor by a place."""
         place = self._place
         target = min(max(place + step, 0), len(self._order) - 1)
         self._order.insert(target, self._order.pop(place))
@@ -83,5 +82,4 @@ class ColumnPicker(ModalScreen["tuple[str, ...] | None"]):
         self.dismiss(("state", "name", *chosen))
 
     def action_forget(self) -> None:
-        """Return to the columns that fit."""
         self.dismiss(())

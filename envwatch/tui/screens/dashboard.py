@@ -335,7 +335,6 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
         self.show_message("view reset: all environments, problems first, no groups")
 
     def action_filter(self) -> None:
-        """Open the filter bar, with the table visible."""
         self._filter_bar.open(self.view.query)
         if self._covers_table:
             self.wants_detail = False

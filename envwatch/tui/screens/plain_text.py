@@ -36,9 +36,7 @@ class PlainText(ModalScreen[None]):
         yield KeyFooter()
 
     def on_mount(self) -> None:
-        """Leave the mouse to the terminal."""
         cast("TerminalApp", self.app).lend_mouse(is_lent=True)
 
     def on_unmount(self) -> None:
-        """Take the mouse back."""
         cast("TerminalApp", self.app).lend_mouse(is_lent=False)

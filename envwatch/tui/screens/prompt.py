@@ -81,11 +81,9 @@ class Prompt(ModalScreen["PromptResult | None"]):
         line.update(mistake)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Hide the withdraw key if there is nothing to withdraw."""
         return self._may_withdraw if action == "withdraw" else super().check_action(action, parameters)
 
     def label_of(self, binding: Binding) -> str | None:
-        """Return what a key of the footer does."""
         return self.ENTER if binding.action == "submit" else binding.description
 
     def action_withdraw(self) -> None:

@@ -26,7 +26,6 @@ class RowCommands(TableScreen):
     _is_running: bool = False
 
     def bind_commands(self, settings: CommandSettings) -> None:
-        """Bind a key to each command."""
         self._settings = settings
         for name, command in settings.commands.items():
             action = f"run_command('{name}')"

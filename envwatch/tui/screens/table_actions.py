@@ -156,7 +156,6 @@ class TableActions(TableScreen):
         self.table.reveal(group.key)
 
     def action_fold_all(self) -> None:
-        """Fold all groups, or open them if none is open."""
         if self.table.headers:
             self._fold_all(is_open=not any(header.is_open for header in self.table.headers))
         else:

@@ -34,7 +34,6 @@ class TableScreen(Screen[None]):
 
     @property
     def table(self) -> EnvironmentTable:
-        """The live table."""
         return self.query_one(EnvironmentTable)
 
     def show_message(self, text: str, now: Reading | None = None) -> None:

@@ -95,7 +95,6 @@ class TerminalApp(App[int]):
             self.send(notification_sequence(text, notify, in_tmux="TMUX" in os.environ))
 
     def show_title(self, title: Clean) -> None:
-        """Set the terminal's title."""
         if self._terminal_driver is not None:
             self._terminal_driver.show_title(title)
 
@@ -113,12 +112,10 @@ class TerminalApp(App[int]):
         return {name: theme for name, theme in themes.items() if not theme.ansi} if self.is_colourless else themes
 
     def lend_mouse(self, *, is_lent: bool) -> None:
-        """Leave the mouse to the terminal, or take it back."""
         if self._terminal_driver is not None:
             self._terminal_driver.lend_mouse(is_lent=is_lent)
 
     def get_driver_class(self) -> type[Driver]:
-        """Return the driver for real terminals."""
         default = super().get_driver_class()
         return TerminalDriver if default is LinuxDriver and not self.lacking else default
 

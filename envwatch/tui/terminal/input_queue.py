@@ -47,7 +47,6 @@ class InputQueue:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no event waits."""
         return not self._events
 
     async def put(self, event: InputEvent | Paste) -> None:

@@ -37,7 +37,6 @@ class JobControl:
             signal.signal(number, self._on_signal)
 
     def release(self) -> None:
-        """Restore the signals' defaults."""
         for number in _JOB_SIGNALS:
             signal.signal(number, signal.SIG_DFL)
 

@@ -51,7 +51,6 @@ class _Output:
         self.x, self.y = x, y
 
     def set_pen(self, pen: Pen) -> None:
-        """Change how the next cells are drawn."""
         if pen is not self.pen:
             self.parts.append(pen_change(self.pen, pen))
             self.pen = pen

@@ -29,7 +29,6 @@ class TerminalFile:
         self._is_closed = False
 
     def fileno(self) -> int:
-        """Return the file descriptor."""
         return self._descriptor
 
     def write(self, text: str) -> None:

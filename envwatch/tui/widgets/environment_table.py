@@ -107,7 +107,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     @property
     def line(self) -> TableLine | None:
-        """The line under the cursor."""
         return self._row_cursor.cursor
 
     @property
@@ -117,7 +116,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     @property
     def header(self) -> GroupHeader | None:
-        """The group's header under the cursor."""
         return self.line if isinstance(self.line, GroupHeader) else None
 
     @property
@@ -127,7 +125,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     @property
     def headers(self) -> list[GroupHeader]:
-        """The headers of all groups."""
         return [line for line in self._row_cursor.lines if isinstance(line, GroupHeader)]
 
     @property
@@ -155,7 +152,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """The visible columns."""
         return tuple(column for column, _ in self._columns)
 
     @property
@@ -258,7 +254,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self.refresh()
 
     def _last_days(self) -> LastDays:
-        """Return the last 24 hours of the state."""
         self._days = self._days.at(self.state.monitor, self.state.now, zone_of(self.options.times))
         return self._days
 

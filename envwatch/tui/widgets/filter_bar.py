@@ -130,7 +130,6 @@ class FilterBar(Vertical):
 
     @property
     def input(self) -> Input:
-        """The line to type in."""
         return self.query_one("#query", Input)
 
     def open(self, query: Query) -> None:

@@ -85,7 +85,6 @@ class TextLine(Widget):
             super().refresh(*(Region(0, y, self.size.width, 1) for y in lines))
 
     def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
-        """Redraw regions, or else everything."""
         if not regions:
             self._drawn = None
         return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
