@@ -21,6 +21,7 @@ from envwatch.tui.screens.help import HelpScreen
 from envwatch.tui.screens.menu import CopyMenu, Menu, PickList, SortMenu
 from envwatch.tui.screens.plain_text import PlainText
 from envwatch.tui.screens.prompt import Prompt
+from envwatch.tui.terminal.textual_internals import own_bindings
 from envwatch.tui.widgets.detail_pane import DetailPane
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.event_list import EventList
@@ -30,7 +31,6 @@ from envwatch.tui.widgets.text_input import TextInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from typing import Any
 
     from textual.dom import DOMNode
 
@@ -128,10 +128,8 @@ def _keys_of(nodes: Iterable[type[DOMNode]], keys: Mapping[str, Iterable[str]]) 
 
 def _default_keys(nodes: Iterable[type[DOMNode]]) -> Iterator[tuple[str, str]]:
     """Yield the id and one key of each binding."""
-    ours = (base for node in nodes for base in node.__mro__ if base.__module__.startswith("envwatch."))
-    for base in dict.fromkeys(ours):
-        bindings: Iterable[Any] = Binding.make_bindings(vars(base).get("BINDINGS", ()))
-        yield from ((binding.id, binding.key) for binding in bindings if binding.id)
+    bindings = dict.fromkeys(binding for node in nodes for binding in own_bindings(node))
+    yield from ((binding.id, binding.key) for binding in bindings if binding.id)
 
 
 def _textual_name(key: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import attrgetter, is_
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.monitor import Monitor
@@ -37,6 +38,8 @@ class Notice(NamedTuple):
 
 NO_NOTICE: Final = Notice("", float("-inf"))
 _NOTHING: Final = Clean("")
+_ROW_PARTS: Final = attrgetter("fleets", "acks", "silences", "watched")
+"""Of a `Monitor`: what the table's rows are made of."""
 _NO_READING: Final = Reading(WallMs(0), MonotonicS(0))
 
 
@@ -121,21 +124,11 @@ class MonitorState:
 
     def has_rows_of(self, other: MonitorState) -> bool:
         """Whether the rows of another state are these: the same fleets, marks and past."""
-        one, two = self.monitor, other.monitor
-        return (
-            one.fleets is two.fleets
-            and one.acks is two.acks
-            and one.silences is two.silences
-            and one.watched is two.watched
-        )
+        return all(map(is_, _ROW_PARTS(self.monitor), _ROW_PARTS(other.monitor)))
 
     def silence_of(self, tracked: TrackedEnvironment) -> Silence | None:
         """Return the silence that keeps an environment quiet now."""
         return self.monitor.silence_of(tracked, self.now)
-
-    def is_problem(self, tracked: TrackedEnvironment) -> bool:
-        """Whether an environment is a problem, worth a person's attention or not."""
-        return self.monitor.is_problem(tracked, self.now)
 
     @property
     def is_alerting(self) -> Callable[[TrackedEnvironment], bool]:

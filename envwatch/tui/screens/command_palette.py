@@ -11,7 +11,7 @@ from textual.command import CommandPalette, DiscoveryHit, Hit, Provider, SearchI
 from textual.content import Content
 
 from envwatch.tui.screens.dashboard import Dashboard
-from envwatch.tui.screens.help import SECTIONS
+from envwatch.tui.screens.help import SECTIONS, help_entries
 from envwatch.tui.widgets.footer import HELP_WHILE_TYPING, KeyFooter
 
 if TYPE_CHECKING:
@@ -83,18 +83,12 @@ class Commands(Provider):
 
     def _actions(self) -> Iterator[tuple[str, str, partial[Coroutine[Any, Any, bool]]]]:
         """Yield the description of each action that works now, its keys, and what runs it."""
-        keys: dict[str, list[str]] = {}
-        found: dict[str, tuple[str, partial[Coroutine[Any, Any, bool]]]] = {}
         active = sorted(self.screen.active_bindings.values(), key=lambda each: _place(each.binding))
-        for namespace, binding, enabled, _ in active:
-            if binding.id and enabled and binding.id != "app.palette":
-                run = partial(self.app.run_action, binding.action, namespace)
-                found.setdefault(binding.id, (binding.description, run))
-                key = self.app.get_key_display(binding)
-                if key and key not in keys.setdefault(binding.id, []):
-                    keys[binding.id].append(key)
-        for id_, (description, run) in found.items():
-            yield description, " ".join(keys.get(id_, ())), run
+        offered = [each for each in active if each.enabled and each.binding.id not in {None, "app.palette"}]
+        first = {each.binding.id: each for each in reversed(offered)}
+        for entry in help_entries((each.node, each.binding) for each in offered):
+            node, binding, *_ = first[entry.id]
+            yield entry.text, " ".join(entry.keys), partial(self.app.run_action, binding.action, node)
 
     def _environments(self, dashboard: Dashboard, matcher: Matcher) -> Iterator[Hit]:
         """Yield the environments whose name contains the query; those that begin with it come first."""

@@ -15,7 +15,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.text import Clean, shortened, wrapped
 from envwatch.query.completion import HELP as FILTER_EXAMPLES
 from envwatch.tui.glyphs import UNICODE, Glyphs
-from envwatch.tui.terminal.textual_internals import bindings_of
+from envwatch.tui.terminal.textual_internals import bindings_of, own_bindings
 from envwatch.tui.widgets.footer import KeyFooter, has_key
 from envwatch.tui.widgets.pager import Pager
 from envwatch.views.legend import TAGS_LAST, LegendEntry, hour_entries, state_entries, tag_entries
@@ -82,7 +82,7 @@ class Help(NamedTuple):
 def help_sections(nodes: Iterable[DOMNode]) -> dict[str, list[Help]]:
     """Return each binding that has an id once, with all of its keys, by its section's title."""
     sections: dict[str, list[Help]] = {title: [] for title in SECTIONS.values()}
-    for entry in _entries((node, binding) for node in nodes for binding in bindings_of(node) if binding.id):
+    for entry in help_entries((node, binding) for node in nodes for binding in bindings_of(node) if binding.id):
         sections[SECTIONS[entry.id.partition(".")[0]]].append(entry)
     return {title: entries for title, entries in sections.items() if entries}
 
@@ -90,18 +90,12 @@ def help_sections(nodes: Iterable[DOMNode]) -> dict[str, list[Help]]:
 def help_on(screen: Screen[Any]) -> list[Help]:
     """Return envwatch's bindings of a screen and of what has the focus there."""
     nodes = [node for node in (screen.focused or screen).ancestors_with_self if node is not screen.app]
-    ours = (node for node in nodes if type(node).__module__.startswith("envwatch."))
-    bound = ((node, binding) for node in ours for binding in bindings_of(node) if binding.description)
-    return _entries((node, binding) for node, binding in bound if binding.action in _own_actions(type(node)))
+    own_actions = {node: {binding.action for binding in own_bindings(type(node))} for node in nodes}
+    bound = ((node, binding) for node in nodes for binding in bindings_of(node) if binding.description)
+    return help_entries((node, binding) for node, binding in bound if binding.action in own_actions[node])
 
 
-def _own_actions(node: type[DOMNode]) -> set[str]:
-    """Return the actions that envwatch's own classes bind, without Textual's."""
-    ours = (base for base in node.__mro__ if base.__module__.startswith("envwatch."))
-    return {each.action for base in ours for each in Binding.make_bindings(vars(base).get("BINDINGS", ()))}
-
-
-def _entries(bound: Iterable[tuple[DOMNode, Binding]]) -> list[Help]:
+def help_entries(bound: Iterable[tuple[DOMNode, Binding]]) -> list[Help]:
     """Return each action once, with all of its keys."""
     found: dict[str, tuple[str, list[str]]] = {}
     for node, binding in bound:

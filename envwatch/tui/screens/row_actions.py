@@ -194,7 +194,7 @@ class RowActions(TableScreen):
 
     def _is_open(self, tracked: TrackedEnvironment) -> bool:
         """Whether it is not well, for however long, and not acknowledged; silenced or not."""
-        is_unwell = tracked.is_unhealthy or self.state.is_problem(tracked)
+        is_unwell = tracked.is_unhealthy or self.state.monitor.is_problem(tracked, self.state.now)
         return is_unwell and tracked.environment.id not in self.state.acks
 
     def _ask_for_note(self, problems: Sequence[TrackedEnvironment]) -> None:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from textual.binding import Binding
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from textual.binding import Binding
     from textual.dom import DOMNode
 
 
@@ -23,6 +24,13 @@ def bindings_of(node: DOMNode) -> Iterator[Binding]:
     bindings = node._bindings.copy()
     bindings.apply_keymap(node.app._keymap)
     return (binding for _, binding in bindings)
+
+
+def own_bindings(node: type[DOMNode]) -> Iterator[Binding]:
+    """Yield the bindings that envwatch's own classes among the bases of a node declare, with one key each."""
+    for base in node.__mro__:
+        if base.__module__.startswith("envwatch."):
+            yield from Binding.make_bindings(vars(base).get("BINDINGS", ()))
 
 
 def add_binding(node: DOMNode, binding: Binding) -> None:
