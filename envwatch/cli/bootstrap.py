@@ -313,7 +313,7 @@ def history_for(
         return history_folder_for(demo.host if demo else server_in(credentials.base_url), settings)
 
     def make() -> HistoryRecorder:
-        from envwatch.fleet.since_last_run import changes_between_runs
+        from envwatch.fleet.run_before import changes_between_runs
         from envwatch.storage.history.folder import Retention
         from envwatch.storage.history.recorder import HistoryRecorder, nothing
 

@@ -26,7 +26,7 @@ from envwatch.fleet.acknowledgements import ack_of, note_of
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.history import HistoryError, Moment, PollResult
 from envwatch.fleet.monitor import Monitor
-from envwatch.fleet.since_last_run import changes_between_runs
+from envwatch.fleet.run_before import changes_between_runs
 from envwatch.model.clock import MonotonicS, OffsetBounds, Reading, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, Snapshot

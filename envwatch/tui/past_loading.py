@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.earlier_runs import EarlierRuns
 from envwatch.fleet.history import Moment
-from envwatch.fleet.since_last_run import changes_between_runs
+from envwatch.fleet.run_before import changes_between_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.builders import NOW, beating, environment, failed, listed, watched
 
-from envwatch.fleet.carried_over import with_run_before
 from envwatch.fleet.events import Kind
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_problem
+from envwatch.fleet.run_before import with_run_before
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import Clean
 

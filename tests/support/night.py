@@ -13,7 +13,7 @@ from support.memory_history import MemoryHistory
 from envwatch.fleet.acknowledgements import ack_of
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor, Update
-from envwatch.fleet.since_last_run import changes_between_runs
+from envwatch.fleet.run_before import changes_between_runs
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Slept

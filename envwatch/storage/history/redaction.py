@@ -21,7 +21,7 @@ from envwatch.fleet.events import NOT_RUNNING, Event, EventState, Kind
 from envwatch.fleet.history import Moment
 from envwatch.fleet.inventory import missing_id
 from envwatch.fleet.presence import Presence, Reason
-from envwatch.fleet.since_last_run import LACKED
+from envwatch.fleet.run_before import LACKED
 from envwatch.model.environment import Environment
 from envwatch.model.modes import is_known_mode
 from envwatch.model.outcome import Cause

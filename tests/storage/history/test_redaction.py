@@ -19,7 +19,7 @@ from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.history import Moment
 from envwatch.fleet.inventory import missing_id
 from envwatch.fleet.mass_changes import _SHAREABLE
-from envwatch.fleet.since_last_run import LACKED
+from envwatch.fleet.run_before import LACKED
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model.environment import Environment
 from envwatch.model.modes import is_known_mode

@@ -15,7 +15,7 @@ from support.recording import ALWAYS, DAY, content, kinds, life, record
 
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.history import HistoryError, Moment
-from envwatch.fleet.since_last_run import changes_between_runs
+from envwatch.fleet.run_before import changes_between_runs
 from envwatch.model.text import Clean
 from envwatch.storage.history.encoding.frames import FrameKind
 from envwatch.storage.history.folder import Retention, day_paths

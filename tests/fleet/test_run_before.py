@@ -13,7 +13,7 @@ from support.builders import NOW, beating, environment, failed, listed, reading,
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind, flatten
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.history import Moment
-from envwatch.fleet.since_last_run import changes_between_runs
+from envwatch.fleet.run_before import changes_between_runs
 from envwatch.model.clock import OffsetBounds
 from envwatch.model.text import Clean
 
