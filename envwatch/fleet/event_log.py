@@ -8,9 +8,10 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from heapq import merge
-from itertools import accumulate, compress, pairwise
-from operator import attrgetter, not_
+from itertools import accumulate, pairwise, repeat
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, TypeAlias, overload
 
 from envwatch.fleet.events import Event, flatten
@@ -28,22 +29,18 @@ _ONE_POLL_MS: Final = 1_000.0
 """Events of the past that are nearer to each other came with one poll: no interval is shorter."""
 
 
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class EventLog(Sequence[Event]):
     """Events, oldest first, groups among them."""
 
-    def __init__(self) -> None:
-        self._events: tuple[Event, ...] = ()
-        self._sizes: tuple[int, ...] = ()
-        """Of each event, how many it stands for."""
-        self._polls: tuple[int, ...] = ()
-        """Of each event, the number of the poll that brought it."""
-        self._by_environment: Mapping[_Key, tuple[Event, ...]] = {}
-        self._past = 0
-        """How many of the events are from before the start."""
-        self.added = 0
-        """How many events have come since the start, dropped ones among them."""
-        self.cut_at: ServerMs | None = None
-        """When the newest of the dropped events happened; None if all are here."""
+    _events: tuple[Event, ...] = ()
+    _sizes: tuple[int, ...] = ()
+    """Of each event, how many it stands for."""
+    _polls: tuple[int, ...] = ()
+    """Of each event, the number of the poll that brought it: below 0 for those from before the start."""
+    _by_environment: Mapping[_Key, tuple[Event, ...]] = field(default_factory=dict)
+    cut_at: ServerMs | None = None
+    """When the newest of the dropped events happened; None if all are here."""
 
     def after(self, events: Sequence[Event], most: int = limits.EVENTS_KEPT) -> EventLog:
         """Return the log with newer events, without the oldest where there are too many.
@@ -52,28 +49,18 @@ class EventLog(Sequence[Event]):
             events: oldest first.
             most: events that are kept, each member of a group counted; the newest is kept however large it is.
         """
-        following = EventLog()
-        all_events = (*self._events, *events)
-        sizes = (*self._sizes, *(len(flatten((event,))) for event in events))
-        kept = max(sum(total <= most for total in accumulate(reversed(sizes))), 1)
-        number = max(self._polls[-1] + 1, 0) if self._polls else 0  # those of the past are below 0
-        polls = (*self._polls, *(number for _ in events))
-        dropped = all_events[:-kept]
-        following._events, following._sizes = all_events[-kept:], sizes[-kept:]
-        following._polls = polls[-kept:]
-        following._past = max(self._past - len(dropped), 0)
-        following.added = self.added + len(events)
-        following.cut_at = dropped[-1].at if dropped else self.cut_at
+        number = max(self._polls[-1] + 1, 0) if self._polls else 0
+        all_events, sizes = (*self._events, *events), (*self._sizes, *map(_size_of, events))
+        following = self._of_newest(all_events, sizes, (*self._polls, *repeat(number, len(events))), most)
         by_environment = dict(self._by_environment)
         for event in flatten(events):
             key = (event.profile, event.id)
             by_environment[key] = (*by_environment.get(key, ()), event)
-        for event in flatten(dropped):
+        for event in flatten(all_events[: len(all_events) - len(following)]):
             _, *rest = by_environment.pop(key := (event.profile, event.id))
             if rest:
                 by_environment[key] = tuple(rest)
-        following._by_environment = by_environment
-        return following
+        return replace(following, _by_environment=by_environment)
 
     def when_added(self, added: int) -> EventLog:
         """Return the log with the events from before the start, and so many of those that have come since."""
@@ -87,17 +74,11 @@ class EventLog(Sequence[Event]):
     def _with_those(self, are_kept: Sequence[bool]) -> EventLog:
         if all(are_kept):
             return self
-        earlier = EventLog()
-        earlier._events = tuple(compress(self._events, are_kept))
-        earlier._sizes, earlier._polls = tuple(compress(self._sizes, are_kept)), tuple(compress(self._polls, are_kept))
-        earlier._past, earlier.cut_at = sum(are_kept[: self._past]), self.cut_at
-        earlier.added = self.added - are_kept[self._past :].count(False)
         by_environment = dict(self._by_environment)
         later = Counter((event.profile, event.id) for event in flatten(compress(self._events, map(not_, are_kept))))
         for key, count in later.items():
             by_environment[key] = by_environment[key][:-count]
-        earlier._by_environment = by_environment
-        return earlier
+        return EventLog(self._events[:kept], self._sizes[:kept], self._polls[:kept], by_environment, self.cut_at)
 
     def with_past(self, events: Sequence[Event], most: int = limits.EVENTS_KEPT) -> EventLog:
         """Return the log with events from before the start, which stand before those since the start.
@@ -106,23 +87,27 @@ class EventLog(Sequence[Event]):
             events: of one profile, in their order; those since the start among them are left out.
             most: see `after`.
         """
-        live = self._events[self._past :]
+        start = bisect_left(self._polls, 0)
+        live = self._events[start:]
         known = set(live)
         older = (event for event in events if event not in known)
-        past = tuple(merge(self._events[: self._past], older, key=attrgetter("at")))
-        sizes = tuple(len(flatten((event,))) for event in (*past, *live))
-        kept = max(sum(total <= most for total in accumulate(reversed(sizes))), 1)
-        first = max(len(sizes) - kept, 0)
-        following = EventLog()
-        following._events, following._sizes = (*past, *live)[first:], sizes[first:]
-        following._polls = (*_poll_numbers(past), *self._polls[self._past :])[first:]
-        following._past, following.added = max(len(past) - first, 0), self.added
-        following.cut_at = (*past, *live)[first - 1].at if first else self.cut_at
+        past = tuple(merge(self._events[:start], older, key=attrgetter("at")))
+        sizes = tuple(map(_size_of, (*past, *live)))
+        following = self._of_newest((*past, *live), sizes, (*_poll_numbers(past), *self._polls[start:]), most)
         by_environment = defaultdict(list)
-        for event in flatten(following._events):
+        for event in flatten(following):
             by_environment[event.profile, event.id].append(event)
-        following._by_environment = {key: tuple(each) for key, each in by_environment.items()}
-        return following
+        return replace(following, _by_environment={key: tuple(each) for key, each in by_environment.items()})
+
+    def _of_newest(
+        self, events: tuple[Event, ...], sizes: tuple[int, ...], polls: tuple[int, ...], most: int
+    ) -> EventLog:
+        """Return a log of the newest of some events, which are still to be sorted by environment."""
+        kept = max(sum(total <= most for total in accumulate(reversed(sizes))), 1)
+        first = max(len(events) - kept, 0)
+        return EventLog(
+            events[first:], sizes[first:], polls[first:], {}, events[first - 1].at if first else self.cut_at
+        )
 
     def of(self, key: _Key) -> Sequence[Event]:
         """Return the events of one environment, oldest first and without groups."""
@@ -152,6 +137,10 @@ class EventLog(Sequence[Event]):
 
     def __reversed__(self) -> Iterator[Event]:
         return reversed(self._events)
+
+
+def _size_of(event: Event) -> int:
+    return len(flatten((event,)))
 
 
 def _poll_numbers(events: Sequence[Event]) -> Iterator[int]:
