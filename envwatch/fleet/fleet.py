@@ -14,7 +14,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from envwatch.fleet.anomalies import Acceptance, HeldListing, StallDetector, acceptance_of, has_advanced
+from envwatch.fleet.anomalies import HeldListing, StallDetector, acceptance_of, has_advanced
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.inventory import with_inventory
 from envwatch.fleet.listed_rows import rows_of, still_listed
@@ -41,7 +41,7 @@ from envwatch.model.text import Clean
 from envwatch.model.times import MS, span
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from envwatch.model.environment import Environment
 
@@ -245,15 +245,13 @@ def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, .
         gap_ms=gap_ms,
         elapsed_ms=fleet.elapsed_ms + gap_ms,
         beats_count=stall_detector.beats_count,
-        held=acceptance.listings_held,
-        missing_while_held=acceptance.believed_absences,
+        acceptance=acceptance,
         in_doubt=snapshot.in_doubt,
-        unreadable=snapshot.set_aside_ids,
         profile=fleet.profile,
         latest=latest_possible(clock, at),
         is_date_wrong=date_error is not None,
     )
-    environments, events = _next_environments(fleet, rows, at, listing, acceptance)
+    environments, events = _next_environments(fleet, rows, at, listing, snapshot.set_aside_ids)
     is_first = fleet.listed is None
     is_recent = span(seen_at - at) <= blind_after(outcome.interval)
     periods, period_events = periods_after(stall_detector, is_recent=is_recent)
@@ -320,7 +318,7 @@ def _next_environments(
     rows: Mapping[Clean, tuple[Environment, ServerMs]],
     at: ServerMs,
     listing: ListingContext,
-    acceptance: Acceptance,
+    unreadable: Collection[Clean],
 ) -> tuple[Mapping[Clean, TrackedEnvironment], list[Event]]:
     """Return the environments after a listing, and what happened to each; the first listing gives no events."""
     rule = PresenceRule(fleet.limits)
@@ -336,9 +334,9 @@ def _next_environments(
     for id_, before in old.items():
         if id_ in environments:
             continue
-        if id_ in listing.unreadable:
+        if id_ in unreadable:
             tracked = unread(before)
-        elif acceptance.holds_absence_of(id_):
+        elif listing.acceptance.holds_absence_of(id_):
             tracked = missed_while_held(before, listing)
         else:
             tracked = marked_absent(before, at, listing)

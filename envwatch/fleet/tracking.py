@@ -6,11 +6,12 @@ changed. Which listing is believed, and what many rows have in common, is decide
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from envwatch.fleet.anomalies import Acceptance
 from envwatch.fleet.clock_check import LastHeartbeat, SkewCheck
 from envwatch.fleet.diff import changes, is_new_connection, is_new_process
 from envwatch.fleet.events import NO_PROFILE, Event, EventState, Kind
@@ -130,14 +131,10 @@ class ListingContext:
     """Since the first listing: the sum of all gaps."""
     beats_count: bool = True
     """False while the platform's heartbeats stand still: then silence proves nothing."""
-    held: int = 0
-    """Listings right before it that were not believed until now."""
-    missing_while_held: Collection[Clean] = ()
-    """Ids of rows that all of those lacked."""
+    acceptance: Acceptance = field(default_factory=Acceptance)
+    """Which parts of it are believed."""
     in_doubt: Collection[Clean] = ()
     """Ids of rows that it lacks and that may exist all the same."""
-    unreadable: Collection[Clean] = ()
-    """Ids of rows that it holds and that could not be read."""
     profile: Clean = NO_PROFILE
     """Whose it is; empty where only one is polled."""
     latest: ServerMs = _NO_LIMIT
@@ -276,7 +273,8 @@ def marked_absent(tracked: TrackedEnvironment, at: ServerMs, listing: ListingCon
     """Return the value after a complete listing lacked its row: two in a row prove it gone, unless that is in doubt."""
     if tracked.presence.is_absent:
         return tracked
-    held = listing.held if tracked.environment.id in listing.missing_while_held else 0
+    acceptance = listing.acceptance
+    held = acceptance.listings_held if tracked.environment.id in acceptance.believed_absences else 0
     absent = replace(tracked, absent=tracked.absent + 1 + held, withheld=_newest_heartbeat(tracked, listing))
     if absent.absent < limits.LISTINGS_TO_GONE or tracked.environment.id in listing.in_doubt:
         return absent
