@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from datetime import timedelta
-from math import inf
+from math import inf, nextafter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.history import HistoryError
@@ -108,15 +108,10 @@ class Destinations:
 
     async def _last(self, present: Present) -> Place | None:
         """Return the place before the newest listing, which may not have been recorded yet; None if there is none."""
-        timeline: Timeline | None = await self._reader.around(present.newest_at)
-        while timeline is not None:
-            index = len(timeline.steps) - 1
-            while index >= 0 and timeline.steps[index].poll.at >= present.newest_at:
-                index -= 1
-            if index >= 0:
-                return Place(timeline, index)
-            timeline = await self._reader.earlier(timeline)
-        return None
+        before = WallMs(nextafter(present.newest_at, -inf))
+        timeline = await self._reader.around(before)
+        index = timeline.place_at(before)
+        return Place(timeline, index) if index >= 0 else None
 
     # By steps.
 

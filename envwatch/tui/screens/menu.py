@@ -105,7 +105,6 @@ class Menu(_MenuScreen[str]):
 class SortMenu(_MenuScreen[tuple[str, bool]]):
     """A menu of columns; returns the choice's id, and whether it is the one in force, chosen again by its key."""
 
-    LIST = _ChoiceList
     BINDINGS: ClassVar[list[BindingType]] = [Binding("o", "again", "Sort; again: invert", id="menu.sort")]
 
     @on(OptionList.OptionSelected)

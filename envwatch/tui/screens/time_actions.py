@@ -128,25 +128,22 @@ class TimeActions(TableScreen):
         goal: Goal
 
     def action_step(self, count: int) -> None:
-        self._want(Steps(count))
+        self.post_message(self.Wanted(Steps(count)))
 
     def action_event(self, count: int) -> None:
-        self._want(EventSteps(count, self._shows()))
+        self.post_message(self.Wanted(EventSteps(count, self._shows())))
 
     def action_live(self) -> None:
-        self._want(Live())
+        self.post_message(self.Wanted(Live()))
 
     def action_go_to_time(self) -> None:
         prompt = TimePrompt(self.state.last, zone_of(self.options.times))
 
         def go(answer: PromptResult | None) -> None:
             if answer is not None and (wall := prompt.moment_in(answer.text)) is not None:
-                self._want(AtTime(wall))
+                self.post_message(self.Wanted(AtTime(wall)))
 
         self.app.push_screen(prompt, go)
-
-    def _want(self, goal: Goal) -> None:
-        self.post_message(self.Wanted(goal))
 
     def _shows(self) -> Callable[[Event], bool]:
         """Return the test whether an event is of the rows that the view shows, or would show then, or of the fleet."""
