@@ -8,6 +8,8 @@ import json
 import re
 import signal
 import sys
+from functools import cache, reduce
+from operator import getitem
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -17,10 +19,12 @@ from support.builders import environment as environment_row
 from support.documents import lists, page, tables
 from support.faulty_server import KEY, faulty_server
 from support.hooked import hooked
+from support.night import HOUR_MS, eventful_night
 from support.parsers import actions_of, options_of, parsers
 from support.pty_terminal import environment
 
 from envwatch.cli.arguments import REFERENCE, Exit
+from envwatch.cli.commands.report import recorded_in
 from envwatch.cli.doctor import finding, report
 from envwatch.config.command_schema import Command
 from envwatch.config.hook_schema import HookSettings
@@ -29,7 +33,7 @@ from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.hooks.hook import KINDS
 from envwatch.hooks.message import Context, message_of
-from envwatch.model.clock import ServerMs
+from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import Clean
 from envwatch.query.fields import FIELDS
@@ -40,6 +44,8 @@ from envwatch.views.census import Counted
 from envwatch.views.cloud_events import CloudEvent, cloud_event, word_of
 from envwatch.views.columns import COLUMNS
 from envwatch.views.command_context import EVENT_VARIABLES, ROW_VARIABLES
+from envwatch.views.report import report_of
+from envwatch.views.report_values import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -87,6 +93,22 @@ def choices(command: str, option: str) -> Iterable[str]:
     return action.choices or ()
 
 
+@cache
+def report_document() -> Any:
+    night = eventful_night()
+    until = WallMs(night.wall)
+    since = WallMs(until - 8 * HOUR_MS)
+    recorded = recorded_in(night.history, since, until, profile=Clean("work"), host=Clean("api.letta.com"))
+    assert recorded is not None
+    profiles = [report_of(recorded)]
+    whole = Report(since=since, until=until, made_at=until, filter=None, profiles=profiles)
+    return json.loads(report_json.json_of(whole))
+
+
+def part_of_report(*path: str | int) -> Any:
+    return reduce(getitem, path, report_document()["profiles"][0])
+
+
 def variables() -> Iterable[str]:
     text = REFERENCE.split("environment variables:")[1].split("exit codes:")[0]
     return set(re.findall(r"(?:LETTA|ENVWATCH)_[A-Z_]+", text)) - {"ENVWATCH_INTERVAL", "ENVWATCH_THEME"}
@@ -114,21 +136,21 @@ KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "A row, in this order, also of JSON lines and CSV": lambda: listing()["environments"][0],
     "A finding of `doctor`": finding_of_doctor,
     "Its `status`": lambda: finding.Status,
-    "A report": lambda: report_json.ReportDocument.__annotations__,
-    "Its `profiles`": lambda: report_json.ProfileDocument.__annotations__,
-    "`fleet`": lambda: report_json.FleetDocument.__annotations__,
-    "`watch`": lambda: report_json.WatchDocument.__annotations__,
-    "`gaps` and `doubts`": lambda: report_json.GapDocument.__annotations__,
-    "`down`": lambda: report_json.DownDocument.__annotations__,
-    "`incidents`": lambda: report_json.IncidentDocument.__annotations__,
-    "`outages`": lambda: report_json.OutageDocument.__annotations__,
-    "`flapping`": lambda: report_json.FlappingDocument.__annotations__,
-    "`times`": lambda: report_json.TimeDocument.__annotations__,
-    "`mode_changes`, `version_changes` and `renamed`": lambda: report_json.ChangeDocument.__annotations__,
-    "`unrestricted`": lambda: report_json.UnrestrictedDocument.__annotations__,
-    "`behind`": lambda: report_json.BehindDocument.__annotations__,
-    "`appeared` and `gone`": lambda: report_json.ArrivalDocument.__annotations__,
-    "`availability`": lambda: report_json.AvailabilityDocument.__annotations__,
+    "A report": report_document,
+    "Its `profiles`": part_of_report,
+    "`fleet`": lambda: part_of_report("fleet"),
+    "`watch`": lambda: part_of_report("watch"),
+    "`gaps` and `doubts`": lambda: part_of_report("watch", "gaps", 0),
+    "`down`": lambda: part_of_report("down", 0),
+    "`incidents`": lambda: part_of_report("incidents", 0),
+    "`outages`": lambda: part_of_report("outages", 0),
+    "`flapping`": lambda: part_of_report("flapping", 0),
+    "`times`": lambda: part_of_report("flapping", 0, "times", 0),
+    "`mode_changes`, `version_changes` and `renamed`": lambda: part_of_report("mode_changes", 0),
+    "`unrestricted`": lambda: part_of_report("unrestricted", 0),
+    "`behind`": lambda: part_of_report("behind", 0),
+    "`appeared` and `gone`": lambda: part_of_report("appeared", 0),
+    "`availability`": lambda: part_of_report("availability", 0),
     "Attributes": lambda: CloudEvent.__annotations__,
     "Kinds, also for `on` of a hook": lambda: KINDS,
     "What `data` has beside the row": change,

@@ -12,7 +12,7 @@ from datetime import timedelta
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final
 
-from envwatch.fleet.events import flatten
+from envwatch.fleet.events import Kind, flatten
 from envwatch.fleet.fleet import blind_after
 from envwatch.fleet.history import PollResult
 from envwatch.fleet.presence import UNTIMED, Presence
@@ -20,7 +20,14 @@ from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model import limits
 from envwatch.model.times import MS, span
 from envwatch.views.event_filter import tracked_then
-from envwatch.views.report_changes import flappers_of, members_of, modes_of, versions_of
+from envwatch.views.report_changes import (
+    arrivals_of,
+    behind_of,
+    changes_of,
+    flappers_of,
+    gone_of,
+    unrestricted_of,
+)
 from envwatch.views.report_gaps import doubts_in, periods_of, with_causes
 from envwatch.views.report_losses import (
     after_gaps,
@@ -119,16 +126,22 @@ def report_of(recorded: Recorded) -> ProfileReport:
         profile=recorded.profile,
         host=recorded.host,
         period=period,
-        standing=_standing(fleet, recorded.until, subject),
+        fleet=_standing(fleet, recorded.until, subject),
         watch=_watch(recorded, watched, leaves, run_ends, period),
         down=down_of(recorded.last, courses, subject, found_after_gap=after_gaps(recorded.events)),
         incidents=incidents_of(together, downtimes, subject),
         outages=downtimes,
-        flappers=flappers_of(leaves, environments, downtimes, subject, run_ends=run_ends, period=period),
-        modes=modes_of(leaves, environments.values(), subject),
-        versions=versions_of(leaves, fleet, subject),
-        members=members_of(leaves, environments, subject),
-        available=available_of(courses, environments),
+        flapping=flappers_of(leaves, environments, downtimes, subject, run_ends=run_ends, period=period),
+        mode_changes=changes_of(leaves, Kind.MODE, subject),
+        unrestricted=unrestricted_of(leaves, environments.values(), subject),
+        newest_version=fleet.newest,
+        up=sum(tracked.verdict.is_up for tracked in environments.values()),
+        behind=behind_of(fleet, subject),
+        version_changes=changes_of(leaves, Kind.VERSION, subject),
+        appeared=arrivals_of((event for event in leaves if event.kind is Kind.APPEARED), subject),
+        gone=arrivals_of(gone_of(leaves, environments), subject),
+        renamed=changes_of(leaves, Kind.RENAMED, subject),
+        availability=available_of(courses, environments),
     )
 
 
@@ -182,9 +195,13 @@ def _watch(
     causes = periods_of(leaves, fleet.periods, run_ends, period)
     run_starts = [_asked_at(poll, watched, fleet) for poll in recorded.polls if poll.number == poll.run]
     gaps = with_causes(_holes(watched, period), causes, run_starts, period)
+    length, seen = (
+        sum((span(until - since) for since, until in spans), timedelta()) for spans in ([period], watched.spans)
+    )
     return Watch(
-        watched=sum((span(until - since) for since, until in watched.spans), timedelta()),
-        period=span(period.until - period.since),
+        watched=seen,
+        period=length,
+        share=min(seen / length, 1.0) if length else 0.0,
         gaps=gaps,
         doubts=doubts_in(causes, gaps),
         clock=clock_warning(fleet),

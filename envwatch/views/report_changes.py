@@ -14,19 +14,10 @@ from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.watched_time import Span
 from envwatch.model.modes import UNRESTRICTED, mode_of
 from envwatch.model.versions import is_behind
-from envwatch.views.report_values import (
-    Arrival,
-    Behind,
-    Change,
-    Flapper,
-    Members,
-    Modes,
-    Unrestricted,
-    Versions,
-)
+from envwatch.views.report_values import Arrival, Behind, Change, Flapper, Unrestricted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -38,10 +29,10 @@ _ABSENCES = frozenset({Kind.GONE, Kind.MISSING})
 _ARRIVALS = frozenset({Kind.APPEARED, Kind.RETURNED})
 
 
-def modes_of(
-    events: Sequence[Event], environments: Iterable[TrackedEnvironment], subject: Callable[[Clean], Subject]
-) -> Modes:
-    """Return the changes of mode, and the environments that are unrestricted at the end.
+def unrestricted_of(
+    events: Iterable[Event], environments: Iterable[TrackedEnvironment], subject: Callable[[Clean], Subject]
+) -> tuple[Unrestricted, ...]:
+    """Return the environments that are unrestricted at the end.
 
     One that is offline is among them: it comes back in its mode. One that left the list is not.
     """
@@ -55,38 +46,27 @@ def modes_of(
         unrestricted.append(
             Unrestricted(subject=subject(tracked.environment.id), since=since, is_up=tracked.verdict.is_up)
         )
-    unrestricted.sort(key=lambda each: (not each.is_up, -(each.since or 0.0)))
-    return Modes(changes=tuple(_changes(events, Kind.MODE, subject)), unrestricted=tuple(unrestricted))
+    return tuple(sorted(unrestricted, key=lambda each: (not each.is_up, -(each.since or 0.0))))
 
 
-def versions_of(events: Sequence[Event], fleet: Fleet, subject: Callable[[Clean], Subject]) -> Versions:
-    """Return the newest version, those that are up and behind it, and the changes of version."""
-    up = [tracked.environment for tracked in fleet.environments.values() if tracked.verdict.is_up]
+def behind_of(fleet: Fleet, subject: Callable[[Clean], Subject]) -> tuple[Behind, ...]:
+    """Return the environments that are up with a version before the newest."""
     behind: dict[Clean, list[Subject]] = defaultdict(list)
-    for environment in up:
-        if environment.version is not None and is_behind(environment.version, fleet.newest):
-            behind[environment.version].append(subject(environment.id))
+    for tracked in fleet.environments.values():
+        version = tracked.environment.version
+        if tracked.verdict.is_up and version is not None and is_behind(version, fleet.newest):
+            behind[version].append(subject(tracked.environment.id))
     rows = sorted(behind.items(), key=lambda item: -len(item[1]))
-    return Versions(
-        newest=fleet.newest,
-        up=len(up),
-        behind=tuple(Behind(version=version, subjects=tuple(subjects)) for version, subjects in rows),
-        changes=tuple(_changes(events, Kind.VERSION, subject)),
-    )
+    return tuple(Behind(version=version, environments=tuple(subjects)) for version, subjects in rows)
 
 
-def members_of(
-    events: Sequence[Event],
-    environments: Mapping[Clean, TrackedEnvironment],
-    subject: Callable[[Clean], Subject],
-) -> Members:
-    """Return which environments appeared, left the list, or were renamed.
+def gone_of(events: Iterable[Event], environments: Mapping[Clean, TrackedEnvironment]) -> list[Event]:
+    """Return the last events of the environments that left the list and are not back.
 
-    One that appeared and left again is among both. One that is gone for over an hour is no environment of the fleet any
-    more, so that its last event says that it left.
+    One that is gone for over an hour is no environment of the fleet any more, so that its last event says that it left.
     """
     last = {event.id: event for event in events if event.kind in _ABSENCES | _ARRIVALS}
-    gone = [
+    return [
         event
         for id_, event in last.items()
         if id_ is not None
@@ -94,12 +74,6 @@ def members_of(
         and event.before is not None  # one that was never listed has not left
         and (id_ not in environments or environments[id_].presence.is_absent)
     ]
-    appeared = (event for event in events if event.kind is Kind.APPEARED)
-    return Members(
-        appeared=tuple(_arrivals(appeared, subject)),
-        gone=tuple(_arrivals(gone, subject)),
-        renamed=tuple(_changes(events, Kind.RENAMED, subject)),
-    )
 
 
 def flappers_of(  # noqa: PLR0913  what it is made of, by keyword
@@ -119,7 +93,7 @@ def flappers_of(  # noqa: PLR0913  what it is made of, by keyword
     flappers = [
         Flapper(
             subject=subject(id_),
-            spans=tuple(its_spans),
+            times=tuple(its_spans),
             is_flapping=id_ in environments and environments[id_].is_flapping,
             outages=len(of_each[id_]),
             down=sum((outage.seen for outage in of_each[id_]), timedelta()),
@@ -163,13 +137,19 @@ def first_after(moments: Sequence[ServerMs], at: ServerMs, otherwise: ServerMs) 
     return moments[place] if place < len(moments) else otherwise
 
 
-def _changes(events: Iterable[Event], kind: Kind, subject: Callable[[Clean], Subject]) -> Iterator[Change]:
-    for event in events:
-        if event.kind is kind and event.id is not None:
-            yield Change(subject=subject(event.id), at=event.at, before=event.before, after=event.after)
+def changes_of(events: Iterable[Event], kind: Kind, subject: Callable[[Clean], Subject]) -> tuple[Change, ...]:
+    """Return the changes of one kind."""
+    return tuple(
+        Change(subject=subject(event.id), at=event.at, before=event.before, after=event.after)
+        for event in events
+        if event.kind is kind and event.id is not None
+    )
 
 
-def _arrivals(events: Iterable[Event], subject: Callable[[Clean], Subject]) -> Iterator[Arrival]:
-    for event in events:
-        if event.id is not None:
-            yield Arrival(subject=subject(event.id), at=event.at, state=event.after, reason=event.reason)
+def arrivals_of(events: Iterable[Event], subject: Callable[[Clean], Subject]) -> tuple[Arrival, ...]:
+    """Return what events say of environments that appeared, or left the list."""
+    return tuple(
+        Arrival(subject=subject(event.id), at=event.at, state=event.after, reason=event.reason)
+        for event in events
+        if event.id is not None
+    )

@@ -197,12 +197,12 @@ def incidents_of(
             Incident(
                 began_at=min(loss.at for loss in losses),
                 kind=Counter(loss.kind for loss in losses).most_common(1)[0][0],
-                subjects=tuple(map(subject, ids)),
+                environments=tuple(map(subject, ids)),
                 shared=reasons.pop() if len(reasons) == 1 else None,
-                pods=tuple((pod, count) for pod, count in pods.most_common() if pod is not None),
-                while_unseen=any(group.kind is Kind.WHILE_BLIND for group in groups),
+                pods={pod: count for pod, count in pods.most_common() if pod is not None},
+                found_after_gap=any(group.kind is Kind.WHILE_BLIND for group in groups),
                 still_down=tuple(subject(id_) for id_ in ids if id_ in still),
-                ended_at=max(ends, default=None),
+                back_at=max(ends, default=None),
             )
         )
     return tuple(incidents)
@@ -253,14 +253,14 @@ def down_of(
                 state=tracked.presence,
                 since=since,
                 lasted=None if since is None else span(at - since),
-                is_after_gap=loss is not None and (id_, loss.at) in found_after_gap,
+                found_after_gap=loss is not None and (id_, loss.at) in found_after_gap,
                 reason=Clean(tracked.verdict.reason) if loss is None or loss.reason is None else loss.reason,
                 pod=tracked.pod_id or pod,
-                note=None if ack is None else ack.note,
+                acknowledged=None if ack is None else ack.note,
                 is_old=is_old(tracked, at) or (since is not None and at - since >= limits.OLD_AFTER / MS),
             )
         )
-    return tuple(sorted(down, key=lambda each: (each.is_old, each.note is not None, -(each.since or 0.0))))
+    return tuple(sorted(down, key=lambda each: (each.is_old, each.acknowledged is not None, -(each.since or 0.0))))
 
 
 def available_of(courses: Iterable[Course], present: Mapping[Clean, object]) -> tuple[Available, ...]:

@@ -33,14 +33,11 @@ if TYPE_CHECKING:
         Flapper,
         Gap,
         Incident,
-        Members,
-        Modes,
         ProfileReport,
         Report,
         Standing,
         Subject,
         Unrestricted,
-        Versions,
         Watch,
     )
 
@@ -67,7 +64,7 @@ def _profile_text(report: Report, profile: ProfileReport, zone: tzinfo | None) -
             blocks.append("\n".join([f"## {title}", *(f"- {line}" for line in lines)]))
         if sentence:
             fine.append(sentence)
-    if fine and profile.standing is not None:
+    if fine and profile.fleet is not None:
         blocks.append(" ".join(fine))
     return "\n\n".join(blocks)
 
@@ -84,10 +81,10 @@ def _head(report: Report, profile: ProfileReport, clock: ReportClock) -> Iterato
         yield f"Only environments that match {code(report.filter, 80)}."
     yield _watched_text(watch)
     yield ""
-    if profile.standing is None:
+    if profile.fleet is None:
         yield "No listing came: what is up is not known."
     else:
-        yield _standing_text(profile.standing, clock)
+        yield _standing_text(profile.fleet, clock)
     for gap in (*watch.gaps, *watch.doubts):
         if gap.is_open and gap.cause is not Cause.NOT_RUNNING:
             yield f"Careful, this may be out of date: {_cause_text(gap)}, since {clock.text(gap.began_at)}."
@@ -137,7 +134,7 @@ def _bounded(lines: Sequence[str], most: int = _LINES) -> list[str]:
 def _down_section(profile: ProfileReport, clock: ReportClock) -> _Section:
     fresh = [down for down in profile.down if not down.is_old]
     old = [down for down in profile.down if down.is_old]
-    open_ones = sum(down.note is None for down in fresh)
+    open_ones = sum(down.acknowledged is None for down in fresh)
     lines = _bounded([_down_text(down, clock) for down in fresh])
     if old:
         lines.append(f"for over a day: {_names((down.subject for down in old), 8)}")
@@ -152,13 +149,13 @@ def _down_section(profile: ProfileReport, clock: ReportClock) -> _Section:
 def _down_text(down: Down, clock: ReportClock) -> str:
     parts = [f"{_name(down.subject)} {down.state}"]
     if down.since is not None:
-        before, found = (" or before", ", found after a gap") if down.is_after_gap else ("", "")
+        before, found = (" or before", ", found after a gap") if down.found_after_gap else ("", "")
         parts[0] += f" since {clock.text(down.since)}{before} ({long_age(down.lasted)}{found})"
     parts[0] += f": {_reason_text(down.reason)}"
     if down.pod is not None:
         parts.append(f"pod {code(down.pod)}")
-    if down.note is not None:
-        parts.append(f"acknowledged: {code_note(down.note)}" if down.note else "acknowledged")
+    if down.acknowledged is not None:
+        parts.append(f"acknowledged: {code_note(down.acknowledged)}" if down.acknowledged else "acknowledged")
     return ", ".join(parts)
 
 
@@ -183,7 +180,7 @@ _LOST: Final = {
 def _incident_section(profile: ProfileReport, clock: ReportClock) -> _Section:
     found = profile.incidents
     # Those that are not over, then the largest.
-    chosen = sorted(found, key=lambda each: (not each.still_down, -len(each.subjects)))[:_INCIDENTS]
+    chosen = sorted(found, key=lambda each: (not each.still_down, -len(each.environments)))[:_INCIDENTS]
     lines = [_incident_text(each, clock) for each in sorted(chosen, key=lambda each: each.began_at)]
     if len(found) > len(chosen):
         lines.append(f"and {counted(len(found) - len(chosen), 'smaller one')}")
@@ -191,15 +188,15 @@ def _incident_section(profile: ProfileReport, clock: ReportClock) -> _Section:
 
 
 def _incident_text(incident: Incident, clock: ReportClock) -> str:
-    count, still = len(incident.subjects), incident.still_down
+    count, still = len(incident.environments), incident.still_down
     where = f", all {code(incident.shared)}" if incident.shared else _pods_text(incident)
     seen, found = _LOST[incident.kind]
-    how = f"were {found} after a gap" if incident.while_unseen else f"{seen} together"
-    what = f"{clock.text(incident.began_at)} {count:,} {how}{where}: {_names(incident.subjects)}"
+    how = f"were {found} after a gap" if incident.found_after_gap else f"{seen} together"
+    what = f"{clock.text(incident.began_at)} {count:,} {how}{where}: {_names(incident.environments)}"
     back = count - len(still)
     until = ""
-    if incident.ended_at is not None:
-        lasted = span(incident.ended_at - incident.began_at)
+    if incident.back_at is not None:
+        lasted = span(incident.back_at - incident.began_at)
         until = f" within {long_age(lasted)}"
     if not still:
         return f"{what}. All back{until}."
@@ -210,10 +207,10 @@ def _incident_text(incident: Incident, clock: ReportClock) -> str:
 
 def _pods_text(incident: Incident) -> str:
     """Return in which pods most of them were, if that says anything."""
-    (pod, count), *others = incident.pods or [(Clean(""), 0)]
-    if count * 2 <= len(incident.subjects):
+    (pod, count), *others = incident.pods.items() or [(Clean(""), 0)]
+    if count * 2 <= len(incident.environments):
         return f", on {len(others) + 1} pods" if others else ""
-    return f", {'all' if count == len(incident.subjects) else f'{count:,} of them'} on pod {code(pod)}"
+    return f", {'all' if count == len(incident.environments) else f'{count:,} of them'} on pod {code(pod)}"
 
 
 def _outage_section(profile: ProfileReport, clock: ReportClock) -> _Section:
@@ -240,29 +237,28 @@ def _outage_text(outage: Downtime, others: int, clock: ReportClock) -> str:
 
 
 def _flapper_section(profile: ProfileReport, clock: ReportClock) -> _Section:
-    lines = _bounded([_flapper_text(flapper, clock) for flapper in profile.flappers])
-    return f"Flapping: {len(profile.flappers):,}", lines, "" if lines else "None flapped."
+    lines = _bounded([_flapper_text(flapper, clock) for flapper in profile.flapping])
+    return f"Flapping: {len(profile.flapping):,}", lines, "" if lines else "None flapped."
 
 
 def _flapper_text(flapper: Flapper, clock: ReportClock) -> str:
-    since, until = flapper.spans[-1]
+    since, until = flapper.times[-1]
     when = f"since {clock.text(since)}, still" if flapper.is_flapping else clock.span(since, until)
-    before = len(flapper.spans) - 1
+    before = len(flapper.times) - 1
     earlier = f" and {before} times before" if before > 1 else " and once before" if before else ""
     down = f"; {counted(flapper.outages, 'outage')}, {long_age(flapper.down)} down in all" if flapper.outages else ""
     return f"{_name(flapper.subject)} {when}{earlier}{down}"
 
 
 def _mode_section(profile: ProfileReport, clock: ReportClock) -> _Section:
-    modes = profile.modes
-    lines = _bounded([_unrestricted_text(each, clock) for each in modes.unrestricted])
-    if before := _unrestricted_before(modes, clock):
+    lines = _bounded([_unrestricted_text(each, clock) for each in profile.unrestricted])
+    if before := _unrestricted_before(profile, clock):
         lines.append(f"for a time, and not any more ({len(before):,}): {listed(before, _NAMES)}")
-    others = [each for each in modes.changes if UNRESTRICTED not in (each.before, each.after)]
+    others = [each for each in profile.mode_changes if UNRESTRICTED not in (each.before, each.after)]
     if others:
         subjects = len({each.subject.id for each in others})
         lines.append(f"{counted(len(others), 'other change')} of mode in {counted(subjects, 'environment')}")
-    count = len(modes.unrestricted)
+    count = len(profile.unrestricted)
     title = f"Unrestricted: {count:,}" if count else "Modes: none is unrestricted"
     return title, lines, "" if lines else "No mode changed, and none is unrestricted."
 
@@ -272,12 +268,12 @@ def _unrestricted_text(each: Unrestricted, clock: ReportClock) -> str:
     return f"{_name(each.subject)} since {when}{'' if each.is_up else ', offline'}"
 
 
-def _unrestricted_before(modes: Modes, clock: ReportClock) -> list[str]:
+def _unrestricted_before(profile: ProfileReport, clock: ReportClock) -> list[str]:
     """Return who was unrestricted within the period and is not any more, with the last time of each, newest first."""
-    now = {each.subject.id for each in modes.unrestricted}
+    now = {each.subject.id for each in profile.unrestricted}
     begins: dict[Clean, Change] = {}
     spells: dict[Clean, str] = {}
-    for change in modes.changes:
+    for change in profile.mode_changes:
         id_ = change.subject.id
         if change.after == UNRESTRICTED:
             begins[id_] = change
@@ -290,42 +286,41 @@ def _unrestricted_before(modes: Modes, clock: ReportClock) -> list[str]:
 
 
 def _version_section(profile: ProfileReport, clock: ReportClock) -> _Section:  # noqa: ARG001  as the others
-    versions = profile.versions
-    behind = sum(len(each.subjects) for each in versions.behind)
+    behind = sum(len(each.environments) for each in profile.behind)
     lines = _bounded(
-        [f"{code(each.version)} ({len(each.subjects):,}): {_names(each.subjects)}" for each in versions.behind], 6
+        [f"{code(each.version)} ({len(each.environments):,}): {_names(each.environments)}" for each in profile.behind],
+        6,
     )
-    lines += _version_changes(versions)
-    if versions.newest is None:
+    lines += _version_changes(profile)
+    if profile.newest_version is None:
         return "Versions", lines, ""
+    newest = code(profile.newest_version)
     if not behind:
-        newest = code(versions.newest)
         return f"Versions: none is behind {newest}", lines, "" if lines else f"None is behind {newest}."
-    return f"Versions: {behind:,} of {versions.up:,} are behind {code(versions.newest)}", lines, ""
+    return f"Versions: {behind:,} of {profile.up:,} are behind {newest}", lines, ""
 
 
-def _version_changes(versions: Versions) -> list[str]:
+def _version_changes(profile: ProfileReport) -> list[str]:
     """Return the changes of version: how many there were, to which versions, and which went back to an older one."""
-    found = [change for change in versions.changes if change.after is not None]
+    found = [change for change in profile.version_changes if change.after is not None]
     if not found:
         return []
     subjects = list(dict.fromkeys(change.subject for change in found))
     who = _names(subjects) if len(subjects) <= _NAMES else counted(len(subjects), "environment")
     counts = Counter(change.after for change in found).most_common()
-    versions_text = listed([f"{code(version)} ({count:,})" for version, count in counts if version is not None], _NAMES)
-    lines = [f"{counted(len(found), 'change')} of version in {who}: to {versions_text}"]
+    versions = listed([f"{code(version)} ({count:,})" for version, count in counts if version is not None], _NAMES)
+    lines = [f"{counted(len(found), 'change')} of version in {who}: to {versions}"]
     back = dict.fromkeys(change.subject for change in found if is_behind(change.after, change.before))
     return [*lines, f"went back to an older version ({len(back):,}): {_names(back)}"] if back else lines
 
 
 def _member_section(profile: ProfileReport, clock: ReportClock) -> _Section:
-    members: Members = profile.members
     lines = []
-    for title, arrivals in (("new", members.appeared), ("left the list", members.gone)):
+    for title, arrivals in (("new", profile.appeared), ("left the list", profile.gone)):
         if arrivals:
             named = [f"{_name(each.subject)} {clock.text(each.at)}" for each in arrivals]
             lines.append(f"{title} ({len(named):,}): {listed(named, _NAMES)}")
-    renamed = [f"{code(each.before or Clean(''))} to {code(each.after or Clean(''))}" for each in members.renamed]
+    renamed = [f"{code(each.before or Clean(''))} to {code(each.after or Clean(''))}" for each in profile.renamed]
     if renamed:
         lines.append(f"renamed ({len(renamed):,}): {listed(renamed, _NAMES)}")
     return "New, gone, renamed", lines, "" if lines else "None is new, gone or renamed."
@@ -353,9 +348,9 @@ def _cause_text(gap: Gap) -> str:
 
 
 def _available_section(profile: ProfileReport, clock: ReportClock) -> _Section:  # noqa: ARG001  as the others
-    below = [each for each in profile.available if 0 < each.share < 1]
-    never = [each.subject for each in profile.available if not each.share]
-    always = len(profile.available) - len(below) - len(never)
+    below = [each for each in profile.availability if 0 < each.share < 1]
+    never = [each.subject for each in profile.availability if not each.share]
+    always = len(profile.availability) - len(below) - len(never)
     lines = _bounded([_available_text(each) for each in below])
     if len(lines) < len(below):
         lines[-1] += f", each {percent_text(below[len(lines) - 1].share)} or better"

@@ -1,33 +1,56 @@
 """What a report says, as values: instants by the server's clock, durations as `timedelta`, names as they are.
 
-Pure. `report` makes them of a history; `report_markdown` and `report_json` are their forms. Text in them is clean, and
-not yet safe in Markdown.
+Pure. `report` makes them of a history; `report_markdown` is one form of them. The other is the JSON: each value has the
+fields that are there, in their order, under their names there. These are a stable interface: in JSON, an instant is ISO
+8601 in UTC with milliseconds, a duration a number of seconds, a share goes from 0 to 1, and null is what is not known.
+All text is clean, and not yet safe in Markdown.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Annotated, Any, TypeAlias, TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import timedelta
+from pydantic import Field, PlainSerializer, SerializerFunctionWrapHandler, WrapSerializer
 
-    from envwatch.fleet.events import Kind
-    from envwatch.fleet.presence import Presence
-    from envwatch.fleet.watched_time import Span
-    from envwatch.model.clock import ServerMs, WallMs
-    from envwatch.model.text import Clean
+from envwatch.fleet.events import Kind  # noqa: TC001 - as the next ones: pydantic reads the annotations
+from envwatch.fleet.presence import Presence  # noqa: TC001
+from envwatch.fleet.watched_time import Span
+from envwatch.model.clock import ServerMs, WallMs
+from envwatch.model.text import Clean  # noqa: TC001
+from envwatch.views.output import iso
+
+_T = TypeVar("_T")
+
+_Instant: TypeAlias = Annotated[ServerMs, PlainSerializer(iso)]
+_LocalInstant: TypeAlias = Annotated[WallMs, PlainSerializer(iso)]
+_Duration: TypeAlias = Annotated[timedelta, PlainSerializer(timedelta.total_seconds)]
+_Time: TypeAlias = Annotated[
+    Span, PlainSerializer(lambda time: {"began_at": iso(time.since), "ended_at": iso(time.until)})
+]
+_NOT_IN_JSON = Field(exclude=True)
 
 
-class Subject(NamedTuple):
+def _flattened(value: object, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    fields: dict[str, Any] = serialize(value)
+    return {**fields.pop("subject"), **fields}
+
+
+_OfOne: TypeAlias = Annotated[_T, WrapSerializer(_flattened)]
+"""What is about one environment: in JSON, the fields of its subject come first among its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
     """An environment as a report names it."""
 
     id: Clean
     name: Clean
     """The last one, or its id if it has none."""
-    is_ambiguous: bool = False
+    is_ambiguous: Annotated[bool, _NOT_IN_JSON] = False
     """Whether another environment of the report has this name, or one that looks like it."""
 
 
@@ -35,9 +58,9 @@ class Subject(NamedTuple):
 class Standing:
     """The fleet at the end of the period, by the newest believed listing."""
 
-    listed_at: ServerMs
+    listed_at: _Instant
     """When that listing was asked for."""
-    age: timedelta
+    age: Annotated[_Duration, Field(serialization_alias="age_s")]
     """How old it is at the end of the period."""
     total: int
     """Environments that are listed, gone for less than an hour, or expected and missing."""
@@ -49,152 +72,6 @@ class Standing:
     missing: int
     unknown: Sequence[Subject]
     """Those that cannot be judged; in no other figure but the total."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Down:
-    """An environment that is down at the end of the period."""
-
-    subject: Subject
-    state: Presence
-    since: ServerMs | None
-    """None if that is not known."""
-    lasted: timedelta | None
-    """Up to the newest listing."""
-    is_after_gap: bool
-    """Whether it was found down after a time in which nothing was seen, and was lost at some moment in that."""
-    reason: Clean
-    pod: Clean | None
-    """The last one that is known."""
-    note: Clean | None
-    """The note of its acknowledgement, maybe empty; None if it is not acknowledged."""
-    is_old: bool
-    """Whether it has been offline for over a day."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Downtime:
-    """A time in which an environment was down: one outage."""
-
-    subject: Subject
-    began_at: ServerMs | None
-    """Maybe before the period; None if that is not known."""
-    ended_at: ServerMs | None
-    """When it was seen up again; None if it was not."""
-    lasted: timedelta
-    """From its begin, or that of the period, to its end, or that of the period."""
-    seen: timedelta
-    """For how long it was seen down within the period: what availability counts."""
-    reason: Clean | None
-    incident: int | None
-    """The place of its incident in the report, if it is a part of one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incident:
-    """Environments that were lost together."""
-
-    began_at: ServerMs
-    kind: Kind
-    """How they were lost: `Kind.OFFLINE`, `Kind.GONE` or `Kind.MISSING`; the most frequent one."""
-    subjects: Sequence[Subject]
-    """Those that were lost, in the order of their losses."""
-    shared: Clean | None
-    """What they share and no survivor has: `pod p-7`."""
-    while_unseen: bool
-    """Whether it was found after a time in which nothing was seen, so that they need not have been lost together."""
-    pods: Sequence[tuple[Clean, int]]
-    """The pods in which they were, each with how many; the most frequent first."""
-    still_down: Sequence[Subject]
-    ended_at: ServerMs | None
-    """When the last of those that are back was seen up again; None if none is."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flapper:
-    """An environment that kept coming and going."""
-
-    subject: Subject
-    spans: Sequence[Span]
-    """When it flapped; the last one ends with the period if it still does."""
-    is_flapping: bool
-    """Whether it still does."""
-    outages: int
-    """How often it was down within the period."""
-    down: timedelta
-    """How long it was seen down within the period, in all."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """A field of one environment that changed."""
-
-    subject: Subject
-    at: ServerMs
-    before: Clean | None
-    after: Clean | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unrestricted:
-    """An environment that approves every tool, and is up or may come back so, at the end of the period."""
-
-    subject: Subject
-    since: ServerMs | None
-    """None if it was so before the period."""
-    is_up: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Modes:
-    """Modes: what changed, and who is unrestricted."""
-
-    changes: Sequence[Change]
-    """Oldest first."""
-    unrestricted: Sequence[Unrestricted]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Behind:
-    """Environments that are up with one version before the newest."""
-
-    version: Clean
-    subjects: Sequence[Subject]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Versions:
-    """The versions of Letta Code at the end of the period, and their changes."""
-
-    newest: Clean | None
-    up: int
-    """Environments that are up."""
-    behind: Sequence[Behind]
-    """The most frequent version first."""
-    changes: Sequence[Change]
-    """Oldest first."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
-    """An environment that appeared, or left the list."""
-
-    subject: Subject
-    at: ServerMs
-    state: Clean | None
-    """What it was then: `online`, `offline`, `gone`, `missing`."""
-    reason: Clean | None
-    """Why it is so; of one that appeared, whether it is a twin of another or replaces one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Members:
-    """Changes of the list itself."""
-
-    appeared: Sequence[Arrival]
-    gone: Sequence[Arrival]
-    """Those that left the list and are not back at the end of the period."""
-    renamed: Sequence[Change]
 
 
 class Cause(StrEnum):
@@ -217,29 +94,152 @@ class Gap:
     began_at: ServerMs
     ended_at: ServerMs
     is_open: bool
-    """Whether it lasts at the end of the period."""
+    """Whether it lasts at the end of the period: in JSON, `ended_at` is null then."""
     cause: Cause
     reason: Clean | None
     """In the words of the program or the server."""
+
+
+def _gap_json(gap: Gap) -> dict[str, object]:
+    return {
+        "began_at": iso(gap.began_at),
+        "ended_at": None if gap.is_open else iso(gap.ended_at),
+        "lasted_s": (gap.ended_at - gap.began_at) / 1000,
+        "cause": gap.cause.value,
+        "reason": gap.reason,
+    }
+
+
+_Gaps: TypeAlias = Sequence[Annotated[Gap, PlainSerializer(_gap_json)]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
     """How much of the period was watched."""
 
-    watched: timedelta
-    period: timedelta
-    gaps: Sequence[Gap]
+    watched: Annotated[_Duration, Field(serialization_alias="watched_s")]
+    period: Annotated[_Duration, Field(serialization_alias="period_s")]
+    share: float
+    """The part of the period that was watched."""
+    gaps: _Gaps
     """What no one saw, oldest first."""
-    doubts: Sequence[Gap]
+    doubts: _Gaps
     """Times that were watched with failing polls, held listings or stalled heartbeats, oldest first."""
     clock: Clean | None
     """What is wrong with the clocks, in a sentence."""
 
-    @property
-    def share(self) -> float:
-        """The part of the period that was watched, from 0 to 1."""
-        return min(self.watched / self.period, 1.0) if self.period else 0.0
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Down:
+    """An environment that is down at the end of the period."""
+
+    subject: Subject
+    state: Presence
+    since: _Instant | None
+    lasted: Annotated[_Duration | None, Field(serialization_alias="lasted_s")]
+    """Up to the newest listing."""
+    found_after_gap: bool
+    """Whether it was found down after a time in which nothing was seen, and was lost at some moment in that."""
+    reason: Clean
+    pod: Clean | None
+    """The last one that is known."""
+    acknowledged: Clean | None
+    """The note of its acknowledgement, maybe empty; None if it is not acknowledged."""
+    is_old: Annotated[bool, _NOT_IN_JSON]
+    """Whether it has been offline for over a day."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """Environments that were lost together."""
+
+    began_at: _Instant
+    kind: Kind
+    """How they were lost: `Kind.OFFLINE`, `Kind.GONE` or `Kind.MISSING`; the most frequent one."""
+    environments: Sequence[Subject]
+    """Those that were lost, in the order of their losses."""
+    shared: Clean | None
+    """What they share and no survivor has: `pod p-7`."""
+    pods: Mapping[Clean, int]
+    """The pods in which they were, each with how many; the most frequent first."""
+    found_after_gap: bool
+    """Whether it was found after a time in which nothing was seen, so that they need not have been lost together."""
+    still_down: Sequence[Subject]
+    back_at: _Instant | None
+    """When the last of those that are back was seen up again; None if none is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Downtime:
+    """A time in which an environment was down: one outage."""
+
+    subject: Subject
+    began_at: _Instant | None
+    """Maybe before the period; None if that is not known."""
+    ended_at: _Instant | None
+    """When it was seen up again; None if it was not."""
+    lasted: Annotated[_Duration, Field(serialization_alias="lasted_s")]
+    """From its begin, or that of the period, to its end, or that of the period."""
+    seen: Annotated[_Duration, Field(serialization_alias="seen_s")]
+    """For how long it was seen down within the period: what availability counts."""
+    reason: Clean | None
+    incident: int | None
+    """The place of its incident in the report, from 0, if it is a part of one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flapper:
+    """An environment that kept coming and going."""
+
+    subject: Subject
+    times: Sequence[_Time]
+    """When it flapped; the last one ends with the period if it still does."""
+    is_flapping: Annotated[bool, Field(serialization_alias="still")]
+    """Whether it still does."""
+    outages: int
+    """How often it was down within the period."""
+    down: Annotated[_Duration, Field(serialization_alias="down_s")]
+    """How long it was seen down within the period, in all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A field of one environment that changed."""
+
+    subject: Subject
+    at: _Instant
+    before: Clean | None
+    after: Clean | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unrestricted:
+    """An environment that approves every tool, and is up or may come back so, at the end of the period."""
+
+    subject: Subject
+    since: _Instant | None
+    """None if it was so before the period."""
+    is_up: Annotated[bool, Field(serialization_alias="up")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behind:
+    """Environments that are up with one version before the newest."""
+
+    version: Clean
+    environments: Sequence[Subject]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """An environment that appeared, or left the list."""
+
+    subject: Subject
+    at: _Instant
+    state: Clean | None
+    """What it was then: `online`, `offline`, `gone`, `missing`."""
+    reason: Clean | None
+    """Why it is so; of one that appeared, whether it is a twin of another or replaces one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,8 +248,8 @@ class Available:
 
     subject: Subject
     share: float
-    """From 0 to 1; 1 only without any outage."""
-    down: timedelta
+    """1 only without any outage."""
+    down: Annotated[_Duration, Field(serialization_alias="down_s")]
     outages: int
     """Those within the period, also those that began before it or last."""
 
@@ -260,33 +260,43 @@ class ProfileReport:
 
     profile: Clean
     host: Clean
-    period: Span
+    period: Annotated[Span, _NOT_IN_JSON]
     """What the report is about, by the server's clock."""
-    standing: Standing | None
+    fleet: Standing | None
     """None if no listing came."""
     watch: Watch
-    down: Sequence[Down]
+    down: Sequence[_OfOne[Down]]
     """The most urgent first: those that are not acknowledged, then the newest; at the end those that are old."""
     incidents: Sequence[Incident]
     """Oldest first."""
-    outages: Sequence[Downtime]
+    outages: Sequence[_OfOne[Downtime]]
     """The longest first."""
-    flappers: Sequence[Flapper]
+    flapping: Sequence[_OfOne[Flapper]]
     """Those with the most losses first."""
-    modes: Modes
-    versions: Versions
-    members: Members
-    available: Sequence[Available]
+    mode_changes: Sequence[_OfOne[Change]]
+    """Oldest first, as all changes."""
+    unrestricted: Sequence[_OfOne[Unrestricted]]
+    newest_version: Clean | None
+    up: Annotated[int, _NOT_IN_JSON]
+    """How many environments are up at the end, which may be behind the newest version."""
+    behind: Sequence[Behind]
+    """The most frequent version first."""
+    version_changes: Sequence[_OfOne[Change]]
+    appeared: Sequence[_OfOne[Arrival]]
+    gone: Sequence[_OfOne[Arrival]]
+    """Those that left the list and are not back at the end of the period."""
+    renamed: Sequence[_OfOne[Change]]
+    availability: Sequence[_OfOne[Available]]
     """The least available first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """A report on one period."""
+    """A report on one period, by this machine's clock."""
 
-    since: WallMs
-    until: WallMs
-    made_at: WallMs
+    since: _LocalInstant
+    until: _LocalInstant
+    made_at: _LocalInstant
     filter: Clean | None
     """The query that environments match; None if there is none."""
     profiles: Sequence[ProfileReport]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Self
 from zoneinfo import ZoneInfo
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 ZONE: Final = ZoneInfo("Europe/Berlin")
 STEP_MS: Final = 30_000
 HOUR_MS: Final = 3_600_000
+EDGES: Final = tuple(f"edge-{number}" for number in range(1, 13))
 
 
 class Night:
@@ -207,3 +209,27 @@ class Night:
         if at <= local:
             at += timedelta(days=1)
         return int(at.timestamp() * 1000)
+
+
+@cache
+def eventful_night() -> Night:
+    """From 22:00 to 6:00: a bit of everything."""
+    night = Night()
+    machines = ("ana-devbox", "ben-box", "chen-imac", "divya-mini", "eve-laptop", "fra-1", "fra-2", "hiro-gpu-3")
+    night.add(*machines, podId="p-5").add(*EDGES, podId="p-7").add("sandbox-4f2a", podId="p-5")
+    night.add("old-nas", "old-jenkins", down_h=80)
+    night.change("hiro-gpu-3", version="0.33.7").change("ben-box", version="0.33.7").change("fra-2", version="0.34.11")
+    night.until("22:30").change("chen-imac", currentMode="unrestricted")
+    night.until("23:10").change("chen-imac", currentMode="standard")
+    night.until("23:30").lose("ben-box").until("00:11").restore("ben-box")
+    night.until("00:30").lose("ana-devbox").stop("01:00")
+    night.until("02:13").lose(*EDGES).until("02:15").restore(*(name for name in EDGES if name != "edge-4"))
+    night.until("02:40").acknowledge("edge-4", "disk is full, see https://tracker.example/4711")
+    night.until("03:00").fail("03:08").until("03:30").sleep("03:45").until("04:00")
+    for _ in range(8):
+        night.lose("divya-mini").poll(2).restore("divya-mini").poll(2)
+    night.until("04:30").change("fra-1", version="0.34.13").change("edge-1", version="0.34.13")
+    night.until("04:45").add("build-9", podId="p-5", metadata={"lettaCodeVersion": "0.34.13"})
+    night.until("05:00").remove("sandbox-4f2a").change("eve-laptop", connectionName="eve-macbook")
+    night.until("05:20").change("fra-2", currentMode="unrestricted")
+    return night.until("05:30").empty(2).until("05:50").freeze("hiro-gpu-3").until("06:00")

@@ -7,7 +7,6 @@ import json
 import re
 from collections import Counter
 from datetime import datetime, timedelta
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.eventful_life import Life
 from support.markdown import HOSTILE, assert_is_harmless
-from support.night import HOUR_MS, ZONE, Night
+from support.night import HOUR_MS, ZONE, Night, eventful_night
 
 from envwatch.cli.commands.report import recorded_in
 from envwatch.fleet.history import RecordedPoll
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from envwatch.fleet.history import Past
 
 GOLDEN = Path(__file__).with_name("report_of_a_night.md")
-EDGES = tuple(f"edge-{number}" for number in range(1, 13))
 
 
 def recorded(past: Past, until: float, hours: float = 8) -> Recorded:
@@ -61,30 +59,6 @@ def markdown(profile: ProfileReport) -> str:
 
 def lines(night: Night, hours: float = 8) -> list[str]:
     return markdown(report(night, hours)).splitlines()
-
-
-@cache
-def eventful_night() -> Night:
-    """From 22:00 to 6:00: a bit of everything."""
-    night = Night()
-    machines = ("ana-devbox", "ben-box", "chen-imac", "divya-mini", "eve-laptop", "fra-1", "fra-2", "hiro-gpu-3")
-    night.add(*machines, podId="p-5").add(*EDGES, podId="p-7").add("sandbox-4f2a", podId="p-5")
-    night.add("old-nas", "old-jenkins", down_h=80)
-    night.change("hiro-gpu-3", version="0.33.7").change("ben-box", version="0.33.7").change("fra-2", version="0.34.11")
-    night.until("22:30").change("chen-imac", currentMode="unrestricted")
-    night.until("23:10").change("chen-imac", currentMode="standard")
-    night.until("23:30").lose("ben-box").until("00:11").restore("ben-box")
-    night.until("00:30").lose("ana-devbox").stop("01:00")
-    night.until("02:13").lose(*EDGES).until("02:15").restore(*(name for name in EDGES if name != "edge-4"))
-    night.until("02:40").acknowledge("edge-4", "disk is full, see https://tracker.example/4711")
-    night.until("03:00").fail("03:08").until("03:30").sleep("03:45").until("04:00")
-    for _ in range(8):
-        night.lose("divya-mini").poll(2).restore("divya-mini").poll(2)
-    night.until("04:30").change("fra-1", version="0.34.13").change("edge-1", version="0.34.13")
-    night.until("04:45").add("build-9", podId="p-5", metadata={"lettaCodeVersion": "0.34.13"})
-    night.until("05:00").remove("sandbox-4f2a").change("eve-laptop", connectionName="eve-macbook")
-    night.until("05:20").change("fra-2", currentMode="unrestricted")
-    return night.until("05:30").empty(2).until("05:50").freeze("hiro-gpu-3").until("06:00")
 
 
 def test_the_report_of_a_night_is_the_handover_that_it_was_written_to_be() -> None:
@@ -207,7 +181,7 @@ def test_where_nothing_says_what_changed_between_two_runs_a_begin_is_not_known()
     night.until("22:20").lose("ana").stop("22:30").until("22:40")
     assert outages(night) == [("ana", None, None), ("ana", "22:01:00", "22:10:00")]
     (down,) = report(night).down
-    assert (down.since, down.is_after_gap) == (night.at - 20 * 60_000.0, False)
+    assert (down.since, down.found_after_gap) == (night.at - 20 * 60_000.0, False)
     night = Night(compares_runs=True).add("ana", "ben").until("22:20").lose("ana").stop("22:30").until("22:40")
     assert outages(night) == [("ana", "22:30:00", None)]
     assert "- `ana` offline since 22:30 or before (9m 30s, found after a gap): disconnected, pod `pod-1`" in lines(
@@ -219,20 +193,20 @@ def test_what_flapped_at_the_end_of_a_run_is_not_known_to_flap_after_it() -> Non
     night = Night().add("ana", "ben").poll(2)
     for _ in range(8):
         night.lose("ana").poll(2).restore("ana").poll(2)
-    (flapper,) = report(night).flappers
+    (flapper,) = report(night).flapping
     assert flapper.is_flapping
-    assert flapper.spans[-1].until == float(night.at)
+    assert flapper.times[-1].until == float(night.at)
     ended_at = night.at - 30_000.0
     night.stop_for(1_200_000).poll(4)
-    (flapper,) = report(night).flappers
+    (flapper,) = report(night).flapping
     assert not flapper.is_flapping
-    assert flapper.spans[-1].until == ended_at
+    assert flapper.times[-1].until == ended_at
 
 
 def test_what_left_the_list_is_not_unrestricted_any_more_and_what_is_offline_still_is() -> None:
     night = Night().add("ana", "ben", "chen", currentMode="unrestricted").add("dan", "eve", "fay").until("22:10")
     night.remove("ana").lose("ben").until("22:20")
-    assert [(each.subject.name, each.is_up) for each in report(night).modes.unrestricted] == [
+    assert [(each.subject.name, each.is_up) for each in report(night).unrestricted] == [
         ("chen", True),
         ("ben", False),
     ]
@@ -268,7 +242,7 @@ def test_what_cannot_be_judged_is_named_and_is_not_said_to_be_down() -> None:
     profile = report(night)
     assert "2 of 3 up, 1 not known (`clock`), by the listing of 22:09 (30s old)." in markdown(profile).splitlines()
     assert not profile.down
-    assert [each.subject.name for each in profile.available] == ["ana", "ben"]
+    assert [each.subject.name for each in profile.availability] == ["ana", "ben"]
 
 
 def test_names_that_look_alike_have_the_end_of_their_ids() -> None:
@@ -421,13 +395,13 @@ def test_a_filter_leaves_what_was_found_at_the_begin_at_an_event_or_at_the_end()
     night = eventful_night()
     of_pod = matching(recorded(night.history, night.at), matcher_of("pod:p-7"))
     profile = report_of(of_pod)
-    assert profile.standing is not None
-    assert (profile.standing.total, profile.standing.up) == (12, 11)
+    assert profile.fleet is not None
+    assert (profile.fleet.total, profile.fleet.up) == (12, 11)
     assert [each.subject.name for each in profile.down] == ["edge-4"]
-    assert [len(each.subjects) for each in profile.incidents] == [12]
+    assert [len(each.environments) for each in profile.incidents] == [12]
     assert len(profile.watch.gaps) == 3
     of_one = report_of(matching(recorded(night.history, night.at), matcher_of("name:chen-imac")))
-    assert [each.after for each in of_one.modes.changes] == ["unrestricted", "standard"]
+    assert [each.after for each in of_one.mode_changes] == ["unrestricted", "standard"]
     assert not of_one.incidents
     text = markdown_of(dataclasses.replace(whole(profile), filter=Clean("pod:p-7")), ZONE)
     assert "Only environments that match `pod:p-7`." in text.splitlines()
@@ -492,8 +466,8 @@ def test_whatever_happened_every_environment_that_is_down_is_named_once_and_all_
     fleet = what.last.fleet
     down = [id_ for id_, tracked in fleet.environments.items() if not tracked.verdict.is_up]
     assert sorted(each.subject.id for each in profile.down) == sorted(down)
-    if profile.standing is not None:
-        standing = profile.standing
+    if profile.fleet is not None:
+        standing = profile.fleet
         assert standing.up + standing.offline + standing.gone + standing.missing == standing.total
         assert not standing.unknown
     assert all(each >= timedelta() for each in durations(profile))
@@ -501,8 +475,8 @@ def test_whatever_happened_every_environment_that_is_down_is_named_once_and_all_
     unseen = sum(gap.ended_at - gap.began_at for gap in watch.gaps)
     assert watch.watched / timedelta(milliseconds=1) + unseen == pytest.approx(watch.period / timedelta(milliseconds=1))
     assert all(profile.period.since <= gap.began_at < gap.ended_at <= profile.period.until for gap in watch.gaps)
-    assert all(0 <= each.share <= 1 and (each.share == 1) == (not each.outages) for each in profile.available)
-    assert all(set(incident.still_down) <= set(incident.subjects) for incident in profile.incidents)
+    assert all(0 <= each.share <= 1 and (each.share == 1) == (not each.outages) for each in profile.availability)
+    assert all(set(incident.still_down) <= set(incident.environments) for incident in profile.incidents)
     assert all(outage.began_at is None or outage.began_at <= profile.period.until for outage in profile.outages)
     names = Counter(re.findall(r"`([^`]*)`", "\n".join(section(markdown(profile), "Still down"))))
     assert all(names[id_] == 1 for id_ in down)
@@ -529,7 +503,7 @@ def test_hostile_text_in_every_field_acts_nowhere_in_the_markdown_and_is_whole_i
     text = markdown(hostile)
     assert_is_harmless(text)
     assert {"Still down", "New, gone", "Not seen", "Versions"} <= {title for title in TITLES if f"## {title}" in text}
-    names = {each.subject.name for each in hostile.down} | {each.subject.name for each in hostile.members.appeared}
+    names = {each.subject.name for each in hostile.down} | {each.subject.name for each in hostile.appeared}
     assert names
     assert all(json.dumps(name, ensure_ascii=False) in json_of(whole(hostile)).decode() for name in names)
 
