@@ -136,11 +136,7 @@ class _Exchange:
         return clean(" | ".join(filter(None, map(str.strip, lines)))[-_LOGGED:])
 
     def until_end(self, is_over: threading.Event, time_limit_s: float) -> None:
-        """Exchange until the process has ended.
-
-        Args:
-            is_over: set from another thread when it must end at once.
-            time_limit_s: how long it may take.
+        """Exchange until the process has ended; `is_over` is set from another thread when it must end at once.
 
         Raises:
             DeliveryError: if it does not end in time, or prints too much.

@@ -75,13 +75,7 @@ class HookState:
     """When the newest message was sent, by topic and kind, as long as the cooldown lasts."""
 
     def after(self, update: Update, monitor: Monitor, now: Reading) -> tuple[HookState, tuple[Fired, ...]]:
-        """Return the hook after a change, or after time alone has passed, and what fires now.
-
-        Args:
-            update: what changed.
-            monitor: after the change.
-            now: this machine's clocks.
-        """
+        """Return the hook after a change of the monitor, or after time alone has passed, and what fires now."""
         state, incidents = _after_incidents(self, update, monitor, now) if self.rule.has_incidents else (self, [])
         state, events = _due(_with_events(state, update.events, now.monotonic), monitor, now)
         cooling = {what: at for what, at in state.sent.items() if state.is_cooling(what, now.monotonic)}

@@ -90,10 +90,7 @@ def deliveries_of(
 ) -> dict[Clean, Delivery]:
     """Return what delivers the messages of each hook, by its name; the redactor learns their secrets.
 
-    Args:
-        hooks: of one configuration.
-        environ: the process's environment.
-        key_variables: names of variables that hold an API key; no command gets them, nor those of other hooks.
+    `key_variables` are the names of variables that hold an API key; no command gets them, nor those of other hooks.
 
     Raises:
         SettingsError: for the first hook that lacks a variable, or whose address cannot be used.

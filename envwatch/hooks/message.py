@@ -69,15 +69,7 @@ class Context:
 
 
 def message_of(fired: Fired, hook: Clean, context: Context, monitor: Monitor, now: Reading) -> Message:
-    """Return what a hook sends.
-
-    Args:
-        fired: what it is about.
-        hook: the hook's name.
-        context: of the profile that it happened in.
-        monitor: at that moment.
-        now: this machine's clocks.
-    """
+    """Return what a hook sends; the context is of the profile that it happened in, the monitor of that moment."""
     if isinstance(fired.subject, Event):
         cloud = to_json(cloud_event(fired.subject, monitor, now, context.source))
         return _of_event(fired.subject, hook, context, cloud)

@@ -61,13 +61,7 @@ def label_of(fleet: Fleet) -> Clean:
 
 
 def selection_of(monitor: Monitor, now: Reading, largest: int) -> Selection:
-    """Return which environments have series at a moment.
-
-    Args:
-        monitor: the state of everything that is polled.
-        now: this machine's clocks.
-        largest: how many have series at most, of all profiles together.
-    """
+    """Return which environments have series at a moment: at most `largest`, of all profiles together."""
     is_alerting = monitor.alerting(now)
     seen = [fleet for fleet in monitor.fleets if is_seen(fleet, now)]
     everything = [
@@ -101,12 +95,7 @@ def _place(shown: Shown, monitor: Monitor, now: Reading) -> tuple[int, str, str]
 
 
 def environment_families(selection: Selection, mass_losses: Mapping[EnvironmentKey, Clean]) -> Iterator[Metric]:
-    """Yield the families with a sample for each environment.
-
-    Args:
-        selection: the environments.
-        mass_losses: the open mass loss of each environment that is a part of one.
-    """
+    """Yield the families with a sample for each environment, given the open mass losses by environment."""
     keys = ("profile", "id")
     info = InfoMetricFamily("envwatch_environment", "What an environment is, as last listed; always 1.", labels=keys)
     up = GaugeMetricFamily("envwatch_environment_up", "1 if it is online or late, 0 if it is down.", labels=keys)

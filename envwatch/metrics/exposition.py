@@ -46,12 +46,8 @@ def exposition(
 ) -> tuple[bytes, str]:
     """Return all series of a moment and their content type.
 
-    Args:
-        monitor: the state of everything that is polled.
-        polls: the counts of its polls.
-        now: this machine's clocks.
-        largest: how many environments have series of their own at most, of all profiles together.
-        accept: the header `Accept` of the request; OpenMetrics if it names that, otherwise the text format.
+    At most `largest` environments have series of their own, of all profiles together. The format is OpenMetrics if the
+    header `Accept` of the request names that, otherwise the text format.
     """
     registry = CollectorRegistry()
     registry.register(_Families(families(monitor, polls, now, largest)))

@@ -65,12 +65,7 @@ class PollCounts:
     by_profile: Mapping[Clean, ProfilePolls] = field(default_factory=lambda: MappingProxyType({}))
 
     def after(self, profile: Clean, outcome: Outcome) -> PollCounts:
-        """Return the counts after an outcome; that this machine slept is none of a poll.
-
-        Args:
-            profile: as the monitor names it: `NO_PROFILE` where there is only one.
-            outcome: what the poll gave.
-        """
+        """Return the counts after an outcome; that this machine slept is none of a poll."""
         if not isinstance(outcome, Listed | Failed):
             return self
         polls = self.of(profile).after(outcome)

@@ -87,14 +87,7 @@ class Board:
         self._is_ending = False
 
     def update(self, fleet: Fleet, outcome: Outcome | None, now: Reading, shared: SharedState = NOTHING_SHARED) -> None:
-        """Note what a step of monitoring changed.
-
-        Args:
-            fleet: of the profile, after the step.
-            outcome: of a poll of the profile; None if only time has passed.
-            now: the moment of the step.
-            shared: what to tell viewers of environments.
-        """
+        """Note what a step of monitoring changed; `outcome` is that of a poll, None if only time has passed."""
         listed = outcome if isinstance(outcome, Listed) else None
         # Of a listing that another server has handed on twice, absences are not looked up the second time.
         if listed is not None and listed.snapshot.is_repeat and self._has_believed_as_many_as(fleet):
@@ -132,14 +125,7 @@ class Board:
         now: Reading,
         headers: tuple[tuple[str, str], ...] = (),
     ) -> Answer:
-        """Return an answer that depends on no listing, dated as all others are.
-
-        Args:
-            status: of HTTP.
-            body: as JSON.
-            now: the moment.
-            headers: further ones.
-        """
+        """Return an answer that depends on no listing, dated as all others are."""
         content = json.dumps(body, separators=(",", ":")).encode()
         return Answer(status, (_CONTENT_TYPE, *headers, _VARY, _CACHE_CONTROL, _date(self._fleet, now.wall)), content)
 

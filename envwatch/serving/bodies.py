@@ -64,12 +64,7 @@ class _Entry:
 
 
 class PageBodies:
-    """The bodies of one listing's pages.
-
-    Args:
-        listing: whose pages.
-        cached_bytes: the most that is kept.
-    """
+    """The bodies of one listing's pages, of which so many bytes are kept at most."""
 
     def __init__(self, listing: ServedListing, cached_bytes: int = CACHED_BYTES) -> None:
         self.cached = 0
@@ -80,12 +75,7 @@ class PageBodies:
         """By query and whether gzip is accepted, the least recently used first."""
 
     def body(self, query: str, now_ms: float, *, may_be_gzip: bool) -> Body:
-        """Return the body of the page that a query asks for.
-
-        Args:
-            query: of the request's URL.
-            now_ms: the moment, by upstream's clock.
-            may_be_gzip: whether the client accepts that.
+        """Return the body of the page that the query of a URL asks for, at a moment of upstream's clock.
 
         Raises:
             RefusedError: a parameter is not allowed (400).

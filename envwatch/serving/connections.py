@@ -39,10 +39,7 @@ class Phase(Enum):
 def longest_s(phase: Phase, *, is_viewer: bool, has_unsent: bool) -> float:
     """Return how many seconds a connection may stay as it is.
 
-    Args:
-        phase: what it is doing.
-        is_viewer: whether a right token came by it.
-        has_unsent: whether a part of an answer waits for its reader.
+    A viewer has sent a right token by it; `has_unsent` is whether a part of an answer waits for its reader.
     """
     match phase:
         case Phase.READING:
@@ -56,12 +53,7 @@ def longest_s(phase: Phase, *, is_viewer: bool, has_unsent: bool) -> float:
 
 
 class Connections:
-    """All open connections.
-
-    Args:
-        most: of them at once.
-        now: a clock that is never set, in seconds.
-    """
+    """All open connections, `most` of them at once; `now` is a clock that is never set, in seconds."""
 
     def __init__(self, most: int, now: Callable[[], float]) -> None:
         self.now = now
@@ -112,12 +104,7 @@ class Connections:
 
 
 class Connection(asyncio.Protocol):
-    """One connection.
-
-    Args:
-        connections: all of them.
-        speaking: makes the protocol that speaks HTTP on a connection.
-    """
+    """One connection, on which the protocol that `speaking` makes speaks HTTP."""
 
     def __init__(self, connections: Connections, speaking: Callable[[Connection], asyncio.Protocol]) -> None:
         self.phase = Phase.IDLE
@@ -149,11 +136,7 @@ class Connection(asyncio.Protocol):
         self._enter(Phase.ANSWERING)
 
     def answered(self, *, is_viewer: bool) -> None:
-        """Note that the answer is written, maybe not sent.
-
-        Args:
-            is_viewer: whether a right token came with the request.
-        """
+        """Note that the answer is written, maybe not sent, and whether a right token came with the request."""
         self.is_viewer = self.is_viewer or is_viewer
         self._enter(Phase.READING if self._unread else Phase.IDLE)
 

@@ -98,14 +98,7 @@ class ServedListing:
     def of(
         cls, outcome: Listed, fleet: Fleet, previous: ServedListing | None = None, notes: Notes = NO_NOTES
     ) -> ServedListing:
-        """Return the listing of a poll.
-
-        Args:
-            outcome: the poll.
-            fleet: after it.
-            previous: the listing before it, if there is one.
-            notes: what to add to rows.
-        """
+        """Return the listing of a poll, given the fleet after it, the listing before it, and what to add to rows."""
         snapshot = outcome.snapshot
         known = {} if previous is None else previous.by_key()
         received_ids = ChainMap(*(dict(page.received_ids) for page in snapshot.pages if page.received_ids))
@@ -153,11 +146,9 @@ class ServedListing:
         return self.rows == other.rows and self.in_doubt == other.in_doubt
 
     def page(self, params: ListParams, now_ms: float) -> tuple[list[ServedRow], bool]:
-        """Return one page, and whether there are more rows.
+        """Return one page at a moment of upstream's clock, and whether there are more rows.
 
-        Args:
-            params: of the request; an unknown cursor starts from the top.
-            now_ms: the moment, by upstream's clock.
+        An unknown cursor starts from the top.
         """
         rows, has_next_page = page_of_rows(self._wanted(params, now_ms), params.limit)
         size = 0

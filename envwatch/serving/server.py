@@ -198,13 +198,7 @@ class HttpServer:
 
 
 class _TlsConnection(Connection):
-    """One that begins with a handshake.
-
-    Args:
-        agreed: called with its descriptor at the end of the handshake.
-        connections: see `Connection`.
-        speaking: likewise.
-    """
+    """One that begins with a handshake, at whose end `agreed` is called with its descriptor."""
 
     def __init__(
         self,

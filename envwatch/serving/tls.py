@@ -13,11 +13,7 @@ if TYPE_CHECKING:
 
 
 class Tls:
-    """A certificate with its key.
-
-    Args:
-        certificate: a file of PEM, with the chain.
-        key: a file of PEM; it may be the same.
+    """A certificate with its chain and its key, in files of PEM, which may be the same.
 
     Raises:
         ServerError: they cannot be used.

@@ -79,11 +79,8 @@ def _digest(token: str) -> bytes:
 def tokens_in(path: Path, learn: Callable[[str], None]) -> Tokens:
     """Return the tokens in a file that belongs to this user and that no other user can read.
 
-    A line has a name and a token, with blanks between them; `#` begins a comment. Links are followed.
-
-    Args:
-        path: the file.
-        learn: gets each token, so that texts can be rid of it.
+    A line has a name and a token, with blanks between them; `#` begins a comment. Links are followed. `learn` gets each
+    token, so that texts can be rid of it.
 
     Raises:
         TokensError: if the file cannot be used.
@@ -92,15 +89,7 @@ def tokens_in(path: Path, learn: Callable[[str], None]) -> Tokens:
 
 
 class TokensFile:
-    """A file of tokens that is read again when it changes.
-
-    Args:
-        path: the file.
-        learn: see `tokens_in`.
-
-    Raises:
-        TokensError: see `tokens_in`.
-    """
+    """A file of tokens that is read again when it changes; made, and read, as by `tokens_in`."""
 
     def __init__(self, path: Path, learn: Callable[[str], None]) -> None:
         self.path = path
@@ -237,12 +226,7 @@ class GuessLimit:
     """The address that sent the newest wrong token comes last."""
 
     def after(self, address: str, now: MonotonicS) -> Guess:
-        """Note a wrong token.
-
-        Args:
-            address: of the sender; an IPv6 network of one customer (/64) counts as one.
-            now: the moment.
-        """
+        """Note a wrong token of an address; an IPv6 network of one customer (/64) counts as one."""
         network = _network(address)
         guesses = self._by_address.setdefault(network, _Guesses())
         self._by_address.move_to_end(network)

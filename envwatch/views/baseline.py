@@ -102,11 +102,8 @@ _EXTRA_FIELDS: tuple[tuple[str, Callable[[Environment], Clean | None]], ...] = (
 def differences(before: TrackedEnvironment | None, after: TrackedEnvironment | None) -> tuple[Difference, ...]:
     """Return the differences of an environment between two moments, presence first, in a fixed order.
 
-    Late counts as online, as in events. Swapped arguments give the same differences with their values swapped.
-
-    Args:
-        before: None if it was not tracked yet.
-        after: None if it is no longer tracked.
+    Late counts as online, as in events. Swapped arguments give the same differences with their values swapped. None
+    stands for an environment that is not tracked at that moment.
     """
     if before is after:
         return ()
@@ -124,12 +121,8 @@ def differing(
 ) -> list[tuple[TrackedEnvironment, tuple[Difference, ...]]]:
     """Return the environments that differ from a baseline, each with its differences.
 
-    Args:
-        baseline: what to compare with.
-        environments: all that are tracked now, of every profile in the baseline.
-
-    Returns:
-        In the given order; then those that are no longer tracked, as they were.
+    They are in the given order, followed by those that are no longer tracked, as they were. All must be given that are
+    tracked now, of every profile in the baseline.
     """
     baseline_environments = baseline.environments
     present: set[EnvironmentKey] = set()

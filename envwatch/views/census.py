@@ -140,14 +140,7 @@ class Census:
 
 
 def census_of(monitor: Monitor, of: Counted, matcher: Matcher, now: Reading) -> Census:
-    """Count the environments that a matcher finds.
-
-    Args:
-        monitor: after one listing of every profile.
-        of: what to count.
-        matcher: which environments to look at.
-        now: this machine's clocks.
-    """
+    """Count the environments that a matcher finds, after one listing of every profile."""
     named: list[Named] = []
     states: Counter[Presence] = Counter()
     counted_states: Counter[Presence] = Counter()

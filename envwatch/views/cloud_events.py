@@ -74,16 +74,10 @@ def type_of(event: Event) -> str:
 
 
 def cloud_event(event: Event, monitor: Monitor, now: Reading, source: str) -> CloudEvent:
-    """Return an event as a CloudEvent.
+    """Return an event or a group as a CloudEvent, given the monitor after it; `source` is that of `source_of`.
 
     Its data has the environment's row after the event, as in `list -o json`, and what the event changed. That of an
     event about the fleet, or of a group, has the latter only; the members of a group are such rows.
-
-    Args:
-        event: a single event or a group.
-        monitor: after the event.
-        now: this machine's clocks.
-        source: see `source_of`.
     """
     return envelope(
         type_of(event),
@@ -117,16 +111,10 @@ def envelope(  # noqa: PLR0913  the attributes of a CloudEvent, by keyword
     subject: Clean | None,
     identity: tuple[str, ...],
 ) -> CloudEvent:
-    """Return data with the attributes of a CloudEvent.
+    """Return data with the attributes of a CloudEvent; `subject` is what it is about, if that is one thing.
 
-    Args:
-        type_: of the event.
-        data: what it says.
-        source: see `source_of`.
-        at: when it happened.
-        subject: what it is about, if that is one thing.
-        identity: what no other event of the source shares. The id is a hash over it: one event has one id, wherever
-            it is made.
+    No other event of the source shares its `identity`. The id is a hash over it: one event has one id, wherever it is
+    made.
     """
     digest = blake2s("\0".join(identity).encode(), digest_size=12).hexdigest()
     attributes: CloudEvent = {"specversion": "1.0", "id": f"evt-{digest}", "source": source, "type": type_}

@@ -93,12 +93,7 @@ NO_ROW: Final[Mapping[str, Clean]] = MappingProxyType(dict.fromkeys(ROW_VARIABLE
 
 
 def row_variables(row: ListedEnvironment, profile: str) -> dict[str, Clean]:
-    """Return the variables about a row. All are set; one without a value is empty.
-
-    Args:
-        row: the environment, with whether its verdict is out of date.
-        profile: the name of the profile that lists it.
-    """
+    """Return the variables about a row that a profile lists. All are set; one without a value is empty."""
     values = {name: Clean(value_of(row) or "") for name, value_of in _VALUES.items()}
     return values | {"ENVWATCH_PROFILE": Clean(profile)}
 

@@ -105,13 +105,7 @@ def ends_of(day: Day, zone: tzinfo | None) -> tuple[Clean, Clean]:
 
 
 def day_cells(day: Day, width: int, *, ascii_only: bool) -> list[Run]:
-    """Return the line's cells: marks, the time that was watched, and blanks for gaps.
-
-    Args:
-        day: what it shows.
-        width: how many cells there are.
-        ascii_only: whether the terminal shows nothing but ASCII.
-    """
+    """Return the line's cells: marks, the time that was watched, and blanks for gaps."""
     cells = [_GAP] * width
     if width > 0:
         watched = Run(Clean(_WATCHED[ascii_only]), "faint")
@@ -132,14 +126,7 @@ def _place(day: Day, at: float, width: int) -> int:
 
 
 def day_runs(day: Day, cells: Sequence[Run], at: float | None, *, ascii_only: bool) -> list[Run]:
-    """Return cells as runs of one style, with the moment that is shown among them.
-
-    Args:
-        day: what the cells show.
-        cells: those of `day_cells`.
-        at: the cell of the moment that is shown; None without one.
-        ascii_only: whether the terminal shows nothing but ASCII.
-    """
+    """Return the cells of `day_cells` as runs of one style, with the moment that is shown, if there is one."""
     marked = list(cells)
     if at is not None and marked:
         here = _place(day, at, len(marked))

@@ -47,11 +47,7 @@ def help_lines(
 ) -> Iterator[DetailLine]:
     """Yield what a person can do: the command to run on that machine, with its letter, and what to know before.
 
-    Args:
-        tracked: the environment.
-        fleet: its fleet.
-        now: this machine's clocks.
-        start_key: the key that starts the listener of an environment that is down; empty if none does.
+    `start_key` is the key that starts the listener of an environment that is down; empty if none does.
     """
     for remedy in remedies(tracked, fleet, now, start_key):
         label, notes = remedy.label, remedy.notes
@@ -70,14 +66,9 @@ def _shell(environment: Environment) -> Fit:
 
 
 def event_line(event: Event, now: float, zone: tzinfo | None, *, is_ascii: bool, is_named: bool = False) -> DetailLine:
-    """Return an event, labelled with its time.
+    """Return an event of one environment, labelled with its time, or with its age if it is a day old.
 
-    Args:
-        event: of one environment.
-        now: server's clock in ms; an event that is a day old has its age in place of the time.
-        zone: of the instants; None for the local one.
-        is_ascii: whether the glyph has to be ASCII.
-        is_named: whether the environment's name stands before what happened.
+    `now` is by the server's clock in ms. With `is_named` the environment's name stands before what happened.
     """
     look, age = event_style(event), span(now - event.at)
     label = f"{short_age(age)} ago" if age >= timedelta(days=1) else clock_text(event.at, zone)[:8]
@@ -92,11 +83,7 @@ def about_lines(
 ) -> Iterator[DetailLine]:
     """Yield what an environment is, which changes only with a listing.
 
-    Args:
-        tracked: the environment.
-        fleet: its fleet.
-        uptime: its availability in words, if it stands nowhere else.
-        style: of the instants.
+    `uptime` is its availability in words, if it stands nowhere else.
     """
     environment = tracked.environment
     if tracked.profile:

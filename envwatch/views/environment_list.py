@@ -91,12 +91,7 @@ class EnvironmentList:
 
 
 def environment_list(listed: Listed, fleet: Fleet) -> EnvironmentList:
-    """Return the environments of a first listing, problems first.
-
-    Args:
-        listed: the listing.
-        fleet: the fleet after it.
-    """
+    """Return the environments of a first listing, problems first; `fleet` is the one after it."""
     judged_at: dict[Clean, ServerMs] = {}
     for page in listed.snapshot.pages:
         at = fleet.clock.at(page.asked_at)
@@ -151,9 +146,7 @@ def environment_list_of_rows(
 def merged(listings: Sequence[EnvironmentList], unlisted: Sequence[Clean] = ()) -> EnvironmentList:
     """Return the environments of several profiles in one list, problems first.
 
-    Args:
-        listings: at least one, each of another profile, all with the same filter.
-        unlisted: profiles that could not be listed.
+    There is at least one listing, each of another profile, all with the same filter; `unlisted` profiles have none.
     """
     rows = {row.tracked.key: row for listing in listings for row in listing.rows}
     return EnvironmentList(
@@ -171,14 +164,10 @@ def merged(listings: Sequence[EnvironmentList], unlisted: Sequence[Clean] = ()) 
 
 
 def filtered(listing: EnvironmentList, query: Query, profile_name: Clean = NO_PROFILE) -> EnvironmentList:
-    """Return the environments that match a query, in the same order.
+    """Return the environments of one profile that match a query, in the same order.
 
     Words are looked for in every column, whatever the format shows, and ages are of each row's own moment.
-
-    Args:
-        listing: of one profile.
-        query: what to look for.
-        profile_name: the profile's name, also where only one is listed.
+    `profile_name` is given also where only one profile is listed.
     """
     if not query:
         return listing

@@ -53,14 +53,7 @@ class EventStream:
     """Both of the text; JSON is UTF-8."""
 
     def lines(self, before: Monitor, monitor: Monitor, events: Iterable[Event], now: Reading) -> Iterator[bytes]:
-        """Yield the lines of one step, each with its end.
-
-        Args:
-            before: the monitor before it.
-            monitor: the monitor after it.
-            events: what it brought.
-            now: this machine's clocks.
-        """
+        """Yield the lines of what one step brought, each with its end, given the monitor before and after it."""
         if chosen := self._chosen(events, monitor):
             layout = layout_of(monitor.fleets)
             for event in chosen:
@@ -73,9 +66,7 @@ class EventStream:
     def past_lines(self, events: Iterable[Event], fleets: Fleets) -> Iterator[bytes]:
         """Yield the lines of events of earlier runs, each with its end; each row is as the event keeps it.
 
-        Args:
-            events: in the order in which they are written.
-            fleets: as they were last; their names decide the widths.
+        The names in `fleets`, as they were last, decide the widths.
         """
         blank = Monitor(Fleets({profile: Fleet(profile=profile) for profile in self.sources}))
         layout = layout_of(fleets)

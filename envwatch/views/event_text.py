@@ -236,12 +236,7 @@ _TIMED_SENTENCES: Mapping[Kind, Callable[[Event, str, str], str]] = {
 
 
 def event_text(event: Event, zone: tzinfo | None = None) -> Clean:
-    """Return what happened, without time and name: `went offline · heartbeat lost (121 s)`.
-
-    Args:
-        event: a single event or a group.
-        zone: in which instants are shown; None for the local one.
-    """
+    """Return what happened, without time and name: `went offline · heartbeat lost (121 s)`."""
     if (timed := _TIMED_SENTENCES.get(event.kind)) is not None:
         since = clock_text(event.since, zone) if event.since is not None else NOTHING
         return Clean(timed(event, since, clock_text(event.at, zone)))
@@ -295,11 +290,7 @@ def _unlisted_text(failure: Failed | None, *, is_past: bool) -> Clean:
 def empty_table_text(fleets: Fleets, view: View, zone: tzinfo | None = None, *, is_past: bool = False) -> Clean:
     """Return why the table has no rows, since when, and what to do about it or what will appear.
 
-    Args:
-        fleets: what was listed.
-        view: what of it the user wants to see.
-        zone: in which instants are shown; None for the local one.
-        is_past: whether a recorded moment is shown.
+    `is_past` is whether a recorded moment is shown.
     """
     since = watched_since(fleets, zone)
     if since is None:

@@ -104,13 +104,9 @@ def groups_of(
     folded: frozenset[LineKey],
     stand_in: TrackedEnvironment | None = None,
 ) -> list[TableLine]:
-    """Return the lines for rows in groups.
+    """Return the lines for rows in groups, without the rows of groups that are folded.
 
-    Args:
-        rows: in their order.
-        group: what to group by, one of `GROUPINGS`.
-        folded: keys of the groups whose rows are hidden.
-        stand_in: decides the group of the row with its key.
+    `group` is one of `GROUPINGS`; `stand_in` decides the group of the row with its key.
     """
     value_of = GROUPINGS[group]
     values = list(map(value_of, rows))

@@ -36,9 +36,7 @@ def headline(event_log: Sequence[Event], now_of: Callable[[Event], float]) -> Ev
     events. A loss is no longer severe once all of its environments are back, nor is the begin of a period that has
     ended.
 
-    Args:
-        event_log: events, oldest first.
-        now_of: returns the current moment by the clock of an event's server, in ms.
+    The events are oldest first; `now_of` returns the current moment by the clock of an event's server, in ms.
     """
     most_severe: Event | None = None
     returned: set[tuple[Clean, Clean | None]] = set()
@@ -64,13 +62,9 @@ def headline(event_log: Sequence[Event], now_of: Callable[[Event], float]) -> Ev
 
 
 def merged(event: Event, same_poll: Sequence[Event]) -> tuple[Event, int]:
-    """Return what stands for an event and its poll, and how many other changes of that poll it does not name.
+    """Return what stands for the event of `headline` and its poll, and how many other changes of that poll it omits.
 
     Single events of one kind become one event of that kind with members.
-
-    Args:
-        event: the one that `headline` chose.
-        same_poll: all events of its poll.
     """
     total = len(flatten(same_poll))
     alike = [other for other in same_poll if other.kind is event.kind and not other.members and other.id is not None]

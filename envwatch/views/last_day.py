@@ -51,17 +51,8 @@ def last_day_rows(
 ) -> list[Row]:
     """Return a strip as wide as the pane, the hours below it, the availability and the outages.
 
-    Each cell of the strip has the worst state in its time; all stand still until the newest one is over.
-
-    Args:
-        tracked: the environment.
-        monitor: what is known.
-        now: this machine's clocks.
-        zone: of the instants; None for the local one.
-        layout: of the pane.
-
-    Returns:
-        Nothing if it was watched for less than an hour, and not before the start.
+    Each cell of the strip has the worst state in its time; all stand still until the newest one is over. There are no
+    rows if it was watched for less than an hour, and not before the start.
     """
     intervals = monitor.states_of(tracked, _day_before(tracked, monitor, now), now)
     availability = Availability.of(intervals)

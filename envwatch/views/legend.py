@@ -42,12 +42,7 @@ _TAGS: Final[Mapping[ChangeTag, str]] = {
 
 
 def state_entries(rules: Limits, *, ascii_only: bool) -> Sequence[LegendEntry]:
-    """Return the states.
-
-    Args:
-        rules: by which they are decided.
-        ascii_only: whether glyphs must be ASCII.
-    """
+    """Return the states, with the thresholds by which they are decided."""
     late, lost = long_age(rules.late_after), long_age(rules.online_for)
     offline = presence_style(Presence.OFFLINE)
     looks: Sequence[tuple[StateStyle, str]] = (

@@ -25,11 +25,7 @@ if TYPE_CHECKING:
 
 
 def matcher_of(text: str, profile: Clean = NO_PROFILE) -> Matcher:
-    """Return a query as a test.
-
-    Args:
-        text: the query.
-        profile: the name of the profile where only one is watched, see `MatchContext`.
+    """Return a query as a test; `profile` is the name where only one is watched, see `MatchContext`.
 
     Raises:
         QueryError: for the first mistake.

@@ -95,15 +95,7 @@ def problems_of(
 
 
 def above_text(places: ProblemPlaces, top: int, hidden: int, arrow: str, separator: str) -> Clean:
-    """Return what is out of sight above the first visible line, in folded groups and behind the filter; mostly empty.
-
-    Args:
-        places: where the problems are.
-        top: index of the first visible line.
-        hidden: how many the filter hides.
-        arrow: the glyph that points up.
-        separator: stands between two counts.
-    """
+    """Return what is out of sight above a line, in folded groups and behind the filter (`hidden`); mostly empty."""
     above = places.above(top)
     parts = [f"{arrow} {counted(above, 'problem')} above"] if above else []
     if in_folds := places.in_folds:
@@ -116,12 +108,8 @@ def above_text(places: ProblemPlaces, top: int, hidden: int, arrow: str, separat
 def no_problem_text(fleets: Fleets, acks: Acks, now: Reading, hidden: int, *, is_old_folded: bool) -> Clean:
     """Return what to answer where no line is a problem that needs attention: never that there are none while there are.
 
-    Args:
-        fleets: all that is known.
-        acks: the acknowledged problems.
-        now: this machine's clocks.
-        hidden: how many problems the filter hides.
-        is_old_folded: whether those that have been offline for long are in a folded group.
+    `hidden` is how many the filter hides; `is_old_folded` whether those that have been offline for long are in a folded
+    group.
     """
     if hidden:
         return Clean(f"{counted(hidden, 'problem')} hidden by the filter: 0 shows {'it' if hidden == 1 else 'them'}")

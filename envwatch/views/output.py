@@ -143,14 +143,8 @@ def names_of(listing: EnvironmentList) -> Iterator[bytes]:
 def line_of(listing: EnvironmentList, *, label: Clean, age: timedelta, encoding: str, ascii_only: bool) -> bytes:
     """Return one line for a prompt or a status bar: counts that are not zero, whose fleet it is, the data's age.
 
-    Rows that cannot be read or judged are unknown. A profile that could not be listed has a `?` after its name.
-
-    Args:
-        listing: what to count.
-        label: names the profiles, or the host where no profile is chosen.
-        age: of the listing.
-        encoding: of the terminal.
-        ascii_only: whether glyphs must be ASCII.
+    Rows that cannot be read or judged are unknown. A profile that could not be listed has a `?` after its name. `label`
+    names the profiles, or the host where no profile is chosen.
     """
     by_state = listing.counts()
     parts = [
@@ -168,12 +162,8 @@ def table_of(listing: EnvironmentList, *, width: int | None, encoding: str, asci
     r"""Yield the lines of an aligned table for people, without escape sequences.
 
     A name takes at most 40 cells; one that others share or resemble ends with a part of its id, as in the dashboard.
-
-    Args:
-        listing: what to show.
-        width: of the terminal in cells; None for no limit.
-        encoding: of the terminal; characters that it lacks are written as `\x…`.
-        ascii_only: whether glyphs and marks must be ASCII; names keep all characters of the encoding.
+    Characters that the encoding lacks are written as `\x…`. With `ascii_only`, glyphs and marks are ASCII; names keep
+    all characters of the encoding. A `width` of None is no limit.
     """
     nothing = "-" if ascii_only else NOTHING
     ellipsis = ".." if ascii_only else "…"
@@ -239,10 +229,7 @@ class _TableLine(NamedTuple):
 def summary_of(listing: EnvironmentList, host: str, old: timedelta | None = None) -> str:
     """Return one line for people: counts and caveats, in ASCII except for the host.
 
-    Args:
-        listing: what to count.
-        host: from which it came.
-        old: its age, if it is not recent: the host has it from the platform, and may be cut off from there.
+    `old` is the listing's age, if it is not recent: the host has it from the platform, and may be cut off from there.
     """
     by_state = listing.counts()
     rare = [state for state in (Presence.MISSING, UNKNOWN) if by_state[state]]

@@ -184,12 +184,7 @@ def _cut(text: Clean, width: int) -> Iterator[Clean]:
 def command_rows(command: Clean, width: int, continued: str) -> list[Clean]:
     """Return a command in rows of at most `width` cells, broken between arguments only.
 
-    An argument that is wider stands in a row of its own and exceeds the width.
-
-    Args:
-        command: for a shell; its arguments are not changed.
-        width: cells.
-        continued: ends every row but the last.
+    An argument that is wider stands in a row of its own and exceeds the width; `continued` ends every row but the last.
     """
     if cells(command) <= width:
         return [command]

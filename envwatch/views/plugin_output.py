@@ -52,15 +52,10 @@ class Metric:
 
 
 def status_of(values: Iterable[int], warning: Threshold | None, critical: Threshold | None) -> Status:
-    """Return the status that is certain, whichever of the possible values is the true one.
+    """Return the status that is certain, whichever of the possible values, at least one, is the true one.
 
-    It is UNKNOWN if only some of them are OK. An alert that is certain is never hidden by what is not known, and of
-    two possible alerts the lesser one is certain.
-
-    Args:
-        values: at least one.
-        warning: which values are a WARNING; None for none.
-        critical: which values are CRITICAL, before `warning`; None for none.
+    It is UNKNOWN if only some of them are OK. An alert that is certain is never hidden by what is not known, and of two
+    possible alerts the lesser one is certain. Of one value, CRITICAL comes first.
     """
     possible = {_status(value, warning, critical) for value in values}
     return Status.UNKNOWN if Status.OK in possible and len(possible) > 1 else min(possible)
@@ -75,11 +70,7 @@ def _status(value: int, warning: Threshold | None, critical: Threshold | None) -
 def output_of(status: Status, text: Clean, metrics: Sequence[Metric] = (), details: Sequence[Clean] = ()) -> str:
     """Return the output: a line of status, text and performance data, and a line for each detail that has room.
 
-    Args:
-        status: the verdict.
-        text: what was found, in one sentence.
-        metrics: the performance data.
-        details: further lines, the most important first.
+    The text is one sentence; the most important detail comes first.
     """
     first = f"{_SERVICE} {status.name} - {_plain(text, _LONGEST_TEXT)}"
     if metrics:

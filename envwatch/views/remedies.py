@@ -46,11 +46,8 @@ class Remedy:
 def remedies(tracked: TrackedEnvironment, fleet: Fleet, now: Reading, start_key: Clean = _NO_KEY) -> Iterator[Remedy]:
     """Yield the remedies for an environment, the most urgent first; none for a healthy one.
 
-    Args:
-        tracked: the environment.
-        fleet: its fleet.
-        now: this machine's clocks: while the state is unknown, the environment is not called down.
-        start_key: the key that does what helps one that is down; empty if none does.
+    While its state is unknown, it is not called down. `start_key` is the key that does what helps one that is down;
+    empty if none does.
     """
     if not tracked.verdict.is_up and not fleet.is_unknown(tracked, now):
         yield _remedy_for_down(tracked, fleet, start_key)

@@ -35,11 +35,8 @@ def periods_of(
 ) -> tuple[Gap, ...]:
     """Return the times within a period for which events give a cause, oldest first; they may overlap.
 
-    Args:
-        events: without groups, oldest first.
-        open_at_end: the kinds of events whose periods are open at the end.
-        run_ends: the last polls of runs of envwatch, oldest first: a period ends with its run at the latest.
-        period: what the times are cut to.
+    The events are without groups, oldest first. A period ends with its run of envwatch at the latest, whose last polls
+    are `run_ends`, oldest first; those of the kinds `open_at_end` last until the end.
     """
     found: list[Gap] = []
     begun: dict[Kind, Event] = {}
@@ -74,13 +71,9 @@ def periods_of(
 def with_causes(
     unwatched: Iterable[Span], causes: Sequence[Gap], run_starts: Sequence[ServerMs], period: Span
 ) -> tuple[Gap, ...]:
-    """Return times without watching, each with why nothing was seen.
+    """Return the times of a period without watching, oldest first, each with why nothing was seen.
 
-    Args:
-        unwatched: the times, oldest first, within the period.
-        causes: see `periods_of`.
-        run_starts: the first polls of runs of envwatch, oldest first.
-        period: what the report is about.
+    `run_starts` are the first polls of runs of envwatch, oldest first.
     """
     gaps = []
     for began_at, ended_at in unwatched:

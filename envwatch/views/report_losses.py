@@ -55,11 +55,7 @@ class Course(NamedTuple):
         return (event for event in self.events if is_loss(event))
 
     def downtimes(self, incident_of: Mapping[tuple[Clean, float], int]) -> Iterator[Downtime]:
-        """Yield its outages, oldest first.
-
-        Args:
-            incident_of: the place of the incident of a loss, by the id of the environment and the instant.
-        """
+        """Yield its outages, oldest first; `incident_of` is that of `places_of`."""
         for outage in self.outages:
             began_at = self._began_at(outage)
             later = (each for each in self.intervals if each.state.is_up and each.since >= outage.until)
@@ -123,13 +119,8 @@ def courses_of(  # noqa: PLR0913, PLR0917  what they are made of
 ) -> tuple[Course, ...]:
     """Return the courses of all environments that are there at the end of the period, or have events in it.
 
-    Args:
-        before: the environments as the period began, or when the first listing in it came.
-        after: those at its end.
-        events: without groups, oldest first.
-        watched: when the profile was watched.
-        period: what is looked at.
-        subject: how an environment is named, by its id.
+    `before` are the environments as the period began, or when the first listing in it came, and `after` those at its
+    end. The events are without groups, oldest first.
     """
     own_events: dict[Clean, list[Event]] = {id_: [] for id_ in after}
     for event in events:
@@ -221,16 +212,10 @@ def down_of(
     *,
     found_after_gap: Collection[tuple[Clean | None, float]],
 ) -> tuple[Down, ...]:
-    """Return the environments that are down at a moment, by the newest believed listing.
+    """Return the environments that are down at the end of the period, by the newest believed listing.
 
-    First those that are not acknowledged, then those that are, then those that have been offline for a day or more;
-    in each, what was lost last comes first.
-
-    Args:
-        moment: the end of the period.
-        courses: of all environments.
-        subject: how an environment is named, by its id.
-        found_after_gap: see `after_gaps`.
+    First those that are not acknowledged, then those that are, then those that have been offline for a day or more; in
+    each, what was lost last comes first.
     """
     fleet, acks = moment.fleet, moment.acks
     at = fleet.clock.at(moment.now.wall)
@@ -264,12 +249,7 @@ def down_of(
 
 
 def available_of(courses: Iterable[Course], present: Mapping[Clean, object]) -> tuple[Available, ...]:
-    """Return how long each environment that is there at the end was up, the least available first.
-
-    Args:
-        courses: of all environments.
-        present: those at the end of the period.
-    """
+    """Return how long each environment that is present at the end was up, the least available first."""
     found = []
     for course in courses:
         up, known = Availability.of(course.intervals)

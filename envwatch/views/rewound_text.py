@@ -31,10 +31,7 @@ IS_LIVE: Final = "this is live already: [ goes back, T to a time"
 def moment_text(at: float, present: float, zone: tzinfo | None) -> Clean:
     """Return an instant as the clock shows it, with its date unless it is of the present day.
 
-    Args:
-        at: the instant, in ms by this machine's wall clock.
-        present: now, likewise.
-        zone: the zone to show it in; None for the local one.
+    Both are in ms by this machine's wall clock; `zone` None is the local one.
     """
     when, now = moment(at, zone), moment(present, zone)
     if when is None or now is None:

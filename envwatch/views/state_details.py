@@ -41,12 +41,7 @@ def headline(
 ) -> list[Piece]:
     """Return the state, how long it has lasted, and its cause: `○ OFFLINE for 8s · disconnected · was on for 2m 10s`.
 
-    Args:
-        tracked: the environment.
-        fleet: its fleet.
-        own_events: its events, oldest first, without groups.
-        now: this machine's clocks.
-        is_ascii: whether the glyph has to be ASCII.
+    Its own events are oldest first, without groups.
     """
     is_unknown = fleet.is_unknown(tracked, now)
     look = style_of(tracked, is_unknown=is_unknown)
@@ -160,10 +155,7 @@ def _proof_by_heartbeat(tracked: TrackedEnvironment, fleet: Fleet, now: Reading,
 def instant_text(at: float, now: float, zone: tzinfo | None) -> Clean:
     """Return an instant: the time of day, or the date and the minute if it is more than a day from now.
 
-    Args:
-        at: server's clock in ms.
-        now: the same.
-        zone: in which it is shown, named if it is not the local one, which is None.
+    Both are by the server's clock in ms; `zone` is named if it is not the local one, which is None.
     """
     text = clock_text(at, zone)[:8] if abs(now - at) < _DAY_MS else date_text(at, zone)[:16]
     return Clean(text if zone is None or not text[:1].isdigit() else f"{text}Z")
@@ -181,12 +173,7 @@ def shared_lines(
 ) -> Iterator[DetailLine]:
     """Yield what the serving host says of it: who has acknowledged and silenced it there.
 
-    Args:
-        tracked: the environment.
-        now: this machine's clocks.
-        zone: of the instants; None for the local one.
-        is_acked: whether it is acknowledged here, which is said in place of that.
-        is_silenced: whether it is silenced here, likewise.
+    What was done here too is said in place of that (`is_acked`, `is_silenced`).
     """
     ack, silence = shared_ack_of(tracked.environment), shared_silence_of(tracked.environment, now.wall)
     if ack is not None and not is_acked:
@@ -202,10 +189,7 @@ def shared_lines(
 def shared_text(environment: Environment, wall: float, width: int) -> Clean | None:
     """Return the same in a few words, for the row; None if there is nothing to say.
 
-    Args:
-        environment: the row.
-        wall: the local clock in ms.
-        width: cells; what was done is left out where there is no room for it, as the mark beside the name shows it.
+    What was done is left out where `width` cells have no room for it, as the mark beside the name shows it.
     """
     ack, silence = shared_ack_of(environment), shared_silence_of(environment, wall)
     if ack is None and silence is None:

@@ -210,11 +210,7 @@ def by_value(
 ) -> list[TrackedEnvironment]:
     """Return environments sorted by a column's value: those without one last; equal ones stay in their order.
 
-    Args:
-        environments: what to sort.
-        column: its id.
-        is_inverted: whether the greatest value comes first.
-        rank: returns the value, for a column that has none of its own.
+    With `is_inverted`, the greatest value comes first. `rank` returns the value, for a column that has none of its own.
     """
     rank = rank or COLUMNS[column].rank
     ranks: defaultdict[Any, list[TrackedEnvironment]] = defaultdict(list)

@@ -21,11 +21,7 @@ _ALERTING: Final = (Presence.OFFLINE, Presence.MISSING, Presence.GONE, Presence.
 def window_title(counts: Counts, profiles: Clean, mark: str = "", *, ascii_only: bool) -> Clean:
     """Return a title: `○5 ◐2 acme` if so many alert, `●40 acme` if none does, `? acme` while nothing is known.
 
-    Args:
-        counts: of what the screen shows.
-        profiles: whose fleet it is.
-        mark: stands before all, where that is not the present.
-        ascii_only: whether the terminal shows nothing but ASCII.
+    `mark` stands before all, where that is not the present.
     """
     alerts = {glyph_of(presence, ascii_only=ascii_only): counts.alerting.get(presence, 0) for presence in _ALERTING}
     alerts[FLAPPING_GLYPHS[ascii_only]] = counts.alerting.get(Presence.ONLINE, 0)
