@@ -155,7 +155,6 @@ def comparison_columns(width: int, baseline: Baseline, fleets: Fleets) -> tuple[
         id="changes",
         title="SINCE THE BASELINE",
         width=0,
-        from_width=0,
         about="what differs",
         text=text,
         rank=lambda tracked: text(tracked, 0.0),

@@ -37,14 +37,12 @@ class Column(Searchable):
     title: str
     width: int
     """Cells, without the space after it."""
-    from_width: int
+    from_width: int = 0
     """Cells of the terminal from which the column may be shown by default."""
     about: str
     """A few words for the column picker."""
     rank: Callable[[TrackedEnvironment], Any]
     """Returns the value that sorting compares: of one type for all rows, or None."""
-    falls: bool = False
-    """Whether what it shows decreases while `rank` increases: an instant shown as its age."""
     is_ticking: bool = False
     """Whether it changes with time alone, at most once a minute."""
     keep: Literal["start", "ends", "end"] = "start"
@@ -94,12 +92,18 @@ def _instant(
         at = instant(tracked)
         return None if at is None or at == NEVER else minutes_age(span(now - at))
 
+    column = _field(id_, width, from_width, about, lambda _: None)
+    return replace(column, text=text, rank=_age_rank(instant), is_searched=False, is_ticking=True)
+
+
+def _age_rank(instant: Callable[[TrackedEnvironment], float | None]) -> Callable[[TrackedEnvironment], float | None]:
+    """Return the rank of what is shown as its age: the newest instant comes first."""
+
     def rank(tracked: TrackedEnvironment) -> float | None:
         at = instant(tracked)
         return None if at is None or at == NEVER else -at
 
-    column = _field(id_, width, from_width, about, lambda _: None)
-    return replace(column, text=text, rank=rank, is_searched=False, is_ticking=True)
+    return rank
 
 
 _TITLES: Mapping[str, str] = {"owner": "KEY OWNER"}
@@ -172,21 +176,10 @@ def _cause_or_branch(tracked: TrackedEnvironment, now: float, fleet_limits: Limi
     return cause_text(tracked, now, fleet_limits) or tracked.environment.branch
 
 
-def _for_rank(tracked: TrackedEnvironment) -> float | None:
-    began_at = state_began_at(tracked, _USUAL)
-    return None if began_at is None or began_at == NEVER else -began_at
-
-
-def _beat_rank(tracked: TrackedEnvironment) -> float | None:
-    beat_at = _beat_at(tracked)
-    return None if beat_at is None else -beat_at
-
-
 _WHY: Final = Column(
     id="why",
     title="WHY",
     width=14,
-    from_width=0,
     about="why it is down; else the branch",
     text=lambda tracked, now: cause_text(tracked, now, _USUAL),
     timed_text=cause_text,
@@ -209,7 +202,6 @@ _ALL = (
         id="state",
         title="STATE",
         width=6,
-        from_width=0,
         about="the verdict",
         text=lambda tracked, _: Clean(tracked.presence.value),
         rank=lambda tracked: _PRESENCES.index(tracked.presence),
@@ -219,11 +211,10 @@ _ALL = (
         id="for",
         title="FOR",
         width=6,
-        from_width=0,
         about="the time in this state",
         text=lambda tracked, now: for_text(tracked, now, _USUAL),
         timed_text=for_text,
-        rank=_for_rank,
+        rank=_age_rank(lambda tracked: state_began_at(tracked, _USUAL)),
         is_searched=False,
         align="right",
     ),
@@ -231,10 +222,9 @@ _ALL = (
         id="beat",
         title="BEAT",
         width=4,
-        from_width=0,
         about="the age of the heartbeat",
         text=beat_text,
-        rank=_beat_rank,
+        rank=_age_rank(_beat_at),
         is_searched=False,
         align="right",
     ),
@@ -246,7 +236,6 @@ _ALL = (
         id="profile",
         title="PROFILE",
         width=9,
-        from_width=0,
         about="under which profile it is listed",
         text=lambda tracked, _: tracked.profile or None,
         rank=lambda tracked: tracked.profile.casefold() or None,

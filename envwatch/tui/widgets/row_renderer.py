@@ -95,8 +95,7 @@ class RowRenderer(RowContents):
         for column, width in self.columns:
             title, style, mark = Clean(column.title), plain, ""
             if column.id == view.sort:
-                falls = view.is_inverted is not column.falls
-                mark = self.glyphs.down if falls else self.glyphs.up
+                mark = self.glyphs.descending if view.is_inverted else self.glyphs.ascending
                 style = self.base + self.style("sorted")
             title = Clean(f"{title[: width - len(mark)]}{mark}")
             if column.id == LAST_DAY:

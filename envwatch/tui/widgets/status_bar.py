@@ -189,8 +189,9 @@ class StatusBar(TextLine):
                 parts.append(Part(f" NONE ON{suffix} {short_age(none_for)} ", "alarm", _ALARM))
             parts += _warnings(fleet, suffix, self.state.now)
         if (column := COLUMNS.get(self.view.sort or "")) is not None:
-            glyphs, falls = self.options.glyphs, self.view.is_inverted is not column.falls
-            parts.append(Part(f" SORT {column.id} {glyphs.down if falls else glyphs.up} ", "badge", 8))
+            glyphs = self.options.glyphs
+            mark = glyphs.descending if self.view.is_inverted else glyphs.ascending
+            parts.append(Part(f" SORT {column.id} {mark} ", "badge", 8))
         if self.view.is_narrowed:
             if count := self.hidden_problems:
                 parts.append(Part(f"{counted(count, 'problem')} hidden", "offline", 7))
