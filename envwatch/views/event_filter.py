@@ -9,6 +9,7 @@ if it runs in another one now. States are those that the event led to, so `statu
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
@@ -43,36 +44,24 @@ _TAGS: Final = {
 """The kinds of events that mark a row of the table, with their mark."""
 
 
+@dataclass(frozen=True, slots=True)
 class EventFilter:
     """Tests events by a query.
 
     A group matches if any of its members does. Words are looked for in the text of a member and of the groups around
     it, so a negated word hides a member if any of those lines contains it. An event without an environment matches
     negated terms only.
-
-    Args:
-        query: what to look for.
-        zone: in which the log shows instants; None for the local one.
-        acks: the acknowledged problems.
-        profile_name: the profile's name where only one is watched.
-        texts: searchable texts by the `id` of their event, for callers that keep them from query to query; each is
-            valid as long as its event exists and the zone is the same.
     """
 
-    def __init__(
-        self,
-        query: Query,
-        zone: tzinfo | None = None,
-        acks: Acks = NO_ACKS,
-        profile_name: Clean = NO_PROFILE,
-        texts: dict[int, str] | None = None,
-    ) -> None:
-        self._query = query
-        self._has_demands = query.demands()
-        self._zone = zone
-        self._acks = acks
-        self._profile_name = profile_name
-        self._texts = {} if texts is None else texts
+    query: Query
+    zone: tzinfo | None = None
+    """In which the log shows instants."""
+    acks: Acks = field(default_factory=lambda: NO_ACKS)
+    profile_name: Clean = NO_PROFILE
+    """The profile's name where only one is watched."""
+    texts: dict[int, str] = field(default_factory=dict)
+    """Searchable texts by the `id` of their event, for callers that keep them from query to query; each is valid as
+    long as its event exists and the zone is the same."""
 
     def results(self, event: Event, *groups: Event) -> Iterator[bool]:
         """Yield whether an event matches, for a group whether each of its members does; `groups` are around it."""
@@ -80,36 +69,24 @@ class EventFilter:
             for member in event.members:
                 yield from self.results(member, *groups, event)
         else:
-            yield self._has_terms(event) and self._query.has_words(self._searchable_text(event, groups))
+            yield self._has_terms(event) and self.query.has_words(self._searchable_text(event, groups))
 
     def _has_terms(self, event: Event) -> bool:
         tracked = tracked_then(event)
         if tracked is None:
-            return not self._has_demands
-        return self._query.has_terms(tracked, MatchContext(event.at, self._acks, self._profile_name))
+            return not self.query.demands()
+        return self.query.has_terms(tracked, MatchContext(event.at, self.acks, self.profile_name))
 
     def _searchable_text(self, event: Event, groups: Iterable[Event]) -> str:
         """Return the text of an event in its groups, one part a line, because a wildcard must match a whole line."""
-        text = self._texts.get(id(event))
+        text = self.texts.get(id(event))
         if text is None:
             parts = (
-                (each.name or "", event_text(each, self._zone), each.kind.value, each.profile)
+                (each.name or "", event_text(each, self.zone), each.kind.value, each.profile)
                 for each in (*groups, event)
             )
-            text = self._texts[id(event)] = normalize("\n".join(chain.from_iterable(parts)))
+            text = self.texts[id(event)] = normalize("\n".join(chain.from_iterable(parts)))
         return text
-
-
-def logged(
-    event_log: Iterable[Event],
-    query: Query,
-    zone: tzinfo | None = None,
-    acks: Acks = NO_ACKS,
-    profile_name: Clean = NO_PROFILE,
-) -> list[Event]:
-    """Return the events that match a query, in their order; the arguments are those of `EventFilter`."""
-    event_filter = EventFilter(query, zone, acks, profile_name)
-    return [event for event in event_log if any(event_filter.results(event))]
 
 
 def tracked_then(event: Event) -> TrackedEnvironment | None:

@@ -15,7 +15,7 @@ from envwatch.query.field_types import MatchContext
 from envwatch.query.language import Query
 from envwatch.views.cloud_events import cloud_event, initial_event, line_of
 from envwatch.views.columns import COLUMNS
-from envwatch.views.event_filter import logged
+from envwatch.views.event_filter import EventFilter
 from envwatch.views.event_lines import encoded, event_line, initial_line, layout_of
 from envwatch.views.table_view import in_default_order
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from envwatch.fleet.events import Event
-    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.clock import ServerMs
     from envwatch.model.text import Clean
     from envwatch.views.event_lines import Layout
 
@@ -61,7 +61,7 @@ class EventStream:
         if self.has_initial:
             for profile, fleet in monitor.fleets.by_profile.items():
                 if fleet.listed is not None and before.fleets.by_profile[profile].listed is None:
-                    yield from self._initial(fleet, monitor, now)
+                    yield from self._initial(fleet, fleet.clock.at(fleet.listed.wall), monitor, now)
 
     def past_lines(self, events: Iterable[Event], fleets: Fleets) -> Iterator[bytes]:
         """Yield the lines of events of earlier runs, each with its end; each row is as the event keeps it.
@@ -74,26 +74,23 @@ class EventStream:
             yield self._line(event, blank, Reading(WallMs(event.at), MonotonicS(0.0)), layout)
 
     def _chosen(self, events: Iterable[Event], monitor: Monitor) -> list[Event]:
+        event_filter = EventFilter(self.query, None, monitor.acks, self.profile_name)
+
         def is_about_fleet(event: Event) -> bool:
             return event.id is None and not event.members
 
-        def is_found(event: Event) -> bool:
-            return bool(logged([event], self.query, None, monitor.acks, self.profile_name))
-
-        return [event for event in events if is_about_fleet(event) or is_found(event)]
+        return [event for event in events if is_about_fleet(event) or any(event_filter.results(event))]
 
     def _line(self, event: Event, monitor: Monitor, now: Reading, layout: Layout) -> bytes:
         if self.format is Format.JSONL:
             return line_of(cloud_event(event, monitor, now, self.sources[event.profile]))
         return encoded(event_line(event, layout), self.encoding, ascii_only=self.ascii_only)
 
-    def _initial(self, fleet: Fleet, monitor: Monitor, now: Reading) -> Iterator[bytes]:
-        at = fleet.clock.at(now.wall if fleet.listed is None else fleet.listed.wall)
+    def _initial(self, fleet: Fleet, at: ServerMs, monitor: Monitor, now: Reading) -> Iterator[bytes]:
         context = MatchContext(at, monitor.acks, self.profile_name)
         matches = self.query.test(context, tuple(COLUMNS.values()))
-        rows: list[TrackedEnvironment] = in_default_order(filter(matches, fleet.environments.values()))
         layout = layout_of(monitor.fleets)
-        for tracked in rows:
+        for tracked in in_default_order(filter(matches, fleet.environments.values())):
             if self.format is Format.JSONL:
                 yield line_of(initial_event(tracked, monitor, now, self.sources[tracked.profile]))
             else:

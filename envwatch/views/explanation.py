@@ -21,7 +21,6 @@ from envwatch.views.pane_layout import FAINT, PaneLayout, Piece, Row
 from envwatch.views.state_style import IMPOSSIBLE, date_warning
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import tzinfo
 
     from envwatch.fleet.fleet import Fleet
@@ -65,19 +64,20 @@ def trace(tracked: TrackedEnvironment, fleet: Fleet, now: Reading, zone: tzinfo 
 
     Instants are shown in `zone`; None is the local one.
     """
-    return _steps(
-        {
-            "official client": _official(tracked, fleet, now),
-            "listing": _listing(fleet, now, zone),
-            "clock": _clock(fleet),
-            "connectionId": _connection(tracked),
-            "lastHeartbeat": _heartbeat(tracked, fleet, zone),
-            "skew check": _skew_check(tracked, fleet),
-            "upstream": _upstream(fleet),
-            "absence": _absence(tracked),
-            "flapping": _flapping(tracked, fleet),
-        }
-    )
+    findings = {
+        "official client": _official(tracked, fleet, now),
+        "listing": _listing(fleet, now, zone),
+        "clock": _clock(fleet),
+        "connectionId": _connection(tracked),
+        "lastHeartbeat": _heartbeat(tracked, fleet, zone),
+        "skew check": _skew_check(tracked, fleet),
+        "upstream": _upstream(fleet),
+        "absence": _absence(tracked),
+        "flapping": _flapping(tracked, fleet),
+    }
+    return [
+        Step(rule, Clean(inputs), Clean(result), is_against) for rule, (inputs, result, is_against) in findings.items()
+    ]
 
 
 def explanation_rows(
@@ -90,12 +90,6 @@ def explanation_rows(
         rows += layout.sentence([Piece(Clean(f"{step.rule} →"), FAINT), result])
         rows += layout.sentence([Piece(step.inputs)], indent=2)
     return rows
-
-
-def _steps(findings: Mapping[str, _Finding]) -> list[Step]:
-    return [
-        Step(rule, Clean(inputs), Clean(result), is_against) for rule, (inputs, result, is_against) in findings.items()
-    ]
 
 
 def _ms(value: float) -> str:

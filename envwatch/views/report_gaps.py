@@ -80,12 +80,11 @@ def with_causes(
         is_open = ended_at >= period.until
         within = [cause for cause in causes if cause.began_at < ended_at and cause.ended_at > began_at]
         named = min(within, key=lambda cause: _ORDER.index(cause.cause), default=None)
-        if _has_start(run_starts, began_at, ended_at) or (named is None and is_open):
-            gap = Gap(began_at=began_at, ended_at=ended_at, is_open=is_open, cause=Cause.NOT_RUNNING, reason=None)
-        else:
-            cause, reason = (Cause.NO_POLLS, None) if named is None else (named.cause, named.reason)
-            gap = Gap(began_at=began_at, ended_at=ended_at, is_open=is_open, cause=cause, reason=reason)
-        gaps.append(gap)
+        cause, reason = (Cause.NO_POLLS, None) if named is None else (named.cause, named.reason)
+        has_start = any(began_at < start <= ended_at for start in run_starts)
+        if has_start or (named is None and is_open):
+            cause, reason = Cause.NOT_RUNNING, None
+        gaps.append(Gap(began_at=began_at, ended_at=ended_at, is_open=is_open, cause=cause, reason=reason))
     return tuple(gaps)
 
 
@@ -100,8 +99,3 @@ def doubts_in(causes: Iterable[Gap], gaps: Sequence[Gap]) -> tuple[Gap, ...]:
 
 def _since(event: Event) -> ServerMs:
     return event.at if event.since is None else event.since
-
-
-def _has_start(run_starts: Sequence[ServerMs], began_at: ServerMs, ended_at: ServerMs) -> bool:
-    """Whether a run of envwatch began within a time, or with its end."""
-    return any(began_at < start <= ended_at for start in run_starts)

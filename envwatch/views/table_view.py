@@ -175,16 +175,9 @@ def by_name(environments: Iterable[TrackedEnvironment]) -> list[TrackedEnvironme
     return sorted(environments, key=_name_key)
 
 
-def in_default_order(
-    environments: Iterable[TrackedEnvironment], presences: Iterable[Presence] = _DEFAULT_ORDER
-) -> list[TrackedEnvironment]:
-    """Return environments by presence, then the latest losses first, the longest silence first, and by name.
-
-    Args:
-        environments: what to sort.
-        presences: all of them, in order.
-    """
-    return by_presence(by_name(environments), presences)
+def in_default_order(environments: Iterable[TrackedEnvironment]) -> list[TrackedEnvironment]:
+    """Return environments by presence, then the latest losses first, the longest silence first, and by name."""
+    return by_presence(by_name(environments))
 
 
 def by_presence(

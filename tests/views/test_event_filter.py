@@ -21,7 +21,7 @@ from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import Clean
 from envwatch.query.language import Term, Word, parse
-from envwatch.views.event_filter import logged
+from envwatch.views.event_filter import EventFilter
 from envwatch.views.event_text import event_text
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ HISTORY = [FELL, DRIFTED, FORGOTTEN, STALLED]
 
 
 def found(text: str, event_log: Sequence[Event] = HISTORY) -> list[Event]:
-    return logged(event_log, parse(text, UTC), UTC)
+    event_filter = EventFilter(parse(text, UTC), UTC)
+    return [event for event in event_log if any(event_filter.results(event))]
 
 
 def test_an_empty_query_keeps_all() -> None:
