@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pydantic_core import to_json
@@ -23,7 +23,7 @@ from envwatch.model.text import Clean, clean_key
 from envwatch.serving.shared_state import NO_NOTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from pydantic import JsonValue
 
@@ -77,7 +77,7 @@ class _Gone(NamedTuple):
     """When the first listing without it was asked for."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ServedListing:
     """One complete listing."""
 
@@ -87,12 +87,8 @@ class ServedListing:
     """In upstream's order, one for each id; those that could not be read stand at the end."""
     in_doubt: tuple[ServedRow, ...]
     """Rows that it lacks and that may exist according to upstream, as an earlier listing held them."""
-    gone: Mapping[str, _Gone] = field(default_factory=lambda: MappingProxyType({}))
+    gone: Mapping[str, _Gone] = field(default_factory=dict)
     """Rows that have left the listing lately, by their ids as served."""
-    places: Mapping[str, int]
-    """Of each row, by its id as served."""
-    devices: Mapping[str, ServedRow]
-    """The first row of each device, by `deviceId`."""
 
     @classmethod
     def of(
@@ -114,28 +110,31 @@ class ServedListing:
         listed = (environment for environment, _ in rows_of(snapshot, fleet.clock).values())
         rows = [_served(row, id_of(row.id), notes.get(row.id), known.get(row.id)) for row in listed]
         rows += [_unreadable(key, id_of(key), known.get(key)) for key in sorted(snapshot.set_aside_ids)]
-        in_doubt = [known[key] for key in sorted(snapshot.in_doubt & known.keys())]
-        listing = cls._from_rows(outcome.asked, rows, in_doubt)
-        return listing if previous is None else replace(listing, gone=_gone(previous, listing))
+        in_doubt = tuple(known[key] for key in sorted(snapshot.in_doubt & known.keys()))
+        gone = {} if previous is None else _gone(previous, taken, outcome.asked.monotonic)
+        return cls(asked=outcome.asked, rows=tuple(rows), in_doubt=in_doubt, gone=gone)
 
-    @classmethod
-    def _from_rows(cls, asked: Reading, rows: Iterable[ServedRow], in_doubt: Iterable[ServedRow]) -> ServedListing:
-        rows, in_doubt = tuple(rows), tuple(in_doubt)
-        places = {row.id: place for place, row in enumerate(rows)}
-        devices: dict[str, ServedRow] = {}
-        for row in (*rows, *in_doubt):
-            if row.environment.device_id:
-                devices.setdefault(row.environment.device_id, row)
-        return cls(asked=asked, rows=rows, in_doubt=in_doubt, places=places, devices=devices)
+    @cached_property
+    def places(self) -> Mapping[str, int]:
+        """The place of each row, by its id as served."""
+        return {row.id: place for place, row in enumerate(self.rows)}
+
+    @cached_property
+    def devices(self) -> Mapping[str, ServedRow]:
+        """The first row of each device, by `deviceId`."""
+        rows = reversed((*self.rows, *self.in_doubt))
+        return {row.environment.device_id: row for row in rows if row.environment.device_id}
 
     def with_notes(self, notes: Notes) -> ServedListing:
         """Return the listing with other notes on its rows."""
         rows, in_doubt = (
-            [_served(row.environment, row.id, notes.get(row.environment.id), row) if row.is_readable else row
-             for row in each]
+            tuple(
+                _served(row.environment, row.id, notes.get(row.environment.id), row) if row.is_readable else row
+                for row in each
+            )
             for each in (self.rows, self.in_doubt)
-        )  # fmt: skip
-        return replace(self._from_rows(self.asked, rows, in_doubt), gone=self.gone)
+        )
+        return replace(self, rows=rows, in_doubt=in_doubt)
 
     def by_key(self) -> dict[Clean, ServedRow]:
         """Return the rows by the environments' ids."""
@@ -177,10 +176,9 @@ class ServedListing:
         return 0 if cursor is None else self.places.get(cursor, -1) + 1
 
 
-def _gone(before: ServedListing, listing: ServedListing) -> Mapping[str, _Gone]:
-    """Return the rows that have left lately, each with the nearest row before it that a listing still has."""
-    now = listing.asked.monotonic
-    missing = before.places.keys() - listing.places.keys()
+def _gone(before: ServedListing, listed: set[str], now: MonotonicS) -> Mapping[str, _Gone]:
+    """Return the rows that have left lately, each with the nearest row before it that is still listed."""
+    missing = before.places.keys() - listed
     gone: dict[str, _Gone] = {}
     if missing:
         nearest: str | None = None
@@ -190,7 +188,7 @@ def _gone(before: ServedListing, listing: ServedListing) -> Mapping[str, _Gone]:
             else:
                 nearest = row.id
     for id_, earlier in before.gone.items():
-        if id_ not in listing.places and now - earlier.at <= _GONE_KEPT_S:
+        if id_ not in listed and now - earlier.at <= _GONE_KEPT_S:
             after = gone[earlier.after].after if earlier.after in gone else earlier.after
             gone.setdefault(id_, _Gone(after, earlier.at))
     return gone
