@@ -13,7 +13,7 @@ from envwatch.cli.arguments import Exit, Options, StopError
 from envwatch.cli.bootstrap import all_settings_for, config_path_for, names_of
 from envwatch.cli.streams import print_error, write
 from envwatch.model.text import clean, counted
-from envwatch.serving.listening import Address, ServerError, listen
+from envwatch.serving.listening import Address, ListeningSocket, ServerError, listen
 from envwatch.serving.tokens import TokensError, TokensFile, add_token
 from envwatch.storage.redactor import redactor
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
     from envwatch.model.text import Clean
-    from envwatch.serving.handshakes import ListeningSocket
     from envwatch.serving.tls import Tls
 
 _TOKENS: Final = "serve-tokens"

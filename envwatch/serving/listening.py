@@ -1,4 +1,4 @@
-"""Where the server listens: addresses with ports, and the socket."""
+"""Where the server listens: addresses with ports, and the socket, which holds TLS handshakes within a number."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import re
 import socket
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from envwatch.serving.handshakes import ListeningSocket
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DEFAULT_ADDRESS: Final = "127.0.0.1:8283"
 """The port is that of Letta's own server."""
@@ -57,6 +58,43 @@ def address_of(text: object) -> Address:
                 raise ValueError
             return Address(str(IPv4Address(parts["v4"] or "127.0.0.1")), int(parts["port"]))
     raise ValueError("must be an IP address and a port: 127.0.0.1:8283, [::1]:8283, 0.0.0.0:8283")
+
+
+class ListeningSocket(socket.socket):
+    """A listening socket that ends the oldest TLS handshakes where there are too many of them.
+
+    asyncio makes the protocol of a connection known only after its handshake, so these are counted here. A viewer's
+    takes some milliseconds, one that never ends takes until its timeout.
+    """
+
+    def __init__(self, listening: socket.socket) -> None:
+        """Take the place of another socket, which cannot be used any more."""
+        super().__init__(listening.family, listening.type, listening.proto, fileno=listening.detach())
+        self.most_handshakes: Callable[[], int] | None = None
+        """Returns how many there may be; None where connections begin without one."""
+        self._handshaking: dict[int, socket.socket] = {}
+        """Accepted sockets by their descriptors, the oldest first; some may be closed already."""
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Accept a connection."""
+        accepted, address = super().accept()
+        if self.most_handshakes is not None:
+            self._handshaking.pop(accepted.fileno(), None)  # a closed one that had its number
+            self._handshaking[accepted.fileno()] = accepted
+            self._end_oldest(self.most_handshakes())
+        return accepted, address
+
+    def agreed(self, descriptor: int) -> None:
+        """Note the end of a handshake."""
+        self._handshaking.pop(descriptor, None)
+
+    def _end_oldest(self, most: int) -> None:
+        if len(self._handshaking) <= most:
+            return
+        self._handshaking = {number: each for number, each in self._handshaking.items() if each.fileno() == number}
+        for number in list(self._handshaking)[: max(len(self._handshaking) - most, 0)]:
+            with suppress(OSError):  # its client has ended it
+                self._handshaking.pop(number).shutdown(socket.SHUT_RDWR)  # its transport then closes it
 
 
 def listen(address: Address) -> ListeningSocket:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from envwatch.serving.handshakes import ListeningSocket
+    from envwatch.serving.listening import ListeningSocket
 
 _SWEEP_S: Final = 1.0
 """How often connections are looked for that have taken too long."""
