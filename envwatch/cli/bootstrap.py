@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from envwatch.config.settings import Settings
     from envwatch.fleet.alert_policy import AlertPolicy, Matcher
     from envwatch.fleet.history import Past
+    from envwatch.model.limits import Limits
     from envwatch.model.text import Clean
     from envwatch.sources.letta.client import Client
     from envwatch.sources.session import Target
@@ -125,21 +126,43 @@ def stop_for(mistakes: Sequence[str]) -> StopError:
     return StopError(Exit.USAGE, f"{mistakes[0]}{others}")
 
 
-def profiles_for(
-    options: Options, find: Callable[[Settings], Credentials] | None = None
-) -> list[tuple[Credentials, Settings]]:
-    """Return credentials and settings of each selected profile.
+class Profile(NamedTuple):
+    """A selected profile."""
 
-    Args:
-        options: of the command line.
-        find: returns the credentials for the settings of a profile; `credentials_for` if None.
-    """
-    return [((find or credentials_for)(each), each) for each in all_settings_for(options)]
+    credentials: Credentials
+    settings: Settings
 
 
-def policies_for(profiles: Sequence[tuple[Credentials, Settings]]) -> dict[Clean, AlertPolicy]:
-    """Return the alert policy of each profile, by the names of `names_of`."""
-    return {name: policy_for(settings) for name, (_, settings) in zip(names_of(profiles), profiles, strict=True)}
+class Profiles(dict["Clean", Profile]):
+    """The selected profiles by the name that marks their environments and log lines: none if there is only one."""
+
+    @property
+    def first(self) -> Settings:
+        """The settings of the first one."""
+        return next(iter(self.values())).settings
+
+    @property
+    def limits(self) -> dict[Clean, Limits]:
+        """The limits of each."""
+        return {name: settings.limits for name, (_, settings) in self.items()}
+
+    def with_settings(self, change: Callable[[Settings], Settings]) -> Profiles:
+        """Return them with other settings."""
+        return Profiles({name: Profile(each, change(settings)) for name, (each, settings) in self.items()})
+
+
+def profiles_for(options: Options, find: Callable[[Settings], Credentials] | None = None) -> Profiles:
+    """Return the selected profiles; `find` returns the credentials for settings, by default as `credentials_for`."""
+    from envwatch.fleet.events import NO_PROFILE
+    from envwatch.model.text import clean
+
+    found = [Profile((find or credentials_for)(each), each) for each in all_settings_for(options)]
+    return Profiles({clean(each.settings.profile) if len(found) > 1 else NO_PROFILE: each for each in found})
+
+
+def policies_for(profiles: Profiles) -> dict[Clean, AlertPolicy]:
+    """Return the alert policy of each profile."""
+    return {name: policy_for(settings) for name, (_, settings) in profiles.items()}
 
 
 def policy_for(settings: Settings) -> AlertPolicy:
@@ -165,14 +188,6 @@ def matcher_for(query: str, settings: Settings) -> Matcher:
     from envwatch.views.matching import matcher_of
 
     return matcher_of(query, clean(settings.profile))
-
-
-def names_of(profiles: Sequence[tuple[Credentials, Settings]]) -> list[Clean]:
-    """Return the name by which each profile's environments and log lines are marked: none if there is only one."""
-    from envwatch.fleet.events import NO_PROFILE
-    from envwatch.model.text import clean
-
-    return [clean(settings.profile) for _, settings in profiles] if len(profiles) > 1 else [NO_PROFILE]
 
 
 def credentials_for(settings: Settings, prompt: Callable[[], str] | None = None) -> Credentials:
@@ -218,9 +233,9 @@ def client_for(credentials: Credentials, settings: Settings) -> Client:
         raise StopError(Exit.USAGE, str(error)) from None
 
 
-def targets_for(profiles: Sequence[tuple[Credentials, Settings]]) -> dict[Clean, Target]:
-    """Return what is polled for each profile, by the names of `names_of`."""
-    return {name: _target_for(*profile) for name, profile in zip(names_of(profiles), profiles, strict=True)}
+def targets_for(profiles: Profiles) -> dict[Clean, Target]:
+    """Return what is polled for each profile."""
+    return {name: _target_for(*profile) for name, profile in profiles.items()}
 
 
 def _target_for(credentials: Credentials, settings: Settings) -> Target:
@@ -273,7 +288,7 @@ def poll_log_for(options: Options, notify: Callable[[str], None] = lambda _line:
 
 
 class History(NamedTuple):
-    """What records the profiles, and what was recorded of them, by the names of `names_of`."""
+    """What records the profiles, and what was recorded of each."""
 
     recorder: LateRecorder | None
     """None where nothing is recorded."""
@@ -287,7 +302,7 @@ class History(NamedTuple):
 
 
 def history_for(
-    profiles: Sequence[tuple[Credentials, Settings]],
+    profiles: Profiles,
     options: Options,
     notify: Callable[[str], None],
     on_ready: Callable[[Clean], None] | None = None,
@@ -304,8 +319,8 @@ def history_for(
         on_ready: see `HistoryRecorder`.
         demo: where to record, if this is the demo.
     """
-    named = [(name, each) for name, each in zip(names_of(profiles), profiles, strict=True) if each[1].history]
-    if options.no_history or not named:
+    recorded = {name: profile for name, profile in profiles.items() if profile.settings.history}
+    if options.no_history or not recorded:
         return History(None, {})
     from envwatch.cli.late_history import LatePast, LateRecorder
 
@@ -318,22 +333,22 @@ def history_for(
         from envwatch.storage.history.recorder import HistoryRecorder, nothing
 
         return HistoryRecorder(
-            {name: folder_of(*profile) for name, profile in named},
-            {name: Retention(settings.history_days, settings.history_mb) for name, (_, settings) in named},
+            {name: folder_of(*profile) for name, profile in recorded.items()},
+            {name: Retention(settings.history_days, settings.history_mb) for name, (_, settings) in recorded.items()},
             notify=notify,
             prepare=demo.past.make if demo and demo.past else nothing,
             between_runs=changes_between_runs,
             on_ready=on_ready or nothing,
         )
 
-    def open_past(name: Clean, profile: tuple[Credentials, Settings]) -> Past:
+    def open_past(name: Clean, profile: Profile) -> Past:
         from envwatch.storage.history.past import StoredPast
 
         if demo and demo.past:  # what is read before would be only a part of the day
             demo.past.wait()
         return StoredPast(folder_of(*profile), name)
 
-    pasts: dict[Clean, Past] = {name: LatePast(partial(open_past, name, profile)) for name, profile in named}
+    pasts: dict[Clean, Past] = {name: LatePast(partial(open_past, name, profile)) for name, profile in recorded.items()}
     return History(LateRecorder(make, notify), pasts)
 
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.cli.arguments import Exit, StopError
-from envwatch.cli.bootstrap import config_path_for, host_of, names_of, state_file
+from envwatch.cli.bootstrap import config_path_for, host_of, state_file
 from envwatch.cli.streams import print_error
 from envwatch.fleet.kept_incidents import KeptIncident, kept_incidents
 from envwatch.hooks.decision import HookState
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from envwatch.cli.arguments import Options
+    from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.monitoring import Step
-    from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
     from envwatch.fleet.incidents import Incident
     from envwatch.hooks.delivery import Delivery
@@ -72,20 +72,20 @@ def hooks_in(settings: Settings, options: Options) -> tuple[Sequence[Hook], Mapp
         raise StopError(Exit.USAGE, str(error)) from None
 
 
-def prepared(profiles: Sequence[tuple[Credentials, Settings]], options: Options) -> Prepared:
+def prepared(profiles: Profiles, options: Options) -> Prepared:
     """Return the hooks for profiles that will be watched.
 
     Raises:
         StopError: see `hooks_in`.
     """
-    hooks, deliveries = hooks_in(profiles[0][1], options)
+    hooks, deliveries = hooks_in(profiles.first, options)
     contexts = {
         name: Context(
             source=source_of(credentials.base_url),
             host=host_of(credentials),
             profile=settings.profile_in_file,
         )
-        for name, (credentials, settings) in zip(names_of(profiles), profiles, strict=True)
+        for name, (credentials, settings) in profiles.items()
     }
     content = INCIDENTS.read_or_empty(state_file("incidents"))
     names = {_listing(context): name for name, context in contexts.items()}

@@ -1,7 +1,7 @@
 """Watching without a screen: one loop over the outcomes of a session and the seconds in between.
 
-`watch`, `wait` and hooks consume its steps. Owns the monitor's order of time, the deadline, and the ends by a signal.
-Must not know what is done with a step.
+Commands consume its steps. Owns the monitor's order of time, what is recorded of it, the deadline, and the ends by a
+signal. Must not know what else is done with a step.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import math
 import signal
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.cli import gc_tuning
 from envwatch.cli.arguments import Exit, Options, StopError
-from envwatch.cli.bootstrap import note_targets, policies_for, poll_log_for, targets_for
+from envwatch.cli.bootstrap import History, history_for, note_targets, policies_for, poll_log_for, targets_for
 from envwatch.cli.saved_state import SavedState
 from envwatch.cli.streams import print_error
 from envwatch.fleet.event_log import EventLog
@@ -27,11 +27,11 @@ from envwatch.sources.poller import Runtime
 from envwatch.sources.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping
     from datetime import datetime, timedelta
 
-    from envwatch.config.credentials import Credentials
-    from envwatch.config.settings import Settings
+    from envwatch.cli.bootstrap import Profiles
+    from envwatch.fleet.history import Past
     from envwatch.fleet.incidents import Incident
     from envwatch.fleet.monitor import Update
     from envwatch.model.clock import Reading
@@ -90,41 +90,63 @@ _NEVER = Deadline()
 
 
 class Monitoring(NamedTuple):
-    """What is polled, its steps, and the log of its polls."""
+    """What is polled, and its steps."""
 
     targets: Mapping[Clean, Target]
     steps: AsyncGenerator[Step, None]
+    pasts: Mapping[Clean, Past]
+    """What was recorded of the profiles that are recorded."""
     poll_log: PollLog
+    warn: Callable[[str], None]
+    """Says on standard error and in the log what is wrong beside the polls; may be called from any thread."""
+
+    @property
+    def polled(self) -> str:
+        """Which servers are polled, and how often."""
+        parts = [
+            f"{target.host} every {target.poller.interval.total_seconds():g} s (profile {target.profile})"
+            for target in self.targets.values()
+        ]
+        return ", ".join(parts)
 
 
 @asynccontextmanager
 async def monitoring(
-    profiles: Sequence[tuple[Credentials, Settings]],
+    profiles: Profiles,
     options: Options,
     deadline: Deadline,
     open_incidents: Iterable[Incident] = (),
+    *,
+    is_recorded: bool = True,
 ) -> AsyncIterator[Monitoring]:
-    """Poll profiles; the context gives what is polled and its steps, and closes all of it.
+    """Poll and record profiles; the context gives what is polled and its steps, and closes all of it.
 
     Args:
         profiles: what to poll.
         options: of the command line.
         deadline: when to end.
         open_incidents: of an earlier run, which resolve like those of this one.
+        is_recorded: whether the history gets what the settings say.
     """
     policies, targets = policies_for(profiles), targets_for(profiles)
-    limits = {name: target.limits for name, target in targets.items()}
-    profile_name = clean(profiles[0][1].profile)
-    monitor = Monitor.of(limits, policies=policies, profile_name=profile_name)
+    profile_name = clean(profiles.first.profile)
+    monitor = Monitor.of(profiles.limits, policies=policies, profile_name=profile_name)
     monitor = monitor.with_open_incidents(open_incidents)
     poll_log, saved = poll_log_for(options, _warn), SavedState(_warn, profile_name)
     note_targets(poll_log, targets.values())
+
+    def warn(line: str) -> None:
+        poll_log.note(line)
+        _warn(line)
+
+    history = history_for(profiles, options, warn) if is_recorded else History(None, {})
     try:
         async with (
             Session(targets, poll_log.observe, gc_tuning.StartAfterFirstOutcome()) as session,
-            aclosing(steps(session, monitor, deadline, saved)) as all_steps,
+            aclosing(_recorded(steps(session, monitor, deadline, saved), history)) as all_steps,
         ):
-            yield Monitoring(targets, all_steps, poll_log)
+            with closing(history):
+                yield Monitoring(targets, all_steps, history.pasts, poll_log, warn)
     finally:
         saved.close()
         poll_log.close()
@@ -189,6 +211,14 @@ async def steps(
         await asyncio.gather(pending, return_exceptions=True)
 
 
+async def _recorded(all_steps: AsyncGenerator[Step, None], history: History) -> AsyncGenerator[Step, None]:
+    async with aclosing(all_steps):
+        async for step in all_steps:
+            if history.recorder is not None:
+                history.recorder.record(step.profile, step.outcome, step.monitor, step.update, step.now)
+            yield step
+
+
 def _with_intervals(monitor: Monitor, targets: Mapping[Clean, Target]) -> Monitor:
     """Return the monitor with the intervals in force, which decide from when a fleet is blind."""
     return monitor.with_intervals({profile: target.poller.schedule.interval for profile, target in targets.items()})
@@ -216,6 +246,16 @@ class Refusals:
                 self._counts[step.profile] = self._counts.get(step.profile, 0) + 1
                 if all(self._counts.get(profile, 0) >= _REFUSALS for profile in self.targets):
                     raise StopError(Exit.AUTHENTICATION, f"refused again: {message}")
+
+
+def narrate(step: Step) -> None:
+    """Say on standard error when nothing can be seen, and when it can be again."""
+    from envwatch.views.event_text import event_text
+
+    for event in step.update.events:
+        if event.id is None and not event.members:
+            profile = f"{event.profile}: " if event.profile else ""
+            print_error(f"envwatch: {profile}{event_text(event)}")
 
 
 def run_until_signalled(main: Callable[[], Coroutine[None, None, int]]) -> int:

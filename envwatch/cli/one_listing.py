@@ -9,48 +9,46 @@ from envwatch.cli import gc_tuning
 from envwatch.cli.arguments import Exit, Options, StopError
 from envwatch.cli.bootstrap import client_for, host_of, poll_log_for
 from envwatch.cli.streams import print_error
-from envwatch.model.text import Clean, clean, counted
+from envwatch.model.text import clean, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
+    from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.progress_line import ProgressLine
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
     from envwatch.model.outcome import Failed, Listed
-
+    from envwatch.model.text import Clean
 
 QUICK_S: Final = 1.0
 """Seconds in which a listing needs no line of progress."""
 
 
-async def fetch_all(
-    profiles: Sequence[tuple[Credentials, Settings]], outcomes: list[Listed | Failed], line: ProgressLine
-) -> None:
+async def fetch_all(profiles: Profiles, outcomes: dict[Clean, Listed | Failed], line: ProgressLine) -> None:
     """Poll each profile once, all at the same time, and show how much has been read.
 
     A returned result would stay in memory: when `asyncio.run` restores the handler of SIGINT, Python formats an error
     that it then drops, and its text holds the main task with its result: 800 MiB for 100,000 rows.
 
     Args:
-        profiles: credentials and settings of each.
+        profiles: what to poll.
         outcomes: gets the outcome of each, in their order.
         line: where progress is shown; erased when all have been read.
     """
     import asyncio
 
-    read = [(0, 0)] * len(profiles)  # pages and rows of each
+    read = dict.fromkeys(profiles, (0, 0))  # pages and rows of each
 
-    def note(place: int, pages: int, rows: int) -> None:
-        read[place] = (pages, rows)
+    def note(name: Clean, pages: int, rows: int) -> None:
+        read[name] = (pages, rows)
         if line.is_due:
-            all_pages, all_rows = map(sum, zip(*read, strict=True))
+            all_pages, all_rows = map(sum, zip(*read.values(), strict=True))
             line.show(f"reading: {counted(all_rows, 'environment')}, {counted(all_pages, 'page')}")
 
     with line:
-        outcomes += await asyncio.gather(
-            *(_fetch(*profile, on_page=partial(note, place)) for place, profile in enumerate(profiles))
-        )
+        fetched = (_fetch(*profile, on_page=partial(note, name)) for name, profile in profiles.items())
+        outcomes |= zip(profiles, await asyncio.gather(*fetched), strict=True)
 
 
 async def _fetch(
@@ -76,6 +74,16 @@ def log_outcomes(outcomes: Mapping[Clean, Listed | Failed], options: Options) ->
     poll_log.close()
     if poll_log.trouble is not None:
         print_error(f"envwatch: cannot write to the log {clean(options.log_file)}: {poll_log.trouble}")
+
+
+def report_failures(failures: Mapping[Clean, Failed], profiles: Profiles, *, is_silent: bool = False) -> Exit:
+    """Write a line about each failure to standard error, and return the exit code."""
+    stops = [
+        stop_for_failure(failures[name], profiles[name].credentials, name) for name in profiles if name in failures
+    ]
+    for stop in () if is_silent else stops:
+        print_error(f"envwatch: {stop.line}")
+    return max((stop.code for stop in stops), default=Exit.FINE)
 
 
 def stop_for_failure(failure: Failed, credentials: Credentials, name: Clean) -> StopError:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from envwatch.cli.arguments import Exit, Options, StopError
-from envwatch.cli.bootstrap import all_settings_for, config_path_for, names_of
+from envwatch.cli.bootstrap import all_settings_for, config_path_for
 from envwatch.cli.streams import print_error, write
 from envwatch.model.text import clean, counted
 from envwatch.serving.listening import Address, ListeningSocket, ServerError, listen
@@ -18,9 +18,9 @@ from envwatch.serving.tokens import TokensError, TokensFile, add_token
 from envwatch.storage.redactor import redactor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from envwatch.config.credentials import Credentials
+    from envwatch.cli.bootstrap import Profiles
     from envwatch.config.settings import Settings
     from envwatch.model.text import Clean
     from envwatch.serving.tls import Tls
@@ -80,7 +80,7 @@ class Plan:
             )
 
     @classmethod
-    def of(cls, profiles: Sequence[tuple[Credentials, Settings]], options: Options) -> Self:
+    def of(cls, profiles: Profiles, options: Options) -> Self:
         """Return the plan, and listen.
 
         Raises:
@@ -88,7 +88,7 @@ class Plan:
         """
         from envwatch.serving.tls import Tls
 
-        settings = dict(zip(names_of(profiles), (each for _, each in profiles), strict=True))
+        settings = {name: each for name, (_, each) in profiles.items()}
         paths = {name: _tokens_path(each, options) for name, each in settings.items()}
         try:
             files = {path: TokensFile(path, redactor().learn) for path in dict.fromkeys(paths.values())}

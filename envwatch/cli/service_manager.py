@@ -45,7 +45,10 @@ class ServiceManager:
         if self._has_watchdog:
             self._send("WATCHDOG=1")
 
-    def stopping(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Say that the process is about to end."""
         self._send("STOPPING=1")
 

@@ -15,7 +15,7 @@ from support.exact import exact
 from support.pty_terminal import environment
 
 from envwatch.cli.arguments import Options
-from envwatch.cli.bootstrap import history_folder_for, history_for
+from envwatch.cli.bootstrap import Profile, Profiles, history_folder_for, history_for
 from envwatch.cli.demo_past import LARGEST, SimulatedPoll, interval_for, steps, write_past
 from envwatch.cli.demo_past_process import DemoHistory, DemoPast
 from envwatch.cli.demo_settings import demo_settings
@@ -209,7 +209,8 @@ def test_the_dashboard_reads_it_when_it_is_whole(tmp_path: Path, monkeypatch: py
     for name in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
         monkeypatch.setenv(name, str(tmp_path))
     settings = demo_settings(Options())
-    profiles = [(Credentials(key=SecretStr("key"), base_url="http://demo", origin="a test"), settings)]
+    credentials = Credentials(key=SecretStr("key"), base_url="http://demo", origin="a test")
+    profiles = Profiles({NO_PROFILE: Profile(credentials, settings)})
     past = DemoPast(history_folder_for("demo-0-7", settings), 0, 7, START)
     history = history_for(profiles, Options(), print, demo=DemoHistory("demo-0-7", past))
     with ThreadPoolExecutor() as pool:

@@ -42,10 +42,9 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def sent_to(address: str, environ: dict[str, str]) -> list[bytes]:
     with manager(address) as receiver:
-        service = ServiceManager.of(environ | {"NOTIFY_SOCKET": address})
-        service.ready()
-        service.listed()
-        service.stopping()
+        with ServiceManager.of(environ | {"NOTIFY_SOCKET": address}) as service:
+            service.ready()
+            service.listed()
         return received(receiver)
 
 
@@ -69,7 +68,6 @@ def test_the_variables_are_not_left_to_child_processes() -> None:
 
 @pytest.mark.parametrize("address", ["", "/nowhere/at/all", "@without-a-listener", "vsock:2:1234", "relative"])
 def test_without_a_listener_nothing_happens(address: str) -> None:
-    manager = ServiceManager.of({"NOTIFY_SOCKET": address} | WATCHED)
-    manager.ready()
-    manager.listed()
-    manager.stopping()
+    with ServiceManager.of({"NOTIFY_SOCKET": address} | WATCHED) as manager:
+        manager.ready()
+        manager.listed()

@@ -17,15 +17,16 @@ from envwatch.cli.streams import stdout, write
 from envwatch.config.values import duration, path_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from signal import Signals
 
+    from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.progress_line import ProgressLine
-    from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
     from envwatch.fleet.alert_policy import Matcher
     from envwatch.fleet.monitor import Monitor
     from envwatch.model.outcome import Failed, Listed
+    from envwatch.model.text import Clean
     from envwatch.model.threshold import Threshold
     from envwatch.views.plugin_output import Status
 
@@ -120,8 +121,8 @@ def _checked(options: Options, started_s: float, line: ProgressLine) -> tuple[St
     from envwatch.views.plugin_output import Metric, output_of
 
     warning, critical = _thresholds(options)
-    profiles = [(credentials, _settings(settings, options)) for credentials, settings in profiles_for(options)]
-    matcher = matcher_for(options.filter, profiles[0][1])
+    profiles = profiles_for(options).with_settings(lambda settings: _settings(settings, options))
+    matcher = matcher_for(options.filter, profiles.first)
     census = census_of(_monitor(profiles, options, line), Counted(options.of), matcher, read_clocks())
     status, text = census.result(warning, critical)
     metrics = census.metrics(warning, critical)
@@ -139,11 +140,11 @@ def _thresholds(options: Options) -> tuple[Threshold | None, Threshold | None]:
     return options.warning, options.critical
 
 
-def _monitor(profiles: Sequence[tuple[Credentials, Settings]], options: Options, line: ProgressLine) -> Monitor:
+def _monitor(profiles: Profiles, options: Options, line: ProgressLine) -> Monitor:
     """Return the state after one listing of each profile."""
     import asyncio
 
-    from envwatch.cli.bootstrap import names_of, policies_for, state_file
+    from envwatch.cli.bootstrap import policies_for, state_file
     from envwatch.cli.one_listing import fetch_all, log_outcomes, stop_for_failure
     from envwatch.fleet.monitor import Monitor
     from envwatch.model.outcome import Listed
@@ -151,20 +152,19 @@ def _monitor(profiles: Sequence[tuple[Credentials, Settings]], options: Options,
     from envwatch.storage.remembered import acknowledged
     from envwatch.storage.silences_file import silences_in
 
-    names = names_of(profiles)
     policies = policies_for(profiles)
-    outcomes: list[Listed | Failed] = []
+    outcomes: dict[Clean, Listed | Failed] = {}
     asyncio.run(fetch_all(profiles, outcomes, line))
-    log_outcomes(dict(zip(names, outcomes, strict=True)), options)
+    log_outcomes(outcomes, options)
     monitor = Monitor.of(
-        {name: settings.limits for name, (_, settings) in zip(names, profiles, strict=True)},
+        profiles.limits,
         acks=acknowledged(state_file("acknowledged")),
         policies=policies,
-        silences=silences_in(state_file("silences"), _matchers(profiles[0][1].profile)),
+        silences=silences_in(state_file("silences"), _matchers(profiles.first.profile)),
     )
-    for name, (credentials, _), outcome in zip(names, profiles, outcomes, strict=True):
+    for name, outcome in outcomes.items():
         if not isinstance(outcome, Listed):
-            raise stop_for_failure(outcome, credentials, name)
+            raise stop_for_failure(outcome, profiles[name].credentials, name)
         monitor, _update = monitor.after(name, outcome, read_clocks())
     return monitor
 

@@ -27,11 +27,10 @@ from envwatch.storage.redactor import redactor
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
-    from envwatch.cli.bootstrap import History
+    from envwatch.cli.bootstrap import History, Profiles
     from envwatch.cli.demo_past_process import DemoHistory
-    from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
     from envwatch.model.text import Clean
     from envwatch.storage.log import PollLog
@@ -63,7 +62,7 @@ def run(options: Options) -> int:
 
 
 def run_dashboard(
-    profiles: Sequence[tuple[Credentials, Settings]],
+    profiles: Profiles,
     options: Options,
     demo: DemoHistory | None = None,
     hints_key: str = "",
@@ -81,16 +80,14 @@ def run_dashboard(
     return asyncio.run(_run(profiles, options, demo, hints_key))
 
 
-async def _run(
-    profiles: Sequence[tuple[Credentials, Settings]], options: Options, demo: DemoHistory | None, hints_key: str
-) -> int:
+async def _run(profiles: Profiles, options: Options, demo: DemoHistory | None, hints_key: str) -> int:
     import asyncio
 
     from envwatch.cli.standard_error import standard_error_to
     from envwatch.sources.session import Session
 
     sys.setswitchinterval(TURN_S)
-    looks = profiles[0][1]
+    looks = profiles.first
     policies = policies_for(profiles)
     notices: asyncio.Queue[str] = asyncio.Queue()
     show_notice = _thread_safe(notices.put_nowait)
@@ -137,7 +134,7 @@ async def _run(
                 CommandSettings(
                     commands=looks.commands,
                     key_variables=looks.key_variables,
-                    profiles=dict(zip(targets, (each.profile_in_file for _, each in profiles), strict=True)),
+                    profiles={name: settings.profile_in_file for name, (_, settings) in profiles.items()},
                 ),
             ),
             hints_key,
@@ -178,7 +175,7 @@ def preferences_of(looks: Settings, options: Options, commands: CommandSettings)
 
 @contextmanager
 def _history(
-    profiles: Sequence[tuple[Credentials, Settings]],
+    profiles: Profiles,
     options: Options,
     warn: Callable[[str], None],
     on_ready: Callable[[Clean], None],

@@ -41,11 +41,12 @@ def _show(options: Options) -> int:
     import os
     from dataclasses import replace
 
-    from envwatch.cli.bootstrap import history_folder_for
+    from envwatch.cli.bootstrap import Profile, Profiles, history_folder_for
     from envwatch.cli.demo_past_process import DemoHistory, DemoPast
     from envwatch.cli.demo_settings import demo_host, demo_settings, hints_key, with_remedy
     from envwatch.demo.child import ChildServer
     from envwatch.demo.start_listener import KEY_VARIABLE
+    from envwatch.fleet.events import NO_PROFILE
 
     settings, scenario = demo_settings(options), _scenario(options)
     is_recorded = settings.history and not options.no_history
@@ -71,8 +72,8 @@ def _show(options: Options) -> int:
             past = DemoPast(history_folder_for(host, settings), options.size, options.seed, started_at, scenario)
         limits = replace(settings.limits, requests_per_minute=_UNLIMITED)
         key = "" if options.no_hints else hints_key(settings)
-        profiles = [(credentials, replace(settings, limits=limits))]
-        return run_dashboard(profiles, options, DemoHistory(host, past), key)
+        profile = Profile(credentials, replace(settings, limits=limits))
+        return run_dashboard(Profiles({NO_PROFILE: profile}), options, DemoHistory(host, past), key)
 
 
 def _scenario(options: Options) -> Scenario | None:

@@ -5,26 +5,21 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser
-from envwatch.cli.bootstrap import host_of, names_of, policies_for, profiles_for
-from envwatch.cli.one_listing import QUICK_S, fetch_all, log_outcomes, stop_for_failure
+from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Options, Parser
+from envwatch.cli.bootstrap import host_of, policies_for, profiles_for
+from envwatch.cli.one_listing import QUICK_S, fetch_all, log_outcomes, report_failures
 from envwatch.cli.progress_line import ProgressLine
 from envwatch.cli.streams import is_utf8, print_error, stdout, write_all
 from envwatch.model.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping
     from datetime import timedelta
-    from typing import TypeAlias
 
-    from envwatch.config.credentials import Credentials
-    from envwatch.config.settings import Settings
+    from envwatch.cli.bootstrap import Profiles
     from envwatch.model.outcome import Failed, Listed
     from envwatch.model.text import Clean
     from envwatch.views.environment_list import EnvironmentList
-
-    _Profiles: TypeAlias = Sequence[tuple[Clean, tuple[Credentials, Settings]]]
-    """Credentials and settings of each profile, by the name under which it is listed."""
 
 
 def add_arguments(parser: Parser) -> None:
@@ -60,42 +55,35 @@ def run(options: Options) -> int:
     policies = policies_for(profiles)
     # Only the option filters: what the dashboard starts with must not take rows from a script.
     query = parse(options.filter)
-    outcomes: list[Listed | Failed] = []
+    outcomes: dict[Clean, Listed | Failed] = {}
     asyncio.run(fetch_all(profiles, outcomes, ProgressLine(QUICK_S)))
-    names = names_of(profiles)
-    by_name = list(zip(names, profiles, strict=True))
-    log_outcomes(dict(zip(names, outcomes, strict=True)), options)
-    limits = {name: settings.limits for name, (_, settings) in by_name}
-    monitor = Monitor.of(limits, policies=policies)
+    log_outcomes(outcomes, options)
+    monitor = Monitor.of(profiles.limits, policies=policies)
     lists: list[EnvironmentList] = []
     asked_at: list[float] = []
     failures: dict[Clean, Failed] = {}
-    for name, (_, settings), outcome in zip(names, profiles, outcomes, strict=True):
+    for name, outcome in outcomes.items():
         if isinstance(outcome, Listed):
             monitor, _update = monitor.after(name, outcome, read_clocks())
             listed = environment_list.environment_list(outcome, monitor.fleets.by_profile[name])
             asked_at.append(outcome.asked.monotonic)
-            lists.append(environment_list.filtered(listed, query, clean(settings.profile)))
+            lists.append(environment_list.filtered(listed, query, clean(profiles[name].settings.profile)))
         else:
             failures[name] = outcome
-    stops = [
-        stop_for_failure(failures[name], credentials, name) for name, (credentials, _) in by_name if name in failures
-    ]
     whole = None
     if lists:
         whole = environment_list.merged(lists, unlisted=tuple(failures)) if len(profiles) > 1 else lists[0]
-    if options.output == output.Format.LINE:
-        _write_line(whole, by_name, failures, min(asked_at, default=0.0), options)
+    is_line = options.output == output.Format.LINE
+    if is_line:
+        _write_line(whole, profiles, failures, min(asked_at, default=0.0), options)
     else:
-        _write_listing(whole, by_name, failures, monitor.fleets.old_listing_age(read_clocks()), options)
-        for stop in stops:
-            print_error(f"envwatch: {stop.line}")
-    return max((stop.code for stop in stops), default=Exit.FINE)
+        _write_listing(whole, profiles, failures, monitor.fleets.old_listing_age(read_clocks()), options)
+    return report_failures(failures, profiles, is_silent=is_line)
 
 
 def _write_listing(
     listed: EnvironmentList | None,
-    profiles: _Profiles,
+    profiles: Profiles,
     failures: Collection[Clean],
     old: timedelta | None,
     options: Options,
@@ -107,7 +95,7 @@ def _write_listing(
         return
     write_all(_pieces(listed, options))
     if options.output == output.Format.TABLE or listed.set_aside or listed.untimed:
-        hosts = dict.fromkeys(host_of(credentials) for name, (credentials, _) in profiles if name not in failures)
+        hosts = dict.fromkeys(host_of(each.credentials) for name, each in profiles.items() if name not in failures)
         print_error(output.summary_of(listed, ", ".join(hosts), old))
     for warning in listed.clock_warnings:
         print_error(f"envwatch: {warning}")
@@ -115,7 +103,7 @@ def _write_listing(
 
 def _write_line(
     listed: EnvironmentList | None,
-    profiles: _Profiles,
+    profiles: Profiles,
     failures: Mapping[Clean, Failed],
     asked_at: float,
     options: Options,
@@ -136,8 +124,8 @@ def _write_line(
     from envwatch.views import output
 
     stream = stdout()
-    chosen = [profile for name, profile in profiles if listed is None or name not in failures]
-    has_names = chosen[0][1].origin("profile") != DEFAULT
+    chosen = [profile for name, profile in profiles.items() if listed is None or name not in failures]
+    has_names = chosen[0].settings.origin("profile") != DEFAULT
     label = clean(",".join(settings.profile if has_names else host_of(credentials) for credentials, settings in chosen))
     if listed is None:
         causes = ", ".join(dict.fromkeys(failure.cause for failure in failures.values()))

@@ -17,12 +17,9 @@ from envwatch.cli.streams import print_error, stdout, write
 from envwatch.config.values import path_text, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.monitoring import Step
     from envwatch.cli.textfile import Textfile
-    from envwatch.config.credentials import Credentials
-    from envwatch.config.settings import Settings
     from envwatch.fleet.alert_policy import Matcher
     from envwatch.fleet.monitor import Monitor
     from envwatch.metrics.poll_counts import PollCounts
@@ -68,9 +65,8 @@ def run(options: Options) -> int:
         raise StopError(Exit.USAGE, f"metrics need a package more: {how}")
     if options.textfile is None:
         stdout()  # refuses a closed one before the first request
-    found = profiles_for(options)
-    profiles = [(credentials, replace(settings, online_only=options.online_only)) for credentials, settings in found]
-    series = _Series(matcher_for(options.filter, profiles[0][1]), options.largest)
+    profiles = profiles_for(options).with_settings(lambda each: replace(each, online_only=options.online_only))
+    series = _Series(matcher_for(options.filter, profiles.first), options.largest)
     is_once = options.once or options.textfile is None
     return run_until_signalled(lambda: (_once if is_once else _always)(profiles, options, series))
 
@@ -108,21 +104,20 @@ def _narrowed(monitor: Monitor, matcher: Matcher, now: Reading) -> Monitor:
     return replace(monitor, fleets=Fleets(MappingProxyType(fleets)))
 
 
-async def _once(profiles: Sequence[tuple[Credentials, Settings]], options: Options, series: _Series) -> int:
+async def _once(profiles: Profiles, options: Options, series: _Series) -> int:
     """Write what one poll of each profile gives; a failed one is a part of it."""
-    from envwatch.cli.bootstrap import names_of
     from envwatch.cli.monitoring import Deadline, monitoring
-    from envwatch.cli.one_listing import stop_for_failure
+    from envwatch.cli.one_listing import report_failures
     from envwatch.cli.textfile import Textfile
     from envwatch.metrics.poll_counts import PollCounts
     from envwatch.model.outcome import Failed
 
     textfile = None if options.textfile is None else Textfile(options.textfile)
-    polls, waiting = PollCounts(), set(names_of(profiles))
+    polls, waiting = PollCounts(), set(profiles)
     failures: dict[Clean, Failed] = {}
     body = b""
-    async with monitoring(profiles, options, Deadline()) as (_, steps, _log):
-        async for step in steps:
+    async with monitoring(profiles, options, Deadline(), is_recorded=False) as watched:
+        async for step in watched.steps:
             if step.profile in waiting and step.outcome is not None:
                 polls = polls.after(step.profile, step.outcome)
                 waiting.remove(step.profile)
@@ -135,52 +130,32 @@ async def _once(profiles: Sequence[tuple[Credentials, Settings]], options: Optio
         write(body)
     else:
         textfile.write(body)
-    stops = [
-        stop_for_failure(failures[name], credentials, name)
-        for name, (credentials, _) in zip(names_of(profiles), profiles, strict=True)
-        if name in failures
-    ]
-    for stop in stops:
-        print_error(f"envwatch: {stop.line}")
-    return max((stop.code for stop in stops), default=Exit.FINE)
+    return report_failures(failures, profiles)
 
 
-async def _always(profiles: Sequence[tuple[Credentials, Settings]], options: Options, series: _Series) -> int:
+async def _always(profiles: Profiles, options: Options, series: _Series) -> int:
     """Write after each poll, and whenever time alone changes something, until interrupted; then remove the file."""
-    from envwatch.cli.bootstrap import history_for
     from envwatch.cli.monitoring import Deadline, Refusals, monitoring
-    from envwatch.cli.narration import polled
     from envwatch.cli.service_manager import ServiceManager
     from envwatch.cli.textfile import Changes, Textfile
     from envwatch.metrics.poll_counts import PollCounts
     from envwatch.model.outcome import Listed
 
-    manager, polls, textfile = ServiceManager.of(os.environ), PollCounts(), Textfile(options.textfile)
-    try:
-        async with monitoring(profiles, options, Deadline()) as (targets, steps, log):
-
-            def warn(line: str) -> None:
-                log.note(line)
-                print_error(f"envwatch: {line}")
-
-            textfile.warn = warn
-            refusals, changes = Refusals(targets), Changes()
-            print_error(f"envwatch: writing {options.textfile} for {polled(targets)}; ctrl+c ends it")
+    manager, polls = ServiceManager.of(os.environ), PollCounts()
+    with closing(Textfile(options.textfile)) as textfile, manager:
+        async with monitoring(profiles, options, Deadline()) as watched:
+            textfile.warn = watched.warn
+            refusals, changes = Refusals(watched.targets), Changes()
+            print_error(f"envwatch: writing {options.textfile} for {watched.polled}; ctrl+c ends it")
             manager.ready()
-            with closing(history_for(profiles, options, warn)) as history:
-                async for step in steps:
-                    if history.recorder is not None:
-                        history.recorder.record(step.profile, step.outcome, step.monitor, step.update, step.now)
-                    if step.profile is not None and step.outcome is not None:
-                        polls = polls.after(step.profile, step.outcome)
-                    if changes.are_in(step):
-                        await asyncio.to_thread(_write_step, textfile, series, step, polls)
-                    if isinstance(step.outcome, Listed):
-                        manager.listed()
-                    refusals.check(step)
-    finally:
-        manager.stopping()
-        textfile.close()
+            async for step in watched.steps:
+                if step.profile is not None and step.outcome is not None:
+                    polls = polls.after(step.profile, step.outcome)
+                if changes.are_in(step):
+                    await asyncio.to_thread(_write_step, textfile, series, step, polls)
+                if isinstance(step.outcome, Listed):
+                    manager.listed()
+                refusals.check(step)
     return Exit.FINE
 
 

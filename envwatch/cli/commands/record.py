@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -99,27 +99,19 @@ async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Set
     """Write what is polled until the end; the loop waits for no disk. The history gets it as well."""
     import asyncio
 
-    from envwatch.cli.bootstrap import history_for
+    from envwatch.cli.bootstrap import Profile, Profiles
     from envwatch.cli.monitoring import Deadline, Refusals, monitoring
     from envwatch.cli.progress_line import ProgressLine
+    from envwatch.fleet.events import NO_PROFILE
     from envwatch.sources.poller import read_clocks
 
-    began, profiles = read_clocks(), [(credentials, settings)]
+    began, profiles = read_clocks(), Profiles({NO_PROFILE: Profile(credentials, settings)})
     deadline = Deadline.after(began, options.lasts)
-    async with monitoring(profiles, options, deadline) as (targets, steps, poll_log):
-
-        def warn(line: str) -> None:
-            poll_log.note(line)
-            print_error(f"envwatch: {line}")
-
-        (target,) = targets.values()
-        pace = f"every {target.poller.interval / _SECOND:g} s"
-        print_error(f"envwatch: recording {target.host} {pace} (profile {target.profile}){_end(options)}")
-        refusals = Refusals(targets)
-        with ProgressLine() as progress, closing(history_for(profiles, options, warn)) as history:
-            async for step in steps:
-                if history.recorder is not None:
-                    history.recorder.record(step.profile, step.outcome, step.monitor, step.update, step.now)
+    async with monitoring(profiles, options, deadline) as watched:
+        print_error(f"envwatch: recording {watched.polled}{_end(options)}")
+        refusals = Refusals(watched.targets)
+        with ProgressLine() as progress:
+            async for step in watched.steps:
                 try:
                     await asyncio.to_thread(write_step, writer, step)
                 except OSError as error:

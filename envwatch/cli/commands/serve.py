@@ -6,9 +6,7 @@ Needs no terminal library, and the packages of the extra `serve`.
 from __future__ import annotations
 
 import os
-from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import Exit, Options, Parser, valued
@@ -17,12 +15,8 @@ from envwatch.config.values import line, path_text
 from envwatch.serving.listening import DEFAULT_ADDRESS, address_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.serve_plan import Plan
-    from envwatch.config.credentials import Credentials
-    from envwatch.config.settings import Settings
-    from envwatch.storage.log import PollLog
 
 
 def add_arguments(parser: Parser) -> None:
@@ -59,50 +53,37 @@ def run(options: Options) -> int:
 
     Plan.check(options)
     # A viewer asks for `onlineOnly` itself. If offline rows were missing here, they would be gone for every viewer.
-    profiles = [(credentials, replace(each, online_only=False)) for credentials, each in profiles_for(options)]
+    profiles = profiles_for(options).with_settings(lambda settings: replace(settings, online_only=False))
     with Plan.of(profiles, options) as plan:
         return run_until_signalled(lambda: _serve(profiles, options, plan))
 
 
-async def _serve(profiles: Sequence[tuple[Credentials, Settings]], options: Options, plan: Plan) -> int:
-    from envwatch.cli.bootstrap import history_for
+async def _serve(profiles: Profiles, options: Options, plan: Plan) -> int:
     from envwatch.cli.hook_dispatch import dispatching, prepared
-    from envwatch.cli.monitoring import Deadline, monitoring
-    from envwatch.cli.narration import narrate, polled
+    from envwatch.cli.monitoring import Deadline, monitoring, narrate
     from envwatch.cli.service_manager import ServiceManager
     from envwatch.cli.serving import serving
     from envwatch.model.outcome import Listed
 
     manager = ServiceManager.of(os.environ)
     hooks = prepared(profiles, options) if options.hooks else None
-    try:
+    with manager:
         async with (
-            monitoring(profiles, options, Deadline(), hooks.open_incidents if hooks else ()) as (targets, steps, log),
-            dispatching(hooks, log) as run_hooks,
-            serving(plan, partial(_warn, log), log) as service,
+            monitoring(profiles, options, Deadline(), hooks.open_incidents if hooks else ()) as watched,
+            dispatching(hooks, watched.poll_log) as run_hooks,
+            serving(plan, watched.warn, watched.poll_log) as service,
         ):
             write("".join(f"export LETTA_BASE_URL={url}\n" for url in plan.base_urls).encode())
-            print_error(f"envwatch: serving {polled(targets)}; LETTA_API_KEY is {plan.tokens_are}; ctrl+c ends it")
+            print_error(f"envwatch: serving {watched.polled}; LETTA_API_KEY is {plan.tokens_are}; ctrl+c ends it")
             for text in plan.left_out:
                 print_error(f"envwatch: {text}")
             manager.ready()
-            with closing(history_for(profiles, options, partial(_warn, log))) as history:
-                async for step in steps:
-                    service.take(step)
-                    if history.recorder is not None:
-                        history.recorder.record(step.profile, step.outcome, step.monitor, step.update, step.now)
-                    run_hooks(step)
-                    narrate(step)
-                    if isinstance(step.outcome, Listed):
-                        manager.listed()
-                    if step.outcome is None:
-                        await service.renew()
-    finally:
-        manager.stopping()
+            async for step in watched.steps:
+                service.take(step)
+                run_hooks(step)
+                narrate(step)
+                if isinstance(step.outcome, Listed):
+                    manager.listed()
+                if step.outcome is None:
+                    await service.renew()
     return Exit.FINE
-
-
-def _warn(log: PollLog, text: str) -> None:
-    """Say what is wrong beside the polls; called from any thread."""
-    log.note(text)
-    print_error(f"envwatch: {text}")

@@ -12,11 +12,8 @@ from envwatch.config.values import period, query, whole
 from envwatch.model import limits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.monitoring import Step
-    from envwatch.config.credentials import Credentials
-    from envwatch.config.settings import Settings
     from envwatch.views.wait_condition import Progress, WaitCondition
 
 
@@ -58,12 +55,12 @@ def run(options: Options) -> int:
         queries=(parse(text), parse(options.filter)),
         count=options.count or 1,
         is_absence=options.absent,
-        profile_name=clean(profiles[0][1].profile),
+        profile_name=clean(profiles.first.profile),
     )
     return run_until_signalled(lambda: _wait(profiles, condition, options))
 
 
-async def _wait(profiles: Sequence[tuple[Credentials, Settings]], condition: WaitCondition, options: Options) -> int:
+async def _wait(profiles: Profiles, condition: WaitCondition, options: Options) -> int:
     from envwatch.cli.monitoring import Deadline, Refusals, monitoring
     from envwatch.cli.progress_line import ProgressLine
     from envwatch.sources.poller import read_clocks
@@ -71,9 +68,10 @@ async def _wait(profiles: Sequence[tuple[Credentials, Settings]], condition: Wai
     began = read_clocks()
     last: Step | None = None
     with ProgressLine() as line:
-        async with monitoring(profiles, options, Deadline.after(began, options.timeout)) as (targets, steps, _):
-            refusals = Refusals(targets)
-            async for last in steps:
+        deadline = Deadline.after(began, options.timeout)
+        async with monitoring(profiles, options, deadline, is_recorded=False) as watched:
+            refusals = Refusals(watched.targets)
+            async for last in watched.steps:
                 refusals.check(last)
                 # Time alone proves nothing: a condition is met by the listing that proves it.
                 if last.has_new_listing and (progress := condition.progress(last.monitor, last.now)).is_met:

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import os
 from contextlib import closing
-from functools import partial
 from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import history_for, names_of, profiles_for
+from envwatch.cli.bootstrap import profiles_for
 from envwatch.cli.streams import is_utf8, print_error, stdout
 from envwatch.config.values import period
 from envwatch.model import limits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime
 
+    from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.hook_dispatch import Prepared
-    from envwatch.config.credentials import Credentials
-    from envwatch.config.settings import Settings
-    from envwatch.storage.log import PollLog
     from envwatch.views.event_stream import EventStream
 
 
@@ -54,62 +50,51 @@ def run(options: Options) -> int:
 
     stdout()  # refuses a closed one before the first request
     profiles = profiles_for(options)
-    if options.since is not None and (options.no_history or not any(each.history for _, each in profiles)):
+    if options.since is not None and (
+        options.no_history or not any(each.settings.history for each in profiles.values())
+    ):
         raise StopError(Exit.USAGE, "--since prints what was recorded, and no history is kept: history = false")
     return run_until_signalled(lambda: _watch(profiles, options))
 
 
-async def _watch(profiles: Sequence[tuple[Credentials, Settings]], options: Options) -> int:
+async def _watch(profiles: Profiles, options: Options) -> int:
     from envwatch.cli.earlier_events import EarlierEvents
     from envwatch.cli.hook_dispatch import dispatching, prepared
     from envwatch.cli.line_writer import LineWriter
-    from envwatch.cli.monitoring import Deadline, Refusals, monitoring
-    from envwatch.cli.narration import narrate, polled
+    from envwatch.cli.monitoring import Deadline, Refusals, monitoring, narrate
     from envwatch.cli.service_manager import ServiceManager
     from envwatch.model.outcome import Listed
     from envwatch.sources.poller import read_clocks
 
     began = read_clocks()
     deadline = Deadline.after(began, options.lasts, options.until)
-    stream, writer, narrates = _stream(profiles, options), LineWriter(stdout().fileno()), _narrates()
+    stream, narrates = _stream(profiles, options), _narrates()
     manager = ServiceManager.of(os.environ)
     hooks = prepared(profiles, options) if options.hooks else None
-    try:
+    with closing(LineWriter(stdout().fileno())) as writer, manager:
         async with (
-            monitoring(profiles, options, deadline, hooks.open_incidents if hooks else ()) as (targets, steps, log),
-            dispatching(hooks, log) as run_hooks,
+            monitoring(profiles, options, deadline, hooks.open_incidents if hooks else ()) as watched,
+            dispatching(hooks, watched.poll_log) as run_hooks,
         ):
-            refusals = Refusals(targets)
-            print_error(f"envwatch: watching {polled(targets)}{_with(hooks)}{_end(options)}")
+            refusals = Refusals(watched.targets)
+            print_error(f"envwatch: watching {watched.polled}{_with(hooks)}{_end(options)}")
             manager.ready()
-            with closing(history_for(profiles, options, partial(_warn, log))) as history:
-                earlier = await EarlierEvents.read(history.pasts, options.since, began)
-                await writer.write(earlier.lines(stream))
-                async for step in steps:
-                    if history.recorder is not None:
-                        history.recorder.record(step.profile, step.outcome, step.monitor, step.update, step.now)
-                    run_hooks(step)
-                    events = (*earlier.until(step), *step.update.events)
-                    await writer.write(stream.lines(step.before, step.monitor, events, step.now))
-                    if narrates:
-                        narrate(step)
-                    if isinstance(step.outcome, Listed):
-                        manager.listed()
-                    refusals.check(step)
-                await writer.finish()
-    finally:
-        manager.stopping()
-        writer.close()
+            earlier = await EarlierEvents.read(watched.pasts, options.since, began)
+            await writer.write(earlier.lines(stream))
+            async for step in watched.steps:
+                run_hooks(step)
+                events = (*earlier.until(step), *step.update.events)
+                await writer.write(stream.lines(step.before, step.monitor, events, step.now))
+                if narrates:
+                    narrate(step)
+                if isinstance(step.outcome, Listed):
+                    manager.listed()
+                refusals.check(step)
+            await writer.finish()
     return Exit.FINE
 
 
-def _warn(log: PollLog, line: str) -> None:
-    """Say what happens to the history; called from any thread."""
-    log.note(line)
-    print_error(f"envwatch: {line}")
-
-
-def _stream(profiles: Sequence[tuple[Credentials, Settings]], options: Options) -> EventStream:
+def _stream(profiles: Profiles, options: Options) -> EventStream:
     from envwatch.model.text import clean
     from envwatch.query.language import parse
     from envwatch.views.cloud_events import source_of
@@ -117,10 +102,10 @@ def _stream(profiles: Sequence[tuple[Credentials, Settings]], options: Options) 
 
     out = stdout()
     return EventStream(
-        sources={name: source_of(each.base_url) for name, (each, _) in zip(names_of(profiles), profiles, strict=True)},
+        sources={name: source_of(each.base_url) for name, (each, _) in profiles.items()},
         format=Format(options.output),
         query=parse(options.filter),
-        profile_name=clean(profiles[0][1].profile),
+        profile_name=clean(profiles.first.profile),
         has_initial=options.initial,
         encoding=out.encoding,
         ascii_only=options.ascii or not is_utf8(out),
