@@ -16,20 +16,23 @@ from envwatch.fleet.presence import Presence, Reason, Verdict
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model.environment import Environment
-from envwatch.storage.history.encoding.sameness import is_same
 from envwatch.storage.history.encoding.shapes import (
     COUNT,
     FLAG,
     NUMBER,
+    NUMBER_OR_NONE,
     TEXT,
+    TEXT_OR_NONE,
     Shape,
     defaults_of,
+    is_same,
     list_of,
     number_of,
     optional,
     several,
     text_of,
 )
+from envwatch.storage.history.encoding.values import ENVIRONMENT_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,53 +42,6 @@ if TYPE_CHECKING:
 
 Row: TypeAlias = "list[Any]"
 """The cells of one environment, by number."""
-
-_ENVIRONMENT: Final = (
-    "id",
-    "name",
-    "device_id",
-    "organization_id",
-    "first_seen_at",
-    "last_seen_at",
-    "connection_id",
-    "connected_at",
-    "last_heartbeat_at",
-    "pod_id",
-    "listener_instance_id",
-    "api_key_owner",
-    "user_id",
-    "mode",
-    "metadata",
-    "unknown",
-)
-_TRACKED: Final = (
-    "verdict",
-    "since_at",
-    "last_change",
-    "skew_check",
-    "clock_suspect",
-    "is_untimed",
-    "withheld",
-    "left_pod_id",
-    "absent",
-    "transitions",
-    "is_flapping",
-)
-NAMES: Final = (*_ENVIRONMENT, *_TRACKED)
-"""The fields by the number of their cell."""
-
-DEFAULTS: Final[Mapping[str, Any]] = {**defaults_of(Environment), **defaults_of(TrackedEnvironment)}
-"""What a row has in a field that its version did not know yet."""
-
-ID: Final = 0
-SEEN: Final = NAMES.index("last_seen_at")
-BEAT: Final = NAMES.index("last_heartbeat_at")
-CHECK: Final = NAMES.index("skew_check")
-UNKNOWN: Final = NAMES.index("unknown")
-MEMBERS: Final = (NAMES.index("metadata"), UNKNOWN)
-
-_environment_cells: Callable[[Environment], tuple[Any, ...]] = attrgetter(*_ENVIRONMENT)
-_tracked_cells: Callable[[TrackedEnvironment], tuple[Any, ...]] = attrgetter(*_TRACKED)
 
 _TOLERANCE_MS: Final = 30_000.0
 """Part of the format, as is the sum in `Check.of`."""
@@ -100,7 +56,7 @@ class Check(NamedTuple):
     @classmethod
     def read(cls, listed_at: object, previous_elapsed_ms: object) -> Check:
         """Return the one of plain values, which may be anything."""
-        return cls(number_of(listed_at), _NUMBER_OR_NONE.value(previous_elapsed_ms))
+        return cls(number_of(listed_at), NUMBER_OR_NONE.value(previous_elapsed_ms))
 
     def of(self, beat_at: ServerMs) -> SkewCheck:
         """Return the skew check."""
@@ -198,37 +154,43 @@ def _check_of(plain: object) -> SkewCheck | Check:
 
 
 _UNCHECKED: Final = SkewCheck()
-_TEXT_OR_NONE: Final = optional(TEXT)
-_NUMBER_OR_NONE: Final = optional(NUMBER)
 
-_SHAPES: Final[dict[str, Shape[Any]]] = {
-    "id": TEXT,
-    "name": TEXT,
-    "device_id": TEXT,
-    "organization_id": TEXT,
-    "first_seen_at": NUMBER,
-    "last_seen_at": NUMBER,
-    "connected_at": _NUMBER_OR_NONE,
-    "last_heartbeat_at": _NUMBER_OR_NONE,
+_TRACKED: Final[Mapping[str, Shape[Any]]] = {
     "verdict": _listed(_verdict),
-    "since_at": _NUMBER_OR_NONE,
+    "since_at": NUMBER_OR_NONE,
     "last_change": optional(_listed(_change)),
     "skew_check": Shape(_plain_check, _check_of),
     "clock_suspect": FLAG,
     "is_untimed": FLAG,
     "withheld": optional(_listed(_withheld)),
+    "left_pod_id": TEXT_OR_NONE,
     "absent": COUNT,
     "transitions": several(NUMBER),
     "is_flapping": FLAG,
 }
-SHAPES: Final = tuple(_SHAPES.get(name, _TEXT_OR_NONE) for name in NAMES)
+NAMES: Final = (*ENVIRONMENT_FIELDS, *_TRACKED)
+"""The fields by the number of their cell."""
+SHAPES: Final = (*ENVIRONMENT_FIELDS.values(), *_TRACKED.values())
 """How each cell is written and read; those of `MEMBERS` are not."""
+
+DEFAULTS: Final[Mapping[str, Any]] = {**defaults_of(Environment), **defaults_of(TrackedEnvironment)}
+"""What a row has in a field that its version did not know yet."""
+
+ID: Final = 0
+SEEN: Final = NAMES.index("last_seen_at")
+BEAT: Final = NAMES.index("last_heartbeat_at")
+CHECK: Final = NAMES.index("skew_check")
+UNKNOWN: Final = NAMES.index("unknown")
+MEMBERS: Final = (NAMES.index("metadata"), UNKNOWN)
+
+_environment_cells: Callable[[Environment], tuple[Any, ...]] = attrgetter(*ENVIRONMENT_FIELDS)
+_tracked_cells: Callable[[TrackedEnvironment], tuple[Any, ...]] = attrgetter(*_TRACKED)
 
 _AS_THEY_ARE: Final[Mapping[int, frozenset[type]]] = {
     id(TEXT): frozenset({str}),
-    id(_TEXT_OR_NONE): frozenset({str, NoneType}),
+    id(TEXT_OR_NONE): frozenset({str, NoneType}),
     id(NUMBER): frozenset({int, float}),
-    id(_NUMBER_OR_NONE): frozenset({int, float, NoneType}),
+    id(NUMBER_OR_NONE): frozenset({int, float, NoneType}),
     id(COUNT): frozenset({int}),
     id(FLAG): frozenset({bool}),
 }

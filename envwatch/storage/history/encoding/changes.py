@@ -21,14 +21,12 @@ from envwatch.storage.history.encoding.cells import (
     row_of,
 )
 from envwatch.storage.history.encoding.members import MembersWriter
-from envwatch.storage.history.encoding.numbers import signed
-from envwatch.storage.history.encoding.order import runs_between
-from envwatch.storage.history.encoding.packing import Part
-from envwatch.storage.history.encoding.sameness import is_same
+from envwatch.storage.history.encoding.packing import Part, signed
+from envwatch.storage.history.encoding.shapes import is_same
 from envwatch.storage.history.encoding.values import FLEET, READING, plain_acks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.history import Moment
@@ -42,6 +40,9 @@ SCALES: Final = (1, 4_096)
 """Differences are in ms, or in the fraction of a ms to which a float rounds an instant of today."""
 
 _LONGEST_STEPS: Final = 1 << 60
+
+NEW: Final = -1
+"""The place before of rows that were not there."""
 
 
 class _Beat(NamedTuple):
@@ -186,6 +187,32 @@ class _Rows:
             if any(beat.apart for beat in beats):
                 numbers += signed(beat.apart for beat in beats)
         return numbers
+
+
+def runs_between(before: Sequence[str], after: Sequence[str]) -> list[tuple[int, int]]:
+    """Return the order of rows after a change, as runs of rows that keep their order; rows in no run are gone.
+
+    Args:
+        before: ids of which none is repeated.
+        after: likewise.
+
+    Returns:
+        Where each run began in the order before, or `NEW`, and its length.
+    """
+    places = {id_: place for place, id_ in enumerate(before)}
+    runs: list[tuple[int, int]] = []
+    start = length = 0
+    for id_ in after:
+        place = places.get(id_, NEW)
+        if place == (NEW if start == NEW else start + length) and length:
+            length += 1
+            continue
+        if length:
+            runs.append((start, length))
+        start, length = place, 1
+    if length:
+        runs.append((start, length))
+    return runs
 
 
 def _steps(before: float, after: float, scale: int) -> int | None:

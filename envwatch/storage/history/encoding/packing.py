@@ -1,7 +1,8 @@
 """Parts of a frame, and events, as bytes: compressed, with a checksum, and bounded when they are read.
 
 Pure. The bytes are a CRC-32 of the rest, and raw deflate of the parts. A part is a head (the checksum of the frame that
-it is relative to, the length of its JSON text, the length of its numbers), then both.
+it is relative to, the length of its JSON text, the length of its numbers), then both. A number has seven bits a byte,
+the lowest first, the high bit set on all but the last (LEB128).
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from pydantic_core import from_json, to_json
 
 from envwatch.fleet.history import HistoryError
-from envwatch.storage.history.encoding.numbers import numbers_of, packed_numbers
 from envwatch.storage.history.encoding.usual_text import USUAL_TEXT
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ _MOST_DEFLATED: Final = 100
 _ALWAYS_ALLOWED: Final = 1024 * 1024
 """Bytes that any number of bytes may stand for."""
 _RAW_DEFLATE: Final = -15
+_MORE: Final = 0x80
+LARGEST: Final = (1 << 63) - 1
+_LAST_SHIFT: Final = 56
 NONSENSE: Final = "damaged: its content makes no sense"
 """Says, to people, that something cannot be what was written."""
 
@@ -114,3 +117,59 @@ def _parts_in(body: bytes) -> Iterator[Part]:
         if at > len(body):
             raise ValueError("cut")
         yield Part(from_json(body[text_at:numbers_at]), numbers_of(body[numbers_at:at]), base)
+
+
+def packed_numbers(numbers: Sequence[int]) -> bytes:
+    """Return whole numbers from 0 to `LARGEST` as bytes.
+
+    Raises:
+        ValueError: for any other number.
+    """
+    if not numbers:
+        return b""
+    if min(numbers) < 0 or max(numbers) > LARGEST:
+        raise ValueError("no number from 0 to 2**63 - 1")
+    if max(numbers) < _MORE:
+        return bytes(numbers)
+    result = bytearray()
+    for number in numbers:
+        rest = number
+        while rest >= _MORE:
+            result.append(rest & 0x7F | _MORE)
+            rest >>= 7
+        result.append(rest)
+    return bytes(result)
+
+
+def numbers_of(data: bytes) -> list[int]:
+    """Return the numbers that `packed_numbers` made bytes of.
+
+    Raises:
+        ValueError: if the bytes are none of its.
+    """
+    if not data or max(data) < _MORE:
+        return list(data)
+    numbers = []
+    number = shift = 0
+    for byte in data:
+        if byte < _MORE:
+            numbers.append(number | byte << shift)
+            number = shift = 0
+            continue
+        number |= (byte & 0x7F) << shift
+        shift += 7
+        if shift > _LAST_SHIFT:
+            raise ValueError("a number over 2**63 - 1")
+    if shift:
+        raise ValueError("the last number is cut")
+    return numbers
+
+
+def signed(numbers: Iterable[int]) -> list[int]:
+    """Return numbers of any sign as numbers from 0 on: 0, -1, 1, -2 as 0, 1, 2, 3."""
+    return [number << 1 if number >= 0 else ~(number << 1) for number in numbers]
+
+
+def unsigned(numbers: Iterable[int]) -> list[int]:
+    """Return the numbers that `signed` made others of."""
+    return [-(number >> 1) - 1 if number & 1 else number >> 1 for number in numbers]

@@ -12,7 +12,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from envwatch.model.text import LONGEST, Clean, clean
-from envwatch.storage.history.encoding.sameness import is_same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,6 +23,23 @@ E = TypeVar("E", bound="StrEnum")
 _INT_BITS: Final = 1_000
 """Of an integer that can be made a float."""
 _US: Final = timedelta(microseconds=1)
+_EQUAL_IS_SAME: Final = frozenset({str, int, bool, frozenset})
+
+
+def is_same(one: Any, other: Any) -> bool:  # noqa: ANN401  any values
+    """Return whether two values are equal, and so is the type of each value in them and the order of each object."""
+    if one is other:
+        return True
+    kind = type(one)
+    if kind is not type(other) or one != other:
+        return False
+    if kind in _EQUAL_IS_SAME or (kind is float and one != 0):
+        return True
+    if isinstance(one, (tuple, list)):
+        return all(map(is_same, one, other))
+    if kind is dict:
+        return [*one] == [*other] and all(map(is_same, one.values(), other.values()))
+    return repr(one) == repr(other)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +105,10 @@ def optional(shape: Shape[T]) -> Shape[T | None]:
         lambda value: None if value is None else shape.plain(value),
         lambda plain: None if plain is None else shape.value(plain),
     )
+
+
+TEXT_OR_NONE: Final = optional(TEXT)
+NUMBER_OR_NONE: Final = optional(NUMBER)
 
 
 def several(shape: Shape[T]) -> Shape[tuple[T, ...]]:

@@ -27,11 +27,9 @@ from envwatch.storage.history.encoding.cells import (
     settle_check,
     tracked_of,
 )
-from envwatch.storage.history.encoding.changes import SCALES, USUAL_MS, later
+from envwatch.storage.history.encoding.changes import NEW, SCALES, USUAL_MS, later
 from envwatch.storage.history.encoding.members import MembersReader
-from envwatch.storage.history.encoding.numbers import unsigned
-from envwatch.storage.history.encoding.order import NEW
-from envwatch.storage.history.encoding.packing import NONSENSE
+from envwatch.storage.history.encoding.packing import NONSENSE, unsigned
 from envwatch.storage.history.encoding.shapes import COUNT, list_of
 from envwatch.storage.history.encoding.values import FLEET, READING, acks_of
 

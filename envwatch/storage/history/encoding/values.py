@@ -20,15 +20,17 @@ from envwatch.model.environment import Environment
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Snapshot
 from envwatch.storage.history.encoding.members import members_of
-from envwatch.storage.history.encoding.sameness import is_same
 from envwatch.storage.history.encoding.shapes import (
     COUNT,
     FLAG,
     IDS,
     NUMBER,
+    NUMBER_OR_NONE,
     SPAN,
     TEXT,
+    TEXT_OR_NONE,
     Shape,
+    is_same,
     list_of,
     number_of,
     optional,
@@ -43,9 +45,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from envwatch.fleet.acknowledgements import Acks
-
-_TEXT_OR_NONE: Final = optional(TEXT)
-_NUMBER_OR_NONE: Final = optional(NUMBER)
 
 _LATEST_CLOCK: Final = 1e15
 """What a clock of ours may show at most, in its unit: some 30,000 years."""
@@ -65,28 +64,30 @@ READING_OR_NONE: Final = optional(READING)
 
 VERDICT: Final = record(Verdict, presence=word(Presence), reason=word(Reason), is_up=FLAG)
 
+_MEMBERS: Final[Shape[dict[str, Any]]] = Shape(lambda members: members, members_of)
 
-MEMBERS: Final[Shape[dict[str, Any]]] = Shape(lambda members: members, members_of)
-
-ENVIRONMENT: Final = record(
-    Environment,
-    id=TEXT,
-    name=TEXT,
-    device_id=TEXT,
-    organization_id=TEXT,
-    first_seen_at=NUMBER,
-    last_seen_at=NUMBER,
-    connection_id=_TEXT_OR_NONE,
-    connected_at=_NUMBER_OR_NONE,
-    last_heartbeat_at=_NUMBER_OR_NONE,
-    pod_id=_TEXT_OR_NONE,
-    listener_instance_id=_TEXT_OR_NONE,
-    api_key_owner=_TEXT_OR_NONE,
-    user_id=_TEXT_OR_NONE,
-    mode=_TEXT_OR_NONE,
-    metadata=optional(MEMBERS),
-    unknown=MEMBERS,
+ENVIRONMENT_FIELDS: Final[Mapping[str, Shape[Any]]] = MappingProxyType(
+    {
+        "id": TEXT,
+        "name": TEXT,
+        "device_id": TEXT,
+        "organization_id": TEXT,
+        "first_seen_at": NUMBER,
+        "last_seen_at": NUMBER,
+        "connection_id": TEXT_OR_NONE,
+        "connected_at": NUMBER_OR_NONE,
+        "last_heartbeat_at": NUMBER_OR_NONE,
+        "pod_id": TEXT_OR_NONE,
+        "listener_instance_id": TEXT_OR_NONE,
+        "api_key_owner": TEXT_OR_NONE,
+        "user_id": TEXT_OR_NONE,
+        "mode": TEXT_OR_NONE,
+        "metadata": optional(_MEMBERS),
+        "unknown": _MEMBERS,
+    }
 )
+"""In the order of their cells, whose numbers must not change."""
+ENVIRONMENT: Final = record(Environment, **ENVIRONMENT_FIELDS)
 
 _FRACTIONS: Final = 4_096
 """Parts of a ms to which a float rounds an instant of today, and so most differences of two."""
@@ -176,17 +177,17 @@ FLEET: Final[Mapping[str, Shape[Any]]] = MappingProxyType(
         "profile_name": TEXT,
         "expect": several(TEXT),
         "listings": COUNT,
-        "began_at": _NUMBER_OR_NONE,
+        "began_at": NUMBER_OR_NONE,
         "listed": READING_OR_NONE,
         "elapsed_ms": NUMBER,
-        "newest": _TEXT_OR_NONE,
+        "newest": TEXT_OR_NONE,
         "clock": record(ServerClock, samples=_SAMPLES),
-        "date_error": _NUMBER_OR_NONE,
+        "date_error": NUMBER_OR_NONE,
         "interval": SPAN,
         "failure": optional(_FAILED),
         "failures": COUNT,
         "hold": optional(_HELD),
-        "stall_detector": record(StallDetector, silent_s=NUMBER, is_stalled=FLAG, resumed_at=_NUMBER_OR_NONE),
+        "stall_detector": record(StallDetector, silent_s=NUMBER, is_stalled=FLAG, resumed_at=NUMBER_OR_NONE),
         "snapshot": optional(_SNAPSHOT),
         "unseen_since": READING_OR_NONE,
         "last_up": READING_OR_NONE,
@@ -195,7 +196,7 @@ FLEET: Final[Mapping[str, Shape[Any]]] = MappingProxyType(
 )
 """The fields of `Fleet`, all but its profile and its environments."""
 
-_ACK: Final = record(Ack, at=NUMBER, note=TEXT, sign_at=_NUMBER_OR_NONE)
+_ACK: Final = record(Ack, at=NUMBER, note=TEXT, sign_at=NUMBER_OR_NONE)
 
 
 def plain_acks(acks: Acks) -> list[Any]:

@@ -15,11 +15,10 @@ from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model.clock import OffsetBounds, Reading, ServerClock
 from envwatch.model.environment import Environment
 from envwatch.storage.history.encoding.cells import NAMES
+from envwatch.storage.history.encoding.changes import NEW, runs_between
 from envwatch.storage.history.encoding.members import MembersReader, MembersWriter
-from envwatch.storage.history.encoding.numbers import LARGEST, numbers_of, packed_numbers, signed, unsigned
-from envwatch.storage.history.encoding.order import NEW, runs_between
-from envwatch.storage.history.encoding.sameness import is_same
-from envwatch.storage.history.encoding.shapes import NUMBER, names_of, record
+from envwatch.storage.history.encoding.packing import LARGEST, numbers_of, packed_numbers, signed, unsigned
+from envwatch.storage.history.encoding.shapes import NUMBER, is_same, names_of, record
 from envwatch.storage.history.encoding.values import FLEET
 
 _IDS = st.lists(st.sampled_from("abcdefghij"), unique=True)
