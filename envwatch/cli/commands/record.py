@@ -11,17 +11,23 @@ from typing import TYPE_CHECKING, Final
 from envwatch import __version__
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.streams import print_error
-from envwatch.config.values import path_text, period
+from envwatch.config.values import past, path_text, period
 from envwatch.model import limits
+from envwatch.model.text import Clean, clean, counted
+from envwatch.model.times import date_text, long_age
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from envwatch.cli.monitoring import Step
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
-    from envwatch.model.text import Clean
+    from envwatch.model.clock import WallMs
+    from envwatch.storage.history.past import StoredPast
     from envwatch.storage.history.recording import RecordingWriter
 
 _SECOND: Final = timedelta(seconds=1)
+_PAST: Final = past("a time in the past like 02:00, 8h ago or 'yesterday 14:00', or ISO 8601")
 
 
 def add_arguments(parser: Parser) -> None:
@@ -39,8 +45,8 @@ def add_arguments(parser: Parser) -> None:
     about = "record for this time, and end with 0: 10m, 8h, 1d"
     parser.add_argument("--for", dest="lasts", default=None, **valued("TIME", period(1, limits.LONGEST_WATCH), about))
     about = "cut from the history, from then on: 02:00, 8h ago, 'yesterday 14:00', ISO 8601"
-    parser.add_argument("--since", default=None, **valued("TIME", _past, about))
-    parser.add_argument("--until", default=None, **valued("TIME", _past, "with --since: to then (default now)"))
+    parser.add_argument("--since", default=None, **valued("TIME", _PAST, about))
+    parser.add_argument("--until", default=None, **valued("TIME", _PAST, "with --since: to then (default now)"))
     about = (
         "replace names, ids, users, branches, directories and hosts by pseudonyms, and leave out free texts;"
         " versions, modes, systems and times stay"
@@ -76,18 +82,9 @@ def _settings(options: Options) -> Settings:
     return settings
 
 
-def _past(raw: object) -> datetime:
-    from envwatch.model.times import past_moment_of
-
-    if (at := past_moment_of(str(raw), datetime.now(UTC))) is None:
-        raise ValueError("must be a time in the past like 02:00, 8h ago or 'yesterday 14:00', or ISO 8601")
-    return at
-
-
 def _record(settings: Settings, options: Options) -> int:
     from envwatch.cli.bootstrap import credentials_for
     from envwatch.cli.monitoring import run_until_signalled
-    from envwatch.model.text import clean
 
     credentials = credentials_for(settings)
     with ExitStack() as stack:
@@ -117,7 +114,9 @@ async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Set
                 except OSError as error:
                     raise _cannot_write(options, error) from None
                 if progress.is_due:
-                    progress.show(f"{_size(writer)} in {_span(step.now.monotonic - began.monotonic)}")
+                    progress.show(
+                        f"{_size(writer)} in {long_age(timedelta(seconds=step.now.monotonic - began.monotonic))}"
+                    )
                 refusals.check(step)
     return Exit.FINE
 
@@ -148,7 +147,6 @@ def _cut(settings: Settings, options: Options) -> int:
     from envwatch.cli.stored_history import base_url_of, past_of
     from envwatch.fleet.history import HistoryError
     from envwatch.model.clock import WallMs
-    from envwatch.storage.history.cutting import cut
 
     base_url = base_url_of(settings)
     past = past_of(settings, base_url)
@@ -158,7 +156,7 @@ def _cut(settings: Settings, options: Options) -> int:
         writer = _writer(settings, base_url, options, stack)
         try:
             with ProgressLine() as progress:
-                for count, of in cut(past, since_ms, until_ms, writer):
+                for count, of in _written(past, since_ms, until_ms, writer):
                     if progress.is_due:
                         progress.show(f"{count:,} of {of:,} polls")
         except HistoryError as error:
@@ -171,6 +169,27 @@ def _cut(settings: Settings, options: Options) -> int:
     return Exit.FINE
 
 
+def _written(past: StoredPast, since: WallMs, until: WallMs, writer: RecordingWriter) -> Iterator[tuple[int, int]]:
+    """Write what was recorded in a time, both ends included; yield how many polls are written, and of how many.
+
+    Raises:
+        HistoryError: if the history cannot be read, or a moment cannot be written.
+        OSError: if the recording cannot be written.
+    """
+    steps = list(past.steps(since, until))
+    polls = [step.poll for step in steps if step.poll is not None]
+    moments, run = past.moments(polls), None
+    for step in steps:
+        if step.poll is None:
+            writer.write_events(step.at, step.events)
+            continue
+        if step.poll.run != run:
+            run = step.poll.run
+            writer.start_run()
+        writer.write(next(moments), step.poll.result, step.poll.interval_s, step.events)
+        yield writer.polls, len(polls)
+
+
 def _writer(settings: Settings, base_url: Clean, options: Options, stack: ExitStack) -> RecordingWriter:
     """Return the writer of a new recording.
 
@@ -179,7 +198,6 @@ def _writer(settings: Settings, base_url: Clean, options: Options, stack: ExitSt
     """
     import secrets
 
-    from envwatch.model.text import clean
     from envwatch.storage.history.about import About
     from envwatch.storage.history.recording import RecordingWriter
     from envwatch.storage.history.redaction import Redaction
@@ -215,7 +233,6 @@ def _cannot_write(options: Options, error: OSError) -> StopError:
 
 
 def _end(options: Options) -> str:
-    from envwatch.model.times import long_age
 
     return "; ctrl+c ends it" if options.lasts is None else f" for {long_age(options.lasts)}"
 
@@ -223,18 +240,9 @@ def _end(options: Options) -> str:
 def _size(writer: RecordingWriter) -> str:
     import humanize
 
-    from envwatch.model.text import counted
-
     return f"{counted(writer.polls, 'poll')}, {humanize.naturalsize(writer.size, binary=True)}"
 
 
-def _span(seconds: float) -> str:
-    from envwatch.model.times import long_age
-
-    return long_age(timedelta(seconds=seconds))
-
-
 def _at(at: datetime) -> Clean:
-    from envwatch.model.times import date_text
 
     return date_text(at.timestamp() * 1000, None)

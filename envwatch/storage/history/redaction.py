@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import partial
 from hashlib import blake2s
 from itertools import chain
 from types import MappingProxyType
@@ -91,6 +92,14 @@ class Redaction:
         """The last one of each id, and what became of it: most stay the same from poll to poll."""
         self._newest: dict[str, tuple[Any, Any]] = {}
         """The newest value of other fields, and what became of it."""
+        self._profile = partial(self._pseudonym, "profile")
+        self._user = partial(self._pseudonym, "user")
+        self._connection = partial(self._pseudonym, "conn")
+        self._listener = partial(self._pseudonym, "listener")
+        self._pod = partial(self._pseudonym, "pod")
+        self._branch = partial(self._pseudonym, "branch")
+        self._directory = partial(self._pseudonym, "/dir")
+        self._incident = partial(self._pseudonym, "inc")
         self._by_field: dict[str, Callable[[Clean], Clean]] = {
             "name": self._machine,
             "mode": self._mode,
@@ -232,9 +241,7 @@ class Redaction:
             connected_at=row.connected_at,
             last_heartbeat_at=row.last_heartbeat_at,
             pod_id=_optional(self._pod, row.pod_id),
-            listener_instance_id=None
-            if row.listener_instance_id is None
-            else self._pseudonym("listener", row.listener_instance_id),
+            listener_instance_id=_optional(self._listener, row.listener_instance_id),
             api_key_owner=_optional(self._user, row.api_key_owner),
             user_id=_optional(self._user, row.user_id),
             mode=_optional(self._mode, row.mode),
@@ -290,27 +297,6 @@ class Redaction:
 
     def _organization(self, text: Clean) -> Clean:
         return text if text == _LOCAL else self._pseudonym("org", text)
-
-    def _profile(self, text: Clean) -> Clean:
-        return self._pseudonym("profile", text)
-
-    def _user(self, text: Clean) -> Clean:
-        return self._pseudonym("user", text)
-
-    def _connection(self, text: Clean) -> Clean:
-        return self._pseudonym("conn", text)
-
-    def _pod(self, text: Clean) -> Clean:
-        return self._pseudonym("pod", text)
-
-    def _branch(self, text: Clean) -> Clean:
-        return self._pseudonym("branch", text)
-
-    def _directory(self, text: Clean) -> Clean:
-        return self._pseudonym("/dir", text)
-
-    def _incident(self, text: Clean) -> Clean:
-        return self._pseudonym("inc", text)
 
     def _mode(self, text: Clean) -> Clean:
         return text if is_known_mode(text) else self._pseudonym("mode", text)
