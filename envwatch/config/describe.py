@@ -9,7 +9,7 @@ import json
 import re
 from dataclasses import fields
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from envwatch.config.settings import DEFAULT_PROFILE, PREFIX, Settings, Sources, mistakes_in_limits, settings_of
 from envwatch.config.values import seconds_text
@@ -23,28 +23,6 @@ if TYPE_CHECKING:
 
     from envwatch.config.credentials import Credentials
     from envwatch.config.schema import Document
-
-_NAMES: Final = (
-    "filter",
-    "columns",
-    "sort",
-    "theme",
-    "bell",
-    "notify",
-    "title",
-    "alert",
-    "alert_after",
-    "expect",
-    "expect_file",
-    "online_only",
-    "source",
-    "user",
-    "history",
-    "history_days",
-    "history_mb",
-    "serve_tokens_file",
-    "serve_name",
-)
 
 
 def settings_table(settings: Settings, credentials: Credentials | str, path: Path) -> str:
@@ -64,7 +42,9 @@ def settings_table(settings: Settings, credentials: Credentials | str, path: Pat
     else:
         rows.append(("api_key", Clean("********"), clean(credentials.origin)))
         rows.append(("base_url", clean(credentials.base_url), clean(credentials.base_url_origin)))
-    values = {name: getattr(settings, name) for name in _NAMES} | {"sort": settings.sort or PROBLEMS}
+    names = [each.name for each in fields(Settings)]
+    how = names[names.index("filter") : names.index("limits")]  # without what names the server and the key
+    values = {name: getattr(settings, name) for name in how} | {"sort": settings.sort or PROBLEMS}
     values |= {limit.name: getattr(settings.limits, limit.name) for limit in fields(Limits)}
     values |= {f"keys.{id_}": keys for id_, keys in settings.keys.items()}
     values |= {f"commands.{name}": f"{each.key}: {' '.join(each.run)}" for name, each in settings.commands.items()}

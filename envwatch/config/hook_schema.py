@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
-from envwatch.config.command_schema import ARGUMENTS
-from envwatch.config.validators import LINE, NON_EMPTY, QUERY, VARIABLE, duration_between, one_of
+from envwatch.config.validators import ARGUMENTS, LINE, NON_EMPTY, QUERY, VARIABLE, duration_between, one_of
 from envwatch.config.values import line
 from envwatch.hooks.hook import INCIDENT, KINDS, Hook
 from envwatch.model.text import clean, did_you_mean

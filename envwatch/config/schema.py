@@ -6,9 +6,12 @@ may stand where it does not belong. Names of themes and bindings are the screen'
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 from dataclasses import dataclass
 from datetime import timedelta  # noqa: TC003 - pydantic reads the annotations
+from itertools import pairwise
 from operator import itemgetter
 from pathlib import Path  # noqa: TC003
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
@@ -16,11 +19,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
-from envwatch.config.command_schema import Command
-from envwatch.config.field_docs import field_docs
 from envwatch.config.hook_schema import HookSettings, mistakes_between
 from envwatch.config.toml_text import parsed
 from envwatch.config.validators import (
+    ARGUMENTS,
     BASE_URL,
     COLUMN_LIST,
     FILE,
@@ -38,6 +40,7 @@ from envwatch.config.validators import (
 from envwatch.config.values import PROFILE_NAME, ConfigError
 from envwatch.model.text import Clean, clean, did_you_mean, shortened
 from envwatch.views.columns import COLUMNS, PROBLEMS
+from envwatch.views.command_context import RowCommand
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -126,6 +129,23 @@ class Profile(CommonSettings):
     """The file of mode 0600 that holds the API key; a relative path starts at this file's folder."""
 
 
+class Command(BaseModel):
+    """A command of the user's own for the row under the cursor."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    key: Annotated[str, LINE]
+    """The key that runs it on the dashboard."""
+    run: Annotated[tuple[str, ...], ARGUMENTS]
+    """The program and its arguments. No shell reads them, and nothing is put into them: the row is in `ENVWATCH_*`."""
+    description: Annotated[str, LINE] = ""
+    """What help and palette call it; the name by default."""
+
+    def named(self, name: str) -> RowCommand:
+        """Return the command as the screen takes it."""
+        return RowCommand(name=name, key=self.key, run=self.run, description=self.description or name)
+
+
 class Config(Profile):
     """The whole file: settings of every profile, the profiles, the keys, the hooks, and the commands."""
 
@@ -143,6 +163,27 @@ class Config(Profile):
         dict[str, Command], Field(json_schema_extra={"propertyNames": {"pattern": f"^{PROFILE_NAME.pattern}$"}})
     ] = {}
     """Commands of your own for the row under the cursor, by name."""
+
+
+def field_docs(model: type[BaseModel]) -> Mapping[str, str]:
+    """Return the docstrings of a model's fields by name, the inherited ones among them.
+
+    pydantic's `use_attribute_docstrings` reads the same, but whenever a model is defined: 20 ms of every start with a
+    file.
+
+    Raises:
+        OSError: if the source is not there.
+    """
+    found: dict[str, str] = {}
+    for cls in reversed(model.__mro__):
+        if cls is BaseModel or not issubclass(cls, BaseModel):
+            continue
+        (definition,) = ast.parse(inspect.getsource(cls)).body
+        for statement, following in pairwise(ast.iter_child_nodes(definition)):
+            match statement, following:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    found[name] = inspect.cleandoc(text)
+    return found
 
 
 class _Schema(GenerateJsonSchema):

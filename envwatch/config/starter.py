@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from envwatch.config.field_docs import field_docs
-from envwatch.config.schema import CommonSettings, Config, Profile
+from envwatch.config.schema import CommonSettings, Config, Profile, field_docs
 from envwatch.model.text import clean, wrapped
 
 if TYPE_CHECKING:

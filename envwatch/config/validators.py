@@ -113,6 +113,13 @@ def _read_file(raw: object) -> Path:
         raise ValueError("begins with ~, and there is no such home") from None
 
 
+def _arguments(raw: object) -> tuple[str, ...]:
+    """Read a program and its arguments."""
+    if isinstance(raw, list) and raw and all(isinstance(word, str) and "\0" not in word for word in raw) and raw[0]:
+        return tuple(raw)
+    raise ValueError('must be a list of texts, a program and its arguments: ["ssh-to-env", "--quiet"]')
+
+
 def read_keys(raw: object) -> object:
     """Flatten the tables of `[keys]`: to TOML, `row.explain` is a table with one key."""
     return dict(_flat(raw)) if isinstance(raw, dict) else raw
@@ -141,3 +148,4 @@ BASE_URL: Final = BeforeValidator(_read_base_url, json_schema_input_type=NON_EMP
 NAMES: Final = BeforeValidator(_names, json_schema_input_type=list[NON_EMPTY])
 FILE: Final = BeforeValidator(_read_file, json_schema_input_type=NON_EMPTY)
 KEYS: Final = BeforeValidator(read_keys, json_schema_input_type=dict[str, str | list[str] | dict[str, Any]])
+ARGUMENTS: Final = BeforeValidator(_arguments, json_schema_input_type=Annotated[list[str], Field(min_length=1)])

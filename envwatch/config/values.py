@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from unicodedata import category
 
 from envwatch.model.text import Clean, clean
-from envwatch.model.times import duration_of
+from envwatch.model.times import duration_of, past_moment_of
 from envwatch.storage.redactor import LIKE_A_KEY
 
 if TYPE_CHECKING:
@@ -66,6 +66,17 @@ def period(low: int, high: timedelta) -> Callable[[object], timedelta]:
         if value is None or not timedelta(seconds=low) <= value <= high:
             raise ValueError(f"must be {seconds_text(low)} to {high.days}d, written like 30m, 2h, 1d or 1h30m")
         return value
+
+    return read
+
+
+def past(what: str) -> Callable[[object], datetime]:
+    """Return a reader of moments in the past; `what` says which texts it takes."""
+
+    def read(raw: object) -> datetime:
+        if (at := past_moment_of(str(raw), datetime.now(UTC))) is None:
+            raise ValueError(f"must be {what}")
+        return at
 
     return read
 
