@@ -9,7 +9,7 @@ import pytest
 
 from envwatch.cli.doctor import judgements
 from envwatch.cli.doctor.finding import Status
-from envwatch.cli.doctor.hooks import hook_problems
+from envwatch.cli.doctor.surroundings import hook_problems
 from envwatch.config.settings import Settings, all_settings_of
 
 if TYPE_CHECKING:

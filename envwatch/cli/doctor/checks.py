@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from envwatch.cli.bootstrap import state_file
 from envwatch.cli.doctor import judgements
 from envwatch.cli.doctor.finding import Finding, Status, failure, ok, skipped, warning
-from envwatch.cli.doctor.hooks import hook_problems
-from envwatch.cli.doctor.surroundings import terminal_facts, tmux_facts, write_problem
+from envwatch.cli.doctor.surroundings import hook_problems, terminal_facts, tmux_facts, write_problem
 from envwatch.config.credentials import AddressError, CredentialsError, address_without_key, credentials_of
 from envwatch.config.settings import all_settings_of, config_path
 from envwatch.config.values import ConfigError

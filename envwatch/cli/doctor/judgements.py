@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+from collections import Counter
+from dataclasses import asdict
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -17,8 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from envwatch.cli.doctor.hooks import HookProblem
-    from envwatch.cli.doctor.surroundings import TerminalFacts, TmuxFacts
+    from envwatch.cli.doctor.surroundings import HookProblem, TerminalFacts, TmuxFacts
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
     from envwatch.model.clock import OffsetBounds, WallMs
@@ -54,16 +55,16 @@ def of_config(path: Path, all_settings: Sequence[Settings]) -> Finding:
     """Judge settings that make sense: where they come from."""
     profiles = {each.profile: {name: str(origin) for name, origin in each.origins.items()} for each in all_settings}
     origins = [origin for each in profiles.values() for name, origin in each.items() if name != "profile"]
-    kinds = {"variables": 0, "options": 0, "the file": 0}
-    for origin in origins:
-        kinds[
-            "variables" if origin.startswith("ENVWATCH_") else "options" if origin.startswith("--") else "the file"
-        ] += 1
+    kinds = Counter(
+        "variables" if origin.startswith("ENVWATCH_") else "options" if origin.startswith("--") else "the file"
+        for origin in origins
+    )
     is_read = all_settings[0].document is not None
     named = [
         f"{each.profile} ({each.origin('profile')})" for each in all_settings if each.origin("profile") != "default"
     ]
-    counts = [f"{counted(count, 'setting')} from {kind}" for kind, count in kinds.items() if count]
+    order = filter(kinds.__getitem__, ("variables", "options", "the file"))
+    counts = [f"{counted(kinds[kind], 'setting')} from {kind}" for kind in order]
     parts = [str(path) if is_read else "no file, and none is needed", *(f"profile {one}" for one in named), *counts]
     return ok("; ".join(parts), file=str(path), is_read=is_read, origins=profiles)
 
@@ -184,13 +185,7 @@ def of_clock(offsets: Sequence[OffsetBounds]) -> Finding:
 
 def of_terminal(facts: TerminalFacts) -> Finding:
     """Judge the terminal: whether and how the dashboard can draw on it."""
-    data = {
-        "term": facts.term,
-        "columns": facts.columns,
-        "lines": facts.lines,
-        "encoding": facts.encoding,
-        "colours": facts.colours,
-    }
+    data = asdict(facts)
     size = f"{facts.columns}x{facts.lines}"
     if facts.term in {"", "dumb"}:
         fix = "set TERM to what the terminal is, such as xterm-256color; `envwatch list` works without"
@@ -210,7 +205,7 @@ def of_terminal(facts: TerminalFacts) -> Finding:
 
 def of_tmux(facts: TmuxFacts) -> Finding:
     """Judge whether a copied text gets through tmux: with `external`, tmux ignores programs within it."""
-    data = {"set_clipboard": facts.set_clipboard, "allow_passthrough": facts.allow_passthrough}
+    data = asdict(facts)
     if facts.set_clipboard == "on":
         return ok("set-clipboard on: copying works", **data)
     if facts.allow_passthrough in {"on", "all"}:
