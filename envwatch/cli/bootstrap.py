@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from envwatch import __version__
 from envwatch.cli.arguments import Exit, Options, StopError
 from envwatch.cli.streams import print_error
+from envwatch.config.values import ConfigError
+from envwatch.model.text import Clean, clean
 from envwatch.storage.redactor import redactor
 
 if TYPE_CHECKING:
@@ -29,7 +32,6 @@ if TYPE_CHECKING:
     from envwatch.fleet.alert_policy import AlertPolicy, Matcher
     from envwatch.fleet.history import Past
     from envwatch.model.limits import Limits
-    from envwatch.model.text import Clean
     from envwatch.sources.letta.client import Client
     from envwatch.sources.session import Target
     from envwatch.storage.history.recorder import HistoryRecorder
@@ -52,7 +54,6 @@ def all_settings_for(
         only: settings to take from variables and file; all if None.
     """
     from envwatch.config.settings import all_settings_of
-    from envwatch.config.values import ConfigError
 
     try:
         return all_settings_of(vars(options), environ, remembered=_remembered(options), only=only)
@@ -72,7 +73,6 @@ def looks_of(options: Options) -> Settings:
 def config_path_for(options: Options) -> tuple[Path, bool]:
     """Return the path of the configuration file, which need not exist, and whether the user named it."""
     from envwatch.config.settings import config_path
-    from envwatch.config.values import ConfigError
 
     try:
         return config_path(options.config, os.environ)
@@ -111,8 +111,6 @@ def _state_folder() -> Path:
 def user_name() -> Clean:
     """Return the name of the user who runs this process; the number where there is no name."""
     import pwd
-
-    from envwatch.model.text import clean
 
     try:
         return clean(pwd.getpwuid(os.getuid()).pw_name)
@@ -154,7 +152,6 @@ class Profiles(dict["Clean", Profile]):
 def profiles_for(options: Options, find: Callable[[Settings], Credentials] | None = None) -> Profiles:
     """Return the selected profiles; `find` returns the credentials for settings, by default as `credentials_for`."""
     from envwatch.fleet.events import NO_PROFILE
-    from envwatch.model.text import clean
 
     found = [Profile((find or credentials_for)(each), each) for each in all_settings_for(options)]
     return Profiles({clean(each.settings.profile) if len(found) > 1 else NO_PROFILE: each for each in found})
@@ -168,7 +165,6 @@ def policies_for(profiles: Profiles) -> dict[Clean, AlertPolicy]:
 def policy_for(settings: Settings) -> AlertPolicy:
     """Return the alert policy of one profile, with the names in its inventory file."""
     from envwatch.config.inventory import expected_by
-    from envwatch.config.values import ConfigError
     from envwatch.fleet.alert_policy import AlertPolicy
 
     try:
@@ -181,7 +177,6 @@ def policy_for(settings: Settings) -> AlertPolicy:
 def matcher_for(query: str, settings: Settings) -> Matcher:
     """Return a query as a test under a profile; without one, the filter language need not be imported."""
     from envwatch.fleet.alert_policy import EVERYTHING
-    from envwatch.model.text import clean
 
     if not query:
         return EVERYTHING
@@ -192,8 +187,6 @@ def matcher_for(query: str, settings: Settings) -> Matcher:
 
 def credentials_for(settings: Settings, prompt: Callable[[], str] | None = None) -> Credentials:
     """Return key and address for one profile."""
-    import time
-
     from envwatch.config.credentials import NO_KEY, CredentialsError, credentials_of
 
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.bootstrap import history_folder_for, looks_of
@@ -36,7 +37,6 @@ def with_remedy(settings: Settings, base_url: str) -> Settings:
         settings: of the demo.
         base_url: of its server; the key of that is in `start_listener.KEY_VARIABLE`.
     """
-    import sys
     from dataclasses import replace
 
     from envwatch.demo import start_listener

@@ -11,12 +11,20 @@ import math
 import signal
 from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.cli import gc_tuning
 from envwatch.cli.arguments import Exit, Options, StopError
-from envwatch.cli.bootstrap import History, history_for, note_targets, policies_for, poll_log_for, targets_for
-from envwatch.cli.saved_state import SavedState
+from envwatch.cli.bootstrap import (
+    History,
+    history_for,
+    note_targets,
+    policies_for,
+    poll_log_for,
+    state_file,
+    targets_for,
+)
 from envwatch.cli.streams import print_error
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.monitor import Monitor
@@ -25,6 +33,10 @@ from envwatch.model.outcome import Failed, Listed
 from envwatch.model.text import clean
 from envwatch.sources.poller import Runtime
 from envwatch.sources.session import Session
+from envwatch.storage.remembered import AcknowledgementsFile, acknowledged
+from envwatch.storage.silences_file import SilencesReader
+from envwatch.storage.state_file import ChangedFile
+from envwatch.views.matching import matcher_or_none
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping
@@ -87,6 +99,36 @@ class Deadline:
 
 
 _NEVER = Deadline()
+
+
+class SavedState:
+    """What the user has acknowledged and silenced on this machine; a dashboard, or a command, may change it any time.
+
+    Args:
+        warn: called from any thread with one line if it cannot be used.
+        profile: the name of the profile, if only one is watched.
+    """
+
+    def __init__(self, warn: Callable[[str], None], profile: Clean) -> None:
+        path = state_file("acknowledged")
+        self._file = AcknowledgementsFile(path, warn)
+        self._acks = ChangedFile(path, acknowledged)
+        self._silences = SilencesReader(state_file("silences"), partial(matcher_or_none, profile=profile))
+
+    async def newest(self, monitor: Monitor) -> Monitor:
+        """Return a monitor with what others have changed since the last call; the disk may be slow."""
+        acks, silences = await asyncio.to_thread(lambda: (self._acks.changed(), self._silences.changed()))
+        if acks is not None:
+            monitor = replace(monitor, acks=acks)
+        return monitor if silences is None else replace(monitor, silences=silences)
+
+    def end(self, ids: Iterable[Clean]) -> None:
+        """Save that the acknowledgements of some environments have ended."""
+        self._file.keep(dict.fromkeys(ids))
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._file.close()
 
 
 class Monitoring(NamedTuple):

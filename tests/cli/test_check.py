@@ -231,7 +231,7 @@ async def test_the_time_limit_is_for_all_of_it(tmp_path: Path) -> None:
 
 async def test_a_lookup_that_nothing_can_end_does_not_outlast_the_limit(tmp_path: Path) -> None:
     script = (
-        "import threading; from envwatch.cli.time_limit import time_limit\n"
+        "import threading; from envwatch.cli.commands.check import time_limit\n"
         "with time_limit(0.05, lambda signal: 3):\n"
         "  threading.Thread(target=threading.Event().wait).start()\n"
         "  threading.Event().wait()"

@@ -6,19 +6,22 @@ because 1 and 2 are alerts.
 
 from __future__ import annotations
 
+import os
+import signal
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import timedelta
-from signal import SIGALRM, SIGINT, SIGTERM
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.streams import stdout, write
 from envwatch.config.values import duration, path_text
+from envwatch.model.text import Clean, clean
+from envwatch.storage.redactor import redactor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from signal import Signals
+    from collections.abc import Callable, Iterator
+    from types import FrameType
 
     from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.progress_line import ProgressLine
@@ -26,16 +29,15 @@ if TYPE_CHECKING:
     from envwatch.fleet.alert_policy import Matcher
     from envwatch.fleet.monitor import Monitor
     from envwatch.model.outcome import Failed, Listed
-    from envwatch.model.text import Clean
     from envwatch.model.threshold import Threshold
     from envwatch.views.plugin_output import Status
 
 _COUNTED: Final = ("problems", "offline", "late", "online", "missing", "unrestricted", "behind")
 """As in `views.census.Counted`, which the parser need not import."""
 _ENDS: Final = {
-    SIGALRM: "no listing within {:g} s",
-    SIGTERM: "terminated before there was a listing",
-    SIGINT: "interrupted before there was a listing",
+    signal.SIGALRM: "no listing within {:g} s",
+    signal.SIGTERM: "terminated before there was a listing",
+    signal.SIGINT: "interrupted before there was a listing",
 }
 """By the signal."""
 _NO_LINE: Final = "the check itself failed: see standard error"
@@ -76,7 +78,6 @@ def run(options: Options) -> int:
     """Check once and print the result; return its status."""
     from envwatch.cli.one_listing import QUICK_S
     from envwatch.cli.progress_line import ProgressLine
-    from envwatch.cli.time_limit import time_limit
     from envwatch.views import plugin_output  # noqa: F401  before a signal may need it
 
     started_s = time.monotonic()
@@ -84,7 +85,7 @@ def run(options: Options) -> int:
     limit_s = options.timeout.total_seconds()
     line = ProgressLine(QUICK_S)
 
-    def end(number: Signals) -> int:
+    def end(number: signal.Signals) -> int:
         line.erase()
         return unknown(_ENDS[number].format(limit_s))
 
@@ -94,10 +95,32 @@ def run(options: Options) -> int:
     return status
 
 
+@contextmanager
+def time_limit(seconds: float, end: Callable[[signal.Signals], int]) -> Iterator[None]:
+    """End this process after a time, or at once when it is terminated or interrupted, whatever it waits for.
+
+    The process does not wait for anything then, as a look-up of a host's name runs in a thread that nothing can end.
+
+    Args:
+        seconds: the time, more than 0.
+        end: called with the signal, SIGALRM after the time; returns the exit code.
+    """
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        os._exit(end(signal.Signals(number)))
+
+    before = {each: signal.signal(each, leave) for each in _ENDS}
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
 def unknown(line: str) -> int:
     """Print a failure; where standard output cannot be written either, the exit code says it."""
-    from envwatch.model.text import clean
-    from envwatch.storage.redactor import redactor
     from envwatch.views.plugin_output import Status, output_of
 
     with suppress(StopError):
@@ -173,7 +196,6 @@ def _matchers(profile: str) -> Callable[[str], Matcher | None]:
     """Return what makes tests of the queries of silences, under a profile; it imports the filter language if needed."""
 
     def matcher(query: str) -> Matcher | None:
-        from envwatch.model.text import clean
         from envwatch.views.matching import matcher_or_none
 
         return matcher_or_none(query, clean(profile))
@@ -185,8 +207,6 @@ def _settings(settings: Settings, options: Options) -> Settings:
     """Return a profile's settings: without what hides environments, and with the inventory of `--expect`."""
     from dataclasses import replace
     from pathlib import Path
-
-    from envwatch.model.text import Clean
 
     settings = replace(settings, online_only=False)
     if options.expect is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from envwatch.cli.arguments import Exit, Options, Parser, StopError
 from envwatch.cli.bootstrap import config_path_for
 from envwatch.cli.streams import write
+from envwatch.config.values import PROFILE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +56,6 @@ def _profiles(options: Options) -> Iterator[str]:
     """
     import tomllib
 
-    from envwatch.config.values import PROFILE_NAME
     from envwatch.model.limits import SETTINGS_BYTES
     from envwatch.storage.regular_files import read_regular
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopError
 from envwatch.cli.bootstrap import all_settings_for, config_path_for, credentials_for
 from envwatch.cli.streams import print_error, write
+from envwatch.config.values import ConfigError
 from envwatch.storage.redactor import redactor
 
 if TYPE_CHECKING:
@@ -94,7 +95,6 @@ def _validate(path: Path, *, is_named: bool) -> int:
     """Print each mistake of the configuration file to standard error, or that there is none."""
     from envwatch.config.describe import checked_text, mistakes_in
     from envwatch.config.settings import document_and_mistakes, mistakes_in_variables
-    from envwatch.config.values import ConfigError
 
     document = None
     try:
@@ -118,9 +118,7 @@ def _mistakes_outside(settings: Settings) -> Iterator[str]:
     from envwatch.cli.screen_settings import screen_mistakes
     from envwatch.config.credentials import mistake_in_file
     from envwatch.config.inventory import expected_by
-    from envwatch.config.values import ConfigError
     from envwatch.serving.tokens import TokensError, tokens_in
-    from envwatch.storage.redactor import redactor
 
     yield from screen_mistakes(settings)
     try:

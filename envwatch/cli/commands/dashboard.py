@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import AsyncExitStack, contextmanager, suppress
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -23,6 +24,7 @@ from envwatch.cli.bootstrap import (
 )
 from envwatch.cli.screen_settings import check_screen
 from envwatch.cli.streams import is_utf8, stdout
+from envwatch.model.text import Clean, clean
 from envwatch.storage.redactor import redactor
 
 if TYPE_CHECKING:
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from envwatch.cli.bootstrap import History, Profiles
     from envwatch.cli.demo_past_process import DemoHistory
     from envwatch.config.settings import Settings
-    from envwatch.model.text import Clean
     from envwatch.storage.log import PollLog
     from envwatch.tui.app import EnvwatchApp
     from envwatch.tui.arguments import Inputs, Preferences, SavedState
@@ -147,7 +148,6 @@ def _app(inputs: Inputs, saved: SavedState, preferences: Preferences, hints_key:
         from envwatch.tui.app import EnvwatchApp
 
         return EnvwatchApp(inputs, saved, preferences)
-    from functools import partial
 
     from envwatch.tui.hinted_app import HintedApp
 
@@ -199,9 +199,6 @@ def _saved_state(options: Options, profile: str, warn: Callable[[str], None], st
         warn: called from any thread with one line when state cannot be saved.
         stack: gets what must be closed afterwards.
     """
-    from functools import partial
-
-    from envwatch.model.text import clean
     from envwatch.storage.export import export_here
     from envwatch.storage.remembered import AcknowledgementsFile, RememberedFile, acknowledged
     from envwatch.storage.silences_file import SilencesFile, SilencesReader

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from typing import Final, NoReturn
 
@@ -38,7 +39,6 @@ def _show(options: Options) -> int:
     from envwatch.cli.commands.dashboard import check_terminal, run_dashboard
 
     check_terminal()
-    import os
     from dataclasses import replace
 
     from envwatch.cli.bootstrap import Profile, Profiles, history_folder_for

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import Exit, Options, Parser
@@ -59,8 +60,6 @@ async def _run(options: Options) -> int:
 
 async def _findings(options: Options) -> AsyncIterator[tuple[str, str | None, Finding]]:
     """Yield each check's id, its profile if there are several, and its finding."""
-    from contextlib import aclosing
-
     from envwatch.cli.doctor import checks
     from envwatch.cli.doctor.finding import skipped
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from envwatch.cli.arguments import Exit, Options, Parser, StopError
 from envwatch.cli.bootstrap import all_settings_for
 from envwatch.cli.streams import print_error, stdout, write
+from envwatch.model.text import Clean, clean, did_you_mean, shortened
 from envwatch.storage.redactor import redactor
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from envwatch.hooks.delivery import Delivery
     from envwatch.hooks.hook import Hook
     from envwatch.hooks.message import Message
-    from envwatch.model.text import Clean
 
 _TEST: Final = "send a made-up incident, its opening and its end, to each hook or to one, and say how that went"
 
@@ -52,7 +52,6 @@ def run(options: Options) -> int:
 def _chosen(hooks: Sequence[Hook], wanted: str | None) -> Sequence[Hook]:
     if wanted is None:
         return hooks
-    from envwatch.model.text import clean, did_you_mean, shortened
 
     names = [hook.name for hook in hooks]
     if wanted in names:
@@ -98,7 +97,6 @@ def _made_up(hook: Clean, profile: str) -> Sequence[Message]:
     from envwatch.hooks.message import Context, message_of
     from envwatch.model.clock import MonotonicS, ServerMs
     from envwatch.model.limits import Limits
-    from envwatch.model.text import Clean
     from envwatch.sources.poller import read_clocks
 
     now = read_clocks()

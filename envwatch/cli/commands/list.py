@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Options, Parser
@@ -10,15 +12,13 @@ from envwatch.cli.bootstrap import host_of, policies_for, profiles_for
 from envwatch.cli.one_listing import QUICK_S, fetch_all, log_outcomes, report_failures
 from envwatch.cli.progress_line import ProgressLine
 from envwatch.cli.streams import is_utf8, print_error, stdout, write_all
-from envwatch.model.text import clean
+from envwatch.model.text import Clean, clean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
-    from datetime import timedelta
 
     from envwatch.cli.bootstrap import Profiles
     from envwatch.model.outcome import Failed, Listed
-    from envwatch.model.text import Clean
     from envwatch.views.environment_list import EnvironmentList
 
 
@@ -117,9 +117,6 @@ def _write_line(
         asked_at: from when the listing counts, a monotonic second.
         options: of the command line.
     """
-    import time
-    from datetime import timedelta
-
     from envwatch.config.settings import DEFAULT
     from envwatch.views import output
 

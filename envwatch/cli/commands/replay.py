@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.streams import is_utf8, print_error, stdout, write_all
 from envwatch.config.values import path_text
+from envwatch.model.times import date_text, past_moment_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +89,6 @@ def _start(file: RecordedFile, options: Options) -> WallMs | None:
     if options.at is None:
         return None
     from envwatch.model.clock import WallMs
-    from envwatch.model.times import past_moment_of
 
     times = [poll.at for poll in file.all_polls()]
     first, last = min(times), max(times)
@@ -96,12 +96,14 @@ def _start(file: RecordedFile, options: Options) -> WallMs | None:
     at = past_moment_of(options.at, end)
     at_ms = None if at is None else WallMs(at.timestamp() * 1000)
     if at_ms is None or not first // 1000 * 1000 <= at_ms:
-        raise StopError(Exit.USAGE, f"--at must be a time in the recording: {_text(first)} to {_text(last)}")
+        raise StopError(
+            Exit.USAGE, f"--at must be a time in the recording: {date_text(first, None)} to {date_text(last, None)}"
+        )
     return at_ms
 
 
 def _missing_end(file: RecordedFile, options: Options) -> str:
-    return f"the end of {Path(options.file).name} is missing: it ends at {_text(file.all_polls()[-1].at)}"
+    return f"the end of {Path(options.file).name} is missing: it ends at {date_text(file.all_polls()[-1].at, None)}"
 
 
 async def _show(file: RecordedFile, at: WallMs | None, options: Options) -> int:
@@ -175,9 +177,3 @@ def _lines(file: RecordedFile, at: WallMs | None, options: Options) -> Iterator[
                 yield from stream.lines(monitor, monitor, step.events, replace(moment.now, wall=step.at))
     except HistoryError as error:
         raise StopError(Exit.FAILED, f"the rest of {options.file} cannot be read: {error}") from None
-
-
-def _text(at: WallMs) -> str:
-    from envwatch.model.times import date_text
-
-    return date_text(at, None)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.streams import print_error, stdout, write
-from envwatch.config.values import path_text
+from envwatch.config.values import past, path_text
+from envwatch.model.text import Clean, clean, shortened
+from envwatch.model.times import MS, date_text, moment, past_moment_of
 
 if TYPE_CHECKING:
     from envwatch.fleet.acknowledgements import Acks
     from envwatch.fleet.history import Past
     from envwatch.model.clock import WallMs
-    from envwatch.model.text import Clean
     from envwatch.views.report import Recorded
     from envwatch.views.report_values import ProfileReport, Report
 
@@ -61,19 +61,14 @@ def add_arguments(parser: Parser) -> None:
 
 def _time(raw: object) -> str:
     """Check that a time can be read, and leave that for later: the now of a recording is its end."""
-    from envwatch.model.times import past_moment_of
-
-    text = str(raw)
-    if past_moment_of(text, datetime.now(UTC)) is None:
-        raise ValueError("must be a time in the past like 8h, 02:00 or 'yesterday 14:00', or ISO 8601")
-    return text
+    past("a time in the past like 8h, 02:00 or 'yesterday 14:00', or ISO 8601")(raw)
+    return str(raw)
 
 
 def run(options: Options) -> int:
     """Print the report; where one of several profiles has no history, that of the others."""
     from envwatch.fleet.history import HistoryError
     from envwatch.model.clock import WallMs
-    from envwatch.model.text import clean
     from envwatch.views.report_values import Report
 
     stdout()  # refuses a closed one before anything is read
@@ -111,10 +106,7 @@ def _print(report: Report, options: Options) -> None:
 
 def _histories(options: Options, now: WallMs) -> tuple[list[_Source], _Period]:
     """Return the histories of the selected profiles on this machine, and the period."""
-    from envwatch.cli.bootstrap import state_file
-    from envwatch.cli.stored_history import base_url_of, is_demo, past_of, recorded_settings_for
-    from envwatch.model.text import clean
-    from envwatch.storage.remembered import acknowledged
+    from envwatch.cli.stored_history import base_url_of, past_of, recorded_settings_for
 
     # No poll has recorded what was acknowledged after the last one.
     acks = acknowledged(state_file("acknowledged")) if options.until is None else None
@@ -136,7 +128,6 @@ def _recording(options: Options, stack: ExitStack) -> tuple[list[_Source], _Peri
     from pathlib import Path
 
     from envwatch.fleet.history import HistoryError
-    from envwatch.model.text import clean
     from envwatch.storage.history.recording import RecordedFile
 
     name = clean(options.file)
@@ -166,19 +157,20 @@ def _period(options: Options, end: WallMs, begin: WallMs | None) -> _Period:
     since = begin if begin is not None and options.since is None else _moment(options.since or _SHIFT, end)
     until = end if options.until is None else _moment(options.until, end)
     if since >= until:
-        raise StopError(Exit.USAGE, f"the period begins at {_text(since)}, which is not before its end, {_text(until)}")
+        raise StopError(
+            Exit.USAGE,
+            f"the period begins at {date_text(since, None)}, which is not before its end, {date_text(until, None)}",
+        )
     return _Period(since, until)
 
 
 def _moment(text: str, end: WallMs) -> WallMs:
     from envwatch.model.clock import WallMs
-    from envwatch.model.text import clean, shortened
-    from envwatch.model.times import moment, past_moment_of
 
     now = moment(end, UTC)
     if now is None or (at := past_moment_of(text, now)) is None:
         what = shortened(clean(text), 40)
-        raise StopError(Exit.USAGE, f"{what} is after the end of the recording, {_text(end)}")
+        raise StopError(Exit.USAGE, f"{what} is after the end of the recording, {date_text(end, None)}")
     return WallMs(at.timestamp() * 1000)
 
 
@@ -194,7 +186,7 @@ def _report(source: _Source, period: _Period, query: str) -> ProfileReport:
     recorded = recorded_in(source.past, period.since, period.until, profile=source.profile, host=source.host)
     if recorded is None:
         what = f"nothing was recorded of profile {source.profile} on {source.host}"
-        line = f"{what} from {_text(period.since)} to {_text(period.until)}; {source.advice}"
+        line = f"{what} from {date_text(period.since, None)} to {date_text(period.until, None)}; {source.advice}"
         raise StopError(Exit.FAILED, line)
     if source.acks is not None:
         recorded = replace(recorded, last=replace(recorded.last, acks=source.acks))
@@ -213,7 +205,6 @@ def recorded_in(past: Past, since: WallMs, until: WallMs, *, profile: Clean, hos
     """
     from envwatch.fleet.history import PollResult
     from envwatch.model.clock import WallMs
-    from envwatch.model.times import MS
     from envwatch.views.report import LEAD, Recorded
 
     polls = past.polls(WallMs(since - LEAD / MS), until)
@@ -234,9 +225,3 @@ def recorded_in(past: Past, since: WallMs, until: WallMs, *, profile: Clean, hos
         first=begin,
         last=past.moment(within[-1]),
     )
-
-
-def _text(at: WallMs) -> Clean:
-    from envwatch.model.times import date_text
-
-    return date_text(at, None)

@@ -12,13 +12,14 @@ from envwatch.cli.bootstrap import state_file, user_name
 from envwatch.cli.streams import print_error, write
 from envwatch.config.values import line, period
 from envwatch.model import limits
+from envwatch.model.text import Clean, cells, clean, counted, fitted, shortened
+from envwatch.model.times import date_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
     from envwatch.fleet.silences import Silence
-    from envwatch.model.text import Clean
 
 _ACTIONS: Final = {"list": "print the silences that hold", "end": "end a silence by its id"}
 _QUERY_CELLS: Final = 48
@@ -71,12 +72,11 @@ def _make(options: Options) -> int:
     silence = silence_of_query(matcher_of(options.filter), WallMs(time.time() * 1000), lasts, note, user_name())
     _change({silence.id: silence})
     write(f"{silence.id}\n".encode())
-    print_error(f"silenced until {_until(silence)}: {_what(silence)}")
+    print_error(f"silenced until {date_text(silence.until, None)}: {_what(silence)}")
     return Exit.FINE
 
 
 def _end(id_: str) -> int:
-    from envwatch.model.text import clean, shortened
 
     found = {silence.id: silence for silence in _silences()}
     if (silence := found.get(clean(id_))) is None:
@@ -96,8 +96,7 @@ def _list(options: Options) -> int:
         print_error("nothing is silenced")
         return Exit.FINE
     rows = [("ID", "UNTIL", "WHAT", "NOTE", "BY")]
-    rows += [(each.id, _until(each), _what(each), each.note or "-", each.by or "-") for each in silences]
-    from envwatch.model.text import Clean, cells, fitted
+    rows += [(each.id, date_text(each.until, None), _what(each), each.note or "-", each.by or "-") for each in silences]
 
     widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -131,18 +130,10 @@ def _change(changes: Mapping[Clean, Silence | None]) -> None:
 
 def _what(silence: Silence) -> Clean:
     """Return what a silence is of: its query, the id of one environment, or how many there are."""
-    from envwatch.model.text import counted, shortened
-
     if silence.matcher is not None:
         return shortened(silence.matcher.query, _QUERY_CELLS)
     first, *others = silence.environments
     return counted(len(silence.environments), "environment") if others else shortened(first, _QUERY_CELLS)
-
-
-def _until(silence: Silence) -> Clean:
-    from envwatch.model.times import date_text
-
-    return date_text(silence.until, None)
 
 
 def _json(silence: Silence) -> dict[str, object]:

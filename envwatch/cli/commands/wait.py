@@ -10,6 +10,8 @@ from envwatch.cli.bootstrap import profiles_for
 from envwatch.cli.streams import stdout, write
 from envwatch.config.values import period, query, whole
 from envwatch.model import limits
+from envwatch.model.text import clean
+from envwatch.model.times import long_age
 
 if TYPE_CHECKING:
     from envwatch.cli.bootstrap import Profiles
@@ -49,7 +51,6 @@ def run(options: Options) -> int:
         raise StopError(Exit.USAGE, "--absent waits until none matches, and takes no --count")
     stdout()  # refuses a closed one before the first request
     profiles = profiles_for(options)
-    from envwatch.model.text import clean
 
     condition = WaitCondition(
         queries=(parse(text), parse(options.filter)),
@@ -89,8 +90,6 @@ def _met(condition: WaitCondition, progress: Progress) -> int:
 
 def _text(condition: WaitCondition, step: Step, began_s: float) -> str:
     """Return one line about how far it is."""
-    from envwatch.model.times import long_age
-
     progress = condition.progress(step.monitor, step.now)
     count = len(progress.matching)
     found = f"{count} match, none may" if condition.is_absence else f"{count} of {condition.count} match"
@@ -102,8 +101,6 @@ def _text(condition: WaitCondition, step: Step, began_s: float) -> str:
 
 def _stop(condition: WaitCondition, last: Step | None, options: Options) -> StopError:
     """Return why it did not come about in time."""
-    from envwatch.model.times import long_age
-
     waited = f"after {long_age(options.timeout)}"
     if last is None:
         return StopError(Exit.UNREACHABLE, f"{waited}, no listing has come yet; give it more time with --timeout")

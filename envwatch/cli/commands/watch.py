@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import profiles_for
 from envwatch.cli.streams import is_utf8, print_error, stdout
-from envwatch.config.values import period
+from envwatch.config.values import past, period
 from envwatch.model import limits
+from envwatch.model.text import clean, counted
+from envwatch.model.times import long_age, moment_of
+from envwatch.model.zones import in_zone
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.hook_dispatch import Prepared
     from envwatch.views.event_stream import EventStream
@@ -35,7 +38,11 @@ def add_arguments(parser: Parser) -> None:
         "--initial", action="store_true", default=False, help="first print the environments as they are"
     )
     about = "first print what was recorded since: 8h, 02:13, yesterday, ISO 8601"
-    parser.add_argument("--since", default=None, **valued("TIME", _past_moment, about))
+    parser.add_argument(
+        "--since",
+        default=None,
+        **valued("TIME", past("in the past, like 8h, 02:13, 'yesterday 14:00', or ISO 8601"), about),
+    )
     about = "run the hooks of the configuration file; one process does so, not every dashboard"
     parser.add_argument("--hooks", action="store_true", default=False, help=about)
     about = "end after this time, with 0: 10m, 8h, 1d"
@@ -95,7 +102,6 @@ async def _watch(profiles: Profiles, options: Options) -> int:
 
 
 def _stream(profiles: Profiles, options: Options) -> EventStream:
-    from envwatch.model.text import clean
     from envwatch.query.language import parse
     from envwatch.views.cloud_events import source_of
     from envwatch.views.event_stream import EventStream, Format
@@ -114,11 +120,6 @@ def _stream(profiles: Profiles, options: Options) -> EventStream:
 
 def _moment(raw: object) -> datetime:
     """Read the moment at which watching ends."""
-    from datetime import UTC, datetime
-
-    from envwatch.model.times import moment_of
-    from envwatch.model.zones import in_zone
-
     now = datetime.now(UTC)
     if (at := moment_of(str(raw), now)) is None:
         raise ValueError("must be a time like 15:30 or '2026-11-25 15:30', or ISO 8601 with an offset")
@@ -127,26 +128,12 @@ def _moment(raw: object) -> datetime:
     return at
 
 
-def _past_moment(raw: object) -> datetime:
-    """Read the moment from which on recorded events are printed."""
-    from datetime import UTC, datetime
-
-    from envwatch.model.times import past_moment_of
-
-    if (at := past_moment_of(str(raw), datetime.now(UTC))) is None:
-        raise ValueError("must be in the past, like 8h, 02:13, 'yesterday 14:00', or ISO 8601")
-    return at
-
-
 def _with(hooks: Prepared | None) -> str:
-    from envwatch.model.text import counted
 
     return "" if hooks is None else f", with {counted(len(hooks.hooks), 'hook')}"
 
 
 def _end(options: Options) -> str:
-    from envwatch.model.times import long_age
-    from envwatch.model.zones import in_zone
 
     ends = []
     if options.lasts is not None:
@@ -158,8 +145,6 @@ def _end(options: Options) -> str:
 
 def _narrates() -> bool:
     """Whether standard error leads elsewhere than the lines, so that it gets what happens to the polls as well."""
-    import sys
-
     if sys.__stderr__ is None:
         return False
     out, err = os.fstat(stdout().fileno()), os.fstat(sys.__stderr__.fileno())
