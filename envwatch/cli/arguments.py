@@ -297,11 +297,7 @@ def _fill(name: str, parser: Parser) -> None:
 def check_query(text: str, argument: str) -> None:
     """Stop at the first mistake in a query, before the key is looked up or the screen is taken.
 
-    What looks like a key is left out: a key may have been pasted in the wrong place.
-
-    Args:
-        text: of the query.
-        argument: what it was given as.
+    What looks like a key is left out: a key may have been pasted in the wrong place. `argument` is what has the query.
     """
     from envwatch.query.language import parse
     from envwatch.query.lexer import QueryError

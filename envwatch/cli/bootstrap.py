@@ -48,10 +48,7 @@ def all_settings_for(
 ) -> list[Settings]:
     """Return the settings of each profile that options and variables select.
 
-    Args:
-        options: of the command line.
-        environ: the process's variables.
-        only: settings to take from variables and file; all if None.
+    From variables and file, only the settings in `only` are taken; all if None.
     """
     from envwatch.config.settings import all_settings_of
 
@@ -262,9 +259,7 @@ def server_in(base_url: str) -> str:
 def poll_log_for(options: Options, notify: Callable[[str], None] = lambda _line: None) -> PollLog:
     """Return the log that the options ask for; by default, dashboard, demo and `watch` have one in the state folder.
 
-    Args:
-        options: of the command line.
-        notify: called from any thread with one line when the log cannot be written any more.
+    When it cannot be written any more, `notify` is called with one line, from any thread.
     """
     from pathlib import Path
 
@@ -303,14 +298,8 @@ def history_for(
 ) -> History:
     """Return the histories of the profiles whose settings ask for one; close it at the end.
 
-    Nothing of it is loaded before the first outcome has been recorded, so that it costs the start nothing.
-
-    Args:
-        profiles: what is polled.
-        options: of the command line.
-        notify: called from any thread with one line when polls cannot be recorded, and when they can again.
-        on_ready: see `HistoryRecorder`.
-        demo: where to record, if this is the demo.
+    Nothing of it is loaded before the first outcome has been recorded, so that it costs the start nothing. When polls
+    cannot be recorded, and when they can again, `notify` is called with one line, from any thread.
     """
     recorded = {name: profile for name, profile in profiles.items() if profile.settings.history}
     if options.no_history or not recorded:

@@ -16,15 +16,7 @@ _IMPORT_ROOT: Final = Path(__file__).parents[2]
 
 
 class DemoPast:
-    """The making of a demo's past, in a process of its own.
-
-    Args:
-        folder: of the demo's history.
-        size: environments at the start.
-        seed: selects the fleet.
-        started_at: when the opening begins, in milliseconds since the epoch.
-        scenario: None for the default story.
-    """
+    """The making of a demo's past, in a process of its own. Its opening begins at `started_at`, ms since the epoch."""
 
     def __init__(self, folder: Path, size: int, seed: int, started_at: int, scenario: Scenario | None = None) -> None:
         numbers = {"size": size, "seed": seed, "started-at": started_at}

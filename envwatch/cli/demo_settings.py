@@ -31,12 +31,7 @@ def demo_host(size: int, seed: int, scenario: Scenario | None = None) -> str:
 
 
 def with_remedy(settings: Settings, base_url: str) -> Settings:
-    """Return settings with the demo's own command for a row, which starts a listener, on a key that nothing else has.
-
-    Args:
-        settings: of the demo.
-        base_url: of its server; the key of that is in `start_listener.KEY_VARIABLE`.
-    """
+    """Return settings with the demo's own command for a row, which starts a listener, on a key that is free."""
     from dataclasses import replace
 
     from envwatch.demo import start_listener

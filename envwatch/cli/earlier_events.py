@@ -31,12 +31,7 @@ if TYPE_CHECKING:
 
 
 class EarlierEvents:
-    """The events before a command began, by profile.
-
-    Args:
-        runs: what was recorded, read since `since`.
-        since: the earliest moment that is asked for.
-    """
+    """The events before a command began, by profile, as far as they are since a moment."""
 
     def __init__(self, runs: Mapping[Clean, EarlierRuns], since: WallMs) -> None:
         self._runs = dict(runs)
@@ -44,12 +39,9 @@ class EarlierEvents:
 
     @classmethod
     async def read(cls, pasts: Mapping[Clean, Past], since: datetime | None, began: Reading) -> EarlierEvents:
-        """Read what was recorded; what cannot be read is said on standard error, and counts as not recorded.
+        """Read what was recorded between two moments, nothing of it without the earlier one.
 
-        Args:
-            pasts: of the profiles whose history is kept.
-            since: the earliest moment; None for nothing of it.
-            began: when the command began.
+        What cannot be read is said on standard error, and counts as not recorded.
         """
         if since is None:
             return cls({}, began.wall)

@@ -73,11 +73,7 @@ def hooks_in(settings: Settings, options: Options) -> tuple[Sequence[Hook], Mapp
 
 
 def prepared(profiles: Profiles, options: Options) -> Prepared:
-    """Return the hooks for profiles that will be watched.
-
-    Raises:
-        StopError: see `hooks_in`.
-    """
+    """Return the hooks for profiles that will be watched; stops as `hooks_in` does."""
     hooks, deliveries = hooks_in(profiles.first, options)
     contexts = {
         name: Context(
@@ -98,13 +94,7 @@ def _listing(context: Context) -> str:
 
 
 class HookDispatch:
-    """All hooks between two steps.
-
-    Args:
-        prepared: the hooks.
-        runner: delivers messages.
-        keep: stores changes of open incidents, by their ids; None for one that is over.
-    """
+    """All hooks between two steps; `keep` stores changes of open incidents by their ids, None for one that is over."""
 
     def __init__(
         self, prepared: Prepared, runner: Runner, keep: Callable[[Mapping[Clean, KeptIncident | None]], None]

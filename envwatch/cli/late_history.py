@@ -37,13 +37,7 @@ _MOST_WAITING: Final = 12
 
 
 class LateRecorder:
-    """Makes a recorder soon after the first outcome, in a thread, and hands on to it what waited.
-
-    Args:
-        make: returns the recorder.
-        notify: called with one line if there can be none.
-        delay_s: from the first outcome on.
-    """
+    """Makes a recorder soon after the first outcome, in a thread, and hands on to it what waited."""
 
     def __init__(
         self, make: Callable[[], ClosingRecorder], notify: Callable[[str], None], delay_s: float = _DRAWN_AFTER_S
@@ -109,11 +103,7 @@ class LateRecorder:
 
 
 class LatePast:
-    """A `Past` that is opened when it is first read.
-
-    Args:
-        open_past: returns the past.
-    """
+    """A `Past` that is opened when it is first read."""
 
     def __init__(self, open_past: Callable[[], Past]) -> None:
         self._open = open_past

@@ -23,11 +23,7 @@ _TERMINAL_PIECE: Final = 256
 
 
 class LineWriter:
-    """Writes lines to a descriptor.
-
-    Args:
-        descriptor: open for writing.
-    """
+    """Writes lines to an open descriptor."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor

@@ -17,11 +17,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code.
-
-    Args:
-        arguments: without the program's name; the process's own if None.
-    """
+    """Run a command line, the process's own if there is none, without the program's name; return the exit code."""
     options = Options()
     try:
         return _run(arguments, options)

@@ -102,12 +102,7 @@ _NEVER = Deadline()
 
 
 class SavedState:
-    """What the user has acknowledged and silenced on this machine; a dashboard, or a command, may change it any time.
-
-    Args:
-        warn: called from any thread with one line if it cannot be used.
-        profile: the name of the profile, if only one is watched.
-    """
+    """What the user has acknowledged and silenced on this machine; others may change it at any time."""
 
     def __init__(self, warn: Callable[[str], None], profile: Clean) -> None:
         path = state_file("acknowledged")
@@ -163,12 +158,7 @@ async def monitoring(
 ) -> AsyncIterator[Monitoring]:
     """Poll and record profiles; the context gives what is polled and its steps, and closes all of it.
 
-    Args:
-        profiles: what to poll.
-        options: of the command line.
-        deadline: when to end.
-        open_incidents: of an earlier run, which resolve like those of this one.
-        is_recorded: whether the history gets what the settings say.
+    Open incidents of an earlier run resolve like those of this one.
     """
     policies, targets = policies_for(profiles), targets_for(profiles)
     profile_name = clean(profiles.first.profile)
@@ -207,14 +197,7 @@ async def steps(
 ) -> AsyncGenerator[Step, None]:
     """Yield a step for each outcome and for each second, until the deadline.
 
-    The monitor keeps no log of events: nothing here reads it, and it would grow.
-
-    Args:
-        session: of which the context has been entered.
-        monitor: before its first outcome.
-        deadline: when to end.
-        saved: what the user acknowledges and silences meanwhile.
-        runtime: clocks and waiting; this machine's if None.
+    The monitor keeps no log of events: nothing here reads it, and it would grow. The session's context must be entered.
     """
     runtime = runtime or Runtime()
     ready = asyncio.Event()

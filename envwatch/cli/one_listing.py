@@ -28,13 +28,9 @@ QUICK_S: Final = 1.0
 async def fetch_all(profiles: Profiles, outcomes: dict[Clean, Listed | Failed], line: ProgressLine) -> None:
     """Poll each profile once, all at the same time, and show how much has been read.
 
-    A returned result would stay in memory: when `asyncio.run` restores the handler of SIGINT, Python formats an error
-    that it then drops, and its text holds the main task with its result: 800 MiB for 100,000 rows.
-
-    Args:
-        profiles: what to poll.
-        outcomes: gets the outcome of each, in their order.
-        line: where progress is shown; erased when all have been read.
+    The outcomes are put into a mapping in the order of the profiles. A returned result would stay in memory: when
+    `asyncio.run` restores the handler of SIGINT, Python formats an error that it then drops, and its text holds the
+    main task with its result: 800 MiB for 100,000 rows.
     """
     import asyncio
 

@@ -63,11 +63,7 @@ class Plan:
 
     @staticmethod
     def check(options: Options) -> None:
-        """Check what needs no settings.
-
-        Raises:
-            StopError: a package is missing, or the options make no sense together.
-        """
+        """Stop if a package is missing, or the options make no sense together: what needs no settings."""
         if any(find_spec(package) is None for package in ("starlette", "uvicorn", "httptools")):
             how = "install envwatch with its extra `serve`, such as `uv tool install '.[serve]'`"
             raise StopError(Exit.USAGE, f"`envwatch serve` needs more packages: {how}")
@@ -81,11 +77,7 @@ class Plan:
 
     @classmethod
     def of(cls, profiles: Profiles, options: Options) -> Self:
-        """Return the plan, and listen.
-
-        Raises:
-            StopError: something that it needs cannot be used.
-        """
+        """Return the plan, and listen; stop if something that it needs cannot be used."""
         from envwatch.serving.tls import Tls
 
         settings = {name: each for name, (_, each) in profiles.items()}

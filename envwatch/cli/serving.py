@@ -36,13 +36,7 @@ _COUNTED_EVERY_S: Final = 3_600.0
 
 
 class Service:
-    """The server, and what it serves.
-
-    Args:
-        plan: what is served, where and to whom.
-        warn: called with one line about what is wrong; from any thread.
-        log: takes what is not worth standard error.
-    """
+    """The server, and what it serves; `warn` is called from any thread with one line about what is wrong."""
 
     def __init__(self, plan: Plan, warn: Callable[[str], None], log: PollLog) -> None:
         self._plan = plan
@@ -62,11 +56,7 @@ class Service:
         self._server.start()
 
     def take(self, step: Step) -> None:
-        """Let viewers know of a step; never waits.
-
-        Raises:
-            Exception: the bug that ended the server.
-        """
+        """Let viewers know of a step; never waits. Raises the bug that ended the server, if one did."""
         if self._server.error is not None:
             raise self._server.error
         for name, profile in self._profiles.items():

@@ -25,11 +25,7 @@ _PATIENCE_S: Final = 0.3
 
 @contextmanager
 def standard_error_to(take: Callable[[str], None]) -> Iterator[None]:
-    """Pass lines to a function that are written to standard error.
-
-    Args:
-        take: called with each line that is not blank, in a separate thread.
-    """
+    """Pass lines that are written to standard error to a function, in a separate thread; blank ones are dropped."""
     original = sys.__stderr__
     if original is None:
         yield

@@ -46,13 +46,7 @@ def plain(message: str) -> Clean:
 
 
 def unknown(extras: Sequence[str], command: str, options: Iterable[str]) -> Clean:
-    """Return what to say of arguments that a command does not know.
-
-    Args:
-        extras: those arguments.
-        command: as it is typed.
-        options: the options that it takes.
-    """
+    """Return what to say of arguments that a command, as it is typed, does not know among its options."""
     word = _without_keys(extras[0])
     if not word.startswith("-"):
         return Clean(f"`{command}` takes no argument {word}: every value stands after its option")

@@ -90,9 +90,7 @@ _GET_ONE_OF_ITS_OWN: Final = (
 class CredentialsError(ValueError):
     """There is no usable key or address; the message is one line that says what to do, and never the key.
 
-    Args:
-        problem: what is wrong.
-        remedy: what to do, if `problem` does not say it.
+    What is wrong is its `problem`; its `remedy` is what to do, if that does not say it.
     """
 
     def __init__(self, problem: str, remedy: str = "") -> None:
@@ -159,12 +157,7 @@ def credentials_of(
 ) -> Credentials:
     """Return the key of a profile and the address to use it at.
 
-    Args:
-        settings: of the profile.
-        environ: the process's environment.
-        now_ms: the local wall clock, milliseconds since the epoch, for logins that expire.
-        login_file: the Letta CLI's settings.
-        ask: prompts for the key; None without a person at a terminal.
+    Logins expire by the local wall clock, milliseconds since the epoch. Without a person to ask, `ask` is None.
 
     Raises:
         CredentialsError: if there is no key, or the one that counts cannot be used.
@@ -258,11 +251,7 @@ def mistake_in_file(path: Path) -> str | None:
 
 
 def typed_key() -> str:
-    """Ask for the key at the terminal without showing it; empty if none is given.
-
-    Raises:
-        KeyboardInterrupt: on ctrl+c.
-    """
+    """Ask for the key at the terminal without showing it; empty if none is given."""
     with _echo_restored():
         try:
             return getpass.getpass("API key (not shown, and not kept): ")
@@ -304,8 +293,7 @@ def _key_of(text: str, origin: str) -> _Key | None:
 def _key_of_profile(settings: Settings, environ: Mapping[str, str]) -> _Key | None:
     """Return the key in the place that the profile names, None if it names none.
 
-    Raises:
-        CredentialsError: if there is no key in that place: another one would be a surprise.
+    If there is no key in that place, this is an error: another one would be a surprise.
     """
     variable = settings.api_key_env
     if variable is None:
@@ -356,8 +344,7 @@ def _key_in_keyring(*users: str) -> _Key | None:
 def _login(path: Path, now_ms: float) -> _Key | None:
     """Return the key in the Letta CLI's login, None if it has none.
 
-    Raises:
-        CredentialsError: if the file cannot be read now, or its login has expired: only `letta` may renew that.
+    A login that has expired is an error: only `letta` may renew it.
     """
     try:
         content = read_regular(path.expanduser(), limit=SETTINGS_BYTES)

@@ -28,10 +28,7 @@ if TYPE_CHECKING:
 def settings_table(settings: Settings, credentials: Credentials | str, path: Path) -> str:
     """Return a line for each setting: its name, the value, its origin.
 
-    Args:
-        settings: of one profile.
-        credentials: the key and the address, or why there are none.
-        path: of the configuration file.
+    In place of the key and the address there may be the reason why there are none.
     """
     rows = [
         ("config", clean(str(path)), "read" if settings.document else "not there"),
@@ -60,10 +57,7 @@ def mistakes_in(
 ) -> tuple[Clean, ...]:
     """Return a line for each mistake of a configuration file, in the file's order.
 
-    Args:
-        document: what is right in the file, taken alone.
-        found: the lines about what is wrong, taken alone.
-        outside: yields the mistakes of a profile's settings that the file alone does not show.
+    To the lines about the file taken alone, `outside` adds what is wrong with a profile's settings beyond it.
     """
     mistakes = dict.fromkeys(found)
     for profile in dict.fromkeys((document.config.default_profile or DEFAULT_PROFILE, *document.config.profiles)):

@@ -230,12 +230,7 @@ def all_settings_of(
 
 
 def settings_of(sources: Sources, profile: str, origin: Clean) -> Settings:
-    """Return the settings of one profile.
-
-    Args:
-        sources: where settings are read from.
-        profile: the name; it need not be in the file.
-        origin: what named it.
+    """Return the settings of one profile, which need not be in the file, and which `origin` named.
 
     Raises:
         ConfigError: if variables make no sense.
@@ -329,14 +324,7 @@ def _option_layer(sources: Sources) -> _Layer:
 def _profiles(
     option: str | None, environ: Mapping[str, str], document: Document | None, path: Path
 ) -> tuple[list[str], Clean]:
-    """Return the names of the profiles to use, and what named them.
-
-    Args:
-        option: the value of `--profile`.
-        environ: the process's environment.
-        document: the file, if there is one.
-        path: of the file, existing or not.
-    """
+    """Return the names of the profiles to use, and what named them; `option` is the value of `--profile`."""
     for named, origin in ((option, _PROFILE_OPTION), (environ.get(PROFILE, "").strip() or None, Clean(PROFILE))):
         if named is None:
             continue

@@ -99,11 +99,8 @@ def run(options: Options) -> int:
 def time_limit(seconds: float, end: Callable[[signal.Signals], int]) -> Iterator[None]:
     """End this process after a time, or at once when it is terminated or interrupted, whatever it waits for.
 
-    The process does not wait for anything then, as a look-up of a host's name runs in a thread that nothing can end.
-
-    Args:
-        seconds: the time, more than 0.
-        end: called with the signal, SIGALRM after the time; returns the exit code.
+    The process does not wait for anything then, as a look-up of a host's name runs in a thread that nothing can end. It
+    calls `end` with the signal, SIGALRM after the time, and exits with the code that this returns.
     """
 
     def leave(number: int, _frame: FrameType | None) -> None:
@@ -133,11 +130,7 @@ def _print(output: str) -> None:
 
 
 def _checked(options: Options, started_s: float, line: ProgressLine) -> tuple[Status, str]:
-    """Return the status and the output of one check.
-
-    Raises:
-        StopError: if there is no listing of a profile, or the settings make no sense.
-    """
+    """Return the status and the output of one check."""
     from envwatch.cli.bootstrap import matcher_for, profiles_for
     from envwatch.sources.poller import read_clocks
     from envwatch.views.census import Counted, census_of

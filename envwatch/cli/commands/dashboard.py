@@ -68,14 +68,7 @@ def run_dashboard(
     demo: DemoHistory | None = None,
     hints_key: str = "",
 ) -> int:
-    """Show the dashboard.
-
-    Args:
-        profiles: what to poll; the first one's settings decide how the screen looks.
-        options: of the command line.
-        demo: where to record, if this is the demo.
-        hints_key: the key that closes the hints of the demo; empty if there are none.
-    """
+    """Show the dashboard; it looks as the first profile's settings say. `hints_key` closes the demo's hints, if any."""
     import asyncio
 
     return asyncio.run(_run(profiles, options, demo, hints_key))
@@ -191,13 +184,9 @@ def _history(
 
 
 def _saved_state(options: Options, profile: str, warn: Callable[[str], None], stack: AsyncExitStack) -> SavedState:
-    """Return what loads and saves state.
+    """Return what loads and saves state; the stack gets what must be closed afterwards.
 
-    Args:
-        options: of the command line.
-        profile: the name of the first one, under which silences are tested if it is the only one.
-        warn: called from any thread with one line when state cannot be saved.
-        stack: gets what must be closed afterwards.
+    Silences are tested under the name of the first profile, if it is the only one.
     """
     from envwatch.storage.export import export_here
     from envwatch.storage.remembered import AcknowledgementsFile, RememberedFile, acknowledged

@@ -110,12 +110,7 @@ def _write_line(
 ) -> None:
     """Print one line and nothing else, because a status bar shows what is printed: without a listing, the cause.
 
-    Args:
-        listed: the listing, if there is one.
-        profiles: all that were asked for.
-        failures: of those that could not be listed.
-        asked_at: from when the listing counts, a monotonic second.
-        options: of the command line.
+    The listing counts from the monotonic second `asked_at` on.
     """
     from envwatch.config.settings import DEFAULT
     from envwatch.views import output

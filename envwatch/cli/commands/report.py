@@ -147,12 +147,9 @@ def _recording(options: Options, stack: ExitStack) -> tuple[list[_Source], _Peri
 
 
 def _period(options: Options, end: WallMs, begin: WallMs | None) -> _Period:
-    """Return the period that the options ask for.
+    """Return the period that the options ask for; times are meant as of its latest possible end.
 
-    Args:
-        options: of the command line.
-        end: the present, as times are meant.
-        begin: where it begins without an option; None for a shift before `end`.
+    Without an option it begins at `begin`, or a shift before the end.
     """
     since = begin if begin is not None and options.since is None else _moment(options.since or _SHIFT, end)
     until = end if options.until is None else _moment(options.until, end)
@@ -175,12 +172,7 @@ def _moment(text: str, end: WallMs) -> WallMs:
 
 
 def _report(source: _Source, period: _Period, query: str) -> ProfileReport:
-    """Return the report on one history.
-
-    Raises:
-        HistoryError: if it cannot be read.
-        StopError: if nothing was recorded.
-    """
+    """Return the report on one history."""
     from envwatch.views.report import matching, report_of
 
     recorded = recorded_in(source.past, period.since, period.until, profile=source.profile, host=source.host)

@@ -77,13 +77,7 @@ def of_config_mistakes(mistakes: Sequence[str]) -> Finding:
 
 
 def of_key(credentials: Credentials, mode: int | None, now: WallMs) -> Finding:
-    """Judge a key by where it comes from.
-
-    Args:
-        credentials: with the key, which is not looked at.
-        mode: of the file that holds it; None without one.
-        now: this machine's wall clock.
-    """
+    """Judge a key, without looking at it, by where it comes from, and by the mode of the file that holds it, if any."""
     end = credentials.expires_at_ms
     ends_at = moment(end, UTC)
     data = {
@@ -215,13 +209,7 @@ def of_tmux(facts: TmuxFacts) -> Finding:
 
 
 def of_state(folder: Path, problem: OSError | None, damaged: Sequence[Path]) -> Finding:
-    """Judge the state folder.
-
-    Args:
-        folder: the folder, which need not exist.
-        problem: what keeps files from being written there.
-        damaged: files in it that cannot be read.
-    """
+    """Judge the state folder, which need not exist, by what keeps files from being written, and by damaged ones."""
     data = {"folder": str(folder)}
     if problem is not None:
         fix = f"make {folder} a folder of yours with free space: `mkdir -p`, `chmod 700`; XDG_STATE_HOME names another"
@@ -236,12 +224,7 @@ def of_state(folder: Path, problem: OSError | None, damaged: Sequence[Path]) -> 
 
 
 def of_history(folder: Path, histories: Sequence[Inspection]) -> Finding:
-    """Judge what was recorded.
-
-    Args:
-        folder: of all histories, which need not exist.
-        histories: what is in it.
-    """
+    """Judge what was recorded in the folder of all histories, which need not exist."""
     found = [each._asdict() | {"problems": [*each.problems], "newer": [*each.newer]} for each in histories]
     data: dict[str, object] = {"folder": str(folder), "histories": found}
     if problems := [f"{each.profile}@{each.host}: {what}" for each in histories for what in each.problems]:

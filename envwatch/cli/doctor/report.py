@@ -21,14 +21,7 @@ _NARROWEST: Final = 30
 
 
 class Result:
-    """The finding of one check of one profile, safe to show.
-
-    Args:
-        id_: of the check.
-        profile: the profile, if there are several.
-        finding: of the check.
-        redact: removes secrets from a text.
-    """
+    """The finding of one check of one profile, safe to show: cleaned, and redacted."""
 
     def __init__(self, id_: str, profile: str | None, finding: Finding, redact: Callable[[str], str]) -> None:
         def safe(text: str) -> Clean:
@@ -48,12 +41,7 @@ class Result:
 
 
 def lines_of(result: Result, width: int | None) -> list[str]:
-    """Return one line for a finding and one for its fix, both wrapped.
-
-    Args:
-        result: what to show.
-        width: of the terminal; None for lines of any length.
-    """
+    """Return one line for a finding and one for its fix, wrapped to a width unless it is None."""
     room = None if width is None else width - _INDENT
     texts = [result.summary, *([Clean(f"fix: {result.fix}")] if result.fix else [])]
     lines = [line for text in texts for line in _wrapped(text, room)]

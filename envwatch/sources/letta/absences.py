@@ -63,11 +63,7 @@ class _Results:
 
 
 class Absences:
-    """The rows that the newest complete listing lacks.
-
-    Args:
-        get_device: requests one device by its id; may raise one of `FAILURES`.
-    """
+    """The rows that the newest complete listing lacks; `get_device` requests one device by its id."""
 
     def __init__(self, get_device: Callable[[str], Awaitable[Response]]) -> None:
         self._get_device = get_device
@@ -80,10 +76,7 @@ class Absences:
     async def checked(self, snapshot: Snapshot, before: Mapping[Clean, Environment], until: float) -> Snapshot:
         """Return a complete listing with the missing rows that exist, and the ids of those that do not or are in doubt.
 
-        Args:
-            snapshot: the listing as it was read.
-            before: the rows of the listing before it, by id.
-            until: when to stop, in seconds of the event loop's clock.
+        The rows of the listing before it are given by id. It stops at a moment of the event loop's clock, in seconds.
         """
         listed = {row.id: row for page in snapshot.pages for row in page.environments}
         self._note(before, listed.keys() | snapshot.set_aside_ids)

@@ -272,10 +272,7 @@ def _instant(date: str | None) -> float | None:
 def network_failure(error: Exception, host: str, nearest: str) -> tuple[Cause, str]:
     """Return cause and message by the system's error behind those of httpx, httpcore and anyio.
 
-    Args:
-        error: what a request has raised.
-        host: the server's.
-        nearest: to which the connection is made: the server or a proxy, with its port.
+    The connection is made to the nearest: the server or a proxy, with its port.
     """
     for reason in _behind(error):
         match reason:

@@ -43,13 +43,7 @@ class PageHistory:
 
 
 class Walk:
-    """One pass over all pages, as far as it got.
-
-    Args:
-        limits: the user's limits.
-        last_pages: pages of the last complete walk, if there is one.
-        before: a walk that was given up for this one: its requests count as well.
-    """
+    """One pass over all pages, as far as it got; requests of a walk before, given up for this one, count as well."""
 
     def __init__(self, limits: Limits, last_pages: int | None = None, before: Walk | None = None) -> None:
         self._limits = limits
@@ -83,13 +77,10 @@ class Walk:
         return len(self._pages)
 
     def pause(self, since_request_s: float) -> float:
-        """Return the seconds to wait before the next page is requested.
+        """Return the seconds to wait before the next page is requested, so many seconds after the last one.
 
         There is no pause within the request budget of a minute, nor within the length of the last complete walk. Pages
         beyond that may be endless, and are spaced.
-
-        Args:
-            since_request_s: seconds since the last page was requested.
         """
         burst = max(self._limits.requests_per_minute, self._last_pages or 0)
         if self.pages_read < burst:
@@ -106,15 +97,7 @@ class Walk:
         received: int,
         listing: SourceListing | None = None,
     ) -> str | None:
-        """Add the next page and return the cursor of the one after it, None after the last.
-
-        Args:
-            page: the page.
-            asked_at: see `ListedPage`.
-            offset: bounds of the server's clock, if the response has any.
-            requests: how many it took.
-            received: bytes of the body, before inflating.
-            listing: that from which the server took it, unless it answers by itself.
+        """Add the next page, with what its response said; return the cursor of the one after it, None after the last.
 
         Raises:
             SourceError: if the listing does not end, or too many of its rows are unusable.
@@ -136,11 +119,7 @@ class Walk:
         return self._next(page, new_rows=self._id_count() - ids_before) if page.has_next_page else None
 
     def snapshot(self) -> Snapshot:
-        """Return the listing, after the last page.
-
-        Raises:
-            SourceError: if too many of its rows are unusable.
-        """
+        """Return the listing, after the last page; raise `SourceError` if too many of its rows are unusable."""
         self._check_rows()
         return Snapshot(
             pages=tuple(self._pages),

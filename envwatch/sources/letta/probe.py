@@ -80,14 +80,7 @@ class Exchange:
 
 
 class Probe:
-    """The way to one server.
-
-    Args:
-        base_url: the part of the URL before `/v1`, checked.
-        limits: page size and deadline.
-        environ: variables with proxy and certificate settings.
-        wall: this machine's wall clock, milliseconds since the epoch.
-        monotonic: a clock that is never set, in seconds.
+    """The way to one server, whose base URL is checked. Clocks are as in `Client`.
 
     Raises:
         SettingsError: if the proxy setting that applies cannot be used.
@@ -119,11 +112,7 @@ class Probe:
         return self.url.scheme == "https"
 
     async def addresses(self) -> tuple[Clean, ...]:
-        """Return the addresses of the nearest host, in the order in which they are tried.
-
-        Raises:
-            SourceError: if none is known in time.
-        """
+        """Return the addresses of the nearest host, in the order to try them; raise `SourceError` without any."""
         try:
             async with asyncio.timeout(limits.CONNECT_TIMEOUT.total_seconds()):
                 found = await in_thread(lambda: socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM))
@@ -135,11 +124,7 @@ class Probe:
         return tuple(dict.fromkeys(clean(str(address[0]), 100) for *_, address in found))
 
     async def connect(self, addresses: tuple[Clean, ...]) -> Connected:
-        """Open a TCP connection to the first address that takes one, and close it.
-
-        Raises:
-            SourceError: if none takes one.
-        """
+        """Open a TCP connection to the first address that takes one, and close it; raise `SourceError` if none does."""
         patience_s = limits.CONNECT_TIMEOUT.total_seconds() / len(addresses)
         refused: list[Clean] = []
         problem: OSError = TimeoutError()
@@ -176,7 +161,7 @@ class Probe:
 
 
 class Requests:
-    """Single requests over one connection. Made by `Probe.requests`."""
+    """Single requests over one connection, which raise `SourceError` without a response. Made by `Probe.requests`."""
 
     def __init__(
         self, transport: Transport, endpoint: Endpoint, limits: Limits, monotonic: Callable[[], float]
@@ -191,22 +176,14 @@ class Requests:
         transport.observe = self._note
 
     async def health(self) -> Exchange:
-        """Request `GET /v1/health`; any status is a response.
-
-        Raises:
-            SourceError: if there is no response.
-        """
+        """Request `GET /v1/health`; any status is a response."""
         response, took = await self._get("health", {})
         return Exchange(
             status=response.status, took=took, offset=offset_in(response), version=self._version_in(response)
         )
 
     async def first_page(self) -> Exchange:
-        """Request the first page of the listing.
-
-        Raises:
-            SourceError: if there is no response.
-        """
+        """Request the first page of the listing."""
         response, took = await self._get("environments", {"limit": str(self._limits.page_size)})
         page = page_in(response, self._endpoint, {}, Pool())
         exchange = Exchange(status=response.status, took=took, offset=offset_in(response))

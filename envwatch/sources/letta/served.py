@@ -77,13 +77,7 @@ class SourceListing:
 
     @classmethod
     def of(cls, response: Response, asked: float, answered: float) -> SourceListing | None:
-        """Return the listing that a response was made from; None if the server answers by itself.
-
-        Args:
-            response: the response.
-            asked: when it was asked for.
-            answered: when it had come.
-        """
+        """Return the listing behind a response, by when it was asked for and had come; None if there is none."""
         age_s = age_in(response.headers)
         if age_s is None:
             return None
@@ -109,14 +103,10 @@ def united(listings: Sequence[SourceListing]) -> SourceListing | None:
 
 
 def served_of(listing: SourceListing | None, before: SourceListing | None) -> Served | None:
-    """Return what a snapshot says of the listing that its pages were taken from.
+    """Return what a snapshot says of the listing that its pages were taken from, given that of the snapshot before.
 
     It is a repetition unless all of its pages are surely later than all pages of the snapshot before: an absence must
     not be counted twice because it was served twice.
-
-    Args:
-        listing: that of the snapshot; None if the server answers by itself.
-        before: that of the snapshot before it, if there is one.
     """
     if listing is None:
         return None

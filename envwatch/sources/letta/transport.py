@@ -71,10 +71,7 @@ class Transport:
         key: see `Transport.key`.
         wall: this machine's wall clock, milliseconds since the epoch.
         error_patience: time for which an error's body is read; the status is enough to know what went wrong.
-        environ: variables with proxy and certificate settings.
-
-    Raises:
-        SettingsError: if one of those settings cannot be used.
+        environ: variables with proxy and certificate settings, which raise `SettingsError` if they cannot be used.
     """
 
     def __init__(
@@ -106,11 +103,7 @@ class Transport:
         """Send a GET request, and once more if a connection that was idle turns out to be dead.
 
         A server may close an idle connection just when a request is sent, which is no failure. A new connection that
-        breaks is one.
-
-        Args:
-            params: of the query.
-            segment: appended to the path, quoted; nothing if empty.
+        breaks is one. A segment is quoted and appended to the path.
 
         Raises:
             Exception: one of `errors.FAILURES`. Exceptions of httpx hold the key: they must not leave this package.
@@ -172,11 +165,7 @@ class Transport:
 
 
 class _Attempt:
-    """The progress of one request, from httpcore's trace events.
-
-    Args:
-        observe: see `Transport`.
-    """
+    """The progress of one request, from httpcore's trace events."""
 
     is_new_connection = False
     """Whether a connection was opened for it."""

@@ -66,13 +66,7 @@ def _check_begun(connection: sqlite3.Connection) -> None:
 
 
 def _whole_pages_of(path: Path) -> sqlite3.Connection:
-    """Return a connection to a copy in memory of the whole pages of a file.
-
-    Raises:
-        HistoryError: if there are none.
-        OSError: if it cannot be read.
-        sqlite3.Error: likewise.
-    """
+    """Return a connection to a copy in memory of the whole pages of a file."""
     found = path.read_bytes()
     page_bytes = int.from_bytes(found[16:18], "big")
     if not found.startswith(b"SQLite format 3\0") or not 512 <= page_bytes <= len(found):

@@ -43,6 +43,8 @@ _WAL_PAGES: Final = 128
 class DayFile:
     """One file, open for writing; it is made if it does not exist. Of one thread. After an error, close it.
 
+    Methods raise `HistoryError` for what cannot be encoded, and `sqlite3.Error` if it cannot be written.
+
     Args:
         path: the file.
         about: what is noted in a new file, by name.
@@ -52,8 +54,7 @@ class DayFile:
     Raises:
         DamagedError: if the file is no history, or damaged.
         NewerError: if a newer envwatch wrote it.
-        OSError: if it cannot be opened.
-        sqlite3.Error: likewise.
+        OSError: if it cannot be opened, as does sqlite3.Error.
     """
 
     def __init__(self, path: Path, about: Mapping[str, str], numbers: Numbers, *, is_checked: bool = False) -> None:
@@ -82,17 +83,7 @@ class DayFile:
     ) -> None:
         """Add one poll with its events, completely or not at all.
 
-        Args:
-            moment: what was known after it.
-            result: what came of it.
-            interval_s: seconds from poll to poll, as in force.
-            events: what it changed.
-            cause: of a failure, for people.
-            run: the number of the first poll of the same run.
-
-        Raises:
-            HistoryError: if a moment or an event cannot be encoded.
-            sqlite3.Error: if it cannot be written.
+        The columns of `schema.TABLES` say what interval, cause and run are.
         """
         number = self.numbers.poll
         frame = self._encoder.encode(moment)
@@ -100,12 +91,7 @@ class DayFile:
         self._insert(moment.now.wall, events, number, poll, frame.data)
 
     def write_events(self, at: WallMs, events: Sequence[Event]) -> None:
-        """Add events that came with no poll.
-
-        Raises:
-            HistoryError: if one cannot be encoded.
-            sqlite3.Error: if they cannot be written.
-        """
+        """Add events that came with no poll."""
         self._insert(at, events, self.numbers.poll - 1)
 
     def restart(self) -> None:
@@ -178,11 +164,7 @@ class DayFile:
 
 
 def _make(path: Path) -> None:
-    """Make an empty private file if there is none.
-
-    Raises:
-        OSError: if that cannot be done, or something else than a regular file is there.
-    """
+    """Make an empty private file if there is none; raise `OSError` if something else than a regular file is there."""
     try:
         check_regular(path)
     except FileNotFoundError:

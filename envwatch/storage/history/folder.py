@@ -49,10 +49,7 @@ class Retention(NamedTuple):
 def history_folder(state_folder: Path, profile: str, server: str) -> Path:
     """Return the folder of what is recorded of a server under a profile; it need not exist.
 
-    Args:
-        state_folder: where envwatch keeps its state.
-        profile: the profile's name.
-        server: its host, with the port if it is not the usual one, and the path of its base URL.
+    The server is its host, with the port if it is not the usual one, and the path of its base URL.
     """
     name = f"{quote(profile, safe='')}@{quote(server, safe=':')}"
     if len(name) > _LONGEST_NAME:
@@ -85,30 +82,18 @@ def day_path(folder: Path, day: date) -> Path:
 
 
 def day_paths(folder: Path, first: date = date.min, last: date = date.max) -> list[Path]:
-    """Return the files of days that exist, both ends included, oldest first.
-
-    Raises:
-        OSError: if the folder exists and cannot be read.
-    """
+    """Return the files of days that exist, both ends included, oldest first."""
     paths = [day_path(folder, day) for day, names in _by_day(folder) if day_path(folder, day).name in names]
     return [path for path in paths if str(first) <= path.stem <= str(last)]
 
 
 def size_of(folder: Path) -> int:
-    """Return the bytes of all days together, with what is beside them.
-
-    Raises:
-        OSError: if the folder exists and cannot be read.
-    """
+    """Return the bytes of all days together, with what is beside them."""
     return sum(_size(folder / name) for _, names in _by_day(folder) for name in names)
 
 
 def tidy(folder: Path, retention: Retention, today: date) -> None:
-    """Delete the days that are too old, and the oldest ones as long as all together are too large; never today.
-
-    Raises:
-        OSError: if the folder cannot be read or a file cannot be deleted.
-    """
+    """Delete the days that are too old, and the oldest ones as long as all together are too large; never today."""
     oldest = today - timedelta(days=retention.days)
     days = [(day, names, sum(_size(folder / name) for name in names)) for day, names in _by_day(folder)]
     total = sum(size for _, _, size in days)

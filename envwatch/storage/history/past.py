@@ -29,11 +29,9 @@ if TYPE_CHECKING:
 
 
 class StoredPast:
-    """Reads the history in a folder: a `Past`. Days that cannot be read are left out, as long as others can be.
+    """Reads the history in a folder, which need not exist: a `Past`.
 
-    Args:
-        folder: which need not exist.
-        profile: under whose label everything is returned; `NO_PROFILE` where only one is watched.
+    Days that cannot be read are left out; where none can be read, `HistoryError` is raised, as for a moment.
     """
 
     def __init__(self, folder: Path, profile: Clean = NO_PROFILE) -> None:
@@ -43,29 +41,17 @@ class StoredPast:
         self._rebuilding = threading.Lock()
 
     def polls(self, since: WallMs, until: WallMs) -> Sequence[RecordedPoll]:
-        """Return the polls of a time, both ends included, in the order of recording.
-
-        Raises:
-            HistoryError: if there are days of that time, and none can be read.
-        """
+        """Return the polls of a time, both ends included, in the order of recording."""
         days = self._each_day(since, until, lambda reader: reader.polls(since, until))
         return sorted((poll for day in days for poll in day), key=itemgetter(0))
 
     def moment(self, poll: RecordedPoll) -> Moment:
-        """Return what was known right after a poll.
-
-        Raises:
-            HistoryError: if it cannot be read, or is no longer there.
-        """
+        """Return what was known right after a poll."""
         with self._rebuilding, self._reader_of(poll) as reader:
             return self._rebuilder.moment(reader, poll.number)
 
     def moments(self, polls: Iterable[RecordedPoll]) -> Iterator[Moment]:
-        """Yield what was known after each of consecutive polls.
-
-        Raises:
-            HistoryError: at the first one that cannot be read, or is no longer there.
-        """
+        """Yield what was known after each of consecutive polls."""
         rebuilder = Rebuilder(self._profile)
         day: date | None = None
         reader: DayReader | None = None
@@ -81,19 +67,11 @@ class StoredPast:
                 reader.close()
 
     def events(self, since: WallMs, until: WallMs) -> Sequence[Event]:
-        """Return the events of a time, both ends included, in the order of recording; groups with their members.
-
-        Raises:
-            HistoryError: if there are days of that time, and none can be read.
-        """
+        """Return the events of a time, both ends included, in the order of recording; groups with their members."""
         return [each.event for each in self._recorded_events(since, until)]
 
     def steps(self, since: WallMs, until: WallMs) -> Iterator[RecordedStep]:
-        """Yield the polls of a time, each with its events, and what time alone changed, in the order of recording.
-
-        Raises:
-            HistoryError: if there are days of that time, and none can be read.
-        """
+        """Yield the polls of a time, each with its events, and what time alone changed, in the order of recording."""
         events: dict[tuple[int, WallMs], list[Event]] = {}
         for each in self._recorded_events(since, until):
             events.setdefault((each.poll, each.at), []).append(each.event)
@@ -106,11 +84,7 @@ class StoredPast:
         return sorted((each for day in days for each in day), key=itemgetter(0))
 
     def last_listing(self) -> RecordedPoll | None:
-        """Return the newest poll that gave a listing; None without one.
-
-        Raises:
-            HistoryError: if there are days, and none can be read.
-        """
+        """Return the newest poll that gave a listing; None without one."""
         days = self._each_day(WallMs(-inf), WallMs(inf), lambda reader: reader.last_listing())
         return max(filter(None, days), key=itemgetter(0), default=None)
 

@@ -35,11 +35,7 @@ class ClockCheck:
         self._checked: Mapping[Clean, TrackedEnvironment] = {}
 
     def __call__(self, moment: Moment) -> None:
-        """Check a moment.
-
-        Raises:
-            HistoryError: if a number in it is impossible.
-        """
+        """Check a moment; raise `HistoryError` if a number in it is impossible."""
         now, fleet = moment.now, moment.fleet
         # No comparison holds for what is no number.
         is_possible = all(map(_is_time, (*_in_ms(now), *_numbers(fleet))))

@@ -62,12 +62,8 @@ class DayReader:
 
     Every method raises `HistoryError` if the file cannot be read.
 
-    Args:
-        path: the file.
-
     Raises:
         GoneError: if there is no such file, or nothing in it yet.
-        HistoryError: if it cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -120,14 +116,9 @@ class DayReader:
             return last_numbers(self._connection)
 
     def events(self, since: WallMs, until: WallMs, profile: Clean) -> list[RecordedEvent]:
-        """Return the events of a time, both ends included, in the order of recording.
+        """Return the events that were recorded in a time, both ends included, in that order, under a profile's label.
 
         A damaged one is left out.
-
-        Args:
-            since: this machine's wall clock when they were recorded.
-            until: likewise.
-            profile: whose they are to be.
         """
         found = []
         decoder = EventDecoder(profile, self._event_bytes)
@@ -158,11 +149,7 @@ class DayReader:
         return found
 
     def quick_check(self) -> None:
-        """Check the whole file.
-
-        Raises:
-            DamagedError: with the first thing that is wrong.
-        """
+        """Check the whole file; raise `DamagedError` with the first thing that is wrong."""
         with _explaining():
             if self._is_cut:
                 raise DamagedError("its end is missing")
@@ -229,11 +216,7 @@ class Rebuilder:
         """Earlier ones, from which steps back start: the newest BRIDGE, and a frame shortly before."""
 
     def moment(self, reader: FrameSource, number: int) -> Moment:
-        """Return what was known right after a poll.
-
-        Raises:
-            HistoryError: if that cannot be read.
-        """
+        """Return what was known right after a poll; raise `HistoryError` if that cannot be read."""
         newest, self._newest = self._newest, None
         if newest is not None and newest.file == reader.identity and newest.number in (number - 1, number):
             decoder = newest.decoder

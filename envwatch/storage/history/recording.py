@@ -108,12 +108,6 @@ class RecordingWriter:
     def write(self, moment: Moment, result: PollResult, interval_s: float, events: Iterable[Event] = ()) -> None:
         """Add one poll with its events.
 
-        Args:
-            moment: what was known after it.
-            result: what came of it.
-            interval_s: seconds from poll to poll, as in force.
-            events: what it changed.
-
         Raises:
             HistoryError: if a moment or an event cannot be encoded; the poll is missing then.
             OSError: if the file cannot be written; it ends with the poll before then.
@@ -188,10 +182,6 @@ class _Events(NamedTuple):
 
 class RecordedFile:
     """A recording that is read, also while it is written: a `Past` of what was whole in it when it was opened.
-
-    Args:
-        path: the file.
-        profile: under which label its environments and events are given back.
 
     Raises:
         HistoryError: if it cannot be read, is no recording, or was made by a newer envwatch.

@@ -88,12 +88,7 @@ def is_cut(connection: sqlite3.Connection, path: Path) -> bool:
 
 
 def check_whole(connection: sqlite3.Connection, path: Path) -> None:
-    """Check a whole file of our form; it takes some 10 ms.
-
-    Raises:
-        DamagedError: with the first thing that is wrong.
-        sqlite3.Error: if it cannot be read.
-    """
+    """Check a whole file of our form; raise `DamagedError` with the first thing that is wrong. It takes some 10 ms."""
     if is_cut(connection, path):
         raise DamagedError("its end is missing")
     (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
@@ -102,10 +97,9 @@ def check_whole(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def check_regular(path: Path) -> os.stat_result:
-    """Return the status of a file. It is not opened: to close it would end the locks that SQLite has on it.
+    """Return the status of a file; raise `OSError` if there is none, or it is a link or no regular file.
 
-    Raises:
-        OSError: if there is none, or it is a link or no regular file.
+    It is not opened: to close it would end the locks that SQLite has on it.
     """
     status = path.lstat()
     if stat.S_ISLNK(status.st_mode):

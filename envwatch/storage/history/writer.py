@@ -50,7 +50,8 @@ _NOT_COMPARED: Final = frozenset({Kind.FLAPPING, Kind.STEADY, Kind.MISSING})
 class FolderWriter:
     """Writes polls and events into the files of their days, while it holds the folder's lock.
 
-    After any error, the next call begins anew: with the file opened again, and a KEY.
+    After any error, the next call begins anew: with the file opened again, and a KEY. It is `HistoryError` if there
+    is no room, and `OSError` or `sqlite3.Error` if folder or file cannot be used.
 
     Args:
         folder: which is made if it does not exist.
@@ -89,11 +90,7 @@ class FolderWriter:
         self._tidied_at = -inf
 
     def take(self) -> bool:
-        """Return whether this process is the one that records here; it becomes that if there is none. Never waits.
-
-        Raises:
-            OSError: if there can be no lock.
-        """
+        """Return whether this process is the one that records here; it becomes that if there is none. Never waits."""
         had, has = self._lock.is_held, self._lock.take()
         if had and not has:
             self._leave()
@@ -108,13 +105,7 @@ class FolderWriter:
         events: Sequence[Event] = (),
         cause: str | None = None,
     ) -> None:
-        """Add one poll with its events, see `DayFile.write`; call `take` before. Then delete what is too old.
-
-        Raises:
-            HistoryError: if it cannot be written, or there is no room for it.
-            OSError: if it cannot be written.
-            sqlite3.Error: likewise.
-        """
+        """Add one poll with its events, see `DayFile.write`; call `take` before. Then delete what is too old."""
 
         def add(file: DayFile) -> None:
             run = self._run or file.numbers.poll
@@ -165,13 +156,7 @@ class FolderWriter:
             raise
 
     def _file_of(self, day: date) -> DayFile:
-        """Return the file of a day, open.
-
-        Raises:
-            HistoryError: if there is no room in it, or it cannot be opened.
-            OSError: likewise.
-            sqlite3.Error: likewise.
-        """
+        """Return the file of a day, open."""
         file = self._file
         if file is None or day != self._day or file.size() is None:
             self._close_file()
@@ -188,11 +173,7 @@ class FolderWriter:
         return file
 
     def _set_aside(self, day: date) -> None:
-        """Rename the damaged file of a day, with what is beside it.
-
-        Raises:
-            OSError: if that cannot be done.
-        """
+        """Rename the damaged file of a day, with what is beside it."""
         self._close_file()
         path = day_path(self._folder, day)
         aside = set_aside(path, f"{path.name}{DAMAGED}")
@@ -233,11 +214,7 @@ def _is_compared(event: Event) -> bool:
 
 
 def _next_numbers(folder: Path) -> Numbers:
-    """Return the numbers after all that can be read.
-
-    Raises:
-        OSError: if the folder exists and cannot be read.
-    """
+    """Return the numbers after all that can be read."""
     poll, event = 0, 0
     for path in day_paths(folder):
         with suppress(HistoryError), DayReader(path) as reader:

@@ -65,13 +65,7 @@ class _Group(NamedTuple):
 
 
 def difference(before: Moment | None, after: Moment, base: int = 0) -> Part:
-    """Return what changed, everything if there was no moment before.
-
-    Args:
-        before: the moment before.
-        after: the moment.
-        base: the checksum of the frame of the moment before.
-    """
+    """Return what changed, everything if there was no moment before; `base` is the checksum of that one's frame."""
     fleet, old = after.fleet, None if before is None else before.fleet
     rows = _Rows({} if old is None else old.environments, fleet.environments)
     plain = {"now": READING.plain(after.now), "fleet": _plain_fleet(old, fleet), **rows.plain()}
@@ -190,14 +184,9 @@ class _Rows:
 
 
 def runs_between(before: Sequence[str], after: Sequence[str]) -> list[tuple[int, int]]:
-    """Return the order of rows after a change, as runs of rows that keep their order; rows in no run are gone.
+    """Return the runs of rows that keep their order; ids do not repeat, and rows in no run are gone.
 
-    Args:
-        before: ids of which none is repeated.
-        after: likewise.
-
-    Returns:
-        Where each run began in the order before, or `NEW`, and its length.
+    A run is where it began in the order before, or `NEW`, and its length.
     """
     places = {id_: place for place, id_ in enumerate(before)}
     runs: list[tuple[int, int]] = []

@@ -103,11 +103,7 @@ class EventEncoder:
         """The rows that were written whole, by the environment's id."""
 
     def encode(self, event: Event, number: int) -> bytes:
-        """Return an event as bytes, without its profile.
-
-        Args:
-            event: the next one of the file.
-            number: identifies it there; its bytes can be read by it later.
+        """Return the next event of the file as bytes, without its profile; its number identifies it there.
 
         Raises:
             HistoryError: if it cannot be written.
@@ -128,12 +124,7 @@ class EventEncoder:
 
 
 class EventDecoder:
-    """Turns the bytes of one file's events back into events.
-
-    Args:
-        profile: whose label they get.
-        data_of: returns the bytes of the event with a number, and may raise `HistoryError`.
-    """
+    """Turns the bytes of one file's events back into events; `data_of` returns the bytes of the one with a number."""
 
     def __init__(self, profile: Clean, data_of: Callable[[int], bytes]) -> None:
         self._profile = profile

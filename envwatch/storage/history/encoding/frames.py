@@ -55,12 +55,7 @@ class _Sent(NamedTuple):
 
 
 class FrameEncoder:
-    """Turns the moments of one profile into frames, in their order.
-
-    Args:
-        key_every: frames from one KEY to the next.
-        bridge_every: frames from one BRIDGE to the next.
-    """
+    """Turns the moments of one profile into frames, in their order."""
 
     def __init__(self, *, key_every: int = _KEY_EVERY, bridge_every: int = _BRIDGE_EVERY) -> None:
         self._key_every = key_every

@@ -27,11 +27,7 @@ _nested: dict[bytes, Any] = {}
 
 
 def nested_value(value: Any) -> Any:  # noqa: ANN401  any JSON value
-    """Return a list or object, cleaned; equal ones are one object, as `model.pool` has it while rows come in.
-
-    Raises:
-        ValueError: as `cleaned` does.
-    """
+    """Return a list or object, cleaned; equal ones are one object, as `model.pool` has it while rows come in."""
     text = to_json(value, inf_nan_mode="constants")  # distinguishes 1, 1.0 and true
     known = _nested.get(text)
     if known is None:

@@ -52,11 +52,7 @@ def checksum_of(data: bytes) -> int:
 
 
 def packed(parts: Sequence[Part], level: int) -> bytes:
-    """Return parts as bytes.
-
-    Args:
-        parts: at least one.
-        level: how hard zlib tries, 1 to 9.
+    """Return parts, at least one, as bytes; zlib's level is 1 to 9.
 
     Raises:
         HistoryError: if they are too large, or hold what JSON cannot.
@@ -120,11 +116,7 @@ def _parts_in(body: bytes) -> Iterator[Part]:
 
 
 def packed_numbers(numbers: Sequence[int]) -> bytes:
-    """Return whole numbers from 0 to `LARGEST` as bytes.
-
-    Raises:
-        ValueError: for any other number.
-    """
+    """Return whole numbers as bytes; raise `ValueError` for one that is not from 0 to `LARGEST`."""
     if not numbers:
         return b""
     if min(numbers) < 0 or max(numbers) > LARGEST:
@@ -142,11 +134,7 @@ def packed_numbers(numbers: Sequence[int]) -> bytes:
 
 
 def numbers_of(data: bytes) -> list[int]:
-    """Return the numbers that `packed_numbers` made bytes of.
-
-    Raises:
-        ValueError: if the bytes are none of its.
-    """
+    """Return the numbers that `packed_numbers` made bytes of; raise `ValueError` for other bytes."""
     if not data or max(data) < _MORE:
         return list(data)
     numbers = []

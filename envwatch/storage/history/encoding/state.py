@@ -88,11 +88,7 @@ class State:
             self._change(place, cells, members)
 
     def moment(self) -> Moment:
-        """Return the moment; what did not change since the last call is the same object.
-
-        Raises:
-            HistoryError: if it makes no sense.
-        """
+        """Return the moment; what did not change since the last call is the same object. Raises as `apply` does."""
         try:
             environments = {row[ID]: row[_BUILT] or self._built(row) for row in self._rows}
             fleet = Fleet(profile=self._profile, environments=MappingProxyType(environments), **self._fields)
