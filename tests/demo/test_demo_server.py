@@ -15,25 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from letta_client import AuthenticationError, Letta, NotFoundError
 from support.budget import examples
-from support.demo_client import KEY, LISTING, Client, Row
+from support.demo_client import KEY, LISTING, START, Client, Clock, Row
 
 from envwatch.demo.fleet import SimulatedFleet
 from envwatch.demo.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-START = 1_764_000_000_000
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = START
-
-    def __call__(self) -> int:
-        return self.now
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from support.demo_client import KEY, LISTING, Client
+from support.demo_client import KEY, LISTING, START, Client, Clock
 
 from envwatch.demo import start_listener
 from envwatch.demo.scenarios import Scenario
@@ -16,18 +16,6 @@ from envwatch.demo.server import LISTENER_PATH, Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-START = 1_764_000_000_000
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = START
-
-    def __call__(self) -> int:
-        return self.now
 
 
 @pytest.fixture

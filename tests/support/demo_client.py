@@ -1,4 +1,4 @@
-"""A plain HTTP client for the tests of the demo API."""
+"""A plain HTTP client for the tests of the demo API, and a clock for its server."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 KEY = "demo-key-for-tests"
 LISTING = "/v1/environments"
+START = 1_764_000_000_000
 
 Row = dict[str, Any]
 
@@ -54,3 +55,13 @@ class Client:
 
     def rows(self, query: str = "", limit: int = 100) -> list[Row]:
         return [row for page in self.pages(query, limit) for row in page]
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> int:
+        return self.now
