@@ -25,8 +25,9 @@ from textual.widgets import Input
 
 from envwatch.cli.demo_past import write_past
 from envwatch.cli.demo_settings import DEMO_PROFILE, demo_host
-from envwatch.demo.day_before import time_of_day
 from envwatch.demo.fleet import SimulatedFleet
+from envwatch.demo.fleet_spec import FleetSpec
+from envwatch.demo.times import time_of_day
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import MonotonicS, OffsetBounds, Reading, WallMs
 from envwatch.model.limits import Limits
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "pictures"
 REPORT = Path(__file__).parent / "report.md"
+FLEET = FleetSpec(40, 7)
 STARTED = datetime(2026, 11, 25, 2, 57, 40, tzinfo=UTC).timestamp()
 POD_LOST_S = 189
 """Seconds after the start at which the demo has just lost a pod."""
@@ -109,7 +111,7 @@ class World:
     def __init__(self, picture: Picture) -> None:
         self._picture = picture
         started_at = int(STARTED * 1000)
-        self._fleet = SimulatedFleet(40, 7, started_at, time_of_day(started_at) if picture.has_past else None)
+        self._fleet = SimulatedFleet(FLEET, started_at, time_of_day(started_at) if picture.has_past else None)
         self._s = 0.0
         """Since the start."""
         self._until = 0.0
@@ -157,8 +159,8 @@ class World:
 
 def write_demo_past(state_folder: Path) -> Path:
     """Write the demo's past as `envwatch demo` does, and return the folder of its history."""
-    folder = history_folder(state_folder, DEMO_PROFILE, demo_host(40, 7))
-    write_past(folder, 40, 7, int(STARTED * 1000))
+    folder = history_folder(state_folder, DEMO_PROFILE, demo_host(FLEET))
+    write_past(folder, FLEET, int(STARTED * 1000))
     return folder
 
 

@@ -18,10 +18,10 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.demo.day_before import DAY_MS, time_of_day
 from envwatch.demo.fleet import SimulatedFleet
+from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.machines import random_at
-from envwatch.demo.scenarios import Scenario
+from envwatch.demo.times import DAY_MS, MINUTE_MS, time_of_day
 from envwatch.fleet.acknowledgements import ack_of, note_of
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.history import HistoryError, Moment, PollResult
@@ -57,7 +57,6 @@ _MOST_LATE: Final = 10
 """Percent of the interval by which a poll was late at most, as a poller's are."""
 _BEFORE_START_MS: Final = 1_000
 """The last poll was asked at least so long before the opening."""
-_MIN_MS: Final = 60_000
 _BOOTED_S: Final = 400_000.0
 """What the monotonic clock showed when the day began."""
 _RANDOM: Final = -102
@@ -86,37 +85,39 @@ def interval_for(size: int) -> timedelta:
     return timedelta(seconds=min(max(_SHORTEST_INTERVAL_S, round(size / _ROWS_A_SECOND)), _LONGEST_INTERVAL_S))
 
 
-def steps(
-    size: int, seed: int, started_at: int, since: int, scenario: Scenario | None = None
-) -> Iterator[SimulatedPoll]:
+def steps(spec: FleetSpec, started_at: int, since: int) -> Iterator[SimulatedPoll]:
     """Yield what a monitor made of a demo fleet from `since`, or the beginning of its day before, to its opening.
 
     Args:
-        size: environments at the start.
-        seed: selects the fleet.
+        spec: of the fleet.
         started_at: when the opening begins, in milliseconds since the epoch.
         since: likewise, the earliest poll.
-        scenario: which decides the state in which its opening finds the fleet; None for the default story.
     """
-    fleet = SimulatedFleet(size, seed, started_at, time_of_day(started_at), scenario=scenario)
+    fleet = SimulatedFleet(spec, started_at, time_of_day(started_at))
     day = fleet.day_before
     if day is None:
         return
     limits = {NO_PROFILE: Limits()}
     profile_name = Clean("demo")
-    unwatched = day.span(19, 30, lasts=40 * _MIN_MS)
-    acknowledged_at = day.breakdown.at + 41 * _MIN_MS
+    unwatched = day.span(19, 30, lasts=40 * MINUTE_MS)
+    acknowledged_at = day.breakdown.at + 41 * MINUTE_MS
     broken = None if day.broken is None else clean(fleet.id_at(day.broken))
     monitor = Monitor.of(limits, profile_name=profile_name)
     is_first = True
-    for outcome in _outcomes(fleet, day, max(since, day.began_at), interval_for(size), random_at(seed, _RANDOM)):
+    for outcome in _outcomes(
+        fleet, day, max(since, day.began_at), interval_for(spec.size), random_at(spec.seed, _RANDOM)
+    ):
         now = outcome.ended
         if unwatched.at <= now.wall < unwatched.until:
             is_first = True
             continue
         if is_first:
             monitor = Monitor.of(limits, monitor.acks, profile_name=profile_name)
-        if broken is not None and acknowledged_at <= now.wall < day.breakdown.until - 2 * _MIN_MS and not monitor.acks:
+        if (
+            broken is not None
+            and acknowledged_at <= now.wall < day.breakdown.until - 2 * MINUTE_MS
+            and not monitor.acks
+        ):
             monitor = _with_ack(monitor, broken, now)
         monitor, update = monitor.after(NO_PROFILE, outcome, now)
         result = PollResult.LISTED if isinstance(outcome, Listed) else PollResult.FAILED
@@ -137,7 +138,7 @@ def _outcomes(
     fleet: SimulatedFleet, day: DayBefore, since: int, interval: timedelta, random: Random
 ) -> Iterator[Listed | Failed]:
     """Yield the outcome of each poll, as a poller would have given it."""
-    failing = day.span(5, 10, lasts=6 * _MIN_MS)
+    failing = day.span(5, 10, lasts=6 * MINUTE_MS)
     known: dict[Clean, Environment] = {}
     pool = Pool()
     interval_ms = int(interval.total_seconds() * 1_000)
@@ -167,26 +168,16 @@ def _reading(at: int, day: DayBefore) -> Reading:
     return Reading(WallMs(at), MonotonicS(_BOOTED_S + (at - day.began_at) / 1_000))
 
 
-def write_past(  # noqa: PLR0913 - a fleet has so many parts
-    folder: Path,
-    size: int,
-    seed: int,
-    started_at: int,
-    is_wanted: Callable[[], bool] = lambda: True,
-    *,
-    scenario: Scenario | None = None,
-) -> bool:
+def write_past(folder: Path, spec: FleetSpec, started_at: int, is_wanted: Callable[[], bool] = lambda: True) -> bool:
     """Write the day before a demo's opening into the folder of its history, unless anything of it is recorded there.
 
     What an earlier process left incomplete is taken back first.
 
     Args:
         folder: which need not exist.
-        size: environments at the start.
-        seed: selects the fleet.
+        spec: of the fleet.
         started_at: when the opening begins, in milliseconds since the epoch.
         is_wanted: asked before each poll; once it is not, all is taken back, and the next demo begins anew.
-        scenario: None for the default story.
 
     Returns:
         Whether the day was written.
@@ -202,11 +193,11 @@ def write_past(  # noqa: PLR0913 - a fleet has so many parts
     try:
         _take_back(folder)
         since = _first_free(folder, WallMs(started_at))
-        if since is None or size > LARGEST:
+        if since is None or spec.size > LARGEST:
             return False
         write_private(folder / _MARK, str(day_of(since)).encode())
         try:
-            _write(folder, takewhile(lambda _: is_wanted(), steps(size, seed, started_at, int(since), scenario)))
+            _write(folder, takewhile(lambda _: is_wanted(), steps(spec, started_at, int(since))))
         except BaseException:  # also an interrupt: half a day is worth nothing
             _take_back(folder)
             raise
@@ -278,15 +269,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write the past for `demo_past_process.py`, as long as standard input is open; return the exit code."""
     parser = argparse.ArgumentParser(prog="envwatch.cli.demo_past")
     parser.add_argument("--folder", type=Path, required=True)
-    for name in ("--size", "--seed", "--started-at"):
-        parser.add_argument(name, type=int, required=True)
-    parser.add_argument("--scenario", type=Scenario)
+    parser.add_argument("--started-at", type=int, required=True)
+    FleetSpec.add_arguments(parser)
     options = parser.parse_args(arguments)
     os.nice(_NICENESS)
     gc.disable()  # a short life, and nothing in it refers to itself
     try:
-        fleet = (options.size, options.seed, options.started_at)
-        write_past(options.folder, *fleet, _has_parent, scenario=options.scenario)
+        write_past(options.folder, FleetSpec.of(options), options.started_at, _has_parent)
     except (HistoryError, OSError, sqlite3.Error) as error:
         sys.stderr.write(explained(error))
         return 1

@@ -10,19 +10,23 @@ from threading import Event, Lock
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from envwatch.demo.scenarios import Scenario
+    from envwatch.demo.fleet_spec import FleetSpec
 
 _IMPORT_ROOT: Final = Path(__file__).parents[2]
 
 
 class DemoPast:
-    """The making of a demo's past, in a process of its own. Its opening begins at `started_at`, ms since the epoch."""
+    """The making of a demo's past, in a process of its own.
 
-    def __init__(self, folder: Path, size: int, seed: int, started_at: int, scenario: Scenario | None = None) -> None:
-        numbers = {"size": size, "seed": seed, "started-at": started_at}
-        options = [f"--{name}={number}" for name, number in numbers.items()]
-        options += [f"--scenario={scenario}"] if scenario else []
-        self._command = [sys.executable, "-m", "envwatch.cli.demo_past", f"--folder={folder.absolute()}", *options]
+    Args:
+        folder: of the demo's history.
+        spec: of its fleet.
+        started_at: when the opening begins, in milliseconds since the epoch.
+    """
+
+    def __init__(self, folder: Path, spec: FleetSpec, started_at: int) -> None:
+        options = [f"--folder={folder.absolute()}", *spec.arguments(), f"--started-at={started_at}"]
+        self._command = [sys.executable, "-m", "envwatch.cli.demo_past", *options]
         self._lock = Lock()
         self._is_closed = False
         self._is_over = Event()

@@ -10,7 +10,7 @@ from envwatch.cli.bootstrap import history_folder_for, looks_of
 if TYPE_CHECKING:
     from envwatch.cli.arguments import Options
     from envwatch.config.settings import Settings
-    from envwatch.demo.scenarios import Scenario
+    from envwatch.demo.fleet_spec import FleetSpec
 
 DEMO_PROFILE: Final = "demo"
 """The name under which the demo is shown and recorded."""
@@ -25,9 +25,10 @@ def demo_settings(options: Options) -> Settings:
     return replace(looks_of(options), profile=DEMO_PROFILE)
 
 
-def demo_host(size: int, seed: int, scenario: Scenario | None = None) -> str:
+def demo_host(spec: FleetSpec) -> str:
     """Return the host under which the history of a demo is kept: its fleet has the same environments each time."""
-    return f"demo-{size}-{seed}-{scenario}" if scenario else f"demo-{size}-{seed}"
+    scenario = "" if spec.scenario is None else f"-{spec.scenario}"
+    return f"demo-{spec.size}-{spec.seed}{scenario}"
 
 
 def with_remedy(settings: Settings, base_url: str) -> Settings:

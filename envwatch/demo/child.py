@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from envwatch.demo.scenarios import Scenario
+    from envwatch.demo.fleet_spec import FleetSpec
 
 _EXIT_TIMEOUT_S = 2.0
 _IMPORT_ROOT = Path(__file__).parents[2]
@@ -33,22 +33,19 @@ class ChildServer:
         self._message: dict[str, Any] | None = None
 
     @classmethod
-    def start(cls, size: int, seed: int, *, has_past: bool = False, scenario: Scenario | None = None) -> Self:
-        """Start a child with a fleet of that size and a fresh key, without waiting until it listens.
+    def start(cls, spec: FleetSpec, *, has_past: bool = False) -> Self:
+        """Start a child with a fleet and a fresh key, without waiting until it listens.
 
         Args:
-            size: environments at the start.
-            seed: selects the fleet.
+            spec: of the fleet.
             has_past: whether connections bear the traces of the day before.
-            scenario: None for the default story.
 
         Raises:
             OSError: the process cannot be started.
         """
         key = f"demo-{secrets.token_urlsafe(24)}"
-        command = [sys.executable, "-m", "envwatch.demo.server", f"--size={size}", f"--seed={seed}", "--child"]
+        command = [sys.executable, "-m", "envwatch.demo.server", *spec.arguments(), "--child"]
         command += ["--past"] if has_past else []
-        command += [f"--scenario={scenario}"] if scenario else []
         process = subprocess.Popen(  # noqa: S603 - this interpreter with this package
             command,
             stdin=subprocess.PIPE,

@@ -1,6 +1,6 @@
 """The simulated fleet's listing at any moment: rows, pages and filters.
 
-A pure function of (seed, size, start, time of day, moment), without clock and I/O. Not thread-safe.
+A pure function of (fleet, start, time of day, moment), without clock and I/O. Not thread-safe.
 """
 
 from __future__ import annotations
@@ -15,27 +15,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from envwatch.demo.day_before import DayBefore
-    from envwatch.demo.scenarios import Scenario
+    from envwatch.demo.fleet_spec import FleetSpec
     from envwatch.demo.states import SimulatedEnvironment
 
 
 class SimulatedFleet:
-    """A fleet; the arguments are those of `Life`, and the scenario, None for the default story.
+    """A fleet; the arguments are those of `Life`.
 
-    From a size of 12 on the opening of that shows every kind of event.
+    From a size of 12 on the opening of the default story shows every kind of event.
     """
 
-    def __init__(
-        self,
-        size: int,
-        seed: int,
-        started_at: int,
-        time_of_day: int | None = None,
-        *,
-        scenario: Scenario | None = None,
-    ) -> None:
-        life = LIVES[scenario]
-        self._life = life(size=size, seed=seed, started_at=started_at, time_of_day=time_of_day)
+    def __init__(self, spec: FleetSpec, started_at: int, time_of_day: int | None = None) -> None:
+        self.scenario = spec.scenario
+        self.started_at = started_at
+        self._life = LIVES[spec.scenario](spec, started_at, time_of_day)
         self._index_of: dict[str, int] = {}
         self._indexes_of_device: dict[str, list[int]] = {}
         self._indexed = 0

@@ -1,4 +1,4 @@
-"""The machines of the demo fleet: names, owners, hosts and ids, each a pure function of (seed, index).
+"""The machines of the demo fleet: names, owners, hosts and ids, each a pure function of (fleet, index).
 
 Knows nothing of time (`states.py`, `life.py`), JSON and HTTP.
 """
@@ -9,10 +9,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from random import Random
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
+if TYPE_CHECKING:
+    from envwatch.demo.fleet_spec import FleetSpec
+
 NEWEST_VERSION = "0.34.12"
+UNRESTRICTED = ("unrestricted", "bypassPermissions", "fullAccess")
+"""Modes in which an agent may do anything."""
 
 # Listeners before 0.33 advertised less.
 _COMMANDS = ["clear", "doctor", "dream", "init", "compact", "reload", "context-limit", "upgrade-letta-code", "toolset"]
@@ -82,7 +87,9 @@ ROSTER = (
     Blueprint("edge-sin-{n}", "linux", "hex", None, None),
     Blueprint("sandbox-{agent}", "linux", "sandbox", None, None),
 )
-_ARRIVALS = tuple(blueprint for blueprint in ROSTER if blueprint.os == "linux" and blueprint.presence == "online")
+_ARRIVALS = tuple(
+    each._replace(mode=None, branch=None) for each in ROSTER if each.os == "linux" and each.presence == "online"
+)
 
 # osName, osVersion, architecture
 _SYSTEMS = {
@@ -133,14 +140,15 @@ class Machine:
         return self.identity["deviceId"].startswith("sandbox-")
 
 
-def machine_at(seed: int, index: int, size: int) -> Machine:
-    """Return the machine at an index: below `size` from the roster, from there on an arrival."""
+def machine_at(spec: FleetSpec, index: int) -> Machine:
+    """Return the machine at an index: below the size from the roster, from there on an arrival."""
     cycle, place = divmod(index, len(ROSTER))
-    rng = random_at(seed, index)
-    blueprint = ROSTER[place] if index < size else rng.choice(_ARRIVALS)
+    rng = random_at(spec.seed, index)
+    is_arrival = index >= spec.size
+    blueprint = rng.choice(_ARRIVALS) if is_arrival else ROSTER[place]
     is_twin = blueprint.device == "twin"
-    desk = random_at(seed, index - 1) if is_twin else rng  # a twin is a second listener on the machine before it
-    who = desk.choice(_PEOPLE[: 6 + size // 500])
+    desk = random_at(spec.seed, index - 1) if is_twin else rng  # a twin is a second listener on the machine before it
+    who = desk.choice(_PEOPLE[: 6 + spec.size // 500])
     number = desk.randrange(2, 30) + 30 * cycle
     agent = f"agent-{_uuid(desk)}"
     device = _device_id(blueprint.device, desk, agent)
@@ -148,8 +156,8 @@ def machine_at(seed: int, index: int, size: int) -> Machine:
     if cycle and name == blueprint.name:
         name = f"{name}-{cycle + 1}"
     identity = {"id": f"env-{_uuid(rng)}", "connectionName": name, "deviceId": device}
-    identity["organizationId"] = "local" if blueprint.device == "desktop" else f"org-{_shared_uuid(seed, -1)}"
-    user = _shared_uuid(seed, -2 - _PEOPLE.index(who))
+    identity["organizationId"] = "local" if blueprint.device == "desktop" else f"org-{_shared_uuid(spec.seed, -1)}"
+    user = _shared_uuid(spec.seed, -2 - _PEOPLE.index(who))
     if place % 9 != 8:
         identity["userId"] = f"user-{user}"
     if place % 7 != 3:
@@ -165,11 +173,11 @@ def machine_at(seed: int, index: int, size: int) -> Machine:
         os=blueprint.os,
         home=_home(blueprint, who) + desk.choice(_REPOSITORIES),
         fraction=rng.choice((0.0, 0.25, 0.5)) if place % 5 == 2 else None,
-        mode=blueprint.mode if index < size else None,
-        branch=blueprint.branch if index < size else None,
-        version=version if index < size else NEWEST_VERSION,
+        mode=blueprint.mode,
+        branch=blueprint.branch,
+        version=NEWEST_VERSION if is_arrival else version,
         node=rng.choice(_NODE_VERSIONS[blueprint.os]),
-        presence=blueprint.presence if index < size else "online",
+        presence=blueprint.presence,
     )
 
 
@@ -180,8 +188,7 @@ def random_at(seed: int, index: int) -> Random:
 
 def connection_id(random: Random) -> str:
     """Return the id of a new connection."""
-    digits = f"{random.getrandbits(128):032x}"
-    return f"conn-{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    return f"conn-{UUID(int=random.getrandbits(128))}"
 
 
 def _uuid(rng: Random) -> UUID:

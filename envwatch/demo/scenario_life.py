@@ -7,14 +7,14 @@ and not on the moments at which clients poll. Knows nothing of listings, JSON an
 from __future__ import annotations
 
 from dataclasses import replace
-from heapq import heappush
 from typing import TYPE_CHECKING, Final
 
-from envwatch.demo.day_before import UNRESTRICTED
+from envwatch.demo.default_life import DefaultLife
 from envwatch.demo.life import Life, beats
-from envwatch.demo.machines import NEWEST_VERSION, connection_id, random_at
+from envwatch.demo.machines import NEWEST_VERSION, UNRESTRICTED, connection_id, random_at
 from envwatch.demo.scenarios import Scenario
 from envwatch.demo.states import FOREVER, HEARTBEAT_MS
+from envwatch.demo.times import HOUR_MS, MINUTE_MS, SECOND_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,20 +22,18 @@ if TYPE_CHECKING:
     from envwatch.demo.machines import Machine
     from envwatch.demo.states import SimulatedEnvironment, State
 
-_S: Final = 1_000
-_MIN: Final = 60 * _S
-_OLD_MS: Final = 25 * 60 * _MIN
+_OLD_MS: Final = 25 * HOUR_MS
 """What has been down for so long at the start is an old loss, and no problem of this hour."""
-_RECONNECTS_MS: Final = 10 * _MIN
+_RECONNECTS_MS: Final = 10 * MINUTE_MS
 """A machine keeps a connection at least so long."""
 
 _ROLLED_OUT: Final = "0.34.13"
 _WAVES: Final = 3
-_FIRST_WAVE_MS: Final = 8 * _S
-_WAVE_EVERY_MS: Final = 12 * _S
-_LOST_WHILE_BLIND_MS: Final = 95 * _S
-_FOUND_AGAIN_MS: Final = 6 * _MIN
-_CALM_AFTER_NIGHT_MS: Final = 200 * _S
+_FIRST_WAVE_MS: Final = 8 * SECOND_MS
+_WAVE_EVERY_MS: Final = 12 * SECOND_MS
+_LOST_WHILE_BLIND_MS: Final = 95 * SECOND_MS
+_FOUND_AGAIN_MS: Final = 6 * MINUTE_MS
+_CALM_AFTER_NIGHT_MS: Final = 200 * SECOND_MS
 _STARTED_BY_HAND: Final = -103
 """The random sequence of what follows when a listener is started."""
 
@@ -44,27 +42,23 @@ class CalmLife(Life):
     """A fleet in which nothing is lost: a version is rolled out, and agents change branches and modes."""
 
     def _begin(self) -> None:
-        self._from(4 * _S, self._stay_calm)
-        self._from(10 * _S, self._roll_out)
-
-    def _from(self, elapsed_ms: int, happen: Callable[[int], int]) -> None:
-        """Put on the agenda what happens first so long after the start."""
-        heappush(self._agenda, (self._started_at + elapsed_ms, len(self._agenda), happen))
+        self._from(4 * SECOND_MS, self._stay_calm)
+        self._from(10 * SECOND_MS, self._roll_out)
 
     def _first_state(self, machine: Machine, index: int) -> State:
         """Return the state at the start: up, unless the machine was left long ago."""
         first = super()._first_state(machine, index)
         if first.is_beating or self._started_at - first.seen_at >= _OLD_MS:
             return first
-        random = random_at(self._seed, (1 << 29) + index)
+        random = random_at(self._spec.seed, (1 << 29) + index)
         connected_at = first.seen_at + 1
         link = first.connected(connected_at, connection_id(random), self._pod(index))
         return replace(link, since=first.since, beat_at=self._started_at - random.randrange(HEARTBEAT_MS))
 
     def _stay_calm(self, at: int) -> int:
-        happen = self._random.choices((self._change_branch, self._change_safe_mode, self._reconnect_old), (3, 2, 2))[0]
-        happen(at)
-        return at + int(self._between(7_000, 14_000) * self._slowdown)
+        weights: Mapping[Callable[[int], None], int]
+        weights = {self._change_branch: 3, self._change_safe_mode: 2, self._reconnect_old: 2}
+        return self._one_of(at, weights, 7_000, 14_000)
 
     def _change_safe_mode(self, at: int) -> None:
         if chosen := self._idle(at, lambda each: beats(each) and each.last.mode not in {None, *UNRESTRICTED}):
@@ -88,9 +82,9 @@ class OutageLife(CalmLife):
 
     def _begin(self) -> None:
         self._lost: list[SimulatedEnvironment] = []
-        self._by_hand = random_at(self._seed, _STARTED_BY_HAND)
+        self._by_hand = random_at(self._spec.seed, _STARTED_BY_HAND)
         self._from(self._between(7_000, 11_000), self._lose)
-        self._from(30 * _S, self._stay_calm)
+        self._from(30 * SECOND_MS, self._stay_calm)
 
     def _lose(self, at: int) -> int:
         self._lost = self._fallen_pod(at)
@@ -129,22 +123,20 @@ class NightLife(CalmLife):
     def _deploy(self, at: int) -> int:
         """Restart every third environment with the new version."""
         wave = (at - self._started_at - _FIRST_WAVE_MS) // _WAVE_EVERY_MS
-        for index in range(wave, self._size, _WAVES):
+        for index in range(wave, self._spec.size, _WAVES):
             environment = self.environment(index)
             if environment.busy_until <= at and beats(environment):
-                environment.add(environment.last.disconnected(at))
-                self._reconnect(environment, at + self._between(7_000, 13_000), version=_ROLLED_OUT)
+                self._interrupt(environment, at, at + self._between(7_000, 13_000), _ROLLED_OUT)
         return at + _WAVE_EVERY_MS if wave + 1 < _WAVES else FOREVER
 
     def _lose_one(self, at: int) -> int:
-        if chosen := self._idle(at, beats):
-            chosen.add(chosen.last.disconnected(at))
-            self._reconnect(chosen, self._started_at + _FOUND_AGAIN_MS)
+        if chosen := self._idle(at):
+            self._interrupt(chosen, at, self._started_at + _FOUND_AGAIN_MS)
         return FOREVER
 
 
 LIVES: Final[Mapping[Scenario | None, type[Life]]] = {
-    None: Life,
+    None: DefaultLife,
     Scenario.CALM: CalmLife,
     Scenario.OUTAGE: OutageLife,
     Scenario.NIGHT: NightLife,

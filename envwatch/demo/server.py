@@ -22,9 +22,10 @@ from socketserver import TCPServer
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, cast
 
-from envwatch.demo.day_before import time_of_day
 from envwatch.demo.fleet import SimulatedFleet
-from envwatch.demo.scenarios import FAULTS, NO_FAULTS, Scenario
+from envwatch.demo.fleet_spec import FleetSpec
+from envwatch.demo.scenarios import Scenario, faults_in
+from envwatch.demo.times import time_of_day
 from envwatch.model.listing_api import (
     GZIP_FROM_BYTES,
     HEALTH_PATH,
@@ -41,7 +42,6 @@ from envwatch.model.listing_api import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from envwatch.demo.scenarios import Faults
     from envwatch.demo.states import SimulatedEnvironment
 
 LISTENER_PATH = "/demo/listeners/"
@@ -57,28 +57,18 @@ def wall_clock() -> int:
 class _Api:
     """Routes and parameters: the parts of a request to a body. Knows no socket."""
 
-    def __init__(  # noqa: PLR0913 - keyword-only parts of one server
-        self,
-        *,
-        fleet: SimulatedFleet,
-        key: str,
-        largest_page: int,
-        now: Callable[[], int],
-        faults: Faults,
-        started_at: int,
-    ) -> None:
-        self.now = now
+    def __init__(self, fleet: SimulatedFleet, key: str, largest_page: int, now: Callable[[], int]) -> None:
         self._fleet = fleet
+        self._faults = faults_in(fleet.scenario)
         self._authorization = f"Bearer {key}".encode()
         self._largest_page = largest_page
-        self._faults = faults
-        self._started_at = started_at
+        self._now = now
         self._lock = Lock()
 
     def date(self) -> float:
         """Return what the server calls the present, in seconds since the epoch."""
-        now = self.now()
-        return (now + self._faults.error_of_date_ms(now - self._started_at)) / 1_000
+        now = self._now()
+        return (now + self._faults.error_of_date_ms(now - self._fleet.started_at)) / 1_000
 
     def body(self, target: str, authorization: str) -> bytes:
         """Return the JSON body for a GET.
@@ -91,7 +81,7 @@ class _Api:
             return b'{"version":"demo","status":"ok"}'
         device_id = device_in(path)
         self._check(authorization)
-        if self._faults.is_unavailable(self.now() - self._started_at):
+        if self._faults.is_unavailable(self._now() - self._fleet.started_at):
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the database is being restarted"})
         return self._listing(query) if device_id is None else self._device(device_id)
 
@@ -106,7 +96,7 @@ class _Api:
             raise not_found()
         self._check(authorization)
         with self._lock:
-            starts = self._fleet.start_listener(id_, self.now())
+            starts = self._fleet.start_listener(id_, self._now())
         if starts is None:
             raise not_found()
         if not starts:
@@ -118,7 +108,7 @@ class _Api:
             raise unauthorized()
 
     def _listing(self, query: str) -> bytes:
-        params, now = ListParams.of(query, self._largest_page), self.now()
+        params, now = ListParams.of(query, self._largest_page), self._now()
 
         def is_wanted(environment: SimulatedEnvironment) -> bool:
             identity = environment.machine.identity
@@ -131,7 +121,7 @@ class _Api:
 
     def _device(self, device_id: str) -> bytes:
         with self._lock:
-            row = self._fleet.row(device_id, self.now())
+            row = self._fleet.row(device_id, self._now())
         if row is None:
             raise unknown_device()
         return row
@@ -207,49 +197,39 @@ class Server(ThreadingHTTPServer):
     """A running demo API with its own fleet, one thread per connection; it serves until `close`.
 
     Args:
-        size: environments at the start.
-        seed: selects the fleet; the same seed gives the same story.
+        spec: of its fleet.
         key: the bearer token that clients must send.
-        port: 0 for any free one.
         largest_page: a larger `limit` is reduced to it silently.
         now: the clock of heartbeats and of the `Date` header, in milliseconds since the epoch.
         has_past: whether connections bear the traces of the day before (`day_before.py`).
-        scenario: None for the default story.
 
     Raises:
-        OSError: the port is not available.
+        OSError: it cannot listen.
     """
 
     daemon_threads = False  # joined after their connections are cut
     request_queue_size = 128
 
-    def __init__(  # noqa: PLR0913 - keyword-only options of a server
+    def __init__(
         self,
+        spec: FleetSpec,
         *,
-        size: int,
-        seed: int,
         key: str,
-        port: int = 0,
         largest_page: int = 100,
         now: Callable[[], int] = wall_clock,
         has_past: bool = False,
-        scenario: Scenario | None = None,
     ) -> None:
         self.key = key
         self.started_at = now()
         """When the opening began, in milliseconds since the epoch."""
-        self.starts_listeners = scenario is Scenario.OUTAGE
+        self.starts_listeners = spec.scenario is Scenario.OUTAGE
         """Whether a POST starts a listener."""
-        day = time_of_day(self.started_at) if has_past else None
-        fleet = SimulatedFleet(size, seed, self.started_at, day, scenario=scenario)
-        faults = NO_FAULTS if scenario is None else FAULTS.get(scenario, NO_FAULTS)
-        self.api = _Api(
-            fleet=fleet, key=key, largest_page=largest_page, now=now, faults=faults, started_at=self.started_at
-        )
+        fleet = SimulatedFleet(spec, self.started_at, time_of_day(self.started_at) if has_past else None)
+        self.api = _Api(fleet, key, largest_page, now)
         self._connections: set[socket.socket] = set()
         self._lock = Lock()
         self._is_closing = False
-        super().__init__(("127.0.0.1", port), _Exchange)
+        super().__init__(("127.0.0.1", 0), _Exchange)
         self.base_url = f"http://127.0.0.1:{self.server_port}"
         self._accepting = Thread(target=self._accept, name="envwatch-demo")
         self._accepting.start()
@@ -310,10 +290,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     The key is in `LETTA_API_KEY`. Returns the exit code: 0, or 1 if the server could not listen.
     """
     parser = argparse.ArgumentParser(prog="envwatch.demo.server")
-    parser.add_argument("--size", type=int, required=True)
-    parser.add_argument("--seed", type=int, required=True)
+    FleetSpec.add_arguments(parser)
     parser.add_argument("--past", action="store_true", help="let connections bear the traces of the day before")
-    parser.add_argument("--scenario", type=Scenario)
     parser.add_argument("--child", action="store_true", required=True, help="serve until standard input ends")
     options = parser.parse_args(arguments)
     key = os.environ.get("LETTA_API_KEY", "")
@@ -322,7 +300,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl+c is for the parent
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        server = Server(size=options.size, seed=options.seed, key=key, has_past=options.past, scenario=options.scenario)
+        server = Server(FleetSpec.of(options), key=key, has_past=options.past)
     except OSError as error:
         _announce({"error": f"the demo server cannot listen: {error}"})
         return 1

@@ -72,12 +72,12 @@ class State:
 class SimulatedEnvironment:
     """One machine with its schedule of states; the schedule only grows at its end, so the past never changes."""
 
-    def __init__(self, machine: Machine, first: State, index: int) -> None:
+    def __init__(self, machine: Machine, index: int, *states: State) -> None:
         self.machine = machine
         self.index = index
-        self.busy_until = first.since
+        self._states = [*states]
+        self.busy_until = self.last.since
         """Its schedule is complete until then, and nothing may be added before."""
-        self._states = [first]
         self._head = b""
         self._head_of: State | None = None
         self._row = b""

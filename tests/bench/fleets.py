@@ -10,6 +10,7 @@ from support.builders import NOW, wire_rows
 from support.demo_client import Client
 
 from envwatch.demo.fleet import SimulatedFleet
+from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.model.listing_api import listing_body
 from envwatch.model.page import page_of
 
@@ -31,7 +32,7 @@ def plain_rows(count: int) -> list[dict[str, Any]]:
 
 def demo_rows(count: int) -> list[dict[str, Any]]:
     """Return the rows of the demo's fleet, with names from all over the world."""
-    return SimulatedFleet(count, seed=7, started_at=int(NOW)).rows(int(NOW))
+    return SimulatedFleet(FleetSpec(count, 7), int(NOW)).rows(int(NOW))
 
 
 def beating(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from support.builders import NOW
 from support.simulated_life import simulated_life
 
 from envwatch.demo.fleet import SimulatedFleet
+from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.storage.history.encoding.events import EventEncoder
 from envwatch.storage.history.encoding.frames import FrameDecoder, FrameEncoder, FrameKind
@@ -38,7 +39,7 @@ def frames() -> list[Finding]:
         sizes.append(len(encoder.encode(moment).data))
         numbered = enumerate(update.events, len(event_sizes))
         event_sizes += [len(event_encoder.encode(event, number)) for number, event in numbered]
-    body = b"".join(pages_of(SimulatedFleet(1_000, seed=7, started_at=int(NOW)).rows(int(NOW))))
+    body = b"".join(pages_of(SimulatedFleet(FleetSpec(1_000, 7), int(NOW)).rows(int(NOW))))
     (spent,) = in_turn(partial(_encoded, first))
     return [
         Finding(
@@ -100,7 +101,7 @@ def rebuild() -> list[Finding]:
 
 
 def _rows(count: int) -> list[dict[str, object]]:
-    return SimulatedFleet(count, seed=7, started_at=int(NOW)).rows(int(NOW))
+    return SimulatedFleet(FleetSpec(count, 7), int(NOW)).rows(int(NOW))
 
 
 def _encoded(moments: Iterable[Moment]) -> list[Frame]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from support.pty_terminal import ROOT, Terminal, environment
 
 from envwatch.demo.child import ChildServer
+from envwatch.demo.fleet_spec import FleetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,7 +44,7 @@ _ASKS_FOR_FRAMES = b"\x1b[?2026$p"
 @contextmanager
 def served(size: int) -> Iterator[ChildServer]:
     """Serve a demo fleet from a process of its own."""
-    with ChildServer.start(size, seed=7) as server:
+    with ChildServer.start(FleetSpec(size, 7)) as server:
         server.ready()
         yield server
 

@@ -18,6 +18,7 @@ from support.pty_terminal import Terminal, environment
 
 from envwatch.config.schema import Config, Document, document_of
 from envwatch.config.starter import starter
+from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.server import Server
 from envwatch.tui.themes import THEMES
 
@@ -345,7 +346,7 @@ async def test_a_listing_uses_the_settings_of_its_profile(tmp_path: Path) -> Non
 
 
 def test_the_dashboard_uses_the_settings_of_its_profile(tmp_path: Path) -> None:
-    with Server(size=30, seed=7, key=KEY) as server:
+    with Server(FleetSpec(30, 7), key=KEY) as server:
         config_file(
             tmp_path,
             f'default_profile = "work"\n[profiles.work]\nbase_url = "{server.base_url}"\napi_key_env = "WORK_KEY"\n'
@@ -366,7 +367,7 @@ def test_the_dashboard_uses_the_settings_of_its_profile(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("query", "shown"), [("name:chen-nas", r" 1/\d\d "), ("", "unrestricted +live")])
 def test_a_filter_on_the_command_line_goes_before_the_configurations(tmp_path: Path, query: str, shown: str) -> None:
     config_file(tmp_path, 'filter = "no-such-thing"\n')
-    with Server(size=30, seed=7, key=KEY) as server:
+    with Server(FleetSpec(30, 7), key=KEY) as server:
         environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url, "ENVWATCH_FILTER": "nor-such-a-thing"}
         with Terminal.of_envwatch("--filter", query, home=tmp_path, columns=100, environ=environ) as terminal:
             terminal.wait_for(shown)

@@ -20,9 +20,10 @@ from envwatch.cli.demo_past import LARGEST, SimulatedPoll, interval_for, steps, 
 from envwatch.cli.demo_past_process import DemoHistory, DemoPast
 from envwatch.cli.demo_settings import demo_settings
 from envwatch.config.credentials import Credentials
-from envwatch.demo.day_before import DAY_MS, time_of_day
 from envwatch.demo.fleet import SimulatedFleet
+from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.scenarios import Scenario
+from envwatch.demo.times import DAY_MS, time_of_day
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.history import PollResult
 from envwatch.fleet.presence import Presence
@@ -42,7 +43,7 @@ MINUTE = 60_000
 
 @pytest.fixture(scope="module")
 def day() -> list[SimulatedPoll]:
-    return [*steps(40, 7, START, 0)]
+    return [*steps(FleetSpec(40, 7), START, 0)]
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def test_it_covers_the_day_but_for_one_gap_of_40_minutes(day: list[SimulatedPoll
 
 def test_it_ends_with_what_the_opening_begins_with(day: list[SimulatedPoll]) -> None:
     last = day[-1].moment
-    rows = SimulatedFleet(40, 7, START, time_of_day(START)).rows(int(last.now.wall))
+    rows = SimulatedFleet(FleetSpec(40, 7), START, time_of_day(START)).rows(int(last.now.wall))
     assert [*last.fleet.environments] == [row["id"] for row in rows]
     states = {tracked.environment.label: tracked.presence for tracked in last.fleet.environments.values()}
     assert 30 <= sum(presence in {Presence.ONLINE, Presence.LATE} for presence in states.values()) < 40
@@ -75,8 +76,8 @@ def test_it_ends_with_what_the_opening_begins_with(day: list[SimulatedPoll]) -> 
 
 @pytest.mark.parametrize("scenario", Scenario)
 def test_that_of_a_scenario_ends_with_what_that_begins_with(scenario: Scenario) -> None:
-    last = [*steps(40, 7, START, START - 10 * MINUTE, scenario)][-1].moment
-    rows = {row["id"]: row["connectionId"] for row in SimulatedFleet(40, 7, START, scenario=scenario).rows(START)}
+    last = [*steps(FleetSpec(40, 7, scenario), START, START - 10 * MINUTE)][-1].moment
+    rows = {row["id"]: row["connectionId"] for row in SimulatedFleet(FleetSpec(40, 7, scenario), START).rows(START)}
     assert rows.keys() == last.fleet.environments.keys()
     assert {id_ for id_, each in last.fleet.environments.items() if each.verdict.is_up} <= {
         id_ for id_, link in rows.items() if link
@@ -124,24 +125,25 @@ def test_a_larger_fleet_was_polled_less_often(size: int, seconds: int) -> None:
 
 def test_what_is_written_can_be_read_and_is_written_once(tmp_path: Path) -> None:
     folder = tmp_path / "demo@demo-1-7"
-    assert write_past(folder, 1, 7, START)
-    expected = [*steps(1, 7, START, 0)]
+    assert write_past(folder, FleetSpec(1, 7), START)
+    expected = [*steps(FleetSpec(1, 7), START, 0)]
     polls = polls_in(folder)
     assert [poll.at for poll in polls] == [step.moment.now.wall for step in expected]
     assert len({poll.run for poll in polls}) == 2
     for place in (0, 777, -1):
         assert exact(StoredPast(folder).moment(polls[place])) == exact(expected[place].moment)
     assert not (folder / "demo-past").exists()
-    assert not write_past(folder, 1, 7, START)
-    assert not write_past(folder, 1, 7, START + 20 * 60 * MINUTE)  # the newest poll is of the day before that
+    assert not write_past(folder, FleetSpec(1, 7), START)
+    later = START + 20 * 60 * MINUTE  # the newest poll is of the day before that
+    assert not write_past(folder, FleetSpec(1, 7), later)
     assert polls_in(folder) == polls
 
 
 def test_a_later_day_without_any_poll_is_written_after_what_is_there(tmp_path: Path) -> None:
     folder = tmp_path / "demo@demo-0-7"
-    assert write_past(folder, 0, 7, START)
+    assert write_past(folder, FleetSpec(0, 7), START)
     before = polls_in(folder)
-    assert write_past(folder, 0, 7, START + DAY_MS)  # the file of the day of START stays
+    assert write_past(folder, FleetSpec(0, 7), START + DAY_MS)  # the file of the day of START stays
     after = polls_in(folder, until=START + 2 * DAY_MS)
     assert after[: len(before)] == before
     midnight = (START // DAY_MS + 1) * DAY_MS
@@ -151,49 +153,49 @@ def test_a_later_day_without_any_poll_is_written_after_what_is_there(tmp_path: P
 
 def test_a_past_that_is_no_longer_wanted_is_made_by_the_next_demo(tmp_path: Path) -> None:
     polls = count()
-    assert not write_past(tmp_path, 1, 7, START, lambda: next(polls) < 20)
+    assert not write_past(tmp_path, FleetSpec(1, 7), START, lambda: next(polls) < 20)
     assert day_paths(tmp_path) == []
     writer = FolderWriter(tmp_path, Retention())  # of the dashboard, which records its last poll
     assert writer.take()
-    step = next(steps(1, 7, START, START - MINUTE))
+    step = next(steps(FleetSpec(1, 7), START, START - MINUTE))
     writer.write(step.moment, step.result, 5.0)
     writer.close()
-    assert write_past(tmp_path, 1, 7, START + MINUTE)
+    assert write_past(tmp_path, FleetSpec(1, 7), START + MINUTE)
     assert polls_in(tmp_path)[0].at < START - 23 * 60 * MINUTE
 
 
 def test_what_a_killed_process_left_is_made_anew(tmp_path: Path) -> None:
-    assert write_past(tmp_path, 0, 7, START)
+    assert write_past(tmp_path, FleetSpec(0, 7), START)
     for path in day_paths(tmp_path)[1:]:
         path.unlink()
     (tmp_path / "demo-past").write_text(day_paths(tmp_path)[0].name.removesuffix(".sqlite"))
-    assert write_past(tmp_path, 0, 7, START)
+    assert write_past(tmp_path, FleetSpec(0, 7), START)
     assert len(day_paths(tmp_path)) == 2
 
 
 def test_nothing_is_written_while_another_process_records(tmp_path: Path) -> None:
     lock = FolderLock(tmp_path)
     assert lock.take()
-    assert not write_past(tmp_path, 1, 7, START)
+    assert not write_past(tmp_path, FleetSpec(1, 7), START)
     lock.release()
     assert day_paths(tmp_path) == []
 
 
 def test_a_very_large_fleet_has_no_past(tmp_path: Path) -> None:
-    assert not write_past(tmp_path, LARGEST + 1, 7, START)
+    assert not write_past(tmp_path, FleetSpec(LARGEST + 1, 7), START)
 
 
 def test_its_process_makes_it_and_says_why_it_cannot(tmp_path: Path) -> None:
     folder = tmp_path / "history" / "demo@demo-0-7"
-    DemoPast(folder, 0, 7, START).make()
+    DemoPast(folder, FleetSpec(0, 7), START).make()
     assert len(day_paths(folder)) == 2
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(OSError, match=r"[Nn]ot a directory"):
-        DemoPast(tmp_path / "file" / "folder", 0, 7, START).make()
+        DemoPast(tmp_path / "file" / "folder", FleetSpec(0, 7), START).make()
 
 
 def test_its_process_gives_up_when_it_is_closed(tmp_path: Path) -> None:
-    past = DemoPast(tmp_path, 400, 7, START)
+    past = DemoPast(tmp_path, FleetSpec(400, 7), START)
     with ThreadPoolExecutor() as pool:
         making = pool.submit(past.make)
         while not (tmp_path / "demo-past").exists():
@@ -209,19 +211,18 @@ def test_the_dashboard_reads_it_when_it_is_whole(tmp_path: Path, monkeypatch: py
     for name in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
         monkeypatch.setenv(name, str(tmp_path))
     settings = demo_settings(Options())
-    credentials = Credentials(key=SecretStr("key"), base_url="http://demo", origin="a test")
-    profiles = Profiles({NO_PROFILE: Profile(credentials, settings)})
-    past = DemoPast(history_folder_for("demo-0-7", settings), 0, 7, START)
+    profiles = [(Credentials(key=SecretStr("key"), base_url="http://demo", origin="a test"), settings)]
+    past = DemoPast(history_folder_for("demo-0-7", settings), FleetSpec(0, 7), START)
     history = history_for(profiles, Options(), print, demo=DemoHistory("demo-0-7", past))
     with ThreadPoolExecutor() as pool:
         reading = pool.submit(history.pasts[NO_PROFILE].polls, WallMs(0), WallMs(START))
         wait([reading], timeout=0.2)
         past.make()
-        assert len(reading.result()) == len([*steps(0, 7, START, 0)])
+        assert len(reading.result()) == len([*steps(FleetSpec(0, 7), START, 0)])
 
 
 def test_a_past_that_is_given_up_is_not_waited_for(tmp_path: Path) -> None:
-    past = DemoPast(tmp_path, 0, 7, START)
+    past = DemoPast(tmp_path, FleetSpec(0, 7), START)
     past.close()
     past.wait()
 
@@ -238,7 +239,8 @@ def test_the_newest_demo_is_read_under_the_name_of_a_profile_unless_the_configur
     assert report(tmp_path) == (1, "", "envwatch: no demo has been recorded; `envwatch demo` records itself\n")
     state_folder = tmp_path / ".local/state/envwatch"
     for size in (0, 1):
-        write_past(history_folder(state_folder, "demo", f"demo-{size}-7"), size, 7, int(time.time() * 1000))
+        folder = history_folder(state_folder, "demo", f"demo-{size}-7")
+        write_past(folder, FleetSpec(size, 7), int(time.time() * 1000))
     code, output, _ = report(tmp_path, "--since", "22h")
     assert code == 0
     assert output.startswith("# envwatch: `demo` on `demo-1-7`\n")

@@ -11,6 +11,7 @@ import pytest
 from support.pty_terminal import environment
 
 from envwatch.demo.child import ChildServer
+from envwatch.demo.fleet_spec import FleetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,7 @@ KIB_A_ROW = 3.0
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[tuple[ChildServer, ChildServer]]:
-    with ChildServer.start(10, seed=7) as few, ChildServer.start(ROWS, seed=7) as many:
+    with ChildServer.start(FleetSpec(10, 7)) as few, ChildServer.start(FleetSpec(ROWS, 7)) as many:
         few.ready()
         many.ready()
         yield few, many

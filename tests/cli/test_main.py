@@ -26,6 +26,7 @@ from support.builders import wire_row, wire_rows
 from support.faulty_server import How, Stop, Where, edits, faulty_server, says, sends, skewed
 
 from envwatch import __version__
+from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.server import Server
 from envwatch.model.limits import Limits
 from envwatch.model.text import cells
@@ -62,7 +63,7 @@ class Ended(NamedTuple):
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with Server(size=130, seed=7, key=KEY, now=lambda: START) as running:
+    with Server(FleetSpec(130, 7), key=KEY, now=lambda: START) as running:
         yield running
 
 

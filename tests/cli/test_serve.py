@@ -26,6 +26,7 @@ from support.serve_program import (
 from support.serving import until
 
 from envwatch.cli.arguments import Exit
+from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.server import Server
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ AGES = {"heartbeat_age_s", "up_s", "online_for_s", "reason", "last_heartbeat_at"
 
 @pytest.fixture(scope="module")
 def demo() -> Iterator[Server]:
-    with Server(size=60, seed=7, key=KEY) as server:
+    with Server(FleetSpec(60, 7), key=KEY) as server:
         yield server
 
 
@@ -199,7 +200,7 @@ def test_several_profiles_have_a_base_url_each_that_envwatch_takes(demo: Server,
     tokens_file(tmp_path)
     config, viewer = tmp_path / ".config" / "envwatch" / "config.toml", tmp_path / "viewer"
     viewer.mkdir()
-    with Server(size=20, seed=8, key=KEY) as other:
+    with Server(FleetSpec(20, 8), key=KEY) as other:
         servers = {"work": demo, "home": other}
         sections = (f'[profiles.{name}]\nbase_url = "{each.base_url}"\n' for name, each in servers.items())
         config.write_text("api_key_env = 'A'\n" + "".join(sections))

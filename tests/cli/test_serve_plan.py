@@ -21,6 +21,7 @@ from support.serving import until
 from envwatch.cli.arguments import Exit, options_in
 from envwatch.cli.bootstrap import profiles_for
 from envwatch.cli.serve_plan import Plan
+from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.server import Server
 from envwatch.storage.redactor import redactor
 
@@ -33,7 +34,7 @@ KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
 
 @pytest.fixture(scope="module")
 def demo() -> Iterator[Server]:
-    with Server(size=60, seed=7, key=KEY) as server:
+    with Server(FleetSpec(60, 7), key=KEY) as server:
         yield server
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.budget import examples
 
-from envwatch.demo.day_before import DAY_MS, DayBefore
 from envwatch.demo.fleet import SimulatedFleet
+from envwatch.demo.fleet_spec import FleetSpec
+from envwatch.demo.times import DAY_MS
+
+if TYPE_CHECKING:
+    from envwatch.demo.day_before import DayBefore
 
 START = 1_764_000_000_000
 MINUTE = 60_000
@@ -46,7 +50,8 @@ def is_up(row: Row, now: int) -> bool:
 def test_the_day_changes_nothing_of_the_opening_but_since_when_some_are_connected(
     size: int, seed: int, time_of_day: int, later: list[int]
 ) -> None:
-    alone, after_a_day = SimulatedFleet(size, seed, START), SimulatedFleet(size, seed, START, time_of_day)
+    spec = FleetSpec(size, seed)
+    alone, after_a_day = SimulatedFleet(spec, START), SimulatedFleet(spec, START, time_of_day)
     for moment in (START, *(START + each for each in later)):
         expected, found = alone.rows(moment), after_a_day.rows(moment)
         for row, other in zip(expected, found, strict=True):
@@ -60,7 +65,7 @@ def test_the_day_changes_nothing_of_the_opening_but_since_when_some_are_connecte
 @settings(max_examples=examples(60), deadline=None)
 def test_no_time_of_the_day_lies_in_the_future_or_out_of_order(seed: int, time_of_day: int, moment: int) -> None:
     now = START - moment
-    for row in SimulatedFleet(40, seed, START, time_of_day).rows(now):
+    for row in SimulatedFleet(FleetSpec(40, seed), START, time_of_day).rows(now):
         assert row["firstSeenAt"] <= row["lastSeenAt"] <= now
         assert row["connectedAt"] is None or row["firstSeenAt"] <= row["connectedAt"] <= now
         if row["lastHeartbeat"] is not None and is_up(row, now):
@@ -69,21 +74,21 @@ def test_no_time_of_the_day_lies_in_the_future_or_out_of_order(seed: int, time_o
 
 @given(st.integers(0, DAY_MS - 1))
 def test_everything_has_room_in_the_day_at_any_time_of_day(time_of_day: int) -> None:
-    day = day_of(SimulatedFleet(40, 7, START, time_of_day))
+    day = day_of(SimulatedFleet(FleetSpec(40, 7), START, time_of_day))
     for part in (day.pod_loss, day.roll_out, day.drift, day.flapping, day.breakdown):
         assert START - DAY_MS < part.at < part.until <= START - 30 * MINUTE
 
 
 @pytest.mark.parametrize("hour", [0, 4, 9, 12, 20])
 def test_the_pod_is_lost_in_the_night(hour: int) -> None:
-    day = day_of(SimulatedFleet(40, 7, START, hour * HOUR))
+    day = day_of(SimulatedFleet(FleetSpec(40, 7), START, hour * HOUR))
     midnight = START - hour * HOUR
     assert (day.pod_loss.at - midnight) % DAY_MS == 2 * HOUR + 41 * MINUTE
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_pod_is_lost_with_its_environments_which_return_together_on_another(seed: int) -> None:
-    fleet = SimulatedFleet(40, seed, START, EVENING)
+    fleet = SimulatedFleet(FleetSpec(40, seed), START, EVENING)
     loss = day_of(fleet).pod_loss
     before, during, after = (by_id(fleet, at) for at in (loss.at - 1, loss.at, loss.until))
     lost = [id_ for id_ in before if before[id_]["connectionId"] and not during[id_]["connectionId"]]
@@ -96,7 +101,7 @@ def test_a_pod_is_lost_with_its_environments_which_return_together_on_another(se
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_over_half_an_hour_versions_move_with_new_connections(seed: int) -> None:
-    fleet = SimulatedFleet(40, seed, START, EVENING)
+    fleet = SimulatedFleet(FleetSpec(40, seed), START, EVENING)
     roll_out = day_of(fleet).roll_out
     before, half, after = (by_id(fleet, at) for at in (roll_out.at, sum(roll_out) // 2, roll_out.until + MINUTE))
 
@@ -112,7 +117,7 @@ def test_over_half_an_hour_versions_move_with_new_connections(seed: int) -> None
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_one_machine_flaps_one_is_down_for_hours_and_one_is_unrestricted_for_a_while(seed: int) -> None:
-    fleet = SimulatedFleet(40, seed, START, EVENING)
+    fleet = SimulatedFleet(FleetSpec(40, seed), START, EVENING)
     day = day_of(fleet)
     turns: Counter[str] = Counter()
     moments = range(day.flapping.at, day.flapping.until, MINUTE)
@@ -139,7 +144,7 @@ def test_one_machine_flaps_one_is_down_for_hours_and_one_is_unrestricted_for_a_w
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("size", [5, 40, pytest.param(1_000, marks=pytest.mark.slow)])
 def test_most_are_online_all_day(size: int, seed: int) -> None:
-    fleet = SimulatedFleet(size, seed, START, EVENING)
+    fleet = SimulatedFleet(FleetSpec(size, seed), START, EVENING)
     for minute in range(0, 24 * 60, 17):
         now = START - DAY_MS + minute * MINUTE
         rows = fleet.rows(now)
@@ -149,7 +154,7 @@ def test_most_are_online_all_day(size: int, seed: int) -> None:
 
 
 def test_a_heartbeat_of_the_day_advances_every_30_seconds() -> None:
-    fleet = SimulatedFleet(40, 7, START, EVENING)
+    fleet = SimulatedFleet(FleetSpec(40, 7), START, EVENING)
     day = day_of(fleet)
     for at in range(day.began_at, START - HOUR, 97 * MINUTE):
         rows = [by_id(fleet, at + beat * 30_000) for beat in range(3)]
@@ -164,8 +169,8 @@ def test_a_heartbeat_of_the_day_advances_every_30_seconds() -> None:
 @given(seed=st.integers(0, 2**32), later=st.integers(1, 3 * HOUR))
 @settings(max_examples=examples(30), deadline=None)
 def test_an_opening_later_on_the_same_day_finds_most_machines_on_the_same_connections(seed: int, later: int) -> None:
-    first = by_id(SimulatedFleet(40, seed, START, EVENING), START)
-    second = by_id(SimulatedFleet(40, seed, START + later, EVENING + later), START + later)
+    first = by_id(SimulatedFleet(FleetSpec(40, seed), START, EVENING), START)
+    second = by_id(SimulatedFleet(FleetSpec(40, seed), START + later, EVENING + later), START + later)
     connected = [id_ for id_ in first if first[id_]["connectedAt"] is not None and is_up(first[id_], START)]
     moved = [id_ for id_ in connected if first[id_]["connectedAt"] != second[id_]["connectedAt"]]
     assert len(moved) <= 8

@@ -15,10 +15,11 @@ from support.demo_client import KEY, LISTING, Client
 from support.load import scaled
 
 from envwatch.demo.child import ChildServer
+from envwatch.demo.fleet_spec import FleetSpec
 
 
 def test_a_child_serves_its_fleet_with_a_key_of_its_own() -> None:
-    with ChildServer.start(3, 7) as first, ChildServer.start(3, 7) as second:
+    with ChildServer.start(FleetSpec(3, 7)) as first, ChildServer.start(FleetSpec(3, 7)) as second:
         assert first.key != second.key
         assert abs(time.time() * 1_000 - first.started_at) < 60_000
         with Client(first.base_url, first.key) as plain:
@@ -66,8 +67,12 @@ def test_a_child_without_a_key_is_a_usage_error() -> None:
 
 def test_a_child_ends_with_a_parent_that_was_killed() -> None:
     program = (
-        "import sys; from envwatch.demo.child import ChildServer; child = ChildServer.start(3, 1);"
-        "print(child.base_url, flush=True); sys.stdin.read()"
+        "import sys\n"
+        "from envwatch.demo.child import ChildServer\n"
+        "from envwatch.demo.fleet_spec import FleetSpec\n"
+        "child = ChildServer.start(FleetSpec(3, 1))\n"
+        "print(child.base_url, flush=True)\n"
+        "sys.stdin.read()"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
@@ -79,8 +84,11 @@ def test_a_child_ends_with_a_parent_that_was_killed() -> None:
 
 def test_a_child_is_out_of_reach_of_ctrl_c_and_ctrl_z_in_the_terminal() -> None:
     program = (
-        "import os, signal; from envwatch.demo.child import ChildServer; signal.signal(signal.SIGINT, print)\n"
-        "with ChildServer.start(3, 1) as child:\n"
+        "import os, signal\n"
+        "from envwatch.demo.child import ChildServer\n"
+        "from envwatch.demo.fleet_spec import FleetSpec\n"
+        "signal.signal(signal.SIGINT, print)\n"
+        "with ChildServer.start(FleetSpec(3, 1)) as child:\n"
         "    os.killpg(0, signal.SIGINT)\n"  # before the child has set its own handler
         "    print(child.ready(), flush=True)"
     )
@@ -100,8 +108,13 @@ def test_a_child_that_dies_before_it_listens_is_an_os_error() -> None:
 
 
 def test_a_child_that_cannot_listen_says_why() -> None:
-    program = """print('{"error": "the demo server cannot listen: no room"}')"""
-    with ended_child(program) as child, pytest.raises(OSError, match="cannot listen: no room"):
+    program = (
+        "import os, resource, sys; from envwatch.demo.server import main\n"
+        "os.environ['LETTA_API_KEY'] = 'key'\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\n"
+        "sys.exit(main(['--size=3', '--seed=1', '--child']))"
+    )
+    with ended_child(program) as child, pytest.raises(OSError, match=r"the demo server cannot listen: .*open files"):
         child.ready()
 
 

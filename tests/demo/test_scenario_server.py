@@ -11,6 +11,7 @@ import pytest
 from support.demo_client import KEY, LISTING, START, Client, Clock
 
 from envwatch.demo import start_listener
+from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.scenarios import Scenario
 from envwatch.demo.server import LISTENER_PATH, Server
 
@@ -25,7 +26,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def outage(clock: Clock) -> Iterator[Server]:
-    with Server(size=40, seed=7, key=KEY, now=clock, scenario=Scenario.OUTAGE) as running:
+    with Server(FleetSpec(40, 7, Scenario.OUTAGE), key=KEY, now=clock) as running:
         yield running
 
 
@@ -56,7 +57,7 @@ def command(base_url: str, id_: str, key: str = KEY) -> tuple[int, str]:
 
 def test_in_the_night_it_answers_503_for_a_while(clock: Clock) -> None:
     with (
-        Server(size=5, seed=7, key=KEY, now=clock, scenario=Scenario.NIGHT) as server,
+        Server(FleetSpec(5, 7, Scenario.NIGHT), key=KEY, now=clock) as server,
         Client(server.base_url) as plain,
     ):
         statuses = []
@@ -68,7 +69,7 @@ def test_in_the_night_it_answers_503_for_a_while(clock: Clock) -> None:
 
 def test_in_the_night_its_date_is_wrong_for_a_while(clock: Clock) -> None:
     with (
-        Server(size=5, seed=7, key=KEY, now=clock, scenario=Scenario.NIGHT) as server,
+        Server(FleetSpec(5, 7, Scenario.NIGHT), key=KEY, now=clock) as server,
         Client(server.base_url) as plain,
     ):
         errors = []
@@ -103,7 +104,7 @@ def test_the_command_says_why_nothing_starts(outage: Server, client: Client, clo
 
 @pytest.mark.parametrize("scenario", [None, Scenario.CALM, Scenario.NIGHT])
 def test_other_stories_have_no_such_route(scenario: Scenario | None, clock: Clock) -> None:
-    with Server(size=40, seed=7, key=KEY, now=clock, scenario=scenario) as server, Client(server.base_url) as plain:
+    with Server(FleetSpec(40, 7, scenario), key=KEY, now=clock) as server, Client(server.base_url) as plain:
         answer = plain.ask(f"{LISTENER_PATH}env-1", method="POST")
         assert (answer.status, answer.headers["Allow"]) == (405, "GET")
 

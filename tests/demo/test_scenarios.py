@@ -11,6 +11,7 @@ from support.budget import examples
 from support.scenario_run import START, ScenarioRun
 
 from envwatch.demo.fleet import SimulatedFleet
+from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.scenarios import Scenario
 from envwatch.fleet.events import Kind
 from envwatch.fleet.presence import Presence
@@ -41,10 +42,10 @@ def kinds(steps: Sequence[Step]) -> set[Kind]:
 def test_a_moment_is_the_same_whatever_was_asked_before(
     scenario: Scenario, size: int, seed: int, moments: list[int]
 ) -> None:
-    asked_often = SimulatedFleet(size, seed, START, scenario=scenario)
+    asked_often = SimulatedFleet(FleetSpec(size, seed, scenario), START)
     for moment in moments:
         rows = asked_often.rows(START + moment)
-        assert rows == SimulatedFleet(size, seed, START, scenario=scenario).rows(START + moment)
+        assert rows == SimulatedFleet(FleetSpec(size, seed, scenario), START).rows(START + moment)
 
 
 # Calm.
@@ -136,7 +137,7 @@ def test_a_sandbox_is_started_by_nobody() -> None:
 
 @pytest.mark.parametrize("scenario", [None, Scenario.CALM, Scenario.NIGHT])
 def test_other_stories_start_no_listener(scenario: Scenario | None) -> None:
-    fleet = SimulatedFleet(40, 7, START, scenario=scenario)
+    fleet = SimulatedFleet(FleetSpec(40, 7, scenario), START)
     down = next(row["id"] for row in fleet.rows(START) if row["connectionId"] is None)
     assert fleet.start_listener(down, START) is False
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.pty_terminal import ENTER, ESC, Terminal, environment
 
+from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.server import Server
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def test_a_screen_that_becomes_low_gets_its_line_back(tmp_path: Path) -> None:
 
 
 def test_the_dashboard_on_a_server_has_none(tmp_path: Path) -> None:
-    with Server(size=5, seed=7, key="key-of-a-test") as server:
+    with Server(FleetSpec(5, 7), key="key-of-a-test") as server:
         environ = environment(tmp_path, LETTA_API_KEY="key-of-a-test", LETTA_BASE_URL=server.base_url)
         with Terminal.of_envwatch("--no-history", home=tmp_path, columns=80, lines=24, environ=environ) as terminal:
             terminal.wait_for(SHOWN)

@@ -19,6 +19,7 @@ from support.pty_terminal import Terminal, environment
 from support.still_server import still_server
 from support.terminal_modes import is_fresh, modes_after
 
+from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.server import Server
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ def test_a_key_refused_under_one_profile_is_reported_with_its_name_beside_the_ot
 @pytest.fixture(scope="module")
 def gone() -> Server:
     """A server that is not there any more."""
-    with Server(size=3, seed=1, key=KEYS["bolt"]) as server:
+    with Server(FleetSpec(3, 1), key=KEYS["bolt"]) as server:
         return server
 
 

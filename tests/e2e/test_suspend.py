@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.pty_terminal import Terminal
 
+from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.server import Server
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ STOPPED_FOR = 9.0
 
 @pytest.mark.slow
 def test_changes_while_the_process_was_stopped_are_one_group_of_events(tmp_path: Path) -> None:
-    with Server(size=40, seed=7, key=KEY) as server:
+    with Server(FleetSpec(40, 7), key=KEY) as server:
         credentials = {"LETTA_BASE_URL": server.base_url, "LETTA_API_KEY": KEY}
         with Terminal.of_envwatch("--interval", "1", home=tmp_path, columns=110, environ=credentials) as terminal:
             terminal.wait_for("● [0-9]+ on")

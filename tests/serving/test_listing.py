@@ -16,6 +16,7 @@ from support.exact import exact
 from support.hostile_fleet import SURROGATE, hostile_rows
 from support.served import Row, Served, any_rows, header, plain_listing
 
+from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.server import Server
 from envwatch.model.environment import environment_of
 from envwatch.model.listing_api import LISTING_PATH
@@ -258,7 +259,7 @@ def test_a_row_is_filtered_out_when_its_heartbeat_is_120_seconds_old() -> None:
 
 @pytest.fixture(scope="module")
 def demo() -> Iterator[Server]:
-    with Server(size=60, seed=11, key="demo-key", largest_page=1_000, now=lambda: int(NOW)) as server:
+    with Server(FleetSpec(60, 11), key="demo-key", largest_page=1_000, now=lambda: int(NOW)) as server:
         yield server
 
 

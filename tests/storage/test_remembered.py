@@ -20,6 +20,7 @@ from support.builders import beating
 from support.load import at_most
 from support.pty_terminal import ENTER, ROOT, Terminal, environment
 
+from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.server import Server
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.model.text import Clean
@@ -424,7 +425,7 @@ async def test_a_theme_that_no_longer_exists_is_replaced_by_the_default() -> Non
 
 
 def test_the_next_dashboard_looks_like_the_last_one(tmp_path: Path) -> None:
-    with Server(size=12, seed=7, key=KEY) as server:
+    with Server(FleetSpec(12, 7), key=KEY) as server:
         environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url}
         with Terminal.of_envwatch(home=tmp_path, environ=environ) as terminal:
             terminal.wait_for("chen-nas")

@@ -8,7 +8,8 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from envwatch.demo.fleet import SimulatedFleet
-from envwatch.demo.scenarios import FAULTS, NO_FAULTS, Scenario
+from envwatch.demo.fleet_spec import FleetSpec
+from envwatch.demo.scenarios import Scenario, faults_in
 from envwatch.fleet.events import NO_PROFILE, flatten
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import MonotonicS, OffsetBounds, Reading, WallMs
@@ -54,8 +55,8 @@ class ScenarioRun:
     """Polls a scenario from its start on, every 5 seconds or so."""
 
     def __init__(self, scenario: Scenario, *, size: int = 40, seed: int = 7) -> None:
-        self.demo = SimulatedFleet(size, seed, START, scenario=scenario)
-        self._faults = FAULTS.get(scenario, NO_FAULTS)
+        self.demo = SimulatedFleet(FleetSpec(size, seed, scenario), START)
+        self._faults = faults_in(scenario)
         self._chance = Random(seed)
         self._at = START + self._chance.randrange(3_000)
         self._monitor = Monitor.of({NO_PROFILE: Limits()})

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from support.builders import NOW, page_bytes
 
 from envwatch.demo.fleet import SimulatedFleet
+from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.history import Moment
 from envwatch.fleet.monitor import Monitor
@@ -54,7 +55,7 @@ class SimulatedServer:
 
     def __init__(self, size: int, seed: int = 7) -> None:
         self.opened_at = NOW + 1_234.5
-        self._fleet = SimulatedFleet(size, seed=seed, started_at=int(NOW))
+        self._fleet = SimulatedFleet(FleetSpec(size, seed), int(NOW))
         self._chance = random.Random(seed)
         self._known: dict[Clean, Environment] = {}
         self._pool = Pool()

@@ -7,27 +7,24 @@ from typing import Any
 import pytest
 
 from envwatch.demo.fleet import SimulatedFleet
+from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.server import Server
 
 
 class _StillFleet(SimulatedFleet):
     """A fleet of which every moment looks like the first; only the ages of the heartbeats grow."""
 
-    def __init__(self, size: int, seed: int, started_at: int, *parts: Any, **options: Any) -> None:
-        super().__init__(size, seed, started_at, *parts, **options)
-        self._shown_at = started_at
-
     def page(self, now: int, **wanted: Any) -> tuple[list[bytes], bool]:
         del now
-        return super().page(self._shown_at, **wanted)
+        return super().page(self.started_at, **wanted)
 
     def row(self, device_id: str, now: int) -> bytes | None:
         del now
-        return super().row(device_id, self._shown_at)
+        return super().row(device_id, self.started_at)
 
 
 def still_server(size: int, seed: int, key: str) -> Server:
     """Start a server on such a fleet; its clock is the machine's, so that nothing is said of a clock that stands."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("envwatch.demo.server.SimulatedFleet", _StillFleet)
-        return Server(size=size, seed=seed, key=key)
+        return Server(FleetSpec(size, seed), key=key)

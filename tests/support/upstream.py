@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from support.programs import TIMEOUT_S
 
 from envwatch.demo.child import ChildServer
+from envwatch.demo.fleet_spec import FleetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -134,7 +135,7 @@ class _Exchange(BaseHTTPRequestHandler):
 @contextmanager
 def demo_upstream(size: int = 40, seed: int = 7) -> Iterator[tuple[Upstream, str]]:
     """Run the demo's server behind an `Upstream`; give that and the key."""
-    with ChildServer.start(size, seed) as demo:
+    with ChildServer.start(FleetSpec(size, seed)) as demo:
         upstream = Upstream(demo.base_url)
         try:
             yield upstream, demo.key

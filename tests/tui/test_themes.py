@@ -15,6 +15,7 @@ from support.pty_terminal import Terminal
 from support.rewinding import BACK, lived, press
 from textual.color import Color
 
+from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.server import Server
 from envwatch.tui.themes import STATE_COLOURS, THEMES, theme_names
 
@@ -207,7 +208,7 @@ def test_the_ansi_theme_uses_only_colours_legible_on_light_and_dark() -> None:
 
 
 def test_the_ansi_theme_sends_only_ansi_colours(tmp_path: Path) -> None:
-    with Server(size=30, seed=7, key=KEY) as server:
+    with Server(FleetSpec(30, 7), key=KEY) as server:
         environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url, "COLORTERM": "truecolor"}
         with Terminal.of_envwatch(home=tmp_path, environ=environ | {"ENVWATCH_THEME": "envwatch-ansi"}) as terminal:
             terminal.wait_for("[0-9] on ")
@@ -288,7 +289,7 @@ async def test_without_colours_alarms_are_bold_and_as_bright_as_the_rest(
 
 
 def test_under_no_color_the_ansi_theme_is_not_used(tmp_path: Path) -> None:
-    with Server(size=3, seed=7, key=KEY) as server:
+    with Server(FleetSpec(3, 7), key=KEY) as server:
         environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url, "COLORTERM": "truecolor", "NO_COLOR": "1"}
         with Terminal.of_envwatch(home=tmp_path, environ=environ | {"ENVWATCH_THEME": "envwatch-ansi"}) as terminal:
             terminal.wait_for("[0-9] on ")

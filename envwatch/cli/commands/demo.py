@@ -45,39 +45,33 @@ def _show(options: Options) -> int:
     from envwatch.cli.demo_past_process import DemoHistory, DemoPast
     from envwatch.cli.demo_settings import demo_host, demo_settings, hints_key, with_remedy
     from envwatch.demo.child import ChildServer
+    from envwatch.demo.fleet_spec import FleetSpec
     from envwatch.demo.start_listener import KEY_VARIABLE
     from envwatch.fleet.events import NO_PROFILE
 
-    settings, scenario = demo_settings(options), _scenario(options)
+    settings, spec = demo_settings(options), FleetSpec.of(options)
     is_recorded = settings.history and not options.no_history
     with ExitStack() as stack:
         try:
-            child = stack.enter_context(
-                ChildServer.start(options.size, options.seed, has_past=is_recorded, scenario=scenario)
-            )
+            child = stack.enter_context(ChildServer.start(spec, has_past=is_recorded))
             from pydantic import SecretStr
 
             from envwatch.config.credentials import Credentials
 
             credentials = Credentials(key=SecretStr(child.key), base_url=child.ready(), origin="the demo itself")
-            started_at = child.started_at
         except OSError as error:
             raise StopError(Exit.FAILED, f"no demo: {error}") from None
         redactor().learn(child.key)
-        if scenario is Scenario.OUTAGE:
+        if spec.scenario is Scenario.OUTAGE:
             os.environ[KEY_VARIABLE] = child.key
             settings = with_remedy(settings, credentials.base_url)
-        host, past = demo_host(options.size, options.seed, scenario), None
+        host, past = demo_host(spec), None
         if is_recorded and not (settings.online_only or settings.source or settings.user):
-            past = DemoPast(history_folder_for(host, settings), options.size, options.seed, started_at, scenario)
+            past = DemoPast(history_folder_for(host, settings), spec, child.started_at)
         limits = replace(settings.limits, requests_per_minute=_UNLIMITED)
         key = "" if options.no_hints else hints_key(settings)
         profile = Profile(credentials, replace(settings, limits=limits))
         return run_dashboard(Profiles({NO_PROFILE: profile}), options, DemoHistory(host, past), key)
-
-
-def _scenario(options: Options) -> Scenario | None:
-    return None if options.scenario is None else Scenario(options.scenario)
 
 
 def _serve(options: Options) -> NoReturn:
@@ -85,11 +79,12 @@ def _serve(options: Options) -> NoReturn:
     import secrets
     import signal
 
+    from envwatch.demo.fleet_spec import FleetSpec
     from envwatch.demo.server import LISTENER_PATH, Server
 
     try:
         key = f"demo-{secrets.token_urlsafe(24)}"
-        server = Server(size=options.size, seed=options.seed, key=key, scenario=_scenario(options))
+        server = Server(FleetSpec.of(options), key=key)
     except OSError as error:
         raise StopError(Exit.FAILED, f"the demo server cannot listen: {error.strerror}") from None
     with server:

@@ -1,0 +1,189 @@
+"""The default story of the demo: an eventful opening of 20 seconds, then a calm life without end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from envwatch.demo.life import Life, beats
+from envwatch.demo.machines import UNRESTRICTED, connection_id, machine_at
+from envwatch.demo.states import FOREVER, SimulatedEnvironment, State
+from envwatch.demo.times import MINUTE_MS, SECOND_MS
+
+_MODES = ("standard", "standard", "standard", "acceptEdits", "acceptEdits", "unrestricted")
+_LEAST_WITH_FLAPPING = 12
+_LEAST_WITH_PODS = 26
+"""Sizes of a fleet from which a machine flaps, and pods are lost."""
+
+
+def _is_silent(environment: SimulatedEnvironment) -> bool:
+    return not beats(environment)
+
+
+def _is_restricted(environment: SimulatedEnvironment) -> bool:
+    return beats(environment) and environment.last.mode not in UNRESTRICTED
+
+
+class DefaultLife(Life):
+    """A fleet in which each kind of event happens within 20 seconds, and some every now and then from there on."""
+
+    def _begin(self) -> None:
+        self._listed_count = self._spec.size
+        self._down_until: list[int] = []
+        self._open()
+        self._from(18 * SECOND_MS, self._live)
+        if self._spec.size >= _LEAST_WITH_FLAPPING:
+            self._from(25 * SECOND_MS, self._flap)
+        if self._spec.size >= _LEAST_WITH_PODS:
+            self._from(3 * MINUTE_MS, self._lose_pod)
+
+    # The opening: one of each kind of event within 20 seconds, at a poll every 5 seconds too.
+
+    def _open(self) -> None:
+        scenes = (
+            (_is_restricted, self._open_unrestricted),
+            (beats, self._open_reconnect),
+            (beats, self._open_late),
+            (beats, self._open_disconnect),
+            (beats, self._open_heartbeat_lost),
+            (beats, self._open_return),
+        )
+        for is_eligible, scene in scenes[: (self._spec.size + 1) // 2]:
+            if chosen := self._idle(self._started_at, is_eligible):
+                scene(chosen)
+        self._arrive(self._started_at + self._between(13_000, 14_500))
+
+    def _open_unrestricted(self, chosen: SimulatedEnvironment) -> None:
+        at = self._started_at + self._between(4_200, 5_500)
+        chosen.add(replace(chosen.last, since=at, mode="unrestricted"))
+
+    def _open_reconnect(self, chosen: SimulatedEnvironment) -> None:
+        self._reconnect(chosen, self._started_at + self._between(11_000, 12_500))
+
+    def _open_late(self, chosen: SimulatedEnvironment) -> None:
+        beat_at = self._started_at - self._between(35_000, 38_000)
+        _silence(chosen, beat_at, until=beat_at + self._between(75_000, 100_000))
+
+    def _open_disconnect(self, chosen: SimulatedEnvironment) -> None:
+        at = self._started_at + self._between(6_000, 8_000)
+        self._interrupt(chosen, at, at + self._between(45_000, 90_000))
+
+    def _open_heartbeat_lost(self, chosen: SimulatedEnvironment) -> None:
+        beat_at = self._started_at - self._between(112_500, 115_500)
+        _silence(chosen, beat_at, until=self._started_at + self._between(50_000, 90_000))
+
+    def _open_return(self, chosen: SimulatedEnvironment) -> None:
+        at = self._started_at - self._between(3 * MINUTE_MS, 9 * MINUTE_MS)
+        self._interrupt(chosen, at, self._started_at + self._between(9_000, 11_000))
+
+    # The calm life. `_live`, `_flap` and `_lose_pod` return when they are due again.
+
+    def _live(self, at: int) -> int:
+        return self._one_of(
+            at,
+            {
+                self._disconnect: 11,
+                self._sleep: 11,
+                self._miss_heartbeat: 14,
+                self._reconnect_one: 14,
+                self._upgrade: 10,
+                self._change_mode: 16,
+                self._change_branch: 16,
+                self._turn_over: 5,
+                self._return: 3,
+            },
+            8_000,
+            18_000,
+        )
+
+    def _disconnect(self, at: int) -> None:
+        if (chosen := self._idle_that_may_fall(at)) is None:
+            self._reconnect_one(at)
+            return
+        is_long = self._random.random() < 0.15
+        back_at = at + (self._between(15 * MINUTE_MS, 50 * MINUTE_MS) if is_long else self._between(30_000, 150_000))
+        chosen.add(chosen.last.disconnected(at, keeps_beat=self._random.random() < 0.25))
+        self._reconnect(chosen, back_at)
+        self._down_until.append(back_at)
+
+    def _sleep(self, at: int) -> None:
+        if (chosen := self._idle_that_may_fall(at)) is None:
+            self._reconnect_one(at)
+            return
+        awake_at = at + self._between(130_000, 360_000)
+        asleep = chosen.last.silent(at)
+        chosen.add(asleep, asleep.awake(awake_at))
+        self._down_until.append(awake_at)
+
+    def _idle_that_may_fall(self, at: int) -> SimulatedEnvironment | None:
+        """Return a random environment that may go down; None while a tenth of the fleet is down."""
+        chosen = self._idle(at)
+        self._down_until = [until for until in self._down_until if until > at]
+        return chosen if len(self._down_until) < max(1, self._spec.size // 10) else None
+
+    def _miss_heartbeat(self, at: int) -> None:
+        if chosen := self._idle(at):
+            silent = chosen.last.silent(at)
+            chosen.add(silent, silent.awake(silent.seen_at + self._between(55_000, 112_000)))
+
+    def _reconnect_one(self, at: int) -> None:
+        if chosen := self._idle(at):
+            self._reconnect(chosen, at)
+
+    def _upgrade(self, at: int) -> None:
+        newest = f"0.34.{12 + (at - self._started_at) // (40 * MINUTE_MS)}"
+        chosen = self._idle(at, lambda each: beats(each) and each.last.version != newest)
+        if chosen is None:
+            self._reconnect_one(at)
+        elif self._random.random() < 0.6:
+            self._interrupt(chosen, at, at + self._between(5_000, 9_000), newest)
+        else:  # it is back before the next poll
+            self._reconnect(chosen, at, newest)
+
+    def _change_mode(self, at: int) -> None:
+        if chosen := self._idle(at):
+            mode = self._random.choice([mode for mode in _MODES if mode != chosen.last.mode])
+            chosen.add(replace(chosen.last, since=at, mode=mode))
+
+    def _turn_over(self, at: int) -> None:
+        if self._listed_count <= self._spec.size:
+            self._arrive(at)
+        elif chosen := self._idle(at, _is_silent) or self._idle(at, lambda each: each.machine.is_sandbox):
+            chosen.add(replace(chosen.last, since=at, is_listed=False))
+            chosen.busy_until = FOREVER
+            self._listed_count -= 1
+
+    def _return(self, at: int) -> None:
+        if chosen := self._idle(at, _is_silent) or self._idle(at):
+            self._reconnect(chosen, at)
+
+    def _flap(self, at: int) -> int:
+        """Take one machine offline and back every minute or so, for 12 minutes."""
+        chosen = self._idle(at)
+        end = at + 12 * MINUTE_MS
+        while chosen is not None and at < end:
+            self._interrupt(chosen, at, at + self._between(12_000, 40_000))
+            at = chosen.last.since + self._between(15_000, 55_000)
+        return end + self._between(8 * MINUTE_MS, 20 * MINUTE_MS)
+
+    def _lose_pod(self, at: int) -> int:
+        """Replace a pod of the platform: its environments go offline at once and return on the new one."""
+        for environment in self._fallen_pod(at):
+            self._interrupt(environment, at, at + self._between(9_000, 35_000))
+        return at + self._between(9 * MINUTE_MS, 15 * MINUTE_MS)
+
+    def _arrive(self, at: int) -> None:
+        """Register a new machine; it has no mode and branch until an agent has run there."""
+        index = len(self)
+        machine = machine_at(self._spec, index)
+        fresh = State(since=at, seen_at=at, version=machine.version)
+        fresh = fresh.connected(at, connection_id(self._random), self._pod(index))
+        first_run_at = at + self._between(60_000, 150_000)
+        run = replace(fresh, since=first_run_at, mode="standard", branch="main", directory=machine.home)
+        self._environments.append(SimulatedEnvironment(machine, index, fresh, run))
+        self._listed_count += 1
+
+
+def _silence(environment: SimulatedEnvironment, beat_at: int, *, until: int) -> None:
+    """Make `beat_at` the last heartbeat until the next one."""
+    silent = replace(environment.last, beat_at=beat_at).silent(beat_at)
+    environment.add(silent, silent.awake(until))
