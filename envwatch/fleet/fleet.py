@@ -10,7 +10,6 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
-from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ from envwatch.fleet.listed_rows import rows_of, still_listed
 from envwatch.fleet.mass_changes import with_masses
 from envwatch.fleet.newcomers import named_by_device
 from envwatch.fleet.newest_version import newest_version
-from envwatch.fleet.periods import BY_ANY_LISTING, NO_PERIODS, Periods, after_listing, begun, ended
+from envwatch.fleet.periods import BY_ANY_LISTING, NO_PERIODS, Periods, after_listing, begun, blind_after, ended
 from envwatch.fleet.plausibility import believed_clock, latest_possible
 from envwatch.fleet.presence import Presence, PresenceRule
 from envwatch.fleet.tracking import (
@@ -222,18 +221,15 @@ def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, .
     # The first listing after a sleep counts, even one from before it: its poll may be the one that the sleep cut short.
     is_awaited = fleet.listed is None or (fleet.unseen_since is not None and fleet.hold is None)
     if snapshot.is_repeat and not is_awaited:
-        periods, period_events = ended(fleet.periods, BY_ANY_LISTING, at=seen_at, profile=fleet.profile)
+        periods, period_events = ended(fleet.periods, dict.fromkeys(BY_ANY_LISTING, seen_at), fleet.profile)
         return replace(seen, periods=periods), period_events
 
     rows = rows_of(snapshot, clock)
     environment_rows = {id_: row for id_, (row, _) in rows.items()}
     acceptance = acceptance_of(fleet.hold, fleet.environments, environment_rows, snapshot, asked.monotonic)
     hold = acceptance.hold
-    periods_after = partial(
-        after_listing, fleet.periods, fleet.hold, acceptance, at=at, seen_at=seen_at, profile=fleet.profile
-    )
     if hold is not None and hold.is_whole:
-        periods, period_events = periods_after(fleet.stall_detector, is_recent=False)
+        periods, period_events = after_listing(seen, acceptance, seen.stall_detector, at=at, seen_at=seen_at)
         environments = still_listed(fleet.environments, rows)
         return replace(seen, hold=hold, environments=environments, periods=periods), period_events
 
@@ -253,17 +249,9 @@ def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, .
     )
     environments, events = _next_environments(fleet, rows, at, listing, snapshot.set_aside_ids)
     is_first = fleet.listed is None
-    is_recent = span(seen_at - at) <= blind_after(outcome.interval)
-    periods, period_events = periods_after(stall_detector, is_recent=is_recent)
-    environments, missing = with_inventory(
-        fleet.environments,
-        environments,
-        fleet.expect,
-        fleet.profile,
-        at,
-        is_first=is_first,
-        is_proof=hold is None and not snapshot.set_aside,
-    )
+    periods, period_events = after_listing(seen, acceptance, stall_detector, at=at, seen_at=seen_at)
+    is_proof = hold is None and not snapshot.set_aside
+    environments, missing = with_inventory(fleet, environments, at, is_proof=is_proof)
     events += missing
     following = replace(
         seen,
@@ -301,11 +289,6 @@ def _next_stall_detector(
     if fleet.listed is not None and not fleet.failures and not blind_since(fleet, asked):
         covered_s = asked.monotonic - fleet.listed.monotonic
     return fleet.stall_detector.after(asked.monotonic, covered_s=covered_s, online=online, has_advanced=advanced)
-
-
-def blind_after(interval: timedelta) -> timedelta:
-    """Return the age from which data is blind where polls come in an interval."""
-    return max(limits.BLIND_AT_LEAST, limits.STALE_INTERVALS * interval)
 
 
 def blind_since(fleet: Fleet, now: Reading) -> Reading | None:

@@ -21,6 +21,7 @@ from envwatch.model.times import MS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from envwatch.fleet.fleet import Fleet
     from envwatch.model.clock import ServerMs
 
 _RECENT_MS: Final = limits.RECENT / MS
@@ -31,28 +32,18 @@ def missing_id(expected: Clean) -> Clean:
     return Clean(f"expected {expected}")  # no id of the API has a space
 
 
-def with_inventory(  # noqa: PLR0913  one listing
-    before: Mapping[Clean, TrackedEnvironment],
-    environments: Mapping[Clean, TrackedEnvironment],
-    expect: Iterable[Clean],
-    profile: Clean,
-    at: ServerMs,
-    *,
-    is_first: bool,
-    is_proof: bool,
+def with_inventory(
+    before: Fleet, environments: Mapping[Clean, TrackedEnvironment], at: ServerMs, *, is_proof: bool
 ) -> tuple[Mapping[Clean, TrackedEnvironment], list[Event]]:
     """Return the environments after a believed listing with those that are missing, and an event for each new one.
 
     Args:
-        before: the environments before the listing.
-        environments: after it, where what was missing before is still missing.
-        expect: names or device ids.
-        profile: whose listing it is.
+        before: the fleet before the listing. The first one is a silent baseline.
+        environments: those after it, where what was missing before is still missing.
         at: when it was asked for.
-        is_first: whether it is the first one, a silent baseline.
         is_proof: whether what the listing lacks does not exist; if not, nothing more becomes missing.
     """
-    expected = tuple(dict.fromkeys(expect))
+    expected, is_first = tuple(dict.fromkeys(before.expect)), before.listed is None
     if not expected:
         return environments, []
     following = dict(environments)
@@ -68,10 +59,10 @@ def with_inventory(  # noqa: PLR0913  one listing
         known = environments.get(id_)
         if known is None:
             change = None if is_first else turn(NEVER_LISTED, at)
-            following[id_] = replace(_never_listed(id_, name, profile, at), last_change=change)
+            following[id_] = replace(_never_listed(id_, name, before.profile, at), last_change=change)
         elif known.verdict == GONE and at - known.lost_at >= _RECENT_MS:
             following[id_] = replace(known, verdict=MISSING)
-    return following, [] if is_first else list(_events(before, following, at))
+    return following, [] if is_first else list(_events(before.environments, following, at))
 
 
 def _missing(environments: Iterable[TrackedEnvironment], expected: Iterable[Clean]) -> Mapping[Clean, Clean]:

@@ -10,14 +10,17 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.fleet.events import Event, Kind
+from envwatch.model import limits
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import Clean
 from envwatch.model.times import span
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
+    from datetime import timedelta
 
-    from envwatch.fleet.anomalies import Acceptance, HeldListing, StallDetector
+    from envwatch.fleet.anomalies import Acceptance, StallDetector
+    from envwatch.fleet.fleet import Fleet
 
 Periods: TypeAlias = "Mapping[Kind, ServerMs]"
 """Since when each open period lasts, by the kind of the event that began it."""
@@ -39,6 +42,11 @@ BY_ANY_LISTING: Final = frozenset({Kind.FAILING, Kind.KEY_REFUSED})
 """The periods that any listing ends, whether it is believed or not, and new or not."""
 
 
+def blind_after(interval: timedelta) -> timedelta:
+    """Return the age from which data is blind where polls come in an interval."""
+    return max(limits.BLIND_AT_LEAST, limits.STALE_INTERVALS * interval)
+
+
 def begun(periods: Periods, event: Event) -> tuple[Periods, tuple[Event, ...]]:
     """Return the periods with the one that an event begins, and the event; nothing happens if it is open already.
 
@@ -49,20 +57,17 @@ def begun(periods: Periods, event: Event) -> tuple[Periods, tuple[Event, ...]]:
     return MappingProxyType({**periods, event.kind: event.at if event.since is None else event.since}), (event,)
 
 
-def ended(  # noqa: PLR0913  what ends them, by keyword
-    periods: Periods,
-    kinds: Collection[Kind],
-    *,
-    at: ServerMs,
-    profile: Clean,
-    seen_at: ServerMs | None = None,
-    reason: Clean | None = None,
+def ended(
+    periods: Periods, ends: Mapping[Kind, ServerMs], profile: Clean, reason: Clean | None = None
 ) -> tuple[Periods, tuple[Event, ...]]:
     """Return the periods without those of some kinds, and an event for each of these that was open.
 
-    They end at `at`; those that any listing ends, at `seen_at`.
+    Args:
+        periods: those that are open.
+        ends: when periods of each kind end, at the earliest.
+        profile: whose they are.
+        reason: why they end.
     """
-    ends = {kind: at if seen_at is None or kind not in BY_ANY_LISTING else seen_at for kind in kinds}
     # When a served listing was asked for is known to a request's time: none ends before it began.
     over = [(ENDS[kind], max(ends[kind], since), since) for kind, since in periods.items() if kind in ends]
     events = tuple(
@@ -71,44 +76,34 @@ def ended(  # noqa: PLR0913  what ends them, by keyword
     )
     if not events:
         return periods, ()
-    return MappingProxyType({kind: since for kind, since in periods.items() if kind not in kinds}), events
+    return MappingProxyType({kind: since for kind, since in periods.items() if kind not in ends}), events
 
 
-def after_listing(  # noqa: PLR0913  what a listing says, by keyword
-    periods: Periods,
-    before: HeldListing | None,
-    acceptance: Acceptance,
-    stall_detector: StallDetector,
-    *,
-    at: ServerMs,
-    seen_at: ServerMs,
-    profile: Clean,
-    is_recent: bool,
+def after_listing(
+    fleet: Fleet, acceptance: Acceptance, stall_detector: StallDetector, *, at: ServerMs, seen_at: ServerMs
 ) -> tuple[Periods, tuple[Event, ...]]:
     """Return the periods after a listing, and the events of those that begin or end with it, ends first.
 
     A hold for another reason is another period.
 
     Args:
-        periods: those that are open before it.
-        before: what was not believed of the listing before.
-        acceptance: what of it is believed.
+        fleet: as it was before the listing, but with its interval.
+        acceptance: what of the listing is believed.
         stall_detector: whether heartbeats are stalled after it, and for how long.
         at: when the platform was asked for it.
         seen_at: when this process asked for it, which is later where it is handed on.
-        profile: whose it is.
-        is_recent: whether the data is recent now: a listing that is held as a whole does not change it.
     """
-    hold = acceptance.hold
-    over = set(BY_ANY_LISTING)
-    if is_recent:
-        over.add(Kind.BLIND)
+    hold, profile = acceptance.hold, fleet.profile
+    ends = dict.fromkeys(BY_ANY_LISTING, seen_at)
+    # A listing that is held as a whole does not make the data recent.
+    if not (hold and hold.is_whole) and span(seen_at - at) <= blind_after(fleet.interval):
+        ends[Kind.BLIND] = at
     if not stall_detector.is_stalled:
-        over.add(Kind.STALLED)
-    periods, events = ended(periods, over, at=at, seen_at=seen_at, profile=profile)
-    if hold is None or (before is not None and before.anomaly is not hold.anomaly):
+        ends[Kind.STALLED] = at
+    periods, events = ended(fleet.periods, ends, profile)
+    if hold is None or (fleet.hold is not None and fleet.hold.anomaly is not hold.anomaly):
         outcome = Clean("believed now" if acceptance.listings_held else "a later listing contradicts it")
-        periods, released = ended(periods, {Kind.HELD}, at=at, profile=profile, reason=outcome)
+        periods, released = ended(periods, {Kind.HELD: at}, profile, outcome)
         events += released
     if hold is not None:
         periods, held = begun(periods, Event(kind=Kind.HELD, at=at, profile=profile, reason=hold.finding.text))

@@ -13,8 +13,9 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import Kind
-from envwatch.fleet.fleet import blind_after, blind_since
+from envwatch.fleet.fleet import blind_since
 from envwatch.fleet.history import PollResult
+from envwatch.fleet.periods import blind_after
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
 from envwatch.model.times import MS, span

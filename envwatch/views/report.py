@@ -12,9 +12,9 @@ from datetime import timedelta
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final
 
-from envwatch.fleet.events import Kind, flatten
-from envwatch.fleet.fleet import blind_after
+from envwatch.fleet.events import flatten
 from envwatch.fleet.history import PollResult
+from envwatch.fleet.periods import blind_after
 from envwatch.fleet.presence import UNTIMED, Presence
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model import limits
