@@ -46,6 +46,16 @@ class Layout(NamedTuple):
         """Return a name that no other environment has."""
         return Clean(f"{name}{id_tail(name, id_, self.ambiguous)}")
 
+    def line(self, at: float, word: Clean, profile: Clean, name: Clean, details: Clean) -> Clean:
+        """Return a line, without its end."""
+        when = moment(at, UTC)
+        time = Clean(f"{when:%Y-%m-%dT%H:%M:%SZ}") if when else NOTHING
+        columns = [time, _padded(word, _WORD_CELLS)]
+        if self.profile:
+            columns.append(_padded(profile, self.profile))
+        columns += [_padded(name, self.name), details]
+        return Clean(_GAP.join(columns).rstrip(" "))
+
 
 def layout_of(fleets: Fleets) -> Layout:
     """Return widths that suit the names of all environments."""
@@ -64,7 +74,7 @@ def event_line(event: Event, layout: Layout) -> Clean:
         name = counted(len(event.members), "environment")
     else:
         name = _FLEET if event.id is None else layout.named(event.name or event.id, event.id)
-    return _line(event.at, word_of(event), event.profile, name, _details(event), layout)
+    return layout.line(event.at, word_of(event), event.profile, name, _details(event))
 
 
 def initial_line(tracked: TrackedEnvironment, at: float, layout: Layout, *, is_unknown: bool) -> Clean:
@@ -72,7 +82,7 @@ def initial_line(tracked: TrackedEnvironment, at: float, layout: Layout, *, is_u
     state = Clean("unknown") if is_unknown else Clean(tracked.presence)
     reason = "" if tracked.verdict.is_up or is_unknown else f", {tracked.verdict.reason}"
     name = layout.named(tracked.environment.label, tracked.environment.id)
-    return _line(at, Clean("initial"), tracked.profile, name, Clean(f"{state}{reason}"), layout)
+    return layout.line(at, Clean("initial"), tracked.profile, name, Clean(f"{state}{reason}"))
 
 
 def encoded(line: Clean, encoding: str, *, ascii_only: bool) -> bytes:
@@ -82,16 +92,6 @@ def encoded(line: Clean, encoding: str, *, ascii_only: bool) -> bytes:
             line = Clean(line.replace(character, plain))
         encoding = "ascii"
     return f"{line}\n".encode(encoding, "backslashreplace")
-
-
-def _line(at: float, word: Clean, profile: Clean, name: Clean, details: Clean, layout: Layout) -> Clean:  # noqa: PLR0913, PLR0917  the columns
-    when = moment(at, UTC)
-    time = Clean(f"{when:%Y-%m-%dT%H:%M:%SZ}") if when else NOTHING
-    columns = [time, _padded(word, _WORD_CELLS)]
-    if layout.profile:
-        columns.append(_padded(profile, layout.profile))
-    columns += [_padded(name, layout.name), details]
-    return Clean(_GAP.join(columns).rstrip(" "))
 
 
 def _padded(text: Clean, width: int) -> Clean:
