@@ -54,12 +54,7 @@ def ring_text(incidents: Sequence[Incident]) -> Clean:
     who = shortened(Clean(first.name or first.id or ""), _NAME_CELLS, keep="ends")
     if others:
         who = Clean(f"{who} and {others} other{'s' if others > 1 else ''}")
-    kinds = {loss.kind for loss in losses}
-    if kinds == {Kind.OFFLINE}:
-        return Clean(f"{who} went offline")
     be = "are" if others else "is"
-    if kinds == {Kind.GONE}:
-        return Clean(f"{who} {be} gone")
-    if kinds == {Kind.MISSING}:
-        return Clean(f"{who} {be} missing")
-    return Clean(f"{who} went offline or are gone")
+    whats = {Kind.OFFLINE: "went offline", Kind.GONE: f"{be} gone", Kind.MISSING: f"{be} missing"}
+    is_alike = len({loss.kind for loss in losses}) == 1
+    return Clean(f"{who} {whats[losses[0].kind] if is_alike else 'went offline or are gone'}")

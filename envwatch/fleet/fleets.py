@@ -26,15 +26,11 @@ if TYPE_CHECKING:
     from envwatch.model.text import Clean
 
 
-def _one_fleet() -> Mapping[Clean, Fleet]:
-    return MappingProxyType({NO_PROFILE: Fleet()})
-
-
 @dataclass(frozen=True, slots=True)
 class Fleets:
     """The state of every profile."""
 
-    by_profile: Mapping[Clean, Fleet] = field(default_factory=_one_fleet)
+    by_profile: Mapping[Clean, Fleet] = field(default_factory=lambda: MappingProxyType({NO_PROFILE: Fleet()}))
     """By the name of the profile, `NO_PROFILE` where there is only one."""
 
     def after(self, profile: Clean, outcome: Outcome) -> tuple[Fleets, tuple[Event, ...]]:

@@ -175,7 +175,7 @@ def _fresh(incidents: Incidents, events: Iterable[Event]) -> list[Event]:
 def _waiting(losses: Sequence[Event], at: MonotonicS, last_sign_of: Callable[[Key], float]) -> Incident:
     """Return the incident that losses will open."""
     return Incident(
-        id=_id_of(losses, last_sign_of),
+        id=_hashed(losses[0].profile, *sorted(f"{loss.id}\0{last_sign_of(key_of(loss)):.0f}" for loss in losses)),
         profile=losses[0].profile,
         began_at=min(loss.at for loss in losses),
         losses=tuple(losses),
@@ -232,11 +232,6 @@ def _marked(event: Event, ids: Mapping[Key, Clean]) -> Event:
         found = {member.incident for member in members if member.incident is not None}
         return replace(event, members=members, incident=found.pop() if len(found) == 1 else None)
     return replace(event, incident=ids.get(key_of(event))) if event.kind in LOSSES | RETURNS else event
-
-
-def _id_of(losses: Sequence[Event], last_sign_of: Callable[[Key], float]) -> Clean:
-    parts = sorted(f"{loss.id}\0{last_sign_of(key_of(loss)):.0f}" for loss in losses)
-    return _hashed(losses[0].profile, *parts)
 
 
 def _hashed(*parts: str) -> Clean:

@@ -73,13 +73,8 @@ class Timeline:
     def known_at(self, place: int) -> Mapping[Clean, RecordedPoll]:
         """Return the newest poll of each profile up to a step, that of the step first; none for one without any."""
         found: dict[Clean, RecordedPoll] = {}
-        missing = {step.profile for step in self.steps}
-        while missing and place >= 0:
-            profile, poll = self.steps[place]
-            if profile in missing:
-                found[profile] = poll
-                missing.remove(profile)
-            place -= 1
+        for profile, poll in reversed(self.steps[: place + 1]):
+            found.setdefault(profile, poll)
         return found
 
 

@@ -11,7 +11,7 @@ import pytest
 import envwatch
 from envwatch.model.text import cells
 from envwatch.tui.glyphs import ASCII
-from envwatch.tui.terminal.ascii import to_ascii
+from envwatch.tui.terminal.terminal_file import to_ascii
 
 PACKAGE = Path(envwatch.__file__).parent
 

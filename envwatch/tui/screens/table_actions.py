@@ -83,12 +83,12 @@ class TableActions(TableScreen):
         def show(columns: tuple[str, ...] | None) -> None:
             if columns is not None:
                 self.view = replace(self.view, columns=columns)
-                visible = {column.id for column in table.usual_columns}
+                visible = {column.id for column, _ in table.usual_columns}
                 hidden = [_title_of(id_) for id_ in columns if id_ not in visible]
                 without = f"; no room here for {', '.join(hidden)}" if hidden else ""
                 self.show_message(f"{len(columns)} columns{without}" if columns else "columns: those that fit")
 
-        visible = [column.id for column in table.usual_columns]
+        visible = [column.id for column, _ in table.usual_columns]
         has_profiles = self.state.fleets.are_several
         self.app.push_screen(ColumnPicker(self.view.columns or visible, has_profiles=has_profiles), show)
 
@@ -133,7 +133,7 @@ class TableActions(TableScreen):
 
         Without a group under the cursor, the first one: without grouping, that of the long offline.
         """
-        group = self._group
+        group = self.table.group or next(iter(self.table.headers), None)
         if group is None:
             self.show_message("nothing to fold: b groups rows, and none here has been offline for a day")
         else:
@@ -143,10 +143,6 @@ class TableActions(TableScreen):
             else:
                 self.toggle(group)
             self._last_fold = (group.key, self.view, self.table.moves)
-
-    @property
-    def _group(self) -> GroupHeader | None:
-        return self.table.group or next(iter(self.table.headers), None)
 
     def toggle(self, group: GroupHeader) -> None:
         self.table.pin_cursor()

@@ -138,10 +138,11 @@ class EnvironmentTable(ScrollView, can_focus=True):
         view = self.view
         if view.compares and view.baseline is not None:
             return comparison_columns(self._columns_width, view.baseline, self.state.fleets)
-        return self._usual_columns
+        return self.usual_columns
 
     @property
-    def _usual_columns(self) -> tuple[tuple[Column, int], ...]:
+    def usual_columns(self) -> tuple[tuple[Column, int], ...]:
+        """The columns that are visible without a comparison, each with its width."""
         has_profiles, terminal = self.state.fleets.are_several, self.screen.size.width
         return fitting(self._columns_width, self.view.columns, has_profiles=has_profiles, terminal=terminal)
 
@@ -153,11 +154,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
     @property
     def columns(self) -> tuple[Column, ...]:
         return tuple(column for column, _ in self._columns)
-
-    @property
-    def usual_columns(self) -> tuple[Column, ...]:
-        """The columns that are visible without a comparison."""
-        return tuple(column for column, _ in self._usual_columns)
 
     @property
     def _height(self) -> int:
