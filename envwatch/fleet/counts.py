@@ -71,21 +71,16 @@ def counts_at(fleet: Fleet, now: Reading, is_alerting: Callable[[TrackedEnvironm
     """Count the environments of a fleet as the rows show them: while it is blind, all of them are unknown."""
     if fleet.freshness(now) is Freshness.BLIND:
         return Counts(unknown=len(fleet.environments))
-    return counts_of(fleet, fleet.clock.at(now.wall), is_alerting)
-
-
-def counts_of(fleet: Fleet, now: float, is_alerting: Callable[[TrackedEnvironment], bool] = lambda _: True) -> Counts:
-    """Count the environments of a fleet that is not blind, at a moment (server's clock, ms)."""
-    environments = fleet.environments.values()
+    at, environments = fleet.clock.at(now.wall), fleet.environments.values()
     known = [tracked for tracked in environments if not (tracked.clock_suspect or fleet.is_unproven(tracked))]
     up = [tracked for tracked in known if tracked.verdict.is_up]
-    problems = [tracked for tracked in environments if is_problem(tracked, now)]
+    problems = [tracked for tracked in environments if is_problem(tracked, at)]
     versions = Counter(tracked.environment.version for tracked in up)
     modes = Counter(tracked.environment.mode for tracked in up)
     return Counts(
         presences=Counter(tracked.presence for tracked in known),
         unknown=len(environments) - len(known),
-        old=sum(is_old(tracked, now) for tracked in known),
+        old=sum(is_old(tracked, at) for tracked in known),
         problems=[tracked.environment.id for tracked in problems],
         problem_presences=Counter(tracked.presence for tracked in problems),
         alerting=Counter(tracked.presence for tracked in problems if is_alerting(tracked)),

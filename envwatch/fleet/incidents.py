@@ -100,10 +100,7 @@ class Incidents:
     ) -> tuple[Incidents, tuple[Event, ...]]:
         """Return the incidents after a listing's events, and the events with the ids of their incidents.
 
-        Args:
-            events: in groups or alone.
-            at: now.
-            last_sign_of: returns the last sign of life of an environment, server's clock in ms.
+        The last sign of life of an environment is by its server's clock, in ms.
         """
         groups = [event for event in events if event.members]
         following = self
@@ -124,11 +121,6 @@ class Incidents:
 
         A waiting loss opens an incident once it has held for `alert_after`, with those of its environments that alert.
         Those that are silenced or outside the policy still wait, as an incident of their own.
-
-        Args:
-            at: now.
-            judge: returns what a loss is now.
-            alert_after: of a profile.
         """
         if not self.waiting and not self.open:
             return self, (), ()

@@ -53,10 +53,8 @@ def content_of(kept: KeptIncident) -> dict[str, Any]:
 def kept_incidents(content: Mapping[str, object], profiles: Mapping[str, Clean], at: MonotonicS) -> list[KeptIncident]:
     """Return the incidents of a file, the oldest first, without damaged ones and those of other listings.
 
-    Args:
-        content: of the file.
-        profiles: the names by which profiles are watched now, by the source of their events.
-        at: now, from which they count as noticed.
+    `profiles` are the names by which profiles are watched now, by the source of their events. The incidents count as
+    noticed now (`at`).
     """
     found = [_kept_in(clean(id_, _LONGEST_ID), raw, profiles, at) for id_, raw in content.items()]
     return sorted((kept for kept in found if kept is not None), key=lambda kept: kept.incident.began_at)

@@ -131,11 +131,9 @@ class _Gap(NamedTuple):
 
 
 def with_run_before(fleet: Fleet, before: Fleet) -> Fleet:
-    """Return the fleet of a run that has just begun with what the run before knew of its rows.
+    """Return the fleet of a run that has just begun with what the run before knew of its rows, at the end of that.
 
-    Args:
-        fleet: with a listing.
-        before: the fleet of the same profile, host and account at the end of the run before, with a listing.
+    Both are of one profile, host and account; without a listing in both, nothing is taken over.
     """
     if fleet.listed is None or before.listed is None:
         return fleet

@@ -10,7 +10,7 @@ import pytest
 from support.builders import NOW, beating, environment, failed, listed, reading, slept, watched
 
 from envwatch.fleet.anomalies import Anomaly
-from envwatch.fleet.counts import counts_of
+from envwatch.fleet.counts import counts_at
 from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.presence import Presence
@@ -388,11 +388,11 @@ def test_stalled_rows_are_counted_as_unknown_and_those_that_are_down_by_their_pr
     rows = [*beating(10, NOW + STEP), environment("down", connectionId=None, lastHeartbeat=None)]
     fleet, _ = watched([listed([*beating(10), rows[-1]]), *(listed(rows, NOW + STEP * n) for n in range(1, 14))])
 
-    counts = counts_of(fleet, NOW)
+    counts = counts_at(fleet, reading())
     assert (counts.presences, counts.unknown) == ({Presence.OFFLINE: 1}, 10)
 
     moving, _ = watched([listed([*beating(10, NOW + 14 * STEP), rows[-1]], NOW + 14 * STEP)], fleet)
-    counts = counts_of(moving, NOW)
+    counts = counts_at(moving, reading())
     assert (counts.presences, counts.unknown) == ({Presence.ONLINE: 10, Presence.OFFLINE: 1}, 0)
 
 

@@ -11,7 +11,7 @@ from support.app_harness import staged
 from support.builders import NOW, beating, environment, failed, listed, reading
 from support.tracked_environments import ALL
 
-from envwatch.fleet.counts import Counts, counts_of
+from envwatch.fleet.counts import Counts, counts_at
 from envwatch.fleet.events import NO_PROFILE, Kind, flatten
 from envwatch.fleet.fleet import Fleet, Freshness
 from envwatch.fleet.fleets import Fleets
@@ -158,9 +158,9 @@ def test_counts_add_up_and_name_the_newest_version_if_there_is_one() -> None:
     gone = environment("e", metadata={"lettaCodeVersion": "0.1"}, currentMode="bypassPermissions", **left)
     new = environment("c", metadata={"lettaCodeVersion": "0.34.12"}, currentMode="bypassPermissions")
     newer = environment("d", metadata={"lettaCodeVersion": "0.35.0"})
-    work = counts_of(Fleet().after(listed([old, off, new, gone]))[0], NOW)
+    work = counts_at(Fleet().after(listed([old, off, new, gone]))[0], reading())
     assert (work.behind, work.newest, work.unrestricted) == (1, "0.34.12", 1)
-    home = counts_of(Fleet().after(listed([new, newer, off, gone]))[0], NOW)
+    home = counts_at(Fleet().after(listed([new, newer, off, gone]))[0], reading())
     assert (home.behind, home.newest) == (1, "0.35.0")
     total = work + home
     assert (total.behind, total.newest, total.unrestricted) == (2, None, 2)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.budget import examples
 from support.builders import NOW, environment, list_of, listed, reading, watched
 
-from envwatch.fleet.counts import counts_of
+from envwatch.fleet.counts import counts_at
 from envwatch.fleet.events import Kind, flatten
 from envwatch.fleet.plausibility import is_date_wrong, without_impossible
 from envwatch.fleet.presence import Presence
@@ -277,7 +277,7 @@ def test_a_row_with_an_impossible_heartbeat_is_marked_and_says_why() -> None:
 
 def test_rows_with_an_impossible_heartbeat_count_as_unknown_and_are_no_problem() -> None:
     fleet, _ = watched(listings([0.001], 10))
-    counts = counts_of(fleet, NOW)
+    counts = counts_at(fleet, reading())
     assert (counts.presences, counts.unknown, len(counts.problems)) == ({Presence.OFFLINE: 2}, 8, 2)
     assert (counts + counts).unknown == 16
 
