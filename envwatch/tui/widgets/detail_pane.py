@@ -103,20 +103,20 @@ class DetailPane(Pager):
         if not self.display or not self.is_mounted or not self.size:
             return
         self._draw_ticking()
-        line, layout = self.line, self._layout
+        line = self.line
         if line is None:
             rows: list[Row] = []
         elif isinstance(line, GroupHeader):
-            rows = self._group(line, layout)
+            rows = self._group(line)
         else:
-            rows = self._environment(line, layout)
+            rows = self._environment(line)
         self._draw("rest", rows)
 
     watch_options = on_resize = redraw
 
     def _draw_ticking(self) -> None:
         line, layout = self.line, self._layout
-        head, why = self._head(line, layout), list[Row]()
+        head, why = self._head(line), list[Row]()
         if self.explains and line is not None and not isinstance(line, GroupHeader):
             fleet, zone = self.state.fleets.of(line), zone_of(self.options.times)
             rows = explanation_rows(line, fleet, self.state.now, zone, layout)
@@ -140,17 +140,17 @@ class DetailPane(Pager):
 
     # The parts.
 
-    def _head(self, line: TableLine | None, layout: PaneLayout) -> list[Row]:
+    def _head(self, line: TableLine | None) -> list[Row]:
         """Return the name, the state with its cause, and what proves it."""
         if line is None:
             return []
-        state, is_ascii = self.state, self.options.glyphs.is_ascii
+        state, is_ascii, layout = self.state, self.options.glyphs.is_ascii, self._layout
         if isinstance(line, GroupHeader):
             lines = problem_lines(line, state.fleets, state.acks, state.now)
             return [
                 *layout.title(line.title),
                 *layout.sentence(group_headline(line, is_ascii=is_ascii)),
-                *self._rows(lines, layout),
+                *self._rows(lines),
             ]
         fleet, own_events, name = state.fleets.of(line), state.event_log.of(line.key), line.environment.label
         acked = acknowledgement_lines(line, state.acks, fleet.clock.at(state.now.wall))
@@ -162,21 +162,20 @@ class DetailPane(Pager):
             *layout.title(Clean(name + id_tail(name, line.environment.id, state.ambiguous_names))),
             *layout.sentence(headline(line, fleet, own_events, state.now, is_ascii=is_ascii)),
             *layout.sentence([Piece(proof(line, fleet, state.now, zone))]),
-            *self._rows(chain(acked, silenced, shared), layout),
+            *self._rows(chain(acked, silenced, shared)),
         ]
 
-    def _environment(self, tracked: TrackedEnvironment, layout: PaneLayout) -> list[Row]:
+    def _environment(self, tracked: TrackedEnvironment) -> list[Row]:
         """Return what helps, its last day, events, what it is, and its ids; of what is up, what it is before events."""
-        state, times = self.state, self.options.times
+        state, times, layout = self.state, self.options.times, self._layout
         fleet, own_events = state.fleets.of(tracked), state.event_log.of(tracked.key)
         day = last_day_rows(tracked, state.monitor, state.now, zone_of(times), layout)
         uptime = None if day else uptime_text(tracked, state.monitor, state.now)
         day = [layout.section("last 24 h"), *day] if day else []
-        about = about_lines(tracked, fleet, uptime, times)
-        helps = self._rows(help_lines(tracked, fleet, state.now, self.options.start_key), layout)
-        differences = self._section("since the baseline", self._differences(tracked), layout)
-        facts = self._section("about", about, layout)
-        ids = self._section("ids", id_lines(tracked), layout)
+        helps = self._rows(help_lines(tracked, fleet, state.now, self.options.start_key))
+        differences = self._section("since the baseline", self._differences(tracked))
+        facts = self._section("about", about_lines(tracked, fleet, uptime, times))
+        ids = self._section("ids", id_lines(tracked))
         if tracked.is_unhealthy or not tracked.verdict.is_up:
             before, after = [*helps, *differences, *day], [*facts, *ids]
         else:
@@ -184,41 +183,41 @@ class DetailPane(Pager):
             before, after = [*day, *facts, *titled, *differences], ids
         above = sum(len(self._drawn.get(part, ())) for part in ("head", "explanation"))
         spare = self.size.height - above - len(before) - len(after)
-        return [*before, *self._events(own_events, layout, spare), *after]
+        return [*before, *self._events(own_events, spare), *after]
 
-    def _events(self, own_events: Sequence[Event], layout: PaneLayout, spare: int) -> list[Row]:
+    def _events(self, own_events: Sequence[Event], spare: int) -> list[Row]:
         """Return the newest events: a few, or as many as there are rows to spare."""
         most = max(EVENTS, spare - 2)
         newest = own_events[: -most - 1 : -1]
-        rows = self._event_rows(newest, layout)
+        rows = self._event_rows(newest)
         if (older := len(own_events) - len(newest)) > 0:
-            rows += self._rows([DetailLine("", Clean(f"{older} more before these: e has all"))], layout)
+            rows += self._rows([DetailLine("", Clean(f"{older} more before these: e has all"))])
         return rows
 
-    def _event_rows(self, events: Iterable[Event], layout: PaneLayout, *, is_named: bool = False) -> list[Row]:
+    def _event_rows(self, events: Iterable[Event], *, is_named: bool = False) -> list[Row]:
         is_ascii, zone = self.options.glyphs.is_ascii, zone_of(self.options.times)
 
         def line(event: Event) -> DetailLine:
             now = self.state.fleets.by_profile[event.profile].clock.at(self.state.now.wall)
             return event_line(event, now, zone, is_ascii=is_ascii, is_named=is_named)
 
-        return self._section("events", map(line, events), layout)
+        return self._section("events", map(line, events))
 
-    def _group(self, header: GroupHeader, layout: PaneLayout) -> list[Row]:
+    def _group(self, header: GroupHeader) -> list[Row]:
         """Return what the members of a group share, in what they differ, and their newest events."""
         shared, different = common_lines(header)
         return [
-            *self._section("shared by all", shared, layout),
-            *self._section("different", different, layout),
-            *self._event_rows(newest_events(header, self.state.event_log), layout, is_named=True),
+            *self._section("shared by all", shared),
+            *self._section("different", different),
+            *self._event_rows(newest_events(header, self.state.event_log), is_named=True),
         ]
 
-    def _section(self, title: str, lines: Iterable[DetailLine], layout: PaneLayout) -> list[Row]:
-        rows = self._rows(lines, layout)
-        return [layout.section(title), *rows] if rows else []
+    def _section(self, title: str, lines: Iterable[DetailLine]) -> list[Row]:
+        rows = self._rows(lines)
+        return [self._layout.section(title), *rows] if rows else []
 
-    def _rows(self, lines: Iterable[DetailLine], layout: PaneLayout) -> list[Row]:
-        return list(chain.from_iterable(map(layout.rows, lines)))
+    def _rows(self, lines: Iterable[DetailLine]) -> list[Row]:
+        return list(chain.from_iterable(map(self._layout.rows, lines)))
 
     def _differences(self, tracked: TrackedEnvironment) -> Iterator[DetailLine]:
         """Yield each field that differs from the baseline, with its old value."""
