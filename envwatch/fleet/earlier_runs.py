@@ -44,13 +44,7 @@ class EarlierRuns(NamedTuple):
 
     @classmethod
     def read(cls, past: Past, profile: Clean, lasts: timedelta, began: WallMs) -> EarlierRuns:
-        """Read what was recorded before a run began.
-
-        Args:
-            past: what was recorded of the profile.
-            profile: see `Fleet.profile`.
-            lasts: how much time before the run is read.
-            began: when the run took its first outcome, which is not read.
+        """Read so much time before a run, which began with its first outcome; that is not read.
 
         Raises:
             HistoryError: if it cannot be read.
@@ -65,8 +59,7 @@ class EarlierRuns(NamedTuple):
     def gaps(self, since: WallMs) -> list[Event]:
         """Return a `while blind` event without members for each time from run to run that no event covers.
 
-        Args:
-            since: from when on the runs were read; the time before the first of them counts as well.
+        The time from when on they were read to the first of them counts as well.
         """
         found: list[Event] = []
         until, before, interval_s = since, None, 0.0

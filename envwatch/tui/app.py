@@ -106,7 +106,6 @@ class EnvwatchApp(TerminalApp):
 
     def __init__(self, inputs: Inputs, saved: SavedState, preferences: Preferences = DEFAULTS) -> None:
         super().__init__(ascii_only=preferences.ascii_only, has_title=preferences.has_title)
-        self.targets = inputs.targets
         self.poll_control = PollControl(inputs.targets)
         self._inputs = inputs
         self._saved = saved
@@ -296,7 +295,7 @@ class EnvwatchApp(TerminalApp):
         """Return the names of the profiles, and the host if there is only one."""
         if (replay := self._inputs.replay) is not None:
             return f"{replay.name} {self.options.glyphs.separator} {replay.profile}", replay.host
-        targets = list(self.targets.values())
+        targets = list(self._inputs.targets.values())
         return ", ".join(target.profile for target in targets), "" if len(targets) > 1 else targets[0].host
 
     def answer(self, text: str) -> None:
@@ -379,7 +378,7 @@ class EnvwatchApp(TerminalApp):
     def action_help(self) -> None:
         nodes, glyphs = (*self.dashboard.nodes_with_keys, self), self.options.glyphs
         here = [] if self.focused is self.dashboard.table else help_on(self.screen)
-        self.push_screen(self._fitted(HelpScreen(help_sections(nodes), here, self.targets.values(), glyphs)))
+        self.push_screen(self._fitted(HelpScreen(help_sections(nodes), here, self._inputs.targets.values(), glyphs)))
 
     def action_command_palette(self) -> None:
         from envwatch.tui.screens.command_palette import Palette  # noqa: PLC0415  as in `_commands`

@@ -222,13 +222,12 @@ class StatusBar(TextLine):
         parts, live, intervals = list[Part](), list[Fleet](), list[timedelta]()
         for suffix, fleet, freshness in self._fleets():
             is_live = freshness is Freshness.LIVE and not fleet.is_refused
+            if not is_live:
+                parts.append(self._age_badge(fleet, suffix, freshness))
             if is_past:
-                parts += [] if is_live else [self._age_badge(fleet, suffix, freshness)]
                 continue
             if is_live:
                 live.append(fleet)
-            else:
-                parts.append(self._age_badge(fleet, suffix, freshness))
             if is_live or (freshness is Freshness.STALE and fleet.failure is None):
                 intervals.append(schedules[fleet.profile].interval)
         if live:
