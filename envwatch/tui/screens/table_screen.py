@@ -26,9 +26,7 @@ class TableScreen(Screen[None]):
     """A screen with a table."""
 
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
-    """What is known."""
     options: reactive[DisplayOptions] = reactive(DisplayOptions)
-    """How it is displayed."""
     view: reactive[View] = reactive(View)
     """What of it the user wants to see."""
 

@@ -64,11 +64,8 @@ class EnvironmentTable(ScrollView, can_focus=True):
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"table--{style}" for style in (*STATE_STYLES, *_PARTS)}
 
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
-    """What is known."""
     view: reactive[View] = reactive(View, init=False)
-    """What of it the user wants to see."""
     options: reactive[DisplayOptions] = reactive(DisplayOptions, init=False)
-    """How it is displayed."""
 
     class CursorMoved(Message):
         """The cursor stands on another line, or its line was updated."""
