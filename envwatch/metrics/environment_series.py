@@ -55,9 +55,9 @@ def is_seen(fleet: Fleet, now: Reading) -> bool:
     return fleet.freshness(now) not in (Freshness.WAITING, Freshness.BLIND)
 
 
-def label_of(fleet: Fleet) -> Clean:
-    """Return the value of the label `profile`: the name in the settings, also where there is only one."""
-    return fleet.profile_name
+def gauge(name: str, about: str, *labels: str) -> GaugeMetricFamily:
+    """Return a family of which each profile has samples, without any yet."""
+    return GaugeMetricFamily(name, about, labels=("profile", *labels))
 
 
 def selection_of(monitor: Monitor, now: Reading, largest: int) -> Selection:
@@ -66,10 +66,7 @@ def selection_of(monitor: Monitor, now: Reading, largest: int) -> Selection:
     seen = [fleet for fleet in monitor.fleets if is_seen(fleet, now)]
     everything = [
         Shown(
-            label_of(fleet),
-            tracked,
-            is_alerting(tracked),
-            not (tracked.clock_suspect or fleet.is_unproven(tracked)),
+            fleet.profile_name, tracked, is_alerting(tracked), not (tracked.clock_suspect or fleet.is_unproven(tracked))
         )
         for fleet in seen
         for tracked in fleet.environments.values()
@@ -77,7 +74,7 @@ def selection_of(monitor: Monitor, now: Reading, largest: int) -> Selection:
     shown = everything
     if len(everything) > largest:
         shown = sorted(everything, key=lambda each: _place(each, monitor, now))[:largest]
-    omitted = {label_of(fleet): len(fleet.environments) for fleet in seen}
+    omitted = {fleet.profile_name: len(fleet.environments) for fleet in seen}
     for each in shown:
         omitted[each.profile] -= 1
     return Selection(shown, omitted)
@@ -96,29 +93,31 @@ def _place(shown: Shown, monitor: Monitor, now: Reading) -> tuple[int, str, str]
 
 def environment_families(selection: Selection, mass_losses: Mapping[EnvironmentKey, Clean]) -> Iterator[Metric]:
     """Yield the families with a sample for each environment, given the open mass losses by environment."""
-    keys = ("profile", "id")
-    info = InfoMetricFamily("envwatch_environment", "What an environment is, as last listed; always 1.", labels=keys)
-    up = GaugeMetricFamily("envwatch_environment_up", "1 if it is online or late, 0 if it is down.", labels=keys)
-    beat = GaugeMetricFamily(
+    info = InfoMetricFamily(
+        "envwatch_environment", "What an environment is, as last listed; always 1.", labels=("profile", "id")
+    )
+    up = gauge("envwatch_environment_up", "1 if it is online or late, 0 if it is down.", "id")
+    beat = gauge(
         "envwatch_environment_last_heartbeat_timestamp_seconds",
         "When its newest heartbeat came, by the platform's clock.",
-        labels=keys,
+        "id",
     )
-    down = GaugeMetricFamily(
+    down = gauge(
         "envwatch_environment_down_since_timestamp_seconds",
         "Since when it is down, by the platform's clock; absent while it is up.",
-        labels=keys,
+        "id",
     )
-    alerting = GaugeMetricFamily(
-        "envwatch_environment_alerting", "1 while it is a problem that needs a person; absent otherwise.", labels=keys
+    alerting = gauge(
+        "envwatch_environment_alerting", "1 while it is a problem that needs a person; absent otherwise.", "id"
     )
-    flapping = GaugeMetricFamily(
-        "envwatch_environment_flapping", "1 while it comes and goes again and again; absent otherwise.", labels=keys
+    flapping = gauge(
+        "envwatch_environment_flapping", "1 while it comes and goes again and again; absent otherwise.", "id"
     )
-    together = GaugeMetricFamily(
+    together = gauge(
         "envwatch_environment_lost_together",
         "1 while it is a part of an open mass loss; absent otherwise.",
-        labels=(*keys, "incident"),
+        "id",
+        "incident",
     )
     for profile, tracked, is_alerting, is_known in selection.shown:
         key = (profile, tracked.environment.id)

@@ -11,14 +11,14 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.registry import Collector
 
 from envwatch import __version__
 from envwatch.fleet.counts import counts_at
 from envwatch.fleet.presence import Presence
-from envwatch.metrics.environment_series import environment_families, is_seen, label_of, selection_of
+from envwatch.metrics.environment_series import environment_families, gauge, is_seen, selection_of
 from envwatch.metrics.poll_counts import BOUNDS_S
 
 if TYPE_CHECKING:
@@ -71,10 +71,8 @@ class _Families(Collector):
 def families(monitor: Monitor, polls: PollCounts, now: Reading, largest: int) -> Iterator[Metric]:
     """Yield the families of a moment that have any sample; see `exposition`."""
     selection = selection_of(monitor, now, largest)
-    omitted = GaugeMetricFamily(
-        "envwatch_environments_omitted",
-        "Environments without series of their own, as there are more than the limit.",
-        labels=("profile",),
+    omitted = gauge(
+        "envwatch_environments_omitted", "Environments without series of their own, as there are more than the limit."
     )
     for profile, count in selection.omitted.items():
         omitted.add_metric((profile,), count)
@@ -91,23 +89,20 @@ def families(monitor: Monitor, polls: PollCounts, now: Reading, largest: int) ->
 
 
 def _of_polls(monitor: Monitor, polls: PollCounts, now: Reading) -> Iterator[Metric]:
-    up = GaugeMetricFamily("envwatch_up", "1 if the newest poll gave a complete listing.", labels=("profile",))
-    blind = GaugeMetricFamily(
-        "envwatch_blind",
-        "1 while nothing is known of any environment: no listing yet, or the newest one is too old.",
-        labels=("profile",),
+    up = gauge("envwatch_up", "1 if the newest poll gave a complete listing.")
+    blind = gauge(
+        "envwatch_blind", "1 while nothing is known of any environment: no listing yet, or the newest one is too old."
     )
-    last = GaugeMetricFamily(
+    last = gauge(
         "envwatch_last_success_timestamp_seconds",
         "When the newest complete listing that is believed was asked for, by the clock of this machine.",
-        labels=("profile",),
     )
     total = CounterMetricFamily("envwatch_polls", "Polls by their result.", labels=("profile", "result"))
     duration = HistogramMetricFamily(
         "envwatch_poll_duration_seconds", "How long a poll took, all pages of it.", labels=("profile",)
     )
     for name, fleet in monitor.fleets.by_profile.items():
-        profile = label_of(fleet)
+        profile = fleet.profile_name
         has_listing = fleet.listed is not None or fleet.hold is not None
         up.add_metric((profile,), int(has_listing and fleet.failure is None))
         blind.add_metric((profile,), int(not is_seen(fleet, now)))
@@ -129,16 +124,12 @@ def _buckets(polls: ProfilePolls) -> Iterator[tuple[str, float]]:
 
 
 def _of_fleets(monitor: Monitor, now: Reading) -> Iterator[Metric]:
-    environments = GaugeMetricFamily(
-        "envwatch_environments", "Environments by their state.", labels=("profile", "state")
-    )
-    alerting = GaugeMetricFamily(
-        "envwatch_alerting", "Environments that are a problem that needs a person.", labels=("profile",)
-    )
+    environments = gauge("envwatch_environments", "Environments by their state.", "state")
+    alerting = gauge("envwatch_alerting", "Environments that are a problem that needs a person.")
     for fleet in monitor.fleets:
         if not is_seen(fleet, now):
             continue
-        profile, counts = label_of(fleet), counts_at(fleet, now, monitor.alerting(now))
+        profile, counts = fleet.profile_name, counts_at(fleet, now, monitor.alerting(now))
         for presence in Presence:
             environments.add_metric((profile, presence.value), counts.of(presence))
         environments.add_metric((profile, _UNKNOWN), counts.unknown)
@@ -147,17 +138,18 @@ def _of_fleets(monitor: Monitor, now: Reading) -> Iterator[Metric]:
 
 
 def _mass_losses(monitor: Monitor, now: Reading) -> Metric:
-    lost = GaugeMetricFamily(
+    lost = gauge(
         "envwatch_mass_loss_environments",
         "Environments that were lost together and are not back yet, for each open mass loss.",
-        labels=("profile", "incident", "shared"),
+        "incident",
+        "shared",
     )
     for incident in monitor.incidents.open:
         fleet = monitor.fleets.by_profile.get(incident.profile)
         if not incident.is_mass or fleet is None or not is_seen(fleet, now):
             continue
         if count := sum(id_ in fleet.environments for _, id_ in incident.remaining):
-            lost.add_metric((label_of(fleet), incident.id, incident.shared or ""), count)
+            lost.add_metric((fleet.profile_name, incident.id, incident.shared or ""), count)
     return lost
 
 
