@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Final
 from envwatch.fleet.fleet import Freshness
 from envwatch.fleet.presence import Presence
 from envwatch.model.environment import NEVER
-from envwatch.model.modes import mode_of
 from envwatch.model.text import Clean, counted, shortened
 from envwatch.model.times import span, state_age
 from envwatch.views.details import EVENTS
+from envwatch.views.grouping import GROUPINGS
 from envwatch.views.pane_layout import DetailLine, Piece
 from envwatch.views.state_style import glyph_of, style_of_presence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from envwatch.fleet.acknowledgements import Acks
     from envwatch.fleet.event_log import EventLog
@@ -36,14 +36,8 @@ _MAX_LISTED: Final = 8
 _MAX_CELLS: Final = 20
 """Of each of them."""
 
-_FIELDS: Final[tuple[tuple[str, Callable[[TrackedEnvironment], Clean | None]], ...]] = (
-    ("mode", lambda tracked: mode_of(tracked.environment.mode)),
-    ("version", lambda tracked: tracked.environment.version),
-    ("branch", lambda tracked: tracked.environment.branch),
-    ("os", lambda tracked: tracked.environment.os),
-    ("pod", lambda tracked: tracked.pod_id),
-    ("user", lambda tracked: tracked.environment.user_id),
-)
+_FIELDS: Final = ("mode", "version", "branch", "os", "pod", "user")
+"""Of `GROUPINGS`."""
 
 
 def group_headline(header: GroupHeader, *, is_ascii: bool = False) -> list[Piece]:
@@ -76,8 +70,8 @@ def problem_lines(header: GroupHeader, fleets: Fleets, acks: Acks, now: Reading)
 def common_lines(header: GroupHeader) -> tuple[list[DetailLine], list[DetailLine]]:
     """Return the values that all members share, then those in which they differ, with their counts."""
     shared, different = [], []
-    for label, value_of in _FIELDS:
-        counts = Counter(value for tracked in header.environments if (value := value_of(tracked)))
+    for label in _FIELDS:
+        counts = Counter(filter(None, map(GROUPINGS[label], header.environments)))
         without = len(header) - counts.total()
         if len(counts) == 1 and not without:
             shared.append(DetailLine(label, next(iter(counts))))
