@@ -53,10 +53,10 @@ _ALLOW: Final = ("Allow", "GET")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One request whose token was accepted."""
+    """One request of a viewer."""
 
     path: str
-    """Within the profile, still quoted: `/v1/environments`."""
+    """Still quoted; for a board, that within the profile: `/v1/environments`."""
     query: str = ""
     """Without the question mark."""
     method: str = "GET"

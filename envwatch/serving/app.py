@@ -85,12 +85,9 @@ class RequestCounts:
 
 @dataclass(slots=True)
 class _Asked:
-    """A request, as far as it matters here."""
+    """A request with what boards need not know."""
 
-    method: str
-    path: str
-    """Still quoted."""
-    query: str
+    request: Request
     headers: Mapping[bytes, bytes]
     """By their names in lower case; of two of a name, the last."""
     address: str
@@ -101,21 +98,27 @@ class _Asked:
 
     @classmethod
     def of(cls, scope: Scope, now: Reading) -> _Asked:
-        return cls(
-            method=scope["method"],
+        headers = dict(scope["headers"])
+        request = Request(
             path=scope["raw_path"].decode("latin-1"),
             query=scope["query_string"].decode("latin-1"),
-            headers=dict(scope["headers"]),
-            address=(scope.get("client") or ("", 0))[0],
-            now=now,
+            method=scope["method"],
+            if_none_match=_header(headers, b"if-none-match"),
+            accept_encoding=_header(headers, b"accept-encoding"),
         )
+        return cls(request, headers, (scope.get("client") or ("", 0))[0], now)
 
-    def header(self, name: bytes) -> str:
-        return self.headers.get(name, b"").decode("latin-1")
+    @property
+    def authorization(self) -> str:
+        return _header(self.headers, b"authorization")
 
     @property
     def has_body(self) -> bool:
         return self.headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in self.headers
+
+
+def _header(headers: Mapping[bytes, bytes], name: bytes) -> str:
+    return headers.get(name, b"").decode("latin-1")
 
 
 _AnswerOf: TypeAlias = "Callable[[_Asked], Awaitable[Answer]]"
@@ -206,10 +209,10 @@ class ServingApp:
     async def _listing(self, asked: _Asked) -> Answer:
         if len(self._profiles) > 1:
             raise self._without_profile(asked)
-        return self._from_board(self._first, asked.path, asked)
+        return self._from_board(self._first, asked.request.path, asked)
 
     async def _of_profile(self, asked: _Asked) -> Answer:
-        name, slash, rest = asked.path.removeprefix(f"{PROFILES_PATH}/").partition("/")
+        name, slash, rest = asked.request.path.removeprefix(f"{PROFILES_PATH}/").partition("/")
         path = slash + rest
         if path == HEALTH_PATH:
             return await self._health(asked)
@@ -222,19 +225,12 @@ class ServingApp:
 
     def _from_board(self, profile: ServedProfile, path: str, asked: _Asked) -> Answer:
         self._admit([profile], asked)
-        request = Request(
-            path=path,
-            query=asked.query,
-            method=asked.method,
-            if_none_match=asked.header(b"if-none-match"),
-            accept_encoding=asked.header(b"accept-encoding"),
-        )
-        return profile.board.answer(request, asked.now)
+        return profile.board.answer(replace(asked.request, path=path), asked.now)
 
     def _without_profile(self, asked: _Asked) -> RefusedError:
         """Return the refusal of a path that names no profile; it names those that the token opens."""
-        authorization = asked.header(b"authorization")
-        own = [name for name, profile in self._profiles.items() if profile.tokens.name_of(authorization) is not None]
+        profiles = self._profiles.items()
+        own = [name for name, profile in profiles if profile.tokens.name_of(asked.authorization) is not None]
         self._admit([self._profiles[own[0]] if own else self._first], asked)
         paths = " or ".join(f"{PROFILES_PATH}/{name}" for name in own)
         return RefusedError(HTTPStatus.NOT_FOUND, {"error": f"{WRONG_BASE_URL} {paths}"})
@@ -243,9 +239,9 @@ class ServingApp:
         self._admit(self._profiles.values(), asked)
         if self._metrics is None:
             raise RefusedError(HTTPStatus.NOT_FOUND, {"error": "there are no series: they need the extra `metrics`"})
-        if asked.method not in {"GET", "HEAD"}:
+        if asked.request.method not in {"GET", "HEAD"}:
             raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, {"error": HTTPStatus.METHOD_NOT_ALLOWED.phrase})
-        body, content_type = await self._metrics.of(asked.header(b"accept"), asked.now.monotonic)
+        body, content_type = await self._metrics.of(_header(asked.headers, b"accept"), asked.now.monotonic)
         return Answer(HTTPStatus.OK, (("Content-Type", content_type), ("Cache-Control", "no-store")), body)
 
     def _admit(self, profiles: Iterable[ServedProfile], asked: _Asked) -> None:
@@ -254,8 +250,7 @@ class ServingApp:
         Raises:
             RefusedError: it does not (401), or its address has sent too many such tokens (429).
         """
-        authorization = asked.header(b"authorization")
-        names = [profile.tokens.name_of(authorization) for profile in profiles]
+        names = [profile.tokens.name_of(asked.authorization) for profile in profiles]
         if None not in names:
             asked.viewer = names[0]
             return
