@@ -102,20 +102,20 @@ def _details(event: Event) -> Clean:
     """Return what the columns before do not say."""
     lasted = None if event.lasted is None else long_age(event.lasted)
     parts: list[str | None]
-    match event.kind:
-        case Kind.OFFLINE if not event.members:
+    match None if event.members else event.kind:
+        case Kind.OFFLINE:
             parts = [event.reason, lasted and f"was on for {lasted}"]
-        case Kind.ONLINE if not event.members:
+        case Kind.ONLINE:
             parts = [lasted and f"was off for {lasted}"]
-        case Kind.RETURNED if not event.members:
+        case Kind.RETURNED:
             parts = [event.after, lasted and f"was gone for {lasted}"]
-        case Kind.APPEARED if not event.members:
+        case Kind.APPEARED:
             parts = [event.after, event.reason]
-        case Kind.GONE | Kind.MISSING if not event.members:
+        case Kind.GONE | Kind.MISSING:
             parts = [event.reason]
-        case Kind.RECONNECTED if not event.members:
+        case Kind.RECONNECTED:
             parts = ["new connection, never seen offline"]
-        case Kind.RESTARTED if not event.members:
+        case Kind.RESTARTED:
             parts = ["new listener, never seen offline"]
         case _:
             parts = [event_text(event, UTC).replace(" · ", ", ")]

@@ -74,19 +74,8 @@ def _with_reason(text: str, event: Event) -> str:
     return f"{text} · {event.reason}" if event.reason else text
 
 
-def _presence_text(event: Event) -> str:
-    lasted = long_age(event.lasted) if event.lasted is not None else None
-    match event.kind:
-        case Kind.ONLINE:
-            return "back online" + (f" after {lasted}" if lasted else "")
-        case Kind.OFFLINE:
-            return _with_reason("went offline", event) + (f" · was on for {lasted}" if lasted else "")
-        case Kind.GONE | Kind.MISSING:
-            return _with_reason(event.kind.value, event)
-        case Kind.RETURNED:
-            return f"listed again, {event.after}" + (f" after {lasted}" if lasted else "")
-        case _:
-            return _with_reason(f"appeared, {event.after}", event)
+def _lasted(event: Event, how: str) -> str:
+    return f"{how} {long_age(event.lasted)}" if event.lasted is not None else ""
 
 
 _GROUP_VERBS = {
@@ -163,21 +152,22 @@ def _group_text(event: Event) -> str:
     return f"{together}: " + (f"all {event.reason}" if event.reason else names_text(event.members))
 
 
-def _renamed_text(event: Event) -> str:
-    return f"renamed {event.before or NOTHING} → {event.after or event.name or NOTHING}"
-
-
 def _after(event: Event, what: str) -> str:
     """Return the sentence of the end of a period: for how long it was otherwise, and what became of it."""
-    return _with_reason(f"{what} after {long_age(event.lasted)}" if event.lasted is not None else what, event)
+    return _with_reason(what + _lasted(event, " after"), event)
 
 
 _SENTENCES: Mapping[Kind, Callable[[Event], str]] = {
-    **dict.fromkeys((Kind.ONLINE, Kind.OFFLINE, Kind.GONE, Kind.MISSING, Kind.RETURNED, Kind.APPEARED), _presence_text),
+    Kind.ONLINE: lambda event: "back online" + _lasted(event, " after"),
+    Kind.OFFLINE: lambda event: _with_reason("went offline", event) + _lasted(event, " · was on for"),
+    Kind.GONE: lambda event: _with_reason("gone", event),
+    Kind.MISSING: lambda event: _with_reason("missing", event),
+    Kind.RETURNED: lambda event: f"listed again, {event.after}" + _lasted(event, " after"),
+    Kind.APPEARED: lambda event: _with_reason(f"appeared, {event.after}", event),
     **dict.fromkeys((Kind.MODE, Kind.VERSION, Kind.BRANCH, Kind.CHANGED), _change_text),
     Kind.RECONNECTED: lambda _: "reconnected · new connection, never seen offline",
     Kind.RESTARTED: lambda _: "restarted · new listener, never seen offline",
-    Kind.RENAMED: _renamed_text,
+    Kind.RENAMED: lambda event: f"renamed {event.before or NOTHING} → {event.after or event.name or NOTHING}",
     Kind.FLAPPING: lambda _: "flapping: it keeps coming and going",
     Kind.STEADY: lambda _: "steady again",
     Kind.TOGETHER: _group_text,

@@ -191,10 +191,12 @@ def shared_text(environment: Environment, wall: float, width: int) -> Clean | No
 
     What was done is left out where `width` cells have no room for it, as the mark beside the name shows it.
     """
-    ack, silence = shared_ack_of(environment), shared_silence_of(environment, wall)
-    if ack is None and silence is None:
+    if (ack := shared_ack_of(environment)) is not None:
+        what, by = "acked", ack.by
+    elif (silence := shared_silence_of(environment, wall)) is not None:
+        what, by = "silenced", silence.by
+    else:
         return None
-    what, by = ("acked", ack.by) if ack is not None else ("silenced", silence.by if silence is not None else "")
     text = Clean(f"{what} by {by}")
     return text if cells(text) <= width else Clean(f"by {by}")
 
