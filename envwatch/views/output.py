@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from dataclasses import replace
 from datetime import UTC, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, TypedDict
@@ -172,7 +171,7 @@ def table_of(listing: EnvironmentList, *, width: int | None, encoding: str, asci
         return Clean((text or nothing).encode(encoding, "backslashreplace").decode(encoding))
 
     has_profiles = any(row.tracked.profile for row in listing.rows)
-    columns = [column for column in _COLUMNS if has_profiles or column is not _PROFILE]
+    columns = [column for column in _COLUMNS if has_profiles or column.id != "profile"]
     # One environment under two profiles is no pair of twins.
     named = {(row.tracked.environment.id, row.tracked.environment.label) for row in listing.rows}
     names = ambiguous_names(Counter(label for _, label in named))
@@ -180,18 +179,18 @@ def table_of(listing: EnvironmentList, *, width: int | None, encoding: str, asci
     def line_of_row(row: ListedEnvironment) -> _TableLine:
         style, environment = style_of(row.tracked, is_unknown=row.is_unknown), row.tracked.environment
         state = f"{style.ascii if ascii_only else style.glyph} {row.state}"
-        others = [column.text(row.tracked, row.judged_at) for column in columns if column not in (_AGE, _NAME)]
+        others = [column.text(row.tracked, row.judged_at) for column in columns]
         tail = id_tail(environment.label, environment.id, names)
         tail = encodable(tail) if tail else Clean("")
         name = shortened(encodable(environment.label), _WIDEST_NAME - cells(tail), keep="ends", ellipsis=ellipsis)
-        age = _AGE.text(row.tracked, row.judged_at)
+        age = _quiet_text(row.tracked, row.judged_at)
         return _TableLine(encodable(state), encodable(age), name, tail, [encodable(other) for other in others])
 
-    titles = [Clean(column.title) for column in columns if column not in (_AGE, _NAME)]
-    table = [_TableLine(Clean("STATE"), Clean("AGE"), Clean(_NAME.title), Clean(""), titles)]
+    titles = [Clean(column.title) for column in columns]
+    table = [_TableLine(Clean("STATE"), Clean("AGE"), Clean("NAME"), Clean(""), titles)]
     table += map(line_of_row, listing.rows)
     widths = _widths([line.cells for line in table], width)
-    keeps = [column.keep for column in columns if column not in (_AGE, _NAME)]
+    keeps = [column.keep for column in columns]
 
     for line in table:
         yield f"{line.drawn(widths, keeps, width, ellipsis)}\n".encode(encoding)
@@ -257,11 +256,8 @@ def _quiet_text(tracked: TrackedEnvironment, now: float) -> Clean | None:
     return None if tracked.quiet_at == NEVER else short_age(span(now - tracked.quiet_at))
 
 
-_AGE: Final = replace(COLUMNS["beat"], text=_quiet_text)
-"""The column beside the state: the time since the last heartbeat."""
-_NAME: Final = COLUMNS["name"]
-_PROFILE: Final = COLUMNS["profile"]
-_COLUMNS: Final = (_AGE, _NAME, *(COLUMNS[id_] for id_ in ("profile", "mode", "version", "branch", "os")))
+_COLUMNS: Final = tuple(COLUMNS[id_] for id_ in ("profile", "mode", "version", "branch", "os"))
+"""Those after state, age and name."""
 _STATES: Final = (Presence.ONLINE, Presence.LATE, Presence.OFFLINE, Presence.GONE, Presence.MISSING, UNKNOWN)
 _GAP: Final = "  "
 _WIDEST_NAME: Final = 40
