@@ -117,8 +117,7 @@ def arrange(  # noqa: PLR0913, PLR0917  the state of the screen
     kept = kept or Kept()
     chosen = _chosen(fleets, view, columns, wall, kept.searches, acks)
     ghost = None if held is None else _put(held.tracked, chosen, fleets)
-    parts = _Parts(fleets, wall, acks, silences, held)
-    parts.add(chosen)
+    parts = _parts_of(chosen, fleets, wall, acks, held)
     kept.names.learn(chain(fleets.environments, chosen))
     rows, problems = parts.ordered(view, kept.names, days)
     if held is not None:
@@ -172,40 +171,14 @@ def _put(stand_in: TrackedEnvironment, rows: list[TrackedEnvironment], fleets: F
     return stand_in.key
 
 
+@dataclass(frozen=True, slots=True)
 class _Parts:
     """Rows by the part of the table that they belong to."""
 
-    def __init__(self, fleets: Fleets, wall: float, acks: Acks, silences: Silences, held: Placement | None) -> None:
-        self._wall = wall
-        self._acks = acks
-        self._silences = silences
-        self._held = held
-        self._moments = fleets.moments(WallMs(wall))
-        self._held_at = None if held is None else fleets.of(held.tracked).clock.at(WallMs(held.wall))
-        self.problems: list[TrackedEnvironment] = []
-        self.quiet: list[TrackedEnvironment] = []
-        """Problems that are acknowledged or silenced."""
-        self.others: list[TrackedEnvironment] = []
-        self.old: list[TrackedEnvironment] = []
-
-    def add(self, rows: Sequence[TrackedEnvironment]) -> None:
-        """Add each row to its part."""
-        online = Presence.ONLINE  # without asking further: nearly all rows are
-        self.others += [row for row in rows if row.verdict.presence is online and not row.is_flapping]
-        for tracked in [row for row in rows if row.verdict.presence is not online or row.is_flapping]:
-            self._add(tracked)
-
-    def _add(self, tracked: TrackedEnvironment) -> None:
-        at, wall, acks, silences = self._moments[tracked.profile], self._wall, self._acks, self._silences
-        if self._held is not None and tracked is self._held.tracked and self._held_at is not None:
-            at, (_, wall, acks, silences) = self._held_at, self._held
-        if is_old(tracked, at):
-            self.old.append(tracked)  # no problem
-        elif is_problem(tracked, at):
-            is_silenced = bool(silences) and silencing(silences, tracked, wall, at) is not None
-            (self.quiet if is_silenced or tracked.environment.id in acks else self.problems).append(tracked)
-        else:
-            self.others.append(tracked)
+    problems: list[TrackedEnvironment] = field(default_factory=list)
+    acknowledged: list[TrackedEnvironment] = field(default_factory=list)
+    others: list[TrackedEnvironment] = field(default_factory=list)
+    old: list[TrackedEnvironment] = field(default_factory=list)
 
     def ordered(self, view: View, names: NameOrder, days: LastDays | None) -> tuple[list[TrackedEnvironment], int]:
         """Return all rows in the order of a view, and how many of them form the block of problems."""
@@ -222,6 +195,25 @@ class _Parts:
         rank = days.share if days is not None and sort == LAST_DAY else None
         sorted_parts = (by_value(names.by_name(part), sort, is_inverted=is_inverted, rank=rank) for part in parts)
         return list(chain.from_iterable(sorted_parts)), 0
+
+
+def _parts_of(
+    rows: Sequence[TrackedEnvironment], fleets: Fleets, wall: float, acks: Acks, held: Placement | None
+) -> _Parts:
+    online = Presence.ONLINE  # without asking further: nearly all rows are
+    parts = _Parts(others=[row for row in rows if row.verdict.presence is online and not row.is_flapping])
+    moments = fleets.moments(WallMs(wall))
+    for tracked in [row for row in rows if row.verdict.presence is not online or row.is_flapping]:
+        at, acks_then = moments[tracked.profile], acks
+        if held is not None and tracked is held.tracked:
+            at, acks_then = fleets.of(tracked).clock.at(WallMs(held.wall)), held.acks
+        if is_old(tracked, at):
+            parts.old.append(tracked)  # no problem
+        elif is_problem(tracked, at):
+            (parts.acknowledged if tracked.environment.id in acks_then else parts.problems).append(tracked)
+        else:
+            parts.others.append(tracked)
+    return parts
 
 
 def lines_of(arrangement: Arrangement, view: View, fleets: Fleets) -> Sequence[Line]:
