@@ -104,7 +104,7 @@ class Connections:
 
 
 class Connection(asyncio.Protocol):
-    """One connection, on which the protocol that `speaking` makes speaks HTTP."""
+    """One connection; `speaking` makes the protocol that speaks HTTP on it."""
 
     def __init__(self, connections: Connections, speaking: Callable[[Connection], asyncio.Protocol]) -> None:
         self.phase = Phase.IDLE

@@ -89,7 +89,7 @@ def tokens_in(path: Path, learn: Callable[[str], None]) -> Tokens:
 
 
 class TokensFile:
-    """A file of tokens that is read again when it changes; made, and read, as by `tokens_in`."""
+    """A file of tokens that is read again when it changes; its content, and the errors, are those of `tokens_in`."""
 
     def __init__(self, path: Path, learn: Callable[[str], None]) -> None:
         self.path = path

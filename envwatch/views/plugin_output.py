@@ -55,7 +55,7 @@ def status_of(values: Iterable[int], warning: Threshold | None, critical: Thresh
     """Return the status that is certain, whichever of the possible values, at least one, is the true one.
 
     It is UNKNOWN if only some of them are OK. An alert that is certain is never hidden by what is not known, and of two
-    possible alerts the lesser one is certain. Of one value, CRITICAL comes first.
+    possible alerts the lesser one is certain. A value for which both thresholds alert is CRITICAL.
     """
     possible = {_status(value, warning, critical) for value in values}
     return Status.UNKNOWN if Status.OK in possible and len(possible) > 1 else min(possible)

@@ -195,9 +195,8 @@ def _watch(
     causes = periods_of(leaves, fleet.periods, run_ends, period)
     run_starts = [_asked_at(poll, watched, fleet) for poll in recorded.polls if poll.number == poll.run]
     gaps = with_causes(_holes(watched, period), causes, run_starts, period)
-    length, seen = (
-        sum((span(until - since) for since, until in spans), timedelta()) for spans in ([period], watched.spans)
-    )
+    length = span(period.until - period.since)
+    seen = sum((span(until - since) for since, until in watched.spans), timedelta())
     return Watch(
         watched=seen,
         period=length,

@@ -173,7 +173,7 @@ def shared_lines(
 ) -> Iterator[DetailLine]:
     """Yield what the serving host says of it: who has acknowledged and silenced it there.
 
-    What was done here too is said in place of that (`is_acked`, `is_silenced`).
+    An acknowledgement or a silence of this machine (`is_acked`, `is_silenced`) is shown in place of its counterpart.
     """
     ack, silence = shared_ack_of(tracked.environment), shared_silence_of(tracked.environment, now.wall)
     if ack is not None and not is_acked:
