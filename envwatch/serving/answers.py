@@ -25,7 +25,7 @@ from envwatch.model.listing_api import (
 from envwatch.model.outcome import Listed
 from envwatch.serving.bodies import Body, PageBodies
 from envwatch.serving.listing import ServedListing
-from envwatch.serving.shared_state import NO_NOTES, NOTHING_SHARED
+from envwatch.serving.shared_state import NOTHING_SHARED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.fleet import Fleet
     from envwatch.model.clock import Reading, WallMs
     from envwatch.model.outcome import Outcome
-    from envwatch.serving.shared_state import Notes, SharedState
+    from envwatch.serving.shared_state import SharedState
 
 _RETRY_AT_MOST_S: Final = 30
 _RETRY_WHILE_STOPPING_S: Final = 5.0
@@ -80,7 +80,6 @@ class Board:
         self._fleet: Fleet | None = None
         self._listing: ServedListing | None = None
         self._pages: PageBodies | None = None
-        self._notes: Notes = NO_NOTES
         self._shared: SharedState = NOTHING_SHARED
         self._silences: frozenset[str] = frozenset()
         """Ids of those that held when the notes were made."""
@@ -95,12 +94,12 @@ class Board:
         self._fleet = fleet
         silences = shared.holding(now)
         if listed is not None or shared != self._shared or silences != self._silences:
-            self._notes = shared.notes(fleet, now)
             self._shared, self._silences = shared, silences
+            notes = shared.notes(fleet, now)
             if listed is not None:
-                self._show(ServedListing.of(listed, fleet, self._listing, self._notes))
+                self._show(ServedListing.of(listed, fleet, self._listing, notes))
             elif self._listing is not None:
-                self._show(self._listing.with_notes(self._notes))
+                self._show(self._listing.with_notes(notes))
 
     @property
     def listing(self) -> ServedListing | None:
@@ -116,7 +115,8 @@ class Board:
         try:
             return self._answer(request, now)
         except RefusedError as refusal:
-            return self._refused(refusal, now)
+            allow = (_ALLOW,) if refusal.status is HTTPStatus.METHOD_NOT_ALLOWED else ()
+            return self.plain(refusal.status, refusal.body, now, allow)
 
     def plain(
         self,
@@ -160,10 +160,6 @@ class Board:
             return Answer(HTTPStatus.NOT_MODIFIED, headers, b"")
         encoding = (_GZIP,) if body.is_gzip else ()
         return Answer(HTTPStatus.OK, (_CONTENT_TYPE, *encoding, *headers), body.content)
-
-    def _refused(self, refusal: RefusedError, now: Reading) -> Answer:
-        allow = (_ALLOW,) if refusal.status is HTTPStatus.METHOD_NOT_ALLOWED else ()
-        return self.plain(refusal.status, refusal.body, now, allow)
 
     def _unavailable(self, code: str, why: str, now: Reading) -> Answer:
         wait_s = 0.0 if self._fleet is None else self._fleet.interval.total_seconds()

@@ -102,9 +102,9 @@ _NOTES = {
     Reason.DISCONNECTED: "only if none runs there: a live one is back within a minute",
     Reason.HEARTBEAT_LOST: "only if none runs there: it may be asleep, frozen or cut off, and is back at once then",
     Reason.NEVER_BEAT: "only if none runs there: one that runs pings every 30 s",
-    Reason.ABSENT: "only if none runs there: one that starts is listed",
-    Reason.EXPECTED: "only if none runs there: one that starts is listed",
-    Reason.NEVER_LISTED: "only if none runs there: one that starts is listed",
+    **dict.fromkeys(
+        (Reason.ABSENT, Reason.EXPECTED, Reason.NEVER_LISTED), "only if none runs there: one that starts is listed"
+    ),
 }
 _DESKTOP = Clean("open the Letta Code desktop app there, with remote access on")
 _SANDBOX = Clean("nothing: it is a sandbox of the platform, there is no machine to log in to")
