@@ -128,7 +128,7 @@ class Profile(NamedTuple):
     settings: Settings
 
 
-class Profiles(dict["Clean", Profile]):
+class Profiles(dict[Clean, Profile]):
     """The selected profiles by the name that marks their environments and log lines: none if there is only one."""
 
     @property
@@ -229,7 +229,6 @@ def targets_for(profiles: Profiles) -> dict[Clean, Target]:
 
 
 def _target_for(credentials: Credentials, settings: Settings) -> Target:
-    """Return what is polled for one profile."""
     from envwatch.sources.poller import Poller
     from envwatch.sources.session import Target
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 DEMO_PROFILE: Final = "demo"
 """The name under which the demo is shown and recorded."""
 REMEDY: Final = "letta-server"
-"""The name of the demo's own command for a row."""
 
 
 def demo_settings(options: Options) -> Settings:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from envwatch.model.text import Clean
 
 TRIES: Final = 3
-"""How often a key is asked for."""
 
 
 def credentials_at_terminal(settings: Settings) -> Credentials:
@@ -57,7 +56,6 @@ class _Prompt:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.asked = 0
-        """How often."""
 
     def __call__(self) -> str:
         if not self.asked:

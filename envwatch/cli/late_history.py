@@ -54,7 +54,6 @@ class LateRecorder:
             maxlen=_MOST_WAITING
         )
         self._hands_on = False
-        """Whether what waited has been handed on."""
 
     def record(
         self, profile: Clean | None, outcome: Outcome | None, monitor: Monitor, update: Update, now: Reading

@@ -53,9 +53,7 @@ class LineWriter:
 
     def check(self) -> None:
         """Raise as `write` does if the reader has left, or an earlier piece could not be written."""
-        poll = select.poll()
-        poll.register(self._descriptor, 0)
-        if any(state & (select.POLLERR | select.POLLHUP) for _, state in poll.poll(0)):
+        if self._state(0) & (select.POLLERR | select.POLLHUP):
             self._error = self._error or BrokenPipeError()
         self._raise()
 
@@ -75,7 +73,7 @@ class LineWriter:
     def _flush(self) -> None:
         """Write what the descriptor takes now, and have the rest written when it is ready."""
         try:
-            while self._rest and self._is_ready():
+            while self._rest and self._state(select.POLLOUT):
                 written = os.write(self._descriptor, self._rest[: self._piece])
                 del self._rest[:written]
         except BlockingIOError:  # the parent made it non-blocking
@@ -86,10 +84,11 @@ class LineWriter:
         self._moved.set()
         self._wait_for_reader(needed=bool(self._rest))
 
-    def _is_ready(self) -> bool:
+    def _state(self, events: int) -> int:
+        """Return what holds of the descriptor now: some of these events, or an error."""
         poll = select.poll()
-        poll.register(self._descriptor, select.POLLOUT)
-        return bool(poll.poll(0))
+        poll.register(self._descriptor, events)
+        return sum(state for _, state in poll.poll(0))
 
     def _wait_for_reader(self, *, needed: bool) -> None:
         if needed is self._is_waiting:

@@ -132,7 +132,6 @@ class Monitoring(NamedTuple):
     targets: Mapping[Clean, Target]
     steps: AsyncGenerator[Step, None]
     pasts: Mapping[Clean, Past]
-    """What was recorded of the profiles that are recorded."""
     poll_log: PollLog
     warn: Callable[[str], None]
     """Says on standard error and in the log what is wrong beside the polls; may be called from any thread."""
@@ -215,7 +214,8 @@ async def steps(
         while (left := deadline.left_s(now)) > 0:
             await runtime.wait(ready, max(min(tick_at - now.monotonic, left), 0.0))
             now = runtime.clocks()
-            before = _with_intervals(monitor, session.targets)
+            intervals = {profile: target.poller.schedule.interval for profile, target in session.targets.items()}
+            before = monitor.with_intervals(intervals)  # which decide from when a fleet is blind
             if pending.done():
                 profile, outcome = pending.result()
                 if saved is not None:
@@ -242,11 +242,6 @@ async def _recorded(all_steps: AsyncGenerator[Step, None], history: History) -> 
             if history.recorder is not None:
                 history.recorder.record(step.profile, step.outcome, step.monitor, step.update, step.now)
             yield step
-
-
-def _with_intervals(monitor: Monitor, targets: Mapping[Clean, Target]) -> Monitor:
-    """Return the monitor with the intervals in force, which decide from when a fleet is blind."""
-    return monitor.with_intervals({profile: target.poller.schedule.interval for profile, target in targets.items()})
 
 
 @dataclass(slots=True)

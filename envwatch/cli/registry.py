@@ -45,7 +45,6 @@ GROUPS: Final = {
 has the command's name."""
 
 COMMANDS: Final = {name: summary for group in GROUPS.values() for name, summary in group.items()}
-"""Each command's line in the help."""
 
 
 class Command(Protocol):

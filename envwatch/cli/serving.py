@@ -12,7 +12,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
-from envwatch.model.text import Clean, clean
+from envwatch.model.text import clean
 from envwatch.serving.answers import Board
 from envwatch.serving.app import ServedProfile, ServingApp
 from envwatch.serving.listening import ServerError
@@ -43,7 +43,8 @@ class Service:
         self._warn = warn
         self._log = log
         self._profiles = {name: ServedProfile(Board(), plan.tokens[name].tokens) for name in plan.settings}
-        self._names = {name: _name_in(settings.serve_name) for name, settings in plan.settings.items()}
+        machine = socket.gethostname().partition(".")[0]
+        self._names = {name: clean(settings.serve_name or machine) for name, settings in plan.settings.items()}
         self._series = _Series() if find_spec("prometheus_client") is not None else None
         by_profile = {settings.profile: self._profiles[name] for name, settings in plan.settings.items()}
         self._app = ServingApp(by_profile, read_clocks, log.note, self._series)
@@ -68,7 +69,7 @@ class Service:
             self._series.take(step)
         if step.now.monotonic - self._counted_at >= _COUNTED_EVERY_S:
             self._counted_at = step.now.monotonic
-            self._note_counts()
+            self._server.call(lambda: self._log.note(self._app.counts.taken().line()))
 
     async def renew(self) -> None:
         """Take over what has changed of tokens and certificate; the disk may be slow."""
@@ -109,9 +110,6 @@ class Service:
         else:
             self._log.note("the certificate was read again")
 
-    def _note_counts(self) -> None:
-        self._server.call(lambda: self._log.note(self._app.counts.taken().line()))
-
 
 @asynccontextmanager
 async def serving(plan: Plan, warn: Callable[[str], None], log: PollLog) -> AsyncIterator[Service]:
@@ -146,8 +144,3 @@ class _Series:
         if self._newest is None:
             return b"", "text/plain; version=0.0.4; charset=utf-8"
         return exposition(*self._newest, read_clocks(), accept=accept)
-
-
-def _name_in(setting: str | None) -> Clean:
-    """Return how this server calls itself."""
-    return clean(setting or socket.gethostname().partition(".")[0])

@@ -46,6 +46,11 @@ def write(data: bytes | bytearray) -> None:
         _write(stdout().fileno(), data)
 
 
+def write_text(text: str) -> None:
+    """Write a text to standard output in its encoding; characters that it lacks are escaped. See `write`."""
+    write(text.encode(stdout().encoding, "backslashreplace"))
+
+
 @contextmanager
 def output_errors() -> Iterator[None]:
     """Turn an error of writing to standard output into `StopError`, without a message if the reader has closed it."""

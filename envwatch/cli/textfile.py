@@ -36,8 +36,7 @@ class Textfile:
         self._lock = threading.Lock()
         self._is_closed = False
         self._was_written = False
-        self._trouble: str | None = None
-        """Why it could not be written the last time."""
+        self._is_failing = False
         try:
             self._file = SharedFile(Path(path))
         except OSError as error:
@@ -55,25 +54,23 @@ class Textfile:
             try:
                 self._file.write(body)
             except OSError as error:
-                self._failed(error.strerror or "unknown error")
+                trouble = f"cannot write {self._name}: {error.strerror or 'unknown error'}"
+                if not self._was_written:
+                    raise StopError(Exit.FAILED, trouble) from None
+                self._file.remove()
+                if not self._is_failing:
+                    self.warn(f"{trouble}; it is removed until it can be written again")
+                self._is_failing = True
                 return
-            if self._trouble is not None:
+            if self._is_failing:
                 self.warn(f"{self._name} is written again")
-            self._trouble, self._was_written = None, True
+            self._is_failing, self._was_written = False, True
 
     def close(self) -> None:
         """Remove the file, and write it never again."""
         with self._lock:
             self._is_closed = True
             self._file.remove()
-
-    def _failed(self, trouble: str) -> None:
-        if not self._was_written:
-            raise StopError(Exit.FAILED, f"cannot write {self._name}: {trouble}")
-        self._file.remove()
-        if self._trouble is None:
-            self.warn(f"cannot write {self._name}: {trouble}; it is removed until it can be written again")
-        self._trouble = trouble
 
 
 class Changes:

@@ -17,9 +17,12 @@ if TYPE_CHECKING:
 _LONG_WORD: Final = re.compile(r"(?<![^\s'=])(?!--)[^\s'=]{17,}")
 
 _CHOICE: Final = re.compile(r"argument (\S+): invalid choice: '?(.*?)'? \(choose from (.*)\)", re.DOTALL)
-_NO_VALUE: Final = re.compile(r"argument (\S+): expected one argument")
-_NEEDLESS_VALUE: Final = re.compile(r"argument (\S+?)(?:/\S+)?: ignored explicit argument .*", re.DOTALL)
-_MISSING: Final = re.compile(r"the following arguments are required: (\S+)")
+_OTHERS: Final = {
+    re.compile(r"argument (\S+): expected one argument"): "needs a value",
+    re.compile(r"argument (\S+?)(?:/\S+)?: ignored explicit argument .*", re.DOTALL): "takes no value",
+    re.compile(r"the following arguments are required: (\S+)"): "is missing",
+}
+"""What to say of an argument in place of these messages."""
 _NAMES_OF_KEYS: Final = re.compile(r"--?(?:letta-?)?(?:api-?)?(?:key|token)(?:=.*)?", re.IGNORECASE | re.DOTALL)
 
 NO_KEY_HERE: Final = (
@@ -36,12 +39,9 @@ def plain(message: str) -> Clean:
             hint = nearest or f"; there are {', '.join(choices)}"
             return Clean(f"there is no {name.lower()} {word}{hint}")
         return Clean(f"{name} must be one of {', '.join(choices)}{nearest}")
-    if match := _NO_VALUE.fullmatch(message):
-        return Clean(f"{match[1]} needs a value")
-    if match := _NEEDLESS_VALUE.fullmatch(message):
-        return Clean(f"{match[1]} takes no value")
-    if match := _MISSING.fullmatch(message):
-        return Clean(f"{match[1]} is missing")
+    for pattern, words in _OTHERS.items():
+        if match := pattern.fullmatch(message):
+            return Clean(f"{match[1]} {words}")
     return _without_keys(message.removeprefix("argument "))
 
 

@@ -115,7 +115,6 @@ class Credentials:
     base_url_origin: str = "default"
     """Where the address comes from, for people."""
     file: Path | None = None
-    """The file that holds the key, if one does."""
     expires_at_ms: float | None = None
     """When the key expires, milliseconds since the epoch; None if it does not say."""
 
@@ -279,7 +278,6 @@ def _echo_restored() -> Iterator[None]:
 
 
 def _check(key: _Key) -> None:
-    """Raise unless a key can be one."""
     if not is_usable(key.secret.get_secret_value()):
         remedy = "it must be 8 to 512 characters without spaces"
         raise CredentialsError(f"the key in {key.origin} is no API key", remedy)

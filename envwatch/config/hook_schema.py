@@ -22,7 +22,6 @@ _APPRISE_URLS: Final = 20
 
 
 def _kinds(raw: object) -> tuple[str, ...]:
-    """Read a list of kinds of events."""
     if not isinstance(raw, list) or not raw or not all(isinstance(word, str) for word in raw):
         raise ValueError(f'must be a list of kinds of events: ["{INCIDENT}"], ["offline", "online"]')
     for word in raw:
@@ -42,13 +41,10 @@ def _url(raw: object) -> SecretStr:
 
 def _apprise_urls(raw: object) -> tuple[SecretStr, ...]:
     """Read addresses of apprise; which services it knows, it says itself."""
-    if isinstance(raw, list) and 0 < len(raw) <= _APPRISE_URLS and all(_is_apprise_url(url) for url in raw):
-        return tuple(map(SecretStr, raw))
+    urls = raw if isinstance(raw, list) and len(raw) <= _APPRISE_URLS else []
+    if urls and all(isinstance(url, str) and url.isprintable() and "://" in url for url in urls):
+        return tuple(map(SecretStr, urls))
     raise ValueError('must be a list of addresses of apprise: ["ntfy://topic"]')
-
-
-def _is_apprise_url(raw: object) -> bool:
-    return isinstance(raw, str) and raw.isprintable() and "://" in raw
 
 
 _KINDS: Final = BeforeValidator(

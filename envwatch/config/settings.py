@@ -71,7 +71,6 @@ class Settings:
     bell: bool = False
     notify: Literal["off", "osc9", "osc777"] = "off"
     title: bool = True
-    """Whether the terminal's title has the counts."""
     alert: str = ""
     """The query of the alert policy; empty for everything."""
     alert_after: timedelta = ALERT_AFTER
@@ -81,7 +80,6 @@ class Settings:
     source: Literal["local", "remote"] | None = None
     user: str | None = None
     history: bool = True
-    """Whether what is seen is recorded."""
     history_days: int = HISTORY_DAYS
     history_mb: int = HISTORY_MB
     serve_tokens_file: Path | None = None
@@ -101,7 +99,6 @@ class Settings:
     """The origin of each value that is not a default, by its name: `keys.` with the id, `commands.` and `hooks.` with
     name."""
     document: Document | None = None
-    """The file, if there is one."""
 
     @property
     def is_by_option(self) -> bool:
@@ -126,7 +123,6 @@ class Sources:
     options: Mapping[str, Any] = field(default_factory=dict)
     """Given options of the command line, by name."""
     environ: Mapping[str, str] = field(default_factory=dict)
-    """The process's environment."""
     remembered: Mapping[str, Any] = field(default_factory=dict)
     """What the last run left, by the settings' names."""
     only: Iterable[str] | None = None
@@ -236,11 +232,13 @@ def settings_of(sources: Sources, profile: str, origin: Clean) -> Settings:
         ConfigError: if variables make no sense.
     """
     common, own = _file_layers(sources, profile)
-    layers = (_remembered_layer(sources), common, own, _variable_layer(sources), _option_layer(sources))
+    remembered = {name: _Value(value, Clean("remembered")) for name, value in sources.remembered.items() if value}
+    layers = (remembered, common, own, _variable_layer(sources), _option_layer(sources))
     merged = {name: value for layer in layers for name, value in layer.items()}
     values = {name: value for name, (value, _) in merged.items()}
     origins = {"profile": origin} | {name: value.origin for name, value in merged.items()}
     document = sources.document
+    sections = (document.config, *document.config.profiles.values()) if document else ()
     keys = document.config.keys if document else {}
     commands = {name: each.named(name) for name, each in document.config.commands.items()} if document else {}
     hooks = tuple(each.hook(number) for number, each in enumerate(document.config.hooks, 1)) if document else ()
@@ -254,16 +252,12 @@ def settings_of(sources: Sources, profile: str, origin: Clean) -> Settings:
         keys=keys,
         commands=commands,
         hooks=hooks,
-        key_variables=_key_variables(document) if document else frozenset(),
+        key_variables=frozenset(each.api_key_env for each in sections if each.api_key_env),
         origins=origins,
         document=document,
         limits=limits,
         **values,
     )
-
-
-def _remembered_layer(sources: Sources) -> _Layer:
-    return {name: _Value(value, Clean("remembered")) for name, value in sources.remembered.items() if value}
 
 
 def _file_layers(sources: Sources, profile: str) -> tuple[_Layer, _Layer]:
@@ -287,12 +281,6 @@ def _section_layer(document: Document, sources: Sources, *path: str) -> _Layer:
     for name in _PATHS & values.keys():
         values[name] = document.path.parent / values[name]
     return {name: _Value(value, document.origin(*path, name)) for name, value in values.items()}
-
-
-def _key_variables(document: Document) -> frozenset[str]:
-    """Return the names of the variables that the file names for keys."""
-    sections = (document.config, *document.config.profiles.values())
-    return frozenset(each.api_key_env for each in sections if each.api_key_env)
 
 
 def _variable_layer(sources: Sources) -> _Layer:

@@ -48,7 +48,6 @@ EXAMPLES: Final[Mapping[str, str]] = {
     "api_key_env": '"WORK_LETTA_KEY"',
     "api_key_file": '"work.key"',
 }
-"""A value of each setting, as TOML."""
 
 _HEAD: Final = """\
 # The configuration of envwatch. Every setting is optional: remove the # before one to use it.
@@ -95,11 +94,6 @@ def starter() -> str:
 def _settings(names: Iterable[str]) -> Iterator[str]:
     docs = field_docs(Config)
     for name in names:
-        for line in wrapped(clean(_one_line(docs[name])), _WIDTH):
+        for line in wrapped(clean(" ".join(docs[name].split())), _WIDTH):  # `clean` would show the ends of its lines
             yield f"# {line}\n"
         yield f"#{name} = {EXAMPLES[name]}\n"
-
-
-def _one_line(description: str) -> str:
-    """Return a docstring without its line ends, which `clean` would make visible."""
-    return " ".join(description.split())

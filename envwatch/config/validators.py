@@ -114,7 +114,6 @@ def _read_file(raw: object) -> Path:
 
 
 def _arguments(raw: object) -> tuple[str, ...]:
-    """Read a program and its arguments."""
     if isinstance(raw, list) and raw and all(isinstance(word, str) and "\0" not in word for word in raw) and raw[0]:
         return tuple(raw)
     raise ValueError('must be a list of texts, a program and its arguments: ["ssh-to-env", "--quiet"]')

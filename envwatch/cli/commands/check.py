@@ -11,10 +11,11 @@ import signal
 import time
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
-from envwatch.cli.streams import stdout, write
+from envwatch.cli.streams import stdout, write_text
 from envwatch.config.values import duration, path_text
 from envwatch.model.text import Clean, clean
 from envwatch.storage.redactor import redactor
@@ -91,7 +92,7 @@ def run(options: Options) -> int:
 
     with time_limit(limit_s, end):
         status, output = _checked(options, started_s, line)
-    _print(output)
+    write_text(output)
     return status
 
 
@@ -121,16 +122,11 @@ def unknown(line: str) -> int:
     from envwatch.views.plugin_output import Status, output_of
 
     with suppress(StopError):
-        _print(output_of(Status.UNKNOWN, clean(redactor()(line or _NO_LINE))))
+        write_text(output_of(Status.UNKNOWN, clean(redactor()(line or _NO_LINE))))
     return Status.UNKNOWN
 
 
-def _print(output: str) -> None:
-    write(output.encode(stdout().encoding, "backslashreplace"))
-
-
 def _checked(options: Options, started_s: float, line: ProgressLine) -> tuple[Status, str]:
-    """Return the status and the output of one check."""
     from envwatch.cli.bootstrap import matcher_for, profiles_for
     from envwatch.sources.poller import read_clocks
     from envwatch.views.census import Counted, census_of
@@ -157,7 +153,6 @@ def _thresholds(options: Options) -> tuple[Threshold | None, Threshold | None]:
 
 
 def _monitor(profiles: Profiles, options: Options, line: ProgressLine) -> Monitor:
-    """Return the state after one listing of each profile."""
     import asyncio
 
     from envwatch.cli.bootstrap import policies_for, state_file
@@ -176,7 +171,7 @@ def _monitor(profiles: Profiles, options: Options, line: ProgressLine) -> Monito
         profiles.limits,
         acks=acknowledged(state_file("acknowledged")),
         policies=policies,
-        silences=silences_in(state_file("silences"), _matchers(profiles.first.profile)),
+        silences=silences_in(state_file("silences"), partial(_matcher, profile=clean(profiles.first.profile))),
     )
     for name, outcome in outcomes.items():
         if not isinstance(outcome, Listed):
@@ -185,15 +180,11 @@ def _monitor(profiles: Profiles, options: Options, line: ProgressLine) -> Monito
     return monitor
 
 
-def _matchers(profile: str) -> Callable[[str], Matcher | None]:
-    """Return what makes tests of the queries of silences, under a profile; it imports the filter language if needed."""
+def _matcher(query: str, profile: Clean) -> Matcher | None:
+    """Return a silence's query as a test under a profile; the filter language is imported only if there is one."""
+    from envwatch.views.matching import matcher_or_none
 
-    def matcher(query: str) -> Matcher | None:
-        from envwatch.views.matching import matcher_or_none
-
-        return matcher_or_none(query, clean(profile))
-
-    return matcher
+    return matcher_or_none(query, profile)
 
 
 def _settings(settings: Settings, options: Options) -> Settings:

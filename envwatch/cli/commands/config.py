@@ -75,7 +75,6 @@ def _shown(all_settings: Sequence[Settings], path: Path) -> str:
 
 
 def _init(path: Path) -> None:
-    """Write a new configuration file and print its path."""
     from envwatch.config.starter import starter
     from envwatch.storage.private_files import make_private_folder, write_private
 

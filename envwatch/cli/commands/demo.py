@@ -75,7 +75,6 @@ def _show(options: Options) -> int:
 
 
 def _serve(options: Options) -> NoReturn:
-    """Run the demo server alone until ctrl+c."""
     import secrets
     import signal
 

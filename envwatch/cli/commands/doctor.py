@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import Exit, Options, Parser
-from envwatch.cli.streams import stdout, write
+from envwatch.cli.streams import stdout, write, write_text
 from envwatch.storage.redactor import redactor
 
 if TYPE_CHECKING:
@@ -80,5 +80,4 @@ async def _findings(options: Options) -> AsyncIterator[tuple[str, str | None, Fi
 
 
 def _print(*lines: str) -> None:
-    """Write lines to standard output in its encoding."""
-    write("".join(f"{line}\n" for line in lines).encode(stdout().encoding, "backslashreplace"))
+    write_text("".join(f"{line}\n" for line in lines))

@@ -11,7 +11,7 @@ from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Options, Parse
 from envwatch.cli.bootstrap import host_of, policies_for, profiles_for
 from envwatch.cli.one_listing import QUICK_S, fetch_all, log_outcomes, report_failures
 from envwatch.cli.progress_line import ProgressLine
-from envwatch.cli.streams import is_utf8, print_error, stdout, write_all
+from envwatch.cli.streams import is_utf8, print_error, stdout, write_all, write_text
 from envwatch.model.text import Clean, clean
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _write_line(
     label = clean(",".join(settings.profile if has_names else host_of(credentials) for credentials, settings in chosen))
     if listed is None:
         causes = ", ".join(dict.fromkeys(failure.cause for failure in failures.values()))
-        write_all([f"? {label} {causes}\n".encode(stream.encoding, "backslashreplace")])
+        write_text(f"? {label} {causes}\n")
         return
     ascii_only = options.ascii or not is_utf8(stream)
     age = timedelta(seconds=max(time.monotonic() - asked_at, 0))
@@ -129,20 +129,12 @@ def _write_line(
 
 
 def _pieces(listed: EnvironmentList, options: Options) -> Iterator[bytes]:
-    """Return the listing in the wanted format, piece by piece."""
     from envwatch.views import output
 
-    match output.Format(options.output):
-        case output.Format.JSON:
-            return output.json_of(listed)
-        case output.Format.JSONL:
-            return output.jsonl_of(listed)
-        case output.Format.CSV:
-            return output.csv_of(listed)
-        case output.Format.NAME:
-            return output.names_of(listed)
-        case _:
-            stream = stdout()
-            width = os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
-            ascii_only = options.ascii or not is_utf8(stream)
-            return output.table_of(listed, width=width or None, encoding=stream.encoding, ascii_only=ascii_only)
+    if options.output == output.Format.TABLE:
+        stream = stdout()
+        width = os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
+        ascii_only = options.ascii or not is_utf8(stream)
+        return output.table_of(listed, width=width or None, encoding=stream.encoding, ascii_only=ascii_only)
+    formats = {"json": output.json_of, "jsonl": output.jsonl_of, "csv": output.csv_of, "name": output.names_of}
+    return formats[options.output](listed)

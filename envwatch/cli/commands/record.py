@@ -105,7 +105,8 @@ async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Set
     began, profiles = read_clocks(), Profiles({NO_PROFILE: Profile(credentials, settings)})
     deadline = Deadline.after(began, options.lasts)
     async with monitoring(profiles, options, deadline) as watched:
-        print_error(f"envwatch: recording {watched.polled}{_end(options)}")
+        end = "; ctrl+c ends it" if options.lasts is None else f" for {long_age(options.lasts)}"
+        print_error(f"envwatch: recording {watched.polled}{end}")
         refusals = Refusals(watched.targets)
         with ProgressLine() as progress:
             async for step in watched.steps:
@@ -232,11 +233,6 @@ def _cannot_write(options: Options, error: OSError) -> StopError:
     return StopError(Exit.FAILED, f"cannot write {options.file}: {error.strerror}")
 
 
-def _end(options: Options) -> str:
-
-    return "; ctrl+c ends it" if options.lasts is None else f" for {long_age(options.lasts)}"
-
-
 def _size(writer: RecordingWriter) -> str:
     import humanize
 
@@ -244,5 +240,4 @@ def _size(writer: RecordingWriter) -> str:
 
 
 def _at(at: datetime) -> Clean:
-
     return date_text(at.timestamp() * 1000, None)

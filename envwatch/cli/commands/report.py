@@ -8,7 +8,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
-from envwatch.cli.streams import print_error, stdout, write
+from envwatch.cli.streams import print_error, stdout, write, write_text
 from envwatch.config.values import past, path_text
 from envwatch.model.text import Clean, clean, shortened
 from envwatch.model.times import MS, date_text, moment, past_moment_of
@@ -101,7 +101,7 @@ def _print(report: Report, options: Options) -> None:
         return
     from envwatch.views.report_markdown import markdown_of
 
-    write(markdown_of(report).encode(stdout().encoding, "backslashreplace"))
+    write_text(markdown_of(report))
 
 
 def _histories(options: Options, now: WallMs) -> tuple[list[_Source], _Period]:
@@ -172,7 +172,6 @@ def _moment(text: str, end: WallMs) -> WallMs:
 
 
 def _report(source: _Source, period: _Period, query: str) -> ProfileReport:
-    """Return the report on one history."""
     from envwatch.views.report import matching, report_of
 
     recorded = recorded_in(source.past, period.since, period.until, profile=source.profile, host=source.host)

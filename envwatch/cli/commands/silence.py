@@ -77,7 +77,6 @@ def _make(options: Options) -> int:
 
 
 def _end(id_: str) -> int:
-
     found = {silence.id: silence for silence in _silences()}
     if (silence := found.get(clean(id_))) is None:
         name = shortened(clean(id_), 40)

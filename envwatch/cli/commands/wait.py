@@ -16,7 +16,7 @@ from envwatch.model.times import long_age
 if TYPE_CHECKING:
     from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.monitoring import Step
-    from envwatch.views.wait_condition import Progress, WaitCondition
+    from envwatch.views.wait_condition import WaitCondition
 
 
 def add_arguments(parser: Parser) -> None:
@@ -76,16 +76,12 @@ async def _wait(profiles: Profiles, condition: WaitCondition, options: Options) 
                 refusals.check(last)
                 # Time alone proves nothing: a condition is met by the listing that proves it.
                 if last.has_new_listing and (progress := condition.progress(last.monitor, last.now)).is_met:
-                    return _met(condition, progress)
+                    if not condition.is_absence:
+                        write("".join(f"{tracked.environment.label}\n" for tracked in progress.matching).encode())
+                    return Exit.FINE
                 if line.is_due:
                     line.show(_text(condition, last, began.monotonic))
     raise _stop(condition, last, options)
-
-
-def _met(condition: WaitCondition, progress: Progress) -> int:
-    if not condition.is_absence:
-        write("".join(f"{tracked.environment.label}\n" for tracked in progress.matching).encode())
-    return Exit.FINE
 
 
 def _text(condition: WaitCondition, step: Step, began_s: float) -> str:

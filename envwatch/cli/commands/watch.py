@@ -19,7 +19,6 @@ from envwatch.model.zones import in_zone
 
 if TYPE_CHECKING:
     from envwatch.cli.bootstrap import Profiles
-    from envwatch.cli.hook_dispatch import Prepared
     from envwatch.views.event_stream import EventStream
 
 
@@ -84,7 +83,8 @@ async def _watch(profiles: Profiles, options: Options) -> int:
             dispatching(hooks, watched.poll_log) as run_hooks,
         ):
             refusals = Refusals(watched.targets)
-            print_error(f"envwatch: watching {watched.polled}{_with(hooks)}{_end(options)}")
+            with_hooks = f", with {counted(len(hooks.hooks), 'hook')}" if hooks else ""
+            print_error(f"envwatch: watching {watched.polled}{with_hooks}{_end(options)}")
             manager.ready()
             earlier = await EarlierEvents.read(watched.pasts, options.since, began)
             await writer.write(earlier.lines(stream))
@@ -128,13 +128,7 @@ def _moment(raw: object) -> datetime:
     return at
 
 
-def _with(hooks: Prepared | None) -> str:
-
-    return "" if hooks is None else f", with {counted(len(hooks.hooks), 'hook')}"
-
-
 def _end(options: Options) -> str:
-
     ends = []
     if options.lasts is not None:
         ends.append(f"for {long_age(options.lasts)}")

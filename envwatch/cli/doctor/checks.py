@@ -58,7 +58,6 @@ class Machine:
     options: Mapping[str, Any]
     """Given options of the command line, by name."""
     environ: Mapping[str, str]
-    """The process's environment."""
     all_settings: Sequence[Settings] = ()
 
 
@@ -68,7 +67,6 @@ class Server:
 
     settings: Settings
     environ: Mapping[str, str]
-    """The process's environment."""
     address: tuple[str, str] = field(init=False)
     """The address, and where it comes from."""
     credentials: Credentials = field(init=False)

@@ -57,7 +57,6 @@ class _Results:
     not_found: set[Clean] = field(default_factory=set)
     """Ids of missing rows whose requests got 404."""
     is_route_proven: bool = False
-    """Whether any request got a row."""
     requests: int = 0
     received: int = 0
 

@@ -84,7 +84,8 @@ class Client:
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         url = httpx.URL(f"{checked_base_url(base_url)}/v1/environments")
-        if not _is_printable(key.get_secret_value()):
+        secret = key.get_secret_value()
+        if not (secret and secret.isascii() and secret.isprintable()) or " " in secret:
             raise SettingsError("the API key is empty or holds characters that no key has")
         self._find_key = find_key
         self._search: asyncio.Future[SecretStr] | None = None
@@ -241,7 +242,3 @@ class Client:
     def _too_slow(self, what: str, deadline: timedelta) -> SourceError:
         message = f"{self._endpoint.host} did not send {what} within {deadline.total_seconds():g} s"
         return SourceError(Cause.TIMEOUT, Clean(message))
-
-
-def _is_printable(key: str) -> bool:
-    return bool(key) and key.isascii() and key.isprintable() and " " not in key

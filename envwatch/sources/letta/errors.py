@@ -89,7 +89,6 @@ class Endpoint:
     key: SecretStr
     """The key, which no message may repeat, even if the server does."""
     key_origin: Clean
-    """Where the key came from."""
     is_plain: bool = False
     """Whether requests go without TLS."""
 

@@ -136,7 +136,7 @@ class Walk:
 
     def _next(self, page: Page, *, new_rows: int) -> str:
         """Return the cursor of the next page, if that page can hold new rows."""
-        number = len(self._pages)
+        number, last = len(self._pages), self._last_pages
         if not page.cursor:
             why = f"page {number} promises more and has no row to go on from"
         elif page.cursor in self._cursors:
@@ -145,8 +145,8 @@ class Walk:
             why = f"page {number} brought nothing new"
         elif number >= self._limits.max_pages:
             why = f"it has more than {self._limits.max_pages:,} pages"
-        elif self._last_pages is not None and number >= _most_after(self._last_pages):
-            why = f"it goes on after {number:,} pages, and the last complete listing had {self._last_pages:,}"
+        elif last is not None and number >= max(limits.WALK_GROWTH * last, last + limits.WALK_GROWTH_AT_LEAST):
+            why = f"it goes on after {number:,} pages, and the last complete listing had {last:,}"
         else:
             self._cursors.add(page.cursor)
             return page.cursor
@@ -157,11 +157,6 @@ class Walk:
         if self._set_aside > limits.BAD_ROWS_SHARE * self.rows_read:
             what = f"{self._set_aside:,} of {self.rows_read:,} rows do not fit what is known of the API"
             raise SourceError(Cause.GARBLED, Clean(what))
-
-
-def _most_after(pages: int) -> int:
-    """Return how many pages a walk may have after a complete one of so many."""
-    return max(limits.WALK_GROWTH * pages, pages + limits.WALK_GROWTH_AT_LEAST)
 
 
 def _endless(why: str) -> SourceError:

@@ -43,7 +43,6 @@ class Connected:
     """A TCP connection that was made, and closed again."""
 
     address: Clean
-    """The address that took it."""
     took: timedelta
     refused: tuple[Clean, ...]
     """Addresses that were tried before and did not take one."""

@@ -168,9 +168,7 @@ class _Attempt:
     """The progress of one request, from httpcore's trace events."""
 
     is_new_connection = False
-    """Whether a connection was opened for it."""
     has_response = False
-    """Whether the head of a response has come."""
 
     def __init__(self, observe: Callable[[str, Mapping[str, Any]], None]) -> None:
         self._observe = observe

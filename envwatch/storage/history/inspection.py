@@ -64,7 +64,6 @@ def _inspected(folder: Path) -> Inspection:
 
 
 def _check(path: Path, *, is_newest: bool) -> None:
-    """Raise a `HistoryError` if a day cannot be read."""
     with DayReader(path) as reader:
         if not is_newest:
             reader.last_numbers()

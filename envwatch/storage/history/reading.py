@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from envwatch.fleet.history import HistoryError, PollResult, RecordedPoll
 from envwatch.storage.history.connecting import connected
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.history import Moment
     from envwatch.model.clock import WallMs
     from envwatch.model.text import Clean
+    from envwatch.storage.history.recording import RecordedFile
 
 
 _NEAR: Final = 8
@@ -168,7 +169,7 @@ class DayReader:
 
     def _intact(self, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a table in the order of their numbers, up to where the file is damaged or cut off."""
-        self._connection.text_factory = _text
+        self._connection.text_factory = lambda data: data.decode(errors="replace")
         try:
             yield from self._connection.execute(f"{query} ORDER BY number", values)
         except sqlite3.Error as error:
@@ -192,20 +193,6 @@ class _Mark(NamedTuple):
     decoder: FrameDecoder
 
 
-class FrameSource(Protocol):
-    """A file that has frames."""
-
-    @property
-    def identity(self) -> object:
-        """What no other file has."""
-
-    def chain(self, number: int) -> Chain:
-        """Return which frames give the moment of a poll."""
-
-    def frames(self, first: int, last: int) -> list[Frame]:
-        """Return the frames of polls with these numbers, both included."""
-
-
 class Rebuilder:
     """Rebuilds moments from frames: the next one in a file costs one frame, one shortly before a few. Of one thread."""
 
@@ -215,7 +202,7 @@ class Rebuilder:
         self._marks: tuple[_Mark, ...] = ()
         """Earlier ones, from which steps back start: the newest BRIDGE, and a frame shortly before."""
 
-    def moment(self, reader: FrameSource, number: int) -> Moment:
+    def moment(self, reader: DayReader | RecordedFile, number: int) -> Moment:
         """Return what was known right after a poll; raise `HistoryError` if that cannot be read."""
         newest, self._newest = self._newest, None
         if newest is not None and newest.file == reader.identity and newest.number in (number - 1, number):
@@ -226,7 +213,7 @@ class Rebuilder:
         self._newest = _Mark(reader.identity, number, decoder)
         return decoder.moment()
 
-    def _rebuilt(self, reader: FrameSource, number: int) -> FrameDecoder:
+    def _rebuilt(self, reader: DayReader | RecordedFile, number: int) -> FrameDecoder:
         """Return a decoder that has reached a frame, by way of the nearest mark or of the KEY before it."""
         chain, marks, self._marks = reader.chain(number), self._marks, ()
         marks = tuple(mark for mark in marks if mark.file == reader.identity and chain.bridge <= mark.number <= number)
@@ -242,10 +229,6 @@ class Rebuilder:
         self._marks = (marks[0], _Mark(reader.identity, near, decoder.copy()))
         _apply(decoder, reader.frames(near + 1, number))
         return decoder
-
-
-def _text(data: bytes) -> str:
-    return data.decode(errors="replace")
 
 
 def _apply(decoder: FrameDecoder, frames: Iterable[Frame]) -> None:

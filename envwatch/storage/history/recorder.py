@@ -157,22 +157,17 @@ class HistoryRecorder:
 
     def _try(self, profile: Clean, write: Callable[[FolderWriter], bool]) -> None:
         """Let a profile's writer do something; say once if it cannot, and once when it can again."""
-        is_ready = True
-        trouble = None
         try:
             is_ready = write(self._writers[profile])
         except Exception as error:  # noqa: BLE001 - a bug here costs the history, and nothing else
-            trouble = explained(error)
-        had_trouble = bool(self._troubles)
-        if trouble is None:
-            self._troubles.pop(profile, None)
-            if had_trouble and not self._troubles:
-                self._notify("history is kept again")
-        else:
+            is_ready, trouble = True, explained(error)
             is_new = trouble not in self._troubles.values()
             self._troubles[profile] = trouble
             if is_new:
                 self._notify(f"no history is kept: {trouble} ({self._place})")
+        else:
+            if self._troubles.pop(profile, None) is not None and not self._troubles:
+                self._notify("history is kept again")
         if is_ready and profile in self._unready:
             self._unready.discard(profile)
             self._on_ready(profile)

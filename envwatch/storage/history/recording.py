@@ -77,9 +77,7 @@ class RecordingWriter:
 
     def __init__(self, path: Path, about: About, redaction: Redaction | None = None) -> None:
         self.polls = 0
-        """Polls in the file."""
         self.size = 0
-        """Bytes of the file."""
         self._redaction = redaction
         self._encoder = FrameEncoder()
         self._starts_run = True

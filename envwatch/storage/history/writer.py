@@ -156,7 +156,6 @@ class FolderWriter:
             raise
 
     def _file_of(self, day: date) -> DayFile:
-        """Return the file of a day, open."""
         file = self._file
         if file is None or day != self._day or file.size() is None:
             self._close_file()

@@ -119,17 +119,7 @@ def changed_cells(before: Row, after: Row) -> list[int]:
 
 @lru_cache(maxsize=256)
 def _verdict(presence: str, reason: str, is_up: bool) -> Verdict:  # noqa: FBT001  as its fields
-    if type(is_up) is not bool:
-        raise ValueError("no flag")
-    return Verdict(Presence(presence), Reason(reason), is_up)
-
-
-def _change(tag: str, at: object) -> RecentChange:
-    return RecentChange(ChangeTag(tag), number_of(at))
-
-
-def _withheld(connection_id: object, at: object, elapsed_ms: object) -> LastHeartbeat:
-    return LastHeartbeat(text_of(connection_id), number_of(at), number_of(elapsed_ms))
+    return Verdict(Presence(presence), Reason(reason), FLAG.value(is_up))
 
 
 def _listed(make: Callable[..., Any]) -> Shape[Any]:
@@ -158,11 +148,11 @@ _UNCHECKED: Final = SkewCheck()
 _TRACKED: Final[Mapping[str, Shape[Any]]] = {
     "verdict": _listed(_verdict),
     "since_at": NUMBER_OR_NONE,
-    "last_change": optional(_listed(_change)),
+    "last_change": optional(_listed(lambda tag, at: RecentChange(ChangeTag(tag), number_of(at)))),
     "skew_check": Shape(_plain_check, _check_of),
     "clock_suspect": FLAG,
     "is_untimed": FLAG,
-    "withheld": optional(_listed(_withheld)),
+    "withheld": optional(_listed(lambda id_, at, ms: LastHeartbeat(text_of(id_), number_of(at), number_of(ms)))),
     "left_pod_id": TEXT_OR_NONE,
     "absent": COUNT,
     "transitions": several(NUMBER),

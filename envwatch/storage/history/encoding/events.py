@@ -100,7 +100,6 @@ class EventEncoder:
 
     def __init__(self) -> None:
         self._rows: dict[str, _Row] = {}
-        """The rows that were written whole, by the environment's id."""
 
     def encode(self, event: Event, number: int) -> bytes:
         """Return the next event of the file as bytes, without its profile; its number identifies it there.
@@ -152,7 +151,8 @@ class EventDecoder:
     def _row(self, number: int, place: int) -> Mapping[str, Any]:
         row = self._rows.get((number, place))
         if row is None:
-            row = self._rows[number, place] = _row_in(_plain_of(self._data_of(number)), place)
+            row = _with_rows(_plain_of(self._data_of(number)))[place]["then"]["environment"]
+            self._rows[number, place] = row
         if type(row) is not dict:
             raise ValueError("a row that is not whole")
         return row
@@ -192,11 +192,6 @@ def _with_rows(plain: Any) -> list[dict[str, Any]]:  # noqa: ANN401  any JSON va
     """Return an event and its members, in their order, as far as they have a row."""
     members = [each for member in plain.get("members", ()) for each in _with_rows(member)]
     return members if plain.get("then") is None else [plain, *members]
-
-
-def _row_in(plain: Any, place: int) -> Mapping[str, Any]:  # noqa: ANN401  any JSON value
-    row: Mapping[str, Any] = _with_rows(plain)[place]["then"]["environment"]
-    return row
 
 
 @lru_cache(maxsize=64)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from pydantic_core import to_json
 
 from envwatch.model.text import cleaned
-from envwatch.storage.history.encoding.shapes import is_same, list_of, text_of
+from envwatch.storage.history.encoding.shapes import is_same, list_of, object_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,15 +41,13 @@ def nested_value(value: Any) -> Any:  # noqa: ANN401  any JSON value
 
 def members_of(plain: object) -> Members:
     """Return an object of a row that stands as it is, cleaned."""
-    if type(plain) is not dict:
-        raise ValueError("no object")
     return {
         text_of(name): text_of(value)
         if type(value) is str
         else nested_value(value)
         if type(value) in _NESTED
         else cleaned(value)
-        for name, value in plain.items()
+        for name, value in object_of(plain).items()
     }
 
 
@@ -94,12 +92,10 @@ class MembersReader:
 
     def value(self, plain: object) -> Members:
         """Return what `MembersWriter.plain` wrote."""
-        if type(plain) is not dict:
-            raise ValueError("no object")
         text, table = self.text, self._table
         return {
             text(name): text(each) if type(each) is str else table[each[0]] if type(each) is list else cleaned(each)
-            for name, each in plain.items()
+            for name, each in object_of(plain).items()
         }
 
     def changed(self, before: Members | None, plain: object) -> Members | None:

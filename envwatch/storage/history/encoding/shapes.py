@@ -72,29 +72,25 @@ def number_of(plain: object) -> Any:  # noqa: ANN401  an instant of any clock
     return plain
 
 
-def _count_of(plain: object) -> int:
-    if type(plain) is not int:
-        raise ValueError("no whole number")
-    return plain
+def _exactly(kind: type[T], what: str) -> Callable[[object], T]:
+    """Return what returns a value of exactly a type as it stands."""
+
+    def value(plain: object) -> T:
+        if type(plain) is not kind:
+            raise ValueError(f"no {what}")
+        return plain
+
+    return value
 
 
-def _flag_of(plain: object) -> bool:
-    if type(plain) is not bool:
-        raise ValueError("no flag")
-    return plain
-
-
-def list_of(plain: object) -> list[Any]:
-    """Return a list as it stands."""
-    if type(plain) is not list:
-        raise ValueError("no list")
-    return plain
-
+_count_of: Final = _exactly(int, "whole number")
+list_of: Final[Callable[[object], list[Any]]] = _exactly(list, "list")
+object_of: Final[Callable[[object], dict[str, Any]]] = _exactly(dict, "object")
 
 TEXT: Final[Shape[Clean]] = Shape(_same, text_of)
 NUMBER: Final[Shape[Any]] = Shape(_same, number_of)
 COUNT: Final[Shape[int]] = Shape(_same, _count_of)
-FLAG: Final[Shape[bool]] = Shape(_same, _flag_of)
+FLAG: Final[Shape[bool]] = Shape(_same, _exactly(bool, "flag"))
 SPAN: Final[Shape[timedelta]] = Shape(lambda span: span // _US, lambda plain: timedelta(microseconds=_count_of(plain)))
 """A duration in whole microseconds, which is all that a `timedelta` holds."""
 
@@ -137,7 +133,9 @@ def record(kind: Callable[..., T], /, **shapes: Shape[Any]) -> Shape[T]:
     Raises:
         TypeError: if a field has no shape: it would be lost.
     """
-    return _record(kind, shapes, _plain_defaults(kind, shapes))
+    defaults = defaults_of(getattr(kind, "func", kind))
+    plain = {name: shape.plain(defaults[name]) for name, shape in shapes.items() if name in defaults}
+    return _record(kind, shapes, plain)
 
 
 def whole_record(kind: Callable[..., T], /, **shapes: Shape[Any]) -> Shape[T]:
@@ -157,9 +155,8 @@ def _record(kind: Callable[..., T], shapes: Mapping[str, Shape[Any]], defaults: 
         }
 
     def value(plain: object) -> T:
-        if type(plain) is not dict:
-            raise ValueError("no object")
-        return kind(**{name: shape.value(plain[name]) for name, shape in shapes.items() if name in plain})
+        fields = object_of(plain)
+        return kind(**{name: shape.value(fields[name]) for name, shape in shapes.items() if name in fields})
 
     return Shape(plain, value)
 
@@ -178,8 +175,3 @@ def defaults_of(kind: Any) -> dict[str, Any]:  # noqa: ANN401  any class
 def names_of(kind: Any) -> list[str]:  # noqa: ANN401  any class
     """Return the fields of a dataclass or a named tuple."""
     return [field.name for field in fields(kind)] if is_dataclass(kind) else [*kind._fields]
-
-
-def _plain_defaults(kind: Any, shapes: Mapping[str, Shape[Any]]) -> Mapping[str, Any]:  # noqa: ANN401  any class
-    defaults = defaults_of(getattr(kind, "func", kind))
-    return {name: shape.plain(defaults[name]) for name, shape in shapes.items() if name in defaults}
