@@ -16,7 +16,7 @@ from support.documents import blocks, page
 from support.faulty_server import faulty_server
 from support.pty_terminal import Terminal, environment
 
-from envwatch.config.schema import Config, Document, document_of
+from envwatch.config.schema import CommonSettings, Config, Document, document_of
 from envwatch.config.starter import starter
 from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.server import Server
@@ -81,6 +81,7 @@ def test_without_a_file_everything_is_the_default(tmp_path: Path) -> None:
     assert shown["config"] == [f"{tmp_path}/.config/envwatch/config.toml", "not there"]
     assert shown["profile"] == ["default", "default"]
     assert shown["interval"] == ["5s", "default"]
+    assert {*CommonSettings.model_fields} <= shown.keys()
     assert shown["api_key"][0] == "-"
     assert "https://app.letta.com/api-keys" in shown["api_key"][1]
     assert run(tmp_path, "config", "validate").code == 0

@@ -222,6 +222,10 @@ async def test_a_time_is_cut_from_the_history_without_a_key_and_redacted_on_dema
     assert done.returncode == Exit.FAILED
     assert done.stderr.startswith(f"envwatch: nothing was recorded of profile default at {base_url} from ".encode())
     assert not (tmp_path / "d.rec").exists()
+    remember(tmp_path, base_url, at + 600_000)
+    done = await run(environ, tmp_path, "record", "--since=2h ago", "-o", "runs.rec")
+    with RecordedFile(tmp_path / "runs.rec") as file:
+        assert [poll.run for poll in file.all_polls()] == [1] * 16 + [17] * 16
     for day in (tmp_path / ".local/state/envwatch/history").glob("*/*.sqlite"):
         day.write_bytes(b"something else" * 9_999)
     done = await run(environ, tmp_path, "record", "--since=2h ago", "-o", "e.rec")

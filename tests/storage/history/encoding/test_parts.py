@@ -18,7 +18,7 @@ from envwatch.storage.history.encoding.cells import NAMES
 from envwatch.storage.history.encoding.changes import NEW, runs_between
 from envwatch.storage.history.encoding.members import MembersReader, MembersWriter
 from envwatch.storage.history.encoding.packing import LARGEST, numbers_of, packed_numbers, signed, unsigned
-from envwatch.storage.history.encoding.shapes import NUMBER, is_same, names_of, record
+from envwatch.storage.history.encoding.shapes import COUNT, FLAG, IDS, NUMBER, TEXT, Shape, is_same, names_of, record
 from envwatch.storage.history.encoding.values import FLEET
 
 _IDS = st.lists(st.sampled_from("abcdefghij"), unique=True)
@@ -115,6 +115,18 @@ def test_every_field_of_a_fleet_and_of_its_rows_is_kept() -> None:
     assert {*FLEET} == {*names_of(Fleet)} - {"profile", "environments"}
     assert [*NAMES] == [*names_of(Environment), *(name for name in names_of(TrackedEnvironment) if name in NAMES)]
     assert {*names_of(TrackedEnvironment)} - {*NAMES} == {"profile", "environment"}
+
+
+@pytest.mark.parametrize(
+    ("shape", "plain"),
+    [
+        *[(TEXT, 1), (TEXT, None), (NUMBER, True), (NUMBER, "1"), (COUNT, 1.0), (COUNT, True), (FLAG, 1), (FLAG, None)],
+        *[(IDS, "a"), (IDS, {}), (FLEET["limits"], []), (FLEET["limits"], None)],
+    ],
+)
+def test_a_plain_value_of_another_type_is_refused(shape: Shape[Any], plain: object) -> None:
+    with pytest.raises(ValueError, match="no "):
+        shape.value(plain)
 
 
 def test_a_record_that_leaves_a_field_out_is_refused() -> None:
