@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import sys
@@ -9,7 +10,6 @@ import tomllib
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from cli.test_main import run_beside
 from support import programs
 from support.builders import wire_rows
 from support.documents import blocks, page
@@ -325,6 +325,9 @@ def test_a_wrong_value_is_one_line(tmp_path: Path, arguments: tuple[str, ...]) -
 
 
 async def test_a_listing_uses_the_settings_of_its_profile(tmp_path: Path) -> None:
+    async def run_beside(*arguments: str, **environ: str) -> Ended:
+        return await asyncio.to_thread(run, tmp_path, "list", *arguments, **environ)
+
     async with faulty_server(wire_rows(3)) as faulty:
         config_file(
             tmp_path,
@@ -332,18 +335,17 @@ async def test_a_listing_uses_the_settings_of_its_profile(tmp_path: Path) -> Non
             'online_only = true\nsource = "remote"\nuser = "me"\n',
         )
         key = key_file(tmp_path, "work.key")
-        environ = environment(tmp_path)
-        ended = await run_beside(environ, "list", "--profile", "work", "-o", "jsonl")
+        ended = await run_beside("--profile", "work", "-o", "jsonl")
         assert ended.code == 0, ended.err
         asked = {"limit": "2", "onlineOnly": "true", "source": "remote", "userId": "me"}
         assert faulty.seen[0].query == asked
-        await run_beside(
-            environ | {"ENVWATCH_SOURCE": "local"}, "list", "--profile=work", "--no-online-only", "--user=u"
-        )
+        await run_beside("--profile=work", "--no-online-only", "--user=u", ENVWATCH_SOURCE="local")
         assert faulty.seen[-1].query.items() >= {"limit": "2", "source": "local", "userId": "u"}.items()
         assert "onlineOnly" not in faulty.seen[-1].query
         key.chmod(0o644)
-        assert f"chmod 600 {key}" in (await run_beside(environ, "list", "--profile", "work")).line
+        code, out, line = await run_beside("--profile", "work")
+        assert (code, out, line.count("\n"), line[:10]) == (2, "", 1, "envwatch: ")
+        assert f"chmod 600 {key}" in line
 
 
 def test_the_dashboard_uses_the_settings_of_its_profile(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import count, pairwise
+from shutil import copytree
 from typing import TYPE_CHECKING
 
 import pytest
@@ -49,6 +50,14 @@ def day() -> list[SimulatedPoll]:
 @pytest.fixture(scope="module")
 def events(day: list[SimulatedPoll]) -> list[Event]:
     return [event for step in day for event in step.events]
+
+
+@pytest.fixture(scope="module")
+def past_of_none(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The history of a demo without environments, to be copied."""
+    folder = tmp_path_factory.mktemp("past") / "demo@demo-0-7"
+    assert write_past(folder, 0, 7, START)
+    return folder
 
 
 def polls_in(folder: Path, since: float = 0, until: float = START + DAY_MS) -> list[RecordedPoll]:
@@ -139,9 +148,8 @@ def test_what_is_written_can_be_read_and_is_written_once(tmp_path: Path) -> None
     assert polls_in(folder) == polls
 
 
-def test_a_later_day_without_any_poll_is_written_after_what_is_there(tmp_path: Path) -> None:
-    folder = tmp_path / "demo@demo-0-7"
-    assert write_past(folder, FleetSpec(0, 7), START)
+def test_a_later_day_without_any_poll_is_written_after_what_is_there(past_of_none: Path, tmp_path: Path) -> None:
+    folder = copytree(past_of_none, tmp_path / past_of_none.name)
     before = polls_in(folder)
     assert write_past(folder, FleetSpec(0, 7), START + DAY_MS)  # the file of the day of START stays
     after = polls_in(folder, until=START + 2 * DAY_MS)
@@ -164,8 +172,8 @@ def test_a_past_that_is_no_longer_wanted_is_made_by_the_next_demo(tmp_path: Path
     assert polls_in(tmp_path)[0].at < START - 23 * 60 * MINUTE
 
 
-def test_what_a_killed_process_left_is_made_anew(tmp_path: Path) -> None:
-    assert write_past(tmp_path, FleetSpec(0, 7), START)
+def test_what_a_killed_process_left_is_made_anew(past_of_none: Path, tmp_path: Path) -> None:
+    copytree(past_of_none, tmp_path, dirs_exist_ok=True)
     for path in day_paths(tmp_path)[1:]:
         path.unlink()
     (tmp_path / "demo-past").write_text(day_paths(tmp_path)[0].name.removesuffix(".sqlite"))

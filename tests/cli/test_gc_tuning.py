@@ -21,8 +21,10 @@ from envwatch.sources.session import Session
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PAGES = [page_bytes([wire_row(id=f"env-{page}-{n}") for n in range(100)]) for page in range(150)]
-"""Many small ones: newer Pythons collect only between two instructions, so never while a page is parsed."""
+
+def pages_of_rows() -> list[bytes]:
+    """Many small ones: newer Pythons collect only between two instructions, so never while a page is parsed."""
+    return [page_bytes([wire_row(id=f"env-{page}-{n}") for n in range(100)]) for page in range(150)]
 
 
 @contextmanager
@@ -64,13 +66,14 @@ def started() -> Iterator[None]:
 def test_a_large_listing_is_read_without_full_collections(
     request: pytest.FixtureRequest,
 ) -> None:
+    pages = pages_of_rows()
     gc.collect()
     with looks() as usual:
-        kept = [page_of(page) for page in PAGES]
+        kept = [page_of(page) for page in pages]
     del kept
     request.getfixturevalue("started")
     with looks() as generations:
-        kept = [page_of(page) for page in PAGES]
+        kept = [page_of(page) for page in pages]
     # Python 3.13 collects every 2,000 new objects by itself, 3.11 and 3.12 every 700; we ask for every 20,000.
     assert 0 < len(generations) * 5 < len(usual)
     assert 2 not in generations

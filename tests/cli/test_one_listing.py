@@ -61,15 +61,12 @@ async def test_a_long_listing_shows_how_much_has_been_read_and_erases_that(tmp_p
     assert (code, text.count("laptop of env-")) == (0, 5)
 
 
-@pytest.mark.parametrize("command", ["list", "check"])
-async def test_a_long_listing_shows_nothing_of_it_without_a_terminal(
-    tmp_path: Path, server: Faulty, command: str
-) -> None:
-    arguments = ("-m", "envwatch", command, "--page-size", "2")
+async def test_a_long_listing_shows_nothing_of_it_without_a_terminal(tmp_path: Path, server: Faulty) -> None:
     environ = environment(tmp_path, **variables(server))
-    done = await asyncio.to_thread(programs.run, [sys.executable, *arguments], environ)
-    assert b"5 environments" in done.stdout + done.stderr
-    assert b"reading" not in done.stdout + done.stderr
+    commands = [[sys.executable, "-m", "envwatch", name, "--page-size", "2"] for name in ("list", "check")]
+    for done in await asyncio.gather(*(asyncio.to_thread(programs.run, each, environ) for each in commands)):
+        assert b"5 environments" in done.stdout + done.stderr
+        assert b"reading" not in done.stdout + done.stderr
 
 
 async def test_a_check_that_is_ended_while_it_reads_leaves_only_its_result(tmp_path: Path, server: Faulty) -> None:

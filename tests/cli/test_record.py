@@ -139,40 +139,49 @@ async def run(environ: Mapping[str, str], folder: Path, *arguments: str) -> subp
 
 async def test_what_is_polled_is_in_the_file_until_the_end_or_a_signal(tmp_path: Path) -> None:
     """The history has it as well; a killed recording has every poll until then."""
+    async with asyncio.TaskGroup() as group:  # beside each other, as each takes its time
+        group.create_task(_recorded_until_the_end(tmp_path))
+        for number in (signal.SIGINT, signal.SIGKILL):
+            group.create_task(_recorded_until_a_signal(tmp_path / f"home-{number}", number))
+
+
+async def _recorded_until_the_end(home: Path) -> None:
     async with faulty_server(wire_rows(2)) as server:
-        environ = environ_for(server, tmp_path)
-        done = await run(environ, tmp_path, "record", "-o", "a.rec", "--for=2s", "--interval=1s")
+        done = await run(environ_for(server, home), home, "record", "-o", "a.rec", "--for=2s", "--interval=1s")
         assert (done.returncode, done.stdout) == (Exit.FINE, b"")
         began, ended = done.stderr.decode().splitlines()
         assert began == f"envwatch: recording {server.url[7:]} every 1 s (profile default) for 2s"
-        size = (tmp_path / "a.rec").stat().st_size
-        assert re.fullmatch(rf"envwatch: \d+ polls, {re.escape(naturalsize(size, binary=True))} in a.rec", ended)
-        assert steps_in(tmp_path / "a.rec")[0] == ("listed", [])
-        with RecordedFile(tmp_path / "a.rec") as file:
-            assert file.about == About(profile=Clean("default"), base_url=Clean(server.url), version=file.about.version)
-        assert stat.S_IMODE((tmp_path / "a.rec").stat().st_mode) == 0o600
-        (folder,) = (tmp_path / ".local/state/envwatch/history").iterdir()
-        assert len(StoredPast(folder).polls(WallMs(0), WallMs(time.time() * 2_000))) == len(
-            steps_in(tmp_path / "a.rec")
-        )
-        for number in (signal.SIGINT, signal.SIGKILL):
-            path, null = tmp_path / f"{number}.rec", os.open(os.devnull, os.O_RDWR)
-            command = [*ENVWATCH, "record", "-o", path.name, "--interval=1s"]
-            process = programs.start(command, environ, (null, null, null), folder=tmp_path)
-            os.close(null)
-            try:
-                await grown(path, lambda steps: len(steps) > 0)
-                server.rows = [wire_row("env-1", currentMode=f"m{number}"), wire_row("env-2")]
-                await grown(path, lambda steps: ["mode"] in [kinds for _, kinds in steps])
-                process.send_signal(number)
-                code = await asyncio.to_thread(process.wait, programs.TIMEOUT_S)
-            finally:
-                process.kill()
-                process.wait()
-            assert code == (Exit.INTERRUPTED if number == signal.SIGINT else -signal.SIGKILL)
-            assert ["mode"] in [kinds for _, kinds in steps_in(path)]
-            with RecordedFile(path) as file:
-                assert not file.is_cut
+    recording = home / "a.rec"
+    size = recording.stat().st_size
+    assert re.fullmatch(rf"envwatch: \d+ polls, {re.escape(naturalsize(size, binary=True))} in a.rec", ended)
+    assert steps_in(recording)[0] == ("listed", [])
+    with RecordedFile(recording) as file:
+        assert file.about == About(profile=Clean("default"), base_url=Clean(server.url), version=file.about.version)
+    assert stat.S_IMODE(recording.stat().st_mode) == 0o600
+    (folder,) = (home / ".local/state/envwatch/history").iterdir()
+    assert len(StoredPast(folder).polls(WallMs(0), WallMs(time.time() * 2_000))) == len(steps_in(recording))
+
+
+async def _recorded_until_a_signal(home: Path, number: signal.Signals) -> None:
+    path, null = home / "a.rec", os.open(os.devnull, os.O_RDWR)
+    path.parent.mkdir()
+    async with faulty_server(wire_rows(2)) as server:
+        command = [*ENVWATCH, "record", "-o", path.name, "--interval=1s"]
+        process = programs.start(command, environ_for(server, home), (null, null, null), folder=home)
+        os.close(null)
+        try:
+            await grown(path, lambda steps: len(steps) > 0)
+            server.rows = [wire_row("env-1", currentMode=f"m{number}"), wire_row("env-2")]
+            await grown(path, lambda steps: ["mode"] in [kinds for _, kinds in steps])
+            process.send_signal(number)
+            code = await asyncio.to_thread(process.wait, programs.TIMEOUT_S)
+        finally:
+            process.kill()
+            process.wait()
+    assert code == (Exit.INTERRUPTED if number == signal.SIGINT else -signal.SIGKILL)
+    assert ["mode"] in [kinds for _, kinds in steps_in(path)]
+    with RecordedFile(path) as file:
+        assert not file.is_cut
 
 
 async def grown(path: Path, is_so: Callable[[list[tuple[str, list[str]]]], bool]) -> None:

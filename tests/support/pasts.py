@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from support.builders import NOW, environment, listed
@@ -40,8 +41,12 @@ def rows_at(hours: float) -> list[Environment]:
     return [*rows, row("new")] if hours >= -10 else rows
 
 
+@cache
 def day() -> MemoryHistory:
-    """The day before `NOW`, recorded by two runs of envwatch, between which it did not run from 8 to 5 hours ago."""
+    """The day before `NOW`, recorded by two runs of envwatch, between which it did not run from 8 to 5 hours ago.
+
+    It is made once, and not to be changed.
+    """
     history = MemoryHistory()
     for moments in (_hours(-24, -8), _hours(-5, -0.05)):
         history.start_run()

@@ -13,7 +13,6 @@ from envwatch.fleet.events import NO_PROFILE
 if TYPE_CHECKING:
     from support.app_harness import Stage
 
-HISTORY = day()
 SHOWN = ("24h", "version")
 
 
@@ -21,7 +20,7 @@ async def seed(stage: Stage) -> None:
     """Let the app read a past, as it does after its first listing."""
     await stage.show(rows_at(0))
     await stage.tick(0.5)
-    stage.app._monitor = with_past(stage.app._monitor, HISTORY)  # noqa: SLF001  what reads the disk does it
+    stage.app._monitor = with_past(stage.app._monitor, day())  # noqa: SLF001  what reads the disk does it
     stage.app._publish(stage.app.state)  # noqa: SLF001
     await stage.pilot.pause()
 
@@ -49,7 +48,7 @@ async def test_the_column_shows_each_hour_by_its_worst_state_and_since_when() ->
 async def test_a_past_without_events_is_shown_at_once_too() -> None:
     async with staged((100, 24), columns=SHOWN) as stage:
         await stage.show(rows_at(0))
-        polls = HISTORY.polls(*ALL_TIMES)
+        polls = day().polls(*ALL_TIMES)
         stage.app._monitor = stage.app._monitor.with_past(NO_PROFILE, [], polls)  # noqa: SLF001
         stage.app._publish(stage.app.state)  # noqa: SLF001
         await stage.pilot.pause()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,14 +29,19 @@ from envwatch.views.state_style import HOUR_STYLES
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
 
-WITH_PAST = with_past(monitor_now(), day())
+
+@cache
+def day_watched() -> Monitor:
+    """The monitor of now, which knows the day before."""
+    return with_past(monitor_now(), day())
 
 
 def row_of(monitor: Monitor, name: str) -> TrackedEnvironment:
     return monitor.fleets.by_profile[NO_PROFILE].environments[Clean(f"env-{name}")]
 
 
-def lines(name: str, monitor: Monitor = WITH_PAST, width: int = 48, *, is_ascii: bool = False) -> list[str]:
+def lines(name: str, monitor: Monitor | None = None, width: int = 48, *, is_ascii: bool = False) -> list[str]:
+    monitor = monitor or day_watched()
     layout = PaneLayout(width, is_ascii=is_ascii)
     rows = last_day_rows(row_of(monitor, name), monitor, reading(NOW + 1), UTC, layout)
     return ["".join(piece.text for piece in row) for row in rows]
@@ -151,7 +157,7 @@ def test_the_event_log_says_since_when_it_covers_what_happened_and_what_was_not_
     now = reading(NOW + 1)
     assert watched_text(Monitor(), now, UTC) == "no listing yet"
     assert watched_text(monitor_now(), now, UTC) == "watched since 08:53:20Z"
-    assert watched_text(WITH_PAST, now, UTC) == "watched since 2025-10-08 08:53Z · 3h 3m not seen in 2 gaps"
+    assert watched_text(day_watched(), now, UTC) == "watched since 2025-10-08 08:53Z · 3h 3m not seen in 2 gaps"
     notice = Event(kind=Kind.NOTICE, at=at(-1))
-    cut = replace(WITH_PAST, event_log=WITH_PAST.event_log.after([notice]).after([notice], 1))
+    cut = replace(day_watched(), event_log=day_watched().event_log.after([notice]).after([notice], 1))
     assert watched_text(cut, now, UTC).endswith(" · before 07:53:20Z dropped")
