@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import programs
 from support.builders import NOW
-from support.pty_terminal import ROOT, Terminal, environment
+from support.pty_terminal import Terminal, environment
 
 from envwatch.cli.bootstrap import renewed_key
 from envwatch.config.credentials import Credentials, CredentialsError, credentials_of, unchosen_profiles
@@ -488,7 +488,8 @@ def get_password(service, user):
 """
 
 ASK = (
-    "import json, os, sys; from pathlib import Path; from envwatch.config.credentials import *\n"
+    "import os, sys; from pathlib import Path; sys.path.insert(0, str(Path(__file__).parent / 'packages'))\n"
+    "from envwatch.config.credentials import *\n"
     "from envwatch.config.settings import Settings\n"
     "settings = Settings(profile=sys.argv[1])\n"
     "try: credentials = credentials_of(settings, os.environ, now_ms=0, login_file=Path('/nowhere'))\n"
@@ -501,11 +502,11 @@ def found_with_keyring(folder: Path, code: str, profile: str = "default", **envi
     package = folder / "packages" / "keyring"
     package.mkdir(parents=True, exist_ok=True)
     (package / "__init__.py").write_text(code)
-    path = f"{package.parent}{os.pathsep}{ROOT}"
-    usual = environment(folder, PYTHONPATH=path, PYTHONDONTWRITEBYTECODE="1", **environ)
-    return subprocess.run(
-        [sys.executable, "-c", ASK, profile], env=usual, capture_output=True, text=True, check=True, timeout=60
-    ).stdout.strip()
+    script = folder / "ask.py"
+    script.write_text(ASK)
+    done = programs.run([sys.executable, str(script), profile], environment(folder, **environ))
+    assert done.returncode == 0, done.stderr
+    return done.stdout.decode().strip()
 
 
 SEVERAL = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": "https://elsewhere.example.com", "OWN_KEY": "sk-let-its-very-own"}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.budget import examples
+from support.budget import examples, first_quick
 
 from envwatch.demo.fleet import SimulatedFleet
 from envwatch.demo.fleet_spec import FleetSpec
@@ -119,7 +119,7 @@ def test_a_pod_is_lost_with_its_environments_which_return_on_another() -> None:
     assert {row["podId"] for row in lost}.isdisjoint(later[row["id"]]["podId"] for row in lost)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", first_quick(SEEDS))
 @pytest.mark.parametrize("size", [5, 40, pytest.param(150, marks=pytest.mark.slow)])
 def test_most_are_online_and_the_size_is_kept_for_a_day(size: int, seed: int) -> None:
     fleet = SimulatedFleet(FleetSpec(size, seed), START)
@@ -205,7 +205,7 @@ def test_another_seed_is_another_fleet() -> None:
     assert first.keys().isdisjoint(second.keys())
 
 
-@pytest.mark.parametrize("size", [0, 1, 5, 40, 10_000])
+@pytest.mark.parametrize("size", [0, 1, 5, 40, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_a_fleet_has_the_requested_size(size: int) -> None:
     fleet = SimulatedFleet(FleetSpec(size, 7), START)
     assert len(by_id(fleet, START)) == size

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.budget import examples
+from support.budget import examples, first_quick
 from support.builders import NOW, environment, list_of, listed, reading, watched
 
 from envwatch.fleet.counts import counts_at
@@ -82,7 +82,7 @@ def unknown_in(fleet: Fleet, at: float) -> int:
 
 
 @pytest.mark.parametrize("factor", [0.001, 1000.0, -1.0])
-@pytest.mark.parametrize("count", [3, 20])
+@pytest.mark.parametrize("count", first_quick([3, 20]))
 def test_a_whole_fleet_whose_unit_changes_and_changes_back_is_no_event(factor: float, count: int) -> None:
     before, _ = watched(listings([1.0] * 8))
     fleet, events = watched(listings([1.0] * 8 + [factor] * count))

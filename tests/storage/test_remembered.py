@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import programs
 from support.app_harness import Stage, staged
 from support.builders import beating
 from support.load import at_most
-from support.pty_terminal import ENTER, ROOT, Terminal, environment
+from support.pty_terminal import ENTER, Terminal, environment
 
 from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.server import Server
@@ -67,9 +68,13 @@ def acks(count: int, first: int = 1) -> dict[Clean, Ack | None]:
 
 def run_at_once(home: Path, script: str, path: Path, names: Sequence[str]) -> None:
     """Run a script in processes of their own, each with the path of a file and a name."""
-    command = [sys.executable, "-c", script, str(path)]
-    running = [subprocess.Popen([*command, name], env=environment(home, PYTHONPATH=str(ROOT))) for name in names]
-    assert [process.wait(60) for process in running] == [0] * len(names)
+    program = home / "program.py"
+    program.write_text(script)
+    with open(os.devnull, "r+b") as null, (home / "errors").open("wb") as errors:  # noqa: PTH123 - a device
+        streams = (null.fileno(), null.fileno(), errors.fileno())
+        command = [sys.executable, str(program), str(path)]
+        running = [programs.start([*command, name], environment(home), streams) for name in names]
+    assert [process.wait(60) for process in running] == [0] * len(names), (home / "errors").read_text()
 
 
 def test_what_was_kept_is_remembered(tmp_path: Path) -> None:
