@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Self
 
 import pyte
 from support.programs import TIMEOUT_S, in_terminal
+from wcwidth import wcwidth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -51,8 +52,37 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     return {**kept, **usual, **more}
 
 
-class _Screen(pyte.Screen):
-    """A screen that takes no notice of half a sequence; a terminal that is flushed at a stop gets some."""
+class ChangedScreen(pyte.Screen):
+    """A screen that takes no notice of half a sequence; a terminal that is flushed at a stop gets some.
+
+    Its text is put together from the lines that have changed since it was last read.
+    """
+
+    def __init__(self, columns: int, lines: int) -> None:
+        self._text: list[str] = []
+        super().__init__(columns, lines)
+
+    @property
+    def display(self) -> list[str]:
+        """The lines as text."""
+        # A combining character at the start of a line belongs to the end of the line above.
+        if len(self._text) == self.lines:
+            changed = self.dirty | {y - 1 for y in self.dirty}
+            self._text = [self._line(y) if y in changed else text for y, text in enumerate(self._text)]
+        else:
+            self._text = [self._line(y) for y in range(self.lines)]
+        self.dirty.clear()
+        return [*self._text]
+
+    def _line(self, y: int) -> str:
+        row, found, is_second_half = self.buffer[y], list[str](), False
+        for x in range(self.columns):
+            if not is_second_half:
+                found.append(text := row[x].data)
+                is_second_half = text[0] > "\x7f" and wcwidth(text[0]) == 2
+            else:
+                is_second_half = False
+        return "".join(found)
 
     def select_graphic_rendition(self, *attributes: int, private: bool = False) -> None:
         """Change colours, unless the sequence is one of those with a question mark."""
@@ -80,7 +110,7 @@ class Terminal:
         lines: int = 24,
         may_fork: bool = True,
     ) -> None:
-        self.screen = _Screen(columns, lines)
+        self.screen = ChangedScreen(columns, lines)
         self.received = bytearray()
         """Every byte so far."""
         self._stream = pyte.ByteStream(self.screen)
