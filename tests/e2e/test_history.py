@@ -167,7 +167,7 @@ def test_what_keeps_the_history_from_being_written_is_said_once_and_nothing_else
             assert terminal.wait_for_end() == 0
         log = (state / "envwatch.log").read_text()
         assert log.count("no history is kept") == 1
-        command = [sys.executable, "-m", "envwatch", "watch", "--interval=1s", "--for=3s"]
+        command = [sys.executable, "-m", "envwatch", "watch", "--interval=1s", "--for=2s"]
         done = programs.run(command, environment(tmp_path, **credentials(server)))
     assert done.returncode == 0
     assert done.stderr.decode().count("envwatch: no history is kept: ") == 1

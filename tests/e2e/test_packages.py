@@ -15,6 +15,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from support.demo_screen import assert_help_opens_and_q_ends
 from support.pty_terminal import ROOT, Terminal, environment
 
 from envwatch import __version__
@@ -91,12 +92,7 @@ def works(program: Path, home: Path) -> None:
     assert "_envwatch" in run([program, "completion", "bash"], home, environ)
     with Terminal([str(program), "demo", "--no-history"], environ, may_fork=False) as terminal:
         terminal.wait_for("● on ")
-        terminal.press("?")
-        terminal.wait_for("^ States of environments")
-        terminal.press("q")
-        terminal.wait_for("● on ")
-        terminal.press("q")
-        assert terminal.wait_for_end() == 0
+        assert_help_opens_and_q_ends(terminal)
 
 
 def test_the_wheel_is_pure_and_has_what_the_program_reads_and_what_systems_look_for(built: Path) -> None:

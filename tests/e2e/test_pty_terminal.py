@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pyte
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from support.pty_terminal import ChangedScreen
 
@@ -15,6 +15,7 @@ SIZES = [(5, 10), (4, 10), (5, 7), (6, 12)]
 pieces = st.sampled_from([*TEXT, *MOVES, *(f"\x1b{change}" for change in CHANGES), *SIZES])
 
 
+@example([("x" * 13, True), ("\r", True), ("\u0301", True)])
 @given(st.lists(st.tuples(pieces, st.booleans()), max_size=40))
 def test_what_is_read_of_a_screen_is_what_is_on_it(steps: list[tuple[str | tuple[int, int], bool]]) -> None:
     screen = ChangedScreen(10, 5)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.budget import first_quick
 from support.own_keys import own_keys
 from support.pty_terminal import ENTER, Terminal
 from support.still_server import still_server
@@ -196,7 +197,7 @@ def test_a_folder_that_cannot_be_written_is_reported_on_the_screen_once(server: 
         terminal.wait_for("bell off")
 
 
-@pytest.mark.parametrize("name", ["state", "acknowledged"])
+@pytest.mark.parametrize("name", first_quick(["acknowledged", "state"]))
 def test_a_damaged_file_is_reported_on_the_screen_and_set_aside_with_the_next_change(
     server: Server, tmp_path: Path, name: str
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from support.demo_screen import assert_help_opens_and_q_ends
 from support.pty_terminal import Terminal, environment
 from textual._xterm_parser import XTermParser
 from textual.app import App
@@ -63,12 +64,7 @@ def test_where_a_part_for_drawing_is_missing_textual_draws_and_a_line_says_what_
     with dashboard(name, tmp_path) as terminal:
         terminal.wait_for("● on ")
         terminal.wait_for(rf"Textual [\d.]+ lacks \S*\b{name}\b\S*: it draws by itself, .*pip install")
-        terminal.press("?")
-        terminal.wait_for("^ States of environments")
-        terminal.press("q")
-        terminal.wait_for("● on ")
-        terminal.press("q")
-        assert terminal.wait_for_end() == 0
+        assert_help_opens_and_q_ends(terminal)
 
 
 @pytest.mark.slow

@@ -1,0 +1,57 @@
+"""The dashboard on the demo fleet in a terminal, and what can be read there."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from support.own_keys import own_keys
+from support.pty_terminal import Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+HEADER = r"^  STATE    FOR BEAT NAME"
+
+
+@contextmanager
+def demo(home: Path, columns: int, lines: int, *options: str) -> Iterator[Terminal]:
+    """The dashboard on the demo fleet, its first listing drawn."""
+    arguments = ("demo", "--seed", "7", "--no-history", "--no-hints", *options)
+    with Terminal.of_envwatch(*arguments, home=home, columns=columns, lines=lines, environ=own_keys(home)) as terminal:
+        terminal.wait_for(HEADER)
+        terminal.wait_for("● [0-9]+ on .*○ [0-9]+ off")
+        terminal.wait_until(lambda: terminal.cursor_line == 2, "the cursor on the first row")
+        yield terminal
+
+
+def cursor_name(terminal: Terminal) -> str:
+    """The name of the environment under the cursor, as far as the table shows it."""
+    line = terminal.cursor_line
+    assert line is not None, terminal.text
+    return re.sub(" +(NEW|BACK|JOIN|MODE|VER|CONN)$", "", terminal.part(line, 20, 40).rstrip())
+
+
+def rows(terminal: Terminal) -> list[str]:
+    """The lines of the table."""
+    return [line for line in terminal.display[2:-2] if re.match(r"[▌ ][► ][●◐○·?] ", line)]
+
+
+def quit_with(terminal: Terminal, key: str, code: int) -> None:
+    terminal.press(key)
+    assert terminal.wait_for_end() == code
+    for mode in ("1049", "1000", "1006", "2004"):
+        assert terminal.received.rfind(f"\x1b[?{mode}l".encode()) > terminal.received.rfind(f"\x1b[?{mode}h".encode())
+    assert terminal.received.rfind(b"\x1b[?25h") > terminal.received.rfind(b"\x1b[?25l")
+
+
+def assert_help_opens_and_q_ends(terminal: Terminal) -> None:
+    """From the dashboard to the help and back, and out."""
+    terminal.press("?")
+    terminal.wait_for("^ States of environments")
+    terminal.press("q")
+    terminal.wait_for("● on ")
+    terminal.press("q")
+    assert terminal.wait_for_end() == 0
