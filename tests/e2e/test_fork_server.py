@@ -60,6 +60,44 @@ def test_a_signal_that_ends_it_is_its_exit_code(tmp_path: Path) -> None:
             assert terminal.process.wait(60) == terminal.process.returncode == -number
 
 
+ENDING = """
+import atexit, logging, sys, threading
+
+class Last:
+    def __del__(self):
+        sys.stderr.write("deleted\\n")
+
+def say_goodbye():
+    import fractions
+    print(fractions.Fraction(1, 2), logging.getLevelName(10))
+
+last = [Last()]
+last.append(last)
+atexit.register(say_goodbye)
+threading.Timer(0.1, print, ["from a thread"]).start()
+left = open("left", "w")
+left.write("not flushed")
+1 / 0
+"""
+
+
+def test_it_ends_as_a_started_program_does(tmp_path: Path) -> None:
+    script = tmp_path / "ending.py"
+    script.write_text(ENDING)
+
+    def ended(command: tuple[str, ...]) -> tuple[int, bytes, list[bytes], str]:
+        done = programs.run(command, environment(tmp_path), folder=tmp_path)
+        left = tmp_path / "left"
+        errors = [line for line in done.stderr.splitlines() if not line.startswith(b"  ")]
+        return done.returncode, done.stdout, errors, left.read_text()
+
+    ours = (sys.executable, str(script))
+    assert ended(ours) == ended(("/usr/bin/env", *ours))
+    code, out, errors, left = ended(ours)
+    assert (code, out, left) == (1, b"from a thread\n1/2 DEBUG\n", "not flushed")
+    assert {b"deleted", b"ZeroDivisionError: division by zero"} <= set(errors)
+
+
 def test_it_is_the_same_program(tmp_path: Path) -> None:
     commands = (*ENVWATCH, "--help"), ("/usr/bin/env", *ENVWATCH, "--help")
     forked, real = (programs.run(command, environment(tmp_path)) for command in commands)
