@@ -49,6 +49,8 @@ class TerminalApp(App[int]):
     """What Textual lacks; if anything, the terminal is left to it."""
     crash: BaseException | None = None
     """The exception that ended the app."""
+    _themes: dict[str, Theme] | None = None
+    """The themes to choose from, once they were asked for."""
 
     def __init__(self, *, ascii_only: bool = False, has_title: bool = False) -> None:
         self.is_colourless = bool(os.environ.get("NO_COLOR"))  # read first: Textual removes the variable
@@ -107,9 +109,26 @@ class TerminalApp(App[int]):
 
     @property
     def available_themes(self) -> dict[str, Theme]:
-        """The themes to choose from; not ANSI ones under NO_COLOR, where Textual draws them black on black."""
-        themes = {**{theme.name: theme for theme in self.OWN_THEMES}, **super().available_themes}
-        return {name: theme for name, theme in themes.items() if not theme.ansi} if self.is_colourless else themes
+        """The themes to choose from; not ANSI ones under NO_COLOR, where Textual draws them black on black.
+
+        Kept until the next change: Textual asks for them twice for each line that it draws.
+        """
+        if self._themes is None:
+            themes = {**{theme.name: theme for theme in self.OWN_THEMES}, **super().available_themes}
+            if self.is_colourless:
+                themes = {name: theme for name, theme in themes.items() if not theme.ansi}
+            self._themes = themes
+        return self._themes
+
+    def register_theme(self, theme: Theme) -> None:
+        """Add a theme, or replace the one of that name."""
+        self._themes = None
+        super().register_theme(theme)
+
+    def unregister_theme(self, theme_name: str) -> None:
+        """Remove a theme that was registered."""
+        self._themes = None
+        super().unregister_theme(theme_name)
 
     def lend_mouse(self, *, is_lent: bool) -> None:
         if self._terminal_driver is not None:

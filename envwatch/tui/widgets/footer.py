@@ -69,13 +69,14 @@ class KeyFooter(TextLine):
     def _keys(self) -> list[_Key]:
         """Return the keys to show, in the order of their declaration, also where the user changed them."""
         screen = self.screen
+        labels = screen if isinstance(screen, KeyLabels) else None
         found: dict[str, _Key] = {}
         for node, binding, enabled, _ in screen.active_bindings.values():
-            label = screen.label_of(binding) if isinstance(screen, KeyLabels) else binding.description
+            label = binding.description if labels is None else labels.label_of(binding)
             if binding.show and enabled and label:
                 found.setdefault(binding.action, _Key(node, binding, self.app.get_key_display(binding), label))
         nodes = [key.node for key in found.values()]
-        order = screen.FOOTER_ORDER if isinstance(screen, KeyLabels) else ()
+        order = () if labels is None else labels.FOOTER_ORDER
 
         def place(key: _Key) -> tuple[int, int, int]:
             action = key.binding.action
