@@ -18,10 +18,14 @@ from typing import TYPE_CHECKING, Any
 import textual._time
 import textual.app
 import textual.pilot
+from textual.app import ScreenStackError, UnknownModeError
+from textual.pilot import Pilot, WaitForScreenTimeout
 from textual.screen import UPDATE_PERIOD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from textual.message_pump import MessagePump
 
 FRAME_S = 2 * UPDATE_PERIOD + 0.001
 """Seconds within which a timer that is due is waited for: that of the next frame. It waits for up to two periods, as a
@@ -75,6 +79,42 @@ async def wait_for_idle(min_sleep: float = 0.0, max_sleep: float = LONGEST_S) ->
             quiet_turns += 1
 
 
+async def wait_for_screen(pilot: Pilot[Any], timeout: float = 30.0) -> bool:  # noqa: ASYNC109  Textual's name
+    """Wait until the app and all that is on its screen wait for their next message.
+
+    Textual's own pilot sends each of them a message, and waits until all have handled it, for every key again.
+
+    Args:
+        pilot: the app's.
+        timeout: seconds after which it gives up.
+
+    Returns:
+        False if there is no screen, or after an exception, as Textual's.
+
+    Raises:
+        WaitForScreenTimeout: if one of them is still busy then.
+    """
+    app: Any = pilot.app
+    give_up_at = time.monotonic() + timeout
+    while not app._exception_event.is_set():  # noqa: SLF001
+        try:
+            pumps = [app, *app.screen.walk_children(with_self=True)]
+        except (ScreenStackError, UnknownModeError):
+            return False
+        if all(_is_at_rest(pump) for pump in pumps):
+            return True
+        if time.monotonic() > give_up_at:
+            raise WaitForScreenTimeout
+        await wait_for_idle(0.001)
+    return False
+
+
+def _is_at_rest(pump: MessagePump) -> bool:
+    """Whether a message pump is waiting for its next message, or takes none any more."""
+    ready: Any = pump._message_queue.ready_event  # noqa: SLF001
+    return pump._closing or pump._closed or (bool(ready._waiters) and not ready.is_set())  # noqa: SLF001
+
+
 def _has_busy_thread(loop: Any) -> bool:
     executor = loop._default_executor  # noqa: SLF001
     if executor is None:
@@ -96,5 +136,6 @@ def install() -> None:
     """Let every pilot wait like this."""
     asyncio.BaseEventLoop.time = _time_of  # type: ignore[method-assign,assignment]
     textual._time.get_time = lambda: _time_of(asyncio._get_running_loop())  # noqa: SLF001  Textual's timers ask it
+    Pilot._wait_for_screen = wait_for_screen  # type: ignore[method-assign,assignment]  # noqa: SLF001
     for module in (textual.app, textual.pilot):
         module.wait_for_idle = wait_for_idle  # type: ignore[attr-defined]  # a name that they import

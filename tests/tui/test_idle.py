@@ -1,12 +1,13 @@
-"""What tests wait for: a frame is drawn before an app counts as idle, however late its timer is."""
+"""What tests wait for: messages are handled and frames drawn before an app counts as idle, however long that takes."""
 
 from __future__ import annotations
 
 import asyncio
 
 import pytest
-from support.idle import skip, wait_for_idle
+from support.idle import FRAME_S, skip, wait_for_idle
 from textual.app import App
+from textual.events import Key
 from textual.screen import UPDATE_PERIOD
 
 
@@ -28,3 +29,23 @@ async def test_a_frame_that_a_late_timer_puts_off_is_waited_for(late_periods: fl
         timer.resume()
         await wait_for_idle()
         assert frames == 2
+
+
+class Slow(App[None]):
+    """An app that is busy with a key, and with nothing else, for longer than a frame."""
+
+    handled = 0
+
+    async def on_key(self) -> None:
+        going_on = asyncio.Event()
+        asyncio.get_running_loop().call_later(3 * FRAME_S, going_on.set)
+        await going_on.wait()
+        self.handled += 1
+
+
+async def test_a_message_that_takes_longer_than_a_frame_is_waited_for() -> None:
+    app = Slow()
+    async with app.run_test() as pilot:
+        app.post_message(Key("x", "x"))
+        await pilot.pause()
+        assert app.handled == 1
