@@ -154,7 +154,10 @@ class WatchedTime:
     @property
     def shape(self) -> tuple[object, ...]:
         """What changes only where a span begins, and not while the newest one goes on."""
-        return (*self.spans[:-1], *((each.since, each.since < each.until) for each in self.spans[-1:]))
+        if not self.spans:
+            return ()
+        *earlier, newest = self.spans
+        return (*earlier, newest.since, newest.since < newest.until)
 
 
 NOT_WATCHED: Final = WatchedTime()

@@ -185,13 +185,11 @@ def moment(at: float | None, zone: tzinfo | None) -> datetime | None:
 
 def offset_text(when: datetime) -> str:
     """Return a date's offset in its shortest form: `Z`, `+01`, `+05:30`."""
-    offset = when.utcoffset() or timedelta()
-    if not offset:
+    if not when.utcoffset():
         return "Z"
-    minutes = int(offset / timedelta(minutes=1))
-    sign = "+" if minutes > 0 else "-"
-    hours, minutes = divmod(abs(minutes), 60)
-    return f"{sign}{hours:02}" + (f":{minutes:02}" if minutes else "")
+    offset = f"{when:%z}"  # +0530
+    hours, minutes = offset[:3], offset[3:5]
+    return hours if minutes == "00" else f"{hours}:{minutes}"
 
 
 def clock_text(at: float, zone: tzinfo | None) -> Clean:

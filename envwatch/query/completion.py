@@ -115,8 +115,7 @@ def _token_at(text: str, cursor: int) -> Token:
 
 def _end(token: Token, text: str, cursor: int) -> int:
     """Return where the replaced text ends: an open quote takes in the rest of the line, but is meant for one word."""
-    space = text.find(" ", cursor) if token.is_open else -1
-    return token.end if space < 0 else min(token.end, space)
+    return cursor + len(text[cursor : token.end].partition(" ")[0]) if token.is_open else token.end
 
 
 def _typed(token: Token, cursor: int) -> str:

@@ -66,6 +66,15 @@ def test_rows_lost_together_are_one_event_that_names_what_they_share() -> None:
     ]
 
 
+def test_rows_that_come_back_together_are_one_event_that_names_nothing_they_share() -> None:
+    rows, windows = beating(12), METADATA | {"os": "win32"}
+    lost = [environment(row.id, connectionId=None, lastHeartbeat=None, metadata=windows) for row in rows[:10]]
+    back = [environment(row.id, metadata=windows) for row in rows[:10]]
+    _, events = watched([listed(lost + rows[10:]), listed(back + rows[10:], NOW + 5_000)])
+    (event,) = events
+    assert (event.kind, event.of, event.reason) == (Kind.TOGETHER, Kind.ONLINE, None)
+
+
 def test_a_mass_that_shares_nothing_of_its_own_names_nothing() -> None:
     (event,) = events_when_lost(beating(5), 3)
 

@@ -83,6 +83,18 @@ def test_a_silence_can_be_ended() -> None:
     assert silenced.with_silences({silence.id: None}).silences == {}
 
 
+def test_an_environment_is_silenced_by_the_silence_that_ends_last_and_by_none_after_it() -> None:
+    monitor, _ = driven(NEW, [listed(down(), at(0))])
+    tracked = monitor.fleets.tracked((NO_PROFILE, ID))
+    assert tracked is not None
+    assert monitor.silence_of(tracked, reading(at(0))) is None
+    begin, note, by = reading(at(0)).wall, Clean(""), Clean("ops-1")
+    short, long = (silence_of_environments([ID], begin, timedelta(hours=hours), note, by) for hours in (1, 2))
+    monitor = monitor.with_silences({long.id: long, short.id: short})
+    found = [monitor.silence_of(tracked, reading(at(0) + hours * 3_600_000)) for hours in (0, 1, 2)]
+    assert found == [long, long, None]
+
+
 def opened(monitor: Monitor, at_ms: float) -> tuple[Monitor, list[str]]:
     """The monitor when time alone has passed, and the environments whose incidents open then."""
     monitor, update = monitor.at(reading(at_ms))

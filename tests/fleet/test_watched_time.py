@@ -117,8 +117,23 @@ def test_a_run_ends_a_span() -> None:
     assert WatchedTime.recorded(history.polls(*ALL), (), ServerClock()) == spans((0, 5), (10, 15))
 
 
-def poll(number: int, second: float, run: int = 1) -> RecordedPoll:
-    return RecordedPoll(number, WallMs(NOW + 1000 * second), PollResult.LISTED, run, 5.0)
+def poll(number: int, second: float, run: int = 1, interval_s: float = 5.0) -> RecordedPoll:
+    return RecordedPoll(number, WallMs(NOW + 1000 * second), PollResult.LISTED, run, interval_s)
+
+
+def test_recorded_polls_end_a_span_after_three_intervals_also_without_an_event_that_says_so() -> None:
+    for second, expected in ((180, [(0, 180)]), (180.001, [(0, 0), (180.001, 180.001)])):
+        polls = [poll(1, 0, interval_s=60), poll(2, second, interval_s=60)]
+        assert WatchedTime.recorded(polls, (), ServerClock()) == spans(*expected)
+
+
+def test_the_shape_differs_where_a_span_begins_or_has_its_first_length_and_not_as_the_newest_goes_on() -> None:
+    once, short, long = spans((0, 5), (60, 60)), spans((0, 5), (60, 65)), spans((0, 5), (60, 70))
+    assert once.shape != short.shape == long.shape
+    assert long.shape != spans((0, 6), (60, 70)).shape
+    assert long.shape != spans((0, 5), (61, 70)).shape
+    assert long.shape != spans((60, 70)).shape
+    assert NOT_WATCHED.shape == ()
 
 
 def test_a_clock_that_was_set_back_makes_no_time_twice() -> None:

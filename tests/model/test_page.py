@@ -450,6 +450,16 @@ def test_ids_that_cleaning_changed_are_kept_as_received() -> None:
     assert page.received_ids == {clean_key("a\u202eb"): "a\u202eb", clean_key("x~12345678"): "x~12345678"}
 
 
+def test_a_row_that_is_set_aside_without_an_id_adds_none_to_those_that_are_named() -> None:
+    page = page_of(page_bytes([wire_row(), wire_row() | {"id": ""}]))
+    assert (page.set_aside, page.set_aside_ids) == (1, ())
+
+
+def test_what_is_no_number_is_named_where_half_a_character_stands_in_the_page() -> None:
+    with pytest.raises(PageError, match=r"^not JSON: NaN is no number$"):
+        page_of(rb'{"connections": [], "hasNextPage": false, "x": NaN, "y": "\ud800"}')
+
+
 def test_the_id_of_a_row_that_is_set_aside_is_kept_as_well() -> None:
     page = page_of(page_bytes([wire_row("a\u202eb", firstSeenAt="never")]))
 

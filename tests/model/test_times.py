@@ -121,6 +121,12 @@ def test_a_time_that_the_clocks_skip_has_the_offset_before() -> None:
     assert berlin("2026-03-29 02:30", "2026-03-29T06:00") == "29T01:30"
 
 
+def test_a_time_that_comes_on_no_clock_of_yesterday_was_the_day_before() -> None:
+    """Samoa had no 30 December 2011: on the 31st at 1:00, 2:00 was last on the 29th."""
+    now = datetime(2011, 12, 30, 11, tzinfo=UTC)
+    assert past_moment_of("02:00", now, ZoneInfo("Pacific/Apia")) == datetime(2011, 12, 29, 12, tzinfo=UTC)
+
+
 ZONES = st.sampled_from(
     [BERLIN, UTC, *map(ZoneInfo, ("America/St_Johns", "America/Sao_Paulo", "Australia/Lord_Howe", "Asia/Kathmandu"))]
 )
