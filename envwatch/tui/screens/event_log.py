@@ -20,14 +20,12 @@ from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.event_list import EventList
 from envwatch.tui.widgets.filter_bar import FilterBar
 from envwatch.tui.widgets.footer import HELP, KeyFooter
-from envwatch.tui.widgets.line import CUT_AT, Part, TextLine
+from envwatch.tui.widgets.line import CUT_AT, Part, Row, TextLine
 from envwatch.tui.widgets.status_bar import rewound_badge
 from envwatch.views.event_text import event_style, event_text, watched_text
 from envwatch.views.table_view import id_tail
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from textual.app import ComposeResult
 
     from envwatch.fleet.events import Event
@@ -50,7 +48,7 @@ class LogTitle(TextLine):
         if is_past or new.event_log is not old.event_log or not new.has_rows_of(old):
             self.refresh_if_changed()
 
-    def parts(self) -> tuple[Sequence[Part], Sequence[Part]]:
+    def parts(self) -> Row:
         """Return the title with the filter, and the counts; in the past, of which moment they are."""
         matches, total = self.counts
         covers = watched_text(self.state.monitor, self.state.now, zone_of(self.options.times))

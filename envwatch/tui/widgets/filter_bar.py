@@ -26,7 +26,7 @@ from envwatch.model.text import cells
 from envwatch.query.completion import HELP, LOG_HELP, completions
 from envwatch.query.language import PartialQuery, Query, partial_query
 from envwatch.tui.state import MonitorState
-from envwatch.tui.widgets.line import CUT_AT, Part, TextLine
+from envwatch.tui.widgets.line import CUT_AT, Part, Row, TextLine
 from envwatch.tui.widgets.text_input import TextInput
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class HintLine(TextLine):
         super().__init__()
         self._examples = examples
 
-    def parts(self) -> tuple[Sequence[Part], Sequence[Part]]:
+    def parts(self) -> Row:
         """Return the mistake, else examples for an empty text, else completions."""
         if self.error is not None:
             return self._with_pointer(self.error.message, self.error_at), []

@@ -8,7 +8,7 @@ from textual.binding import Binding
 
 from envwatch.model.text import cells
 from envwatch.tui.terminal.textual_internals import declared_actions
-from envwatch.tui.widgets.line import Part, TextLine
+from envwatch.tui.widgets.line import Part, Row, TextLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -55,7 +55,7 @@ class KeyFooter(TextLine):
     def on_mount(self) -> None:
         self.screen.bindings_updated_signal.subscribe(self, lambda _: self.refresh())
 
-    def parts(self) -> tuple[Sequence[Part], Sequence[Part]]:
+    def parts(self) -> Row:
         keys = self._keys()
         while keys and self.width_of(self._parts_of(keys)) > self.size.width:
             del keys[-1]

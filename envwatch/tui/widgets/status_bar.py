@@ -16,7 +16,7 @@ from envwatch.fleet.presence import Presence
 from envwatch.model.text import Clean, counted, named_ids
 from envwatch.model.times import moment, short_age, span, zone_of
 from envwatch.tui.state import DisplayOptions, MonitorState
-from envwatch.tui.widgets.line import CUT_AT, STATE_STYLES, Part, TextLine
+from envwatch.tui.widgets.line import CUT_AT, STATE_STYLES, Part, Row, TextLine
 from envwatch.views.columns import COLUMNS
 from envwatch.views.data_warnings import hold_badge, stalled_since
 from envwatch.views.rewound_text import ago_text, moment_text, speed_text
@@ -102,7 +102,7 @@ class StatusBar(TextLine):
         """The counts over all fleets that were listed."""
         return sum((counts for (fleet, *_), counts in self._counts.values() if fleet.listed is not None), Counts())
 
-    def parts(self) -> tuple[Sequence[Part], Sequence[Part]]:
+    def parts(self) -> Row:
         """Return the line's parts; whose fleet it is and alarms have the most weight."""
         profiles, host = self._watched
         left = [Part(profiles, "title", _IDENTITY, cut_at=_ALARM, keep="ends")]
