@@ -86,7 +86,7 @@ def losses_of(ended: Collection[Clean], environments: Iterable[TrackedEnvironmen
     return [
         Event(
             kind=Kind.OFFLINE,
-            at=tracked.environment.last_sign_at if tracked.since_at is None else tracked.since_at,
+            at=tracked.lost_at,
             profile=tracked.profile,
             id=tracked.environment.id,
             name=tracked.environment.label,

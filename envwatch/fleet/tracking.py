@@ -104,7 +104,7 @@ class TrackedEnvironment:
         return self.environment.last_sign_at
 
     @property
-    def lost_at(self) -> float:
+    def lost_at(self) -> ServerMs:
         """When it went down, server's clock in ms; meaningful only while it is down."""
         return self.environment.last_sign_at if self.since_at is None else self.since_at
 
@@ -368,8 +368,6 @@ def _reason(tracked: TrackedEnvironment, at: ServerMs) -> Clean | None:
 
 def _lasted(tracked: TrackedEnvironment, at: ServerMs) -> timedelta | None:
     """Return how long the presence of `tracked` had lasted at `at`: since it was seen to begin, else by its row."""
-    environment = tracked.environment
-    if tracked.since_at is not None:
-        return span(at - tracked.since_at)
-    began_at = environment.connected_at if tracked.verdict.is_up else environment.last_sign_at
+    is_as_listed = tracked.verdict.is_up and tracked.since_at is None
+    began_at = tracked.environment.connected_at if is_as_listed else tracked.lost_at
     return None if began_at is None else span(at - began_at)

@@ -224,6 +224,15 @@ def test_coming_back_tells_how_long_it_was_away() -> None:
     assert event.lasted == timedelta(minutes=4, seconds=12)
 
 
+def test_what_was_seen_to_come_back_was_online_since_then_whenever_it_connected() -> None:
+    down = next_value(first_value(), NOW + 5_000, connectionId=None)
+    back = next_value(down, NOW + 60_000, connectionId="conn-2", lastHeartbeat=NOW + 59_000, connectedAt=NOW + 50_000)
+    lost = next_value(back, NOW + 70_000, connectionId=None)
+    (event,) = events_to(back, lost, NOW + 70_000)
+
+    assert (event.kind, event.lasted) == (Kind.OFFLINE, timedelta(seconds=10))
+
+
 def test_being_late_is_no_event() -> None:
     before = first_value()
     late = next_value(before, NOW + 60_000)
