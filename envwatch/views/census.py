@@ -188,11 +188,8 @@ def _test_of(of: Counted, monitor: Monitor, fleet: Fleet, now: Reading) -> Calla
     """Return the test whether an environment of a fleet is counted."""
     match of:
         case Counted.PROBLEMS:
-            at, alert_after, is_alerting = (
-                fleet.clock.at(now.wall),
-                monitor.alert_after(fleet.profile),
-                monitor.alerting(now),
-            )
+            at, alert_after = fleet.clock.at(now.wall), monitor.alert_after(fleet.profile)
+            is_alerting = monitor.alerting(now)
             return lambda tracked: is_alerting(tracked) and has_lasted(tracked, at, alert_after, fleet.limits)
         case Counted.UNRESTRICTED:
             return lambda tracked: tracked.verdict.is_up and mode_of(tracked.environment.mode) == UNRESTRICTED
