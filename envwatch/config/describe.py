@@ -1,11 +1,10 @@
-"""The output of `envwatch config`: each value with its origin, the mistakes of the file, its JSON schema.
+"""The output of `envwatch config`: each value with its origin, the mistakes of the file.
 
 Returns text; `cli` writes it. Sees of the key only where it comes from.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import fields
 from datetime import timedelta
@@ -89,13 +88,6 @@ def checked_text(document: Document, environ: Mapping[str, str]) -> Clean:
         parts.append(counted(files, "key file"))
     parts += sorted(name for name, text in environ.items() if name.startswith(PREFIX) and text.strip())
     return clean(f"fine; checked {', '.join(parts)}")
-
-
-def schema() -> str:
-    """Return the configuration file's JSON schema."""
-    from envwatch.config import schema  # noqa: PLC0415 - nothing else here needs it
-
-    return json.dumps(schema.schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def _text_of(value: object) -> Clean:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -42,14 +43,14 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: Options) -> int:
     """Run one action."""
-    from envwatch.config import describe
-
     path, is_named = config_path_for(options)
     match options.action:
         case "path":
             write(os.fsencode(path) + b"\n")
         case "schema":
-            write(describe.schema().encode())
+            from envwatch.config.schema import schema
+
+            write(f"{json.dumps(schema(), indent=2, ensure_ascii=False)}\n".encode())
         case "init":
             _init(path)
         case "validate":

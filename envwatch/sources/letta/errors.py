@@ -126,9 +126,10 @@ def page_in(
     except PageError as error:
         page = _web_page(response, endpoint)
         if page is None:
-            return _failure(Cause.GARBLED, f"{endpoint.host} sent no listing ({endpoint.quoted(str(error))})")
+            what = f"{endpoint.host} sent no listing ({endpoint.quoted(str(error))})"
+            return SourceError(Cause.GARBLED, Clean(what))
         what = f"{endpoint.host} answered with {page}: wrong LETTA_BASE_URL, or a proxy's login page?"
-        return _failure(Cause.GARBLED, what)
+        return SourceError(Cause.GARBLED, Clean(what))
 
 
 def offset_in(response: Response) -> OffsetBounds | None:
@@ -149,9 +150,10 @@ def failure_of(error: Exception, endpoint: Endpoint) -> SourceError:
         case zlib.error():
             what = f"the answer of {host} is damaged: its gzip data cannot be inflated"
         case httpx.ConnectTimeout():
-            cause, what = Cause.TIMEOUT, f"no connection to {nearest} within {_seconds(limits.CONNECT_TIMEOUT)}"
+            seconds = limits.CONNECT_TIMEOUT.total_seconds()
+            cause, what = Cause.TIMEOUT, f"no connection to {nearest} within {seconds:g} s"
         case httpx.TimeoutException():
-            cause, what = Cause.TIMEOUT, f"{host} was silent for {_seconds(limits.READ_TIMEOUT)}"
+            cause, what = Cause.TIMEOUT, f"{host} was silent for {limits.READ_TIMEOUT.total_seconds():g} s"
         case httpx.ProxyError():
             cause, what = Cause.UNREACHABLE, f"{nearest} refused: {endpoint.quoted(str(error), 100)}"
         # Only the texts of httpcore and h11 distinguish a response that broke off from one that is not HTTP.
@@ -166,34 +168,30 @@ def failure_of(error: Exception, endpoint: Endpoint) -> SourceError:
             what = f"{host} sent the id of a row that cannot be sent back to go on from"
         case _:
             what = f"the answer of {host} cannot be decoded ({type(error).__name__})"
-    return _failure(cause, what)
+    return SourceError(cause, Clean(what))
 
 
 def _refusal(response: Response, endpoint: Endpoint) -> SourceError:
     status = response.status
     if 300 <= status < 400:
         what = f"{endpoint.host} answered with a redirect to {_target(response, endpoint)}: wrong LETTA_BASE_URL?"
-        return _failure(Cause.REDIRECTED, what)
+        return SourceError(Cause.REDIRECTED, Clean(what))
     what = f"{endpoint.host} answered {status}"
     if status < 300:
-        return _failure(Cause.GARBLED, f"{what}, which is no listing")
+        return SourceError(Cause.GARBLED, Clean(f"{what}, which is no listing"))
     if (words := relayed_words(response)) is not None:
         wait = retry_after(response.headers, response.answered_at)
         what = f"{endpoint.host}: {endpoint.quoted(words)}"
-        return _failure(Cause.UNAVAILABLE, what, retry_after=wait, is_relayed=True)
+        return SourceError(Cause.UNAVAILABLE, Clean(what), retry_after=wait, is_relayed=True)
     cause = _CAUSES.get(status, Cause.REFUSED if status < 500 else Cause.SERVER)
     words = _words(response, endpoint) or httpx.codes.get_reason_phrase(status)
     advice = "" if words.startswith(WRONG_BASE_URL) else _ADVICE.get(cause, "").format(key_origin=endpoint.key_origin)
     details = ". ".join(filter(None, [words.rstrip("."), advice]))
-    return _failure(
+    return SourceError(
         cause,
-        f"{what}: {details}" if details else what,
+        Clean(f"{what}: {details}" if details else what),
         retry_after=retry_after(response.headers, response.answered_at),
     )
-
-
-def _failure(cause: Cause, what: str, *, retry_after: timedelta | None = None, is_relayed: bool = False) -> SourceError:
-    return SourceError(cause, Clean(what), retry_after=retry_after, is_relayed=is_relayed)
 
 
 def _words(response: Response, endpoint: Endpoint) -> Clean:
@@ -299,7 +297,3 @@ def _behind(error: BaseException) -> Iterator[BaseException]:
         yield reason
         parts = reason.exceptions if isinstance(reason, BaseExceptionGroup) else ()
         found += [one for one in (reason.__cause__, reason.__context__, *parts) if one is not None and one not in found]
-
-
-def _seconds(span: timedelta) -> str:
-    return f"{span.total_seconds():g} s"
