@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch.demo.fleet import SimulatedFleet
 from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.machines import random_at
-from envwatch.demo.times import DAY_MS, MINUTE_MS, time_of_day
+from envwatch.demo.times import DAY_MS, MINUTE_MS, Span, time_of_day
 from envwatch.fleet.acknowledgements import ack_of, note_of
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.history import HistoryError, Moment, PollResult
@@ -41,7 +41,6 @@ from envwatch.storage.private_files import write_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from random import Random
 
     from envwatch.demo.day_before import DayBefore
     from envwatch.fleet.events import Event
@@ -100,30 +99,23 @@ def steps(spec: FleetSpec, started_at: int, since: int) -> Iterator[SimulatedPol
     limits = {NO_PROFILE: Limits()}
     profile_name = Clean("demo")
     unwatched = day.span(19, 30, lasts=40 * MINUTE_MS)
-    acknowledged_at = day.breakdown.at + 41 * MINUTE_MS
+    acknowledged = Span(day.breakdown.at + 41 * MINUTE_MS, day.breakdown.until - 2 * MINUTE_MS)
     broken = None if day.broken is None else clean(fleet.id_at(day.broken))
     monitor = Monitor.of(limits, profile_name=profile_name)
     is_first = True
-    for outcome in _outcomes(
-        fleet, day, max(since, day.began_at), interval_for(spec.size), random_at(spec.seed, _RANDOM)
-    ):
+    for outcome in _outcomes(fleet, spec, day, max(since, day.began_at)):
         now = outcome.ended
-        if unwatched.at <= now.wall < unwatched.until:
+        if unwatched.covers(now.wall):
             is_first = True
             continue
         if is_first:
             monitor = Monitor.of(limits, monitor.acks, profile_name=profile_name)
-        if (
-            broken is not None
-            and acknowledged_at <= now.wall < day.breakdown.until - 2 * MINUTE_MS
-            and not monitor.acks
-        ):
+        if broken is not None and acknowledged.covers(now.wall) and not monitor.acks:
             monitor = _with_ack(monitor, broken, now)
         monitor, update = monitor.after(NO_PROFILE, outcome, now)
-        result = PollResult.LISTED if isinstance(outcome, Listed) else PollResult.FAILED
         cause = f"{outcome.cause}: {outcome.message}" if isinstance(outcome, Failed) else None
         moment = Moment(now, monitor.fleets.by_profile[NO_PROFILE], monitor.acks)
-        yield SimulatedPoll(moment, result, update.events, cause, is_first)
+        yield SimulatedPoll(moment, PollResult.of(outcome), update.events, cause, is_first)
         is_first = False
 
 
@@ -134,10 +126,9 @@ def _with_ack(monitor: Monitor, id_: Clean, now: Reading) -> Monitor:
     return monitor.with_acks({id_: ack_of(tracked, monitor.fleets.of(tracked).clock.at(now.wall), note_of(_NOTE))})
 
 
-def _outcomes(
-    fleet: SimulatedFleet, day: DayBefore, since: int, interval: timedelta, random: Random
-) -> Iterator[Listed | Failed]:
+def _outcomes(fleet: SimulatedFleet, spec: FleetSpec, day: DayBefore, since: int) -> Iterator[Listed | Failed]:
     """Yield the outcome of each poll, as a poller would have given it."""
+    interval, random = interval_for(spec.size), random_at(spec.seed, _RANDOM)
     failing = day.span(5, 10, lasts=6 * MINUTE_MS)
     known: dict[Clean, Environment] = {}
     pool = Pool()
@@ -147,7 +138,7 @@ def _outcomes(
         asked = tick + random.randrange(_MOST_LATE * interval_ms // 100)
         answered = asked + random.randrange(9, 70)
         started, ended = _reading(asked, day), _reading(answered, day)
-        if failing.at <= asked < failing.until:
+        if failing.covers(asked):
             yield Failed(cause=Cause.UNAVAILABLE, message=_FAILURE, started=started, ended=ended, interval=interval)
             continue
         rows, _ = fleet.page(asked, limit=None)

@@ -78,41 +78,38 @@ class DefaultLife(Life):
     # The calm life. `_live`, `_flap` and `_lose_pod` return when they are due again.
 
     def _live(self, at: int) -> int:
-        return self._one_of(
-            at,
-            {
-                self._disconnect: 11,
-                self._sleep: 11,
-                self._miss_heartbeat: 14,
-                self._reconnect_one: 14,
-                self._upgrade: 10,
-                self._change_mode: 16,
-                self._change_branch: 16,
-                self._turn_over: 5,
-                self._return: 3,
-            },
-            8_000,
-            18_000,
-        )
+        happen = self._one_of({
+            self._disconnect: 11,
+            self._sleep: 11,
+            self._miss_heartbeat: 14,
+            self._reconnect_one: 14,
+            self._upgrade: 10,
+            self._change_mode: 16,
+            self._change_branch: 16,
+            self._turn_over: 5,
+            self._return: 3,
+        })  # fmt: skip
+        happen(at)
+        return self._next(at, 8_000, 18_000)
 
     def _disconnect(self, at: int) -> None:
-        if (chosen := self._idle_that_may_fall(at)) is None:
+        if chosen := self._idle_that_may_fall(at):
+            is_long = self._random.random() < 0.15
+            duration = self._between(15 * MINUTE_MS, 50 * MINUTE_MS) if is_long else self._between(30_000, 150_000)
+            chosen.add(chosen.last.disconnected(at, keeps_beat=self._random.random() < 0.25))
+            self._reconnect(chosen, at + duration)
+            self._down_until.append(at + duration)
+        else:
             self._reconnect_one(at)
-            return
-        is_long = self._random.random() < 0.15
-        back_at = at + (self._between(15 * MINUTE_MS, 50 * MINUTE_MS) if is_long else self._between(30_000, 150_000))
-        chosen.add(chosen.last.disconnected(at, keeps_beat=self._random.random() < 0.25))
-        self._reconnect(chosen, back_at)
-        self._down_until.append(back_at)
 
     def _sleep(self, at: int) -> None:
-        if (chosen := self._idle_that_may_fall(at)) is None:
+        if chosen := self._idle_that_may_fall(at):
+            awake_at = at + self._between(130_000, 360_000)
+            asleep = chosen.last.silent(at)
+            chosen.add(asleep, asleep.awake(awake_at))
+            self._down_until.append(awake_at)
+        else:
             self._reconnect_one(at)
-            return
-        awake_at = at + self._between(130_000, 360_000)
-        asleep = chosen.last.silent(at)
-        chosen.add(asleep, asleep.awake(awake_at))
-        self._down_until.append(awake_at)
 
     def _idle_that_may_fall(self, at: int) -> SimulatedEnvironment | None:
         """Return a random environment that may go down; None while a tenth of the fleet is down."""

@@ -143,17 +143,12 @@ class Life:
     def _pod(self, index: int) -> str:
         return self._pods[index % len(self._pods)]
 
-    def _one_of(self, at: int, weights: Mapping[Callable[[int], None], int], low: int, high: int) -> int:
-        """Let one of several things happen, and return when the next one is due.
-
-        Args:
-            at: the moment.
-            weights: what may happen, with how often it does.
-            low: least milliseconds until the next one, in a fleet of 40.
-            high: likewise, the most.
-        """
+    def _one_of(self, weights: Mapping[Callable[[int], None], int]) -> Callable[[int], None]:
         (happen,) = self._random.choices([*weights], [*weights.values()])
-        happen(at)
+        return happen
+
+    def _next(self, at: int, low: int, high: int) -> int:
+        """Return when something happens again: after some time in a fleet of 40, less often in a smaller one."""
         return at + int(self._between(low, high) * self._slowdown)
 
     def _reconnect(self, environment: SimulatedEnvironment, at: int, version: str | None = None) -> None:

@@ -17,7 +17,7 @@ from envwatch.demo.states import FOREVER, HEARTBEAT_MS
 from envwatch.demo.times import HOUR_MS, MINUTE_MS, SECOND_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from envwatch.demo.machines import Machine
     from envwatch.demo.states import SimulatedEnvironment, State
@@ -56,9 +56,9 @@ class CalmLife(Life):
         return replace(link, since=first.since, beat_at=self._started_at - random.randrange(HEARTBEAT_MS))
 
     def _stay_calm(self, at: int) -> int:
-        weights: Mapping[Callable[[int], None], int]
-        weights = {self._change_branch: 3, self._change_safe_mode: 2, self._reconnect_old: 2}
-        return self._one_of(at, weights, 7_000, 14_000)
+        happen = self._one_of({self._change_branch: 3, self._change_safe_mode: 2, self._reconnect_old: 2})
+        happen(at)
+        return self._next(at, 7_000, 14_000)
 
     def _change_safe_mode(self, at: int) -> None:
         if chosen := self._idle(at, lambda each: beats(each) and each.last.mode not in {None, *UNRESTRICTED}):
@@ -98,12 +98,11 @@ class OutageLife(CalmLife):
         self.advance(at)
         if environment.last.is_beating or not environment.last.is_listed or environment.machine.is_sandbox:
             return False
-        followers = self._lost if environment in self._lost else []
         self._connect(environment, at + self._by_hand.randrange(800, 1_500))
-        for follower in followers:
-            if follower is not environment:
+        if environment in self._lost:
+            self._lost.remove(environment)
+            for follower in self._lost:
                 self._connect(follower, at + self._by_hand.randrange(2_000, 9_000))
-        if followers:
             self._lost = []
         return True
 

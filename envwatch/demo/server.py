@@ -135,14 +135,15 @@ class _Exchange(BaseHTTPRequestHandler):
     sys_version = ""
     disable_nagle_algorithm = True
     wbufsize = -1  # headers and body leave together
+    server: Server
 
     def do_GET(self) -> None:
-        self._answer(self._api.body)
+        self._answer(self.server.api.body)
 
     def do_POST(self) -> None:
-        if cast("Server", self.server).starts_listeners:
+        if self.server.starts_listeners:
             self.close_connection = True  # a body may be unread
-            self._answer(self._api.start_listener)
+            self._answer(self.server.api.start_listener)
         else:
             self.send_error(HTTPStatus.METHOD_NOT_ALLOWED)
 
@@ -164,14 +165,10 @@ class _Exchange(BaseHTTPRequestHandler):
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         """Return the `Date` header by the same clock as the heartbeats, unless the scenario has it wrong."""
-        return super().date_time_string(self._api.date() if timestamp is None else timestamp)
+        return super().date_time_string(self.server.api.date() if timestamp is None else timestamp)
 
     def log_message(self, *_: object) -> None:
         """Log nothing: the screen belongs to the dashboard."""
-
-    @property
-    def _api(self) -> _Api:
-        return cast("Server", self.server).api
 
     def _reply(self, status: HTTPStatus, body: bytes) -> None:
         is_gzip = len(body) >= GZIP_FROM_BYTES and accepts_gzip(self.headers.get("Accept-Encoding", ""))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from envwatch.demo.times import NEVER, Span
 from envwatch.model.listing_api import is_online
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class SimulatedEnvironment:
         self._head = b""
         self._head_of: State | None = None
         self._row = b""
-        self._row_from = self._row_until = 0
+        self._row_lasts = NEVER
 
     @property
     def last(self) -> State:
@@ -92,7 +93,7 @@ class SimulatedEnvironment:
         """Append states to the schedule."""
         self._states.extend(states)
         self.busy_until = max(self.busy_until, self.last.since)
-        self._row_until = 0
+        self._row_lasts = NEVER
 
     def state(self, now: int) -> State | None:
         """Return its state at a moment, None while it is not listed."""
@@ -107,7 +108,7 @@ class SimulatedEnvironment:
 
     def row(self, now: int) -> bytes | None:
         """Return its row as JSON, None while it is not listed."""
-        if self._row_from <= now < self._row_until:
+        if self._row_lasts.covers(now):
             return self._row
         state = self.state(now)
         if state is None:
@@ -119,13 +120,10 @@ class SimulatedEnvironment:
         times = b',"lastHeartbeat":%b,"lastSeenAt":%b}' % (_encoded(self._time(beat_at)), _encoded(self._time(seen_at)))
         self._row = self._head + times
         place = self._place(now)
-        self._row_from, self._row_until = (
-            state.since,
-            self._states[place].since if place < len(self._states) else FOREVER,
-        )
+        since, until = state.since, self._states[place].since if place < len(self._states) else FOREVER
         if state.is_beating and beat_at is not None:
-            self._row_from = max(self._row_from, beat_at)
-            self._row_until = min(self._row_until, beat_at + HEARTBEAT_MS)
+            since, until = max(since, beat_at), min(until, beat_at + HEARTBEAT_MS)
+        self._row_lasts = Span(since, until)
         return self._row
 
     def _place(self, now: int) -> int:

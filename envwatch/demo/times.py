@@ -17,7 +17,7 @@ class Span(NamedTuple):
     at: int
     until: int
 
-    def covers(self, moment: int) -> bool:
+    def covers(self, moment: float) -> bool:
         """Whether a moment lies in it; its end does not."""
         return self.at <= moment < self.until
 
