@@ -18,11 +18,14 @@ from support.serve_program import (
     LISTING,
     TOKEN,
     ServeProgram,
+    demo_server,
+    environ_with_tokens,
     run,
     serve_program,
     tokens_file,
     upstream,
 )
+from support.serve_program import UPSTREAM_KEY as KEY
 from support.serving import until
 
 from envwatch.cli.arguments import Exit
@@ -32,7 +35,6 @@ from envwatch.demo.server import Server
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
 OTHER = "token-of-ben-0123456789"
 CERT = Path(__file__).parents[1] / "support" / "certs" / "localhost.pem"
 AGES = {"heartbeat_age_s", "up_s", "online_for_s", "reason", "last_heartbeat_at", "last_seen_at"}
@@ -40,14 +42,13 @@ AGES = {"heartbeat_age_s", "up_s", "online_for_s", "reason", "last_heartbeat_at"
 
 @pytest.fixture(scope="module")
 def demo() -> Iterator[Server]:
-    with Server(FleetSpec(60, 7), key=KEY) as server:
+    with demo_server() as server:
         yield server
 
 
 @pytest.fixture
 def environ(demo: Server, tmp_path: Path) -> dict[str, str]:
-    tokens_file(tmp_path)
-    return upstream(tmp_path, demo.base_url, KEY)
+    return environ_with_tokens(demo, tmp_path)
 
 
 @pytest.fixture
@@ -214,13 +215,15 @@ def test_several_profiles_have_a_base_url_each_that_envwatch_takes(demo: Server,
             log = tmp_path / ".local/state/envwatch/envwatch.log"
             rows: list[set[str]] = [set(), set()]
 
+            work, home = (Letta(api_key=TOKEN, base_url=url, max_retries=0) for url in program.urls)
+
             def has_polled() -> bool:
-                for ids, url in zip(rows, program.urls, strict=True):
-                    with Letta(api_key=TOKEN, base_url=url, max_retries=0) as sdk:
-                        ids.update(row.id for row in sdk.environments.list(limit="1000").connections)
+                for ids, sdk in zip(rows, (work, home), strict=True):
+                    ids.update(row.id for row in sdk.environments.list(limit="1000").connections)
                 return all(log.read_text().count(f" {name}: poll: ") >= 3 for name in servers)
 
-            until(has_polled)
+            with work, home:
+                until(has_polled)
             assert rows[0] & rows[1] == set()  # at no time has one shown what is the other's
             ended = run(upstream(viewer, root, TOKEN), "list")
             assert ended.returncode == Exit.UNREACHABLE

@@ -10,38 +10,31 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.pty_terminal import environment
-from support.serve_program import (
-    run,
-    serve_program,
-    tokens_file,
-    upstream,
-)
+from support.serve_program import UPSTREAM_KEY as KEY
+from support.serve_program import demo_server, environ_with_tokens, run, serve_program, tokens_file, upstream
 from support.serving import until
 
 from envwatch.cli.arguments import Exit, options_in
 from envwatch.cli.bootstrap import profiles_for
 from envwatch.cli.serve_plan import Plan
-from envwatch.demo.fleet_spec import FleetSpec
-from envwatch.demo.server import Server
 from envwatch.storage.redactor import redactor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
+    from envwatch.demo.server import Server
 
 
 @pytest.fixture(scope="module")
 def demo() -> Iterator[Server]:
-    with Server(FleetSpec(60, 7), key=KEY) as server:
+    with demo_server() as server:
         yield server
 
 
 @pytest.fixture
 def environ(demo: Server, tmp_path: Path) -> dict[str, str]:
-    tokens_file(tmp_path)
-    return upstream(tmp_path, demo.base_url, KEY)
+    return environ_with_tokens(demo, tmp_path)
 
 
 @pytest.mark.parametrize(

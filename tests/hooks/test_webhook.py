@@ -91,7 +91,7 @@ async def test_a_refusal_whose_words_do_not_come_is_one_all_the_same(*, stalls: 
 
 
 async def test_a_service_that_stalls_is_left_after_the_time_limit() -> None:
-    error = await refusal(Answer(stalls=True), time_limit=timedelta(seconds=2))
+    error = await refusal(Answer(stalls=True), time_limit=timedelta(seconds=0.5))
     assert (str(error), error.is_temporary) == ("127.0.0.1 does not answer in time", True)
 
 

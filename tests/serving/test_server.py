@@ -56,12 +56,14 @@ def test_idle_and_half_sent_requests_delay_no_viewer_and_are_cut() -> None:
         until(lambda: len(connections) == 301 and connections.reading == 100)
         assert served.ask().status == 200
         clock.now += HEAD_S
+        served.server.call(connections.cut_overdue)  # as it does each second
         for connection in idle:
             assert ends(connection) == b""
             connection.close()
         assert viewer.ask("/v1/environments").status == 200  # the same connection: a viewer may be idle for longer
         assert served.ask().status == 200  # so the server is done with the answer before
         clock.now += IDLE_S
+        served.server.call(connections.cut_overdue)
         assert ends(viewer.connection.sock) == b""
 
 

@@ -28,18 +28,17 @@ from support.faulty_server import (
     says,
     skewed,
 )
+from support.letta_client_calls import PATIENT, client_of, failure_of, failure_or_none
 
 from envwatch.model import limits
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Snapshot, SourceError
-from envwatch.sources.letta.client import Client, ListParams
+from envwatch.sources.letta.client import ListParams
 from envwatch.sources.letta.pagination import Walk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-PATIENT = Limits(page_size=2)
-"""Pages of two rows, deadlines that a busy machine keeps."""
 HASTY = Limits(page_size=2, page_deadline=timedelta(seconds=0.5))
 """What hangs costs this time; pages that do not hang must keep it, on a busy machine too."""
 
@@ -50,28 +49,8 @@ async def server() -> AsyncIterator[Faulty]:
         yield faulty
 
 
-def client_of(server: Faulty, limits: Limits = PATIENT, **changes: Any) -> Client:
-    settings: dict[str, Any] = {"base_url": server.url, "key": SecretStr(KEY), "limits": limits, "environ": {}}
-    return Client(**settings | changes)
-
-
 def ids_in(snapshot: Snapshot) -> list[list[str]]:
     return [[row.id for row in page.environments] for page in snapshot.pages]
-
-
-async def failure_or_none(client: Client) -> SourceError | None:
-    try:
-        await client.snapshot()
-    except SourceError as error:
-        return error
-    return None
-
-
-async def failure_of(client: Client) -> SourceError:
-    error = await failure_or_none(client)
-    assert error is not None
-    assert KEY not in everything_in(error)
-    return error
 
 
 async def test_a_walk_reads_every_page_once_in_order(server: Faulty) -> None:

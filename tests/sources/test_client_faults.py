@@ -12,23 +12,11 @@ from typing import Any, Final
 import pytest
 from pydantic import SecretStr
 from support.builders import page_bytes, wire_row, wire_rows
-from support.faulty_server import (
-    KEY,
-    Fault,
-    Faulty,
-    How,
-    Reply,
-    Stop,
-    Where,
-    edits,
-    everything_in,
-    faulty_server,
-    says,
-    sends,
-)
+from support.faulty_server import KEY, Fault, How, Reply, Stop, Where, edits, faulty_server, says, sends
+from support.letta_client_calls import client_of, failure_of
 
 from envwatch.model.limits import PAGE_BYTES, Limits
-from envwatch.model.outcome import Cause, SourceError
+from envwatch.model.outcome import Cause
 from envwatch.sources.letta.client import Client
 
 HTML = "<!DOCTYPE html>\n<html><head><title>502 Bad\n Gateway</title></head><body><h1>nginx</h1></body></html>"
@@ -72,7 +60,7 @@ FAULTS: dict[str, tuple[Cause, list[Fault]]] = {
         Cause.UNREACHABLE,
         [lambda reply: replace(reply, chunked=True), Stop(Where.BODY, How.CLOSE)],
     ),
-    "slow": (Cause.TIMEOUT, [lambda reply: replace(reply, latency=2)]),
+    "slow": (Cause.TIMEOUT, [lambda reply: replace(reply, latency=1)]),
     "moved": (Cause.REDIRECTED, [says(302, Location="https://evil.example/v1/environments")]),
     "moved to nonsense": (Cause.REDIRECTED, [says(308, Location="http://[::1/\x1b]52;")]),
     "moved nowhere": (Cause.REDIRECTED, [says(304)]),
@@ -134,17 +122,6 @@ FAULTS: dict[str, tuple[Cause, list[Fault]]] = {
     ),
 }
 """Every fault by its name, with the cause that it must be given."""
-
-
-def client_of(server: Faulty, limits: Limits) -> Client:
-    return Client(base_url=server.url, key=SecretStr(KEY), limits=limits, environ={})
-
-
-async def failure_of(client: Client) -> SourceError:
-    with pytest.raises(SourceError) as caught:
-        await client.snapshot()
-    assert KEY not in everything_in(caught.value)
-    return caught.value
 
 
 async def message_of(*faults: Fault) -> str:

@@ -16,6 +16,8 @@ from support.demo_client import Answer, Client
 from support.programs import TIMEOUT_S
 from support.pty_terminal import environment
 
+from envwatch.demo.server import Server
+
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator, Mapping
@@ -23,6 +25,19 @@ if TYPE_CHECKING:
 ENVWATCH = (sys.executable, "-m", "envwatch")
 TOKEN = "token-of-ann-0123456789"
 LISTING = "/v1/environments"
+UPSTREAM_KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
+"""The key of the server that is asked."""
+
+
+def demo_server() -> Server:
+    """A server to be asked, which lasts as long as its context."""
+    return Server(size=60, seed=7, key=UPSTREAM_KEY)
+
+
+def environ_with_tokens(demo: Server, home: Path) -> dict[str, str]:
+    """The environment of a program that asks the demo, with a file of tokens."""
+    tokens_file(home)
+    return upstream(home, demo.base_url, UPSTREAM_KEY)
 
 
 def tokens_file(home: Path, content: str = f"ann {TOKEN}\n", mode: int = 0o600) -> Path:

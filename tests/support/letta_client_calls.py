@@ -1,0 +1,41 @@
+"""The client of the API before a server of a test, and what it fails with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import SecretStr
+from support.faulty_server import KEY, everything_in
+
+from envwatch.model.limits import Limits
+from envwatch.model.outcome import SourceError
+from envwatch.sources.letta.client import Client
+
+if TYPE_CHECKING:
+    from support.faulty_server import Faulty
+
+PATIENT = Limits(page_size=2)
+"""Pages of two rows, deadlines that a busy machine keeps."""
+
+
+def client_of(server: Faulty, limits: Limits = PATIENT, **changes: Any) -> Client:
+    """A client of a server, with the key that it takes and nothing from variables, unless a test changes that."""
+    settings: dict[str, Any] = {"base_url": server.url, "key": SecretStr(KEY), "limits": limits, "environ": {}}
+    return Client(**settings | changes)
+
+
+async def failure_or_none(client: Client) -> SourceError | None:
+    """Let a client list, and return what it fails with."""
+    try:
+        await client.snapshot()
+    except SourceError as error:
+        return error
+    return None
+
+
+async def failure_of(client: Client) -> SourceError:
+    """Let a client list, and return what it must fail with, which never holds the key."""
+    error = await failure_or_none(client)
+    assert error is not None
+    assert KEY not in everything_in(error)
+    return error
