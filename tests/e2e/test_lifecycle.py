@@ -350,7 +350,7 @@ TITLE = re.compile(rb"\x1b\][012];|\x1b\[2[23];[012]?t")
         ({"TERM": "linux"}, 1),
         ({"TERM": "screen", "ENVWATCH_TITLE": "false"}, 1),
         ({"TERM": "xterm-256color"}, 2),
-        ({"TERM": "tmux-256color"}, 2),
+        pytest.param({"TERM": "tmux-256color"}, 2, marks=pytest.mark.slow),
         ({"TERM": "xterm-256color", "COLORTERM": "truecolor"}, 4),
     ],
     ids=lambda value: "-".join(value.values()) if isinstance(value, dict) else "",

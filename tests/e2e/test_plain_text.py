@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from support.budget import first_quick
 from support.pty_terminal import ENTER, ESC, Terminal
 from support.shells import wait_for_stop
 from support.still_server import still_server
@@ -74,14 +75,16 @@ def test_the_mouse_is_the_terminals_while_a_text_is_shown_and_ours_afterwards(se
         end(terminal, 0)
 
 
-@pytest.mark.parametrize(
-    ("way", "code"),
-    [("\x03", 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
-    ids=["ctrl+c", "TERM", "HUP"],
-)
-def test_an_end_within_a_text_resets_all_modes(
-    server: Server, tmp_path: Path, way: str | signal.Signals, code: int
-) -> None:
+WAYS: dict[str, tuple[str | signal.Signals, int]] = {
+    "TERM": (signal.SIGTERM, 143),
+    "HUP": (signal.SIGHUP, 129),
+    "ctrl+c": ("\x03", 130),
+}
+
+
+@pytest.mark.parametrize("name", first_quick([*WAYS]))
+def test_an_end_within_a_text_resets_all_modes(server: Server, tmp_path: Path, name: str) -> None:
+    way, code = WAYS[name]
     with shown(server, tmp_path) as terminal:
         open_text(terminal)
         if isinstance(way, str):
@@ -97,7 +100,7 @@ def is_drawn_again(terminal: Terminal, times: int) -> bool:
     return terminal.received.count(taken) > times and b"connected_at" in drawn
 
 
-@pytest.mark.parametrize("number", [signal.SIGTSTP, signal.SIGSTOP], ids=["TSTP", "STOP"])
+@pytest.mark.parametrize("number", first_quick([signal.SIGTSTP, signal.SIGSTOP]), ids=["TSTP", "STOP"])
 def test_after_a_stop_within_a_text_the_mouse_is_still_the_terminals(
     server: Server, tmp_path: Path, number: signal.Signals
 ) -> None:

@@ -64,8 +64,8 @@ def wait_for_mark(terminal: Terminal, name: str) -> None:
 
 
 def find(terminal: Terminal, name: str) -> None:
-    """Filter for one environment, and let the cursor stand on it."""
-    terminal.press(f"/{name}")
+    """Filter for one environment by how its name begins, and let the cursor stand on it."""
+    terminal.press(f"/{name[:4]}")
     terminal.wait_for(" 1/[0-9]+ ")
     terminal.press(ENTER)
     terminal.wait_for("/ Filter")
