@@ -111,6 +111,7 @@ def test_a_problem_that_was_acknowledged_with_a_note_still_is_in_the_next_run_un
         assert not re.search("acked|new disk", terminal.text)
 
 
+@pytest.mark.slow
 def test_two_instances_at_once_keep_each_others_acknowledgements(server: Server, tmp_path: Path) -> None:
     with dashboard(server, tmp_path) as one, dashboard(server, tmp_path) as other:
         acknowledge(one, "old-jenkins-21", "by one")
