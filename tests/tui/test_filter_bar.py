@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from support.app_harness import staged
 from support.builders import NOW, environment
 
@@ -41,6 +40,15 @@ async def typed(stage: Stage, text: str, cursor: int | None = None) -> tuple[str
     return stage.lines[-3], stage.lines[-2]
 
 
+async def opened_anew(stage: Stage) -> None:
+    """Close the box, which takes away what was typed, and open it again."""
+    await stage.press("escape")
+    assert "/3" not in stage.lines[0]
+    assert len(stage.names) == 3
+    await stage.press("slash")
+    assert stage.app.dashboard.query_one(FilterBar).input.value == ""
+
+
 async def test_a_mistake_is_readable_at_every_width_and_its_pointer_is_right() -> None:
     async with box() as stage:
         places = set()
@@ -66,22 +74,22 @@ async def test_a_mistake_is_underlined_where_it_stands() -> None:
         assert underlined == ["soon"]
 
 
-@pytest.mark.parametrize(
-    ("text", "offered"),
-    [
-        ("mode:", " tab  standard  unrestricted "),
-        ("mode:unrestricted,", " tab  standard "),
-        ("!mode:unrestricted,sta", " tab  standard "),
-        ('name:"buil', ' tab  "build box" '),
-        ("status:of", " tab  offline "),
-        ("beat:>90", " tab  >90s  >90m "),
-        ("of", " tab  status:offline "),
-    ],
-)
-async def test_an_unfinished_term_shows_completions_and_no_mistake(text: str, offered: str) -> None:
+COMPLETIONS = {
+    "mode:": " tab  standard  unrestricted ",
+    "mode:unrestricted,": " tab  standard ",
+    "!mode:unrestricted,sta": " tab  standard ",
+    'name:"buil': ' tab  "build box" ',
+    "status:of": " tab  offline ",
+    "beat:>90": " tab  >90s  >90m ",
+    "of": " tab  status:offline ",
+}
+
+
+async def test_an_unfinished_term_shows_completions_and_no_mistake() -> None:
     async with box() as stage:
-        hint, _ = await typed(stage, text)
-        assert hint.startswith(offered)
+        for text, offered in COMPLETIONS.items():
+            hint, _ = await typed(stage, text)
+            assert hint.startswith(offered), text
 
 
 async def test_what_was_left_unfinished_is_a_mistake() -> None:
@@ -101,32 +109,34 @@ async def test_the_completions_follow_the_cursor() -> None:
         assert stage.app.dashboard.query_one(FilterBar).input.cursor_position == len("mode:unrestricted")
 
 
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("foo", []),
-        ("foo:", ["ada", "bob", "build box"]),
-        ("foo:bar", ["ada", "bob", "build box"]),
-        ("bo foo:bar", ["bob", "build box"]),
-        ("status:onlinefoo", ["ada", "bob", "build box"]),
-        ("beat:>90", ["ada", "bob", "build box"]),
-        ("beat:>90s", []),
-        ("status:offl", []),
-        ("status:onl", ["ada", "bob", "build box"]),
-    ],
-)
-async def test_an_invalid_term_filters_nothing_and_the_others_hold(text: str, shown: list[str]) -> None:
-    async with box() as stage:
-        await stage.type(text)
-        assert sorted(stage.names) == shown
+SHOWN = {
+    "foo": [],
+    "foo:": ["ada", "bob", "build box"],
+    "foo:bar": ["ada", "bob", "build box"],
+    "bo foo:bar": ["bob", "build box"],
+    "status:onlinefoo": ["ada", "bob", "build box"],
+    "beat:>90": ["ada", "bob", "build box"],
+    "beat:>90s": [],
+    "status:offl": [],
+    "status:onl": ["ada", "bob", "build box"],
+}
 
 
-@pytest.mark.parametrize("typed", ["status:late", "heartbeat:>90s", "meta.disk:full", "bo mode:unrestricted"])
-async def test_nothing_vanishes_on_the_way_to_a_term(typed: str) -> None:
+async def test_an_invalid_term_filters_nothing_and_the_others_hold() -> None:
     async with box() as stage:
-        for letter in typed[: typed.index(":") + 1]:
-            await stage.type(letter)
-            assert stage.names != []
+        for text, shown in SHOWN.items():
+            await stage.type(text)
+            assert sorted(stage.names) == shown, text
+            await opened_anew(stage)
+
+
+async def test_nothing_vanishes_on_the_way_to_a_term() -> None:
+    async with box() as stage:
+        for text in ("status:late", "heartbeat:>90s", "meta.disk:full", "bo mode:unrestricted"):
+            for place, letter in enumerate(text[: text.index(":") + 1]):
+                await stage.type(letter)
+                assert stage.names != [], text[: place + 1]
+            await opened_anew(stage)
 
 
 async def test_a_word_that_may_become_a_field_counts_where_it_finds_something_and_once_it_is_kept() -> None:
@@ -141,18 +151,24 @@ async def test_a_word_that_may_become_a_field_counts_where_it_finds_something_an
         assert " bo beat 0/3 " in stage.lines[0]
 
 
-@pytest.mark.parametrize("text", ["foo:bar", "status:onlinefoo", "mode:", "beat:>90", 'name:"buil'])
-async def test_enter_keeps_no_line_with_a_mistake_in_it_and_points_there(text: str) -> None:
+MISTAKES = {
+    "foo:bar": "there is no field",
+    "status:onlinefoo": "status: online",
+    "mode:": "needs",
+    "beat:>90": "of what?",
+    'name:"buil': "quote",
+}
+
+
+async def test_enter_keeps_no_line_with_a_mistake_in_it_and_points_there() -> None:
     async with box() as stage:
-        await stage.type(text)
-        await stage.press("enter")
-        assert stage.app.dashboard.query_one(FilterBar).input.has_focus
-        assert any(
-            text in stage.lines[-3] for text in ("there is no field", "status: online", "needs", "of what?", "quote")
-        )
-        assert stage.lines[-2].strip() == text
-        await stage.press("escape")
-        assert "/3" not in stage.lines[0]
+        for text, mistake in MISTAKES.items():
+            await stage.type(text)
+            await stage.press("enter")
+            assert stage.app.dashboard.query_one(FilterBar).input.has_focus, text
+            assert mistake in stage.lines[-3], text
+            assert stage.lines[-2].strip() == text
+            await opened_anew(stage)
 
 
 async def test_after_a_mistake_is_mended_enter_keeps_the_line() -> None:
@@ -165,18 +181,19 @@ async def test_after_a_mistake_is_mended_enter_keeps_the_line() -> None:
         assert stage.names == ["bob"]
 
 
-@pytest.mark.parametrize("typed", ["zz", "x foo:", ""])
-async def test_escape_restores_the_filter_from_before_and_then_clears_it(typed: str) -> None:
+async def test_escape_restores_the_filter_from_before_and_then_clears_it() -> None:
     async with box() as stage:
-        await stage.type("mode:unrestricted")
-        await stage.press("enter", "slash")
-        await stage.type(typed)
-        await stage.press("escape")
-        assert not stage.app.dashboard.query_one(FilterBar).display
-        assert stage.table.has_focus
-        assert stage.names == ["bob"]
-        await stage.press("escape")
-        assert len(stage.names) == 3
+        for text in ("zz", "x foo:", ""):
+            await stage.type("mode:unrestricted")
+            await stage.press("enter", "slash")
+            await stage.type(text)
+            await stage.press("escape")
+            assert not stage.app.dashboard.query_one(FilterBar).display, text
+            assert stage.table.has_focus, text
+            assert stage.names == ["bob"], text
+            await stage.press("escape")
+            assert len(stage.names) == 3, text
+            await stage.press("slash")
 
 
 async def test_the_footer_shows_what_enter_and_escape_do_in_the_filter_bar() -> None:
