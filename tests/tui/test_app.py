@@ -523,8 +523,8 @@ async def test_times_go_from_relative_to_local_to_utc() -> None:
         assert stage.app.options.times == "relative"
 
 
-PLACES = ("", "?", "e", "C", "a", "\r")
-OTHER_PLACES = ("E", ":", "o", "b", "y", "/")
+PLACES = ("", "?", "C", "\r")
+OTHER_PLACES = ("e", "a", "E", ":", "o", "b", "y", "/")
 WIDTHS = [(1, 3, 8), pytest.param((2, 4, 5, 6, 7, 12), marks=pytest.mark.slow)]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.budget import first_quick
 from textual._ansi_sequences import ANSI_SEQUENCES_KEYS, IGNORE_SEQUENCE
 from textual.events import Key, MouseDown, MouseUp, Paste, Resize
 
@@ -204,7 +205,7 @@ def noise(seed: int) -> Iterator[bytes]:
         yield chance.randbytes(chance.randrange(1, 200))
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", first_quick(SEEDS))
 def test_after_100_000_random_bytes_keys_work(seed: int) -> None:
     tested = parser(SIZE if seed % 2 else None)
     chance = random.Random(seed)

@@ -51,8 +51,11 @@ async def prepare(stage: Stage) -> None:
     await stage.press("g")
 
 
-SOME = ("aquit, then 0\r4", "\rjjGk\x1bjE", "/status:onl\t\rj", "bm\rGx", "e/off\r\x1b\x1bj", "mj=\x1b0")
+SOME = ("aquit, then 0\r4", "/status:onl\t\rj", "e/off\r\x1b\x1bj")
 OTHERS = (
+    "\rjjGk\x1bjE",
+    "bm\rGx",
+    "mj=\x1b0",
     "jGkgaGjk\rjjn",
     "/quit\x1bj",
     "Cj J \r",
