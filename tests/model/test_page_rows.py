@@ -75,12 +75,13 @@ START = b'{"connections": ['
 
 PAGES = (
     START + b"{" * (SIZE // 2) + b"}" * (SIZE // 2),
-    START + b"{}," * (SIZE // 3),
+    START + b"{}," * (SIZE // 12),
     START + b'{"' + b'\\"' * (SIZE // 2),
     START + b"{}" + b" " * SIZE,
 )
 """A page of each sort: nested rows, many rows, a text of escapes, blanks."""
 OTHERS = (
+    START + b"{}," * (SIZE // 3),
     b"[" * SIZE,
     b'{"connections":' * (SIZE // 15),
     START + b"[" * SIZE,
