@@ -195,7 +195,7 @@ def test_any_size_from_one_cell_up_keeps_the_app_and_the_selection(environ: dict
         assert_sane(terminal, 0)
 
 
-@pytest.mark.parametrize(("columns", "lines"), [(1, 1), (39, 8)])
+@pytest.mark.parametrize(("columns", "lines"), [(1, 1), pytest.param(39, 8, marks=pytest.mark.slow)])
 def test_a_start_in_a_too_small_terminal_can_be_quit_or_enlarged(
     environ: dict[str, str], columns: int, lines: int
 ) -> None:
@@ -268,7 +268,10 @@ def test_without_the_mouse_no_mode_of_it_is_ever_set(environ: dict[str, str]) ->
 PLAIN_C = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 
 
-@pytest.mark.parametrize(("locale", "option"), [(PLAIN_C, ()), ({}, ("--ascii",))], ids=["LANG=C", "--ascii"])
+@pytest.mark.parametrize(
+    ("locale", "option"),
+    [pytest.param(PLAIN_C, (), id="LANG=C"), pytest.param({}, ("--ascii",), id="--ascii", marks=pytest.mark.slow)],
+)
 def test_an_ascii_terminal_gets_only_ascii(
     environ: dict[str, str], locale: dict[str, str], option: tuple[str, ...]
 ) -> None:
@@ -301,7 +304,7 @@ def assert_legible(terminal: Terminal, name: str) -> None:
     assert all(x == 79 and character in BLOCKS for x, character in hidden)
 
 
-@pytest.mark.parametrize("name", ["xterm-256color", "linux"])
+@pytest.mark.parametrize("name", first_quick(["xterm-256color", "linux"]))
 def test_without_colour_everything_is_legible_and_offline_is_a_word(environ: dict[str, str], name: str) -> None:
     with Terminal(ENVWATCH, environ | {"NO_COLOR": "1", "TERM": name}) as terminal:
         terminal.wait_for(r"^..○ off ")
