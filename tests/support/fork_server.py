@@ -311,26 +311,6 @@ def run_here(command: list[str]) -> None:
         runpy.run_path(command[0], run_name="__main__")
 
 
-def _end(code: str | int | None) -> None:
-    """End the program as Python does, except that modules are not cleared.
-
-    To clear them is to write to every page that is shared with the server, which costs more than all else of a small
-    program. Cycles that the program has left are destroyed here; what it keeps in a module is not.
-    """
-    if isinstance(code, str):
-        sys.exit(code)
-    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001  the first two steps of Python's end
-    atexit._run_exitfuncs()  # noqa: SLF001
-    try:
-        for stream in (sys.stdout, sys.stderr):
-            if not stream.closed:
-                stream.flush()
-    except OSError:  # Python knows what to say
-        sys.exit(code)
-    gc.collect()
-    os._exit(code or 0)
-
-
 if __name__ == "__main__":
     atexit.register(_leave_modules)  # the first, to be called last
     _import_everything()
@@ -339,9 +319,4 @@ if __name__ == "__main__":
     with socket.socket(fileno=int(sys.argv[1])) as served:
         wanted = _serve(served)
     if wanted is not None:
-        code = None
-        try:
-            _run(wanted.command)
-        except SystemExit as exit_:
-            code = exit_.code
-        _end(code)
+        run_here(wanted.command)
