@@ -8,6 +8,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+if sys.dont_write_bytecode:
+    # Modules are compiled once, and not by each worker and each of the hundreds of programs that are started: beside
+    # pytest's cache, not in the tree.
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = str(Path(__file__).parents[1] / ".pytest_cache" / "bytecode")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+
 from support import budget, collector, idle, stylesheets
 
 if TYPE_CHECKING:
@@ -18,15 +26,6 @@ collector.relax()
 idle.install()
 stylesheets.share()
 
-
-if sys.dont_write_bytecode:
-    # Modules are compiled once, and not by each worker and each of the hundreds of programs that are started: beside
-    # pytest's cache, not in the tree.
-    sys.dont_write_bytecode = False
-    sys.pycache_prefix = str(Path(__file__).parents[1] / ".pytest_cache" / "bytecode")
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
-
 for each in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
     # A shell starts what runs in the background with these ignored, `nohup` as well: so would every program be that a
     # test starts, and none would end by ctrl+c.
@@ -34,7 +33,7 @@ for each in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         signal.signal(each, signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL)
 
 LONG = ("e2e", "tui", "cli", "storage", "demo")
-"""Folders of files that take long, longest first: started last, one of them would keep one of two workers waiting."""
+"""Folders of files that take long, longest first: started last, one of them would keep the other workers waiting."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
