@@ -188,10 +188,11 @@ class TerminalApp(App[int]):
             self._terminal_driver.guard.arm(code)
 
     def _handle_exception(self, error: Exception) -> None:
-        if isinstance(error, NoMatches) and getattr(self, "_exit", False):
+        cause = error.error if isinstance(error, WorkerFailed) and error.error is not None else error
+        if isinstance(cause, NoMatches) and getattr(self, "_exit", False):
             return  # from the request to end on Textual mounts nothing more, and a half-built screen finds no widgets
         if self.crash is None:
-            self.crash = error.error if isinstance(error, WorkerFailed) and error.error is not None else error
+            self.crash = cause
         self._ensure_exit(1)
         super()._handle_exception(error)
 
