@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from support.app_harness import Stage
 
     from envwatch.model.environment import Environment
+    from envwatch.views.table_view import View
 
 NODES: Final[tuple[type[DOMNode], ...]] = (EnvironmentTable, DetailPane, FilterBar, Dashboard, EnvwatchApp)
 
@@ -176,13 +177,32 @@ async def test_q_closes_layers_and_quits_only_on_the_table(size: tuple[int, int]
         assert stage.app.return_code == 0
 
 
-@pytest.mark.parametrize("keys", [("escape",), ("enter", "enter", "enter"), ("1",), ("x",), ("equals_sign",), ("n",)])
-async def test_a_key_that_can_do_nothing_now_says_so(keys: tuple[str, ...]) -> None:
+async def begin_again(stage: Stage, view: View) -> None:
+    """Leave whatever keys opened, and take back what they changed in the dashboard."""
+    app, dashboard = stage.app, stage.app.dashboard
+    while len(app.screen_stack) > 1:
+        await stage.press("escape")
+    if dashboard.query_one(FilterBar).display:
+        await stage.press("escape")
+    if stage.poller.schedule.is_paused:
+        await stage.press("p")
+    dashboard.query_one(DetailPane).scroll_home(animate=False)
+    dashboard.view, dashboard.wants_detail = view, None
+    dashboard.table.release_cursor()
+    app.answer("")
+    await settle(stage)
+
+
+async def test_a_key_that_can_do_nothing_now_says_so() -> None:
     async with staged() as stage:
         await stage.show(beating(3, stage.at))
-        before = stage.news
-        await stage.press(*keys)
-        assert stage.news not in {before, ""}
+        view, start = stage.app.dashboard.view, stage.lines
+        for keys in (("escape",), ("enter", "enter", "enter"), ("1",), ("x",), ("equals_sign",), ("n",)):
+            before = stage.news
+            await stage.press(*keys)
+            assert stage.news not in {before, ""}, keys
+            await begin_again(stage, view)
+            assert stage.lines == start, keys
 
 
 # What is documented.
@@ -255,15 +275,15 @@ async def offered(stage: Stage) -> dict[str, str]:
     return {hit.text or "": str(hit.prompt).removeprefix(hit.text or "").strip() for hit in hits}
 
 
-@pytest.mark.parametrize(("keys", "node"), [((), EnvironmentTable), (("enter",), DetailPane)])
-async def test_the_palette_offers_what_works_now_with_its_key(keys: tuple[str, ...], node: type[DOMNode]) -> None:
+async def test_the_palette_offers_what_works_now_with_its_key() -> None:
     async with staged() as stage:
         await stage.show(problems_and_old(stage.at))
-        await stage.press("2", *keys)
-        titles = await offered(stage)
-        for binding in declared(node, Dashboard, EnvwatchApp):
-            assert (binding.description in titles) is (binding.id != "app.palette"), binding.id
-        assert titles["Reset all of the view but its columns"] == "0"
+        for key, node in (("2", EnvironmentTable), ("enter", DetailPane)):
+            await stage.press(key)
+            titles = await offered(stage)
+            for binding in declared(node, Dashboard, EnvwatchApp):
+                assert (binding.description in titles) is (binding.id != "app.palette"), (binding.id, node)
+            assert titles["Reset all of the view but its columns"] == "0", node
 
 
 async def test_in_the_filter_bar_the_palette_offers_its_keys_and_none_that_is_typed() -> None:
@@ -310,15 +330,17 @@ async def test_nothing_that_comes_from_outside_is_markup_in_the_palette() -> Non
                 await stage.pilot.pause()
 
 
-@pytest.mark.parametrize("key", ["colon", "ctrl+p"])
-async def test_the_palette_finds_each_action_by_its_description(key: str) -> None:
+async def test_the_palette_finds_each_action_by_its_description() -> None:
     async with staged() as stage:
         await stage.show(problems_and_old(stage.at))
         provider = Commands(stage.app.screen)
         for title in await offered(stage):
             assert title in [hit.text async for hit in provider.search(title.casefold())]
-        await stage.press(key)
-        assert "Search for commands" in stage.text
+        for key in ("colon", "ctrl+p"):
+            await stage.press(key)
+            assert "Search for commands" in stage.text, key
+            await stage.press("escape")
+            assert "Search for commands" not in stage.text, key
 
 
 # What is done.
@@ -398,20 +420,33 @@ def state(stage: Stage) -> tuple[Any, ...]:
     )
 
 
-@pytest.mark.parametrize(
-    ("before", "key"),
-    [pytest.param(keys, keys_of(IDS[id_])[0], id=id_) for id_, keys in ACTS.items()],
-)
-async def test_every_key_does_something_that_can_be_seen(before: tuple[str, ...], key: str) -> None:
+async def is_seen(stage: Stage, id_: str) -> bool:
+    """Whether the key of a binding changes something where it must act."""
+    await stage.press(*ACTS[id_])
+    await settle(stage)
+    was = state(stage)
+    await stage.press(keys_of(IDS[id_])[0])
+    if stage.app.is_running:
+        await settle(stage)
+    return state(stage) != was
+
+
+async def test_every_key_does_something_that_can_be_seen() -> None:
     async with staged((80, 16)) as stage:
         await stage.show(problems_and_old(stage.at))
-        await stage.press(*before)
-        await settle(stage)
-        was = state(stage)
-        await stage.press(key)
-        if stage.app.is_running:
-            await settle(stage)
-        assert state(stage) != was
+        view, start = stage.app.dashboard.view, stage.lines
+        for id_ in (id_ for id_ in ACTS if id_ not in LEAVES):
+            assert await is_seen(stage, id_), id_
+            await begin_again(stage, view)
+            assert stage.lines == start, id_
+
+
+@pytest.mark.parametrize("id_", sorted(LEAVES & ACTS.keys()))
+async def test_every_key_that_ends_the_program_does(id_: str) -> None:
+    async with staged((80, 16)) as stage:
+        await stage.show(problems_and_old(stage.at))
+        assert await is_seen(stage, id_)
+        assert not stage.app.is_running
 
 
 # What is survived.
