@@ -10,12 +10,15 @@ from support.app_harness import staged, target_of
 from support.builders import beating, failed
 from support.fake_clock import Answer, Script, World, error, outcomes_of, poller_of, walk
 
+from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.outcome import Cause
 from envwatch.model.text import Clean
 from envwatch.sources.poller import PollState
 from envwatch.tui.poll_control import PollControl
 
 if TYPE_CHECKING:
+    from support.app_harness import Stage
+
     from envwatch.sources.poller import Poller
 
 ASKED_TO_WAIT = error(Cause.RATE_LIMITED, timedelta(seconds=600))
@@ -28,41 +31,47 @@ async def poller_after(world: World, answer: Answer) -> Poller:
     return poller
 
 
-@pytest.mark.parametrize(
-    ("pages", "keys", "wanted", "message"),
-    [
-        (1, "+", 10, "polling every 10s"),
-        (1, "--", 1, "polling every 1s"),
-        (1, "----", 1, "polling every 1s"),
-        (1, "+" * 9, 600, "polling every 10m"),
-        (5, "-", 2, "polling every 5s: the request budget allows no more"),
-        (12, "-", 2, "polling every 12s: the request budget allows no more"),
-        (12, "+", 15, "polling every 15s"),
-        (12, "+-", 10, "polling every 12s: the request budget allows no more"),
-        (12, "-+", 15, "polling every 15s"),
-        (700, "+", 5, "polling every 11m 40s: the request budget allows no more"),
-    ],
-)
-async def test_minus_steps_from_the_wanted_interval_and_plus_from_the_one_in_force(
-    pages: int, keys: str, wanted: int, message: str
-) -> None:
-    poller = await poller_after(World(), walk(pages))
-    async with staged(poller=poller) as stage:
-        await stage.type(keys)
-        assert poller.wanted_interval.total_seconds() == wanted
-        assert stage.news == message
+async def give(stage: Stage, poller: Poller) -> None:
+    """Let the polling keys act on another poller, and take the answer to the last one away."""
+    stage.app.poll_control = PollControl({NO_PROFILE: target_of(poller)})
+    stage.app.answer("")
+    await stage.pilot.pause()
+    assert stage.news == ""
 
 
-@pytest.mark.parametrize(("age", "shown"), [(73, "live 73s"), (360, "live 6m"), (360.001, " BLIND 6m ")])
-async def test_after_polling_less_often_a_fleet_is_blind_after_three_of_the_new_intervals(
-    age: float, shown: str
-) -> None:
+STEPS = [
+    (1, "+", 10, "polling every 10s"),
+    (1, "--", 1, "polling every 1s"),
+    (1, "----", 1, "polling every 1s"),
+    (1, "+" * 9, 600, "polling every 10m"),
+    (5, "-", 2, "polling every 5s: the request budget allows no more"),
+    (12, "-", 2, "polling every 12s: the request budget allows no more"),
+    (12, "+", 15, "polling every 15s"),
+    (12, "+-", 10, "polling every 12s: the request budget allows no more"),
+    (12, "-+", 15, "polling every 15s"),
+    (700, "+", 5, "polling every 11m 40s: the request budget allows no more"),
+]
+
+
+async def test_minus_steps_from_the_wanted_interval_and_plus_from_the_one_in_force() -> None:
+    async with staged() as stage:
+        for pages, keys, wanted, message in STEPS:
+            poller = await poller_after(World(), walk(pages))
+            await give(stage, poller)
+            await stage.type(keys)
+            assert poller.wanted_interval.total_seconds() == wanted, (pages, keys)
+            assert stage.news == message, (pages, keys)
+
+
+async def test_after_polling_less_often_a_fleet_is_blind_after_three_of_the_new_intervals() -> None:
     async with staged() as stage:
         await stage.show(beating(1))
         await stage.type("+++++")
         assert stage.news == "polling every 2m"
-        await stage.tick(age)
-        assert shown in stage.lines[0]
+        for age, shown in ((73, "live 73s"), (360, "live 6m"), (360.001, " BLIND 6m ")):
+            await stage.tick(age - stage.now)
+            assert stage.now == age
+            assert shown in stage.lines[0], age
 
 
 async def test_an_interval_changed_without_a_key_counts_from_the_next_second() -> None:
@@ -75,20 +84,17 @@ async def test_an_interval_changed_without_a_key_counts_from_the_next_second() -
 
 
 @pytest.mark.parametrize(
-    ("width", "rows", "shown"),
-    [
-        (80, 1, "live 2s/5s"),
-        (50, 99, "live 2s/5s"),
-        (40, 99, "live 2s"),
-    ],
+    ("rows", "widths"), [(1, {80: "live 2s/5s"}), (99, {50: "live 2s/5s", 40: "live 2s"})], ids=["one", "many"]
 )
 async def test_the_interval_follows_the_age_of_the_data_and_is_dropped_first_in_little_room(
-    width: int, rows: int, shown: str
+    rows: int, widths: dict[int, str]
 ) -> None:
-    async with staged((width, 24)) as stage:
+    async with staged((next(iter(widths)), 24)) as stage:
         await stage.show(beating(rows))
         await stage.tick(2)
-        assert stage.lines[0].rstrip().endswith(f" {shown}")
+        for width, shown in widths.items():
+            await stage.pilot.resize_terminal(width, 24)
+            assert stage.lines[0].rstrip().endswith(f" {shown}"), width
 
 
 async def test_while_paused_no_data_is_live_and_no_interval_is_shown() -> None:
@@ -114,24 +120,24 @@ async def test_a_pause_can_be_undone_during_a_poll() -> None:
             assert (" PAUSED " in stage.lines[0]) is has_badge
 
 
-@pytest.mark.parametrize(
-    ("answer", "now", "message"),
-    [
-        (walk(), 0.1, "polling now"),
-        (walk(), 4, "polling now"),
-        (walk(90), 0.1, "polling now"),
-        (walk(90), 11, "polling now"),
-        (ASKED_TO_WAIT, 48, "the server asked to wait: 9m 12s left"),
-        (ASKED_TO_WAIT, 599.9, "the server asked to wait: 1s left"),
-        (ASKED_TO_WAIT, 600, "polling now"),
-    ],
-)
-async def test_refresh_answers_when_the_poll_happens(answer: Answer, now: float, message: str) -> None:
-    poller = await poller_after(world := World(), answer)
-    async with staged(poller=poller) as stage:
-        world.now = now
-        await stage.press("r")
-        assert stage.news == message
+REFRESHES: list[tuple[Answer, float, str]] = [
+    (walk(), 0.1, "polling now"),
+    (walk(), 4, "polling now"),
+    (walk(90), 0.1, "polling now"),
+    (walk(90), 11, "polling now"),
+    (ASKED_TO_WAIT, 48, "the server asked to wait: 9m 12s left"),
+    (ASKED_TO_WAIT, 599.9, "the server asked to wait: 1s left"),
+    (ASKED_TO_WAIT, 600, "polling now"),
+]
+
+
+async def test_refresh_answers_when_the_poll_happens() -> None:
+    async with staged() as stage:
+        for answer, now, message in REFRESHES:
+            await give(stage, await poller_after(world := World(), answer))
+            world.now = now
+            await stage.press("r")
+            assert stage.news == message, (answer, now)
 
 
 async def test_a_second_refresh_answers_when_the_request_budget_allows_it() -> None:
@@ -143,23 +149,27 @@ async def test_a_second_refresh_answers_when_the_request_budget_allows_it() -> N
         assert stage.news == "polling in 32m 58s: the request budget allows no sooner"
 
 
-@pytest.mark.parametrize(
-    ("cause", "passed", "message"),
-    [
-        (Cause.UNAUTHORIZED, 0, "next try in 30s, r tries now"),
-        (Cause.UNAUTHORIZED, 29.5, "next try in 1s, r tries now"),
-        (Cause.FORBIDDEN, 0, "next try in 15m, r tries now"),
-        (Cause.FORBIDDEN, 48, "next try in 14m 12s, r tries now"),
-        (Cause.ENDLESS, 0, "next try in 1m"),
-    ],
-)
-async def test_the_news_bar_shows_the_next_try_after_a_failure(cause: Cause, passed: float, message: str) -> None:
-    poller = await poller_after(world := World(), error(cause, pages_read=1_980 if cause is Cause.ENDLESS else 0))
-    async with staged(poller=poller) as stage:
-        await stage.take(failed(cause, stage.at))
-        world.now = stage.now = passed
-        await stage.tick(0)
-        assert stage.news.endswith(f"  {message}")
+TRIES = [
+    (Cause.UNAUTHORIZED, 0, "next try in 30s, r tries now"),
+    (Cause.UNAUTHORIZED, 29.5, "next try in 1s, r tries now"),
+    (Cause.FORBIDDEN, 0, "next try in 15m, r tries now"),
+    (Cause.FORBIDDEN, 48, "next try in 14m 12s, r tries now"),
+    (Cause.ENDLESS, 0, "next try in 1m"),
+]
+
+
+async def test_the_news_bar_shows_the_next_try_after_a_failure() -> None:
+    async with staged() as stage:
+        for cause, passed, message in TRIES:
+            world = World()
+            world.now = stage.now
+            answer = error(cause, pages_read=1_980 if cause is Cause.ENDLESS else 0)
+            poller = await poller_after(world, answer)
+            stage.app.poll_control = PollControl({NO_PROFILE: target_of(poller)})
+            await stage.take(failed(cause, stage.at))
+            world.now += passed
+            await stage.tick(passed)
+            assert stage.news.endswith(f"  {message}"), (cause, passed)
 
 
 async def test_a_server_that_asked_to_wait_does_not_delay_the_others() -> None:
