@@ -6,6 +6,7 @@ import re
 
 import pytest
 from support.app_harness import Stage, staged
+from support.budget import first_quick
 from support.builders import NOW, beating, environment
 
 from envwatch.tui.glyphs import ASCII
@@ -28,6 +29,12 @@ async def click(stage: Stage, label: str) -> None:
     await stage.turns()
 
 
+async def close(stage: Stage) -> None:
+    """Close the screen over the dashboard."""
+    await stage.press("escape")
+    assert isinstance(stage.app.screen, Dashboard)
+
+
 # What they say.
 
 
@@ -46,13 +53,14 @@ async def test_on_a_group_header_enter_folds_or_opens_it_and_copy_is_hidden() ->
         assert "y Copy" in foot(stage)
 
 
-@pytest.mark.parametrize("key", ["o", "b", "ctrl+s", "C", "y", "a", "colon"])
-async def test_a_dialog_shows_its_own_keys_and_none_of_the_dashboard(key: str) -> None:
+async def test_a_dialog_shows_its_own_keys_and_none_of_the_dashboard() -> None:
     async with staged() as stage:
         await stage.show([environment(connectionId=None)])
-        await stage.press(key)
-        assert "esc C" in foot(stage)
-        assert "q Quit" not in foot(stage)
+        for key in ("o", "b", "ctrl+s", "C", "y", "a", "colon"):
+            await stage.press(key)
+            assert "esc C" in foot(stage), key
+            assert "q Quit" not in foot(stage), key
+            await close(stage)
 
 
 async def test_the_palette_asks_with_a_sign_that_ascii_has() -> None:
@@ -76,7 +84,7 @@ def test_in_ascii_no_mark_of_the_table_means_two_things() -> None:
 # Clicks.
 
 
-async def test_a_click_on_a_key_does_what_the_key_does() -> None:
+async def test_a_click_on_a_key_does_what_the_key_does_and_one_on_the_news_bar_opens_the_log() -> None:
     async with staged() as stage:
         await stage.show(beating(3))
         await click(stage, "Help")
@@ -84,6 +92,10 @@ async def test_a_click_on_a_key_does_what_the_key_does() -> None:
         await click(stage, "Close")
         await click(stage, "Events")
         assert [type(screen) for screen in stage.app.screen_stack] == [Dashboard, EventLogScreen]
+        await close(stage)
+        await stage.pilot.click(NewsBar)
+        await stage.turns()
+        assert isinstance(stage.app.screen, EventLogScreen)
 
 
 async def test_a_click_beside_the_keys_does_nothing() -> None:
@@ -92,14 +104,6 @@ async def test_a_click_beside_the_keys_does_nothing() -> None:
         await stage.pilot.click(KeyFooter, offset=(110, 0))
         assert isinstance(stage.app.screen, Dashboard)
         assert stage.app.is_running
-
-
-async def test_a_click_on_the_news_bar_opens_the_log() -> None:
-    async with staged() as stage:
-        await stage.show(beating(3))
-        await stage.pilot.click(NewsBar)
-        await stage.turns()
-        assert isinstance(stage.app.screen, EventLogScreen)
 
 
 async def test_a_click_on_the_row_under_the_cursor_opens_it_and_one_on_another_only_selects() -> None:
@@ -117,29 +121,28 @@ async def test_a_click_on_the_row_under_the_cursor_opens_it_and_one_on_another_o
 # Help.
 
 
-@pytest.mark.parametrize(
-    ("keys", "text"),
-    [
-        (("e",), "Open group, or go to the row"),
-        (("o",), "Choose"),
-        (("C",), "Show or hide"),
-    ],
-)
-async def test_help_is_there_on_every_screen_and_begins_with_the_keys_of_that(keys: tuple[str, ...], text: str) -> None:
+SCREENS = [{"e": "Open group, or go to the row"}, {"o": "Choose", "C": "Show or hide"}]
+
+
+@pytest.mark.parametrize("screens", first_quick(SCREENS), ids=["log", "dialogs"])
+async def test_help_is_there_on_every_screen_and_begins_with_the_keys_of_that(screens: dict[str, str]) -> None:
     async with staged((80, 40)) as stage:
         await stage.show(beating(3))
-        await stage.press(*keys)
-        screen = stage.app.screen
-        await stage.press("question_mark")
-        assert isinstance(stage.app.screen, HelpScreen)
-        here = stage.text[stage.text.index("Here") : stage.text.index("Move")]
-        assert text in here
-        assert "Quit" not in here
-        await stage.press("escape")
-        assert stage.app.screen is screen
+        for key, text in screens.items():
+            await stage.press(key)
+            screen = stage.app.screen
+            assert not isinstance(screen, Dashboard), key
+            await stage.press("question_mark")
+            assert isinstance(stage.app.screen, HelpScreen), key
+            here = stage.text[stage.text.index("Here") : stage.text.index("Move")]
+            assert text in here
+            assert "Quit" not in here, key
+            await stage.press("escape")
+            assert stage.app.screen is screen, key
+            await close(stage)
 
 
-@pytest.mark.parametrize("key", ["a", "colon"])
+@pytest.mark.parametrize("key", first_quick(["a", "colon"]))
 async def test_where_something_is_typed_another_key_helps(key: str) -> None:
     async with staged() as stage:
         await stage.show([environment(connectionId=None)])
