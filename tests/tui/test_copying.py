@@ -45,47 +45,59 @@ def copied(stage: Stage) -> list[str]:
     return [base64.b64decode(match[1]).decode() for match in found if match]
 
 
-async def test_c_copies_the_name_and_says_so() -> None:
+async def take_answer_away(stage: Stage) -> None:
+    stage.app.answer("")
+    await stage.pilot.pause()
+
+
+LETTERS = {
+    "n": "ada",
+    "d": "device-of-env-1",
+    "c": "conn-of-env-1",
+    "i": "env-1",
+    "l": "letta server --computer-name=ada",
+}
+
+
+async def test_c_copies_the_name_and_a_letter_in_the_menu_what_it_stands_for_at_once_and_only_that() -> None:
     async with dashboard() as stage:
         assert stage.app.sent == []
-        await stage.press("c")
-        assert copied(stage) == ["ada"]
-        assert stage.news == "sent to the clipboard: ada"
+        for keys, text in {"c": "ada", **{f"y{letter}": text for letter, text in LETTERS.items()}}.items():
+            await stage.press(*keys)
+            assert isinstance(stage.app.screen, Dashboard), keys
+            assert copied(stage) == [text], keys
+            assert stage.news == f"sent to the clipboard: {text}", keys
+            stage.app.sent.clear()
+            await take_answer_away(stage)
+            assert "clipboard" not in stage.news
 
 
-async def test_the_menu_offers_every_text_with_its_beginning() -> None:
+async def test_the_menu_offers_every_text_with_its_beginning_and_sends_nothing_when_it_is_left() -> None:
     async with dashboard() as stage:
-        await stage.press("y")
-        assert isinstance(stage.app.screen, CopyMenu)
-        assert stage.app.sent == []
-        for label in LABELS:
-            assert re.search(rf" {label}  ", stage.text)
-        assert re.search("device id +device-of-env-1", stage.text)
-        assert stage.lines[-1].strip() == "⏎ Copy  esc Close  ? Help  space Show as plain text"
+        for key in ("escape", "q"):
+            await stage.press("y")
+            assert isinstance(stage.app.screen, CopyMenu), key
+            assert stage.app.sent == [], key
+            for label in LABELS:
+                assert re.search(rf" {label}  ", stage.text), label
+            assert re.search("device id +device-of-env-1", stage.text)
+            assert stage.lines[-1].strip() == "⏎ Copy  esc Close  ? Help  space Show as plain text"
+            await stage.press("down", key)
+            assert isinstance(stage.app.screen, Dashboard), key
+            assert stage.app.sent == [], key
 
 
-@pytest.mark.parametrize(
-    ("letter", "text"),
-    [
-        ("n", "ada"),
-        ("d", "device-of-env-1"),
-        ("c", "conn-of-env-1"),
-        ("i", "env-1"),
-        ("l", "letta server --computer-name=ada"),
-    ],
-)
-async def test_a_letter_sends_what_it_stands_for_at_once_and_only_that(letter: str, text: str) -> None:
-    async with dashboard() as stage:
-        await stage.press("y", letter)
-        assert isinstance(stage.app.screen, Dashboard)
-        assert copied(stage) == [text]
-        assert stage.news == f"sent to the clipboard: {text}"
-
-
-async def test_enter_sends_the_choice_under_the_cursor() -> None:
+async def test_enter_sends_the_choice_under_the_cursor_and_a_click_the_one_under_the_mouse() -> None:
     async with dashboard() as stage:
         await stage.press("y", "down", "enter")
         assert copied(stage) == ["device-of-env-1"]
+        stage.app.sent.clear()
+        await stage.press("y")
+        y = next(y for y, line in enumerate(stage.lines) if "environment id" in line)
+        x = stage.lines[y].index("environment id")
+        await stage.pilot.click(offset=(x, y))
+        await stage.pilot.pause()
+        assert copied(stage) == ["env-1"]
 
 
 async def test_a_letter_without_a_text_says_so_and_leaves_the_menu_open() -> None:
@@ -112,34 +124,16 @@ async def test_the_json_is_what_a_listing_says_of_the_environment() -> None:
         assert stage.news == f"sent to the clipboard: {count} lines"
 
 
-async def test_a_click_copies_too() -> None:
+async def test_space_shows_the_text_from_the_left_edge_and_sends_nothing() -> None:
     async with dashboard() as stage:
-        await stage.press("y")
-        y = next(y for y, line in enumerate(stage.lines) if "environment id" in line)
-        x = stage.lines[y].index("environment id")
-        await stage.pilot.click(offset=(x, y))
-        await stage.pilot.pause()
-        assert copied(stage) == ["env-1"]
-
-
-@pytest.mark.parametrize("key", ["escape", "q"])
-async def test_a_menu_that_is_left_sends_nothing(key: str) -> None:
-    async with dashboard() as stage:
-        await stage.press("y", "down", key)
-        assert isinstance(stage.app.screen, Dashboard)
-        assert stage.app.sent == []
-
-
-@pytest.mark.parametrize("key", ["escape", "q", "enter"])
-async def test_space_shows_the_text_from_the_left_edge_and_sends_nothing(key: str) -> None:
-    async with dashboard() as stage:
-        await stage.press("y", *["down"] * 4, "space")
-        assert isinstance(stage.app.screen, PlainText)
-        assert stage.lines[0].rstrip() == "letta server --computer-name=ada"
-        assert stage.text.count("ada") == 1
-        await stage.press(key)
-        assert isinstance(stage.app.screen, Dashboard)
-        assert stage.app.sent == []
+        for key in ("escape", "q", "enter"):
+            await stage.press("y", *["down"] * 4, "space")
+            assert isinstance(stage.app.screen, PlainText), key
+            assert stage.lines[0].rstrip() == "letta server --computer-name=ada", key
+            assert stage.text.count("ada") == 1, key
+            await stage.press(key)
+            assert isinstance(stage.app.screen, Dashboard), key
+            assert stage.app.sent == [], key
 
 
 @pytest.mark.parametrize(("ascii_only", "name"), [(False, "東京-a"), (True, "\\u6771\\u4eac-a")])
@@ -171,16 +165,23 @@ async def test_a_long_text_can_be_scrolled() -> None:
         assert stage.lines[0].split()[0] == "{"
 
 
-@pytest.mark.parametrize("key", ["c", "y", "E"])
-async def test_where_no_environment_is_a_row_key_says_so(key: str) -> None:
-    async with staged() as stage:
+async def check_row_keys_without_a_row(stage: Stage) -> None:
+    for key in ("c", "y", "E"):
+        assert "no environment" not in stage.news, key
         await stage.press(key)
-        assert stage.news == "no environment under the cursor"
-    async with dashboard() as stage:
-        await stage.press("b", "p", "enter", "g", key)
-        assert isinstance(stage.app.screen, Dashboard)
-        assert stage.news == "no environment under the cursor"
-        assert stage.app.sent == []
+        assert isinstance(stage.app.screen, Dashboard), key
+        assert stage.news == "no environment under the cursor", key
+        assert stage.app.sent == [], key
+        await take_answer_away(stage)
+
+
+async def test_where_no_environment_is_a_row_key_says_so() -> None:
+    async with staged() as stage:
+        await check_row_keys_without_a_row(stage)
+        await stage.show([environment("env-1", connectionName="ada")])
+        await stage.press("b", "p", "enter", "g")
+        assert stage.cursor == "pod pod-1"
+        await check_row_keys_without_a_row(stage)
 
 
 async def test_a_name_like_markup_is_text_in_menu_and_plain_view() -> None:
