@@ -73,10 +73,13 @@ def whole(stage: Stage) -> str:
     return re.sub(r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8}\S* · ", "", text)
 
 
-async def test_the_title_counts_the_events() -> None:
+async def test_the_title_counts_the_events_and_a_name_of_its_own_needs_no_id() -> None:
     async with log() as stage:
         assert re.fullmatch(" events  watched since .* 3 of 20,000 kept ", stage.lines[0])
         assert len(events(stage)) == 3
+        await stage.press("G")
+        assert events(stage)[-1].startswith("bob went offline")
+        assert whole(stage).startswith("bob · went offline")
 
 
 async def test_all_of_the_event_under_the_cursor_stands_below_with_its_date() -> None:
@@ -101,32 +104,22 @@ async def test_what_is_longer_than_two_lines_says_that_it_goes_on() -> None:
         assert stage.lines[-2].rstrip().endswith("…")
 
 
-async def test_words_filter_the_log_while_they_are_typed() -> None:
+async def test_words_filter_the_log_while_they_are_typed_and_more_words_go_on_from_the_kept_ones() -> None:
     async with log() as stage:
-        await stage.type("/bo")
+        await stage.press("slash")
+        assert "web in the text of an event" in stage.text
+        await stage.type("bo")
         assert [event.split()[0] for event in events(stage)] == ["bob"]
         assert " FILTER 1/3 " in stage.lines[0]
         await stage.press("enter")
         assert " FILTER 1/3 " in stage.lines[0]
         assert stage.lines[0].startswith(" events  bo ")
         assert stage.app.screen.query_one(EventList).has_focus
-
-
-async def test_the_empty_filter_bar_says_where_words_are_searched_in_the_log() -> None:
-    async with log() as stage:
-        await stage.press("slash")
-        assert "web in the text of an event" in stage.text
-        await stage.press("escape", "escape", "slash")
+        await stage.type("/went")
+        assert str(stage.app.screen.query_one(EventList).filter_query) == "bo went"
+        assert len(events(stage)) == 1
+        await stage.press("enter", "q", "slash")
         assert "web in any visible column" in stage.text
-
-
-async def test_terms_match_the_environment_as_it_was_at_the_event() -> None:
-    async with log() as stage:
-        await stage.type("/mode:plan")
-        assert [event.split()[0] for event in events(stage)] == ["ada"]
-        stage.now = 15
-        await stage.show([named("ada", stage.at, currentMode="strict"), *last_listing(stage.at)[1:]])
-        assert [event.split()[-1] for event in events(stage)] == ["plan"]
 
 
 async def test_typed_keys_go_into_the_filter_bar_and_act_nowhere() -> None:
@@ -139,19 +132,13 @@ async def test_typed_keys_go_into_the_filter_bar_and_act_nowhere() -> None:
         assert stage.app.dashboard.view.query == Query()
 
 
-async def test_escape_closes_the_filter_bar_with_its_filter_then_the_log() -> None:
+async def test_escape_leaves_the_filter_bar_then_the_filter_from_before_then_the_log() -> None:
     async with log() as stage:
         await stage.type("/bob")
         await stage.press("escape")
         assert isinstance(stage.app.screen, EventLogScreen)
         assert not stage.app.screen.query_one(FilterBar).display
         assert len(events(stage)) == 3
-        await stage.press("escape")
-        assert isinstance(stage.app.screen, Dashboard)
-
-
-async def test_escape_in_the_filter_bar_restores_the_filter_from_before() -> None:
-    async with log() as stage:
         await stage.type("/bob")
         await stage.press("enter")
         await stage.type("/zz")
@@ -159,62 +146,52 @@ async def test_escape_in_the_filter_bar_restores_the_filter_from_before() -> Non
         await stage.press("escape")
         assert [event.split()[0] for event in events(stage)] == ["bob"]
         await stage.press("escape")
-        assert len(events(stage)) == 3
-
-
-async def test_on_the_way_to_a_term_the_log_does_not_empty() -> None:
-    async with log() as stage:
-        for letter in "/status:":
-            await stage.type(letter)
-            assert "No event matches" not in stage.text
-        assert len(events(stage)) == 3
-        await stage.press("enter")
-        assert stage.app.screen.query_one(FilterBar).input.has_focus
-
-
-async def test_escape_leaves_a_kept_filter_then_the_log() -> None:
-    async with log() as stage:
-        await stage.type("/bob")
-        await stage.press("enter", "escape")
         assert isinstance(stage.app.screen, EventLogScreen)
         assert len(events(stage)) == 3
         await stage.press("escape")
         assert isinstance(stage.app.screen, Dashboard)
 
 
-@pytest.mark.parametrize("key", ["e", "q"])
-async def test_the_log_closes_by_its_keys_with_a_filter_too(key: str) -> None:
+async def test_the_log_closes_by_its_keys_with_its_filter_which_is_not_that_of_the_table() -> None:
     async with log() as stage:
-        await stage.type("/bob")
-        await stage.press("enter", key)
-        assert isinstance(stage.app.screen, Dashboard)
+        for key in ("e", "q"):
+            await stage.type("/bob")
+            await stage.press("enter", key)
+            assert isinstance(stage.app.screen, Dashboard), key
+            assert len(stage.names) == 16, key
+            await stage.press("e")
+            assert len(events(stage)) == 3, key
 
 
-async def test_the_filter_bar_opens_again_with_the_kept_filter() -> None:
+async def test_on_the_way_to_a_term_the_log_does_not_empty_and_an_invalid_query_keeps_the_last_good_one() -> None:
     async with log() as stage:
-        await stage.type("/bob")
+        for letter in "/status:":
+            await stage.type(letter)
+            assert "No event matches" not in stage.text, letter
+        assert len(events(stage)) == 3
         await stage.press("enter")
-        await stage.type("/went")
-        assert str(stage.app.screen.query_one(EventList).filter_query) == "bob went"
-        assert len(events(stage)) == 1
-
-
-async def test_an_invalid_query_keeps_the_last_good_one_and_says_why() -> None:
-    async with log() as stage:
+        assert stage.app.screen.query_one(FilterBar).input.has_focus
+        await stage.press("escape")
         await stage.type("/bob")
         stage.app.screen.query_one(FilterBar).input.value = "bob beat:>"
         await stage.pilot.pause()
         assert [event.split()[0] for event in events(stage)] == ["bob"]
         assert "^" in stage.lines[-3]
-
-
-async def test_a_filter_that_nothing_matches_says_how_to_leave() -> None:
-    async with log() as stage:
+        await stage.press("escape")
         await stage.type("/absent")
         assert "No event matches. esc clears the filter." in stage.text
         assert " FILTER 0/3 " in stage.lines[0]
         await stage.press("enter", "enter", "j", "G")
         assert isinstance(stage.app.screen, EventLogScreen)
+
+
+async def test_terms_match_the_environment_as_it_was_at_the_event() -> None:
+    async with log() as stage:
+        await stage.type("/mode:plan")
+        assert [event.split()[0] for event in events(stage)] == ["ada"]
+        stage.now = 15
+        await stage.show([named("ada", stage.at, currentMode="strict"), *last_listing(stage.at)[1:]])
+        assert [event.split()[-1] for event in events(stage)] == ["plan"]
 
 
 async def test_a_group_is_kept_for_a_member_and_opens_with_all_of_them() -> None:
@@ -243,15 +220,6 @@ async def test_new_events_are_counted_and_shown_if_they_match() -> None:
         assert " FILTER 2/5 " in stage.lines[0]
 
 
-async def test_the_filter_of_the_log_is_not_that_of_the_table() -> None:
-    async with log() as stage:
-        await stage.type("/bob")
-        await stage.press("enter", "q")
-        assert len(stage.names) == 16
-        await stage.press("e")
-        assert len(events(stage)) == 3
-
-
 async def cursor_after_the_jump(stage: Stage, *keys: str) -> str | None:
     """Open the log with some keys before, and go to the row of the oldest event, which is about `bob`."""
     await stage.press("escape", *keys, "e", "G", "enter")
@@ -260,34 +228,21 @@ async def cursor_after_the_jump(stage: Stage, *keys: str) -> str | None:
     return stage.cursor
 
 
-async def test_enter_goes_to_the_row_of_an_event() -> None:
+async def test_enter_goes_to_the_row_of_an_event_and_leaves_a_view_that_shows_it_as_it_is() -> None:
     async with log() as stage:
         assert await cursor_after_the_jump(stage, "G") == "bob"
-
-
-@pytest.mark.parametrize(
-    "keys",
-    [
-        ("2",),
-        pytest.param(("slash", *"ada", "enter"), marks=pytest.mark.slow),
-        pytest.param(("m", "equals_sign"), marks=pytest.mark.slow),
-    ],
-)
-async def test_a_row_that_a_filter_hides_is_shown_again(keys: tuple[str, ...]) -> None:
-    async with log() as stage:
-        assert await cursor_after_the_jump(stage, *keys) == "bob"
-        assert not stage.app.dashboard.view.is_narrowed
-        assert "FILTER" not in stage.lines[0]
-
-
-async def test_a_row_that_the_view_shows_leaves_the_view_as_it_is() -> None:
-    async with log() as stage:
+        await stage.press("e")
         assert await cursor_after_the_jump(stage, "4") == "bob"
         assert stage.app.dashboard.view.preset == "offline"
 
 
-async def test_a_row_that_is_folded_away_is_unfolded() -> None:
+async def test_a_row_that_is_hidden_or_folded_away_is_shown_again() -> None:
     async with log() as stage:
+        for keys in (("2",), ("slash", *"ada", "enter"), ("m", "equals_sign")):
+            assert await cursor_after_the_jump(stage, *keys) == "bob", keys
+            assert not stage.app.dashboard.view.is_narrowed, keys
+            assert "FILTER" not in stage.lines[0], keys
+            await stage.press("0", "e")
         assert await cursor_after_the_jump(stage, "b", "m", "enter", "X") == "bob"
         assert stage.table.group is not None
         assert stage.table.group.is_open
@@ -321,9 +276,10 @@ async def test_an_environment_that_is_no_longer_known_says_so_and_changes_nothin
 
 @pytest.mark.parametrize("count", [30, pytest.param(5, marks=pytest.mark.slow)])
 async def test_what_is_cut_says_so_beside_a_scrollbar_too(count: int) -> None:
-    async with staged() as stage:
+    async with staged((40, 8)) as stage:  # a small screen while events collect: each listing is drawn
         for stage.now in range(count + 1):
             await stage.show([named("ada", stage.at, metadata={"gitBranch": f"feat/{'long-' * 7}{stage.now}"})])
+        await stage.pilot.resize_terminal(80, 24)
         await stage.press("e")
         listed = stage.app.screen.query_one(EventList)
         assert listed.show_vertical_scrollbar is (count > 20)
@@ -341,10 +297,3 @@ async def test_equal_names_have_an_id_wherever_an_event_shows_one() -> None:
         await stage.press("e", "G")
         assert [event.split()[:3] for event in events(stage)] == [["sofia", "9fe5", "went"]]
         assert whole(stage).startswith("sofia 9fe5 · went offline")
-
-
-async def test_a_name_of_its_own_needs_no_id_in_the_log() -> None:
-    async with log() as stage:
-        await stage.press("G")
-        assert events(stage)[-1].startswith("bob went offline")
-        assert whole(stage).startswith("bob · went offline")
