@@ -62,6 +62,13 @@ async def group_by_pod(stage: Stage) -> None:
 # Groups.
 
 
+async def begin_again(stage: Stage) -> None:
+    """Show everything as one list, with the cursor as if it had never been moved."""
+    await stage.press("0")
+    assert not stage.app.dashboard.view.group
+    assert stage.cursor == stage.names[0]
+
+
 async def test_b_offers_what_rows_can_be_grouped_by_and_how_many_groups_that_makes() -> None:
     async with dashboard(in_pods()) as stage:
         await stage.press("b")
@@ -74,12 +81,38 @@ async def test_b_offers_what_rows_can_be_grouped_by_and_how_many_groups_that_mak
             "MODE": "1 group",
             "BRANCH": "1 group",
         }
-
-
-async def test_only_what_is_shown_counts_to_the_groups() -> None:
-    async with dashboard(in_pods()) as stage:
-        await stage.press("slash", *"ada", "enter", "b")
+        await stage.press("escape", "slash", *"ada", "enter", "b")  # only what is shown counts
         assert offered(stage)["POD"] == "1 group"
+
+
+async def test_a_menu_that_is_left_changes_nothing() -> None:
+    async with dashboard(in_pods()) as stage:
+        before = stage.app.dashboard.view
+        for key in ("escape", "q"):
+            await stage.press("b", "p")
+            assert isinstance(stage.app.screen, Menu), key
+            await stage.press(key)
+            assert isinstance(stage.app.screen, Dashboard), key
+            assert stage.app.dashboard.view is before, key
+
+
+async def test_rows_stand_under_what_they_have_in_common_those_without_it_too_until_the_grouping_is_removed() -> None:
+    async with dashboard(in_pods()) as stage:
+        await group_by_pod(stage)
+        assert [line.split("  ")[0] for line in stage.body if "▾" in line] == ["▾ pod p-1", "▾ pod p-2", "▾ no pod"]
+        assert "▾ pod p-1  ● 2" in stage.body
+        assert [tracked.environment.name for heading in stage.table.headers for tracked in heading.environments] == [
+            "ada",
+            "cyd",
+            "bob",
+            "dan",
+        ]
+        assert stage.news == "grouped by POD: x folds a group, x again all"
+        await stage.press("b")
+        assert stage.app.screen.query_one(OptionList).highlighted == 1
+        await stage.press("n", "enter")
+        assert stage.table.headers == []
+        assert stage.news == "not grouped"
 
 
 async def test_the_long_offline_form_no_group_by_value() -> None:
@@ -99,39 +132,6 @@ async def test_profiles_are_offered_where_there_are_several() -> None:
         assert offered(stage)["PROFILE"] == "2 groups"
         await stage.press("p", "enter")
         assert [line.split("  ")[0] for line in stage.body if "▾" in line] == ["▾ profile work", "▾ profile home"]
-
-
-async def test_rows_stand_under_what_they_have_in_common_those_without_it_too() -> None:
-    async with dashboard(in_pods()) as stage:
-        await group_by_pod(stage)
-        assert [line.split("  ")[0] for line in stage.body if "▾" in line] == ["▾ pod p-1", "▾ pod p-2", "▾ no pod"]
-        assert "▾ pod p-1  ● 2" in stage.body
-        assert [tracked.environment.name for heading in stage.table.headers for tracked in heading.environments] == [
-            "ada",
-            "cyd",
-            "bob",
-            "dan",
-        ]
-        assert stage.news == "grouped by POD: x folds a group, x again all"
-
-
-async def test_the_menu_highlights_the_present_grouping_and_can_remove_it() -> None:
-    async with dashboard(in_pods()) as stage:
-        await group_by_pod(stage)
-        await stage.press("b")
-        assert stage.app.screen.query_one(OptionList).highlighted == 1
-        await stage.press("n", "enter")
-        assert stage.table.headers == []
-        assert stage.news == "not grouped"
-
-
-@pytest.mark.parametrize("key", ["escape", "q"])
-async def test_a_menu_that_is_left_changes_nothing(key: str) -> None:
-    async with dashboard(in_pods()) as stage:
-        before = stage.app.dashboard.view
-        await stage.press("b", "p", key)
-        assert isinstance(stage.app.screen, Dashboard)
-        assert stage.app.dashboard.view is before
 
 
 async def test_j_and_k_move_in_a_menu_whatever_its_choices_begin_with() -> None:
@@ -156,52 +156,20 @@ async def test_an_empty_fleet_offers_no_groups() -> None:
 # Folding.
 
 
-@pytest.mark.parametrize("fold", ["x", "enter"])
-async def test_a_group_is_folded_and_opened_from_its_header(fold: str) -> None:
+async def test_a_group_is_folded_and_opened_from_its_header() -> None:
     async with dashboard(in_pods()) as stage:
-        await group_by_pod(stage)
-        await stage.press("g")
-        assert stage.cursor == "pod p-1"
-        await stage.press(fold)
-        assert stage.body[:2] == ["▸ pod p-1  ● 2", "▾ pod p-2  ● 1"]
-        assert stage.cursor == "pod p-1"
-        await stage.press("j", "k", fold)
-        assert stage.body[0] == "▾ pod p-1  ● 2"
-        assert [stage.body[1].split()[4], stage.body[2].split()[4]] == ["ada", "cyd"]
-        assert stage.cursor == "pod p-1"
-
-
-async def test_x_again_makes_all_groups_like_the_one_that_it_folded() -> None:
-    async with dashboard(in_pods()) as stage:
-        await group_by_pod(stage)
-        await stage.press("g", "x", "x")
-        assert [line[0] for line in stage.body] == ["▸", "▸", "▸"]
-        await stage.press("x")
-        assert [line[0] for line in stage.body if "pod" in line] == ["▾", "▾", "▾"]
-        await stage.press("x")
-        assert [line[0] for line in stage.body] == ["▸", "▸", "▸"]
-
-
-async def test_x_after_the_cursor_was_elsewhere_begins_with_one_group() -> None:
-    async with dashboard(in_pods()) as stage:
-        await group_by_pod(stage)
-        await stage.press("g", "x", "j", "k", "x")
-        assert [line[0] for line in stage.body if "pod" in line] == ["▾", "▾", "▾"]
-
-
-async def test_o_in_the_picker_inverts_what_is_in_force() -> None:
-    async with dashboard(in_pods()) as stage:
-        await stage.press("o", "n", "o")
-        assert stage.news == "sorted by NAME"
-        await stage.press("o", "o")
-        assert stage.names == ["dan", "cyd", "bob", "ada"]
-        assert stage.news == "sorted by NAME, inverted"
-        await stage.press("o", "o")
-        assert stage.names == ["ada", "bob", "cyd", "dan"]
-
-
-async def test_a_click_on_a_group_header_folds_it() -> None:
-    async with dashboard(in_pods()) as stage:
+        for fold in ("x", "enter"):
+            await group_by_pod(stage)
+            await stage.press("g")
+            assert stage.cursor == "pod p-1", fold
+            await stage.press(fold)
+            assert stage.body[:2] == ["▸ pod p-1  ● 2", "▾ pod p-2  ● 1"], fold
+            assert stage.cursor == "pod p-1", fold
+            await stage.press("j", "k", fold)
+            assert stage.body[0] == "▾ pod p-1  ● 2", fold
+            assert [stage.body[1].split()[4], stage.body[2].split()[4]] == ["ada", "cyd"], fold
+            assert stage.cursor == "pod p-1", fold
+            await begin_again(stage)
         await group_by_pod(stage)
         place = next(y for y, line in enumerate(stage.lines) if "▾ pod p-2" in line)
         await stage.pilot.click(offset=(5, place))
@@ -210,18 +178,30 @@ async def test_a_click_on_a_group_header_folds_it() -> None:
         assert stage.cursor == "pod p-2"
 
 
-@pytest.mark.parametrize("moves", [(), ("j",)], ids=["before the cursor was moved", "after"])
-async def test_x_on_a_row_folds_its_group_and_the_cursor_goes_to_the_header(moves: tuple[str, ...]) -> None:
+async def test_x_again_makes_all_groups_like_the_one_that_it_folded_and_elsewhere_begins_with_one() -> None:
     async with dashboard(in_pods()) as stage:
         await group_by_pod(stage)
-        await stage.press(*moves, "x")
-        assert stage.cursor == "pod p-1"
-        assert stage.body[0] == "▸ pod p-1  ● 2"
-        assert stage.names == ["ada", "bob", "cyd", "dan"]
+        await stage.press("g", "x", "x")
+        assert [line[0] for line in stage.body] == ["▸", "▸", "▸"]
+        await stage.press("x")
+        assert [line[0] for line in stage.body if "pod" in line] == ["▾", "▾", "▾"]
+        await stage.press("x")
+        assert [line[0] for line in stage.body] == ["▸", "▸", "▸"]
+        await begin_again(stage)
+        await group_by_pod(stage)
+        await stage.press("g", "x", "j", "k", "x")
+        assert [line[0] for line in stage.body if "pod" in line] == ["▾", "▾", "▾"]
 
 
-async def test_enter_on_a_row_opens_the_row_and_folds_nothing() -> None:
+async def test_x_on_a_row_folds_its_group_and_the_cursor_goes_to_the_header_and_enter_opens_the_row() -> None:
     async with dashboard(in_pods()) as stage:
+        for moves in ((), ("j",)):
+            await group_by_pod(stage)
+            await stage.press(*moves, "x")
+            assert stage.cursor == "pod p-1", moves
+            assert stage.body[0] == "▸ pod p-1  ● 2", moves
+            assert stage.names == ["ada", "bob", "cyd", "dan"], moves
+            await begin_again(stage)
         await group_by_pod(stage)
         await stage.press("enter")
         assert all(heading.is_open for heading in stage.table.headers)
@@ -233,18 +213,29 @@ async def test_big_x_folds_all_and_the_cursor_goes_to_its_group_and_opens_all_ag
         await group_by_pod(stage)
         stage.app.dashboard.select((Clean(""), Clean("env-bob")))
         await stage.press("X")
+        assert stage.news == "folded all 3 groups"
         assert [line[0] for line in stage.body] == ["▸", "▸", "▸"]
         assert stage.cursor == "pod p-2"
         await stage.press("X")
         assert all(heading.is_open for heading in stage.table.headers)
         assert stage.cursor == "pod p-2"
-
-
-async def test_big_x_folds_the_rest_while_one_is_open() -> None:
-    async with dashboard(in_pods()) as stage:
+        await begin_again(stage)
         await group_by_pod(stage)
-        await stage.press("x", "X")
+        await stage.press("x", "X")  # the rest, while one is open
         assert not any(heading.is_open for heading in stage.table.headers)
+
+
+async def test_a_new_action_takes_an_answer_to_an_older_one_away() -> None:
+    async with dashboard(in_pods()) as stage:
+        await stage.press("x")
+        assert stage.news == "nothing to fold: b groups rows, and none here has been offline for a day"
+        await stage.press("X")
+        assert stage.news == "nothing to fold: b groups rows"
+        await group_by_pod(stage)
+        await stage.press("X")
+        assert stage.news == "folded all 3 groups"
+        await stage.press("x")
+        assert "folded" not in stage.news
 
 
 async def test_what_was_folded_stays_so_through_listings_and_a_new_group_is_open() -> None:
@@ -271,14 +262,6 @@ async def test_another_grouping_starts_with_its_groups_open() -> None:
         }
 
 
-async def test_nothing_to_fold_says_so() -> None:
-    async with dashboard(in_pods()) as stage:
-        await stage.press("x")
-        assert stage.news == "nothing to fold: b groups rows, and none here has been offline for a day"
-        await stage.press("X")
-        assert stage.news == "nothing to fold: b groups rows"
-
-
 @pytest.mark.parametrize(("seconds", "is_folded"), [(DAY - 1, False), (DAY, True)])
 async def test_those_offline_for_a_day_are_folded_away_by_themselves(seconds: float, *, is_folded: bool) -> None:
     async with dashboard([named("ada"), off("old", seconds)]) as stage:
@@ -287,14 +270,16 @@ async def test_those_offline_for_a_day_are_folded_away_by_themselves(seconds: fl
         assert stage.cursor == ("ada" if is_folded else "old")
 
 
-@pytest.mark.parametrize("keys", [("x",), ("X",), ("G", "enter"), ("G", "x")])
-async def test_the_long_offline_can_be_opened_and_folded_again(keys: tuple[str, ...]) -> None:
+async def test_the_long_offline_can_be_opened_and_folded_again() -> None:
     async with dashboard([named("ada"), off("old", DAY)]) as stage:
-        await stage.press(*keys)
-        assert stage.body[-2] == "▾ offline for over 24 h  ○ 1"
-        assert stage.body[-1].split()[:5] == ["○", "off", "1d", "–", "old"]
-        await stage.press(*keys[-1:])
-        assert stage.body[-1] == "▸ offline for over 24 h  ○ 1"
+        for keys in (("x",), ("X",), ("G", "enter"), ("G", "x")):
+            await stage.press(*keys)
+            assert stage.body[-2] == "▾ offline for over 24 h  ○ 1", keys
+            assert stage.body[-1].split()[:5] == ["○", "off", "1d", "–", "old"], keys
+            await stage.press(*keys[-1:])
+            assert stage.body[-1] == "▸ offline for over 24 h  ○ 1", keys
+            await stage.press("0")
+            assert stage.cursor == "ada"
 
 
 async def test_a_group_opened_below_the_edge_of_the_screen_scrolls_into_view() -> None:
@@ -321,9 +306,12 @@ async def choose(stage: Stage, *keys: str) -> None:
     await stage.press("C", *keys)
 
 
-async def test_columns_can_be_hidden_shown_and_put_in_order() -> None:
+FITTING = ["state", "for", "beat", "name", "mode", "version", "why"]
+
+
+async def test_columns_can_be_hidden_shown_and_put_in_order_and_zero_goes_back_to_those_that_fit() -> None:
     async with dashboard(in_pods()) as stage:
-        assert titles(stage) == ["state", "for", "beat", "name", "mode", "version", "why"]
+        assert titles(stage) == FITTING
         await choose(stage, "space", "j", "j", "K", "enter")
         assert isinstance(stage.app.screen, Dashboard)
         assert titles(stage) == ["state", "for", "beat", "name", "why", "version"]
@@ -331,83 +319,45 @@ async def test_columns_can_be_hidden_shown_and_put_in_order() -> None:
         assert stage.news == "4 columns"
         await choose(stage, "j", "j", "j", "j", "x", "enter")
         assert titles(stage) == ["state", "for", "beat", "name", "why", "version", "os"]
-
-
-async def test_the_picker_shows_what_is_chosen_and_what_each_column_means() -> None:
-    async with dashboard(in_pods()) as stage:
-        await choose(stage)
-        assert isinstance(stage.app.screen, ColumnPicker)
-        assert "[x] MODE        permission mode" in stage.text
-        assert "[ ] UP          time since it connected" in stage.text
-        assert "PROFILE" not in stage.text
-        await stage.press("space")
-        assert "[ ] MODE" in stage.text
-
-
-async def test_the_first_and_the_last_column_go_no_further() -> None:
-    async with dashboard(in_pods()) as stage:
+        await choose(stage, "0")
+        assert titles(stage) == FITTING
+        assert stage.news == "columns: those that fit"
+        # The first and the last column go no further.
         await choose(stage, "K", "J", "J", "J", "shift+up", "shift+down", "enter")
         assert titles(stage) == ["state", "for", "beat", "name", "version", "why", "mode"]
         await choose(stage, "end", "J", "J", "enter")
         assert titles(stage) == ["state", "for", "beat", "name", "version", "why", "mode"]
 
 
-@pytest.mark.parametrize("key", ["escape", "q", "C"])
-async def test_columns_stay_as_they_are_if_the_picker_is_cancelled(key: str) -> None:
+async def test_the_picker_shows_what_is_chosen_and_what_each_column_means_and_changes_nothing_if_cancelled() -> None:
     kept: list[dict[str, Any]] = []
     async with dashboard(in_pods(), keep=lambda **changes: kept.append(changes)) as stage:
-        await choose(stage, "space", "J", key)
-        assert isinstance(stage.app.screen, Dashboard)
-        assert titles(stage) == ["state", "for", "beat", "name", "mode", "version", "why"]
-        assert kept == []
+        for key in ("escape", "q", "C"):
+            await choose(stage)
+            assert isinstance(stage.app.screen, ColumnPicker), key
+            assert "[x] MODE        permission mode" in stage.text, key
+            assert "[ ] UP          time since it connected" in stage.text, key
+            assert "PROFILE" not in stage.text, key
+            await stage.press("space")
+            assert "[ ] MODE" in stage.text, key
+            await stage.press("J", key)
+            assert isinstance(stage.app.screen, Dashboard), key
+            assert titles(stage) == FITTING, key
+            assert kept == [], key
 
 
-async def test_zero_goes_back_to_those_that_fit() -> None:
-    async with dashboard(in_pods()) as stage:
-        await choose(stage, "space", "enter")
-        await choose(stage, "0")
-        assert titles(stage) == ["state", "for", "beat", "name", "mode", "version", "why"]
-        assert stage.news == "columns: those that fit"
-
-
-async def test_columns_are_those_of_the_table_while_the_pane_covers_it() -> None:
-    async with dashboard([named("ada", metadata={"gitBranch": "main"}), named("bob", metadata={})]) as stage:
-        await stage.press("enter")
-        assert not stage.table.display
-        assert titles(stage) == ["state", "for", "beat", "name", "mode", "version", "why"]
-        await choose(stage)
-        assert "[x] WHY" in stage.text
-        await stage.press("escape")
-        await stage.type("/main")
-        assert stage.names == ["ada"]
-        assert " main 1/2 " in stage.lines[0]
-
-
-async def test_what_is_chosen_and_does_not_fit_is_named() -> None:
+async def test_what_is_chosen_and_does_not_fit_is_named_and_choosing_none_leaves_state_and_name() -> None:
     async with dashboard(in_pods()) as stage:
         await choose(stage, "j", "j", "j", "j", "j", "x", "j", "j", "x", "enter")
         assert stage.news == "7 columns; no room here for BRANCH, POD"
-        assert titles(stage) == ["state", "for", "beat", "name", "mode", "version", "why"]
+        assert titles(stage) == FITTING
         await choose(stage)
         assert stage.text.count("[x]") == 5
-
-
-async def test_choosing_no_column_leaves_state_and_name() -> None:
-    async with dashboard(in_pods()) as stage:
+        await stage.press("0")
         await choose(stage, "space", "j", "space", "j", "space", "enter")
         assert titles(stage) == ["state", "for", "beat", "name"]
         await choose(stage)
         assert "[x]" not in stage.text
-
-
-async def test_the_choice_is_remembered_and_taken_up_by_the_next_run() -> None:
-    kept: list[dict[str, Any]] = []
-    async with dashboard(in_pods(), keep=lambda **changes: kept.append(changes)) as stage:
-        await choose(stage, "space", "enter")
-        await choose(stage, "0")
-    assert kept == [{"columns": ("state", "name", "version", "why")}, {"columns": ()}]
-    async with dashboard(in_pods(), columns=("state", "name", "branch", "pod")) as stage:
-        assert titles(stage) == ["state", "for", "beat", "name", "branch", "pod"]
 
 
 async def test_zero_on_the_dashboard_resets_the_view_and_leaves_the_columns() -> None:
@@ -418,6 +368,29 @@ async def test_zero_on_the_dashboard_resets_the_view_and_leaves_the_columns() ->
         assert titles(stage) == ["state", "for", "beat", "name", "version", "why"]
         assert stage.table.headers == []
         assert stage.app.dashboard.view.sort is None
+
+
+async def test_columns_are_those_of_the_table_while_the_pane_covers_it() -> None:
+    async with dashboard([named("ada", metadata={"gitBranch": "main"}), named("bob", metadata={})]) as stage:
+        await stage.press("enter")
+        assert not stage.table.display
+        assert titles(stage) == FITTING
+        await choose(stage)
+        assert "[x] WHY" in stage.text
+        await stage.press("escape")
+        await stage.type("/main")
+        assert stage.names == ["ada"]
+        assert " main 1/2 " in stage.lines[0]
+
+
+async def test_the_choice_is_remembered_and_taken_up_by_the_next_run() -> None:
+    kept: list[dict[str, Any]] = []
+    async with dashboard(in_pods(), keep=lambda **changes: kept.append(changes)) as stage:
+        await choose(stage, "space", "enter")
+        await choose(stage, "0")
+    assert kept == [{"columns": ("state", "name", "version", "why")}, {"columns": ()}]
+    async with dashboard(in_pods(), columns=("state", "name", "branch", "pod")) as stage:
+        assert titles(stage) == ["state", "for", "beat", "name", "branch", "pod"]
 
 
 async def test_profiles_can_be_put_elsewhere_but_not_hidden() -> None:
@@ -448,6 +421,14 @@ async def test_the_order_is_chosen_from_the_columns_that_show_and_not_remembered
         await stage.press("o", "p", "enter")
         assert "▲" not in stage.lines[1]
         assert stage.news == "sorted problems first"
+        # `o` again inverts what is in force.
+        await stage.press("o", "n", "o")
+        assert stage.news == "sorted by NAME"
+        await stage.press("o", "o")
+        assert stage.names == ["dan", "cyd", "bob", "ada"]
+        assert stage.news == "sorted by NAME, inverted"
+        await stage.press("o", "o")
+        assert stage.names == ["ada", "bob", "cyd", "dan"]
     assert kept == []
 
 
@@ -473,7 +454,7 @@ async def test_columns_chosen_while_comparing_start_from_those_of_the_other_view
         await choose(stage, "enter")
         assert stage.news == "5 columns"
         await stage.press("equals_sign")
-        assert titles(stage) == ["state", "for", "beat", "name", "mode", "version", "why"]
+        assert titles(stage) == FITTING
 
 
 async def test_for_sorts_by_the_shortest_time_in_a_state_and_its_mark_fits() -> None:
@@ -487,15 +468,6 @@ async def test_for_sorts_by_the_shortest_time_in_a_state_and_its_mark_fits() -> 
         await stage.pilot.pause()
         assert stage.names == ["ada", "cyd", "bob"]
         assert stage.lines[1].startswith("  STATE   FOR▼ BEAT NAME ")
-
-
-async def test_a_new_action_takes_an_answer_to_an_older_one_away() -> None:
-    async with dashboard(in_pods()) as stage:
-        await group_by_pod(stage)
-        await stage.press("X")
-        assert stage.news == "folded all 3 groups"
-        await stage.press("x")
-        assert "folded" not in stage.news
 
 
 async def test_a_title_as_wide_as_its_column_makes_room_for_the_mark_of_sorting() -> None:
