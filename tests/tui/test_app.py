@@ -364,8 +364,7 @@ async def test_the_status_bar_shows_what_narrows_the_view() -> None:
         await stage.show(beating(3, stage.at))
         for keys, badge in NARROWED.items():
             assert "3/3" not in stage.lines[0], keys
-            for key in keys:
-                await stage.press(_KEYS.get(key, key))
+            await stage.press(*(_KEYS.get(key, key) for key in keys))
             assert badge in stage.lines[0], keys
             await stage.tick(5)
             assert badge in stage.lines[0], keys
@@ -534,8 +533,8 @@ async def test_times_go_from_relative_to_local_to_utc() -> None:
         assert stage.app.options.times == "relative"
 
 
-PLACES = ("", "C")
-OTHER_PLACES = ("\r", "?", "e", "a", "E", ":", "o", "b", "y", "/")
+PLACES = ("C",)
+OTHER_PLACES = ("", "\r", "?", "e", "a", "E", ":", "o", "b", "y", "/")
 WIDTHS = [(1, 8), (2, 3, 4, 5, 6, 7, 12)]
 
 

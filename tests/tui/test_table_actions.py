@@ -71,6 +71,13 @@ async def begin_again(stage: Stage) -> None:
 
 async def test_b_offers_what_rows_can_be_grouped_by_and_how_many_groups_that_makes() -> None:
     async with dashboard(in_pods()) as stage:
+        before = stage.app.dashboard.view
+        for key in ("escape", "q"):  # a menu that is left changes nothing
+            await stage.press("b", "p")
+            assert isinstance(stage.app.screen, Menu), key
+            await stage.press(key)
+            assert isinstance(stage.app.screen, Dashboard), key
+            assert stage.app.dashboard.view is before, key
         await stage.press("b")
         assert offered(stage) == {
             "nothing": "one list",
@@ -83,17 +90,6 @@ async def test_b_offers_what_rows_can_be_grouped_by_and_how_many_groups_that_mak
         }
         await stage.press("escape", "slash", *"ada", "enter", "b")  # only what is shown counts
         assert offered(stage)["POD"] == "1 group"
-
-
-async def test_a_menu_that_is_left_changes_nothing() -> None:
-    async with dashboard(in_pods()) as stage:
-        before = stage.app.dashboard.view
-        for key in ("escape", "q"):
-            await stage.press("b", "p")
-            assert isinstance(stage.app.screen, Menu), key
-            await stage.press(key)
-            assert isinstance(stage.app.screen, Dashboard), key
-            assert stage.app.dashboard.view is before, key
 
 
 async def test_rows_stand_under_what_they_have_in_common_those_without_it_too_until_the_grouping_is_removed() -> None:
@@ -123,7 +119,7 @@ async def test_the_long_offline_form_no_group_by_value() -> None:
         assert offered(stage)["POD"] == "1 group"
 
 
-async def test_profiles_are_offered_where_there_are_several() -> None:
+async def test_profiles_are_offered_where_there_are_several_and_have_a_column_that_cannot_be_hidden() -> None:
     work, home = Clean("work"), Clean("home")
     async with staged(profiles=(work, home)) as stage:
         await stage.show([named("ada")], work)
@@ -132,6 +128,13 @@ async def test_profiles_are_offered_where_there_are_several() -> None:
         assert offered(stage)["PROFILE"] == "2 groups"
         await stage.press("p", "enter")
         assert [line.split("  ")[0] for line in stage.body if "▾" in line] == ["▾ profile work", "▾ profile home"]
+        # Their column can be put elsewhere, but not hidden.
+        await begin_again(stage)
+        assert titles(stage)[4] == "profile"
+        await choose(stage, "J", "enter")
+        assert titles(stage)[4:6] == ["mode", "profile"]
+        await choose(stage, "j", "space", "enter")
+        assert "profile" in titles(stage)
 
 
 async def test_j_and_k_move_in_a_menu_whatever_its_choices_begin_with() -> None:
@@ -223,6 +226,15 @@ async def test_big_x_folds_all_and_the_cursor_goes_to_its_group_and_opens_all_ag
         await group_by_pod(stage)
         await stage.press("x", "X")  # the rest, while one is open
         assert not any(heading.is_open for heading in stage.table.headers)
+        # What was folded stays so through listings, and a new group is open.
+        stage.now = 5
+        await stage.show([*in_pods(), named("eve", podId="p-3")])
+        assert {heading.title: heading.is_open for heading in stage.table.headers} == {
+            "pod p-1": False,
+            "pod p-2": False,
+            "pod p-3": True,
+            "no pod": False,
+        }
 
 
 async def test_a_new_action_takes_an_answer_to_an_older_one_away() -> None:
@@ -236,20 +248,6 @@ async def test_a_new_action_takes_an_answer_to_an_older_one_away() -> None:
         assert stage.news == "folded all 3 groups"
         await stage.press("x")
         assert "folded" not in stage.news
-
-
-async def test_what_was_folded_stays_so_through_listings_and_a_new_group_is_open() -> None:
-    async with dashboard(in_pods()) as stage:
-        await group_by_pod(stage)
-        await stage.press("X")
-        stage.now = 5
-        await stage.show([*in_pods(), named("eve", podId="p-3")])
-        assert {heading.title: heading.is_open for heading in stage.table.headers} == {
-            "pod p-1": False,
-            "pod p-2": False,
-            "pod p-3": True,
-            "no pod": False,
-        }
 
 
 async def test_another_grouping_starts_with_its_groups_open() -> None:
@@ -280,6 +278,9 @@ async def test_the_long_offline_can_be_opened_and_folded_again() -> None:
             assert stage.body[-1] == "▸ offline for over 24 h  ○ 1", keys
             await stage.press("0")
             assert stage.cursor == "ada"
+        # A filter finds them as any other.
+        await stage.press("4")
+        assert [line.split()[4] for line in stage.body] == ["old"]
 
 
 async def test_a_group_opened_below_the_edge_of_the_screen_scrolls_into_view() -> None:
@@ -287,12 +288,6 @@ async def test_a_group_opened_below_the_edge_of_the_screen_scrolls_into_view() -
     async with dashboard(rows) as stage:
         await stage.press("G", "x")
         assert [line.split()[-4] for line in stage.body[-3:]] == ["old-0", "old-1", "old-2"]
-
-
-async def test_a_filter_finds_the_long_offline_as_any_other() -> None:
-    async with dashboard([named("ada"), off("old", DAY)]) as stage:
-        await stage.press("4")
-        assert [line.split()[4] for line in stage.body] == ["old"]
 
 
 # Columns.
@@ -393,17 +388,6 @@ async def test_the_choice_is_remembered_and_taken_up_by_the_next_run() -> None:
         assert titles(stage) == ["state", "for", "beat", "name", "branch", "pod"]
 
 
-async def test_profiles_can_be_put_elsewhere_but_not_hidden() -> None:
-    work, home = Clean("work"), Clean("home")
-    async with staged(profiles=(work, home)) as stage:
-        await stage.show([named("ada")], work)
-        assert titles(stage)[4] == "profile"
-        await choose(stage, "J", "enter")
-        assert titles(stage)[4:6] == ["mode", "profile"]
-        await choose(stage, "j", "space", "enter")
-        assert "profile" in titles(stage)
-
-
 # The order.
 
 
@@ -446,11 +430,7 @@ async def test_what_differs_from_a_baseline_is_no_column_to_sort_by() -> None:
         await stage.pilot.click(offset=(stage.lines[1].index("SINCE THE BASELINE"), 1))
         await stage.pilot.pause()
         assert stage.app.dashboard.view is before
-
-
-async def test_columns_chosen_while_comparing_start_from_those_of_the_other_view() -> None:
-    async with dashboard(in_pods()) as stage:
-        await stage.press("m", "equals_sign")
+        # Columns that are chosen while comparing start from those of the other view.
         await choose(stage, "enter")
         assert stage.news == "5 columns"
         await stage.press("equals_sign")
