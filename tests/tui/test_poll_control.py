@@ -137,7 +137,7 @@ async def test_refresh_answers_when_the_poll_happens() -> None:
             await give(stage, await poller_after(world := World(), answer))
             world.now = now
             await stage.press("r")
-            assert stage.news == message, (answer, now)
+            assert stage.news == message, (message, now)
 
 
 async def test_a_second_refresh_answers_when_the_request_budget_allows_it() -> None:
