@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support import programs
-from support.fork_server import starts_alike
+from support.fork_server import Forked, starts_alike
 from support.pty_terminal import ROOT, Terminal, environment
 
 if TYPE_CHECKING:
@@ -47,6 +48,14 @@ def test_in_a_terminal_too(tmp_path: Path) -> None:
     forked = seen_in_terminal(OURS, tmp_path)
     assert forked == seen_in_terminal(REAL, tmp_path)
     assert forked["controlling terminal"] is True
+
+
+def test_an_end_that_is_reported_together_with_the_start_is_one() -> None:
+    status, writes = os.pipe()
+    os.write(writes, b"123\n7\n")
+    os.close(writes)
+    program = Forked(status)
+    assert (program.pid, program.poll(), program.wait()) == (123, 7, 7)
 
 
 def test_a_signal_that_ends_it_is_its_exit_code(tmp_path: Path) -> None:

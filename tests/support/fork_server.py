@@ -104,11 +104,13 @@ class Forked:
         return code
 
     def _wait(self, timeout: float | None) -> int | None:
-        while self.returncode is None and select.select([self._status], [], [], timeout)[0]:
+        while self._lines.count(b"\n") < 2:
+            if not select.select([self._status], [], [], timeout)[0]:
+                return None
             self._read()
-            if self._lines.count(b"\n") == 2:
-                self.returncode = int(self._lines.split(b"\n")[1])
-                os.close(self._status)
+        if self.returncode is None:
+            self.returncode = int(self._lines.split(b"\n")[1])
+            os.close(self._status)
         return self.returncode
 
     def send_signal(self, number: int) -> None:
