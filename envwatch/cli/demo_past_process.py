@@ -16,13 +16,7 @@ _IMPORT_ROOT: Final = Path(__file__).parents[2]
 
 
 class DemoPast:
-    """The making of a demo's past, in a process of its own.
-
-    Args:
-        folder: of the demo's history.
-        spec: of its fleet.
-        started_at: when the opening begins, in milliseconds since the epoch.
-    """
+    """The making of a demo's past, in a process of its own. Its opening begins at `started_at`, ms since the epoch."""
 
     def __init__(self, folder: Path, spec: FleetSpec, started_at: int) -> None:
         options = [f"--folder={folder.absolute()}", *spec.arguments(), f"--started-at={started_at}"]

@@ -14,7 +14,7 @@ from envwatch.fleet.events import NOT_RUNNING, Event, Kind
 from envwatch.fleet.fleet import blind_since
 from envwatch.fleet.history import HistoryError, PollResult
 from envwatch.fleet.periods import blind_after
-from envwatch.fleet.since_last_run import are_of_one_account, changes_between_runs
+from envwatch.fleet.run_before import are_of_one_account, changes_between_runs, with_run_before
 from envwatch.model import limits
 from envwatch.model.clock import ServerClock, WallMs
 from envwatch.model.times import MS

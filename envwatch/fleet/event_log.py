@@ -10,8 +10,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from heapq import merge
-from itertools import accumulate, pairwise, repeat
-from operator import attrgetter
+from itertools import accumulate, compress, pairwise, repeat
+from operator import attrgetter, not_
 from typing import TYPE_CHECKING, Final, TypeAlias, overload
 
 from envwatch.fleet.events import Event, flatten
@@ -41,6 +41,8 @@ class EventLog(Sequence[Event]):
     _by_environment: Mapping[_Key, tuple[Event, ...]] = field(default_factory=dict)
     cut_at: ServerMs | None = None
     """When the newest of the dropped events happened; None if all are here."""
+    added: int = 0
+    """How many events have come since the start, dropped ones among them."""
 
     def after(self, events: Sequence[Event], most: int = limits.EVENTS_KEPT) -> EventLog:
         """Return the log with newer events, without the oldest where there are too many.
@@ -60,7 +62,7 @@ class EventLog(Sequence[Event]):
             _, *rest = by_environment.pop(key := (event.profile, event.id))
             if rest:
                 by_environment[key] = tuple(rest)
-        return replace(following, _by_environment=by_environment)
+        return replace(following, _by_environment=by_environment, added=self.added + len(events))
 
     def when_added(self, added: int) -> EventLog:
         """Return the log with the events from before the start, and so many of those that have come since."""
@@ -78,7 +80,15 @@ class EventLog(Sequence[Event]):
         later = Counter((event.profile, event.id) for event in flatten(compress(self._events, map(not_, are_kept))))
         for key, count in later.items():
             by_environment[key] = by_environment[key][:-count]
-        return EventLog(self._events[:kept], self._sizes[:kept], self._polls[:kept], by_environment, self.cut_at)
+        start = bisect_left(self._polls, 0)
+        return EventLog(
+            tuple(compress(self._events, are_kept)),
+            tuple(compress(self._sizes, are_kept)),
+            tuple(compress(self._polls, are_kept)),
+            by_environment,
+            self.cut_at,
+            self.added - are_kept[start:].count(False),
+        )
 
     def with_past(self, events: Sequence[Event], most: int = limits.EVENTS_KEPT) -> EventLog:
         """Return the log with events from before the start, which stand before those since the start.
@@ -105,9 +115,8 @@ class EventLog(Sequence[Event]):
         """Return a log of the newest of some events, which are still to be sorted by environment."""
         kept = max(sum(total <= most for total in accumulate(reversed(sizes))), 1)
         first = max(len(events) - kept, 0)
-        return EventLog(
-            events[first:], sizes[first:], polls[first:], {}, events[first - 1].at if first else self.cut_at
-        )
+        cut_at = events[first - 1].at if first else self.cut_at
+        return EventLog(events[first:], sizes[first:], polls[first:], {}, cut_at, self.added)
 
     def of(self, key: _Key) -> Sequence[Event]:
         """Return the events of one environment, oldest first and without groups."""

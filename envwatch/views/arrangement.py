@@ -117,7 +117,7 @@ def arrange(  # noqa: PLR0913, PLR0917  the state of the screen
     kept = kept or Kept()
     chosen = _chosen(fleets, view, columns, wall, kept.searches, acks)
     ghost = None if held is None else _put(held.tracked, chosen, fleets)
-    parts = _parts_of(chosen, fleets, wall, acks, held)
+    parts = _parts_of(chosen, fleets, (wall, acks, silences), held)
     kept.names.learn(chain(fleets.environments, chosen))
     rows, problems = parts.ordered(view, kept.names, days)
     if held is not None:
@@ -176,7 +176,8 @@ class _Parts:
     """Rows by the part of the table that they belong to."""
 
     problems: list[TrackedEnvironment] = field(default_factory=list)
-    acknowledged: list[TrackedEnvironment] = field(default_factory=list)
+    quiet: list[TrackedEnvironment] = field(default_factory=list)
+    """Problems that are acknowledged or silenced."""
     others: list[TrackedEnvironment] = field(default_factory=list)
     old: list[TrackedEnvironment] = field(default_factory=list)
 
@@ -198,19 +199,23 @@ class _Parts:
 
 
 def _parts_of(
-    rows: Sequence[TrackedEnvironment], fleets: Fleets, wall: float, acks: Acks, held: Placement | None
+    rows: Sequence[TrackedEnvironment],
+    fleets: Fleets,
+    deciding: tuple[float, Acks, Silences],
+    held: Placement | None,
 ) -> _Parts:
     online = Presence.ONLINE  # without asking further: nearly all rows are
     parts = _Parts(others=[row for row in rows if row.verdict.presence is online and not row.is_flapping])
-    moments = fleets.moments(WallMs(wall))
+    moments = fleets.moments(WallMs(deciding[0]))
     for tracked in [row for row in rows if row.verdict.presence is not online or row.is_flapping]:
-        at, acks_then = moments[tracked.profile], acks
+        at, (wall, acks, silences) = moments[tracked.profile], deciding
         if held is not None and tracked is held.tracked:
-            at, acks_then = fleets.of(tracked).clock.at(WallMs(held.wall)), held.acks
+            at, (_, wall, acks, silences) = fleets.of(tracked).clock.at(WallMs(held.wall)), held
         if is_old(tracked, at):
             parts.old.append(tracked)  # no problem
         elif is_problem(tracked, at):
-            (parts.acknowledged if tracked.environment.id in acks_then else parts.problems).append(tracked)
+            is_silenced = bool(silences) and silencing(silences, tracked, wall, at) is not None
+            (parts.quiet if is_silenced or tracked.environment.id in acks else parts.problems).append(tracked)
         else:
             parts.others.append(tracked)
     return parts

@@ -12,7 +12,7 @@ from datetime import timedelta
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final
 
-from envwatch.fleet.events import flatten
+from envwatch.fleet.events import Kind, flatten
 from envwatch.fleet.history import PollResult
 from envwatch.fleet.periods import blind_after
 from envwatch.fleet.presence import UNTIMED, Presence

@@ -56,7 +56,7 @@ def events(day: list[SimulatedPoll]) -> list[Event]:
 def past_of_none(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The history of a demo without environments, to be copied."""
     folder = tmp_path_factory.mktemp("past") / "demo@demo-0-7"
-    assert write_past(folder, 0, 7, START)
+    assert write_past(folder, FleetSpec(0, 7), START)
     return folder
 
 
@@ -219,7 +219,8 @@ def test_the_dashboard_reads_it_when_it_is_whole(tmp_path: Path, monkeypatch: py
     for name in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
         monkeypatch.setenv(name, str(tmp_path))
     settings = demo_settings(Options())
-    profiles = [(Credentials(key=SecretStr("key"), base_url="http://demo", origin="a test"), settings)]
+    credentials = Credentials(key=SecretStr("key"), base_url="http://demo", origin="a test")
+    profiles = Profiles({NO_PROFILE: Profile(credentials, settings)})
     past = DemoPast(history_folder_for("demo-0-7", settings), FleetSpec(0, 7), START)
     history = history_for(profiles, Options(), print, demo=DemoHistory("demo-0-7", past))
     with ThreadPoolExecutor() as pool:

@@ -8,6 +8,7 @@ import pytest
 from support.pty_terminal import environment
 from support.shells import KEY, SIZE
 
+from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.server import Server
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with Server(size=SIZE, seed=7, key=KEY) as running:
+    with Server(FleetSpec(SIZE, 7), key=KEY) as running:
         yield running
 
 

@@ -26,29 +26,6 @@ from support.shells import (
     with_parent,
 )
 
-from envwatch.demo.fleet_spec import FleetSpec
-from envwatch.demo.server import Server
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with Server(FleetSpec(SIZE, 7), key=KEY) as running:
-        yield running
-
-
-@pytest.fixture
-def environ(server: Server, tmp_path: Path) -> dict[str, str]:
-    return environment(tmp_path, LETTA_API_KEY=KEY, LETTA_BASE_URL=server.base_url)
-
-
-def bash(environ: dict[str, str]) -> Terminal:
-    """Run an interactive shell with job control."""
-    return Terminal(["bash", "--norc", "--noediting", "-i"], environ | {"PS1": "$ ", "HISTFILE": ""})
-
 
 def wait_for_stopped_job(terminal: Terminal) -> None:
     """List the shell's jobs until it reports a stopped one, which it does some time after the process has stopped."""

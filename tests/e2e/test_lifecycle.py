@@ -30,24 +30,7 @@ from support.shells import (
 )
 from support.terminal_modes import ALTERNATE_SCREEN, BRACKETED_PASTE, FOCUS, IN_BAND_RESIZE, MOUSE, modes_after
 
-from envwatch.demo.fleet_spec import FleetSpec
-from envwatch.demo.server import Server
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 BROKEN = (sys.executable, str(Path(__file__).parents[1] / "support" / "broken_app.py"))
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with Server(FleetSpec(SIZE, 7), key=KEY) as running:
-        yield running
-
-
-@pytest.fixture
-def environ(server: Server, tmp_path: Path) -> dict[str, str]:
-    return environment(tmp_path, LETTA_API_KEY=KEY, LETTA_BASE_URL=server.base_url)
 
 
 WAYS: dict[str, tuple[str | signal.Signals, int]] = {

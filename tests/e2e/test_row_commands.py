@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from support.pty_terminal import ESC, Terminal, environment
-from support.shells import ENVWATCH, KEY, SHOWN, SIZE, assert_sane, child_of, in_shell, restored
-
-from envwatch.demo.fleet_spec import FleetSpec
-from envwatch.demo.server import Server
+from support.shells import ENVWATCH, KEY, SHOWN, assert_sane, bash, child_of, restored, with_parent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,12 +47,6 @@ run = ["sh", "-c", "echo stops; kill -TSTP 0; echo goes on; read answer"]
 key = "D"
 run = ["bash", "-c", "set -m; bash --norc -ic 'kill -9 $$'; kill -9 $$"]
 """
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with Server(FleetSpec(SIZE, 7), key=KEY) as running:
-        yield running
 
 
 @pytest.fixture

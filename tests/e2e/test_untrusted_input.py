@@ -14,24 +14,6 @@ from support.pty_terminal import ESC, Terminal, environment
 from support.shells import ENVWATCH, SHOWN, restored
 from support.terminal_modes import IN_BAND_RESIZE, modes_after
 
-from envwatch.demo.fleet_spec import FleetSpec
-from envwatch.demo.server import Server
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with Server(FleetSpec(SIZE, 7), key=KEY) as running:
-        yield running
-
-
-@pytest.fixture
-def environ(server: Server, tmp_path: Path) -> dict[str, str]:
-    return environment(tmp_path, LETTA_API_KEY=KEY, LETTA_BASE_URL=server.base_url)
-
-
 REPORTS_SIZES = b"\x1b[?2048;2$y"
 """A terminal's answer that it can report its size."""
 

@@ -32,7 +32,7 @@ UPSTREAM_KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
 
 def demo_server() -> Server:
     """A server to be asked, which lasts as long as its context."""
-    return Server(size=60, seed=7, key=UPSTREAM_KEY)
+    return Server(FleetSpec(60, 7), key=UPSTREAM_KEY)
 
 
 def environ_with_tokens(demo: Server, home: Path) -> dict[str, str]:

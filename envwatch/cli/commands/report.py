@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -106,7 +107,9 @@ def _print(report: Report, options: Options) -> None:
 
 def _histories(options: Options, now: WallMs) -> tuple[list[_Source], _Period]:
     """Return the histories of the selected profiles on this machine, and the period."""
-    from envwatch.cli.stored_history import base_url_of, past_of, recorded_settings_for
+    from envwatch.cli.bootstrap import state_file
+    from envwatch.cli.stored_history import base_url_of, is_demo, past_of, recorded_settings_for
+    from envwatch.storage.remembered import acknowledged
 
     # No poll has recorded what was acknowledged after the last one.
     acks = acknowledged(state_file("acknowledged")) if options.until is None else None

@@ -63,44 +63,13 @@ class Shown(NamedTuple):
 class RowContents:
     """What rows show at one moment. Two are equal if rows look alike in them but for the moment."""
 
-    Args:
-        tracked: the environment.
-        state: what is known.
-        now: the moment by the server's clock.
-        columns: the visible columns, each with its width in cells.
-        days: the last 24 hours of every environment at that moment.
-        glyphs: those that the terminal can show.
-    """
-    id_, name = tracked.environment.id, tracked.environment.name
-    fleet, silence = state.fleets.of(tracked), state.silence_of(tracked)
-    is_unknown = fleet.is_unknown(tracked, state.now)
-    ticking: list[Clean | None] = []
-    hours: tuple[State, ...] = ()
-    for column, width in columns[AGES:]:
-        if column.id == LAST_DAY:
-            hours = days.cells(tracked)
-        elif column.is_ticking:
-            text = column.shown(tracked, now, fleet.limits)
-            if column.id == "why":
-                if is_unknown and tracked.presence is Presence.LATE:  # a countdown, which would promise something
-                    text = None
-                known = _known_text(tracked, silence, state, width)
-                text = text if known is None else _joined(text, known, width, glyphs)
-            ticking.append(text)
-    return Shown(
-        is_unknown,
-        tuple([column.shown(tracked, now, fleet.limits) for column, _ in columns[1:AGES]]),
-        Rest(
-            tracked,
-            tag=None if id_ in state.acks or silence is not None else tracked.tag(now),
-            known=known_mark(tracked, silence, state, glyphs),
-            tail=id_tail(name, id_, state.ambiguous_names) if name else "",
-            newest=fleet.newest,
-            is_listed=id_ in fleet.environments,
-            ticking=tuple(ticking),
-            hours=hours,
-        ),
-    )
+    columns: tuple[tuple[Column, int], ...]
+    """Each with its width; the first three and their gaps take `LEFT` cells, with the gutter."""
+    glyphs: Glyphs
+    state: MonitorState = field(compare=False)
+    moments: Mapping[Clean, ServerMs] = field(compare=False)
+    """The time of each profile's server."""
+    days: LastDays = field(compare=False)
 
     def of(self, tracked: TrackedEnvironment) -> Shown:
         """Return what the row of an environment shows."""
@@ -144,17 +113,15 @@ class RowContents:
         is_silenced = shared_silence_of(tracked.environment, self.state.now.wall) is not None
         return self.glyphs.silenced if is_silenced else ""
 
-
-def _known_text(tracked: TrackedEnvironment, silence: Silence | None, state: MonitorState, width: int) -> Clean | None:
-    """Return who knows of a row, in a width; None if it is unknown, or acknowledged here."""
-    if silence is not None:
-        return silence_text(silence, state.now.wall)
-    if tracked.environment.id in state.acks:
-        return None
-    return shared_text(tracked.environment, state.now.wall, width)
-
-
-def _joined(why: Clean | None, known: Clean, width: int, glyphs: Glyphs) -> Clean:
-    """Return the cause with who knows of it behind that if there is room for both, and in its place if not."""
-    both = Clean(f"{why} {glyphs.separator} {known}")
-    return both if why and cells(both) <= width else known
+    def _why(self, tracked: TrackedEnvironment, why: Clean | None, width: int, silence: Silence | None) -> Clean | None:
+        """Return the cause, and behind it who silenced or acknowledged the row; without room for both, only that."""
+        wall = self.state.now.wall
+        text: Clean | None = None
+        if silence is not None:
+            text = silence_text(silence, wall)
+        elif tracked.environment.id not in self.state.acks:
+            text = shared_text(tracked.environment, wall, width)
+        if text is None:
+            return why
+        both = Clean(f"{why} {self.glyphs.separator} {text}")
+        return both if why and cells(both) <= width else text

@@ -95,7 +95,7 @@ class RowRenderer(RowContents):
         for column, width in self.columns:
             title, style, mark = Clean(column.title), plain, ""
             if column.id == view.sort:
-                mark = self.glyphs.descending if view.is_inverted else self.glyphs.ascending
+                mark = self.glyphs.down if view.is_inverted else self.glyphs.up
                 style = self.base + self.style("sorted")
             title = Clean(f"{title[: width - len(mark)]}{mark}")
             if column.id == LAST_DAY:

@@ -190,7 +190,7 @@ class StatusBar(TextLine):
             parts += _warnings(fleet, suffix, self.state.now)
         if (column := COLUMNS.get(self.view.sort or "")) is not None:
             glyphs = self.options.glyphs
-            mark = glyphs.descending if self.view.is_inverted else glyphs.ascending
+            mark = glyphs.down if self.view.is_inverted else glyphs.up
             parts.append(Part(f" SORT {column.id} {mark} ", "badge", 8))
         if self.view.is_narrowed:
             if count := self.hidden_problems:
