@@ -46,14 +46,21 @@ class Kept:
     names: NameOrder = field(default_factory=NameOrder)
 
 
+class Basis(NamedTuple):
+    """What the places of rows depend on, beside rows and view."""
+
+    wall: float = 0.0
+    """The moment (this machine's clock, ms)."""
+    acks: Acks = NO_ACKS
+    silences: Silences = NO_SILENCES
+    """Those in force now or once."""
+
+
 class Placement(NamedTuple):
     """What decided the place of a row."""
 
     tracked: TrackedEnvironment
-    wall: float
-    """The moment (this machine's clock, ms)."""
-    acks: Acks
-    silences: Silences
+    basis: Basis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +73,8 @@ class Arrangement:
     """How many stand in the block of problems; 0 while a column sorts."""
     old: int = 0
     """How many at the end are old; 0 where these are not set apart."""
-    wall: float = 0.0
-    """The moment that decided (this machine's clock, ms)."""
-    acks: Acks = field(default_factory=lambda: NO_ACKS)
-    """The acknowledgements that decided."""
-    silences: Silences = field(default_factory=lambda: NO_SILENCES)
-    """The silences that decided."""
+    basis: Basis = field(default_factory=Basis)
+    """What decided."""
     held: Placement | None = None
     """What decided the place of the row that is held in it."""
     ghost: EnvironmentKey | None = None
@@ -94,12 +97,10 @@ def arrange(  # noqa: PLR0913, PLR0917  the state of the screen
     fleets: Fleets,
     view: View,
     columns: Sequence[Column],
-    wall: float,
+    basis: Basis,
     kept: Kept | None = None,
-    acks: Acks = NO_ACKS,
     held: Placement | None = None,
     days: LastDays | None = None,
-    silences: Silences = NO_SILENCES,
 ) -> Arrangement:
     """Return the environments that a view shows, in its order.
 
@@ -107,35 +108,30 @@ def arrange(  # noqa: PLR0913, PLR0917  the state of the screen
         fleets: where to look.
         view: what to show.
         columns: the visible ones, in which words of the query are looked for.
-        wall: the moment by this machine's clock, in ms.
+        basis: decides what is a problem; acknowledged and silenced ones come after the others.
         kept: what to keep from call to call; None for a single call.
-        acks: the acknowledged problems: they come after the others, with the silenced ones.
         held: a row that keeps its place, and stays though the view no longer shows it.
         days: the last 24 hours, by which the column of that name sorts.
-        silences: those in force now or once.
     """
     kept = kept or Kept()
-    chosen = _chosen(fleets, view, columns, wall, kept.searches, acks)
+    chosen = _chosen(fleets, view, columns, basis, kept.searches)
     ghost = None if held is None else _put(held.tracked, chosen, fleets)
-    parts = _parts_of(chosen, fleets, (wall, acks, silences), held)
+    parts = _parts_of(chosen, fleets, basis, held)
     kept.names.learn(chain(fleets.environments, chosen))
     rows, problems = parts.ordered(view, kept.names, days)
     if held is not None:
         place = next(place for place, tracked in enumerate(rows) if tracked is held.tracked)
         rows[place] = fleets.tracked(held.tracked.key) or held.tracked
     old = 0 if view.is_narrowed else len(parts.old)
-    return Arrangement(
-        rows=rows, problems=problems, old=old, wall=wall, acks=acks, silences=silences, held=held, ghost=ghost
-    )
+    return Arrangement(rows=rows, problems=problems, old=old, basis=basis, held=held, ghost=ghost)
 
 
-def _chosen(  # noqa: PLR0913, PLR0917  the state of the screen
+def _chosen(
     fleets: Fleets,
     view: View,
     columns: Sequence[Column],
-    wall: float,
+    basis: Basis,
     searches: dict[Clean, SearchCache],
-    acks: Acks,
 ) -> list[TrackedEnvironment]:
     """Return what the preset, the query and the comparison leave, in no order."""
     compared = _compared(fleets, view.baseline) if view.compares and view.baseline is not None else None
@@ -144,7 +140,7 @@ def _chosen(  # noqa: PLR0913, PLR0917  the state of the screen
         environments: Iterable[TrackedEnvironment] = (
             fleet.environments.values() if compared is None else compared[profile]
         )
-        context = MatchContext(fleet.clock.at(WallMs(wall)), acks, fleet.profile_name)
+        context = MatchContext(fleet.clock.at(WallMs(basis.wall)), basis.acks, fleet.profile_name)
         cache = searches.setdefault(profile, SearchCache())
         for query in filter(None, (PRESETS[view.preset], view.query)):
             environments = filter(query.test(context, columns, cache), environments)
@@ -201,16 +197,16 @@ class _Parts:
 def _parts_of(
     rows: Sequence[TrackedEnvironment],
     fleets: Fleets,
-    deciding: tuple[float, Acks, Silences],
+    basis: Basis,
     held: Placement | None,
 ) -> _Parts:
     online = Presence.ONLINE  # without asking further: nearly all rows are
     parts = _Parts(others=[row for row in rows if row.verdict.presence is online and not row.is_flapping])
-    moments = fleets.moments(WallMs(deciding[0]))
+    moments = fleets.moments(WallMs(basis.wall))
     for tracked in [row for row in rows if row.verdict.presence is not online or row.is_flapping]:
-        at, (wall, acks, silences) = moments[tracked.profile], deciding
+        at, (wall, acks, silences) = moments[tracked.profile], basis
         if held is not None and tracked is held.tracked:
-            at, (_, wall, acks, silences) = fleets.of(tracked).clock.at(WallMs(held.wall)), held
+            at, (wall, acks, silences) = fleets.of(tracked).clock.at(WallMs(held.basis.wall)), held.basis
         if is_old(tracked, at):
             parts.old.append(tracked)  # no problem
         elif is_problem(tracked, at):
@@ -232,7 +228,7 @@ def lines_of(arrangement: Arrangement, view: View, fleets: Fleets) -> Sequence[L
         problems, others = rows[: arrangement.problems], rows[arrangement.problems : end]
         lines += problems
         if problems and others:
-            lines.append(rule_over(_without_held_problem(others, held), fleets, arrangement.wall))
+            lines.append(rule_over(_without_held_problem(others, held), fleets, arrangement.basis.wall))
         lines += others
     lines += old_group(rows[end:], view.folded)
     return lines

@@ -69,8 +69,7 @@ class RowCursor:
         return self._placements.get(cursor.key) or self._placed(cursor)
 
     def _placed(self, tracked: TrackedEnvironment) -> Placement:
-        placed = self._arrangement
-        return Placement(tracked, placed.wall, placed.acks, placed.silences)
+        return Placement(tracked, self._arrangement.basis)
 
     def place_of(self, key: LineKey) -> int | None:
         """Return the index of the line of an environment or a header; None if it has none."""
@@ -136,9 +135,7 @@ class RowCursor:
             rows=[*present[:end], *coming.values(), *present[end:]],
             problems=problems,
             old=old,
-            wall=before.wall,
-            acks=before.acks,
-            silences=before.silences,
+            basis=before.basis,
         )
 
     def _set(self, arrangement: Arrangement) -> None:

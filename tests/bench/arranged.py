@@ -24,7 +24,7 @@ from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import Clean
 from envwatch.query.language import parse
-from envwatch.views.arrangement import Kept, arrange, lines_of
+from envwatch.views.arrangement import Basis, Kept, arrange, lines_of
 from envwatch.views.baseline import Baseline
 from envwatch.views.column_widths import fitting
 from envwatch.views.out_of_sight import ProblemPlaces
@@ -124,6 +124,6 @@ class _Table:
         fleets = next(self._listings)
         monitor = Monitor(fleets, acks, self._log, self._watched)
         self._days = self._days.at(monitor, _NOW, None)
-        arrangement = arrange(fleets, view, COLUMNS, NOW, self._kept, acks, days=self._days)
+        arrangement = arrange(fleets, view, COLUMNS, Basis(NOW, acks), self._kept, days=self._days)
         lines = lines_of(arrangement, view, fleets)
         return len(ProblemPlaces.among(lines, monitor.alerting(_NOW)))

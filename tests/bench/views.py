@@ -17,7 +17,7 @@ from support.builders import NOW, listed
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.fleets import Fleets
 from envwatch.query.language import parse
-from envwatch.views.arrangement import arrange
+from envwatch.views.arrangement import Basis, arrange
 from envwatch.views.column_widths import fitting
 from envwatch.views.table_view import Preset, View
 
@@ -58,7 +58,7 @@ def _choosing(few: Sequence[Environment], many: Sequence[Environment]) -> list[t
     small, large = (Fleets().after(NO_PROFILE, listed(rows, NOW))[0] for rows in (few, many))
     times = []
     for what, view in VIEWS.items():
-        works = (partial(arrange, fleets, view, columns, NOW) for fleets in (small, large))
+        works = (partial(arrange, fleets, view, columns, Basis(NOW)) for fleets in (small, large))
         reference, measured = in_turn(*works, times=3)
         times.append((f"{what}, the pure view (CPU)", measured, reference))
     return times

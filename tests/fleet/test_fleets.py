@@ -22,7 +22,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause
 from envwatch.model.text import Clean
 from envwatch.query.language import parse
-from envwatch.views.arrangement import arrange
+from envwatch.views.arrangement import Basis, arrange
 from envwatch.views.table_view import View
 
 WORK, HOME = Clean("work"), Clean("home")
@@ -115,14 +115,16 @@ def test_what_happens_under_one_profile_is_what_would_happen_without_the_other(
 def test_a_filter_asks_for_a_profile_and_uses_each_fleets_clock() -> None:
     fleets, _ = both().after(WORK, listed([environment("a", lastHeartbeat=NOW - 50_000)]))
     fleets, _ = fleets.after(HOME, listed([environment("b", lastHeartbeat=NOW - 50_000)], NOW, skew=3_600_000))
-    assert [tracked.key for tracked in arrange(fleets, View(query=parse("profile:wo")), ALL, NOW).rows] == [(WORK, "a")]
-    assert [tracked.key for tracked in arrange(fleets, View(query=parse("!profile:=work")), ALL, NOW).rows] == [
+    assert [tracked.key for tracked in arrange(fleets, View(query=parse("profile:wo")), ALL, Basis(NOW)).rows] == [
+        (WORK, "a")
+    ]
+    assert [tracked.key for tracked in arrange(fleets, View(query=parse("!profile:=work")), ALL, Basis(NOW)).rows] == [
         (HOME, "b")
     ]
     # By the first server's clock it is now NOW, by the other's an hour before.
-    found = arrange(fleets, View(query=parse("beat:45s..55s")), ALL, NOW).rows
+    found = arrange(fleets, View(query=parse("beat:45s..55s")), ALL, Basis(NOW)).rows
     assert [tracked.key for tracked in found] == [(WORK, "a")]
-    assert arrange(fleets, View(query=parse("profile:none")), ALL, NOW).rows == []
+    assert arrange(fleets, View(query=parse("profile:none")), ALL, Basis(NOW)).rows == []
 
 
 @pytest.mark.parametrize(
@@ -131,7 +133,7 @@ def test_a_filter_asks_for_a_profile_and_uses_each_fleets_clock() -> None:
 )
 def test_the_rows_of_a_single_profile_are_found_by_its_name(query: str, found: int) -> None:
     monitor, _ = Monitor.of({NO_PROFILE: Limits()}, profile_name=WORK).after(NO_PROFILE, listed(beating(2)), reading())
-    assert len(arrange(monitor.fleets, View(query=parse(query)), ALL, NOW).rows) == found
+    assert len(arrange(monitor.fleets, View(query=parse(query)), ALL, Basis(NOW)).rows) == found
 
 
 @pytest.mark.parametrize("minutes", [1, 10, 600])

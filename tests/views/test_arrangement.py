@@ -17,7 +17,7 @@ from envwatch.fleet.silences import silence_of_environments
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.text import Clean
 from envwatch.query.language import parse
-from envwatch.views.arrangement import arrange
+from envwatch.views.arrangement import Basis, arrange
 from envwatch.views.table_view import Preset, View
 
 NOTE = Ack(NOW, Clean(""))
@@ -38,7 +38,7 @@ def test_problems_stand_in_a_block_newest_loss_first_then_gone_late_and_flapping
         online("A"),
         replace(gone("left"), since_at=ServerMs(NOW - 900_000)),
     ]
-    arrangement = arrange(fleet_of(rows), View(), ALL, NOW)
+    arrangement = arrange(fleet_of(rows), View(), ALL, Basis(NOW))
     names = [tracked.environment.name for tracked in arrangement.rows]
     assert names[: arrangement.problems] == ["o2", "o1", "g", "l2", "l1", "flap"]
     assert names[arrangement.problems :] == ["A", "b", "left", "old"]
@@ -48,7 +48,7 @@ def test_problems_stand_in_a_block_newest_loss_first_then_gone_late_and_flapping
 @pytest.mark.parametrize(("ago", "problems"), [(899_999, 1), (900_000, 0)])
 def test_what_is_gone_is_a_problem_for_15_minutes(ago: float, problems: int) -> None:
     row = replace(gone("g"), since_at=ServerMs(NOW - ago))
-    assert arrange(fleet_of([row, online("a")]), View(), ALL, NOW).problems == problems
+    assert arrange(fleet_of([row, online("a")]), View(), ALL, Basis(NOW)).problems == problems
 
 
 def test_acknowledged_problems_come_last_in_the_block() -> None:
@@ -59,7 +59,7 @@ def test_acknowledged_problems_come_last_in_the_block() -> None:
         (View(is_inverted=True), ["o2", "g", "l1", "o1", "l2", "on"]),
         (View(sort="name"), ["g", "l1", "l2", "o1", "o2", "on"]),
     ):
-        arrangement = arrange(fleet_of(rows), view, ALL, NOW, acks=acks)
+        arrangement = arrange(fleet_of(rows), view, ALL, Basis(NOW, acks))
         assert [tracked.environment.name for tracked in arrangement.rows] == expected
         assert arrangement.problems == (0 if view.sort else 5)
 
@@ -75,7 +75,7 @@ def test_silenced_problems_come_with_the_acknowledged_ones_while_the_silence_hol
         (NOW + 3_599_999, ["l1", "o1", "o2", "on"]),
         (NOW + 3_600_000, ["o1", "l1", "o2", "on"]),
     ):
-        arrangement = arrange(fleet_of(rows), View(), ALL, at, acks=acks, silences=silences)
+        arrangement = arrange(fleet_of(rows), View(), ALL, Basis(at, acks, silences))
         assert [tracked.environment.name for tracked in arrangement.rows] == expected
         assert arrangement.problems == 3
 
@@ -94,7 +94,7 @@ ROWS = st.lists(
 def test_the_block_holds_all_problems_and_nothing_else(rows: list[object], view: View, data: st.DataObject) -> None:
     fleets = fleet_of(rows)  # type: ignore[arg-type]
     acked = {tracked.environment.id: NOTE for tracked in fleets.environments if data.draw(st.booleans())}
-    arrangement = arrange(fleets, view, ALL, NOW, acks=acked)
+    arrangement = arrange(fleets, view, ALL, Basis(NOW, acked))
     shown, count, old = arrangement.rows, arrangement.problems, arrangement.old
     assert [is_problem(tracked, NOW) for tracked in shown] == [place < count for place in range(len(shown))]
     acks = [tracked.environment.id in acked for tracked in shown[:count]]
@@ -105,7 +105,7 @@ def test_the_block_holds_all_problems_and_nothing_else(rows: list[object], view:
 
 
 def test_a_row_that_is_left_out_leaves_the_counts_right() -> None:
-    arrangement = arrange(fleet_of([offline("o"), online("a"), offline("old", DAY)]), View(), ALL, NOW)
+    arrangement = arrange(fleet_of([offline("o"), online("a"), offline("old", DAY)]), View(), ALL, Basis(NOW))
     counts = {}
     for name in ("o", "a", "old"):
         left = arrangement.without(named(name).key)

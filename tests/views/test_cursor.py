@@ -16,7 +16,7 @@ from envwatch.fleet.silences import NO_SILENCES, silence_of_environments
 from envwatch.model.clock import WallMs
 from envwatch.model.text import Clean
 from envwatch.query.language import parse
-from envwatch.views.arrangement import arrange, lines_of
+from envwatch.views.arrangement import Basis, arrange, lines_of
 from envwatch.views.cursor import RowCursor, kept_top
 from envwatch.views.grouping import GroupHeader, Rule, group_key
 from envwatch.views.table_view import Preset, View
@@ -65,7 +65,7 @@ class Table:
         cursor, lines, place = self.cursor, self.cursor.lines, self.cursor.place
         held = cursor.placement if is_held else None
         cursor.take(
-            arrange(fleets, self.view, ALL, at, acks=acks or {}, held=held, silences=silences),
+            arrange(fleets, self.view, ALL, Basis(at, acks or {}, silences), held=held),
             lambda arrangement: lines_of(arrangement, self.view, fleets),
             is_steady=is_steady,
         )

@@ -16,7 +16,7 @@ from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import Clean
 from envwatch.query.language import parse
-from envwatch.views.arrangement import arrange, lines_of
+from envwatch.views.arrangement import Basis, arrange, lines_of
 from envwatch.views.grouping import GROUPINGS, OLD, GroupHeader, Rule, group_key, groups_of
 from envwatch.views.table_view import Preset, View
 
@@ -50,7 +50,7 @@ def shape(lines: Iterable[Line]) -> list[str]:
 
 def lines(rows: Iterable[TrackedEnvironment], view: View, at: float = NOW, skew: float = 0.0) -> Sequence[Line]:
     fleets = fleet_of(rows, skew=skew)
-    return lines_of(arrange(fleets, view, ALL, at), view, fleets)
+    return lines_of(arrange(fleets, view, ALL, Basis(at)), view, fleets)
 
 
 def members(lines: Iterable[Line]) -> list[TrackedEnvironment]:
@@ -152,7 +152,7 @@ def test_every_row_appears_once_in_order_under_its_header(
 ) -> None:
     view = View(group=group, folded=folded, sort=sort)
     fleets = fleet_of(rows)
-    arrangement = arrange(fleets, view, ALL, NOW)
+    arrangement = arrange(fleets, view, ALL, Basis(NOW))
     found = lines_of(arrangement, view, fleets)
     assert len({line.key for line in found}) == len(found)
     below: list[TrackedEnvironment] | None = None

@@ -15,7 +15,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.fleets import Fleets
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.text import Clean
-from envwatch.views.arrangement import arrange, lines_of
+from envwatch.views.arrangement import Basis, arrange, lines_of
 from envwatch.views.grouping import group_key
 from envwatch.views.out_of_sight import ProblemPlaces, above_text, no_problem_text
 from envwatch.views.table_view import View
@@ -30,7 +30,7 @@ OS = group_key("os", Clean("linux"))
 def places(*rows: TrackedEnvironment, view: View | None = None) -> ProblemPlaces:
     fleets = fleet_of(rows)
     view = view or View(sort="name")
-    lines = lines_of(arrange(fleets, view, ALL, NOW), view, fleets)
+    lines = lines_of(arrange(fleets, view, ALL, Basis(NOW)), view, fleets)
     return ProblemPlaces.among(lines, Monitor(fleets).alerting(reading()))
 
 

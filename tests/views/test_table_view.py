@@ -18,7 +18,7 @@ from envwatch.fleet.presence import Presence
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.model.text import Clean, natural_key
 from envwatch.query.language import parse
-from envwatch.views.arrangement import Kept, arrange
+from envwatch.views.arrangement import Basis, Kept, arrange
 from envwatch.views.baseline import Baseline, comparison_columns
 from envwatch.views.column_widths import LEFT
 from envwatch.views.columns import COLUMNS
@@ -46,7 +46,7 @@ def names(environments: Iterable[TrackedEnvironment]) -> list[str]:
 
 
 def seen(environments: Iterable[TrackedEnvironment], view: View) -> list[str]:
-    return names(arrange(fleet_of(environments), view, ALL, NOW).rows)
+    return names(arrange(fleet_of(environments), view, ALL, Basis(NOW)).rows)
 
 
 def test_problems_come_first_with_the_newest_loss_and_the_longest_silence_on_top() -> None:
@@ -217,15 +217,15 @@ def test_search_caches_spare_reading_unchanged_rows_again() -> None:
     fleets = fleet_of([named("ada"), named("bob")])
     kept = Kept()
     for _ in range(2):
-        assert names(arrange(fleets, View(query=parse("bob")), columns, NOW, kept).rows) == ["bob"]
+        assert names(arrange(fleets, View(query=parse("bob")), columns, Basis(NOW), kept).rows) == ["bob"]
     assert len(reads) == 2
 
 
 def test_words_are_looked_for_only_in_visible_columns() -> None:
     fleet = fleet_of([named("a", podId="p-7")])
     visible = [column for column in ALL if column.id != "pod"]
-    assert arrange(fleet, View(query=parse("p-7")), visible, NOW).rows == []
-    assert len(arrange(fleet, View(query=parse("p-7")), ALL, NOW).rows) == 1
+    assert arrange(fleet, View(query=parse("p-7")), visible, Basis(NOW)).rows == []
+    assert len(arrange(fleet, View(query=parse("p-7")), ALL, Basis(NOW)).rows) == 1
 
 
 def test_only_a_preset_or_a_query_narrows() -> None:

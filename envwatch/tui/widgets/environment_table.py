@@ -23,7 +23,7 @@ from envwatch.model.times import zone_of
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.line import STATE_STYLES
 from envwatch.tui.widgets.row_renderer import NOTHING, RowRenderer
-from envwatch.views.arrangement import Kept, arrange, lines_of
+from envwatch.views.arrangement import Basis, Kept, arrange, lines_of
 from envwatch.views.baseline import comparison_columns
 from envwatch.views.column_widths import SCROLLBAR, column_at, fitting
 from envwatch.views.columns import COLUMNS
@@ -231,8 +231,8 @@ class EnvironmentTable(ScrollView, can_focus=True):
         state, view, cursor, days = self.state, self.view, self._row_cursor, self._last_days()
         lines, place, fleets = cursor.lines, cursor.place, state.fleets
         held = cursor.placement if is_held else None
-        wall, acks, silences = state.now.wall, state.acks, state.silences
-        found = arrange(fleets, view, self.columns, wall, self._kept, acks, held, days, silences)
+        basis = Basis(state.now.wall, state.acks, state.silences)
+        found = arrange(fleets, view, self.columns, basis, self._kept, held, days)
         cursor.take(found, lambda rows: lines_of(rows, view, fleets), is_steady=is_steady, is_new_view=is_new_view)
         self._count_problems()
         self._set_virtual_size()
