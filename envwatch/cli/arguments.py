@@ -1,7 +1,7 @@
-"""The parser, the options that commands share, and the exit codes.
+"""The parser, the options that commands share, the exit codes, and the loading of a command.
 
-Runs nothing and imports nothing slow, so that help and refusals are instant. No option takes the API key, because every
-user of a machine can read the arguments of its processes.
+Runs nothing and imports nothing slow, so that help and refusals are instant: they load only the module of the command
+that is named. No option takes the API key, because every user of a machine can read the arguments of its processes.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import argparse
 import sys
 from enum import IntEnum
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Protocol, cast
 
 from envwatch import __version__
-from envwatch.cli.registry import COMMANDS, GROUPS, PLUGIN, load
+from envwatch.cli.registry import COMMANDS, GROUPS, PLUGIN
 from envwatch.cli.usage_errors import NO_KEY_HERE, names_a_key, plain, unknown
 from envwatch.config.values import duration, line, path_text, query, whole
 from envwatch.model.text import clean
@@ -231,6 +232,21 @@ class _FirstParser(Parser):
         for title, commands in GROUPS.items():
             lines += [f"{title}:", *(f"  {name:<{width}}  {summary}" for name, summary in commands.items())]
         return "\n".join([*lines, f"{_DETAILS}\n"])
+
+
+class Command(Protocol):
+    """What a module in `commands` offers. It imports late whatever `add_arguments` does not need."""
+
+    def add_arguments(self, parser: Parser) -> None:
+        """Set the description of a command's parser and add its options."""
+
+    def run(self, options: Options) -> int:
+        """Run the command and return the exit code."""
+
+
+def load(name: str) -> Command:
+    """Import a command."""
+    return cast("Command", import_module(f"envwatch.cli.commands.{name}"))
 
 
 def options_in(arguments: Sequence[str] | None, options: Options | None = None) -> Options:

@@ -1,15 +1,8 @@
-"""The commands by name, in the groups of the help. A new command is one module in `commands` and one line here.
-
-Help and the parsing of options import only the module of the command that is named.
-"""
+"""The commands by name, in the groups of the help. A new command is one module in `commands` and one line here."""
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Final, Protocol, cast
-
-if TYPE_CHECKING:
-    from envwatch.cli.arguments import Options, Parser
+from typing import Final
 
 DASHBOARD: Final = "dashboard"
 """The command that runs if none is named; every shared option is one of its own."""
@@ -45,18 +38,3 @@ GROUPS: Final = {
 has the command's name."""
 
 COMMANDS: Final = {name: summary for group in GROUPS.values() for name, summary in group.items()}
-
-
-class Command(Protocol):
-    """What a module in `commands` offers. It imports late whatever `add_arguments` does not need."""
-
-    def add_arguments(self, parser: Parser) -> None:
-        """Set the description of a command's parser and add its options."""
-
-    def run(self, options: Options) -> int:
-        """Run the command and return the exit code."""
-
-
-def load(name: str) -> Command:
-    """Import a command."""
-    return cast("Command", import_module(f"envwatch.cli.commands.{name}"))

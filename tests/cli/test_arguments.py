@@ -9,8 +9,8 @@ from pkgutil import iter_modules
 import pytest
 
 from envwatch.cli import commands
-from envwatch.cli.arguments import HelpRequested, Options, StopError, options_in
-from envwatch.cli.registry import COMMANDS, DASHBOARD, GROUPS, load
+from envwatch.cli.arguments import HelpRequested, Options, StopError, load, options_in
+from envwatch.cli.registry import COMMANDS, DASHBOARD, GROUPS
 
 
 @pytest.mark.parametrize(
