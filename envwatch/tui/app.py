@@ -32,7 +32,7 @@ from envwatch.tui.screens.row_actions import RowActions
 from envwatch.tui.screens.time_actions import TimeActions
 from envwatch.tui.state import NO_NOTICE, DisplayOptions, MonitorState, Notice
 from envwatch.tui.terminal.app import TerminalApp
-from envwatch.tui.terminal.job_control import has_shell
+from envwatch.tui.terminal.foreground import has_shell
 from envwatch.tui.terminal.requirements import advice
 from envwatch.tui.terminal.textual_internals import forget_detached_watchers
 from envwatch.tui.themes import STATE_COLOURS, THEMES, in_menu_order, stylesheet, without_colours

@@ -14,8 +14,6 @@ import termios
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-from envwatch.tui.terminal.job_control import has_shell
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -90,3 +88,12 @@ def _has_dead_foreground(terminal: int) -> bool:
     except OSError:
         return False
     return False
+
+
+def has_shell() -> bool:
+    """Whether a parent in this session can resume us; false in `ssh -t host envwatch` and alone in a container."""
+    parent = os.getppid()
+    try:
+        return parent != 0 and os.getsid(parent) == os.getsid(0)
+    except OSError:  # the parent has just ended
+        return False
