@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.history import HistoryError, RecordedStep
 from envwatch.model.clock import WallMs
+from envwatch.storage.history.encoding.frames import Rebuilder
 from envwatch.storage.history.folder import day_of, day_path, day_paths
-from envwatch.storage.history.reading import DayReader, Rebuilder
+from envwatch.storage.history.reading import DayReader
 from envwatch.storage.history.troubles import GoneError, explained
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
-"""Reads a file of a history, while another process may write it: polls, events, and moments from their frames.
+"""Reads a day file of a history, while another process may write it: polls, events, and the frames of moments.
 
-A day file and a recording are read alike. Of a file that is cut off, the whole pages before the cut are read.
+Of a file that is cut off, the whole pages before the cut are read.
 """
 
 from __future__ import annotations
@@ -12,25 +12,19 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from envwatch.fleet.history import HistoryError, PollResult, RecordedPoll
 from envwatch.storage.history.connecting import connected
 from envwatch.storage.history.encoding.events import EventDecoder
-from envwatch.storage.history.encoding.frames import Frame, FrameDecoder, FrameKind
+from envwatch.storage.history.encoding.frames import Chain, Frame, FrameKind
 from envwatch.storage.history.encoding.packing import NONSENSE
 from envwatch.storage.history.possible_clocks import LATEST, LONGEST_INTERVAL_S
 from envwatch.storage.history.schema import Numbers, check_regular, check_whole, last_numbers
 from envwatch.storage.history.troubles import DamagedError, GoneError, explained, is_damage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from envwatch.fleet.events import Event
-    from envwatch.fleet.history import Moment
     from envwatch.model.clock import WallMs
     from envwatch.model.text import Clean
-    from envwatch.storage.history.recording import RecordedFile
-
-
-_NEAR: Final = 8
-"""Frames before a moment out of order where a mark is left, so that several steps back cost few frames each."""
 
 _IS_TIME: Final = f"at BETWEEN -{LATEST} AND {LATEST}"
 """What is no number is not between two numbers."""
@@ -175,65 +169,6 @@ class DayReader:
         except sqlite3.Error as error:
             if not is_damage(error):
                 raise
-
-
-class Chain(NamedTuple):
-    """The numbers of the polls where the frames begin that give a moment."""
-
-    key: int
-    bridge: int
-    """The newest BRIDGE, which comes right after the KEY; the KEY itself if there is none."""
-
-
-class _Mark(NamedTuple):
-    """A decoder, and the frame that it has reached."""
-
-    file: object
-    number: int
-    decoder: FrameDecoder
-
-
-class Rebuilder:
-    """Rebuilds moments from frames: the next one in a file costs one frame, one shortly before a few. Of one thread."""
-
-    def __init__(self, profile: Clean) -> None:
-        self._profile = profile
-        self._newest: _Mark | None = None
-        self._marks: tuple[_Mark, ...] = ()
-        """Earlier ones, from which steps back start: the newest BRIDGE, and a frame shortly before."""
-
-    def moment(self, reader: DayReader | RecordedFile, number: int) -> Moment:
-        """Return what was known right after a poll; raise `HistoryError` if that cannot be read."""
-        newest, self._newest = self._newest, None
-        if newest is not None and newest.file == reader.identity and newest.number in (number - 1, number):
-            decoder = newest.decoder
-            _apply(decoder, reader.frames(newest.number + 1, number))
-        else:
-            decoder = self._rebuilt(reader, number)
-        self._newest = _Mark(reader.identity, number, decoder)
-        return decoder.moment()
-
-    def _rebuilt(self, reader: DayReader | RecordedFile, number: int) -> FrameDecoder:
-        """Return a decoder that has reached a frame, by way of the nearest mark or of the KEY before it."""
-        chain, marks, self._marks = reader.chain(number), self._marks, ()
-        marks = tuple(mark for mark in marks if mark.file == reader.identity and chain.bridge <= mark.number <= number)
-        if not marks:
-            decoder = FrameDecoder(self._profile)
-            _apply(decoder, reader.frames(chain.key, chain.key))
-            if chain.bridge != chain.key:
-                _apply(decoder, reader.frames(chain.bridge, chain.bridge))
-            marks = (_Mark(reader.identity, chain.bridge, decoder),)
-        start = marks[-1]
-        decoder, near = start.decoder.copy(), max(number - _NEAR, start.number)
-        _apply(decoder, reader.frames(start.number + 1, near))
-        self._marks = (marks[0], _Mark(reader.identity, near, decoder.copy()))
-        _apply(decoder, reader.frames(near + 1, number))
-        return decoder
-
-
-def _apply(decoder: FrameDecoder, frames: Iterable[Frame]) -> None:
-    for frame in frames:
-        decoder.apply(frame)
 
 
 @contextmanager

@@ -24,9 +24,15 @@ from envwatch.model.clock import WallMs
 from envwatch.model.text import Clean, clean
 from envwatch.storage.history.about import About
 from envwatch.storage.history.encoding.events import decode_event, encode_event
-from envwatch.storage.history.encoding.frames import FORMAT_VERSION, Frame, FrameEncoder, FrameKind
+from envwatch.storage.history.encoding.frames import (
+    FORMAT_VERSION,
+    Chain,
+    Frame,
+    FrameEncoder,
+    FrameKind,
+    Rebuilder,
+)
 from envwatch.storage.history.possible_clocks import LONGEST_INTERVAL_S, ClockCheck
-from envwatch.storage.history.reading import Chain, Rebuilder
 from envwatch.storage.regular_files import open_regular
 
 if TYPE_CHECKING:
