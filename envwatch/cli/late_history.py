@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from envwatch.fleet.events import Event
-    from envwatch.fleet.history import Moment, Past, RecordedPoll, RecordedStep, Recorder
-    from envwatch.fleet.monitor import Monitor, Update
+    from envwatch.fleet.history import Moment, Past, RecordedPoll, RecordedStep
+    from envwatch.fleet.monitor import Monitor, Recorder, Update
     from envwatch.model.clock import Reading, WallMs
     from envwatch.model.outcome import Outcome
     from envwatch.model.text import Clean

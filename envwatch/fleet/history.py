@@ -1,6 +1,7 @@
 """What was recorded under one profile: its polls, what was known after each, and the events.
 
-Values, and the protocols of what writes and reads them. Pure: how they are kept is decided in `storage`.
+Values, and the protocol of their reader; a `monitor.Recorder` writes them. Pure: how they are kept is decided in
+`storage`.
 """
 
 from __future__ import annotations
@@ -18,10 +19,8 @@ if TYPE_CHECKING:
     from envwatch.fleet.acknowledgements import Acks
     from envwatch.fleet.events import Event
     from envwatch.fleet.fleet import Fleet
-    from envwatch.fleet.monitor import Monitor, Update
     from envwatch.model.clock import Reading, WallMs
     from envwatch.model.outcome import Outcome
-    from envwatch.model.text import Clean
 
 
 class HistoryError(Exception):
@@ -103,20 +102,3 @@ class Past(Protocol):
 
     def steps(self, since: WallMs, until: WallMs) -> Iterator[RecordedStep]:
         """Yield the polls of a time, each with its events, and what time alone changed, in the order of recording."""
-
-
-class Recorder(Protocol):
-    """Records the state of a monitor."""
-
-    def record(
-        self, profile: Clean | None, outcome: Outcome | None, monitor: Monitor, update: Update, now: Reading
-    ) -> None:
-        """Record one outcome, or what time alone changed. Never waits and never fails.
-
-        Args:
-            profile: whose outcome it is; None if only time has passed.
-            outcome: what the poll gave; None if only time has passed, and then only events are recorded.
-            monitor: after it.
-            update: what it changed; its events may be of any profile.
-            now: this machine's clocks, as the monitor got them.
-        """

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from math import inf
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from envwatch.fleet.acknowledgements import NO_ACKS, losses_of, recovered
 from envwatch.fleet.alert_policy import DEFAULT_POLICY
@@ -287,6 +287,23 @@ class Monitor:
         if not self._policy(tracked.profile).alert.matches(tracked, at):
             return False
         return not self.silences or silencing(self.silences, tracked, wall, at) is None
+
+
+class Recorder(Protocol):
+    """Records the state of a monitor."""
+
+    def record(
+        self, profile: Clean | None, outcome: Outcome | None, monitor: Monitor, update: Update, now: Reading
+    ) -> None:
+        """Record one outcome, or what time alone changed. Never waits and never fails.
+
+        Args:
+            profile: whose outcome it is; None if only time has passed.
+            outcome: what the poll gave; None if only time has passed, and then only events are recorded.
+            monitor: after it.
+            update: what it changed; its events may be of any profile.
+            now: this machine's clocks, as the monitor got them.
+        """
 
 
 def _listed_after_all(acks: Acks, fleets: Fleets) -> frozenset[Clean]:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.acknowledgements import Ack, Acks
     from envwatch.fleet.alert_policy import AlertPolicy
-    from envwatch.fleet.history import Past, Recorder
+    from envwatch.fleet.history import Past
+    from envwatch.fleet.monitor import Recorder
     from envwatch.model.clock import Reading, WallMs
     from envwatch.model.outcome import Outcome
     from envwatch.model.text import Clean
