@@ -87,6 +87,10 @@ class Acceptance:
         """Whether the absence of a row is not believed."""
         return self.hold is not None and id_ not in self.believed_absences
 
+    def held_absences_of(self, id_: Clean) -> int:
+        """Return how many listings before this one lacked a row whose absence was held and is believed from now on."""
+        return self.listings_held if id_ in self.believed_absences else 0
+
 
 def acceptance_of(
     hold: HeldListing | None,

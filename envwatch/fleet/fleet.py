@@ -40,8 +40,9 @@ from envwatch.model.text import Clean
 from envwatch.model.times import MS, span
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
+    from envwatch.fleet.anomalies import Acceptance
     from envwatch.model.environment import Environment
 
 _GONE_KEPT_MS = limits.GONE_KEPT / MS
@@ -241,13 +242,13 @@ def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, .
         gap_ms=gap_ms,
         elapsed_ms=fleet.elapsed_ms + gap_ms,
         beats_count=stall_detector.beats_count,
-        acceptance=acceptance,
         in_doubt=snapshot.in_doubt,
+        unreadable=snapshot.set_aside_ids,
         profile=fleet.profile,
         latest=latest_possible(clock, at),
         is_date_wrong=date_error is not None,
     )
-    environments, events = _next_environments(fleet, rows, at, listing, snapshot.set_aside_ids)
+    environments, events = _next_environments(fleet, rows, at, listing, acceptance)
     is_first = fleet.listed is None
     periods, period_events = after_listing(seen, acceptance, stall_detector, at=at, seen_at=seen_at)
     is_proof = hold is None and not snapshot.set_aside
@@ -301,7 +302,7 @@ def _next_environments(
     rows: Mapping[Clean, tuple[Environment, ServerMs]],
     at: ServerMs,
     listing: ListingContext,
-    unreadable: Collection[Clean],
+    acceptance: Acceptance,
 ) -> tuple[Mapping[Clean, TrackedEnvironment], list[Event]]:
     """Return the environments after a listing, and what happened to each; the first listing gives no events."""
     rule = PresenceRule(fleet.limits)
@@ -317,12 +318,12 @@ def _next_environments(
     for id_, before in old.items():
         if id_ in environments:
             continue
-        if id_ in unreadable:
+        if id_ in listing.unreadable:
             tracked = unread(before)
-        elif listing.acceptance.holds_absence_of(id_):
+        elif acceptance.holds_absence_of(id_):
             tracked = missed_while_held(before, listing)
         else:
-            tracked = marked_absent(before, at, listing)
+            tracked = marked_absent(before, at, listing, held=acceptance.held_absences_of(id_))
         if tracked.presence is not Presence.GONE or at - (tracked.since_at or at) < _GONE_KEPT_MS:
             environments[id_] = tracked
             if tracked is not before:

@@ -6,12 +6,11 @@ changed. Which listing is believed, and what many rows have in common, is decide
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from envwatch.fleet.anomalies import Acceptance
 from envwatch.fleet.clock_check import LastHeartbeat, SkewCheck
 from envwatch.fleet.diff import changes, is_new_connection, is_new_process
 from envwatch.fleet.events import NO_PROFILE, Event, EventState, Kind
@@ -131,10 +130,10 @@ class ListingContext:
     """Since the first listing: the sum of all gaps."""
     beats_count: bool = True
     """False while the platform's heartbeats stand still: then silence proves nothing."""
-    acceptance: Acceptance = field(default_factory=Acceptance)
-    """Which parts of it are believed."""
     in_doubt: Collection[Clean] = ()
     """Ids of rows that it lacks and that may exist all the same."""
+    unreadable: Collection[Clean] = ()
+    """Ids of rows that it set aside."""
     profile: Clean = NO_PROFILE
     """Whose it is; empty where only one is polled."""
     latest: ServerMs = _NO_LIMIT
@@ -269,12 +268,15 @@ def _verdict(
     return before if verdict == HEARTBEAT_LOST and before.is_up and not listing.beats_count else verdict
 
 
-def marked_absent(tracked: TrackedEnvironment, at: ServerMs, listing: ListingContext) -> TrackedEnvironment:
-    """Return the value after a complete listing lacked its row: two in a row prove it gone, unless that is in doubt."""
+def marked_absent(
+    tracked: TrackedEnvironment, at: ServerMs, listing: ListingContext, *, held: int = 0
+) -> TrackedEnvironment:
+    """Return the value after a complete listing lacked its row: two in a row prove it gone, unless that is in doubt.
+
+    `held` is how many listings before it lacked the row while the absence was held; these count from now on.
+    """
     if tracked.presence.is_absent:
         return tracked
-    acceptance = listing.acceptance
-    held = acceptance.listings_held if tracked.environment.id in acceptance.believed_absences else 0
     absent = replace(tracked, absent=tracked.absent + 1 + held, withheld=_newest_heartbeat(tracked, listing))
     if absent.absent < limits.LISTINGS_TO_GONE or tracked.environment.id in listing.in_doubt:
         return absent
