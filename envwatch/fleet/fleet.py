@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 from envwatch.fleet.anomalies import HeldListing, StallDetector, acceptance_of, has_advanced
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
-from envwatch.fleet.inventory import with_inventory
+from envwatch.fleet.inventory import missing_events, with_inventory
 from envwatch.fleet.listed_rows import rows_of, still_listed
 from envwatch.fleet.mass_changes import with_masses
 from envwatch.fleet.newcomers import named_by_device
 from envwatch.fleet.newest_version import newest_version
-from envwatch.fleet.periods import BY_ANY_LISTING, NO_PERIODS, Periods, after_listing, begun, blind_after, ended
+from envwatch.fleet.periods import BY_ANY_LISTING, NO_PERIODS, Periods, begun, blind_after, ended
 from envwatch.fleet.plausibility import believed_clock, latest_possible
 from envwatch.fleet.presence import Presence, PresenceRule
 from envwatch.fleet.tracking import (
@@ -230,7 +230,7 @@ def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, .
     acceptance = acceptance_of(fleet.hold, fleet.environments, environment_rows, snapshot, asked.monotonic)
     hold = acceptance.hold
     if hold is not None and hold.is_whole:
-        periods, period_events = after_listing(seen, acceptance, seen.stall_detector, at=at, seen_at=seen_at)
+        periods, period_events = _next_periods(seen, acceptance, seen.stall_detector, at=at, seen_at=seen_at)
         environments = still_listed(fleet.environments, rows)
         return replace(seen, hold=hold, environments=environments, periods=periods), period_events
 
@@ -250,10 +250,11 @@ def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, .
     )
     environments, events = _next_environments(fleet, rows, at, listing, acceptance)
     is_first = fleet.listed is None
-    periods, period_events = after_listing(seen, acceptance, stall_detector, at=at, seen_at=seen_at)
+    periods, period_events = _next_periods(seen, acceptance, stall_detector, at=at, seen_at=seen_at)
     is_proof = hold is None and not snapshot.set_aside
-    environments, missing = with_inventory(fleet, environments, at, is_proof=is_proof)
-    events += missing
+    environments = with_inventory(fleet.expect, environments, listing, at, is_proof=is_proof)
+    if fleet.expect and not is_first:
+        events += missing_events(fleet.environments, environments, at)
     following = replace(
         seen,
         environments=MappingProxyType(environments),
@@ -290,6 +291,36 @@ def _next_stall_detector(
     if fleet.listed is not None and not fleet.failures and not blind_since(fleet, asked):
         covered_s = asked.monotonic - fleet.listed.monotonic
     return fleet.stall_detector.after(asked.monotonic, covered_s=covered_s, online=online, has_advanced=advanced)
+
+
+def _next_periods(
+    fleet: Fleet, acceptance: Acceptance, stall_detector: StallDetector, *, at: ServerMs, seen_at: ServerMs
+) -> tuple[Periods, tuple[Event, ...]]:
+    """Return the periods after a listing, and the events of those that begin or end with it, ends first.
+
+    A hold for another reason is another period. `fleet` is as before the listing, but with the listing's interval.
+    `seen_at` is when this process asked for the listing, later than `at` if a server hands the listing on.
+    """
+    hold, profile = acceptance.hold, fleet.profile
+    ends = dict.fromkeys(BY_ANY_LISTING, seen_at)
+    # A listing that is held as a whole does not make the data recent.
+    if not (hold and hold.is_whole) and span(seen_at - at) <= blind_after(fleet.interval):
+        ends[Kind.BLIND] = at
+    if not stall_detector.is_stalled:
+        ends[Kind.STALLED] = at
+    periods, events = ended(fleet.periods, ends, profile)
+    if hold is None or (fleet.hold is not None and fleet.hold.anomaly is not hold.anomaly):
+        outcome = Clean("believed now" if acceptance.listings_held else "a later listing contradicts it")
+        periods, released = ended(periods, {Kind.HELD: at}, profile, outcome)
+        events += released
+    if hold is not None:
+        periods, held = begun(periods, Event(kind=Kind.HELD, at=at, profile=profile, reason=hold.finding.text))
+        events += held
+    if stall_detector.is_stalled:
+        since = ServerMs(at - stall_detector.silent_s * 1000)
+        periods, stalled = begun(periods, Event(kind=Kind.STALLED, at=at, profile=profile, since=since))
+        events += stalled
+    return periods, events
 
 
 def blind_since(fleet: Fleet, now: Reading) -> Reading | None:

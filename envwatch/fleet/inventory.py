@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import GONE, MISSING, NEVER_LISTED, Presence
 from envwatch.fleet.recent_changes import turn
-from envwatch.fleet.tracking import TrackedEnvironment
+from envwatch.fleet.tracking import ListingContext, TrackedEnvironment
 from envwatch.model import limits
 from envwatch.model.environment import NEVER, Environment
 from envwatch.model.text import Clean
@@ -21,7 +21,6 @@ from envwatch.model.times import MS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from envwatch.fleet.fleet import Fleet
     from envwatch.model.clock import ServerMs
 
 _RECENT_MS: Final = limits.RECENT / MS
@@ -33,19 +32,25 @@ def missing_id(expected: Clean) -> Clean:
 
 
 def with_inventory(
-    before: Fleet, environments: Mapping[Clean, TrackedEnvironment], at: ServerMs, *, is_proof: bool
-) -> tuple[Mapping[Clean, TrackedEnvironment], list[Event]]:
-    """Return the environments after a believed listing with those that are missing, and an event for each new one.
+    expect: Iterable[Clean],
+    environments: Mapping[Clean, TrackedEnvironment],
+    listing: ListingContext,
+    at: ServerMs,
+    *,
+    is_proof: bool,
+) -> Mapping[Clean, TrackedEnvironment]:
+    """Return the environments after a believed listing with the missing ones.
 
     Args:
-        before: the fleet before the listing. The first one is a silent baseline.
-        environments: those after it, where what was missing before is still missing.
-        at: when it was asked for.
-        is_proof: whether what the listing lacks does not exist; if not, nothing more becomes missing.
+        expect: names or device ids that must exist.
+        environments: all environments after the listing; a missing environment of before is still missing among them.
+        listing: the first one is a silent baseline.
+        at: when the listing was asked for.
+        is_proof: whether the rows that the listing lacks do not exist; if not, nothing more becomes missing.
     """
-    expected, is_first = tuple(dict.fromkeys(before.expect)), before.listed is None
+    expected = tuple(dict.fromkeys(expect))
     if not expected:
-        return environments, []
+        return environments
     following = dict(environments)
     missing = _missing(environments.values(), expected)
     for id_, tracked in environments.items():
@@ -58,11 +63,32 @@ def with_inventory(
     for id_, name in missing.items() if is_proof else ():
         known = environments.get(id_)
         if known is None:
-            change = None if is_first else turn(NEVER_LISTED, at)
-            following[id_] = replace(_never_listed(id_, name, before.profile, at), last_change=change)
+            change = None if listing.number == 1 else turn(NEVER_LISTED, at)
+            following[id_] = replace(_never_listed(id_, name, listing.profile, at), last_change=change)
         elif known.verdict == GONE and at - known.lost_at >= _RECENT_MS:
             following[id_] = replace(known, verdict=MISSING)
-    return following, [] if is_first else list(_events(before.environments, following, at))
+    return following
+
+
+def missing_events(
+    before: Mapping[Clean, TrackedEnvironment], after: Mapping[Clean, TrackedEnvironment], at: ServerMs
+) -> Iterator[Event]:
+    """Yield an event for each environment that is missing after a listing and was not before it."""
+    for id_, tracked in after.items():
+        was = before.get(id_)
+        if tracked.presence is not Presence.MISSING or (was is not None and was.presence is Presence.MISSING):
+            continue
+        yield Event(
+            kind=Kind.MISSING,
+            at=at,
+            profile=tracked.profile,
+            id=id_,
+            name=tracked.environment.label,
+            before=None if was is None else Clean(was.presence),
+            after=Clean(tracked.presence),
+            reason=Clean(tracked.verdict.reason),
+            then=tracked.as_event_state,
+        )
 
 
 def _missing(environments: Iterable[TrackedEnvironment], expected: Iterable[Clean]) -> Mapping[Clean, Clean]:
@@ -89,23 +115,3 @@ def _never_listed(id_: Clean, name: Clean, profile: Clean, at: ServerMs) -> Trac
         last_seen_at=NEVER,
     )
     return TrackedEnvironment(environment=environment, verdict=NEVER_LISTED, profile=profile, since_at=at)
-
-
-def _events(
-    before: Mapping[Clean, TrackedEnvironment], after: Mapping[Clean, TrackedEnvironment], at: ServerMs
-) -> Iterator[Event]:
-    for id_, tracked in after.items():
-        was = before.get(id_)
-        if tracked.presence is not Presence.MISSING or (was is not None and was.presence is Presence.MISSING):
-            continue
-        yield Event(
-            kind=Kind.MISSING,
-            at=at,
-            profile=tracked.profile,
-            id=id_,
-            name=tracked.environment.label,
-            before=None if was is None else Clean(was.presence),
-            after=Clean(tracked.presence),
-            reason=Clean(tracked.verdict.reason),
-            then=tracked.as_event_state,
-        )

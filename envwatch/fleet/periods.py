@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.fleet.events import Event, Kind
 from envwatch.model import limits
-from envwatch.model.clock import ServerMs
-from envwatch.model.text import Clean
 from envwatch.model.times import span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
-    from envwatch.fleet.anomalies import Acceptance, StallDetector
-    from envwatch.fleet.fleet import Fleet
+    from envwatch.model.clock import ServerMs
+    from envwatch.model.text import Clean
 
 Periods: TypeAlias = "Mapping[Kind, ServerMs]"
 """Since when each open period lasts, by the kind of the event that began it."""
@@ -77,39 +75,3 @@ def ended(
     if not events:
         return periods, ()
     return MappingProxyType({kind: since for kind, since in periods.items() if kind not in ends}), events
-
-
-def after_listing(
-    fleet: Fleet, acceptance: Acceptance, stall_detector: StallDetector, *, at: ServerMs, seen_at: ServerMs
-) -> tuple[Periods, tuple[Event, ...]]:
-    """Return the periods after a listing, and the events of those that begin or end with it, ends first.
-
-    A hold for another reason is another period.
-
-    Args:
-        fleet: as it was before the listing, but with its interval.
-        acceptance: what of the listing is believed.
-        stall_detector: whether heartbeats are stalled after it, and for how long.
-        at: when the platform was asked for it.
-        seen_at: when this process asked for it, which is later where it is handed on.
-    """
-    hold, profile = acceptance.hold, fleet.profile
-    ends = dict.fromkeys(BY_ANY_LISTING, seen_at)
-    # A listing that is held as a whole does not make the data recent.
-    if not (hold and hold.is_whole) and span(seen_at - at) <= blind_after(fleet.interval):
-        ends[Kind.BLIND] = at
-    if not stall_detector.is_stalled:
-        ends[Kind.STALLED] = at
-    periods, events = ended(fleet.periods, ends, profile)
-    if hold is None or (fleet.hold is not None and fleet.hold.anomaly is not hold.anomaly):
-        outcome = Clean("believed now" if acceptance.listings_held else "a later listing contradicts it")
-        periods, released = ended(periods, {Kind.HELD: at}, profile, outcome)
-        events += released
-    if hold is not None:
-        periods, held = begun(periods, Event(kind=Kind.HELD, at=at, profile=profile, reason=hold.finding.text))
-        events += held
-    if stall_detector.is_stalled:
-        since = ServerMs(at - stall_detector.silent_s * 1000)
-        periods, stalled = begun(periods, Event(kind=Kind.STALLED, at=at, profile=profile, since=since))
-        events += stalled
-    return periods, events
